@@ -1,0 +1,197 @@
+"""Application entities: how one is addressed, and the options that say how it behaves.
+
+All options are frozen, keyword-only, and checked when they are made.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl as ssl_module
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import Final
+
+from dimse.upper_layer.items import UserIdentityRQ
+from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
+
+DEFAULT_PORT: Final = 11112
+"""The port registered for DICOM (PS3.8 9.1.1)."""
+
+_ADDRESS = re.compile(r"(?:(?P<title>[^@]*)@)?(?P<host>\[[^\]]+\]|[^:\[\]]+)(?::(?P<port>\d+))?")
+
+
+def check_ae_title(title: str) -> str:
+    """`title` without the spaces that don't count (PS3.5 6.2, AE); ValueError if it can't be one."""
+    stripped = title.strip(" ")
+    if not stripped or len(stripped) > 16 or not stripped.isascii() or not stripped.isprintable() or "\\" in stripped:
+        raise ValueError(f"{title!r} is not an AE title: 1 to 16 printable ASCII characters, no backslash")
+    return stripped
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an application entity is: its AE title, host and port."""
+
+    ae_title: str
+    host: str
+    port: int = DEFAULT_PORT
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ae_title", check_ae_title(self.ae_title))
+        if not 0 < self.port < 65536:
+            raise ValueError(f"port {self.port} is not between 1 and 65535")
+
+    @classmethod
+    def parse(cls, text: str | Address) -> Address:
+        """Read `TITLE@host:port`. Without a port it is 11112; without a title it is `ANY-SCP`.
+
+        >>> Address.parse("ARCHIVE@pacs:104")
+        Address(ae_title='ARCHIVE', host='pacs', port=104)
+        """
+        if isinstance(text, Address):
+            return text
+        match = _ADDRESS.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not an address; write it TITLE@host:port, such as ARCHIVE@localhost:11112")
+        return cls(
+            "ANY-SCP" if match["title"] is None else match["title"],
+            match["host"].strip("[]"),
+            int(match["port"] or DEFAULT_PORT),
+        )
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.ae_title}@{host}:{self.port}"
+
+
+class Malformed(Enum):
+    """What to do with what breaks the standard but can be guessed."""
+
+    STRICT = "strict"
+    """End the association, and say why."""
+    LENIENT = "lenient"
+    """Log a warning and go on."""
+
+
+class StoreMode(Enum):
+    """When the handler of a C-STORE is called."""
+
+    BUFFERED = "buffered"
+    """With the whole data set, up to `ServerOptions.maximum_buffered` bytes."""
+    STREAMING = "streaming"
+    """When what comes before the pixel data has arrived; the handler reads the rest while it comes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long to wait, in seconds; None is for ever.
+
+    `store` is about progress and not about size: it runs out when nothing has moved for so long.
+    """
+
+    connect: float | None = 30
+    """For the transport connection, its TLS handshake included."""
+    association: float | None = 30
+    """For the answer to A-ASSOCIATE-RQ, and to A-RELEASE-RQ."""
+    store: float | None = 30
+    """Without any progress of a C-STORE, its response included; also for a C-ECHO."""
+    find: float | None = 10
+    move: float | None = 120
+    get: float | None = 120
+    artim: float | None = 30
+    """The ARTIM timer: for the peer's A-ASSOCIATE-RQ and for its closing of the connection (PS3.8 9.1.5)."""
+    idle: float | None = 60
+    """As acceptor, for the next message, and for each 64 KiB or PDU of one under way."""
+
+    def __post_init__(self) -> None:
+        for timer in fields(self):
+            seconds = getattr(self, timer.name)
+            if seconds is not None and not seconds > 0:
+                raise ValueError(f"timeout {timer.name} is {seconds!r}; it is a positive number of seconds, or None")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """When to try again: `retries` times, after `delay` seconds, each time `factor` times longer."""
+
+    retries: int = 3
+    delay: float = 1.0
+    factor: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.retries < 0 or self.delay < 0 or self.factor < 1:
+            raise ValueError("a retry policy has retries >= 0, delay >= 0 and factor >= 1")
+
+    def pause(self, attempt: int) -> float | None:
+        """Seconds to wait after failed attempt number `attempt` (from 1); None when it was the last.
+
+        >>> [RetryPolicy().pause(attempt) for attempt in (1, 2, 3, 4)]
+        [1.0, 2.0, 4.0, None]
+        """
+        return self.delay * self.factor ** (attempt - 1) if attempt <= self.retries else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssociationOptions:
+    """What a requestor and an acceptor have in common."""
+
+    maximum_length: int = 1024 * 1024
+    """The P-DATA-TF PDU-length announced to the peer, in bytes; 0 is no limit. Memory does not depend on it."""
+    maximum_length_to_send: int = 256 * 1024
+    """No larger PDU is sent, whatever the peer takes: this is the size of the one buffer in use."""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    malformed: Malformed = Malformed.STRICT
+
+    def __post_init__(self) -> None:
+        if self.maximum_length != 0 and not MINIMUM_MAXIMUM_LENGTH <= self.maximum_length < 2**32:
+            raise ValueError(f"maximum_length is {self.maximum_length}; it is 0 or {MINIMUM_MAXIMUM_LENGTH} to 2**32-1")
+        if not MINIMUM_MAXIMUM_LENGTH <= self.maximum_length_to_send <= 2**24:
+            raise ValueError(f"maximum_length_to_send is {self.maximum_length_to_send}; it is 8 to 2**24")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions(AssociationOptions):
+    """How a requestor behaves."""
+
+    calling_ae_title: str = "DIMSE"
+    user_identity: UserIdentityRQ | None = None
+    ssl: ssl_module.SSLContext | None = None
+    """Makes the connection TLS (PS3.15 B)."""
+
+    def __post_init__(self) -> None:
+        # slots=True replaces the class that a bare super() would know
+        super(ClientOptions, self).__post_init__()
+        object.__setattr__(self, "calling_ae_title", check_ae_title(self.calling_ae_title))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions(AssociationOptions):
+    """How an acceptor behaves. The limits say how much one peer, or all of them, can take."""
+
+    timeouts: Timeouts = field(default_factory=lambda: Timeouts(artim=10))
+    malformed: Malformed = Malformed.LENIENT
+    store_mode: StoreMode = StoreMode.BUFFERED
+    maximum_buffered: int = 512 * 1024 * 1024
+    """A data set larger than this is refused with 0xA700 when the store mode is `BUFFERED`."""
+    fsync: bool = True
+    """Whether what `request.save` wrote is forced to the disk before Success is answered."""
+    require_called_ae_title: bool = False
+    """Reject associations that call another title than the server's."""
+    calling_ae_titles: frozenset[str] | None = None
+    """Reject associations from any other title; None is anyone."""
+    max_associations: int = 100
+    max_associations_per_host: int | None = None
+    max_associations_per_title: int | None = None
+    stop_timeout: float = 30
+    """How long `Server.stop` waits for associations to end by themselves, in seconds."""
+    ssl: ssl_module.SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        super(ServerOptions, self).__post_init__()
+        if self.calling_ae_titles is not None:
+            titles = frozenset(check_ae_title(title) for title in self.calling_ae_titles)
+            object.__setattr__(self, "calling_ae_titles", titles)
+        for name in ("max_associations", "max_associations_per_host", "max_associations_per_title"):
+            limit = getattr(self, name)
+            if limit is not None and limit < 1:
+                raise ValueError(f"{name} is {limit}; it is at least 1")

@@ -1,0 +1,47 @@
+"""PS3.5 and PS3.10: data sets and files. The one door to pydicom.
+
+elements      what is in an encoded data set, as it arrives
+part10        File Meta Information
+sources       what can be sent: files, streams, memory
+pixels        a pydicom data set to send, its pixel data with it or from elsewhere
+transcode     into the accepted transfer syntax
+sinks         what was received, into files
+identifiers   whole small data sets between bytes and pydicom
+"""
+
+from __future__ import annotations
+
+from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
+from dimse.dataset.identifiers import decode, encode
+from dimse.dataset.part10 import FileMeta, encode_file_meta, is_part10, read_file_meta
+from dimse.dataset.pixels import EncapsulatedFrames, NativePixels, PixelSource, from_dataset
+from dimse.dataset.sinks import Part10File, safe_path, template_tags, validate_template
+from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, Reader, StreamSource
+from dimse.dataset.transcode import decompress, reencode
+
+__all__ = [
+    "Buffer",
+    "BulkHeader",
+    "DatasetSource",
+    "ElementScanner",
+    "EncapsulatedFrames",
+    "FileMeta",
+    "FileSource",
+    "MemorySource",
+    "NativePixels",
+    "Part10File",
+    "PixelSource",
+    "Reader",
+    "StreamSource",
+    "decode",
+    "decompress",
+    "encode",
+    "encode_file_meta",
+    "from_dataset",
+    "is_part10",
+    "read_file_meta",
+    "reencode",
+    "safe_path",
+    "template_tags",
+    "validate_template",
+]

@@ -1,0 +1,296 @@
+"""An incremental scanner over an encoded data set (PS3.5 7).
+
+A data set arrives in fragments that may end anywhere. The scanner follows its elements as they come, keeps the
+metadata and stops where the bulk data begins. It reads headers only and never decodes a value.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from dimse.errors import DatasetError
+from dimse.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Buffer = bytes | bytearray | memoryview
+
+MAX_METADATA: Final = 16 * 1024 * 1024
+"""Metadata kept in memory. A larger top-level element is passed on as bulk data instead."""
+
+MAX_SEQUENCE_DEPTH: Final = 64
+"""Sequences within sequences. Real objects stay under ten; without a bound a peer chooses our stack."""
+
+UNDEFINED_LENGTH: Final = 0xFFFFFFFF
+
+SOP_CLASS_UID: Final = 0x00080016
+SOP_INSTANCE_UID: Final = 0x00080018
+STUDY_INSTANCE_UID: Final = 0x0020000D
+SERIES_INSTANCE_UID: Final = 0x0020000E
+
+FLOAT_PIXEL_DATA: Final = 0x7FE00008
+DOUBLE_FLOAT_PIXEL_DATA: Final = 0x7FE00009
+PIXEL_DATA: Final = 0x7FE00010
+PIXEL_DATA_TAGS: Final = frozenset({FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA, PIXEL_DATA})
+
+DEFLATED_SYNTAXES: Final = frozenset(
+    # Deflated Explicit VR LE, and the two JPIP referenced ones that are deflated as well (PS3.5 A.5, A.7, A.9).
+    {DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
+)
+
+_SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+"""The VRs with a 16-bit length (PS3.5 7.1.2). All others, and any to come, have a 32-bit one."""
+
+_EXPLICIT_LE: Final = Struct("<HH2sH")
+_EXPLICIT_BE: Final = Struct(">HH2sH")
+_IMPLICIT_LE: Final = Struct("<HHL")
+_IMPLICIT_BE: Final = Struct(">HHL")
+_LENGTH_LE: Final = Struct("<L")
+_LENGTH_BE: Final = Struct(">L")
+
+_ITEM_GROUP: Final = 0xFFFE
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xE000, 0xE00D, 0xE0DD
+
+_IN_ITEM, _IS_IMPLICIT = 1, 2
+"""What a level of the stack is: a sequence, which holds items, or (1) an item, which holds elements; (2) is how
+these are encoded."""
+
+_INFLATE_STEP: Final = 64 * 1024
+_READS_ON = -1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BulkHeader:
+    """The header of the element that ended the metadata. The offsets are into `ElementScanner.metadata`."""
+
+    tag: int
+    vr: str | None
+    """None in Implicit VR."""
+    length: int | None
+    """None is undefined."""
+    header_offset: int
+    """The metadata ends here."""
+    value_offset: int
+
+
+def tag_name(tag: int) -> str:
+    """The tag as the standard prints it: (7FE0,0010)."""
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+class ElementScanner:
+    """Follows the elements of a data set that is fed to it in pieces, up to its bulk data.
+
+    Feed it until `bulk` is set: the metadata is then `metadata[:bulk.header_offset]`, what lies behind
+    `bulk.value_offset` is the beginning of the value, and what comes later is the caller's. After a `DatasetError`
+    it is not fed again; `raw` still holds all that came.
+
+    The metadata ends before the top-level (Float, Double Float) Pixel Data, and before a top-level element that
+    would take it over `max_metadata`. Of the top-level elements in `wanted` the values can be asked for.
+    """
+
+    def __init__(
+        self,
+        transfer_syntax_uid: str,
+        *,
+        wanted: Iterable[int] = (SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID),
+        max_metadata: int = MAX_METADATA,
+    ) -> None:
+        self.metadata = bytearray()
+        self.raw = self.metadata
+        """What was fed, as it was fed: not `metadata` only in a deflated syntax."""
+        self.bulk: BulkHeader | None = None
+
+        self._inflater: zlib._Decompress | None = None
+        if transfer_syntax_uid in DEFLATED_SYNTAXES:
+            self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            self.raw = bytearray()
+        self._implicit = transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN
+        big_endian = transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
+        self._explicit_header = _EXPLICIT_BE if big_endian else _EXPLICIT_LE
+        self._plain_header = _IMPLICIT_BE if big_endian else _IMPLICIT_LE
+        self._length = _LENGTH_BE if big_endian else _LENGTH_LE
+        self._max_metadata = max_metadata
+        # One look-up an element finds both those to remember and those to stop at.
+        self._marked = PIXEL_DATA_TAGS.union(wanted)
+        self._values: dict[int, tuple[int, int]] = {}
+
+        self._position = 0
+        """Where the next header begins: behind the end of `metadata` while a value is still to come."""
+        self._tag = 0
+        self._header_offset = 0
+        self._value_offset = 0
+        self._vr: bytes | None = None
+        self._stack: list[int] = []
+        self._finished = False
+
+    def feed(self, data: Buffer) -> None:
+        """Take the next bytes of the data set. Raises `DatasetError` where they cannot be one."""
+        self.raw += data
+        if self._inflater is None:
+            self._scan()
+        else:
+            self._inflate(self._inflater, data)
+
+    def finish(self) -> None:
+        """The data set has ended. Raises `DatasetError` if that was in the middle of an element."""
+        self._finished = True
+        if self.bulk is not None:
+            return
+        if self._inflater is not None and not self._inflater.eof:
+            raise DatasetError("the deflated data set is cut short")
+        if self._stack or self._position != len(self.metadata):
+            raise DatasetError(f"the data set ends within or after {self._where(self._header_offset, self._tag)}")
+
+    def find(self, tag: int) -> bytes | None:
+        """The encoded value of a wanted top-level element, None as long as it has not come."""
+        start, end = self._values.get(tag, (0, -1))
+        # A copy: a view would keep `metadata` from growing.
+        return bytes(self.metadata[start:end]) if 0 <= end <= len(self.metadata) else None
+
+    def text(self, tag: int) -> str | None:
+        """The value of a wanted top-level element as text without its padding (PS3.5 6.2)."""
+        value = self.find(tag)
+        return None if value is None else value.decode("latin-1").strip(" \0")
+
+    def passed(self, tag: int) -> bool:
+        """Whether every element up to and with `tag` has passed, elements being in ascending order (PS3.5 7.1)."""
+        if self._finished or self.bulk is not None or self._tag > tag:
+            return True
+        return self._tag == tag and not self._stack and self._position <= len(self.metadata)
+
+    def _inflate(self, inflater: zlib._Decompress, data: Buffer) -> None:
+        while self.bulk is None:
+            try:
+                piece = inflater.decompress(data, _INFLATE_STEP)
+            except zlib.error:
+                raise DatasetError(f"not deflated data, at byte {len(self.metadata)} of the inflated") from None
+            self.metadata += piece
+            self._scan()
+            data = inflater.unconsumed_tail
+            # A full step may have left more inside the inflater.
+            if inflater.eof or (not data and len(piece) < _INFLATE_STEP):
+                break
+        # Empty blocks deflate to nothing and would come without an end.
+        if self.bulk is None and len(self.raw) > self._max_metadata + _INFLATE_STEP:
+            raise DatasetError("the deflated data set is larger than the metadata it inflates to")
+
+    def _scan(self) -> None:
+        while self.bulk is None:
+            before = self._position
+            if self._stack:
+                self._scan_nested()
+            else:
+                self._scan_top_level()
+            if self._position == before or self._position + 8 > len(self.metadata):
+                break
+
+    def _scan_top_level(self) -> None:
+        """Walk elements until one is not whole, has an undefined length, or ends the metadata."""
+        metadata, end, position, limit = self.metadata, len(self.metadata), self._position, self._max_metadata
+        unpack, unpack_plain = self._explicit_header.unpack_from, self._plain_header.unpack_from
+        implicit, marked, short_vrs = self._implicit, self._marked, _SHORT_VRS
+        tag, header, vr = self._tag, self._header_offset, None
+        while position + 8 <= end:
+            if implicit:
+                group, element, length = unpack_plain(metadata, position)
+                value = position + 8
+            else:
+                group, element, vr, length = unpack(metadata, position)
+                value = position + 8
+                if vr not in short_vrs:
+                    value += 4
+                    if value > end:
+                        break
+                    length = self._long_length(position, group << 16 | element, vr)
+            header, position, tag = position, value + length, group << 16 | element
+            # An undefined length is over any limit.
+            if position > limit or tag in marked:
+                if tag in PIXEL_DATA_TAGS or length == UNDEFINED_LENGTH or position > limit:
+                    self._tag, self._header_offset, self._value_offset, self._vr = tag, header, value, vr
+                    self._position = value
+                    self._enter_or_end(length)
+                    return
+                self._values[tag] = (value, position)
+        self._tag, self._header_offset, self._position = tag, header, position
+
+    def _enter_or_end(self, length: int) -> None:
+        """The current top-level element is a sequence to walk through, or the bulk data."""
+        if self._tag in PIXEL_DATA_TAGS or length != UNDEFINED_LENGTH or self._position > self._max_metadata:
+            self._end_metadata(length)
+        else:
+            # UN of undefined length holds Implicit VR Little Endian, whatever is around it (PS3.5 6.2.2 note 2).
+            self._stack.append(_IS_IMPLICIT if self._implicit or self._vr == b"UN" else 0)
+
+    def _end_metadata(self, length: int) -> None:
+        self.bulk = BulkHeader(
+            tag=self._tag,
+            vr=None if self._vr is None else self._vr.decode("ascii"),
+            length=None if length == UNDEFINED_LENGTH else length,
+            header_offset=self._header_offset,
+            value_offset=self._value_offset,
+        )
+
+    def _scan_nested(self) -> None:
+        """Walk the items and elements within a top-level element of undefined length (PS3.5 7.5)."""
+        metadata, end, stack = self.metadata, len(self.metadata), self._stack
+        while stack and self._position + 8 <= end:
+            position, level = self._position, stack[-1]
+            layout = _IMPLICIT_LE if level & _IS_IMPLICIT else self._plain_header
+            group, element, length = layout.unpack_from(metadata, position)
+            if group == _ITEM_GROUP:
+                self._position = self._item_or_end(element, length, level)
+            elif not level & _IN_ITEM:
+                raise DatasetError(f"no item where one must be, in {self._where(position, self._tag)}")
+            elif (after := self._nested_element(group << 16 | element, length, level)) == _READS_ON:
+                return
+            else:
+                self._position = after
+            if self._position > self._max_metadata:
+                self._end_metadata(UNDEFINED_LENGTH)
+                return
+
+    def _item_or_end(self, element: int, length: int, level: int) -> int:
+        """Enter or skip an item, or leave an item or a sequence. Returns where to go on."""
+        after = self._position + 8
+        if element == _ITEM and not level & _IN_ITEM:
+            if length != UNDEFINED_LENGTH:
+                return after + length
+            self._stack.append(level | _IN_ITEM)
+        elif element == (_ITEM_END if level & _IN_ITEM else _SEQUENCE_END):
+            self._stack.pop()
+        else:
+            raise DatasetError(f"an item or delimiter out of place, in {self._where(self._position, self._tag)}")
+        return after
+
+    def _nested_element(self, tag: int, length: int, level: int) -> int:
+        """Skip an element within an item, or enter it. Returns where to go on, or that its header is not whole."""
+        position, vr = self._position, None
+        value = position + 8
+        if not level & _IS_IMPLICIT:
+            _, _, vr, length = self._explicit_header.unpack_from(self.metadata, position)
+            if vr not in _SHORT_VRS:
+                value += 4
+                if value > len(self.metadata):
+                    return _READS_ON
+                length = self._long_length(position, tag, vr)
+        if length != UNDEFINED_LENGTH:
+            return value + length
+        # A level of the stack for each sequence and each item.
+        if len(self._stack) >= 2 * MAX_SEQUENCE_DEPTH:
+            raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH}, at {self._where(position, tag)}")
+        self._stack.append(_IS_IMPLICIT if level & _IS_IMPLICIT or vr == b"UN" else 0)
+        return value
+
+    def _long_length(self, position: int, tag: int, vr: bytes) -> int:
+        if not (vr.isalpha() and vr.isupper()):
+            raise DatasetError(f"no value representation, at {self._where(position, tag)}")
+        length: int = self._length.unpack_from(self.metadata, position + 8)[0]
+        return length
+
+    def _where(self, position: int, tag: int) -> str:
+        return f"{tag_name(tag)}, byte {position}"

@@ -1,0 +1,160 @@
+"""File Meta Information of a DICOM file (PS3.10 7.1)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from dimse.errors import DatasetError
+from dimse.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+MAX_FILE_META: Final = 1024 * 1024
+"""File Meta Information is some hundred bytes; private information (0002,0102) may make it more."""
+
+_PREAMBLE: Final = bytes(128)
+_DICM: Final = b"DICM"
+_READ_AHEAD: Final = 1024
+
+_SHORT: Final = struct.Struct("<HH2sH")
+_LONG: Final = struct.Struct("<HH2sxxL")
+_LONG_VRS: Final = frozenset(b"OB OW OF OD OL OV SQ UC UR UT UN SV UV".split())
+
+_MEDIA_STORAGE_SOP_CLASS_UID = 0x0002
+_MEDIA_STORAGE_SOP_INSTANCE_UID = 0x0003
+_TRANSFER_SYNTAX_UID = 0x0010
+
+
+class Readable(Protocol):
+    """A binary file, as far as reading from its beginning to its end goes."""
+
+    def read(self, size: int, /) -> bytes | None: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileMeta:
+    """What the File Meta Information says of the data set behind it."""
+
+    media_storage_sop_class_uid: str
+    media_storage_sop_instance_uid: str
+    transfer_syntax_uid: str
+    length: int
+    """Bytes from the beginning of the preamble to the data set."""
+    peeked: bytes
+    """The beginning of the data set, which was read along with the meta and belongs before what is read next."""
+
+
+def _element(element: int, vr: bytes, text: str, padding: bytes) -> bytes:
+    try:
+        value = text.encode("ascii")
+        if len(value) % 2:
+            value += padding
+        return _SHORT.pack(0x0002, element, vr, len(value)) + value
+    except (UnicodeEncodeError, struct.error) as error:
+        raise DatasetError(f"(0002,{element:04X}) cannot be written: {type(error).__name__}") from None
+
+
+_VERSION = _LONG.pack(0x0002, 0x0001, b"OB", 2) + b"\x00\x01"
+_IMPLEMENTATION = _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0") + _element(
+    0x0013, b"SH", IMPLEMENTATION_VERSION_NAME, b" "
+)
+
+
+def encode_file_meta(
+    *,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    transfer_syntax_uid: str,
+    source_ae_title: str | None = None,
+    sending_ae_title: str | None = None,
+    receiving_ae_title: str | None = None,
+) -> bytes:
+    """Preamble, prefix and group 0002 (PS3.10 7.1), always Explicit VR Little Endian.
+
+    `source_ae_title` (0002,0016) wrote the content or last changed it, `sending_ae_title` (0002,0017) sent it over
+    a network and `receiving_ae_title` (0002,0018) received it.
+    """
+    group = (
+        _VERSION
+        + _element(_MEDIA_STORAGE_SOP_CLASS_UID, b"UI", sop_class_uid, b"\0")
+        + _element(_MEDIA_STORAGE_SOP_INSTANCE_UID, b"UI", sop_instance_uid, b"\0")
+        + _element(_TRANSFER_SYNTAX_UID, b"UI", transfer_syntax_uid, b"\0")
+        + _IMPLEMENTATION
+    )
+    for element, title in ((0x0016, source_ae_title), (0x0017, sending_ae_title), (0x0018, receiving_ae_title)):
+        if title:
+            group += _element(element, b"AE", title, b" ")
+    length = _SHORT.pack(0x0002, 0x0000, b"UL", 4) + len(group).to_bytes(4, "little")
+    return _PREAMBLE + _DICM + length + group
+
+
+def read_file_meta(file: Readable) -> FileMeta:
+    """Read the File Meta Information from where `file` is, and at most a kilobyte beyond: see `peeked`.
+
+    The end is found by the first tag of another group, as group lengths are wrong or missing in the wild. The
+    caller adds the file's name to a `DatasetError`.
+    """
+    head = _Head(file)
+    if not head.reach(132) or head.data[128:132] != _DICM:
+        raise DatasetError("not a DICOM file (no DICM at byte 128)")
+    position, values = 132, dict[int, str]()
+    while head.reach(position + 8):
+        group, element, vr, length = _SHORT.unpack_from(head.data, position)
+        if group != 0x0002:
+            break
+        value = position + 8
+        if vr in _LONG_VRS:
+            value += 4
+            head.demand(value)
+            length = _LONG.unpack_from(head.data, position)[3]
+        head.demand(value + length)
+        position = value + length
+        if element in (_MEDIA_STORAGE_SOP_CLASS_UID, _MEDIA_STORAGE_SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID):
+            values[element] = head.data[value:position].decode("latin-1").strip(" \0")
+    return FileMeta(
+        media_storage_sop_class_uid=_required(values, _MEDIA_STORAGE_SOP_CLASS_UID, "SOP Class UID"),
+        media_storage_sop_instance_uid=_required(values, _MEDIA_STORAGE_SOP_INSTANCE_UID, "SOP Instance UID"),
+        transfer_syntax_uid=_required(values, _TRANSFER_SYNTAX_UID, "Transfer Syntax UID"),
+        length=position,
+        peeked=bytes(head.data[position:]),
+    )
+
+
+def is_part10(path: str | PathLike[str]) -> bool:
+    """Whether the file has the prefix DICM (PS3.10 7.1)."""
+    with Path(path).open("rb", buffering=0) as file:
+        return file.read(132)[128:] == _DICM
+
+
+class _Head:
+    """The beginning of a file, as far as it was needed."""
+
+    def __init__(self, file: Readable) -> None:
+        self.data = bytearray()
+        self._file = file
+
+    def reach(self, size: int) -> bool:
+        """Have `size` bytes, if the file does."""
+        if size > MAX_FILE_META:
+            raise DatasetError(f"File Meta Information of more than {MAX_FILE_META} bytes")
+        while len(self.data) < size:
+            piece = self._file.read(max(_READ_AHEAD, size - len(self.data)))
+            if not piece:
+                return False
+            self.data += piece
+        return True
+
+    def demand(self, size: int) -> None:
+        if not self.reach(size):
+            raise DatasetError("ends within the File Meta Information")
+
+
+def _required(values: dict[int, str], element: int, name: str) -> str:
+    value = values.get(element)
+    if not value:
+        raise DatasetError(f"has no {name}, (0002,{element:04X})")
+    return value

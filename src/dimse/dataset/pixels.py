@@ -1,0 +1,242 @@
+"""Sending a pydicom data set, with its pixel data in it or from elsewhere (PS3.5 8, A.4).
+
+The pixel data is never copied into one buffer with the rest: metadata, pixel data and what follows are pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from dimse.dataset.elements import DEFLATED_SYNTAXES, PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
+from dimse.dataset.identifiers import PYDICOM_ERRORS, encode, encode_elements, pydicom_failed
+from dimse.dataset.rewriting import encode_as_read
+from dimse.dataset.sources import DatasetSource, MemorySource, PiecesSource
+from dimse.errors import DatasetError
+from dimse.uids import (
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    LITTLE_ENDIAN,
+    is_compressed,
+    name_of,
+)
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+MAX_PIXEL_DATA: Final = 0xFFFFFFFE
+"""A length field has 32 bits, and 0xFFFFFFFF says undefined (PS3.5 7.1.1, 8.1.1)."""
+
+_EXPLICIT: Final = Struct("<HH2sxxL")
+_IMPLICIT: Final = Struct("<HHL")
+_ITEM: Final = Struct("<HHL")
+_ITEM_START: Final = b"\xfe\xff\x00\xe0"
+_EMPTY_OFFSET_TABLE: Final = _ITEM.pack(0xFFFE, 0xE000, 0)
+_SEQUENCE_END: Final = _ITEM.pack(0xFFFE, 0xE0DD, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class NativePixels:
+    """Uncompressed pixel data (PS3.5 8.1.1), little endian: buffers that are `length` bytes together.
+
+    A plain iterable is stepped on the event loop and must not block; an async one may take its time.
+    """
+
+    buffers: Iterable[Buffer] | AsyncIterable[Buffer]
+    length: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.length <= MAX_PIXEL_DATA:
+            raise DatasetError(f"pixel data of {self.length} bytes: the most is {MAX_PIXEL_DATA}")
+
+
+@dataclass(frozen=True, slots=True)
+class EncapsulatedFrames:
+    """Compressed pixel data (PS3.5 A.4): a buffer a frame, which becomes one fragment."""
+
+    frames: Iterable[Buffer] | AsyncIterable[Buffer]
+
+
+class PixelSource(PiecesSource):
+    """A data set without pixel data, and its Pixel Data from elsewhere, which is read as it is sent.
+
+    The transfer syntax is that of `dataset.file_meta` unless told; native pixels may do without. What the data set
+    says of its pixels (Rows, Photometric Interpretation ...) must be true of these. Repeatable if the iterable is.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        pixels: NativePixels | EncapsulatedFrames,
+        transfer_syntax_uid: str | None = None,
+    ) -> None:
+        native = isinstance(pixels, NativePixels)
+        syntax = transfer_syntax_uid or _labelled(dataset) or (EXPLICIT_VR_LITTLE_ENDIAN if native else "")
+        if not (syntax in LITTLE_ENDIAN if native else _takes_frames(syntax)):
+            kind = "native pixels" if native else "encapsulated frames"
+            raise DatasetError(f"{kind} cannot go out in {name_of(syntax) or 'no transfer syntax'}")
+        sop_class_uid, sop_instance_uid = _sop_uids(dataset)
+        before, after = _encode_around_pixel_data(dataset, syntax)
+        self._pixels = pixels
+        if isinstance(pixels, NativePixels):
+            padded = pixels.length + pixels.length % 2
+            self._before, self._after = before + _header(syntax, padded), after
+            length = len(self._before) + padded + len(after)
+        else:
+            self._before = before + _header(syntax, UNDEFINED_LENGTH) + _EMPTY_OFFSET_TABLE
+            self._after, length = _SEQUENCE_END + after, None
+        super().__init__(
+            self._all,
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=syntax,
+            length=length,
+            repeatable=_is_repeatable(pixels.buffers if isinstance(pixels, NativePixels) else pixels.frames),
+            name=sop_instance_uid,
+        )
+
+    async def _all(self) -> AsyncIterator[Buffer]:
+        yield self._before
+        async for piece in self._value(self._pixels):
+            yield piece
+        yield self._after
+
+    def _value(self, pixels: NativePixels | EncapsulatedFrames) -> AsyncIterator[Buffer]:
+        return self._native(pixels) if isinstance(pixels, NativePixels) else self._fragments(pixels)
+
+    async def _native(self, pixels: NativePixels) -> AsyncIterator[Buffer]:
+        given = 0
+        async for buffer in _iterate(pixels.buffers):
+            given += memoryview(buffer).nbytes
+            if given > pixels.length:
+                raise DatasetError(f"{self.name}: more than the {pixels.length} bytes of pixel data promised")
+            yield buffer
+        if given != pixels.length:
+            raise DatasetError(f"{self.name}: {given} bytes of pixel data where {pixels.length} were promised")
+        yield bytes(given % 2)
+
+    async def _fragments(self, pixels: EncapsulatedFrames) -> AsyncIterator[Buffer]:
+        async for frame in _iterate(pixels.frames):
+            length = memoryview(frame).nbytes
+            if length > MAX_PIXEL_DATA:
+                raise DatasetError(f"{self.name}: a frame of {length} bytes is too long for a fragment")
+            yield _ITEM.pack(0xFFFE, 0xE000, length + length % 2)
+            yield frame
+            yield bytes(length % 2)
+
+
+def from_dataset(dataset: Dataset, transfer_syntax_uid: str | None = None) -> DatasetSource:
+    """Encode a pydicom data set, to send it from memory.
+
+    The transfer syntax is the one asked for, else that of `dataset.file_meta`, else the encoding that it was read
+    in, else Explicit VR Little Endian. Pixel data is taken as it is: compress or decompress it before. The pixel
+    data is not copied: leave `dataset` alone until it is sent. Raises `DatasetError`.
+    """
+    sop_class_uid, sop_instance_uid = _sop_uids(dataset)
+    syntax = transfer_syntax_uid or _labelled(dataset) or _read_in(dataset)
+    _refuse_other_pixel_encoding(dataset, syntax)
+    return MemorySource(
+        encoded_pieces(dataset, syntax),
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=sop_instance_uid,
+        transfer_syntax_uid=syntax,
+    )
+
+
+def encoded_pieces(dataset: Dataset, syntax: str, *, as_read: bool = False) -> list[Buffer]:
+    """Encode around the pixel data, which becomes a view. `as_read` is for what was just read in little endian."""
+    value = dataset[PIXEL_DATA].value if PIXEL_DATA in dataset else None
+    if as_read:
+        implicit = syntax == IMPLICIT_VR_LITTLE_ENDIAN
+        before, after = (encode_as_read(part, implicit=implicit) for part in _around_pixel_data(dataset))
+        if not isinstance(value, bytes):
+            return [before, after]
+    elif not isinstance(value, bytes | bytearray) or syntax in DEFLATED_SYNTAXES | {EXPLICIT_VR_BIG_ENDIAN}:
+        # Without group 0000 and 0002, which have no place in a data set (PS3.5 7.1).
+        return [encode(dataset[0x00030000:], syntax)]
+    else:
+        before, after = _encode_around_pixel_data(dataset, syntax)
+    view = memoryview(value)
+    if not is_compressed(syntax):
+        padding = len(view) % 2
+        return [before + _header(syntax, len(view) + padding), view, bytes(padding) + after]
+    if bytes(view[:4]) != _ITEM_START:
+        raise DatasetError(f"{tag_name(PIXEL_DATA)} is not encapsulated as {name_of(syntax)} demands")
+    return [before + _header(syntax, UNDEFINED_LENGTH), view, _SEQUENCE_END + after]
+
+
+def _around_pixel_data(dataset: Dataset) -> tuple[Dataset, Dataset]:
+    return dataset[0x00030000:PIXEL_DATA], dataset[PIXEL_DATA + 1 :]
+
+
+def _encode_around_pixel_data(dataset: Dataset, syntax: str) -> tuple[bytes, bytes]:
+    """What stands before and behind (7FE0,0010), encoded."""
+    character_set = dataset.get("SpecificCharacterSet")
+    try:
+        # Elements decode their text by the character set of their data set: before they leave it.
+        for tag in sorted(tag for tag in dataset.keys() if tag > PIXEL_DATA):  # noqa: SIM118 it yields elements
+            _ = dataset[tag].value
+    except PYDICOM_ERRORS as error:
+        raise pydicom_failed("cannot be decoded", error) from None
+    before, after = _around_pixel_data(dataset)
+    return encode_elements(before, syntax), encode_elements(after, syntax, character_set)
+
+
+def _header(syntax: str, length: int) -> bytes:
+    """The header of (7FE0,0010): OW if native, which is legal for any depth (PS3.5 A.1, A.2), OB if encapsulated."""
+    if syntax == IMPLICIT_VR_LITTLE_ENDIAN:
+        return _IMPLICIT.pack(0x7FE0, 0x0010, length)
+    return _EXPLICIT.pack(0x7FE0, 0x0010, b"OB" if length == UNDEFINED_LENGTH else b"OW", length)
+
+
+def _refuse_other_pixel_encoding(dataset: Dataset, syntax: str) -> None:
+    """Never label data with a syntax that it is not in."""
+    labelled = _labelled(dataset)
+    compressed = is_compressed(labelled or syntax) or is_compressed(syntax)
+    if labelled and labelled != syntax and PIXEL_DATA in dataset and compressed:
+        raise DatasetError(f"pixel data in {name_of(labelled)} cannot go out as {name_of(syntax)}")
+    if PIXEL_DATA in dataset and dataset[PIXEL_DATA].is_undefined_length and not is_compressed(syntax):
+        raise DatasetError(f"encapsulated pixel data cannot go out as {name_of(syntax)}")
+    little_endian = dataset.original_encoding[1]
+    if little_endian is not None and little_endian != (syntax != EXPLICIT_VR_BIG_ENDIAN):
+        # pydicom leaves the bytes within OW and its like as they are.
+        raise DatasetError(f"a data set read in the other byte order cannot go out as {name_of(syntax)}")
+
+
+def _labelled(dataset: Dataset) -> str | None:
+    file_meta = getattr(dataset, "file_meta", None)
+    return str(file_meta.get("TransferSyntaxUID", "")) or None if file_meta is not None else None
+
+
+def _read_in(dataset: Dataset) -> str:
+    implicit, little_endian = dataset.original_encoding
+    if little_endian is False:
+        return EXPLICIT_VR_BIG_ENDIAN
+    return IMPLICIT_VR_LITTLE_ENDIAN if implicit else EXPLICIT_VR_LITTLE_ENDIAN
+
+
+def _sop_uids(dataset: Dataset) -> tuple[str, str]:
+    for keyword, name in (("SOPClassUID", "SOP Class UID"), ("SOPInstanceUID", "SOP Instance UID")):
+        if not dataset.get(keyword):
+            raise DatasetError(f"the data set has no {name}")
+    return str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
+
+
+def _takes_frames(syntax: str) -> bool:
+    return bool(syntax) and is_compressed(syntax) and syntax not in DEFLATED_SYNTAXES
+
+
+def _is_repeatable(buffers: Iterable[Buffer] | AsyncIterable[Buffer]) -> bool:
+    return not isinstance(buffers, Iterator | AsyncIterator)
+
+
+async def _iterate(buffers: Iterable[Buffer] | AsyncIterable[Buffer]) -> AsyncIterator[Buffer]:
+    if isinstance(buffers, AsyncIterable):
+        async for buffer in buffers:
+            yield buffer
+    else:
+        for buffer in buffers:
+            yield buffer

@@ -1,0 +1,187 @@
+"""Where received objects go: files that are whole or not there (PS3.10 7), under names that stay in their folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from string import Formatter
+from typing import TYPE_CHECKING, Final
+
+from pydicom.datadict import tag_for_keyword
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+
+MAX_NAME: Final = 100
+"""Characters that one value may add to a path: a UID has 64, and file systems stop at 255 for a name."""
+
+_MAX_BUFFERS: Final = 1024
+"""IOV_MAX of Linux, macOS and the BSDs; POSIX lets it be as low as 16, but none is."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._^ +,@()=-]")
+_RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECASE)
+_EMPTY: Final = "NONE"
+
+
+class Part10File:
+    """A DICOM file under construction. It takes its final name, in place of what had it, in `commit` and never
+    before; `discard` leaves nothing behind. Everything here blocks.
+
+    `header` is preamble and File Meta Information. With `fsync`, a committed file outlives a power failure.
+    """
+
+    def __init__(self, path: str | PathLike[str], header: bytes, *, fsync: bool = True) -> None:
+        self.path = Path(path)
+        self._fsync = fsync
+        # In the same folder, as a rename is atomic only within a file system.
+        self._temporary = self.path.parent / f".{secrets.token_hex(12)}.part"
+        self._changed_folders = [self.path.parent]
+        self._descriptor: int | None = None
+        try:
+            self._descriptor = _create(self._temporary)
+        except FileNotFoundError:
+            self._changed_folders += _make_folders(self.path.parent)
+            self._descriptor = _create(self._temporary)
+        try:
+            self.write([memoryview(header)])
+        except OSError:
+            self.discard()
+            raise
+
+    def write(self, buffers: Sequence[memoryview]) -> None:
+        """Append the buffers. After an `OSError` there is `discard` only."""
+        if self._descriptor is None:
+            raise ValueError(f"{self.path}: committed or discarded")
+        for start in range(0, len(buffers), _MAX_BUFFERS):
+            _write_all(self._descriptor, buffers[start : start + _MAX_BUFFERS])
+
+    def commit(self) -> None:
+        """Give the file its name. When this returns the object is where it was promised to be."""
+        if self._descriptor is None:
+            raise ValueError(f"{self.path}: committed or discarded")
+        try:
+            if self._fsync:
+                os.fsync(self._descriptor)
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+            self._temporary.replace(self.path)
+        except OSError:
+            self.discard()
+            raise
+        if self._fsync:
+            for folder in self._changed_folders:
+                _fsync_folder(folder)
+
+    def discard(self) -> None:
+        """Remove what was written. Does nothing after a commit, or twice."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+        self._temporary.unlink(missing_ok=True)
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make a folder and those above it. Returns the folders that have a new entry by this."""
+    missing = [folder, *folder.parents]
+    missing = missing[: next((i for i, each in enumerate(missing) if each.exists()), len(missing))]
+    folder.mkdir(parents=True, exist_ok=True)
+    return [each.parent for each in missing]
+
+
+if hasattr(os, "writev"):
+
+    def _write_all(descriptor: int, buffers: Sequence[memoryview]) -> None:
+        remaining = list(buffers)
+        while remaining:
+            written = os.writev(descriptor, remaining)
+            done = 0
+            while done < len(remaining) and written >= len(remaining[done]):
+                written -= len(remaining[done])
+                done += 1
+            del remaining[:done]
+            if written:
+                remaining[0] = remaining[0][written:]
+
+else:
+
+    def _write_all(descriptor: int, buffers: Sequence[memoryview]) -> None:
+        for buffer in buffers:
+            remaining = buffer
+            while remaining:
+                remaining = remaining[os.write(descriptor, remaining) :]
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make the new name last. Windows cannot open a folder, and does it by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def validate_template(template: str) -> None:
+    """Raise `ValueError` for a template that names no file, leaves its folder, or asks for what is no keyword."""
+    if not template or template.endswith("/"):
+        raise ValueError(f"the file name template {template!r} names no file")
+    if "\\" in template or "\0" in template:
+        raise ValueError(f"the file name template {template!r} has a backslash or NUL: separate folders by /")
+    if PurePosixPath(template).is_absolute() or PureWindowsPath(template).drive:
+        raise ValueError(f"the file name template {template!r} is absolute: it must be relative")
+    if any(part.strip(". ") == "" for part in template.split("/")):
+        raise ValueError(f"the file name template {template!r} has a part that is empty, '.' or '..'")
+    for _, keyword in _parsed(template):
+        if keyword is not None and (not keyword or tag_for_keyword(keyword) is None):
+            raise ValueError(f"the file name template {template!r}: {{{keyword}}} is no keyword of PS3.6")
+
+
+def template_tags(template: str) -> tuple[int, ...]:
+    """The tags whose values a template needs, ascending."""
+    tags = {tag_for_keyword(keyword) for _, keyword in _parsed(template) if keyword is not None}
+    return tuple(sorted(tag for tag in tags if tag is not None))
+
+
+def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str]) -> Path:
+    """Expand `{StudyInstanceUID}/{SOPInstanceUID}.dcm` and the like, below `root` whatever the values are.
+
+    A value that is missing or empty reads NONE. One that has to be changed gets a hash of itself at the end, so that
+    two objects never share a name that neither has.
+    """
+    expanded = "".join(
+        literal + ("" if keyword is None else _safe(values.get(keyword, ""))) for literal, keyword in _parsed(template)
+    )
+    return Path(root).joinpath(*expanded.split("/"))
+
+
+def _parsed(template: str) -> list[tuple[str, str | None]]:
+    parts = []
+    for literal, keyword, form, conversion in Formatter().parse(template):
+        if form or conversion:
+            raise ValueError(f"the file name template {template!r}: {{{keyword}}} takes no format")
+        parts.append((literal, keyword))
+    return parts
+
+
+def _safe(value: str) -> str:
+    if not value:
+        return _EMPTY
+    safe = _UNSAFE.sub("_", value)[:MAX_NAME]
+    # Windows drops spaces and dots at the end; a dot at the beginning hides a file or makes a '..'.
+    safe = "_" + safe[1:] if safe[0] in ". " else safe
+    safe = safe[:-1] + "_" if safe[-1] in ". " else safe
+    if _RESERVED.fullmatch(safe):
+        safe = "_" + safe
+    if safe == value and value != _EMPTY:
+        return safe
+    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{safe}-{digest[:12]}"

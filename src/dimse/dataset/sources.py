@@ -1,0 +1,277 @@
+"""What can be sent: data sets that are read as they go out, as C-STORE wants them (PS3.7 9.1.1), without group 0002."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from asyncio import to_thread
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+from dimse.dataset.elements import Buffer
+from dimse.dataset.part10 import read_file_meta
+from dimse.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from os import PathLike
+
+T = TypeVar("T")
+
+
+class Reader(ABC):
+    """One pass over an encoded data set."""
+
+    @abstractmethod
+    async def read_into(self, buffer: memoryview) -> int:
+        """Fill `buffer`. Returns the number of bytes, less than asked for only at the end, so that PDVs are full.
+
+        Raises `DatasetError` when the data is not what the source promised.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what was opened. May be called twice."""
+
+
+class DatasetSource(ABC):
+    """A data set to send: what it is, and a way to read it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    length: int | None
+    """Bytes of the encoded data set, None if that shows only at its end."""
+    repeatable: bool
+    """Whether it can be opened again, to send it once more."""
+    name: str
+    """What to call it in messages: a path or a UID."""
+
+    @abstractmethod
+    def open(self) -> Reader:
+        """Begin a pass."""
+
+
+class FileSource(DatasetSource):
+    """A DICOM file on disk. Its File Meta Information is read now, its data set when it is sent."""
+
+    repeatable = True
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+        self.name = str(path)
+        with self.path.open("rb", buffering=0) as file:
+            try:
+                meta = read_file_meta(file)
+            except DatasetError as error:
+                raise DatasetError(f"{self.name}: {error}") from None
+            self._identity = _identity(file.fileno())
+        self.sop_class_uid = meta.media_storage_sop_class_uid
+        self.sop_instance_uid = meta.media_storage_sop_instance_uid
+        self.transfer_syntax_uid = meta.transfer_syntax_uid
+        self.length: int = self._identity[1] - meta.length
+        self._offset = meta.length
+
+    def open(self) -> Reader:
+        """Begin a pass, over the same file that the meta was read from or none."""
+        file = self.path.open("rb", buffering=0)
+        if _identity(file.fileno()) != self._identity:
+            file.close()
+            raise DatasetError(f"{self.name}: the file has changed since it was looked at")
+        file.seek(self._offset)
+        return _FileReader(file.readinto, file.close, self.length, self.name)
+
+
+class StreamSource(DatasetSource):
+    """A DICOM file in a binary stream, from where it stands. Reads in a thread; the stream remains yours to close.
+
+    The File Meta Information is read now. `repeatable` only if the stream can seek.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str = "a stream") -> None:
+        self.name = name
+        self._stream = stream
+        self.repeatable = stream.seekable()
+        start = stream.tell() if self.repeatable else 0
+        try:
+            meta = read_file_meta(stream)
+        except DatasetError as error:
+            raise DatasetError(f"{name}: {error}") from None
+        self.sop_class_uid = meta.media_storage_sop_class_uid
+        self.sop_instance_uid = meta.media_storage_sop_instance_uid
+        self.transfer_syntax_uid = meta.transfer_syntax_uid
+        self.length = None
+        self._offset = start + meta.length
+        self._peeked = meta.peeked
+        self._opened = False
+        if self.repeatable:
+            self.length = stream.seek(0, os.SEEK_END) - self._offset
+
+    def open(self) -> Reader:
+        """Begin a pass: at most one at a time, as there is one stream."""
+        if self.repeatable:
+            self._stream.seek(self._offset)
+            return _StreamReader(self._stream, b"", self.length, self.name)
+        if self._opened:
+            raise DatasetError(f"{self.name}: can be read only once")
+        self._opened = True
+        return _StreamReader(self._stream, self._peeked, None, self.name)
+
+
+class PiecesSource(DatasetSource):
+    """A data set that is made in pieces, as it is sent."""
+
+    def __init__(
+        self,
+        pieces: Callable[[], AsyncIterator[Buffer]],
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        length: int | None,
+        repeatable: bool,
+        name: str,
+    ) -> None:
+        self.sop_class_uid = sop_class_uid
+        self.sop_instance_uid = sop_instance_uid
+        self.transfer_syntax_uid = transfer_syntax_uid
+        self.length = length
+        self.repeatable = repeatable
+        self.name = name
+        self._pieces = pieces
+        self._opened = False
+
+    def open(self) -> Reader:
+        """Begin a pass."""
+        if self._opened and not self.repeatable:
+            raise DatasetError(f"{self.name}: can be read only once")
+        self._opened = True
+        return PiecesReader(self._pieces())
+
+
+class MemorySource(PiecesSource):
+    """An encoded data set in memory, as one or more buffers."""
+
+    def __init__(
+        self,
+        buffers: Sequence[Buffer],
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            lambda: _each(buffers),
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            length=sum(memoryview(buffer).nbytes for buffer in buffers),
+            repeatable=True,
+            name=name or sop_instance_uid,
+        )
+
+
+class PiecesReader(Reader):
+    """Reads what an iterator of buffers gives. `close` also calls `on_close`."""
+
+    def __init__(self, pieces: AsyncIterator[Buffer], on_close: Callable[[], None] | None = None) -> None:
+        self._pieces: AsyncIterator[Buffer] | None = pieces
+        self._piece = memoryview(b"")
+        self._on_close = on_close
+
+    async def read_into(self, buffer: memoryview) -> int:
+        filled, wanted = 0, len(buffer)
+        while filled < wanted and self._pieces is not None:
+            if not self._piece:
+                try:
+                    self._piece = memoryview(await anext(self._pieces)).cast("B")
+                except StopAsyncIteration:
+                    self._pieces = None
+                continue
+            part = self._piece[: wanted - filled]
+            buffer[filled : filled + len(part)] = part
+            filled += len(part)
+            self._piece = self._piece[len(part) :]
+        return filled
+
+    def close(self) -> None:
+        self._pieces = None
+        self._piece = memoryview(b"")
+        if self._on_close is not None:
+            self._on_close()
+
+
+class _FileReader(Reader):
+    """Reads a local file where it is called: one system call, which the page cache mostly answers at once."""
+
+    def __init__(
+        self, readinto: Callable[[memoryview], int | None], close: Callable[[], None], length: int, name: str
+    ) -> None:
+        self._readinto = readinto
+        self._close = close
+        self._remaining = length
+        self._name = name
+
+    async def read_into(self, buffer: memoryview) -> int:
+        wanted = min(len(buffer), self._remaining)
+        filled = 0
+        while filled < wanted:
+            count = self._readinto(buffer[filled:wanted])
+            if not count:
+                raise DatasetError(f"{self._name}: ends {self._remaining - filled} bytes too early")
+            filled += count
+        self._remaining -= filled
+        return filled
+
+    def close(self) -> None:
+        self._close()
+
+
+class _StreamReader(Reader):
+    """Reads any stream, in a thread as it may block. The peeked bytes go first."""
+
+    def __init__(self, stream: BinaryIO, peeked: bytes, length: int | None, name: str) -> None:
+        self._stream = stream
+        self._peeked = peeked
+        self._remaining = length
+        self._name = name
+
+    async def read_into(self, buffer: memoryview) -> int:
+        # The thread fills memory of its own: one left behind by a cancellation must not write into our buffer.
+        data = await to_thread(self._read, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _read(self, size: int) -> bytes:
+        if self._remaining is not None:
+            size = min(size, self._remaining)
+        pieces, missing = [self._peeked[:size]], size - len(self._peeked[:size])
+        self._peeked = self._peeked[size:]
+        while missing and (piece := self._stream.read(missing)):
+            pieces.append(piece)
+            missing -= len(piece)
+        if self._remaining is not None:
+            if missing:
+                raise DatasetError(f"{self._name}: ends {self._remaining - size + missing} bytes too early")
+            self._remaining -= size
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Nothing: the stream is the caller's."""
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Run what takes long away from the event loop."""
+    return await to_thread(function)
+
+
+async def _each(buffers: Iterable[Buffer]) -> AsyncIterator[Buffer]:
+    for buffer in buffers:
+        yield buffer
+
+
+def _identity(descriptor: int) -> tuple[int, int, int]:
+    """What tells a file from a later one of the same name."""
+    status = os.fstat(descriptor)
+    return status.st_ino, status.st_size, status.st_mtime_ns

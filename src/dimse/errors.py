@@ -1,0 +1,137 @@
+"""What can go wrong, as one tree.
+
+    DimseError
+    ├── ProtocolError
+    │   ├── LocalProtocolError          you asked for what the protocol does not allow now
+    │   └── RemoteProtocolError         the peer broke the protocol; carries the A-ABORT reason to send
+    ├── AssociationError
+    │   ├── AssociationRejected         A-ASSOCIATE-RJ, with result, source and reason
+    │   ├── AssociationAborted          A-ABORT, with source and reason
+    │   ├── ConnectionLost              no connection, or it ended without a word
+    │   └── AssociationTimeout          also a TimeoutError: says which timer and how long
+    ├── PresentationContextError        no accepted context for this SOP class, syntax and role
+    ├── StatusError                     the peer answered with a failure status
+    └── DatasetError                    cannot be read, encoded or put into the accepted transfer syntax
+
+Many failures at the end of one operation are an `ExceptionGroup` of these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dimse.messages.status import Status
+
+
+class DimseError(Exception):
+    """Everything that this library raises by itself."""
+
+
+class ProtocolError(DimseError):
+    """The protocol was broken, by either side."""
+
+
+class LocalProtocolError(ProtocolError):
+    """You asked for something that the protocol does not allow in the present state."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol.
+
+    `source` and `reason` are those of the A-ABORT that answers it (PS3.8 9.3.8).
+    """
+
+    def __init__(self, message: str, *, source: int = 2, reason: int = 0) -> None:
+        super().__init__(message)
+        self.source = source
+        self.reason = reason
+
+
+class AssociationError(DimseError):
+    """There is no association, or there is none any more."""
+
+
+_REJECT_RESULTS = {1: "permanently", 2: "transiently"}
+_REJECT_REASONS = {
+    (1, 1): "no reason given",
+    (1, 2): "application context name not supported",
+    (1, 3): "calling AE title not recognized",
+    (1, 7): "called AE title not recognized",
+    (2, 1): "no reason given",
+    (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}
+_ABORT_REASONS = {
+    0: "reason not specified",
+    1: "unrecognized PDU",
+    2: "unexpected PDU",
+    4: "unrecognized PDU parameter",
+    5: "unexpected PDU parameter",
+    6: "invalid PDU parameter value",
+}
+
+
+class AssociationRejected(AssociationError):
+    """The peer answered with A-ASSOCIATE-RJ (PS3.8 9.3.4).
+
+    `result` is 1 (permanent) or 2 (transient); `source` and `reason` are the standard's numbers.
+    """
+
+    def __init__(self, result: int, source: int, reason: int) -> None:
+        why = _REJECT_REASONS.get((source, reason), f"source {source}, reason {reason}")
+        super().__init__(f"association rejected {_REJECT_RESULTS.get(result, '')}: {why}".replace(" :", ":"))
+        self.result = result
+        self.source = source
+        self.reason = reason
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same request may be accepted later."""
+        return self.result == 2
+
+
+class AssociationAborted(AssociationError):
+    """The association ended with an A-ABORT (PS3.8 9.3.8).
+
+    `source` is 0 for the service user and 2 for the service provider.
+    """
+
+    def __init__(self, source: int, reason: int, message: str = "") -> None:
+        if not message:
+            why = f": {_ABORT_REASONS.get(reason, f'reason {reason}')}" if source == 2 else ""
+            message = f"association aborted by the peer{why}"
+        super().__init__(message)
+        self.source = source
+        self.reason = reason
+
+
+class ConnectionLost(AssociationError):
+    """There is no connection to the peer: refused, reset, or closed without a release."""
+
+
+class AssociationTimeout(AssociationError, TimeoutError):
+    """A timer ran out. `timer` is its name in `Timeouts`, `seconds` its length."""
+
+    def __init__(self, timer: str, seconds: float, doing: str) -> None:
+        super().__init__(f"{doing}: nothing for {seconds:g} s ({timer} timeout)")
+        self.timer = timer
+        self.seconds = seconds
+
+
+class PresentationContextError(DimseError):
+    """No accepted presentation context fits; the message names what was offered and accepted."""
+
+
+class StatusError(DimseError):
+    """The peer answered an operation with a failure status (PS3.7 Annex C)."""
+
+    def __init__(self, status: Status, doing: str, comment: str | None = None) -> None:
+        super().__init__(f"{doing}: {status!s}" + (f" ({comment})" if comment else ""))
+        self.status = status
+        self.comment = comment
+
+
+class DatasetError(DimseError):
+    """A data set cannot be read, encoded, decoded or put into the accepted transfer syntax."""

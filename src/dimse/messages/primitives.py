@@ -1,0 +1,341 @@
+"""The DIMSE messages (PS3.7 9.3, 10.3), one class each.
+
+`encode()` gives the command set, `decode_message` makes the message again. A field that is None is not
+sent. `dataset_follows` is Command Data Set Type: whether a data set or identifier comes after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any, ClassVar, Final, TypeVar
+
+from dimse.errors import RemoteProtocolError
+from dimse.messages import command
+from dimse.messages.command import COMMAND_DATA_SET_TYPE, COMMAND_FIELD, DATA_SET_FOLLOWS, NO_DATA_SET
+from dimse.messages.status import Status
+
+_ELEMENT_OF: Final = {
+    "affected_sop_class_uid": 0x0002,
+    "requested_sop_class_uid": 0x0003,
+    "message_id": 0x0110,
+    "message_id_being_responded_to": 0x0120,
+    "move_destination": 0x0600,
+    "priority": 0x0700,
+    "status": 0x0900,
+    "offending_element": 0x0901,
+    "error_comment": 0x0902,
+    "error_id": 0x0903,
+    "affected_sop_instance_uid": 0x1000,
+    "requested_sop_instance_uid": 0x1001,
+    "event_type_id": 0x1002,
+    "attribute_identifier_list": 0x1005,
+    "action_type_id": 0x1008,
+    "number_of_remaining_suboperations": 0x1020,
+    "number_of_completed_suboperations": 0x1021,
+    "number_of_failed_suboperations": 0x1022,
+    "number_of_warning_suboperations": 0x1023,
+    "move_originator_application_entity_title": 0x1030,
+    "move_originator_message_id": 0x1031,
+}
+
+
+class Priority(IntEnum):
+    """Priority (0000,0700)."""
+
+    MEDIUM = 0
+    HIGH = 1
+    LOW = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What all messages have."""
+
+    command_field: ClassVar[int]
+    layout: ClassVar[tuple[tuple[str, int], ...]]
+
+    dataset_follows: bool = False
+
+    def encode(self) -> bytes:
+        """The command set (PS3.7 6.3.1)."""
+        elements = {
+            COMMAND_FIELD: self.command_field,
+            COMMAND_DATA_SET_TYPE: DATA_SET_FOLLOWS if self.dataset_follows else NO_DATA_SET,
+        }
+        for name, element in self.layout:
+            value = getattr(self, name)
+            if value is not None:
+                elements[element] = value
+        return command.encode(elements)
+
+    @property
+    def name(self) -> str:
+        """The printed name: C-STORE-RQ."""
+        return type(self).__name__.replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request(Message):
+    """A request: what it is about may be called affected or requested; both have a Message ID."""
+
+    message_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response(Message):
+    """A response, with the status (PS3.7 Annex C) and what the peer says about it."""
+
+    message_id_being_responded_to: int
+    status: Status
+    affected_sop_class_uid: str | None = None
+    offending_element: tuple[int, ...] | None = None
+    error_comment: str | None = None
+    error_id: int | None = None
+
+
+MESSAGES: Final[dict[int, type[Message]]] = {}
+"""Command Field -> message."""
+
+_M = TypeVar("_M", bound=type[Message])
+
+
+def _message(command_field: int) -> Any:
+    def register(cls: _M) -> _M:
+        cls.command_field = command_field
+        cls.layout = tuple((f.name, _ELEMENT_OF[f.name]) for f in fields(cls) if f.name in _ELEMENT_OF)
+        MESSAGES[command_field] = cls
+        return cls
+
+    return register
+
+
+@_message(0x0001)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class C_STORE_RQ(Request):
+    """C-STORE-RQ (PS3.7 9.3.1.1)."""
+
+    affected_sop_class_uid: str
+    affected_sop_instance_uid: str
+    priority: int = Priority.MEDIUM
+    move_originator_application_entity_title: str | None = None
+    move_originator_message_id: int | None = None
+    dataset_follows: bool = True
+
+
+@_message(0x8001)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class C_STORE_RSP(Response):
+    """C-STORE-RSP (PS3.7 9.3.1.2)."""
+
+    affected_sop_instance_uid: str | None = None
+
+
+@_message(0x0020)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class C_FIND_RQ(Request):
+    """C-FIND-RQ (PS3.7 9.3.2.1)."""
+
+    affected_sop_class_uid: str
+    priority: int = Priority.MEDIUM
+    dataset_follows: bool = True
+
+
+@_message(0x8020)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class C_FIND_RSP(Response):
+    """C-FIND-RSP (PS3.7 9.3.2.2)."""
+
+
+@_message(0x0010)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class C_GET_RQ(Request):
+    """C-GET-RQ (PS3.7 9.3.3.1)."""
+
+    affected_sop_class_uid: str
+    priority: int = Priority.MEDIUM
+    dataset_follows: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RetrieveResponse(Response):
+    number_of_remaining_suboperations: int | None = None
+    number_of_completed_suboperations: int | None = None
+    number_of_failed_suboperations: int | None = None
+    number_of_warning_suboperations: int | None = None
+
+
+@_message(0x8010)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class C_GET_RSP(_RetrieveResponse):
+    """C-GET-RSP (PS3.7 9.3.3.2)."""
+
+
+@_message(0x0021)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class C_MOVE_RQ(Request):
+    """C-MOVE-RQ (PS3.7 9.3.4.1)."""
+
+    affected_sop_class_uid: str
+    move_destination: str
+    priority: int = Priority.MEDIUM
+    dataset_follows: bool = True
+
+
+@_message(0x8021)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class C_MOVE_RSP(_RetrieveResponse):
+    """C-MOVE-RSP (PS3.7 9.3.4.2)."""
+
+
+@_message(0x0030)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class C_ECHO_RQ(Request):
+    """C-ECHO-RQ (PS3.7 9.3.5.1)."""
+
+    affected_sop_class_uid: str
+
+
+@_message(0x8030)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class C_ECHO_RSP(Response):
+    """C-ECHO-RSP (PS3.7 9.3.5.2)."""
+
+
+@_message(0x0FFF)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class C_CANCEL_RQ(Message):
+    """C-CANCEL-RQ (PS3.7 9.3.2.3): no Message ID of its own and no response."""
+
+    message_id_being_responded_to: int
+
+
+@_message(0x0100)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class N_EVENT_REPORT_RQ(Request):
+    """N-EVENT-REPORT-RQ (PS3.7 10.3.1.1)."""
+
+    affected_sop_class_uid: str
+    affected_sop_instance_uid: str
+    event_type_id: int
+
+
+@_message(0x8100)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class N_EVENT_REPORT_RSP(Response):
+    """N-EVENT-REPORT-RSP (PS3.7 10.3.1.2)."""
+
+    affected_sop_instance_uid: str | None = None
+    event_type_id: int | None = None
+
+
+@_message(0x0110)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class N_GET_RQ(Request):
+    """N-GET-RQ (PS3.7 10.3.2.1)."""
+
+    requested_sop_class_uid: str
+    requested_sop_instance_uid: str
+    attribute_identifier_list: tuple[int, ...] | None = None
+
+
+@_message(0x8110)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class N_GET_RSP(Response):
+    """N-GET-RSP (PS3.7 10.3.2.2)."""
+
+    affected_sop_instance_uid: str | None = None
+
+
+@_message(0x0120)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class N_SET_RQ(Request):
+    """N-SET-RQ (PS3.7 10.3.3.1)."""
+
+    requested_sop_class_uid: str
+    requested_sop_instance_uid: str
+    dataset_follows: bool = True
+
+
+@_message(0x8120)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class N_SET_RSP(Response):
+    """N-SET-RSP (PS3.7 10.3.3.2)."""
+
+    affected_sop_instance_uid: str | None = None
+
+
+@_message(0x0130)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class N_ACTION_RQ(Request):
+    """N-ACTION-RQ (PS3.7 10.3.4.1)."""
+
+    requested_sop_class_uid: str
+    requested_sop_instance_uid: str
+    action_type_id: int
+
+
+@_message(0x8130)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class N_ACTION_RSP(Response):
+    """N-ACTION-RSP (PS3.7 10.3.4.2)."""
+
+    affected_sop_instance_uid: str | None = None
+    action_type_id: int | None = None
+
+
+@_message(0x0140)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class N_CREATE_RQ(Request):
+    """N-CREATE-RQ (PS3.7 10.3.5.1)."""
+
+    affected_sop_class_uid: str
+    affected_sop_instance_uid: str | None = None
+
+
+@_message(0x8140)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class N_CREATE_RSP(Response):
+    """N-CREATE-RSP (PS3.7 10.3.5.2)."""
+
+    affected_sop_instance_uid: str | None = None
+
+
+@_message(0x0150)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class N_DELETE_RQ(Request):
+    """N-DELETE-RQ (PS3.7 10.3.6.1)."""
+
+    requested_sop_class_uid: str
+    requested_sop_instance_uid: str
+
+
+@_message(0x8150)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class N_DELETE_RSP(Response):
+    """N-DELETE-RSP (PS3.7 10.3.6.2)."""
+
+    affected_sop_instance_uid: str | None = None
+
+
+def decode_message(data: bytes) -> Message:
+    """The message whose command set `data` is.
+
+    A command field that PS3.7 does not have, or a message without a field it cannot be without, is a
+    `RemoteProtocolError`: nothing can be answered to it.
+    """
+    elements = command.decode(data)
+    number = elements.get(COMMAND_FIELD)
+    kind = MESSAGES.get(number) if isinstance(number, int) else None
+    if kind is None:
+        raise RemoteProtocolError(f"command field {number!r} is not a DIMSE message", reason=5)
+    values: dict[str, Any] = {name: elements[element] for name, element in kind.layout if element in elements}
+    if "status" in values:
+        values["status"] = Status(values["status"])
+    dataset_follows = elements.get(COMMAND_DATA_SET_TYPE, NO_DATA_SET) != NO_DATA_SET
+    try:
+        return kind(dataset_follows=dataset_follows, **values)
+    except TypeError as error:
+        missing = [f"(0000,{element:04X})" for name, element in kind.layout if name not in values]
+        name = kind.__name__.replace("_", "-")
+        raise RemoteProtocolError(f"{name} lacks a mandatory element, among {', '.join(missing)}", reason=6) from error

@@ -1,0 +1,120 @@
+"""Status codes of DIMSE responses (PS3.7 Annex C; PS3.4 B.2.3, C.4)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar, Final
+
+
+class StatusCategory(StrEnum):
+    """The five classes of PS3.7 Annex C."""
+
+    SUCCESS = "success"
+    PENDING = "pending"
+    CANCEL = "cancel"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+_MEANINGS: Final = {
+    0x0000: "Success",
+    0x0001: "Requested optional attributes are not supported",
+    0x0105: "No such attribute",
+    0x0106: "Invalid attribute value",
+    0x0107: "Attribute list error",
+    0x0110: "Processing failure",
+    0x0111: "Duplicate SOP instance",
+    0x0112: "No such SOP instance",
+    0x0113: "No such event type",
+    0x0114: "No such argument",
+    0x0115: "Invalid argument value",
+    0x0116: "Attribute value out of range",
+    0x0117: "Invalid SOP instance",
+    0x0118: "No such SOP class",
+    0x0119: "Class-instance conflict",
+    0x0120: "Missing attribute",
+    0x0121: "Missing attribute value",
+    0x0122: "SOP class not supported",
+    0x0123: "No such action",
+    0x0124: "Not authorized",
+    0x0210: "Duplicate invocation",
+    0x0211: "Unrecognized operation",
+    0x0212: "Mistyped argument",
+    0x0213: "Resource limitation",
+    0xA700: "Out of resources",
+    0xA701: "Out of resources: unable to calculate number of matches",
+    0xA702: "Out of resources: unable to perform sub-operations",
+    0xA801: "Move destination unknown",
+    0xA900: "Data set does not match SOP class",
+    0xB000: "Coercion of data elements",
+    0xB006: "Elements discarded",
+    0xB007: "Data set does not match SOP class (warning)",
+    0xC000: "Cannot understand",
+    0xFE00: "Cancel",
+    0xFF00: "Pending",
+    0xFF01: "Pending, optional keys not supported",
+}
+
+_RANGES: Final = ((0xA700, 0xA7FF, 0xA700), (0xA900, 0xA9FF, 0xA900), (0xC000, 0xCFFF, 0xC000))
+
+
+class Status(int):
+    """A status code: an int that knows its category and its meaning.
+
+    >>> Status(0xA700).category
+    <StatusCategory.FAILURE: 'failure'>
+    >>> Status(0xA700) == 0xA700
+    True
+    """
+
+    SUCCESS: ClassVar[Status]
+    PROCESSING_FAILURE: ClassVar[Status]
+    SOP_CLASS_NOT_SUPPORTED: ClassVar[Status]
+    UNRECOGNIZED_OPERATION: ClassVar[Status]
+    OUT_OF_RESOURCES: ClassVar[Status]
+    DATASET_DOES_NOT_MATCH: ClassVar[Status]
+    CANNOT_UNDERSTAND: ClassVar[Status]
+    CANCEL: ClassVar[Status]
+    PENDING: ClassVar[Status]
+
+    @property
+    def category(self) -> StatusCategory:
+        if self == 0x0000:
+            return StatusCategory.SUCCESS
+        if self in (0xFF00, 0xFF01):
+            return StatusCategory.PENDING
+        if self == 0xFE00:
+            return StatusCategory.CANCEL
+        if 0xB000 <= self <= 0xBFFF or self in (0x0001, 0x0107, 0x0116):
+            return StatusCategory.WARNING
+        return StatusCategory.FAILURE
+
+    @property
+    def meaning(self) -> str:
+        """The standard's words for it; for a code of a range, those of the range."""
+        code = int(self)
+        if code not in _MEANINGS:
+            code = next((start for low, high, start in _RANGES if low <= self <= high), code)
+        return _MEANINGS.get(code, self.category.capitalize())
+
+    @property
+    def is_out_of_resources(self) -> bool:
+        """Refused: Out of Resources, 0xA7xx: the same request may succeed later (PS3.4 B.2.3)."""
+        return 0xA700 <= self <= 0xA7FF
+
+    def __str__(self) -> str:
+        return f"0x{int(self):04X} {self.meaning}"
+
+    def __repr__(self) -> str:
+        return f"Status(0x{int(self):04X})"
+
+
+Status.SUCCESS = Status(0x0000)
+Status.PROCESSING_FAILURE = Status(0x0110)
+Status.SOP_CLASS_NOT_SUPPORTED = Status(0x0122)
+Status.UNRECOGNIZED_OPERATION = Status(0x0211)
+Status.OUT_OF_RESOURCES = Status(0xA700)
+Status.DATASET_DOES_NOT_MATCH = Status(0xA900)
+Status.CANNOT_UNDERSTAND = Status(0xC000)
+Status.CANCEL = Status(0xFE00)
+Status.PENDING = Status(0xFF00)

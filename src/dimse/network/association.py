@@ -1,0 +1,542 @@
+"""One association: messages over a connection (PS3.7 over PS3.8), requests and their responses.
+
+Whatever ends the association - a release, an A-ABORT of either side, a lost connection, a timer - goes
+through `_end` once, and everyone who waits on the association learns the same reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Final, Protocol, Self, TypeVar, cast
+
+from dimse.ae import AssociationOptions, Malformed
+from dimse.dataset import DatasetSource, Reader
+from dimse.errors import (
+    AssociationAborted,
+    AssociationError,
+    AssociationRejected,
+    AssociationTimeout,
+    ConnectionLost,
+    DatasetError,
+    LocalProtocolError,
+    PresentationContextError,
+    RemoteProtocolError,
+)
+from dimse.messages.fragments import CommandReceived, DataReceived, MessageReader, cut, fragment_size
+from dimse.messages.primitives import Message, Request, Response
+from dimse.network.connection import Connection
+from dimse.network.timers import ProgressTimer
+from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
+from dimse.upper_layer.negotiation import (
+    AcceptedContext,
+    accepted_contexts,
+    answer_violations,
+    maximum_length_to_send,
+    no_context,
+)
+from dimse.upper_layer.pdu import (
+    A_ABORT,
+    A_ASSOCIATE_AC,
+    A_ASSOCIATE_RJ,
+    A_ASSOCIATE_RQ,
+    A_RELEASE_RP,
+    A_RELEASE_RQ,
+    P_DATA_HEADER,
+)
+from dimse.upper_layer.states import State
+
+logger = logging.getLogger("dimse.network")
+
+ABORT_GRACE: Final = 2.0
+"""Seconds that a peer has to close the connection after an A-ABORT that someone waits for."""
+
+
+_COMMAND_SPACE: Final = 8 * 1024
+"""Room before the first fragment for the command: four UIDs and an AE title are less than 400 bytes, and a
+peer's smallest maximum length spreads those over some 60 PDUs."""
+
+R = TypeVar("R", bound=Response)
+
+
+def _nobody(count: int) -> None:
+    """Told of progress where nobody asked."""
+
+
+class Receiver(Protocol):
+    """Where the data set of a received message goes. Called from the event loop; must not block."""
+
+    def receive(self, data: memoryview, is_last: bool) -> None:
+        """The next part. `data` is valid until `buffer_used` returns, or longer while the connection is held."""
+
+    def buffer_used(self) -> None:
+        """There is no more for now."""
+
+    def failed(self, error: Exception) -> None:
+        """The rest will not come."""
+
+
+class Discard:
+    """A receiver that reads a data set to its end and keeps nothing."""
+
+    def receive(self, data: memoryview, is_last: bool) -> None: ...
+
+    def buffer_used(self) -> None: ...
+
+    def failed(self, error: Exception) -> None: ...
+
+
+class Provider(Protocol):
+    """Who answers the peer's requests on an association. Called from the event loop; must not block."""
+
+    def associate(self, request: A_ASSOCIATE_RQ) -> None:
+        """The peer asks for an association."""
+
+    def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
+        """The peer asks for an operation; its data set, if one follows, goes to the receiver given back."""
+
+    def release(self) -> None:
+        """The peer asks to end the association."""
+
+    def ended(self) -> None:
+        """The association has ended."""
+
+
+class Association:
+    """An association with a peer, in either role.
+
+    As a context manager it is released on leaving, or aborted when left by an exception. What it is for is
+    in the service classes: `CEchoSCU(association)`, `CStoreSCU(association)`.
+    """
+
+    def __init__(self, connection: Connection, options: AssociationOptions, provider: Provider | None = None) -> None:
+        self.connection = connection
+        self.options = options
+        self.request: A_ASSOCIATE_RQ | None = None
+        self.answer: A_ASSOCIATE_AC | None = None
+        self.contexts: dict[int, AcceptedContext] = {}
+        """The accepted presentation contexts by ID."""
+        self.error: Exception | None = None
+        """Why the association ended; None while it lives, and after a release."""
+        self._provider = provider
+        self._established: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ended = False
+        self._reader = MessageReader()
+        self._receiver: Receiver | None = None
+        self._sending = asyncio.Lock()
+        self._send_buffer = bytearray()
+        self._message_id = 0
+        self._operations: dict[int, tuple[type[Response], asyncio.Future[Response]]] = {}
+        connection.owner = self
+
+    # What is known about it
+
+    @property
+    def called_ae_title(self) -> str:
+        """The title that was called."""
+        return self.request.called_ae_title if self.request is not None else ""
+
+    @property
+    def calling_ae_title(self) -> str:
+        """The title of who called."""
+        return self.request.calling_ae_title if self.request is not None else ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether operations can be asked for."""
+        return self.answer is not None and not self._ended
+
+    @property
+    def maximum_length_to_send(self) -> int:
+        """The P-DATA-TF PDU-length that is sent to the peer at most."""
+        peer = self.answer if self.connection.machine.is_requestor else self.request
+        announced = None if peer is None else peer.user_information.maximum_length
+        return maximum_length_to_send(announced, self.options.maximum_length_to_send)
+
+    def context_for(self, abstract_syntax: str, transfer_syntaxes: Iterable[str] | None = None) -> AcceptedContext:
+        """The accepted context for a SOP class on which we are SCU: the first of `transfer_syntaxes` that has one.
+
+        Raises `PresentationContextError`, which names what was offered and accepted.
+        """
+        usable = [context for context in self.contexts.values() if context.abstract_syntax == abstract_syntax]
+        if transfer_syntaxes is None:
+            if usable:
+                return usable[0]
+        else:
+            transfer_syntaxes = list(transfer_syntaxes)
+            for syntax in transfer_syntaxes:
+                for context in usable:
+                    if context.transfer_syntax == syntax:
+                        return context
+        wanted = transfer_syntaxes[0] if transfer_syntaxes else None
+        if self.request is None:
+            raise PresentationContextError("there is no association")
+        raise no_context(abstract_syntax, wanted, self.request, self.contexts.values())
+
+    # Establishing
+
+    async def establish(self, request: A_ASSOCIATE_RQ) -> None:
+        """Ask for the association, as the requestor, and wait for the answer (PS3.8 7.1)."""
+        self.request = request
+        self.connection.machine.associate(request)
+        self.connection.machine.transport_connected()
+        self.connection.flush()
+        timer = self._timer("association", "waiting for the answer to A-ASSOCIATE-RQ")
+        try:
+            await self._established
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        finally:
+            timer.cancel()
+
+    def accept(self, request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> None:
+        """Take the peer's request, as the acceptor."""
+        self.request, self.answer = request, answer
+        self.contexts = accepted_contexts(request, answer)
+        self.connection.machine.accept(answer)
+
+    def reject(self, answer: A_ASSOCIATE_RJ) -> None:
+        """Turn the peer's request down, as the acceptor."""
+        self.connection.machine.reject(answer, asyncio.get_running_loop().time())
+        self._end(AssociationRejected(answer.result, answer.source, answer.reason))
+
+    # Ending
+
+    async def release(self) -> None:
+        """End the association in order (PS3.8 7.2). Does nothing if it has ended already."""
+        if self._ended:
+            await self.closed()
+            return
+        self.connection.machine.release()
+        self.connection.flush()
+        timer = self._timer("association", "waiting for the answer to A-RELEASE-RQ")
+        try:
+            await self._released
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        finally:
+            timer.cancel()
+        await self.closed()
+
+    def abort(self, error: Exception | None = None) -> None:
+        """End the association at once with an A-ABORT (PS3.8 7.3); `error` is what others learn as the reason."""
+        source, reason = (error.source, error.reason) if isinstance(error, RemoteProtocolError) else (0, 0)
+        self.connection.machine.abort(asyncio.get_running_loop().time(), source=source, reason=reason)
+        self.connection.flush()
+        self._end(error or AssociationAborted(0, 0, "the association was aborted by this side"))
+
+    async def closed(self) -> None:
+        """Wait until the connection is closed too; a peer that does not close it in time is cut off."""
+        try:
+            async with asyncio.timeout(ABORT_GRACE):
+                await self.connection.wait_closed()
+        except TimeoutError:
+            self.connection.kill()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self.release()
+        else:
+            self.abort()
+            await self.closed()
+
+    def _end(self, error: Exception | None) -> None:
+        """Tell everyone who waits, once."""
+        if self._ended:
+            return
+        self._ended = True
+        self.error = error
+        reason = error or AssociationError("the association was released")
+        if not self._established.done():
+            self._established.set_exception(reason)
+            self._established.exception()  # an acceptor has nobody who awaits it
+        if not self._released.done():
+            self._released.set_result(None) if error is None else self._released.set_exception(reason)
+            self._released.exception()  # nor does it await a release
+        for _, future in self._operations.values():
+            if not future.done():
+                future.set_exception(reason)
+        self.connection.fail_writing(reason)
+        if self._receiver is not None:
+            self._receiver.failed(reason)
+            self._receiver = None
+        if self._provider is not None:
+            self._provider.ended()
+
+    # What the connection tells
+
+    def connected(self) -> None:
+        """As `ConnectionOwner`: an acceptor waits for A-ASSOCIATE-RQ from now on."""
+        if not self.connection.machine.is_requestor:
+            self.connection.machine.transport_accepted(asyncio.get_running_loop().time())
+            self.connection.flush()
+
+    def happened(self, event: MachineEvent) -> None:
+        """As `ConnectionOwner`."""
+        try:
+            self._dispatch(event)
+        except RemoteProtocolError as error:
+            logger.warning("%s: %s; aborting", self.connection.peer_name, error)
+            self.abort(error)
+
+    def buffer_used(self) -> None:
+        """As `ConnectionOwner`."""
+        if self._receiver is not None:
+            self._receiver.buffer_used()
+
+    def disconnected(self, error: Exception | None) -> None:
+        """As `ConnectionOwner`."""
+        self._end(ConnectionLost(f"the connection was lost: {error}" if error else self._closed_by_peer()))
+
+    def _dispatch(self, event: MachineEvent) -> None:
+        match event:
+            case Fragment():
+                if not self._ended:
+                    self._receive(event)
+            case A_ASSOCIATE_AC():
+                self._accepted(event)
+            case A_ASSOCIATE_RQ():
+                if self._provider is not None:
+                    self._provider.associate(event)
+            case A_RELEASE_RQ():
+                self._release_requested()
+            case A_RELEASE_RP() if self.connection.machine.state is State.STA12:
+                self.answer_release()
+            case Oddity():
+                logger.warning("%s: %s", self.connection.peer_name, event.message)
+            case _:
+                self._end(self._reason(event))
+
+    def _reason(self, event: MachineEvent) -> Exception | None:
+        """Why the association ends with `event`; None for a release."""
+        match event:
+            case A_RELEASE_RP():
+                return None
+            case A_ASSOCIATE_RJ():
+                return AssociationRejected(event.result, event.source, event.reason)
+            case A_ABORT():
+                return AssociationAborted(event.source, event.reason)
+            case ProviderAbort(error) if error is not None:
+                logger.warning("%s: %s; aborted", self.connection.peer_name, error)
+                return error
+        return ConnectionLost(self._closed_by_peer())
+
+    def _closed_by_peer(self) -> str:
+        if self.answer is None:
+            return "the peer closed the connection without an answer; does a DICOM application entity listen there?"
+        return "the peer closed the connection without a release"
+
+    def _accepted(self, answer: A_ASSOCIATE_AC) -> None:
+        assert self.request is not None  # noqa: S101 - the machine takes an answer in Sta5 only
+        for violation in answer_violations(answer, self.request):
+            if self.options.malformed is Malformed.STRICT:
+                raise violation
+            logger.warning("%s: %s", self.connection.peer_name, violation)
+        self.answer = answer
+        self.contexts = accepted_contexts(self.request, answer)
+        if not self._established.done():
+            self._established.set_result(None)
+
+    def _release_requested(self) -> None:
+        """A release in the middle of a message is answered; the half object is dropped, never acknowledged."""
+        if self._reader.in_message and self._receiver is not None:
+            self._receiver.failed(AssociationError("the peer released the association in the middle of a message"))
+            self._receiver = None
+        if self.connection.machine.state is State.STA10:
+            return  # a collision: as acceptor we wait for the answer to our own request first (PS3.8 7.2.2.7)
+        if self._provider is not None:
+            self._provider.release()
+        else:
+            self.answer_release()
+
+    def answer_release(self) -> None:
+        """Answer the peer's A-RELEASE-RQ."""
+        if self._ended:
+            return
+        self.connection.machine.release_response(asyncio.get_running_loop().time())
+        self.connection.flush()
+        if self.connection.machine.state is State.STA13:
+            self._end(None)
+
+    # Messages in
+
+    def _receive(self, fragment: Fragment) -> None:
+        received = self._reader.receive(fragment)
+        if isinstance(received, DataReceived):
+            receiver = self._receiver
+            if receiver is not None:
+                if received.is_last:
+                    self._receiver = None
+                receiver.receive(received.data, received.is_last)
+        elif received is not None:
+            self._receive_command(received)
+
+    def _receive_command(self, command: CommandReceived) -> None:
+        message = command.message
+        context = self.contexts.get(command.presentation_context_id)
+        if context is None:
+            raise RemoteProtocolError(f"a message on context {command.presentation_context_id}, not accepted", reason=5)
+        if isinstance(message, Response):
+            self._receive_response(message)
+        elif self._provider is not None:
+            self._receiver = self._provider.request(context, command)
+        else:
+            raise RemoteProtocolError(f"{message.name} to a requestor that offered no SCP role", reason=5)
+
+    def _receive_response(self, message: Response) -> None:
+        kind, future = self._operations.get(message.message_id_being_responded_to, (None, None))
+        if kind is None or future is None or not isinstance(message, kind):
+            raise RemoteProtocolError(
+                f"{message.name} to message {message.message_id_being_responded_to}, which does not await it", reason=5
+            )
+        if message.dataset_follows:
+            text = f"{message.name} comes with a data set"
+            if self.options.malformed is Malformed.STRICT:
+                raise RemoteProtocolError(text, reason=5)
+            logger.warning("%s: %s; dropped", self.connection.peer_name, text)
+            self._receiver = Discard()
+        if not future.done():
+            future.set_result(message)
+
+    # Messages out
+
+    def new_message_id(self) -> int:
+        """A Message ID that no outstanding operation of ours has (PS3.7 9.3.1.1, 16 bits)."""
+        while True:
+            self._message_id = self._message_id % 0xFFFF + 1
+            if self._message_id not in self._operations:
+                return self._message_id
+
+    async def operate(
+        self,
+        context: AcceptedContext,
+        message: Request,
+        response_type: type[R],
+        *,
+        timer: str,
+        doing: str,
+        source: DatasetSource | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> R:
+        """Send a request and wait for its one response, whatever its status.
+
+        `timer` names the timeout in `Timeouts`; it runs out when nothing moves. `doing` is what messages
+        call the operation. Cancelled or failed half way, it takes the association with it: what is half
+        sent cannot be taken back, and a response that nobody awaits would be taken for another's.
+        """
+        self._check_open()
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._operations[message.message_id] = response_type, future
+        stall = self._timer(timer, doing)
+        begun = False
+
+        def sent(count: int) -> None:
+            nonlocal begun
+            begun = True
+            if progress is not None:
+                progress(count)
+
+        try:
+            await self.send(context, message, source, sent)
+            response = await future
+        except BaseException as error:
+            if begun and not self._ended:
+                self.abort(error if isinstance(error, DatasetError) else None)
+            raise
+        finally:
+            stall.cancel()
+            del self._operations[message.message_id]
+        return cast("R", response)
+
+    async def send(
+        self,
+        context: AcceptedContext,
+        message: Message,
+        source: DatasetSource | None = None,
+        sent: Callable[[int], None] | None = None,
+    ) -> None:
+        """Send a whole message; `sent` is told how many bytes of the data set have gone, from the first PDU on."""
+        async with self._sending:
+            self._check_open()
+            reader = None if source is None else source.open()
+            try:
+                if reader is None or source is None:
+                    self.connection.write(self._command_pdus(context, message))
+                    if sent is not None:
+                        sent(0)
+                    await self.connection.drained()
+                else:
+                    await self._send_with_dataset(context, message, reader, source.length, sent or _nobody)
+            finally:
+                if reader is not None:
+                    reader.close()
+
+    def _command_pdus(self, context: AcceptedContext, message: Message) -> bytes:
+        identifier, parts = context.presentation_context_id, []
+        for fragment, is_last in cut(message.encode(), fragment_size(self.maximum_length_to_send)):
+            parts.append(
+                self.connection.machine.p_data(identifier, is_command=True, is_last=is_last, length=len(fragment))
+            )
+            parts.append(fragment)
+        logger.debug("%s > %s", self.connection.peer_name, message.name)
+        return b"".join(parts)
+
+    async def _send_with_dataset(
+        self,
+        context: AcceptedContext,
+        message: Message,
+        reader: Reader,
+        length: int | None,
+        sent: Callable[[int], None],
+    ) -> None:
+        """Each fragment is read into the place where it is sent from; the command goes with the first one."""
+        size = fragment_size(self.maximum_length_to_send)
+        space = _COMMAND_SPACE + P_DATA_HEADER.size + (size if length is None else min(size, length + 1))
+        if len(self._send_buffer) < space:
+            self._send_buffer = bytearray(space)
+        buffer = memoryview(self._send_buffer)
+        data_start = _COMMAND_SPACE + P_DATA_HEADER.size
+        place = buffer[data_start : data_start + size]
+        total, is_last, prefix = 0, False, None
+        while not is_last:
+            count = await reader.read_into(place)
+            total += count
+            is_last = total == length if length is not None else count < len(place)
+            if count % 2:
+                raise DatasetError("the data set has an odd length, which cannot be sent (PS3.5 7.1.1)")
+            if prefix is None:
+                prefix = self._command_pdus(context, message)
+            header = self.connection.machine.p_data(
+                context.presentation_context_id, is_command=False, is_last=is_last, length=count
+            )
+            start = data_start - len(header) - len(prefix)
+            buffer[start:data_start] = prefix + header
+            self.connection.write(buffer[start : data_start + count])
+            sent(total)
+            await self.connection.drained()
+            prefix = b""
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise self.error or LocalProtocolError("the association has been released")
+
+    def _timer(self, name: str, doing: str) -> ProgressTimer:
+        seconds: float | None = getattr(self.options.timeouts, name)
+
+        def stalled() -> None:
+            error = AssociationTimeout(name, seconds or 0, doing)
+            logger.warning("%s: %s; aborting", self.connection.peer_name, error)
+            self.abort(error)
+
+        connection = self.connection
+        return ProgressTimer(seconds, lambda: (connection.bytes_received, connection.send_progress), stalled)

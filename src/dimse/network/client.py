@@ -1,0 +1,93 @@
+"""Opening associations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from dimse import uids
+from dimse.ae import Address, ClientOptions, Malformed
+from dimse.errors import AssociationTimeout, ConnectionLost
+from dimse.network.association import Association
+from dimse.network.connection import BufferPool, Connection
+from dimse.upper_layer.items import UserInformation
+from dimse.upper_layer.machine import Machine
+from dimse.upper_layer.negotiation import propose
+from dimse.upper_layer.pdu import A_ASSOCIATE_RQ
+
+DEFAULT_CONTEXTS = tuple((uid, uids.LITTLE_ENDIAN) for uid in (uids.VERIFICATION, *uids.COMMON_STORAGE))
+"""What is proposed when nothing else is asked for: verification and the common storage SOP classes."""
+
+
+@asynccontextmanager
+async def connect(
+    address: str | Address,
+    *,
+    contexts: Iterable[tuple[str, Sequence[str]]] = DEFAULT_CONTEXTS,
+    calling_ae_title: str | None = None,
+    options: ClientOptions | None = None,
+) -> AsyncIterator[Association]:
+    """An association with the application entity at `address` (PS3.8 7.1), for an `async with`.
+
+    `contexts` are (abstract syntax, transfer syntaxes) pairs, 128 at most; `presentation_contexts(files)`
+    works them out from what is to be sent. `calling_ae_title` stands before the one in `options`.
+
+    Leaving the block releases the association; leaving it by an exception aborts it. Raises
+    `ConnectionLost` where nobody listens, `AssociationRejected`, `AssociationAborted` or
+    `AssociationTimeout`, and `ValueError` for an address that is none.
+
+    >>> async def main():
+    ...     async with connect("ARCHIVE@localhost:11112") as association:
+    ...         await CEchoSCU(association).echo()
+    """
+    address = Address.parse(address)
+    options = options or ClientOptions()
+    request = A_ASSOCIATE_RQ(
+        called_ae_title=address.ae_title,
+        calling_ae_title=calling_ae_title or options.calling_ae_title,
+        presentation_contexts=propose(contexts),
+        user_information=UserInformation(
+            maximum_length=options.maximum_length,
+            implementation_class_uid=uids.IMPLEMENTATION_CLASS_UID,
+            implementation_version_name=uids.IMPLEMENTATION_VERSION_NAME,
+            user_identity=options.user_identity,
+        ),
+    )
+    association = await _open(address, options)
+    async with association:
+        await association.establish(request)
+        yield association
+
+
+async def _open(address: Address, options: ClientOptions) -> Association:
+    """The transport connection, with an association on it that is not established yet."""
+    loop = asyncio.get_running_loop()
+    made: list[Association] = []
+
+    def protocol() -> Connection:
+        machine = Machine(
+            requestor=True,
+            maximum_length=options.maximum_length,
+            artim=options.timeouts.artim,
+            strict=options.malformed is Malformed.STRICT,
+            name=str(address),
+        )
+        connection = Connection(machine, BufferPool())
+        made.append(Association(connection, options))
+        return connection
+
+    try:
+        async with asyncio.timeout(options.timeouts.connect):
+            await loop.create_connection(
+                protocol,
+                address.host,
+                address.port,
+                ssl=options.ssl,
+                server_hostname=address.host if options.ssl is not None else None,
+            )
+    except TimeoutError:
+        raise AssociationTimeout("connect", options.timeouts.connect or 0, f"connecting to {address}") from None
+    except OSError as error:
+        raise ConnectionLost(f"cannot connect to {address.host}:{address.port}: {error.strerror or error}") from error
+    return made[-1]

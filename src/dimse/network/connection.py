@@ -1,0 +1,236 @@
+"""Bytes between a transport and the upper layer machine.
+
+Received bytes stay in the one buffer they were read into: the machine gives views of it, and while a
+receiver holds views (`hold`) the socket is not read. Sent bytes leave the buffer they were assembled in
+before it is used again (`drained`). So neither direction has a queue, and TCP's backpressure is the only one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Final, Protocol, cast
+
+from dimse.errors import ConnectionLost
+from dimse.network.timers import unsent_bytes
+from dimse.upper_layer.machine import CloseTransport, Machine, MachineEvent
+
+RECEIVE_BUFFER_SIZE: Final = 512 * 1024
+
+
+class BufferPool:
+    """Receive buffers, shared by the connections of one client or server.
+
+    A connection has one only from the moment bytes come until they are used, so an idle one has none.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        return self._free.pop() if self._free else bytearray(RECEIVE_BUFFER_SIZE)
+
+    def give_back(self, buffer: bytearray) -> None:
+        if not self._free:
+            self._free.append(buffer)
+
+
+class ConnectionOwner(Protocol):
+    """Who is told what happens on a connection. All calls come from the event loop and must not block."""
+
+    def connected(self) -> None:
+        """The transport connection is open."""
+
+    def happened(self, event: MachineEvent) -> None:
+        """The machine says so."""
+
+    def buffer_used(self) -> None:
+        """All events of what was received are told; views of it are valid only while `hold` keeps it."""
+
+    def disconnected(self, error: Exception | None) -> None:
+        """The transport connection is closed, with the operating system's reason if it had one."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One transport connection and the machine that it feeds."""
+
+    def __init__(self, machine: Machine, pool: BufferPool) -> None:
+        self.machine = machine
+        self.owner: ConnectionOwner | None = None
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.peer_name = ""
+        self.peer_host = ""
+        self._loop = asyncio.get_running_loop()
+        self._pool = pool
+        self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
+        self._buffer: bytearray | None = None
+        self._processing = False
+        self._holders: set[object] = set()
+        self._eof = False
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._writable: asyncio.Future[None] | None = None
+        self._artim: asyncio.TimerHandle | None = None
+
+    # asyncio's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        # Nothing is left in the transport when it says that it can take more (see `drained`).
+        self._transport.set_write_buffer_limits(high=0)
+        self._socket = transport.get_extra_info("socket")
+        if self._socket is not None and self._socket.family in (socket.AF_INET, socket.AF_INET6):
+            # With Nagle's algorithm against delayed ACK, each message would cost 40 ms.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.peer_host, self.peer_name = peer[0], f"{peer[0]}:{peer[1]}"
+        if self.owner is not None:
+            self.owner.connected()
+
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's signature
+        if self._buffer is None:
+            self._buffer = self._pool.take()
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        assert self._buffer is not None  # noqa: S101 - asyncio calls `get_buffer` first
+        self.bytes_received += nbytes
+        self.machine.receive_data(memoryview(self._buffer)[:nbytes], self._loop.time())
+        self._process()
+
+    def eof_received(self) -> bool:
+        # A half-closed connection is a closed one; what came before is still used first.
+        self._eof = True
+        if not self._holders:
+            self._end_of_data()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._eof = True
+        if not self._holders:
+            self._end_of_data()
+        if self._artim is not None:
+            self._artim.cancel()
+        self.fail_writing(ConnectionLost("the connection was lost while sending"))
+        if not self._closed.done():
+            self._closed.set_result(None)
+        if self.owner is not None:
+            self.owner.disconnected(exc)
+
+    def pause_writing(self) -> None:
+        if self._writable is None or self._writable.done():
+            self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # Receiving
+
+    def _process(self) -> None:
+        """Tell the owner all events, until it holds the connection or they are used up."""
+        assert self.owner is not None  # noqa: S101 - set before the transport is
+        if self._processing:
+            return
+        self._processing = True
+        try:
+            while not self._holders:
+                event = self.machine.next_event()
+                if event is None:
+                    self.owner.buffer_used()
+                    break
+                self.owner.happened(event)
+                if isinstance(event, CloseTransport):
+                    self.close()
+        finally:
+            self._processing = False
+        self.flush()
+        if not self._holders and self._buffer is not None:
+            self._pool.give_back(self._buffer)
+            self._buffer = None
+
+    def _end_of_data(self) -> None:
+        self.machine.receive_eof(self._loop.time())
+        self._process()
+
+    def hold(self, holder: object) -> None:
+        """Stop reading, and leave the receive buffer as it is, until each holder called `resume`."""
+        if not self._holders and self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._holders.add(holder)
+
+    def resume(self, holder: object) -> None:
+        """Go on from where `hold` stopped, unless someone else still holds."""
+        if holder not in self._holders:
+            return
+        self._holders.remove(holder)
+        if self._holders:
+            return
+        self._process()
+        if self._holders:
+            return
+        if self._eof:
+            self._end_of_data()
+        elif self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    # Sending
+
+    def flush(self) -> None:
+        """Send what the machine has to say by itself, and keep its ARTIM timer."""
+        data = self.machine.data_to_send()
+        if data and self._transport is not None:
+            self.write(data)
+        if self._artim is not None:
+            self._artim.cancel()
+            self._artim = None
+        if self.machine.deadline is not None:
+            self._artim = self._loop.call_at(self.machine.deadline, self._artim_expired)
+
+    def _artim_expired(self) -> None:
+        self.machine.timeout(self._loop.time())
+        self._holders.clear()
+        self._process()
+        self.kill()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Give `data` to the transport; await `drained` before its memory is used again."""
+        if self._transport is None:
+            raise ConnectionLost("the connection is closed")
+        self.bytes_sent += len(data)
+        self._transport.write(data)
+
+    def fail_writing(self, error: Exception) -> None:
+        """Let whoever waits for `drained` have `error`."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_exception(error)
+
+    async def drained(self) -> None:
+        """Wait until the transport has nothing left to send. The timer is the caller's."""
+        while self._writable is not None:
+            await self._writable
+
+    def close(self) -> None:
+        """Close the transport connection when what was written is sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def kill(self) -> None:
+        """Close the transport connection now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until the transport connection is closed."""
+        await asyncio.shield(self._closed)
+
+    @property
+    def send_progress(self) -> tuple[int, int, int]:
+        """Changes whenever the peer, or the line to it, has taken something."""
+        in_transport = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        in_kernel = unsent_bytes(self._socket) if self._socket is not None else 0
+        return self.bytes_sent, in_transport, in_kernel

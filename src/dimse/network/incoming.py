@@ -1,0 +1,91 @@
+"""The data set of a received message, for whoever reads it at their own pace."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dimse.network.connection import Connection
+
+
+class IncomingData:
+    """A receiver whose data are pulled.
+
+    What has arrived stays in the receive buffer, unread and uncopied, and the connection is held until it
+    was pulled and used. So a slow reader slows the peer, and nothing queues up.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.waiting = False
+        """Whether someone waits for the peer to send more."""
+        self._connection = connection
+        self._views: list[memoryview] = []
+        self._pulled = False
+        self._complete = False
+        self._discarding = False
+        self._error: Exception | None = None
+        self._wake: asyncio.Future[None] | None = None
+
+    # As `Receiver`
+
+    def receive(self, data: memoryview, is_last: bool) -> None:
+        if data and not self._discarding:
+            self._views.append(data)
+        self._complete = is_last
+        if is_last:
+            self.buffer_used()
+
+    def buffer_used(self) -> None:
+        if self._views:
+            self._connection.hold(self)
+        if self._views or self._complete:
+            self._wake_up()
+
+    def failed(self, error: Exception) -> None:
+        self._error = error
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    # As what is read
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the peer has sent everything and all of it was pulled."""
+        return self._complete and (self._pulled or not self._views)
+
+    async def pull(self) -> list[memoryview]:
+        """What has arrived since the last call, as views that are valid until the next; empty at the end.
+
+        Raises what ended the association if it ended before the data set did.
+        """
+        if self._pulled:
+            self._pulled = False
+            self._views.clear()
+            self._connection.resume(self)
+        while not self._views and not self._complete:
+            if self._error is not None:
+                raise self._error
+            self._wake = asyncio.get_running_loop().create_future()
+            self.waiting = True
+            try:
+                await self._wake
+            finally:
+                self.waiting = False
+                self._wake = None
+        self._pulled = True
+        return self._views
+
+    async def drain(self) -> None:
+        """Read the rest to its end and drop it (so that the next message is found)."""
+        self._discarding = True
+        self._views.clear()
+        self._pulled = True
+        while await self.pull():
+            pass
+
+    def release(self) -> None:
+        """Nothing of it is needed any more: let the connection go on."""
+        self._views.clear()
+        self._connection.resume(self)

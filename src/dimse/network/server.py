@@ -1,0 +1,338 @@
+"""Taking associations: listen, admit, dispatch, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from dimse import uids
+from dimse.ae import Malformed, ServerOptions, check_ae_title
+from dimse.errors import AssociationError, AssociationTimeout, LocalProtocolError, RemoteProtocolError
+from dimse.messages.fragments import CommandReceived
+from dimse.messages.primitives import C_CANCEL_RQ, MESSAGES, Request, Response
+from dimse.messages.status import Status
+from dimse.network.association import Association, Discard, Receiver
+from dimse.network.connection import BufferPool, Connection
+from dimse.network.incoming import IncomingData
+from dimse.network.timers import ProgressTimer
+from dimse.upper_layer.items import UserIdentityAC, UserInformation
+from dimse.upper_layer.machine import Machine
+from dimse.upper_layer.negotiation import AcceptedContext, accept_contexts, accept_roles, normalise, refusal, violations
+from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+
+logger = logging.getLogger("dimse.network")
+
+_LOCAL_LIMIT_EXCEEDED: Final = A_ASSOCIATE_RJ(result=2, source=3, reason=2)
+_TEMPORARY_CONGESTION: Final = A_ASSOCIATE_RJ(result=2, source=3, reason=1)
+_CALLED_TITLE_NOT_RECOGNIZED: Final = A_ASSOCIATE_RJ(result=1, source=1, reason=7)
+_CALLING_TITLE_NOT_RECOGNIZED: Final = A_ASSOCIATE_RJ(result=1, source=1, reason=3)
+
+_CONNECTIONS_OVER_LIMIT: Final = 50
+"""Connections beyond `max_associations` that are kept just long enough to be told that there are too many."""
+
+_IDLE_UNIT: Final = 64 * 1024
+"""Bytes of a message under way that count as progress where no PDU ends: a byte a second does not."""
+
+_STOP_IDLE: Final = 1.0
+"""When stopping, an association that moves nothing for so many seconds is not waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingRequest:
+    """An operation that the peer asks for."""
+
+    association: Association
+    context: AcceptedContext
+    message: Request
+    data: IncomingData | None
+
+    def response(self, status: int, *, error_comment: str | None = None, **fields: Any) -> Response:
+        """The response message that belongs to the request."""
+        kind = MESSAGES[self.message.command_field | 0x8000]
+        if not issubclass(kind, Response):
+            raise LocalProtocolError(f"{self.message.name} has no response")
+        return kind(
+            message_id_being_responded_to=self.message.message_id,
+            status=Status(status),
+            affected_sop_class_uid=getattr(self.message, "affected_sop_class_uid", None),
+            error_comment=None if error_comment is None else error_comment[:64],
+            **fields,
+        )
+
+
+class Service(Protocol):
+    """What answers one kind of request."""
+
+    def supports(self, abstract_syntax: str) -> bool:
+        """Whether presentation contexts for this SOP class are accepted."""
+
+    async def serve(self, request: IncomingRequest) -> Response:
+        """Do it. Data that are not read are drained afterwards; an exception becomes Processing Failure."""
+
+
+class AssociationServer:
+    """Listens for associations and gives their requests to services.
+
+    `port` 0 takes a free one; `port` then says which. As a context manager it listens inside the block.
+    """
+
+    def __init__(
+        self,
+        ae_title: str = "DIMSE",
+        *,
+        host: str = "127.0.0.1",
+        port: int = 11112,
+        options: ServerOptions | None = None,
+    ) -> None:
+        self.ae_title = check_ae_title(ae_title)
+        self.host = host
+        self.port = port
+        self.options = options or ServerOptions()
+        self.services: dict[type[Request], Service] = {}
+        self._pool = BufferPool()
+        self._listener: asyncio.Server | None = None
+        self._sessions: set[_Session] = set()
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Listen. Raises OSError where the port is taken."""
+        self._stopping = False
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            self._new_connection, self.host, self.port, ssl=self.options.ssl, backlog=1024
+        )
+        self.port = self._listener.sockets[0].getsockname()[1]
+        logger.info("%s listens on %s:%d", self.ae_title, self.host, self.port)
+
+    async def stop(self) -> None:
+        """Stop listening, let associations finish for `stop_timeout` seconds, abort those that did not."""
+        self._stopping = True
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        for session in self._sessions:
+            session.stop_when_idle(min(_STOP_IDLE, self.options.stop_timeout))
+        tasks = [session.task for session in self._sessions]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self.options.stop_timeout)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def serve_forever(self) -> None:
+        """Listen until cancelled, then `stop`."""
+        async with self:
+            await asyncio.get_running_loop().create_future()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def associations(self) -> Sequence[Association]:
+        """The associations that are established now."""
+        return [session.association for session in self._sessions if session.association.is_open]
+
+    def _new_connection(self) -> Connection:
+        machine = Machine(
+            requestor=False,
+            maximum_length=self.options.maximum_length,
+            artim=self.options.timeouts.artim,
+            strict=self.options.malformed is Malformed.STRICT,
+            name=self.ae_title,
+        )
+        connection = Connection(machine, self._pool)
+        session = _Session(self, connection)
+        self._sessions.add(session)
+        session.task.add_done_callback(lambda _: self._sessions.discard(session))
+        if len(self._sessions) > self.options.max_associations + _CONNECTIONS_OVER_LIMIT:
+            asyncio.get_running_loop().call_soon(connection.kill)
+        return connection
+
+    def admit(self, request: A_ASSOCIATE_RQ, session: _Session) -> A_ASSOCIATE_RJ | A_ASSOCIATE_AC:
+        """Accept or reject a normalised request by the titles, the limits and the services that there are."""
+        options = self.options
+        if self._stopping:
+            return _TEMPORARY_CONGESTION
+        if options.require_called_ae_title and request.called_ae_title != self.ae_title:
+            return _CALLED_TITLE_NOT_RECOGNIZED
+        if options.calling_ae_titles is not None and request.calling_ae_title not in options.calling_ae_titles:
+            return _CALLING_TITLE_NOT_RECOGNIZED
+        others = [other for other in self._sessions if other.association.is_open]
+        host, title = session.association.connection.peer_host, request.calling_ae_title
+        for limit, count in (
+            (options.max_associations, len(others)),
+            (options.max_associations_per_host, sum(o.association.connection.peer_host == host for o in others)),
+            (options.max_associations_per_title, sum(o.association.calling_ae_title == title for o in others)),
+        ):
+            if limit is not None and count >= limit:
+                return _LOCAL_LIMIT_EXCEEDED
+        return self._acceptance(request)
+
+    def _acceptance(self, request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:
+        supported = {
+            context.abstract_syntax: None
+            for context in request.presentation_contexts
+            if any(service.supports(context.abstract_syntax) for service in self.services.values())
+        }
+        identity = request.user_information.user_identity
+        return A_ASSOCIATE_AC(
+            called_ae_title=request.called_ae_title[:16],
+            calling_ae_title=request.calling_ae_title[:16],
+            presentation_contexts=accept_contexts(request, supported),
+            user_information=UserInformation(
+                maximum_length=self.options.maximum_length,
+                implementation_class_uid=uids.IMPLEMENTATION_CLASS_UID,
+                implementation_version_name=uids.IMPLEMENTATION_VERSION_NAME,
+                role_selections=accept_roles(request, ()),
+                user_identity_response=UserIdentityAC()
+                if identity is not None and identity.positive_response_requested
+                else None,
+            ),
+        )
+
+
+class _Session:
+    """One association that a server took: its requests, served one after the other by one task."""
+
+    def __init__(self, server: AssociationServer, connection: Connection) -> None:
+        self.association = Association(connection, server.options, self)
+        self._server = server
+        self._connection = connection
+        self._waiting: deque[IncomingRequest] = deque()
+        self._current: IncomingRequest | None = None
+        self._release_asked = False
+        self._ended = False
+        self._wake = asyncio.Event()
+        self._idle: ProgressTimer | None = None
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    # As `Provider`
+
+    def associate(self, request: A_ASSOCIATE_RQ) -> None:
+        options, peer = self._server.options, self._connection.peer_name
+        for violation in violations(request):
+            if options.malformed is Malformed.STRICT:
+                self._turn_down(violation)
+                return
+            logger.warning("%s: A-ASSOCIATE-RQ: %s", peer, violation)
+        request = normalise(request)
+        refused = refusal(request)
+        answer = refused if refused is not None else self._server.admit(request, self)
+        if not isinstance(answer, A_ASSOCIATE_AC):
+            self._turn_down(answer)
+            return
+        self.association.accept(request, answer)
+        accepted = len(self.association.contexts)
+        logger.info(
+            "%s: association from %r accepted, %d of %d contexts",
+            *(peer, request.calling_ae_title, accepted, len(request.presentation_contexts)),
+        )
+        self._idle = self._idle_timer(options.timeouts.idle)
+
+    def _turn_down(self, answer: A_ASSOCIATE_RJ | RemoteProtocolError) -> None:
+        if isinstance(answer, RemoteProtocolError):
+            raise answer
+        self.association.reject(answer)
+        logger.info("%s: %s", self._connection.peer_name, self.association.error)
+
+    def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
+        message = command.message
+        if not isinstance(message, Request):
+            if not isinstance(message, C_CANCEL_RQ):
+                raise RemoteProtocolError(f"{message.name} is not a request", reason=5)
+            return Discard()  # a C-CANCEL for nothing is ignored (PS3.7 9.3.2.3)
+        data = IncomingData(self._connection) if message.dataset_follows else None
+        if self._current is not None or self._waiting:
+            # One operation at a time was negotiated: the next one waits where it is, in the socket.
+            self._connection.hold(self)
+        self._waiting.append(IncomingRequest(self.association, context, message, data))
+        self._wake.set()
+        return data if data is not None else Discard()
+
+    def release(self) -> None:
+        self._release_asked = True
+        self._wake.set()
+
+    def ended(self) -> None:
+        self._ended = True
+        self._wake.set()
+
+    # The task
+
+    async def _run(self) -> None:
+        try:
+            while not self._ended or self._waiting:
+                if self._waiting:
+                    await self._serve_next()
+                elif self._release_asked:
+                    self._release_asked = False
+                    self.association.answer_release()
+                else:
+                    self._wake.clear()
+                    await self._wake.wait()
+        except AssociationError as error:
+            logger.info("%s: %s", self._connection.peer_name, error)
+        finally:
+            if self._idle is not None:
+                self._idle.cancel()
+            self.association.abort()
+            await self.association.closed()
+
+    async def _serve_next(self) -> None:
+        request = self._current = self._waiting.popleft()
+        self._connection.resume(self)
+        try:
+            response = await self._answer(request)
+            if request.data is not None:
+                await request.data.drain()
+            await self.association.send(request.context, response)
+        finally:
+            self._current = None
+            if request.data is not None:
+                request.data.release()
+
+    async def _answer(self, request: IncomingRequest) -> Response:
+        service = self._server.services.get(type(request.message))
+        if service is None:
+            return request.response(Status.UNRECOGNIZED_OPERATION)
+        try:
+            return await service.serve(request)
+        except Exception as error:
+            if self._ended:
+                raise self.association.error or AssociationError("the association has ended") from error
+            logger.exception("%s: the handler of %s failed", self._connection.peer_name, request.message.name)
+            return request.response(Status.PROCESSING_FAILURE, error_comment="the handler failed")
+
+    # Timers
+
+    def _idle_timer(self, seconds: float | None) -> ProgressTimer:
+        def stalled() -> None:
+            error = AssociationTimeout("idle", seconds or 0, "waiting for the peer")
+            logger.warning("%s: %s; aborting", self._connection.peer_name, error)
+            self.association.abort(error)
+
+        return ProgressTimer(seconds, self._activity, stalled)
+
+    def _activity(self) -> object:
+        """Changes while it is the peer's turn and the peer does something, or while it is ours."""
+        current = self._current
+        if current is not None and (current.data is None or not current.data.waiting):
+            return object()
+        return self._connection.bytes_received // _IDLE_UNIT, self._connection.machine.pdus_received
+
+    def stop_when_idle(self, seconds: float) -> None:
+        """End the association when nothing moves for `seconds`."""
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = self._idle_timer(seconds)

@@ -1,0 +1,558 @@
+"""Storage (PS3.4 Annex B): C-STORE, sent and received as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataset import Dataset
+
+from dimse import uids
+from dimse.ae import Malformed, RetryPolicy, ServerOptions, StoreMode
+from dimse.dataset import (
+    Buffer,
+    DatasetSource,
+    ElementScanner,
+    EncapsulatedFrames,
+    FileSource,
+    NativePixels,
+    Part10File,
+    PixelSource,
+    StreamSource,
+    decode,
+    decompress,
+    encode_file_meta,
+    from_dataset,
+    reencode,
+    safe_path,
+    template_tags,
+)
+from dimse.dataset.elements import SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
+from dimse.errors import DatasetError, LocalProtocolError, PresentationContextError, StatusError
+from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP, Response
+from dimse.messages.status import Status, StatusCategory
+from dimse.network.association import Association
+from dimse.network.incoming import IncomingData
+from dimse.network.server import IncomingRequest
+from dimse.upper_layer.negotiation import AcceptedContext
+
+logger = logging.getLogger("dimse.storage")
+
+Source = str | os.PathLike[str] | BinaryIO | Dataset | DatasetSource
+"""What can be sent: a path, a binary stream, a pydicom data set, or a source made beforehand."""
+
+DEFAULT_TEMPLATE: Final = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
+"""Where `StoreRequest.save_under` puts an instance."""
+
+NAMING_TAGS: Final = frozenset({SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID})
+"""What the scanner finds by itself, without decoding the data set."""
+
+_REPORT_INTERVAL: Final = 0.1
+
+_SCAN_STEP: Final = 16 * 1024
+"""How much is looked at at a time for the end of the metadata; no more than this of the bulk data is copied."""
+
+_WRITE_AT_ONCE: Final = 64 * 1024
+"""A write to the page cache this small takes less time than a thread takes to start on it."""
+
+_OUT_OF_RESOURCES: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferProgress:
+    """How far a transfer is. `total_bytes` is None where that shows only at the end."""
+
+    bytes_transferred: int
+    total_bytes: int | None
+    bytes_per_second: float
+
+
+ProgressCallback = Callable[[TransferProgress], object]
+
+
+class ProgressReporter:
+    """Calls a progress callback at most ten times a second, and never lets it harm the transfer."""
+
+    def __init__(self, callback: ProgressCallback | None, total: int | None) -> None:
+        self._callback = callback
+        self._total = total
+        self._clock = asyncio.get_running_loop().time
+        self._start = self._last = self._clock()
+
+    def __call__(self, count: int, *, final: bool = False) -> None:
+        if self._callback is None:
+            return
+        now = self._clock()
+        if not final and now - self._last < _REPORT_INTERVAL:
+            return
+        self._last = now
+        elapsed = now - self._start
+        try:
+            self._callback(TransferProgress(count, self._total, count / elapsed if elapsed > 0 else 0.0))
+        except Exception:
+            logger.exception("the progress callback failed; it is not called again")
+            self._callback = None
+
+
+async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | None = None) -> DatasetSource:
+    """Whatever can be sent, as a `DatasetSource`. Raises `DatasetError` or `OSError`, naming the file."""
+    if pixels is not None:
+        if not isinstance(source, Dataset):
+            raise TypeError("a separate pixel source goes with a pydicom Dataset")
+        return PixelSource(source, pixels)
+    if isinstance(source, DatasetSource):
+        return source
+    if isinstance(source, Dataset):
+        return from_dataset(source)
+    if isinstance(source, str | os.PathLike):
+        return FileSource(source)
+    return await asyncio.to_thread(StreamSource, cast("BinaryIO", source), getattr(source, "name", "the stream"))
+
+
+async def fit(
+    association: Association, source: DatasetSource, *, allow_decompression: bool = False
+) -> tuple[AcceptedContext, DatasetSource]:
+    """The accepted context on which `source` goes, and the source in that context's transfer syntax.
+
+    As it is, if the peer accepted that; else between the little endian syntaxes, or decompressed where that
+    is allowed. Data are never sent under the name of a syntax they are not in. Raises
+    `PresentationContextError`, which names what was offered and accepted.
+    """
+    syntax = source.transfer_syntax_uid
+    try:
+        context = association.context_for(source.sop_class_uid, [syntax])
+    except PresentationContextError as error:
+        try:
+            context = association.context_for(source.sop_class_uid, uids.LITTLE_ENDIAN)
+        except PresentationContextError:
+            raise error from None
+        return context, await _convert(source, context.transfer_syntax, error, allow_decompression)
+    if source.length is not None and source.length % 2 and not uids.is_compressed(syntax):
+        # Fragments are even, so an odd data set can't go as it is; encoding it again pads its values.
+        source = await reencode(source, syntax)
+    return context, source
+
+
+async def _convert(
+    source: DatasetSource, transfer_syntax_uid: str, error: PresentationContextError, allow_decompression: bool
+) -> DatasetSource:
+    if uids.is_compressed(source.transfer_syntax_uid):
+        if not allow_decompression:
+            raise PresentationContextError(f"{error}; decompression would make it fit, but was not allowed") from None
+        source = await decompress(source)
+    elif source.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN:
+        raise error
+    if source.transfer_syntax_uid == transfer_syntax_uid:
+        return source
+    return await reencode(source, transfer_syntax_uid)
+
+
+class CStoreSCU:
+    """Sends SOP instances over an association (PS3.4 B.2).
+
+    `retry` says what to do when the peer is out of resources (0xA7xx); `allow_decompression` whether compressed
+    pixel data may be decompressed for a peer that takes it in no other way.
+    """
+
+    def __init__(
+        self, association: Association, *, retry: RetryPolicy | None = None, allow_decompression: bool = False
+    ) -> None:
+        self._association = association
+        self._retry = retry or RetryPolicy()
+        self._allow_decompression = allow_decompression
+
+    async def send(
+        self,
+        source: Source,
+        progress: ProgressCallback | None = None,
+        *,
+        pixels: NativePixels | EncapsulatedFrames | None = None,
+        move_originator: tuple[str, int] | None = None,
+    ) -> C_STORE_RSP:
+        """Send one SOP instance and wait until the peer has answered. Returns the response: Success or a warning.
+
+        A file or stream goes out in slices as the socket takes them and is never whole in memory. `pixels`
+        are the pixel data of a `Dataset` that has none. `move_originator` is the AE title and the message ID
+        of the C-MOVE that this is part of.
+
+        Raises `StatusError` for a failure status, after the retries that make sense; `DatasetError`, `OSError`
+        or `PresentationContextError` for what could not be sent; `AssociationError` if the association ended.
+        When it fails or is cancelled half way the association is aborted: a C-STORE cannot be taken back.
+
+        >>> async def main(association):
+        ...     response = await CStoreSCU(association).send("ct.dcm", progress=print)
+        ...     assert response.status == 0x0000
+        """
+        given = await as_source(source, pixels)
+        context, fitted = await fit(self._association, given, allow_decompression=self._allow_decompression)
+        for attempt in range(1, self._retry.retries + 2):
+            response = await self._attempt(context, fitted, progress, move_originator)
+            if response.status.category is not StatusCategory.FAILURE:
+                return response
+            pause = self._retry.pause(attempt) if response.status.is_out_of_resources else None
+            if pause is None or not fitted.repeatable:
+                break
+            logger.info("%s: %s; attempt %d in %g s", fitted.name, response.status, attempt + 1, pause)
+            await asyncio.sleep(pause)
+        error = StatusError(response.status, f"C-STORE of {given.name}", response.error_comment)
+        if response.status.is_out_of_resources and not fitted.repeatable:
+            error.add_note("not tried again: its source can be read only once")
+        raise error
+
+    async def _attempt(
+        self,
+        context: AcceptedContext,
+        source: DatasetSource,
+        progress: ProgressCallback | None,
+        move_originator: tuple[str, int] | None,
+    ) -> C_STORE_RSP:
+        title, message_id = move_originator or (None, None)
+        report = ProgressReporter(progress, source.length)
+        transferred = 0
+
+        def sent(count: int) -> None:
+            nonlocal transferred
+            transferred = count
+            report(count)
+
+        response = await self._association.operate(
+            context,
+            C_STORE_RQ(
+                message_id=self._association.new_message_id(),
+                affected_sop_class_uid=source.sop_class_uid,
+                affected_sop_instance_uid=source.sop_instance_uid,
+                move_originator_application_entity_title=title,
+                move_originator_message_id=message_id,
+            ),
+            C_STORE_RSP,
+            timer="store",
+            doing=f"C-STORE of {source.name}",
+            source=source,
+            progress=sent,
+        )
+        report(transferred, final=True)
+        return response
+
+
+def presentation_contexts(sources: list[DatasetSource]) -> list[tuple[str, tuple[str]]]:
+    """The contexts to propose for what is to be sent: one per SOP class and transfer syntax, then the fallbacks.
+
+    Each SOP class is also proposed in the uncompressed little endian syntaxes (PS3.5 10.1), so that what can be
+    re-encoded has somewhere to go. Every context has one syntax: the acceptor then cannot choose between them.
+    """
+    wanted: dict[tuple[str, str], None] = {}
+    for source in sources:
+        wanted[source.sop_class_uid, source.transfer_syntax_uid] = None
+    for sop_class in dict.fromkeys(sop_class for sop_class, _ in wanted):
+        for syntax in uids.LITTLE_ENDIAN:
+            wanted[sop_class, syntax] = None
+    return [(sop_class, (syntax,)) for sop_class, syntax in wanted]
+
+
+# The SCP
+
+
+class StoreRequest:
+    """A C-STORE that the peer asks for, as its handler sees it (PS3.4 B.2.2).
+
+    With `StoreMode.BUFFERED` the whole data set is there. With `STREAMING` what comes before the pixel data is
+    there, and the rest is on its way: read it with `pixels`, write all of it with `save`, or leave it.
+    """
+
+    def __init__(self, request: IncomingRequest, data: IncomingData, options: ServerOptions) -> None:
+        message = request.message
+        assert isinstance(message, C_STORE_RQ)  # noqa: S101 - the service is registered for no other
+        self.association = request.association
+        self.command = message
+        self.transfer_syntax_uid = request.context.transfer_syntax
+        self._data = data
+        self._options = options
+        self._scanner = ElementScanner(self.transfer_syntax_uid)
+        self._scan_error: DatasetError | None = None
+        self._views: list[memoryview] = []
+        """What was pulled and is neither in the scanner nor read by the handler."""
+        self._buffered: bytearray | None = None
+        self._dataset: Dataset | None = None
+        self._read = False
+
+    @property
+    def sop_class_uid(self) -> str:
+        """Affected SOP Class UID."""
+        return self.command.affected_sop_class_uid
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """Affected SOP Instance UID."""
+        return self.command.affected_sop_instance_uid
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set, decoded when first asked for; while streaming, what comes before the pixel data.
+
+        Raises `DatasetError` for one that pydicom can't read.
+        """
+        if self._dataset is None:
+            if self._buffered is not None:
+                self._dataset = decode(self._buffered, self.transfer_syntax_uid)
+            else:
+                bulk, metadata = self._scanner.bulk, self._scanner.metadata
+                end = len(metadata) if bulk is None else bulk.header_offset
+                self._dataset = decode(memoryview(metadata)[:end], _inflated(self.transfer_syntax_uid))
+        return self._dataset
+
+    @property
+    def data(self) -> memoryview:
+        """The encoded data set as it came, whole. Only with `StoreMode.BUFFERED`."""
+        if self._buffered is None:
+            raise LocalProtocolError("the data set is streaming: use pixels() or save(), or StoreMode.BUFFERED")
+        return memoryview(self._buffered)
+
+    async def pixels(self) -> AsyncIterator[bytes]:
+        """The value of the pixel data as it comes, in pieces; nothing where there is none.
+
+        Native pixel data has its exact length. Of encapsulated pixel data (PS3.5 A.4) it is the items, as
+        they are encoded, up to the end of the data set. Raises what ended the association if it ended first.
+        """
+        bulk = self._scanner.bulk
+        if self._buffered is not None or _inflated(self.transfer_syntax_uid) != self.transfer_syntax_uid:
+            raise LocalProtocolError("pixels() is for StoreMode.STREAMING and a syntax that is not deflated")
+        if bulk is None:
+            return
+        self._begin_reading()
+        left = bulk.length
+        first: list[Buffer] = [memoryview(self._scanner.metadata)[bulk.value_offset :]]
+        async for views in self._rest(first):
+            for view in views:
+                piece = bytes(view if left is None else view[:left])
+                if piece:
+                    yield piece
+                if left is not None:
+                    left -= len(piece)
+
+    async def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a Part 10 file (PS3.10 7) with the data set as it came, while it comes. Returns its path.
+
+        The File Meta Information is made from the command, the negotiated syntax and the AE titles. When this
+        returns the file is on the disk (`ServerOptions.fsync`) under its name; before, and if it fails, there
+        is nothing under that name. Raises `OSError` where it can't be written.
+        """
+        self._begin_reading()
+        path = Path(path)
+        header = encode_file_meta(
+            sop_class_uid=self.sop_class_uid,
+            sop_instance_uid=self.sop_instance_uid,
+            transfer_syntax_uid=self.transfer_syntax_uid,
+            source_ae_title=self.association.calling_ae_title,
+            sending_ae_title=self.association.calling_ae_title,
+            receiving_ae_title=self.association.called_ae_title,
+        )
+        first: list[Buffer] = [self._scanner.raw if self._buffered is None else self._buffered]
+        writer = _FileWriter(path, header, fsync=self._options.fsync)
+        try:
+            async for views in self._rest(first):
+                await writer.write([memoryview(view) for view in views], is_last=self._data.exhausted)
+            await writer.finish()
+        except BaseException:
+            await writer.discard()
+            raise
+        return path
+
+    async def save_under(self, folder: str | os.PathLike[str], template: str = DEFAULT_TEMPLATE) -> Path:
+        """`save` under `folder`, with a name made from the data set's UIDs; nothing in them can leave the folder.
+
+        `template` has keywords of data elements in braces. Raises `DatasetError` where the data set can't be
+        read as far as its name needs.
+        """
+        values = {}
+        for tag in template_tags(template):
+            text = self.sop_instance_uid if tag == SOP_INSTANCE_UID else self._text(tag)
+            values[keyword_for_tag(tag)] = text
+        return await self.save(safe_path(folder, template, values))
+
+    def _text(self, tag: int) -> str:
+        found = self._scanner.text(tag)
+        if found is not None:
+            return found
+        if tag in NAMING_TAGS:
+            if self._scan_error is not None and not self._scanner.passed(tag):
+                raise self._scan_error
+            return ""
+        element = self.dataset.get(tag)
+        return "" if element is None or element.value is None else str(element.value)
+
+    # What the service does before and after the handler
+
+    async def prepare(self) -> int | None:
+        """Read as far as the handler needs. Returns the status to refuse it with, or None."""
+        refusal = await (self._stream() if self._options.store_mode is StoreMode.STREAMING else self._buffer())
+        if refusal is not None:
+            return refusal
+        if self._scan_error is not None and self._options.malformed is Malformed.STRICT:
+            logger.warning("C-STORE refused: %s", self._scan_error)
+            return Status.CANNOT_UNDERSTAND
+        for tag, expected in ((SOP_CLASS_UID, self.sop_class_uid), (SOP_INSTANCE_UID, self.sop_instance_uid)):
+            found = self._scanner.text(tag)
+            if found is not None and found != expected:
+                logger.warning("C-STORE refused: the command and the data set differ in (%04X,%04X)", 8, tag & 0xFFFF)
+                return Status.DATASET_DOES_NOT_MATCH
+        return None
+
+    async def _stream(self) -> None:
+        while views := await self._data.pull():
+            for index, view in enumerate(views):
+                for start in range(0, len(view), _SCAN_STEP):
+                    end = start + _SCAN_STEP
+                    if not self._scan(view[start:end]):
+                        self._views = [view[end:], *views[index + 1 :]]
+                        return
+        self._finish_scan()
+
+    async def _buffer(self) -> int | None:
+        buffered = bytearray()
+        while views := await self._data.pull():
+            if len(buffered) + sum(map(len, views)) > self._options.maximum_buffered:
+                logger.warning("C-STORE refused: the data set is over %d bytes", self._options.maximum_buffered)
+                return Status.OUT_OF_RESOURCES
+            for view in views:
+                buffered += view
+        self._buffered = buffered
+        whole = memoryview(buffered)
+        for start in range(0, len(whole), _SCAN_STEP):
+            if not self._scan(whole[start : start + _SCAN_STEP]):
+                return None
+        self._finish_scan()
+        return None
+
+    def _scan(self, view: memoryview) -> bool:
+        """Whether there is more metadata to come."""
+        try:
+            self._scanner.feed(view)
+        except DatasetError as error:
+            self._scan_error = error
+            return False
+        return self._scanner.bulk is None
+
+    def _finish_scan(self) -> None:
+        try:
+            self._scanner.finish()
+        except DatasetError as error:
+            self._scan_error = error
+
+    def _begin_reading(self) -> None:
+        if self._read and self._buffered is None:
+            raise LocalProtocolError("a streaming data set can be read once")
+        self._read = True
+
+    async def _rest(self, first: list[Buffer]) -> AsyncIterator[list[Buffer]]:
+        yield [*first, *self._views]
+        self._views = []
+        while not self._data.exhausted:
+            views = await self._data.pull()
+            if views:
+                yield list(views)
+
+
+class _FileWriter:
+    """Writes a Part 10 file without blocking the event loop: in a thread, or at once where that is quicker."""
+
+    def __init__(self, path: Path, header: bytes, *, fsync: bool) -> None:
+        self._path, self._header, self._fsync = path, header, fsync
+        self._file: Part10File | None = None
+        self._committed = False
+
+    async def write(self, buffers: list[memoryview], *, is_last: bool) -> None:
+        """Append; with `is_last` also `finish`, in the same step."""
+        size = sum(map(len, buffers))
+        if size <= _WRITE_AT_ONCE and not (self._fsync and is_last):
+            self._write(buffers, is_last)
+        else:
+            await _in_thread(self._write, buffers, is_last)
+
+    def _write(self, buffers: list[memoryview], is_last: bool) -> None:
+        if self._file is None:
+            self._file = Part10File(self._path, self._header, fsync=self._fsync)
+        self._file.write(buffers)
+        if is_last:
+            self._file.commit()
+            self._committed = True
+
+    async def finish(self) -> None:
+        """Give the file its name, if the last `write` did not."""
+        if not self._committed:
+            await _in_thread(self._write, [], True)
+
+    async def discard(self) -> None:
+        """Leave nothing behind."""
+        if self._file is not None:
+            await _in_thread(self._file.discard)
+
+
+async def _in_thread(function: Callable[..., None], *arguments: object) -> None:
+    """Run in a thread, to its end: a cancelled caller must not give away what the thread still uses."""
+    future = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+    try:
+        await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
+
+
+def _inflated(transfer_syntax_uid: str) -> str:
+    """The syntax of what a scanner gives back."""
+    if transfer_syntax_uid == uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        return uids.EXPLICIT_VR_LITTLE_ENDIAN
+    return transfer_syntax_uid
+
+
+StoreHandler = Callable[[StoreRequest], Awaitable[int]]
+
+
+class StoreService:
+    """Answers C-STORE with what a handler says, once the data set is read to its end."""
+
+    def __init__(self, handler: StoreHandler, options: ServerOptions) -> None:
+        self._handler = handler
+        self._options = options
+
+    def supports(self, abstract_syntax: str) -> bool:
+        return uids.is_storage(abstract_syntax)
+
+    async def serve(self, request: IncomingRequest) -> Response:
+        message = request.message
+        assert isinstance(message, C_STORE_RQ)  # noqa: S101 - the service is registered for no other
+        instance = message.affected_sop_instance_uid
+        negotiated = {context.abstract_syntax for context in request.association.contexts.values()}
+        if message.affected_sop_class_uid not in negotiated:
+            return request.response(Status.SOP_CLASS_NOT_SUPPORTED, affected_sop_instance_uid=instance)
+        if request.data is None:
+            return request.response(Status.CANNOT_UNDERSTAND, affected_sop_instance_uid=instance)
+        store = StoreRequest(request, request.data, self._options)
+        status: int | None = await store.prepare()
+        comment = None
+        if status is None:
+            status, comment = await self._handle(store)
+        return request.response(status, affected_sop_instance_uid=instance, error_comment=comment)
+
+    async def _handle(self, store: StoreRequest) -> tuple[int, str | None]:
+        try:
+            status = await self._handler(store)
+        except DatasetError as error:
+            logger.warning("C-STORE refused: %s", error)
+            return Status.CANNOT_UNDERSTAND, "the data set cannot be read"
+        except OSError as error:
+            if error.errno not in _OUT_OF_RESOURCES:
+                raise
+            logger.exception("C-STORE refused: out of resources")
+            return Status.OUT_OF_RESOURCES, os.strerror(error.errno or 0)
+        if not isinstance(status, int):
+            raise TypeError(f"the C-STORE handler returned {type(status).__name__}, not a status")
+        return status, None

@@ -1,0 +1,53 @@
+"""Verification (PS3.4 Annex A): C-ECHO."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from dimse import uids
+from dimse.errors import StatusError
+from dimse.messages.primitives import C_ECHO_RQ, C_ECHO_RSP, Response
+from dimse.messages.status import Status, StatusCategory
+from dimse.network.association import Association
+from dimse.network.server import IncomingRequest
+
+EchoHandler = Callable[[IncomingRequest], Awaitable[int]]
+
+
+class CEchoSCU:
+    """Asks the peer whether it is there (PS3.4 A.4)."""
+
+    def __init__(self, association: Association) -> None:
+        self._association = association
+
+    async def echo(self) -> C_ECHO_RSP:
+        """Send a C-ECHO and wait for its response, `Timeouts.store` at most.
+
+        Raises `PresentationContextError` where verification was not accepted, `StatusError` for a failure.
+        """
+        association = self._association
+        context = association.context_for(uids.VERIFICATION)
+        response = await association.operate(
+            context,
+            C_ECHO_RQ(message_id=association.new_message_id(), affected_sop_class_uid=uids.VERIFICATION),
+            C_ECHO_RSP,
+            timer="store",
+            doing="C-ECHO",
+        )
+        if response.status.category is StatusCategory.FAILURE:
+            raise StatusError(response.status, "C-ECHO", response.error_comment)
+        return response
+
+
+class EchoService:
+    """Answers C-ECHO: Success, unless a handler says otherwise."""
+
+    def __init__(self, handler: EchoHandler | None = None) -> None:
+        self._handler = handler
+
+    def supports(self, abstract_syntax: str) -> bool:
+        return abstract_syntax == uids.VERIFICATION
+
+    async def serve(self, request: IncomingRequest) -> Response:
+        status = Status.SUCCESS if self._handler is None else await self._handler(request)
+        return request.response(status)

@@ -1,0 +1,80 @@
+"""The UIDs that DICOM networking turns on (PS3.6 Annex A), by the names pydicom gives them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
+"""DICOM Application Context Name (PS3.7 A.2.1)."""
+
+IMPLEMENTATION_CLASS_UID: Final = "2.25.168498331071940418906211307480346240529"
+IMPLEMENTATION_VERSION_NAME: Final = "DIMSE_0_1"
+
+VERIFICATION: Final = "1.2.840.10008.1.1"
+
+LITTLE_ENDIAN: Final = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
+"""The two syntaxes between which a data set can be re-encoded without touching its pixels."""
+
+IMPLICIT_VR_LITTLE_ENDIAN: Final = str(ImplicitVRLittleEndian)
+EXPLICIT_VR_LITTLE_ENDIAN: Final = str(ExplicitVRLittleEndian)
+EXPLICIT_VR_BIG_ENDIAN: Final = str(ExplicitVRBigEndian)
+DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN: Final = str(DeflatedExplicitVRLittleEndian)
+
+COMMON_STORAGE: Final = tuple(
+    f"1.2.840.10008.5.1.4.1.1.{tail}"
+    for tail in (
+        *("1", "1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1", "2", "2.1", "2.2", "3.1", "4", "4.1", "4.2"),
+        *("4.3", "6.1", "6.2", "7", "7.1", "7.2", "7.3", "7.4", "9.1.1", "9.1.2", "9.1.3", "11.1", "11.2"),
+        *("12.1", "12.2", "13.1.1", "13.1.3", "20", "30", "66", "66.1", "66.4", "66.5", "67", "77.1.1"),
+        *("77.1.2", "77.1.4", "77.1.6", "88.11", "88.22", "88.33", "88.34", "88.59", "88.67", "104.1"),
+        *("128", "130", "481.1", "481.2", "481.3", "481.4", "481.5", "481.8"),
+    )
+)
+"""The storage SOP classes that a requestor proposes when it was not told what it will send (PS3.4 B.5)."""
+
+
+def name_of(uid: str) -> str:
+    """The name of a UID in PS3.6, or the UID itself: for messages and logs."""
+    entry = UID_dictionary.get(uid)
+    return entry[0] if entry else uid
+
+
+def is_uid(text: str) -> bool:
+    """Whether `text` is a UID as PS3.5 9.1 has it, without padding."""
+    return 0 < len(text) <= 64 and UID(text).is_valid
+
+
+def is_compressed(transfer_syntax_uid: str) -> bool:
+    """Whether pixel data in this transfer syntax is encapsulated (PS3.5 A.4); private ones count."""
+    return transfer_syntax_uid not in (
+        *LITTLE_ENDIAN,
+        EXPLICIT_VR_BIG_ENDIAN,
+        DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    )
+
+
+_NOT_STORED = ("Storage Commitment", "Media Storage", "Storage Service Class")
+
+
+def is_storage(uid: str) -> bool:
+    """Whether a SOP class is one of storage (PS3.4 B.5): the standard's, retired ones too, and private ones.
+
+    A private SOP class cannot be told from other private services; a storage SCP that takes what any device
+    sends takes it for a storage class.
+    """
+    if not uid.startswith("1.2.840.10008."):
+        return True
+    entry = UID_dictionary.get(uid)
+    if entry is None:
+        return uid.startswith("1.2.840.10008.5.1.4.1.1.")  # newer than the dictionary
+    name, kind = entry[0], entry[1]
+    return kind == "SOP Class" and "Storage" in name and not any(words in name for words in _NOT_STORED)

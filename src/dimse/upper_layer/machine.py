@@ -1,0 +1,435 @@
+"""The upper layer state machine (PS3.8 9.2), for one association, without a socket or a clock.
+
+Five calls make its core: `receive_data` and `receive_eof` take what the transport brings, `next_event`
+says what it means, `data_to_send` is what goes out, and `deadline` is when `timeout` wants to be called.
+What is received is not copied: a `Fragment` holds a view of the bytes given to `receive_data`, so call
+`next_event` until it gives None before those bytes are used again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from dimse.errors import LocalProtocolError, RemoteProtocolError
+from dimse.upper_layer.items import invalid
+from dimse.upper_layer.pdu import (
+    A_ABORT,
+    A_ASSOCIATE_AC,
+    A_ASSOCIATE_RJ,
+    A_ASSOCIATE_RQ,
+    A_RELEASE_RP,
+    A_RELEASE_RQ,
+    COMMAND,
+    LAST,
+    P_DATA_HEADER,
+    P_DATA_TF,
+    PDU,
+    PDU_HEADER,
+    PDU_TYPES,
+    PDV_HEADER,
+)
+from dimse.upper_layer.states import NEXT_STATE, TRANSITIONS, Action, Event, State
+
+logger = logging.getLogger("dimse.upper_layer")
+
+MAXIMUM_ASSOCIATE_LENGTH: Final = 1024 * 1024
+"""No A-ASSOCIATE PDU is longer: 128 contexts with 64-character UIDs and a SAML assertion fit many times."""
+
+MAXIMUM_EMPTY_FRAGMENTS: Final = 1000
+"""Empty fragments are legal, but a peer that sends nothing else is not sending a message."""
+
+_EVENT_OF_PDU: Final[dict[type[PDU], Event]] = {
+    A_ASSOCIATE_AC: Event.EVT3,
+    A_ASSOCIATE_RJ: Event.EVT4,
+    A_ASSOCIATE_RQ: Event.EVT6,
+    P_DATA_TF: Event.EVT10,
+    A_RELEASE_RQ: Event.EVT12,
+    A_RELEASE_RP: Event.EVT13,
+    A_ABORT: Event.EVT16,
+}
+
+
+class Fragment(NamedTuple):
+    """P-DATA indication: the part of a PDV that has arrived (PS3.8 9.3.5.1).
+
+    `is_last` is set on the part that ends the last PDV of a command or of a data set.
+    """
+
+    presentation_context_id: int
+    is_command: bool
+    is_last: bool
+    data: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAbort:
+    """A-P-ABORT indication made on this side: the peer's error that was answered, or None if it just left."""
+
+    error: RemoteProtocolError | None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseTransport:
+    """The transport connection is to be closed now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """Something that a lenient reader lets pass and a strict one does not."""
+
+    message: str
+
+
+MachineEvent = (
+    A_ASSOCIATE_RQ
+    | A_ASSOCIATE_AC
+    | A_ASSOCIATE_RJ
+    | A_RELEASE_RQ
+    | A_RELEASE_RP
+    | A_ABORT
+    | Fragment
+    | ProviderAbort
+    | CloseTransport
+    | Oddity
+)
+"""An indication or confirmation carries the PDU that caused it, so it is that PDU."""
+
+
+class Machine:
+    """One side of one association.
+
+    `maximum_length` is what this side announced: the bound on the PDU-length of a received P-DATA-TF,
+    0 for none. `artim` is the ARTIM timer in seconds, None for never. `strict` is `Malformed.STRICT`.
+    `name` says which association it is, in the log.
+    """
+
+    def __init__(
+        self, *, requestor: bool, maximum_length: int, artim: float | None, strict: bool, name: str = ""
+    ) -> None:
+        self.state = State.STA1
+        self.deadline: float | None = None
+        self.pdus_received = 0
+        self.is_requestor = requestor
+        self._maximum_length = maximum_length
+        self._artim = artim
+        self._strict = strict
+        self._name = name
+        self._events: deque[MachineEvent] = deque()
+        self._out = bytearray()
+        self._now = 0.0
+        self._request: A_ASSOCIATE_RQ | None = None
+        self._data = memoryview(b"")
+        self._header = bytearray()
+        self._pdu_type: type[PDU] | None = None
+        self._body = bytearray()
+        self._pdu_left = 0
+        self._pdv_left = 0
+        self._pdv = (0, False, False)
+        self._empty_fragments = 0
+        self._warned_of_length = False
+        self._skipping = False
+        self._broken = False
+
+    # What the local user asks for
+
+    def associate(self, request: A_ASSOCIATE_RQ) -> None:
+        """A-ASSOCIATE request: the transport connection is opened next."""
+        self._transition(Event.EVT1)
+        self._request = request
+
+    def transport_connected(self) -> None:
+        """The transport connection that `associate` waits for is open."""
+        self._transition(Event.EVT2)
+        assert self._request is not None  # noqa: S101 - Evt2 has a cell in Sta4 only, where `associate` leads
+        self._send(self._request)
+
+    def transport_accepted(self, now: float) -> None:
+        """A peer has opened a transport connection to us."""
+        self._now = now
+        self._transition(Event.EVT5)
+        self._start_artim()
+
+    def accept(self, response: A_ASSOCIATE_AC) -> None:
+        """A-ASSOCIATE response (accept)."""
+        self._transition(Event.EVT7)
+        self._send(response)
+
+    def reject(self, response: A_ASSOCIATE_RJ, now: float) -> None:
+        """A-ASSOCIATE response (reject)."""
+        self._now = now
+        self._transition(Event.EVT8)
+        self._send(response)
+        self._start_artim()
+
+    def p_data(self, presentation_context_id: int, *, is_command: bool, is_last: bool, length: int) -> bytes:
+        """P-DATA request: the 12 bytes to send before a fragment of `length` bytes."""
+        self._transition(Event.EVT9)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s > P-DATA-TF %d bytes, context %d", self._name, length + 6, presentation_context_id)
+        control = (COMMAND if is_command else 0) | (LAST if is_last else 0)
+        return P_DATA_HEADER.pack(P_DATA_TF.pdu_type, length + 6, length + 2, presentation_context_id, control)
+
+    def release(self) -> None:
+        """A-RELEASE request."""
+        self._transition(Event.EVT11)
+        self._send(A_RELEASE_RQ())
+
+    def release_response(self, now: float) -> None:
+        """A-RELEASE response."""
+        self._now = now
+        action = self._transition(Event.EVT14)
+        self._send(A_RELEASE_RP())
+        if action is Action.AR_4:
+            self._start_artim()
+
+    def abort(self, now: float, *, source: int = 0, reason: int = 0) -> None:
+        """A-ABORT request; does nothing where there is nothing left to abort."""
+        self._now = now
+        if (Event.EVT15, self.state) not in TRANSITIONS:
+            return
+        if self._transition(Event.EVT15) is Action.AA_2:
+            self._close()
+        else:
+            self._send(A_ABORT(source, reason))
+            self._start_artim()
+
+    # What the transport and the clock bring
+
+    def receive_data(self, data: memoryview, now: float) -> None:
+        """Bytes from the peer. All that came before must have been taken with `next_event`."""
+        self._data = data
+        self._now = now
+
+    def receive_eof(self, now: float) -> None:
+        """The transport connection is closed."""
+        self._now = now
+        self._data = memoryview(b"")
+        if (Event.EVT17, self.state) not in TRANSITIONS:
+            return
+        action = self._transition(Event.EVT17)
+        self.deadline = None
+        if action is Action.AA_4:
+            self._events.append(ProviderAbort(None))
+
+    def timeout(self, now: float) -> None:
+        """`deadline` has passed: ARTIM expired."""
+        self._now = now
+        self.deadline = None
+        if (Event.EVT18, self.state) in TRANSITIONS:
+            self._transition(Event.EVT18)
+            self._close()
+
+    def data_to_send(self) -> bytes:
+        """What is to be sent now, before anything else; empty if nothing is."""
+        data = bytes(self._out)
+        self._out.clear()
+        return data
+
+    def next_event(self) -> MachineEvent | None:
+        """The next thing that happened, or None when all received data are used up."""
+        while not self._events:
+            if not self._data:
+                return None
+            if self._broken or self.state in (State.STA1, State.STA4):  # no connection, or nothing more to be read
+                self._data = memoryview(b"")
+                return None
+            try:
+                fragment = self._parse()
+            except RemoteProtocolError as error:
+                self._broken = True
+                self._invalid_pdu(error)
+                continue
+            # AA-6: the rest of a PDU that was under way when this side aborted is ignored.
+            if fragment is not None and self.state in (State.STA6, State.STA7):
+                return fragment
+        return self._events.popleft()
+
+    # Reading PDUs
+
+    def _parse(self) -> Fragment | None:
+        """Take one step through the data; a fragment if the step ends in one."""
+        if self._pdv_left:
+            return self._take_fragment()
+        if self._skipping:
+            taken = min(self._pdu_left, len(self._data))
+            self._data = self._data[taken:]
+            self._pdu_left -= taken
+            self._skipping = self._pdu_left > 0
+        elif self._pdu_type is P_DATA_TF and self._pdu_left:
+            return self._begin_pdv()
+        elif self._pdu_type is not None and self._pdu_left:
+            self._take_body()
+        else:
+            self._begin_pdu()
+        return None
+
+    def _six_bytes(self) -> bytes | memoryview | None:
+        """A PDU header and a PDV header both have six bytes, which may come one at a time."""
+        if not self._header and len(self._data) >= 6:
+            header, self._data = self._data[:6], self._data[6:]
+            return header
+        missing = 6 - len(self._header)
+        self._header += self._data[:missing]
+        self._data = self._data[missing:]
+        if len(self._header) < 6:
+            return None
+        whole = bytes(self._header)
+        self._header.clear()
+        return whole
+
+    def _begin_pdu(self) -> None:
+        header = self._six_bytes()
+        if header is None:
+            return
+        number, length = PDU_HEADER.unpack(header)
+        kind = PDU_TYPES.get(number)
+        if kind is None:
+            hint = "; the peer speaks HTTP, not DICOM" if bytes(header[:4]) == b"HTTP" else ""
+            raise RemoteProtocolError(f"unrecognized PDU type {number:02X}H{hint}", source=2, reason=1)
+        self._pdu_type, self._pdu_left = kind, length
+        self.pdus_received += 1
+        if kind is P_DATA_TF:
+            self._begin_p_data(length)
+        elif kind in (A_ASSOCIATE_RQ, A_ASSOCIATE_AC):
+            if not 0 < length <= MAXIMUM_ASSOCIATE_LENGTH:
+                raise invalid(f"A-ASSOCIATE PDU of {length} bytes; the limit is {MAXIMUM_ASSOCIATE_LENGTH}")
+        elif length != 4:
+            raise invalid(f"{kind.__name__.replace('_', '-')} of {length} bytes, not 4")
+
+    def _begin_p_data(self, length: int) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s < P-DATA-TF %d bytes", self._name, length)
+        action = self._transition(Event.EVT10)
+        if action not in (Action.DT_2, Action.AR_6):
+            self._skipping = length > 0
+            self._unexpected(action, "P-DATA-TF")
+            return
+        if not length:
+            if self._strict:
+                raise invalid("P-DATA-TF without a PDV")
+            self._count_empty()
+        limit = self._maximum_length
+        if limit and length > limit:
+            message = f"P-DATA-TF of {length} bytes; we announced a maximum of {limit}"
+            if self._strict or length > 2 * limit:
+                raise invalid(message)
+            if not self._warned_of_length:
+                self._warned_of_length = True
+                self._events.append(Oddity(message))
+
+    def _count_empty(self) -> None:
+        self._empty_fragments += 1
+        if self._empty_fragments > MAXIMUM_EMPTY_FRAGMENTS:
+            raise invalid(f"more than {MAXIMUM_EMPTY_FRAGMENTS} empty fragments in a row")
+
+    def _begin_pdv(self) -> Fragment | None:
+        if self._pdu_left < PDV_HEADER.size:
+            raise invalid("P-DATA-TF ends inside a PDV header")
+        header = self._six_bytes()
+        if header is None:
+            return None
+        length, identifier, control = PDV_HEADER.unpack(header)
+        if length < 2 or length + 4 > self._pdu_left:
+            raise invalid(f"PDV of {length} bytes does not fit the {self._pdu_left} left in its P-DATA-TF")
+        self._pdu_left -= 6
+        self._pdv_left = length - 2
+        if self._strict and length % 2:
+            raise invalid(f"PDV of {length} bytes; a fragment has an even length")
+        self._pdv = (identifier, bool(control & COMMAND), bool(control & LAST))
+        if self._pdv_left:
+            self._empty_fragments = 0
+            return None
+        self._count_empty()
+        return Fragment(*self._pdv, memoryview(b""))
+
+    def _take_fragment(self) -> Fragment:
+        data = self._data[: self._pdv_left]
+        self._data = self._data[len(data) :]
+        self._pdv_left -= len(data)
+        self._pdu_left -= len(data)
+        identifier, is_command, is_last = self._pdv
+        return Fragment(identifier, is_command, is_last and not self._pdv_left, data)
+
+    def _take_body(self) -> None:
+        data = self._data[: self._pdu_left]
+        self._data = self._data[len(data) :]
+        self._body += data
+        self._pdu_left -= len(data)
+        if self._pdu_left:
+            return
+        body, kind = bytes(self._body), self._pdu_type
+        self._body.clear()
+        assert kind is not None and kind is not P_DATA_TF  # noqa: S101, PT018 - `_parse` asks for no other
+        self._received(kind.decode(body))
+
+    # Acting on them
+
+    def _received(self, pdu: PDU) -> None:
+        assert not isinstance(pdu, P_DATA_TF)  # noqa: S101 - those are passed on as fragments
+        name = type(pdu).__name__.replace("_", "-")
+        logger.debug("%s < %s", self._name, name)
+        action = self._transition(_EVENT_OF_PDU[type(pdu)], pdu)
+        if action is Action.AE_6:
+            self.deadline = None
+            if self.state is State.STA13:
+                self._send(A_ASSOCIATE_RJ(result=1, source=2, reason=2))
+                self._start_artim()
+            else:
+                self._events.append(pdu)
+        elif action in (Action.AE_4, Action.AR_3, Action.AA_3):
+            self._events.append(pdu)
+            self._close()
+        elif action in (Action.AE_3, Action.AR_2, Action.AR_8, Action.AR_10):
+            self._events.append(pdu)
+        elif action is Action.AA_2:
+            self._close()
+        else:
+            self._unexpected(action, name)
+
+    def _invalid_pdu(self, error: RemoteProtocolError) -> None:
+        """Evt19: unrecognized or invalid PDU."""
+        self._refuse(self._transition(Event.EVT19), error)
+
+    def _unexpected(self, action: Action, name: str) -> None:
+        self._refuse(action, RemoteProtocolError(f"unexpected {name}", source=2, reason=2))
+
+    def _refuse(self, action: Action, error: RemoteProtocolError) -> None:
+        """AA-1, AA-7 and AA-8 answer with A-ABORT; AA-6 ignores."""
+        if action is Action.AA_1:
+            self._send(A_ABORT(source=0, reason=0))
+            self._start_artim()
+        elif action is Action.AA_7:
+            self._send(A_ABORT(error.source, error.reason))
+        elif action is Action.AA_8:
+            self._send(A_ABORT(error.source, error.reason))
+            self._start_artim()
+        if action in (Action.AA_1, Action.AA_8):
+            self._events.append(ProviderAbort(error))
+
+    def _transition(self, event: Event, pdu: PDU | None = None) -> Action:
+        action = TRANSITIONS.get((event, self.state))
+        if action is None:
+            raise LocalProtocolError(f"not possible in {self.state.name}: {event.name} has no transition there")
+        choices = NEXT_STATE[action]
+        if action is Action.AE_6:
+            acceptable = isinstance(pdu, A_ASSOCIATE_RQ) and pdu.protocol_version & 1
+            self.state = choices[0] if acceptable else choices[1]
+        elif action is Action.AR_8:
+            self.state = choices[0] if self.is_requestor else choices[1]
+        else:
+            self.state = choices[0]
+        return action
+
+    def _send(self, pdu: PDU) -> None:
+        logger.debug("%s > %s", self._name, type(pdu).__name__.replace("_", "-"))
+        self._out += pdu.encode()
+
+    def _start_artim(self) -> None:
+        self.deadline = None if self._artim is None else self._now + self._artim
+
+    def _close(self) -> None:
+        self.deadline = None
+        self._events.append(CloseTransport())

@@ -1,0 +1,274 @@
+"""What two sides agree on: proposed x supported -> accepted (PS3.8 9.3.2, 9.3.3; PS3.7 D.3.3). Pure functions.
+
+`violations` and `answer_violations` say what a strict reader objects to; `normalise` is what a lenient one
+takes it to mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dimse.errors import PresentationContextError, RemoteProtocolError
+from dimse.uids import APPLICATION_CONTEXT, is_uid, name_of
+from dimse.upper_layer.items import (
+    ContextResult,
+    PresentationContextAC,
+    PresentationContextRQ,
+    RoleSelection,
+    UserInformation,
+    invalid,
+)
+from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+
+MAXIMUM_CONTEXTS: Final = 128
+"""Presentation context IDs are the odd numbers from 1 to 255 (PS3.8 9.3.2.2)."""
+
+DEFAULT_MAXIMUM_LENGTH: Final = 16 * 1024
+"""What to send to a peer that announced no maximum length."""
+
+MINIMUM_MAXIMUM_LENGTH: Final = 8
+"""Six bytes of PDV header and the shortest even fragment."""
+
+_PADDING = " \0"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedContext:
+    """A presentation context that both sides agreed on, and the roles on it."""
+
+    presentation_context_id: int
+    abstract_syntax: str
+    transfer_syntax: str
+    requestor_is_scu: bool = True
+    requestor_is_scp: bool = False
+
+
+def propose(
+    contexts: Iterable[tuple[str, Sequence[str]]],
+) -> tuple[PresentationContextRQ, ...]:
+    """Number (abstract syntax, transfer syntaxes) pairs for an A-ASSOCIATE-RQ; 128 at most."""
+    pairs = list(contexts)
+    if not 1 <= len(pairs) <= MAXIMUM_CONTEXTS:
+        raise ValueError(f"an association has 1 to {MAXIMUM_CONTEXTS} presentation contexts, not {len(pairs)}")
+    return tuple(
+        PresentationContextRQ(2 * index + 1, abstract, tuple(syntaxes))
+        for index, (abstract, syntaxes) in enumerate(pairs)
+    )
+
+
+# The acceptor's side
+
+
+def violations(request: A_ASSOCIATE_RQ) -> Iterator[A_ASSOCIATE_RJ | RemoteProtocolError]:
+    """What a strict acceptor objects to in `request`, each with the answer it earns."""
+    for title, reason in ((request.calling_ae_title, 3), (request.called_ae_title, 7)):
+        if title != title.strip(_PADDING) or not (title.isascii() and title.isprintable()):
+            yield A_ASSOCIATE_RJ(result=1, source=1, reason=reason)
+    if _disordered(request, 0x20):
+        yield invalid("A-ASSOCIATE-RQ items are missing or out of order")
+    seen: set[int] = set()
+    for context in request.presentation_contexts:
+        identifier = context.presentation_context_id
+        if identifier % 2 == 0 or identifier in seen:
+            yield invalid(f"presentation context ID {identifier} is even, zero or repeated")
+        seen.add(identifier)
+        if not context.transfer_syntaxes:
+            yield invalid(f"presentation context {identifier} has no transfer syntax")
+        for uid in (context.abstract_syntax, *context.transfer_syntaxes):
+            if not is_uid(uid):
+                yield invalid(f"presentation context {identifier} has an invalid UID")
+    yield from _information_violations(request.user_information)
+
+
+def _disordered(pdu: A_ASSOCIATE_RQ | A_ASSOCIATE_AC, context_item: int) -> bool:
+    """Whether a received PDU's items are not those of PS3.8 9.3.2 or 9.3.3, in order; unknown ones don't count."""
+    known = [kind for kind in pdu.item_order if kind in (0x10, context_item, 0x50)]
+    contexts = len(pdu.presentation_contexts)
+    return bool(pdu.item_order) and (not contexts or known != [0x10, *([context_item] * contexts), 0x50])
+
+
+def _information_violations(information: UserInformation) -> Iterator[RemoteProtocolError]:
+    if information.implementation_class_uid is None:
+        yield invalid("there is no implementation class UID")
+    elif not is_uid(information.implementation_class_uid):
+        yield invalid("the implementation class UID is not a UID")
+    if len(information.implementation_version_name or "") > 16:
+        yield invalid("the implementation version name has more than 16 characters")
+
+
+def normalise(request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_RQ:
+    """`request` without the padding that devices add to AE titles and UIDs."""
+    return dataclasses.replace(
+        request,
+        called_ae_title=request.called_ae_title.strip(_PADDING),
+        calling_ae_title=request.calling_ae_title.strip(_PADDING),
+        application_context_name=request.application_context_name.strip(_PADDING),
+        presentation_contexts=tuple(
+            dataclasses.replace(
+                context,
+                abstract_syntax=context.abstract_syntax.strip(_PADDING),
+                transfer_syntaxes=tuple(uid.strip(_PADDING) for uid in context.transfer_syntaxes),
+            )
+            for context in request.presentation_contexts
+        ),
+        user_information=dataclasses.replace(
+            request.user_information,
+            role_selections=tuple(
+                dataclasses.replace(role, sop_class_uid=role.sop_class_uid.strip(_PADDING))
+                for role in request.user_information.role_selections
+            ),
+        ),
+    )
+
+
+def refusal(request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_RJ | RemoteProtocolError | None:
+    """Why a normalised `request` cannot be served by anyone, however lenient; None if it can."""
+    if request.application_context_name != APPLICATION_CONTEXT:
+        return A_ASSOCIATE_RJ(result=1, source=1, reason=2)
+    if not request.calling_ae_title:
+        return A_ASSOCIATE_RJ(result=1, source=1, reason=3)
+    if not request.called_ae_title:
+        return A_ASSOCIATE_RJ(result=1, source=1, reason=7)
+    if len(request.presentation_contexts) > MAXIMUM_CONTEXTS:
+        return invalid(f"{len(request.presentation_contexts)} presentation contexts; there are {MAXIMUM_CONTEXTS} IDs")
+    return _no_room(request.user_information)
+
+
+def _no_room(information: UserInformation) -> RemoteProtocolError | None:
+    if 0 < (information.maximum_length or 0) < MINIMUM_MAXIMUM_LENGTH:
+        return invalid(f"a maximum length of {information.maximum_length} leaves no room for data")
+    return None
+
+
+def accept_contexts(
+    request: A_ASSOCIATE_RQ,
+    supported: Mapping[str, Sequence[str] | None],
+) -> tuple[PresentationContextAC, ...]:
+    """Answer every proposed context, once each (PS3.8 7.1.1.14, 9.3.3.2).
+
+    `supported` maps an abstract syntax to the transfer syntaxes it is taken in, best first, or None for
+    any. With None the proposer's own order decides. A context with an invalid or repeated ID is refused;
+    the first of a pair lives.
+    """
+    answers: list[PresentationContextAC] = []
+    seen: set[int] = set()
+    for context in request.presentation_contexts:
+        identifier = context.presentation_context_id
+        if identifier in seen:
+            continue
+        seen.add(identifier)
+        answers.append(_answer(context, supported))
+    return tuple(answers)
+
+
+def _answer(context: PresentationContextRQ, supported: Mapping[str, Sequence[str] | None]) -> PresentationContextAC:
+    proposed = [uid for uid in context.transfer_syntaxes if is_uid(uid)]
+    # The transfer syntax of a refused context means nothing, but the sub-item must be there.
+    placeholder = proposed[0] if proposed else ""
+    identifier = context.presentation_context_id
+    if identifier % 2 == 0 or not is_uid(context.abstract_syntax):
+        return PresentationContextAC(identifier, ContextResult.NO_REASON, placeholder)
+    if context.abstract_syntax not in supported:
+        return PresentationContextAC(identifier, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, placeholder)
+    preferred = supported[context.abstract_syntax]
+    chosen = next((uid for uid in (proposed if preferred is None else preferred) if uid in proposed), None)
+    if chosen is None:
+        return PresentationContextAC(identifier, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED, placeholder)
+    return PresentationContextAC(identifier, ContextResult.ACCEPTANCE, chosen)
+
+
+def accept_roles(request: A_ASSOCIATE_RQ, scp_role_classes: Iterable[str]) -> tuple[RoleSelection, ...]:
+    """Answer the role selections: SCU always, SCP for `scp_role_classes`, nothing that was not asked for."""
+    allowed = set(scp_role_classes)
+    return tuple(
+        RoleSelection(role.sop_class_uid, role.scu_role, role.scp_role and role.sop_class_uid in allowed)
+        for role in request.user_information.role_selections
+    )
+
+
+# Both sides, once there is an answer
+
+
+def answer_violations(answer: A_ASSOCIATE_AC, request: A_ASSOCIATE_RQ) -> Iterator[RemoteProtocolError]:
+    """What a strict requestor objects to in `answer`."""
+    proposed = {context.presentation_context_id: context for context in request.presentation_contexts}
+    seen: set[int] = set()
+    for context in answer.presentation_contexts:
+        identifier = context.presentation_context_id
+        if identifier not in proposed or identifier in seen:
+            yield invalid(f"presentation context {identifier} is answered but was not proposed, or is answered twice")
+        elif (
+            context.result == ContextResult.ACCEPTANCE
+            and context.transfer_syntax.strip(_PADDING) not in proposed[identifier].transfer_syntaxes
+        ):
+            yield invalid(f"presentation context {identifier} is accepted with a transfer syntax not proposed")
+        elif context.result == ContextResult.ACCEPTANCE and not is_uid(context.transfer_syntax):
+            yield invalid(f"presentation context {identifier} is accepted with a padded transfer syntax")
+        seen.add(identifier)
+    if answer.application_context_name.strip(_PADDING) != APPLICATION_CONTEXT:
+        yield invalid("A-ASSOCIATE-AC has another application context name")
+    if unanswered := proposed.keys() - seen:
+        yield invalid(f"presentation contexts {sorted(unanswered)} are not answered")
+    if _disordered(answer, 0x21):
+        yield invalid("A-ASSOCIATE-AC items are missing or out of order")
+    yield from _information_violations(answer.user_information)
+
+
+def answer_refusal(answer: A_ASSOCIATE_AC) -> RemoteProtocolError | None:
+    """Why no requestor can use `answer`, however lenient; None if it can."""
+    return _no_room(answer.user_information)
+
+
+def accepted_contexts(request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> dict[int, AcceptedContext]:
+    """The usable contexts by ID. One accepted with a syntax that was not proposed is not usable."""
+    proposed = {context.presentation_context_id: context for context in request.presentation_contexts}
+    requested_roles = {role.sop_class_uid: role for role in request.user_information.role_selections}
+    answered_roles = {role.sop_class_uid.strip(_PADDING): role for role in answer.user_information.role_selections}
+    accepted: dict[int, AcceptedContext] = {}
+    for context in answer.presentation_contexts:
+        identifier, syntax = context.presentation_context_id, context.transfer_syntax.strip(_PADDING)
+        offer = proposed.get(identifier)
+        if offer is None or identifier in accepted or context.result != ContextResult.ACCEPTANCE:
+            continue
+        if syntax not in offer.transfer_syntaxes:
+            continue
+        uid = offer.abstract_syntax
+        asked, given = requested_roles.get(uid), answered_roles.get(uid)
+        scu, scp = True, False
+        if asked is not None and given is not None:
+            # The acceptor may only reduce (PS3.7 D.3.3.4).
+            scu, scp = asked.scu_role and given.scu_role, asked.scp_role and given.scp_role
+        accepted[identifier] = AcceptedContext(identifier, uid, syntax, scu, scp)
+    return accepted
+
+
+def maximum_length_to_send(announced: int | None, own_limit: int) -> int:
+    """The P-DATA-TF PDU-length to send at most: the peer's maximum, or ours where it has none or a larger one."""
+    if announced is None:
+        return min(DEFAULT_MAXIMUM_LENGTH, own_limit)
+    return own_limit if announced == 0 else min(announced, own_limit)
+
+
+def no_context(
+    abstract_syntax: str,
+    wanted: str | None,
+    request: A_ASSOCIATE_RQ,
+    accepted: Iterable[AcceptedContext],
+) -> PresentationContextError:
+    """The error that says what was offered for a SOP class and what was accepted."""
+    offered = [
+        name_of(syntax)
+        for context in request.presentation_contexts
+        if context.abstract_syntax == abstract_syntax
+        for syntax in context.transfer_syntaxes
+    ]
+    taken = [name_of(context.transfer_syntax) for context in accepted if context.abstract_syntax == abstract_syntax]
+    if not offered:
+        detail = "this SOP class was not offered when the association was made"
+    else:
+        detail = f"offered: {', '.join(dict.fromkeys(offered))}; accepted: {', '.join(taken) or 'none'}"
+    syntax = f" in {name_of(wanted)}" if wanted is not None else ""
+    return PresentationContextError(f"no presentation context for {name_of(abstract_syntax)}{syntax}; {detail}")

@@ -1,0 +1,261 @@
+"""The seven PDUs and the PDV (PS3.8 9.3). One class each; `encode()` gives the whole PDU, `decode(body)`
+takes what follows the six bytes of type and length.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Self
+
+from dimse.uids import APPLICATION_CONTEXT
+from dimse.upper_layer.items import (
+    PresentationContextAC,
+    PresentationContextRQ,
+    UserInformation,
+    decode_items,
+    decode_text,
+    encode_item,
+    invalid,
+)
+
+PDU_HEADER: Final = struct.Struct(">BxI")
+"""PDU-type, reserved, PDU-length: the length counts what follows these six bytes."""
+
+PDV_HEADER: Final = struct.Struct(">IBB")
+"""PDV length (which counts the next two bytes too), presentation context ID, message control header."""
+
+P_DATA_HEADER: Final = struct.Struct(">BxIIBB")
+"""Both of the above at once: the 12 bytes before the fragment of a P-DATA-TF with one PDV."""
+
+COMMAND: Final = 0b01
+LAST: Final = 0b10
+"""Message control header bits (PS3.8 E.2)."""
+
+_ASSOCIATE_HEAD = struct.Struct(">HH16s16s32s")
+
+
+def encode_ae_title(title: str) -> bytes:
+    """Sixteen bytes, padded with spaces (PS3.8 Table 9-11)."""
+    encoded = title.encode("latin-1")
+    if len(encoded) > 16:
+        raise ValueError(f"AE title {title!r} is longer than 16 characters")
+    return encoded.ljust(16)
+
+
+@dataclass(frozen=True, slots=True)
+class _Associate:
+    """What A-ASSOCIATE-RQ and A-ASSOCIATE-AC have in common: all but the presentation contexts."""
+
+    called_ae_title: str
+    calling_ae_title: str
+    user_information: UserInformation
+    application_context_name: str = APPLICATION_CONTEXT
+    protocol_version: int = 1
+    item_order: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    """Item types as they came, empty if this side made the PDU."""
+
+    def _encode(self, pdu_type: int, contexts: bytes) -> bytes:
+        body = (
+            _ASSOCIATE_HEAD.pack(
+                self.protocol_version,
+                0,
+                encode_ae_title(self.called_ae_title),
+                encode_ae_title(self.calling_ae_title),
+                b"",
+            )
+            + encode_item(0x10, self.application_context_name.encode("latin-1"))
+            + contexts
+            + self.user_information.encode()
+        )
+        return PDU_HEADER.pack(pdu_type, len(body)) + body
+
+    @staticmethod
+    def _decode(body: bytes, name: str) -> tuple[int, str, str, list[tuple[int, bytes]]]:
+        if len(body) < _ASSOCIATE_HEAD.size:
+            raise invalid(f"{name} of {len(body)} bytes is shorter than its fixed fields")
+        version, _, called, calling, _ = _ASSOCIATE_HEAD.unpack_from(body)
+        items = list(decode_items(body[_ASSOCIATE_HEAD.size :], name))
+        return version, decode_text(called).rstrip(" "), decode_text(calling).rstrip(" "), items
+
+
+def _application_context(items: list[tuple[int, bytes]]) -> str:
+    return next((decode_text(value) for kind, value in items if kind == 0x10), "")
+
+
+def _user_information(items: list[tuple[int, bytes]]) -> UserInformation:
+    return next((UserInformation.decode(value) for kind, value in items if kind == 0x50), UserInformation())
+
+
+@dataclass(frozen=True, slots=True)
+class A_ASSOCIATE_RQ(_Associate):
+    """A-ASSOCIATE-RQ (PS3.8 9.3.2)."""
+
+    pdu_type: ClassVar[int] = 0x01
+    presentation_contexts: tuple[PresentationContextRQ, ...] = ()
+
+    def encode(self) -> bytes:
+        return self._encode(self.pdu_type, b"".join(context.encode() for context in self.presentation_contexts))
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        version, called, calling, items = cls._decode(body, "A-ASSOCIATE-RQ")
+        return cls(
+            called_ae_title=called,
+            calling_ae_title=calling,
+            user_information=_user_information(items),
+            application_context_name=_application_context(items),
+            protocol_version=version,
+            item_order=tuple(kind for kind, _ in items),
+            presentation_contexts=tuple(PresentationContextRQ.decode(value) for kind, value in items if kind == 0x20),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class A_ASSOCIATE_AC(_Associate):
+    """A-ASSOCIATE-AC (PS3.8 9.3.3). Its AE titles repeat the request's and are not tested."""
+
+    pdu_type: ClassVar[int] = 0x02
+    presentation_contexts: tuple[PresentationContextAC, ...] = ()
+
+    def encode(self) -> bytes:
+        return self._encode(self.pdu_type, b"".join(context.encode() for context in self.presentation_contexts))
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        version, called, calling, items = cls._decode(body, "A-ASSOCIATE-AC")
+        return cls(
+            called_ae_title=called,
+            calling_ae_title=calling,
+            user_information=_user_information(items),
+            application_context_name=_application_context(items),
+            protocol_version=version,
+            item_order=tuple(kind for kind, _ in items),
+            presentation_contexts=tuple(PresentationContextAC.decode(value) for kind, value in items if kind == 0x21),
+        )
+
+
+def _four_bytes(body: bytes, name: str) -> bytes:
+    if len(body) != 4:
+        raise invalid(f"{name} has {len(body)} bytes, not 4")
+    return body
+
+
+@dataclass(frozen=True, slots=True)
+class A_ASSOCIATE_RJ:
+    """A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
+
+    pdu_type: ClassVar[int] = 0x03
+    result: int
+    source: int
+    reason: int
+
+    def encode(self) -> bytes:
+        return PDU_HEADER.pack(self.pdu_type, 4) + bytes((0, self.result, self.source, self.reason))
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        return cls(*_four_bytes(body, "A-ASSOCIATE-RJ")[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class PDV:
+    """A presentation data value: one fragment of a command or of a data set (PS3.8 9.3.5.1, E.2)."""
+
+    presentation_context_id: int
+    is_command: bool
+    is_last: bool
+    fragment: bytes
+
+    def encode(self) -> bytes:
+        control = (COMMAND if self.is_command else 0) | (LAST if self.is_last else 0)
+        return PDV_HEADER.pack(len(self.fragment) + 2, self.presentation_context_id, control) + self.fragment
+
+
+@dataclass(frozen=True, slots=True)
+class P_DATA_TF:
+    """P-DATA-TF (PS3.8 9.3.5), whole. The machine never holds one: it passes fragments on as they come."""
+
+    pdu_type: ClassVar[int] = 0x04
+    presentation_data_values: tuple[PDV, ...]
+
+    def encode(self) -> bytes:
+        body = b"".join(value.encode() for value in self.presentation_data_values)
+        return PDU_HEADER.pack(self.pdu_type, len(body)) + body
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        values, position = [], 0
+        while position < len(body):
+            if len(body) - position < PDV_HEADER.size:
+                raise invalid("P-DATA-TF ends inside a PDV header")
+            length, identifier, control = PDV_HEADER.unpack_from(body, position)
+            end = position + 4 + length
+            if length < 2 or end > len(body):
+                raise invalid(f"PDV of {length} bytes does not fit its P-DATA-TF")
+            fragment = body[position + PDV_HEADER.size : end]
+            values.append(PDV(identifier, bool(control & COMMAND), bool(control & LAST), fragment))
+            position = end
+        return cls(tuple(values))
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    pdu_type: ClassVar[int]
+    name: ClassVar[str]
+
+    def encode(self) -> bytes:
+        return PDU_HEADER.pack(self.pdu_type, 4) + bytes(4)
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        _four_bytes(body, cls.name)
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class A_RELEASE_RQ(_Release):
+    """A-RELEASE-RQ (PS3.8 9.3.6)."""
+
+    pdu_type: ClassVar[int] = 0x05
+    name: ClassVar[str] = "A-RELEASE-RQ"
+
+
+@dataclass(frozen=True, slots=True)
+class A_RELEASE_RP(_Release):
+    """A-RELEASE-RP (PS3.8 9.3.7)."""
+
+    pdu_type: ClassVar[int] = 0x06
+    name: ClassVar[str] = "A-RELEASE-RP"
+
+
+@dataclass(frozen=True, slots=True)
+class A_ABORT:
+    """A-ABORT (PS3.8 9.3.8). `source` 0 is the service user, 2 the service provider."""
+
+    pdu_type: ClassVar[int] = 0x07
+    source: int
+    reason: int
+
+    def encode(self) -> bytes:
+        return PDU_HEADER.pack(self.pdu_type, 4) + bytes((0, 0, self.source, self.reason))
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        return cls(*_four_bytes(body, "A-ABORT")[2:])
+
+
+PDU = A_ASSOCIATE_RQ | A_ASSOCIATE_AC | A_ASSOCIATE_RJ | P_DATA_TF | A_RELEASE_RQ | A_RELEASE_RP | A_ABORT
+
+PDU_TYPES: Final[dict[int, type[PDU]]] = {
+    kind.pdu_type: kind
+    for kind in (
+        A_ASSOCIATE_RQ,
+        A_ASSOCIATE_AC,
+        A_ASSOCIATE_RJ,
+        P_DATA_TF,
+        A_RELEASE_RQ,
+        A_RELEASE_RP,
+        A_ABORT,
+    )
+}

@@ -1,0 +1,116 @@
+"""Identifiers go through pydicom and come back the same; what is broken is a DatasetError without values."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom import Dataset
+from pydicom.dataelem import DataElement
+
+from dimse.dataset import identifiers
+from dimse.dataset.identifiers import decode, encode, inflate
+from dimse.errors import DatasetError
+from dimse.uids import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+)
+
+SYNTAXES = [
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    EXPLICIT_VR_BIG_ENDIAN,
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+]
+
+
+def query() -> Dataset:
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.QueryRetrieveLevel = "STUDY"
+    dataset.PatientName = "Müller*"
+    dataset.StudyInstanceUID = ""
+    dataset.NumberOfStudyRelatedInstances = 3
+    dataset.RequestAttributesSequence = [Dataset()]
+    dataset.RequestAttributesSequence[0].ScheduledProcedureStepID = "1"
+    return dataset
+
+
+def deflated(data: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=-15)
+    return deflater.compress(data) + deflater.flush()
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_round_trip(syntax: str) -> None:
+    data = encode(query(), syntax)
+    assert len(data) % 2 == 0
+    assert decode(data, syntax) == query()
+    assert decode(memoryview(data), syntax) == query()
+    assert encode(decode(data, syntax), syntax) == data
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_empty(syntax: str) -> None:
+    assert decode(encode(Dataset(), syntax), syntax) == Dataset()
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_cut_short(syntax: str) -> None:
+    with pytest.raises(DatasetError):
+        decode(encode(query(), syntax)[:-3], syntax)
+
+
+def test_pixel_data_cut_short() -> None:
+    dataset = query()
+    dataset.PixelData = bytes(100)
+    dataset["PixelData"].VR = "OW"
+    data = encode(dataset, EXPLICIT_VR_LITTLE_ENDIAN)
+    assert decode(data, EXPLICIT_VR_LITTLE_ENDIAN) == dataset
+    with pytest.raises(DatasetError, match=r"ends within \(7FE0,0010\)"):
+        decode(data[:-2], EXPLICIT_VR_LITTLE_ENDIAN)
+
+
+def test_deflate_bomb() -> None:
+    with pytest.raises(DatasetError, match="more than 1000 bytes"):
+        inflate(deflated(bytes(1001)), 1000)
+    assert inflate(deflated(bytes(1000)), 1000) == bytes(1000)
+    with pytest.raises(DatasetError, match="more than 67108864 bytes"):
+        decode(deflated(bytes(identifiers.MAX_INFLATED + 1)), DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN])
+@pytest.mark.parametrize("depth", [65, 1500])
+def test_depth_bomb_of_defined_lengths(syntax: str, depth: int) -> None:
+    """pydicom looks into these only when asked, and then for as long as the stack lasts."""
+    data = b""
+    for _ in range(depth):
+        item = struct.pack("<HHL", 0xFFFE, 0xE000, len(data)) + data
+        if syntax == IMPLICIT_VR_LITTLE_ENDIAN:
+            data = struct.pack("<HHL", 0x0008, 0x1140, len(item)) + item
+        else:
+            data = struct.pack("<HH2sxxL", 0x0008, 0x1140, b"SQ", len(item)) + item
+    with pytest.raises(DatasetError, match="nested deeper than 64"):
+        decode(data, syntax)
+
+
+def test_errors_hold_no_values() -> None:
+    dataset = Dataset()
+    dataset.add(DataElement(0x00280002, "US", "SECRET", validation_mode=0))
+    with pytest.raises(DatasetError, match=r"cannot be encoded in .* at \(0028,0002\): ") as caught:
+        encode(dataset, IMPLICIT_VR_LITTLE_ENDIAN)
+    assert "SECRET" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@given(st.binary(max_size=200), st.sampled_from(SYNTAXES))
+def test_garbage_is_a_dataset_error_or_a_data_set(data: bytes, syntax: str) -> None:
+    with suppress(DatasetError):
+        decode(data, syntax)

@@ -1,0 +1,142 @@
+"""File Meta Information: what we write pydicom reads, and what others write we read."""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+
+from dimse.dataset.part10 import MAX_FILE_META, encode_file_meta, is_part10, read_file_meta
+from dimse.errors import DatasetError
+from dimse.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+CLASS, INSTANCE, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.3.4.5", "1.2.840.10008.1.2.1"
+
+
+def meta(**changes: str) -> bytes:
+    values = {"sop_class_uid": CLASS, "sop_instance_uid": INSTANCE, "transfer_syntax_uid": SYNTAX, **changes}
+    return encode_file_meta(**values)
+
+
+class Dribble:
+    """A stream that gives a byte at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = BytesIO(data)
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(min(size, 1))
+
+
+def test_pydicom_reads_what_we_write() -> None:
+    header = meta(source_ae_title="SOURCE", sending_ae_title="SENDER", receiving_ae_title="RECEIVER1")
+    read = dcmread(BytesIO(header)).file_meta
+    assert read.FileMetaInformationGroupLength == len(header) - 144
+    assert read.FileMetaInformationVersion == b"\0\1"
+    assert read.MediaStorageSOPClassUID == CLASS
+    assert read.MediaStorageSOPInstanceUID == INSTANCE
+    assert read.TransferSyntaxUID == SYNTAX
+    assert read.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
+    assert read.ImplementationVersionName == IMPLEMENTATION_VERSION_NAME
+    assert read.SourceApplicationEntityTitle == "SOURCE"
+    assert read.SendingApplicationEntityTitle == "SENDER"
+    assert read.ReceivingApplicationEntityTitle == "RECEIVER1"
+    assert [element.tag for element in read] == sorted(element.tag for element in read)
+    assert "SendingApplicationEntityTitle" not in dcmread(BytesIO(meta())).file_meta
+
+
+@given(st.text("0123456789.", min_size=1, max_size=64), st.binary(max_size=3000), st.booleans())
+def test_round_trip(uid: str, behind: bytes, dribble: bool) -> None:
+    header = meta(sop_instance_uid=uid)
+    data = header + b"\x08\0" + behind
+    file = Dribble(data) if dribble else BytesIO(data)
+    result = read_file_meta(file)
+    assert result.media_storage_sop_class_uid == CLASS
+    assert result.media_storage_sop_instance_uid == uid
+    assert result.transfer_syntax_uid == SYNTAX
+    assert result.length == len(header)
+    rest = b""
+    while piece := file.read(100):
+        rest += piece
+    assert result.peeked + rest == data[len(header) :]
+
+
+@pytest.mark.parametrize("length", [None, 0, 10, 5000, 0xFFFFFFFF])
+def test_a_group_length_that_is_wrong_or_missing(length: int | None) -> None:
+    header = meta()
+    group_length = b"" if length is None else header[132:140] + struct.pack("<L", length)
+    broken = header[:132] + group_length + header[144:]
+    result = read_file_meta(BytesIO(broken + b"\x08\0\x16\0UI\x02\x001\0"))
+    assert result.length == len(broken)
+    assert result.peeked == b"\x08\0\x16\0UI\x02\x001\0"
+
+
+def test_a_file_without_a_data_set() -> None:
+    assert read_file_meta(BytesIO(meta())).peeked == b""
+
+
+def test_every_cut_within_is_an_error() -> None:
+    header = encode_file_meta(sop_class_uid=CLASS, sop_instance_uid=INSTANCE, transfer_syntax_uid=SYNTAX)
+    needed = header.index(SYNTAX.encode()) + len(SYNTAX)
+    for size in range(needed):
+        with pytest.raises(DatasetError):
+            read_file_meta(BytesIO(header[:size]))
+
+
+@pytest.mark.parametrize(
+    ("element", "message"),
+    [(2, "has no SOP Class UID"), (3, "has no SOP Instance UID"), (16, "has no Transfer Syntax UID")],
+)
+def test_what_must_be_there(element: int, message: str) -> None:
+    header = meta().replace(struct.pack("<HH2s", 2, element, b"UI"), struct.pack("<HH2s", 2, 0x99, b"UI"))
+    with pytest.raises(DatasetError, match=message):
+        read_file_meta(BytesIO(header))
+
+
+def test_not_a_dicom_file() -> None:
+    with pytest.raises(DatasetError, match="no DICM at byte 128"):
+        read_file_meta(BytesIO(b"PK" * 200))
+
+
+def test_a_meta_without_end() -> None:
+    private = struct.pack("<HH2sxxL", 2, 0x0102, b"OB", 2**31)
+    with pytest.raises(DatasetError, match=str(MAX_FILE_META)):
+        read_file_meta(BytesIO(meta() + private + bytes(2 * MAX_FILE_META)))
+
+
+def test_a_uid_that_is_not_ascii_or_too_long_is_not_written() -> None:
+    for uid in ("1.2.\xe9", "1" * 70000):
+        with pytest.raises(DatasetError, match=r"\(0002,0003\) cannot be written"):
+            meta(sop_instance_uid=uid)
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_implicit.dcm", "JPEG2000.dcm", "rtplan.dcm"])
+def test_files_of_others(name: str) -> None:
+    path = get_testdata_file(name, download=False)
+    assert isinstance(path, str)
+    expected = dcmread(path).file_meta
+    result = read_file_meta(BytesIO(Path(path).read_bytes()))
+    assert result.media_storage_sop_instance_uid == expected.MediaStorageSOPInstanceUID
+    assert result.transfer_syntax_uid == expected.TransferSyntaxUID
+    assert result.length == 144 + expected.FileMetaInformationGroupLength
+    assert is_part10(path)
+
+
+def test_no_meta() -> None:
+    path = get_testdata_file("no_meta.dcm", download=False)
+    assert isinstance(path, str)
+    with pytest.raises(DatasetError):
+        read_file_meta(BytesIO(Path(path).read_bytes()))
+
+
+def test_is_part10(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(b"hello")
+    assert not is_part10(tmp_path / "text")
+    (tmp_path / "dicom").write_bytes(meta())
+    assert is_part10(tmp_path / "dicom")

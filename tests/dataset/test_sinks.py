@@ -1,0 +1,237 @@
+"""A received file is whole or not there, and nothing a peer says takes it out of its folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dimse.dataset import sinks
+from dimse.dataset.sinks import Part10File, safe_path, template_tags, validate_template
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TEMPLATE = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
+
+
+def views(*parts: bytes) -> list[memoryview]:
+    return [memoryview(part) for part in parts]
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("fsync", [True, False])
+def test_a_file_is_there_when_it_is_committed(tmp_path: Path, fsync: bool) -> None:
+    path = tmp_path / "a" / "b" / "c.dcm"
+    file = Part10File(path, b"HEAD", fsync=fsync)
+    file.write(views(b"123", b"", b"45"))
+    file.write([])
+    assert not path.exists()
+    assert all(name.endswith(".part") and Path(name).name.startswith(".") for name in left(tmp_path))
+    file.commit()
+    assert path.read_bytes() == b"HEAD12345"
+    assert left(tmp_path) == ["a/b/c.dcm"]
+    file.discard()
+    assert left(tmp_path) == ["a/b/c.dcm"]
+
+
+def test_discard_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "c.dcm"
+    path.write_bytes(b"old")
+    file = Part10File(path, b"HEAD")
+    file.write(views(b"new"))
+    file.discard()
+    file.discard()
+    assert left(tmp_path) == ["c.dcm"]
+    assert path.read_bytes() == b"old"
+    with pytest.raises(ValueError, match="committed or discarded"):
+        file.write(views(b"more"))
+    with pytest.raises(ValueError, match="committed or discarded"):
+        file.commit()
+
+
+def test_an_instance_that_exists_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "c.dcm"
+    path.write_bytes(b"old")
+    first, second = Part10File(path, b"1"), Part10File(path, b"2")
+    second.commit()
+    first.commit()
+    assert path.read_bytes() == b"1"
+    assert left(tmp_path) == ["c.dcm"]
+
+
+def test_everything_is_on_the_disk_before_the_name_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        calls.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    def noted_replace(path: Path, target: Path) -> Path:
+        calls.append("rename")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    Part10File(tmp_path / "a" / "b" / "c.dcm", b"1").commit()
+    assert calls[0].endswith(".part")
+    assert calls[1:] == ["rename", "b", "a", tmp_path.name]
+    calls.clear()
+    Part10File(tmp_path / "d.dcm", b"1").commit()
+    assert calls[1:] == ["rename", tmp_path.name]
+    calls.clear()
+    Part10File(tmp_path / "e.dcm", b"1", fsync=False).commit()
+    assert calls == ["rename"]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 10**6])
+def test_partial_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    def writev(descriptor: int, buffers: Sequence[memoryview]) -> int:
+        assert len(buffers) <= 1024
+        return os.write(descriptor, b"".join(buffers)[:step])
+
+    monkeypatch.setattr(os, "writev", writev)
+    parts = [b"x" * (i % 5) + bytes([i % 251]) * (i % 3) for i in range(1500)]
+    file = Part10File(tmp_path / "c.dcm", b"HEAD")
+    file.write(views(*parts))
+    file.commit()
+    assert (tmp_path / "c.dcm").read_bytes() == b"HEAD" + b"".join(parts)
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Part10File(tmp_path / "c.dcm", b"HEAD")
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "writev", full)
+    with pytest.raises(OSError, match="No space"):
+        file.write(views(b"123"))
+    file.discard()
+    assert left(tmp_path) == []
+    with pytest.raises(OSError, match="No space"):
+        Part10File(tmp_path / "d.dcm", b"HEAD")
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("call", ["fsync", "close"])
+def test_a_commit_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    file = Part10File(tmp_path / "c.dcm", b"HEAD")
+    close = os.close
+
+    def fail(descriptor: int) -> None:
+        if call == "close":
+            close(descriptor)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(OSError, match="Input/output"):
+            file.commit()
+    assert left(tmp_path) == []
+
+
+def test_a_folder_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "c.dcm").mkdir()
+    file = Part10File(tmp_path / "c.dcm", b"HEAD")
+    with pytest.raises(OSError, match=r"c\.dcm"):
+        file.commit()
+    assert left(tmp_path) == []
+
+
+def test_the_usual_name() -> None:
+    values = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.3", "SOPInstanceUID": "1.4"}
+    assert safe_path("out", TEMPLATE, values) == Path("out/1.2/1.3/1.4.dcm")
+    assert safe_path("out", TEMPLATE, {"SOPInstanceUID": "1.4", "StudyInstanceUID": ""}) == Path(
+        "out/NONE/NONE/1.4.dcm"
+    )
+    assert safe_path("out", "{PatientName}.dcm", {"PatientName": "Doe^Jane"}) == Path("out/Doe^Jane.dcm")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("..", ".", "../../etc/passwd", "/etc/passwd", "a/b", "a\\b", "..\\..", "C:\\x", "C:x", "\\\\host\\share"),
+        *("a\0b", "\0", "con", "CON", "nul.txt", "COM1", "lpt9.dcm", "a:stream", 'a*?"<>|', "trailing.", "trailing "),
+        *(
+            " lead",
+            ".hidden",
+            "x" * 5000,
+            "\n",
+            "\x1b[2J",
+            "é",
+            "\uff0f",
+            "%2e%2e%2f",
+            "~",
+            "$HOME",
+            "{PatientID}",
+            "NONE",
+        ),
+    ],
+)
+def test_nothing_leaves_the_folder(tmp_path: Path, value: str) -> None:
+    for template in ("{SOPInstanceUID}", "{SOPInstanceUID}/x.dcm", ".{SOPInstanceUID}{SOPInstanceUID}/a.dcm"):
+        path = safe_path(tmp_path, template, {"SOPInstanceUID": value})
+        assert path.resolve().is_relative_to(tmp_path.resolve())
+        relative = path.relative_to(tmp_path)
+        assert len(relative.parts) == template.count("/") + 1
+        for part in relative.parts:
+            assert part not in (".", "..")
+            assert len(part.encode()) <= 255
+            assert part.isprintable()
+            assert not set(part) & set('\\/:*?"<>|\0~$%{}')
+            assert part.split(".")[0].upper() not in ("CON", "NUL", "COM1", "LPT9")
+        assert value not in relative.parts
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_two_values_never_share_a_name(one: str, other: str) -> None:
+    names = [safe_path("out", "{PatientID}", {"PatientID": value}) for value in (one, other)]
+    assert (names[0] == names[1]) == (one == other)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        *("", "/abs/{SOPInstanceUID}", "../{SOPInstanceUID}", "a/../b", "a//b", "./a", "a/", "C:/x", "a\\b", "a\0"),
+        *("{NoSuchKeyword}", "{}", "{0}", "{SOPInstanceUID.x}", "{SOPInstanceUID[0]}", "{SOPInstanceUID!r}"),
+        *("{SOPInstanceUID:>9}", "{SOPInstanceUID", "SOPInstanceUID}"),
+    ],
+)
+def test_a_template_that_cannot_be(template: str) -> None:
+    with pytest.raises(ValueError, match=r"file name template|expected|Single"):
+        validate_template(template)
+
+
+def test_templates() -> None:
+    for template in (TEMPLATE, "{PatientID}/{SOPInstanceUID}", "flat-{SOPInstanceUID}.dcm", "{{x}}.dcm"):
+        validate_template(template)
+    assert template_tags(TEMPLATE) == (0x00080018, 0x0020000D, 0x0020000E)
+    assert template_tags("{PatientID}{PatientID}") == (0x00100020,)
+    assert template_tags("x.dcm") == ()
+
+
+def test_a_plain_write_where_there_is_no_writev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    monkeypatch.delattr(os, "writev")
+    spec = importlib.util.spec_from_file_location("sinks_without_writev", sinks.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:2]))
+    file = module.Part10File(tmp_path / "c.dcm", b"HEAD")
+    file.write(views(b"123", b"", b"45678"))
+    file.commit()
+    assert (tmp_path / "c.dcm").read_bytes() == b"HEAD12345678"

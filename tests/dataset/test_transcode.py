@@ -1,0 +1,255 @@
+"""A data set in another transfer syntax is the same data set: pydicom is the judge."""
+
+from __future__ import annotations
+
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
+from pydicom.filereader import read_dataset
+
+from dimse.dataset import elements, transcode
+from dimse.dataset.elements import MAX_METADATA
+from dimse.dataset.identifiers import encode
+from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, StreamSource
+from dimse.dataset.transcode import decompress, reencode
+from dimse.errors import DatasetError
+from dimse.uids import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+)
+
+OTHER = {
+    EXPLICIT_VR_LITTLE_ENDIAN: IMPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN: EXPLICIT_VR_LITTLE_ENDIAN,
+}
+
+
+def path_of(name: str) -> str:
+    path = get_testdata_file(name, download=False)
+    assert isinstance(path, str)
+    return path
+
+
+async def sent(source: DatasetSource) -> bytes:
+    reader, data, buffer = source.open(), b"", memoryview(bytearray(777))
+    try:
+        while count := await reader.read_into(buffer):
+            data += buffer[:count]
+    finally:
+        reader.close()
+    assert source.length in (None, len(data))
+    return data
+
+
+def decoded(data: bytes, syntax: str) -> Dataset:
+    return read_dataset(BytesIO(data), syntax == IMPLICIT_VR_LITTLE_ENDIAN, syntax != EXPLICIT_VR_BIG_ENDIAN)
+
+
+def memory(data: bytes, syntax: str) -> MemorySource:
+    return MemorySource([data], sop_class_uid="1.2", sop_instance_uid="1.2.3", transfer_syntax_uid=syntax)
+
+
+class Pipe(BytesIO):
+    """A stream that cannot seek."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+FILES = [
+    *("CT_small.dcm", "MR_small_implicit.dcm", "MR_small.dcm", "rtplan.dcm", "reportsi.dcm", "examples_palette.dcm"),
+    *("SC_rgb_small_odd.dcm", "rtdose.dcm", "liver_1frame.dcm", "examples_overlay.dcm", "test-SR.dcm"),
+]
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_explicit_and_implicit(name: str) -> None:
+    source = FileSource(path_of(name))
+    target = OTHER[source.transfer_syntax_uid]
+    original = dcmread(path_of(name))
+
+    result = await reencode(source, target)
+    assert result.transfer_syntax_uid == target
+    assert result.sop_instance_uid == source.sop_instance_uid
+    data = await sent(result)
+    assert data == await sent(result)
+    back = await sent(await reencode(memory(data, target), source.transfer_syntax_uid))
+
+    for read in (decoded(data, target), decoded(back, source.transfer_syntax_uid)):
+        for element in original:
+            if element.tag.element == 0:
+                continue  # retired group lengths are not written (PS3.5 7.2)
+            if element.tag.is_private or element.VR == "UN" or element.VR == "SQ":
+                assert element.tag in read
+            else:
+                assert read[element.tag].value == element.value
+
+
+async def test_the_length_is_known_if_nothing_follows_the_pixel_data() -> None:
+    assert (await reencode(FileSource(path_of("MR_small_implicit.dcm")), EXPLICIT_VR_LITTLE_ENDIAN)).length
+    # CT_small has padding behind its pixel data, whose length in the other syntax shows when it is read.
+    assert (await reencode(FileSource(path_of("CT_small.dcm")), IMPLICIT_VR_LITTLE_ENDIAN)).length is None
+
+
+async def test_the_syntax_it_is_in() -> None:
+    source = FileSource(path_of("CT_small.dcm"))
+    assert await reencode(source, EXPLICIT_VR_LITTLE_ENDIAN) is source
+
+
+@pytest.mark.parametrize("target", [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN])
+async def test_deflated(target: str) -> None:
+    source = FileSource(path_of("image_dfl.dcm"))
+    result = await reencode(source, target)
+    assert result.length is None
+    for _ in range(2):
+        read = decoded(await sent(result), target)
+        read["PixelData"].VR = "OB"
+        assert read == dcmread(path_of("image_dfl.dcm"))
+
+
+async def test_deflated_and_broken() -> None:
+    for data, message in ((b"\xff" * 99, "not deflated"), (b"\x01\x04\x00\xfb\xff12", "cut short")):
+        source = await reencode(memory(data, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN), EXPLICIT_VR_LITTLE_ENDIAN)
+        with pytest.raises(DatasetError, match=message):
+            await sent(source)
+
+
+async def test_a_deflate_bomb_passes_in_small_pieces() -> None:
+    deflater = zlib.compressobj(wbits=-15)
+    data = deflater.compress(bytes(2**24)) + deflater.flush()
+    source = await reencode(memory(data, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN), EXPLICIT_VR_LITTLE_ENDIAN)
+    reader, buffer, total = source.open(), memoryview(bytearray(1000)), 0
+    while count := await reader.read_into(buffer):
+        total += count
+        assert len(reader._piece) <= 64 * 1024  # type: ignore[attr-defined]
+    assert total == 2**24
+
+
+async def test_a_source_that_is_read_once() -> None:
+    content = Path(path_of("CT_small.dcm")).read_bytes()  # noqa: ASYNC240
+    source = StreamSource(cast("BinaryIO", Pipe(content)), "a pipe")
+    result = await reencode(source, IMPLICIT_VR_LITTLE_ENDIAN)
+    expected = await sent(await reencode(FileSource(path_of("CT_small.dcm")), IMPLICIT_VR_LITTLE_ENDIAN))
+    assert await sent(result) == expected
+    with pytest.raises(DatasetError, match="only once"):
+        result.open()
+
+
+@pytest.mark.parametrize(("tag", "vr"), [(0x7FE00010, "OW"), (0x7FE00008, "OF"), (0x7FE00009, "OD")])
+async def test_pixels_of_every_kind(tag: int, vr: str) -> None:
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.PatientName = "Müller"
+    dataset.BitsAllocated, dataset.PixelRepresentation, dataset.SmallestImagePixelValue = 8, 1, -5
+    dataset.add_new(tag, vr, bytes(range(200)) * 1000)
+    dataset.DataSetTrailingPadding = b"\0\0"
+    data = encode(dataset, IMPLICIT_VR_LITTLE_ENDIAN)
+    result = await sent(await reencode(memory(data, IMPLICIT_VR_LITTLE_ENDIAN), EXPLICIT_VR_LITTLE_ENDIAN))
+    assert decoded(result, EXPLICIT_VR_LITTLE_ENDIAN) == dataset
+    assert vr == decoded(result, EXPLICIT_VR_LITTLE_ENDIAN)[tag].VR
+
+
+async def test_a_large_document_passes_as_it_comes() -> None:
+    dataset = Dataset()
+    dataset.PatientID = "1"
+    dataset.EncapsulatedDocument = bytes(MAX_METADATA + 2)
+    data = encode(dataset, IMPLICIT_VR_LITTLE_ENDIAN)
+    result = await reencode(memory(data, IMPLICIT_VR_LITTLE_ENDIAN), EXPLICIT_VR_LITTLE_ENDIAN)
+    assert result.length == len(data) + 4 + 0
+    reader = result.open()
+    head = memoryview(bytearray(100))
+    await reader.read_into(head)
+    assert b"\x42\x00\x11\x00OB\0\0" in bytes(head)
+
+
+@pytest.mark.parametrize("source", OTHER)
+async def test_a_large_sequence_is_refused(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = Dataset()
+    dataset.ReferencedImageSequence = [Dataset()]
+    dataset.ReferencedImageSequence[0].PatientComments = "x" * 1000
+    scanner = elements.ElementScanner
+    monkeypatch.setattr(
+        transcode, "ElementScanner", lambda syntax, wanted: scanner(syntax, wanted=wanted, max_metadata=500)
+    )
+    with pytest.raises(DatasetError, match=r"1\.2\.3: \(0008,1140\) cannot be put into .* not pixel data"):
+        await reencode(memory(encode(dataset, source), source), OTHER[source])
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("MR_small_bigendian.dcm", EXPLICIT_VR_LITTLE_ENDIAN),
+        ("JPEG2000.dcm", EXPLICIT_VR_LITTLE_ENDIAN),
+        ("CT_small.dcm", EXPLICIT_VR_BIG_ENDIAN),
+        ("CT_small.dcm", "1.2.840.10008.1.2.4.50"),
+        ("CT_small.dcm", DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN),
+    ],
+)
+async def test_what_would_need_other_pixels_is_refused(name: str, target: str) -> None:
+    with pytest.raises(DatasetError, match=f"{name}: cannot be put from .* into"):
+        await reencode(FileSource(path_of(name)), target)
+
+
+@pytest.mark.parametrize("missing", [2, 1000])
+async def test_a_source_that_is_cut_short(missing: int) -> None:
+    data = await sent(FileSource(path_of("MR_small_implicit.dcm")))
+    with pytest.raises(DatasetError, match=f"ends {missing} bytes too early"):
+        await reencode(memory(data[:-missing], IMPLICIT_VR_LITTLE_ENDIAN), EXPLICIT_VR_LITTLE_ENDIAN)
+    unknown = memory(data[:-missing], IMPLICIT_VR_LITTLE_ENDIAN)
+    unknown.length = None
+    with pytest.raises(DatasetError, match=f"ends {missing} bytes too early"):
+        await sent(await reencode(unknown, EXPLICIT_VR_LITTLE_ENDIAN))
+
+
+async def test_metadata_that_is_cut_short() -> None:
+    source = FileSource(path_of("rtplan_truncated.dcm"))
+    with pytest.raises(DatasetError, match=r"rtplan_truncated\.dcm: "):
+        await reencode(source, EXPLICIT_VR_LITTLE_ENDIAN)
+
+
+async def test_trailing_elements_that_are_cut_short() -> None:
+    data = await sent(FileSource(path_of("CT_small.dcm")))
+    source = await reencode(memory(data[:-3], EXPLICIT_VR_LITTLE_ENDIAN), IMPLICIT_VR_LITTLE_ENDIAN)
+    with pytest.raises(DatasetError, match=r"ends within .* \(FFFC,FFFC\)"):
+        await sent(source)
+
+
+@pytest.mark.parametrize("name", ["SC_rgb_rle.dcm", "MR_small_RLE.dcm", "SC_rgb_rle_2frame.dcm", "rtdose_rle.dcm"])
+@pytest.mark.parametrize("target", [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN])
+async def test_decompress(name: str, target: str) -> None:
+    source = FileSource(path_of(name))
+    expected = dcmread(path_of(name))
+    expected.decompress(generate_instance_uid=False)
+    result = await decompress(source, target)
+    assert result.transfer_syntax_uid == target
+    assert result.sop_instance_uid == source.sop_instance_uid
+    read = decoded(await sent(result), target)
+    assert read.PixelData == expected.PixelData
+    assert read.SOPInstanceUID == expected.SOPInstanceUID
+    assert [element.tag for element in read] == [element.tag for element in expected]
+
+
+async def test_decompress_what_is_not_compressed() -> None:
+    result = await decompress(FileSource(path_of("MR_small_implicit.dcm")))
+    assert decoded(await sent(result), EXPLICIT_VR_LITTLE_ENDIAN) == dcmread(path_of("MR_small_implicit.dcm"))
+
+
+async def test_no_plugin_for_it() -> None:
+    with pytest.raises(DatasetError, match=r"JPEGLSNearLossless_08\.dcm: cannot be decompressed.*plugin"):
+        await decompress(FileSource(path_of("JPEGLSNearLossless_08.dcm")))
+
+
+async def test_compressed_and_broken() -> None:
+    data = await sent(FileSource(path_of("SC_rgb_rle.dcm")))
+    for broken in (data[:-200], data[:-8], data[:-20] + bytes(20), data[:100]):
+        with pytest.raises(DatasetError, match="cannot be decompressed"):
+            await decompress(memory(broken, "1.2.840.10008.1.2.5"))
+    with pytest.raises(DatasetError, match="into Explicit VR Big Endian"):
+        await decompress(memory(data, "1.2.840.10008.1.2.5"), EXPLICIT_VR_BIG_ENDIAN)
