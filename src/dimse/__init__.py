@@ -27,6 +27,7 @@ from dimse.errors import (
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.client import connect
+from dimse.services.sending import SendReport, SendResult, send
 from dimse.services.server import Server
 from dimse.services.storage import CStoreSCU, StoreRequest, TransferProgress, presentation_contexts
 from dimse.services.verification import CEchoSCU
@@ -54,6 +55,8 @@ __all__ = [
     "ProtocolError",
     "RemoteProtocolError",
     "RetryPolicy",
+    "SendReport",
+    "SendResult",
     "Server",
     "ServerOptions",
     "Status",
@@ -66,4 +69,5 @@ __all__ = [
     "TransferProgress",
     "connect",
     "presentation_contexts",
+    "send",
 ]

@@ -118,14 +118,17 @@ VECTORS: list[tuple[Item, bytes]] = [
         + b"1.45",
     ),
     (SOPClassCommonExtendedNegotiation("1.2", "1.3"), bytes.fromhex("57 00 000C 0003 312E32 0003 312E33 0000")),
-    (UserIdentityRQ(1, b"me"), bytes.fromhex("58 00 0008 01 00 0002 6D65 0000")),  # Table D.3-14
     (
-        UserIdentityRQ(2, b"me", b"pw!", positive_response_requested=True),
+        UserIdentityRQ(UserIdentityType.USERNAME, b"me"),
+        bytes.fromhex("58 00 0008 01 00 0002 6D65 0000"),
+    ),  # Table D.3-14
+    (
+        UserIdentityRQ(UserIdentityType.USERNAME_AND_PASSCODE, b"me", b"pw!", positive_response_requested=True),
         bytes.fromhex("58 00 000B 02 01 0002 6D65 0003 707721"),
     ),
-    (UserIdentityRQ(3, b"\xff\0"), bytes.fromhex("58 00 0008 03 00 0002 FF00 0000")),
-    (UserIdentityRQ(4, b"<a/>"), bytes.fromhex("58 00 000A 04 00 0004 3C612F3E 0000")),
-    (UserIdentityRQ(5, b"a.b.c"), bytes.fromhex("58 00 000B 05 00 0005 612E622E63 0000")),
+    (UserIdentityRQ(UserIdentityType.KERBEROS, b"\xff\0"), bytes.fromhex("58 00 0008 03 00 0002 FF00 0000")),
+    (UserIdentityRQ(UserIdentityType.SAML, b"<a/>"), bytes.fromhex("58 00 000A 04 00 0004 3C612F3E 0000")),
+    (UserIdentityRQ(UserIdentityType.JWT, b"a.b.c"), bytes.fromhex("58 00 000B 05 00 0005 612E622E63 0000")),
     (UserIdentityAC(b"ok"), bytes.fromhex("59 00 0004 0002 6F6B")),  # Table D.3-15
     (UserIdentityAC(), bytes.fromhex("59 00 0002 0000")),
     (

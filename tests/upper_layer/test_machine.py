@@ -207,8 +207,8 @@ def test_data_after_an_abort_are_ignored() -> None:
     assert len(feed(requestor, whole[:15])) == 1
     requestor.abort(0)
     requestor.data_to_send()
-    # The rest of the PDU under way, whole PDUs, and half a one: AA-6.
-    assert feed(requestor, whole[15:], whole, whole, whole[:9], whole[9:]) == []
+    # The rest of the PDU under way, whole PDUs, and one that comes a byte at a time: AA-6.
+    assert feed(requestor, whole[15:], whole, whole, *(bytes([byte]) for byte in whole)) == []
     assert requestor.data_to_send() == b""
     assert states(requestor) == (State.STA13,)
     assert feed(requestor, ABORT.encode()) == [CLOSE]

@@ -391,6 +391,7 @@ def test_roles_of_accepted_contexts(
     pdu = request(role_selections=(RoleSelection(CT, *asked),) if asked else ())
     theirs = answer(role_selections=(RoleSelection(CT + "\0", *given_back),) if given_back else ())
     assert accepted_contexts(pdu, theirs) == {1: AcceptedContext(1, CT, EXPLICIT, *roles)}
+    assert AcceptedContext(1, CT, EXPLICIT) == AcceptedContext(1, CT, EXPLICIT, True, False)
 
 
 def test_no_context_says_what_was_offered_and_accepted() -> None:

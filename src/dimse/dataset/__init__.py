@@ -2,6 +2,7 @@
 
 elements      what is in an encoded data set, as it arrives
 part10        File Meta Information
+discover      what there is to send: files, folders, DICOMDIRs, archives
 sources       what can be sent: files, streams, memory
 pixels        a pydicom data set to send, its pixel data with it or from elsewhere
 transcode     into the accepted transfer syntax
@@ -11,6 +12,7 @@ identifiers   whole small data sets between bytes and pydicom
 
 from __future__ import annotations
 
+from dimse.dataset.discover import NotSent, discover
 from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
 from dimse.dataset.identifiers import decode, encode
 from dimse.dataset.part10 import FileMeta, encode_file_meta, is_part10, read_file_meta
@@ -29,12 +31,14 @@ __all__ = [
     "FileSource",
     "MemorySource",
     "NativePixels",
+    "NotSent",
     "Part10File",
     "PixelSource",
     "Reader",
     "StreamSource",
     "decode",
     "decompress",
+    "discover",
     "encode",
     "encode_file_meta",
     "from_dataset",

@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from asyncio import to_thread
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import IO, TYPE_CHECKING, BinaryIO, TypeVar
 
 from dimse.dataset.elements import Buffer
 from dimse.dataset.part10 import read_file_meta
@@ -111,11 +111,11 @@ class StreamSource(DatasetSource):
         """Begin a pass: at most one at a time, as there is one stream."""
         if self.repeatable:
             self._stream.seek(self._offset)
-            return _StreamReader(self._stream, b"", self.length, self.name)
+            return StreamReader(self._stream, b"", self.length, self.name)
         if self._opened:
             raise DatasetError(f"{self.name}: can be read only once")
         self._opened = True
-        return _StreamReader(self._stream, self._peeked, None, self.name)
+        return StreamReader(self._stream, self._peeked, None, self.name)
 
 
 class PiecesSource(DatasetSource):
@@ -228,11 +228,19 @@ class _FileReader(Reader):
         self._close()
 
 
-class _StreamReader(Reader):
+class StreamReader(Reader):
     """Reads any stream, in a thread as it may block. The peeked bytes go first."""
 
-    def __init__(self, stream: BinaryIO, peeked: bytes, length: int | None, name: str) -> None:
+    def __init__(
+        self,
+        stream: IO[bytes],
+        peeked: bytes,
+        length: int | None,
+        name: str,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
         self._stream = stream
+        self._on_close = on_close
         self._peeked = peeked
         self._remaining = length
         self._name = name
@@ -258,7 +266,9 @@ class _StreamReader(Reader):
         return b"".join(pieces)
 
     def close(self) -> None:
-        """Nothing: the stream is the caller's."""
+        """The stream is the caller's, who may have asked to be told."""
+        if self._on_close is not None:
+            self._on_close()
 
 
 async def in_thread(function: Callable[[], T]) -> T:
