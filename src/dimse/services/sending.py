@@ -107,14 +107,9 @@ async def send(
     """
     if associations < 1:
         raise ValueError(f"associations is {associations}; it is at least 1")
-    job = _Job(
-        Address.parse(address),
-        options or ClientOptions(),
-        calling_ae_title,
-        retry or RetryPolicy(),
-        allow_decompression,
-    )
-    job.on_result = on_result
+    job = _Job(Address.parse(address), options or ClientOptions(), calling_ae_title, on_result)
+    job.retry = retry or RetryPolicy()
+    job.allow_decompression = allow_decompression
     start = asyncio.get_running_loop().time()
     await job.look_at(sources)
     await job.run(associations, progress)
