@@ -252,6 +252,17 @@ def test_deflate_bombs_stay_small() -> None:
     assert len(scanner.metadata) <= 2**18
 
 
+def test_what_is_left_inside_the_inflater_comes_out() -> None:
+    """The last bytes of a deflated data set may hold more than one step of inflating."""
+    for size in range(65536 - 400, 65536 + 6000, 8):
+        deflater = zlib.compressobj(wbits=-15)
+        data = deflater.compress(explicit(0x00091010, b"OB", bytes(size)))
+        data += deflater.flush(zlib.Z_SYNC_FLUSH)
+        scanner = ElementScanner(DEFLATED)
+        scanner.feed(data)
+        assert len(scanner.metadata) == size + 12
+
+
 def test_empty_deflate_blocks_without_end() -> None:
     scanner = ElementScanner(DEFLATED, max_metadata=2**16)
     blocks = b"\0\0\0\xff\xff" * 10000

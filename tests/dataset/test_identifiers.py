@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 from contextlib import suppress
 
@@ -56,6 +57,15 @@ def test_round_trip(syntax: str) -> None:
     assert encode(decode(data, syntax), syntax) == data
 
 
+@given(st.text("abcdefgh", max_size=30))
+def test_a_deflated_data_set_has_an_even_length(text: str) -> None:
+    dataset = Dataset()
+    dataset.PatientComments = text
+    data = encode(dataset, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
+    assert len(data) % 2 == 0
+    assert decode(data, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN).PatientComments == text
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_empty(syntax: str) -> None:
     assert decode(encode(Dataset(), syntax), syntax) == Dataset()
@@ -81,8 +91,21 @@ def test_deflate_bomb() -> None:
     with pytest.raises(DatasetError, match="more than 1000 bytes"):
         inflate(deflated(bytes(1001)), 1000)
     assert inflate(deflated(bytes(1000)), 1000) == bytes(1000)
+    with pytest.raises(DatasetError, match="cut short"):
+        inflate(deflated(bytes(1000))[:-1], 1000)
     with pytest.raises(DatasetError, match="more than 67108864 bytes"):
         decode(deflated(bytes(identifiers.MAX_INFLATED + 1)), DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
+
+
+def test_a_deflate_bomb_takes_no_memory() -> None:
+    bomb = deflated(bytes(2**24))
+    tracemalloc.start()
+    try:
+        with suppress(DatasetError):
+            inflate(bomb, 1000)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN])

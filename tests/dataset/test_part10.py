@@ -53,7 +53,8 @@ def test_pydicom_reads_what_we_write() -> None:
 
 @given(st.text("0123456789.", min_size=1, max_size=64), st.binary(max_size=3000), st.booleans())
 def test_round_trip(uid: str, behind: bytes, dribble: bool) -> None:
-    header = meta(sop_instance_uid=uid)
+    header = meta(sop_instance_uid=uid, sending_ae_title=uid[:16])
+    assert len(header) % 2 == 0
     data = header + b"\x08\0" + behind
     file = Dribble(data) if dribble else BytesIO(data)
     result = read_file_meta(file)

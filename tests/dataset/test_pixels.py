@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import AsyncIterator, Iterable
 from io import BytesIO
@@ -100,8 +101,9 @@ async def test_encapsulated_files(name: str) -> None:
     source = from_dataset(dataset)
     assert source.transfer_syntax_uid == dataset.file_meta.TransferSyntaxUID
     assert decoded(await sent(source), source.transfer_syntax_uid) == dataset
-    with pytest.raises(DatasetError, match="cannot go out as"):
-        from_dataset(dataset, EXPLICIT_VR_LITTLE_ENDIAN)
+    for other in (EXPLICIT_VR_LITTLE_ENDIAN, JPEG):
+        with pytest.raises(DatasetError, match="cannot go out as"):
+            from_dataset(dataset, other)
     del dataset.file_meta
     with pytest.raises(DatasetError, match="encapsulated pixel data cannot go out as"):
         from_dataset(dataset)
@@ -213,6 +215,11 @@ async def test_native_pixels(buffers: Any, repeatable: bool, syntax: str | None)
 async def test_pixels_that_are_not_as_many_as_promised(promised: int) -> None:
     with pytest.raises(DatasetError, match=f"{promised}.* promised"):
         await sent(PixelSource(image(), NativePixels([b"123", b"45"], promised)))
+
+
+async def test_pixels_without_end() -> None:
+    with pytest.raises(DatasetError, match="more than the 1000 bytes"):
+        await sent(PixelSource(image(), NativePixels(itertools.repeat(b"x" * 300), 1000)))
 
 
 @pytest.mark.parametrize("frames", [[b"abc", b"defg"], Again(b"abc", b"defg")])

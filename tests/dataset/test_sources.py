@@ -35,6 +35,8 @@ async def drain(reader: Reader, size: int = 1000) -> bytes:
 class Pipe(BytesIO):
     """A stream that cannot seek and gives a little at a time."""
 
+    step = 37
+
     def seekable(self) -> bool:
         return False
 
@@ -45,7 +47,7 @@ class Pipe(BytesIO):
         raise OSError("a pipe")
 
     def read(self, size: int | None = -1, /) -> bytes:
-        return super().read(min(size or 0, 37))
+        return super().read(min(size or 0, self.step))
 
 
 @pytest.fixture
@@ -109,12 +111,15 @@ async def test_a_stream_that_seeks_is_read_from_where_it_stands() -> None:
     assert not stream.closed
 
 
-async def test_a_stream_that_does_not_seek_is_read_once() -> None:
-    source = StreamSource(cast("BinaryIO", Pipe(META + DATA)), "a pipe")
+@pytest.mark.parametrize("step", [1, 37, 10**6])
+async def test_a_stream_that_does_not_seek_is_read_once(step: int) -> None:
+    pipe = Pipe(META + DATA)
+    pipe.step = step
+    source = StreamSource(cast("BinaryIO", pipe), "a pipe")
     check_uids(source)
     assert source.length is None
     assert not source.repeatable
-    assert await drain(source.open()) == DATA
+    assert await drain(source.open(), 100) == DATA
     with pytest.raises(DatasetError, match="a pipe: can be read only once"):
         source.open()
 

@@ -21,7 +21,6 @@ from dimse.upper_layer.items import (
     encode_item,
 )
 from dimse.upper_layer.negotiation import (
-    DEFAULT_MAXIMUM_LENGTH,
     AcceptedContext,
     accept_contexts,
     accept_roles,
@@ -114,6 +113,7 @@ def test_what_we_send_has_no_violations() -> None:
 def test_propose() -> None:
     contexts = propose([(CT, [EXPLICIT])] * 128)
     assert [context.presentation_context_id for context in contexts] == list(range(1, 256, 2))
+    assert propose([(CT, [EXPLICIT])]) == (Context(1, CT, (EXPLICIT,)),)
     for count in (0, 129):
         with pytest.raises(ValueError, match=f"not {count}"):
             propose([(CT, [EXPLICIT])] * count)
@@ -265,7 +265,7 @@ def test_implementation_identification() -> None:
 @pytest.mark.parametrize(
     ("announced", "refused", "to_send"),
     [
-        (None, None, DEFAULT_MAXIMUM_LENGTH),
+        (None, None, 16384),
         (0, None, 65536),
         (1, ABORT, None),
         (7, ABORT, None),

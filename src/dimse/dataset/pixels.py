@@ -11,7 +11,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from dimse.dataset.elements import DEFLATED_SYNTAXES, PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
-from dimse.dataset.identifiers import PYDICOM_ERRORS, encode, encode_elements, pydicom_failed
+from dimse.dataset.identifiers import encode, encode_elements
 from dimse.dataset.rewriting import encode_as_read
 from dimse.dataset.sources import DatasetSource, MemorySource, PiecesSource
 from dimse.errors import DatasetError
@@ -174,15 +174,8 @@ def _around_pixel_data(dataset: Dataset) -> tuple[Dataset, Dataset]:
 
 def _encode_around_pixel_data(dataset: Dataset, syntax: str) -> tuple[bytes, bytes]:
     """What stands before and behind (7FE0,0010), encoded."""
-    character_set = dataset.get("SpecificCharacterSet")
-    try:
-        # Elements decode their text by the character set of their data set: before they leave it.
-        for tag in sorted(tag for tag in dataset.keys() if tag > PIXEL_DATA):  # noqa: SIM118 it yields elements
-            _ = dataset[tag].value
-    except PYDICOM_ERRORS as error:
-        raise pydicom_failed("cannot be decoded", error) from None
     before, after = _around_pixel_data(dataset)
-    return encode_elements(before, syntax), encode_elements(after, syntax, character_set)
+    return encode_elements(before, syntax), encode_elements(after, syntax, dataset.get("SpecificCharacterSet"))
 
 
 def _header(syntax: str, length: int) -> bytes:

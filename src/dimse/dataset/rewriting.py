@@ -10,7 +10,7 @@ from io import BytesIO
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, private_dictionary_VR
+from pydicom.datadict import dictionary_VR, private_dictionary_VR
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_data_element
@@ -77,7 +77,10 @@ def _vr_of(dataset: Dataset, tag: BaseTag, signed: bool) -> str:
     """The VR that Implicit VR leaves to the dictionary (PS3.5 A.1, PS3.6)."""
     if tag.is_private:
         return _private_vr_of(dataset, tag)
-    vr = dictionary_VR(tag) if dictionary_has_tag(tag) else "UN"
+    try:
+        vr = dictionary_VR(tag)
+    except KeyError:
+        return "UN"
     if vr == "US or SS":
         return "SS" if signed else "US"
     # Of the choices that have it OW is the one that is always legal, and what pydicom chooses.

@@ -1,0 +1,33 @@
+"""`pynetdicom_receive.py PORT FOLDER`: store what comes at pynetdicom's best settings.
+
+It writes each data set to a temporary file as it is; the handler gives that a second name, which costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+
+_config.STORE_RECV_CHUNKED_DATASET = True
+_config.LOG_HANDLER_LEVEL = "none"
+
+
+def main(port: int, folder: str) -> None:
+    tempfile.tempdir = folder  # a link cannot lead to another file system
+
+    def store(event: evt.Event) -> int:
+        os.link(event.dataset_path, Path(folder, event.file_meta.MediaStorageSOPInstanceUID))
+        return 0x0000
+
+    ae = AE("BENCH")
+    ae.maximum_pdu_size = 0
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = None
+    ae.supported_contexts = AllStoragePresentationContexts
+    ae.start_server(("127.0.0.1", port), evt_handlers=[(evt.EVT_C_STORE, store)])
+
+
+main(int(sys.argv[1]), sys.argv[2])

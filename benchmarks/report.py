@@ -1,0 +1,188 @@
+"""What the numbers come to: the table, the targets, RESULTS.md and the JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import programs
+import workloads
+from pairs import Measurement
+
+_TITLES = {workload.key: workload.title for workload in (*workloads.FULL, workloads.ONE_MEGABYTE)}
+_COLUMNS = (
+    ("load", 4), ("sender", 10), ("receiver", 16), ("MB/s", 8), ("objects/s", 9), ("transfer s", 10), ("process s", 9),
+    ("CPU s, sender", 13), ("CPU s, receiver", 15), ("MB, sender", 10), ("MB, receiver", 12),
+)  # fmt: skip
+MEMORY_LIMIT = 100.0
+"""MB that either side may take."""
+
+
+def _line(cells: Sequence[str]) -> str:
+    padded = (
+        cell.ljust(width) if number < 3 else cell.rjust(width)
+        for number, (cell, (_, width)) in enumerate(zip(cells, _COLUMNS, strict=True))
+    )
+    return f"| {' | '.join(padded)} |"
+
+
+HEADER = "\n".join(
+    (
+        _line([title for title, _ in _COLUMNS]),
+        f"| {' | '.join('-' * (w - (n > 2)) + ':' * (n > 2) for n, (_, w) in enumerate(_COLUMNS))} |",
+    )
+)
+
+
+def row(result: Measurement) -> str:
+    """One pair."""
+    return _line(
+        [
+            result.workload,
+            result.sender,
+            f"{result.receiver}, {result.note}" if result.note else result.receiver,
+            f"{result.megabytes_per_second:.1f}",
+            f"{result.objects_per_second:.1f}",
+            f"{result.transfer_seconds:.3f}",
+            f"{result.process_seconds:.2f}",
+            f"{result.sender_cpu:.2f}",
+            f"{result.receiver_cpu:.2f}",
+            f"{result.sender_memory / 1e6:.0f}",
+            f"{result.receiver_memory / 1e6:.0f}",
+        ]
+    )
+
+
+def targets(results: Sequence[Measurement]) -> str:
+    """What was to be reached, what was, and whether."""
+    by_pair = {(result.workload, result.sender, result.receiver, result.note): result for result in results}
+
+    def ours(load: str) -> Measurement:
+        return by_pair[load, "dimse", "dimse", ""]
+
+    lines = ["| target | wanted | measured | |", "| --- | ---: | ---: | --- |"]
+
+    def add(text: str, wanted: str, measured: str, *, reached: bool) -> None:
+        lines.append(f"| {text} | {wanted} | {measured} | {'reached' if reached else '**short**'} |")
+
+    for load in ("a", "1mb"):
+        for side, memory in (("sender", ours(load).sender_memory), ("receiver", ours(load).receiver_memory)):
+            text = f"peak memory of the dimse {side}, {_TITLES[load].removeprefix('(a) ')}"
+            add(text, f"< {MEMORY_LIMIT:.0f} MB", f"{memory / 1e6:.0f} MB", reached=memory / 1e6 < MEMORY_LIMIT)
+    wanted: tuple[tuple[str, str, str, float], ...] = (
+        ("a", "pynetdicom", "throughput", 20.0),
+        ("b", "pynetdicom", "throughput", 8.0),
+        ("c", "pynetdicom", "objects/s", 30.0),
+        *((load, "DCMTK", "throughput", 0.5) for load in "abc"),
+    )
+    for load, other, what, factor in wanted:
+        theirs = by_pair[load, other, other, ""]
+        times: Callable[[Measurement], float]
+        for span, times in (
+            ("transfer", lambda result: result.transfer_seconds),
+            ("whole process", lambda result: result.process_seconds),
+        ):
+            ratio = times(theirs) / times(ours(load))
+            text = f"{_TITLES[load]}: {what} beside {other}, {span}"
+            add(text, f">= {factor:g}x", f"{ratio:.2f}x", reached=ratio >= factor)
+    for load in "abc":
+        floor = by_pair[load, "floor", "floor", ""].transfer_seconds / ours(load).transfer_seconds
+        lines.append(f"| {_TITLES[load]}: part of what a plain socket reaches, transfer | | {floor:.2f}x | |")
+    return "\n".join(lines)
+
+
+def environment() -> dict[str, Any]:
+    """The machine, and the versions of what ran on it."""
+    processor = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        processor = next(line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line)
+    revision = _first_line("git", "-C", str(programs.HERE), "describe", "--always", "--dirty")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": processor,
+        "processors": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "load_average": os.getloadavg()[0],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "dimse": f"{version('dimse')} ({revision})",
+        "DCMTK": _first_line("storescp", "--version").split()[2],
+        **{name: version(name) for name in ("pynetdicom", "pydicom", "uvloop")},
+    }
+
+
+def _first_line(*command: str) -> str:
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return output.splitlines()[0] if output else "unknown"
+
+
+def write(results: Sequence[Measurement]) -> None:
+    """Write RESULTS.md, and the JSON file that is its source."""
+    about = environment()
+    folder = programs.HERE / "results"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{about['date'].replace(':', '')}.json"
+    path.write_text(json.dumps(about | {"measurements": [result.as_json() for result in results]}, indent=1))
+    (programs.HERE / "RESULTS.md").write_text(_markdown(results, about))
+
+
+def _markdown(results: Sequence[Measurement], about: dict[str, Any]) -> str:
+    commands = []
+    for name in programs.IMPLEMENTATIONS:
+        commands += [programs.receiver(name, 11112, Path("INTO")), programs.sender(name, 11112, Path("FILES"))]
+    tables = []
+    for load, title in _TITLES.items():
+        rows = "\n".join(row(result) for result in results if result.workload == load)
+        tables.append(f"### {title}\n\n{HEADER}\n{rows}\n")
+    return _TEMPLATE.format(
+        about="\n".join(f"- {name}: {value}" for name, value in about.items()),
+        commands="\n".join(str(command).replace(f"{programs.HERE}{os.sep}", "benchmarks/") for command in commands),
+        targets=targets(results),
+        tables="\n".join(tables),
+    )
+
+
+_TEMPLATE = """\
+# What was measured
+
+Written by `make bench`; the numbers with all runs are in `benchmarks/results/`.
+
+{about}
+
+Each pair ran alone, in turn, in one run of the benchmark, with its files in memory (/dev/shm); what arrived was
+compared with what was sent, byte by byte, after each. Pairs with pynetdicom ran once, the others three times:
+times are medians, memory is the highest.
+
+- *transfer s* is the transfer alone. For dimse and the floor it goes from before the connection is opened until it is
+  closed, for pynetdicom from the first C-STORE to the last response, for dcmsend from "sending SOP instances" to
+  "Releasing Association" in its log. MB/s (10^6 bytes) and objects/s are of this.
+- *process s* is the whole sender: its start and its looking at the files as well.
+- *CPU s* is user and system time: of the whole sender, and of the receiver from when it listened.
+- *MB* is the peak of resident memory (10^6 bytes) of the whole process.
+- *floor* is the same files through a plain blocking socket from one Python process to another, which writes them,
+  with a request and a response for each.
+- *fsync* is `ServerOptions(fsync=True)`, the default. Elsewhere it is off, as DCMTK and pynetdicom do not sync either.
+
+## Targets
+
+{targets}
+
+## Table
+
+{tables}
+## Commands
+
+FILES is the folder with what is sent; a Python sender gets the path of each file.
+
+```
+{commands}
+```
+"""

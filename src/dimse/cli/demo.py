@@ -1,0 +1,5 @@
+"""demo"""
+EXIT_CODES = "x"
+def demo() -> int:
+    """demo"""
+    return 0

@@ -1,0 +1,85 @@
+"""`dimse echo`: is anyone there?"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Annotated, Any, Final
+
+import typer
+
+from dimse import uids
+from dimse.ae import Address, ClientOptions, Timeouts
+from dimse.cli import running
+from dimse.cli.output import emit, printable
+from dimse.network.association import Association
+from dimse.network.client import connect
+from dimse.services.verification import CEchoSCU
+
+EXIT_CODES: Final = (
+    "0 the peer answered; 1 it accepted the association but not the C-ECHO; 2 wrong usage; "
+    "3 no association; 130 interrupted."
+)
+
+
+def echo(
+    archive: Annotated[str, typer.Argument(metavar="ARCHIVE@HOST:PORT", help="Whom to ask. Port 11112 if left out.")],
+    calling: Annotated[str, typer.Option(metavar="TITLE", help="Our own AE title.")] = "DIMSE",
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long to wait for each answer.")] = 10,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Ask an application entity whether it is there (C-ECHO), and show what was negotiated."""
+    with running.usage():
+        address = Address.parse(archive)
+        timeouts = Timeouts(connect=timeout, association=timeout, store=timeout)
+        options = ClientOptions(calling_ae_title=calling, timeouts=timeouts)
+    answer = running.run(_echo(address, options), fast=False)
+    if json:
+        emit(**answer)
+    else:
+        _show(answer)
+    return running.OK
+
+
+async def _echo(address: Address, options: ClientOptions) -> dict[str, Any]:
+    start = perf_counter()
+    async with connect(address, contexts=[(uids.VERIFICATION, uids.LITTLE_ENDIAN)], options=options) as association:
+        associated = perf_counter()
+        await CEchoSCU(association).echo()
+        answered = perf_counter()
+        return {
+            "address": str(address),
+            "round_trip_ms": round((answered - associated) * 1000, 3),
+            "association_ms": round((associated - start) * 1000, 3),
+            **_negotiated(association),
+        }
+
+
+def _negotiated(association: Association) -> dict[str, Any]:
+    assert association.answer is not None  # noqa: S101 - it is established
+    peer = association.answer.user_information
+    return {
+        "maximum_length": peer.maximum_length,
+        "implementation_class_uid": peer.implementation_class_uid,
+        "implementation_version_name": peer.implementation_version_name,
+        "contexts": [
+            {
+                "abstract_syntax": context.abstract_syntax,
+                "abstract_syntax_name": uids.name_of(context.abstract_syntax),
+                "transfer_syntax": context.transfer_syntax,
+                "transfer_syntax_name": uids.name_of(context.transfer_syntax),
+            }
+            for context in association.contexts.values()
+        ],
+    }
+
+
+def _show(answer: dict[str, Any]) -> None:
+    limit = answer["maximum_length"]
+    maximum = {None: "not given", 0: "no limit"}.get(limit, f"{limit} bytes")
+    version, class_uid = answer["implementation_version_name"], answer["implementation_class_uid"]
+    print(f"{answer['address']} answered in {answer['round_trip_ms']:.1f} ms")
+    print(f"  association     {answer['association_ms']:.1f} ms")
+    print(f"  maximum length  {maximum}")
+    print(f"  implementation  {printable(version or 'no version name')} ({printable(class_uid or 'no class UID')})")
+    for context in answer["contexts"]:
+        print(f"  context         {context['abstract_syntax_name']}, {context['transfer_syntax_name']}")

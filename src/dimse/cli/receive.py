@@ -1,0 +1,188 @@
+"""`dimse receive`: a storage SCP that writes what comes into a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any, Final
+
+import typer
+
+from dimse import uids
+from dimse.ae import Address, ServerOptions, StoreMode, check_ae_title
+from dimse.cli import running
+from dimse.cli.output import complain, counted, emit, printable, reason, size
+from dimse.dataset import validate_template
+from dimse.messages.status import Status
+from dimse.services.server import Server
+from dimse.services.storage import DEFAULT_TEMPLATE, StoreRequest
+
+EXIT_CODES: Final = (
+    "0 ended by Ctrl-C or SIGTERM, after what was under way; 1 the port or the folder cannot be used; "
+    "2 wrong usage; 130 ended by a second Ctrl-C, which cuts off what is under way."
+)
+
+_EVERY_INTERFACE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - recognised, not bound by itself
+
+
+def receive(
+    into: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to; made if it is not there.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 11112,
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every interface.")] = "127.0.0.1",
+    title: Annotated[
+        str | None, typer.Option(metavar="TITLE", help="Our AE title; who calls another is rejected. Without: any is taken.")
+    ] = None,
+    template: Annotated[
+        str,
+        typer.Option(help="Where in DIR a file goes, by keywords of data elements. The lines printed show it."),
+    ] = DEFAULT_TEMPLATE,
+    no_fsync: Annotated[
+        bool, typer.Option("--no-fsync", help="Answer before the file is safe from a power failure. Faster.")
+    ] = False,
+    max_pdu: Annotated[int, typer.Option(help="The largest PDU we take, in bytes; 0 is no limit.")] = 1024 * 1024,
+    max_associations: Annotated[int, typer.Option(min=1, help="Reject further associations beyond so many.")] = 100,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
+) -> int:
+    """Receive DICOM objects (a storage SCP) in whatever transfer syntax they come, and write them as files."""
+    with running.usage():
+        validate_template(template)
+        if into.exists() and not into.is_dir():
+            raise ValueError(f"--into {into}: not a folder")
+        options = ServerOptions(
+            store_mode=StoreMode.STREAMING,
+            fsync=not no_fsync,
+            require_called_ae_title=title is not None,
+            max_associations=max_associations,
+            maximum_length=max_pdu,
+        )
+        server = Server(check_ae_title(title or "DIMSE"), host=host, port=port, options=options)
+    into.mkdir(parents=True, exist_ok=True)
+    if not os.access(into, os.W_OK | os.X_OK):
+        complain(f"dimse: {into}: this folder cannot be written to")
+        return running.FAILED
+    return running.run(_receive(server, Ledger(into, json), template))
+
+
+class Ledger:
+    """Tells of what arrives, and never what is in it."""
+
+    def __init__(self, folder: Path, json: bool) -> None:
+        self.folder = folder
+        self.json = json
+        self.stored = self.failed = self.bytes = 0
+        self._start = perf_counter()
+
+    def opened(self, server: Server) -> None:
+        """The first line: how to open it."""
+        host = socket.gethostname() if server.host in _EVERY_INTERFACE else server.host
+        if self.json:
+            emit(event="listening", host=server.host, port=server.port, title=server.ae_title, into=str(self.folder))
+            return
+        address = Address(server.ae_title, host, server.port)
+        print(f"Receiving into {self.folder}; send to it with: dimse send {address} PATH", flush=True)
+
+    def received(self, request: StoreRequest, path: Path) -> None:
+        """A line per instance."""
+        length, relative = path.stat().st_size, path.relative_to(self.folder).as_posix()
+        self.stored += 1
+        self.bytes += length
+        name, syntax = uids.name_of(request.sop_class_uid), uids.name_of(request.transfer_syntax_uid)
+        if self.json:
+            emit(event="stored", **_identity(request), sop_class=name, transfer_syntax=syntax, path=relative, bytes=length)
+        else:
+            title = request.association.calling_ae_title
+            print(printable(f"{name}, {size(length)}, {relative}, from {title}"), flush=True)
+
+    def failed_one(self, request: StoreRequest, error: Exception) -> None:
+        """What was not written, and why."""
+        self.failed += 1
+        if self.json:
+            emit(event="failed", **_identity(request), error=reason(error))
+        else:
+            title, name = request.association.calling_ae_title, uids.name_of(request.sop_class_uid)
+            complain(f"failed: {name} {request.sop_instance_uid} from {title}: {reason(error)}")
+
+    def closed(self) -> None:
+        """The summary."""
+        if self.json:
+            seconds = round(perf_counter() - self._start, 3)
+            emit(event="summary", stored=self.stored, failed=self.failed, bytes=self.bytes, seconds=seconds)
+        else:
+            failed = f", {self.failed} failed" if self.failed else ""
+            print(f"{counted(self.stored, 'object')} received, {size(self.bytes)}{failed}", flush=True)
+
+
+def _identity(request: StoreRequest) -> dict[str, Any]:
+    return {
+        "sop_class_uid": request.sop_class_uid,
+        "sop_instance_uid": request.sop_instance_uid,
+        "transfer_syntax_uid": request.transfer_syntax_uid,
+        "calling_ae_title": request.association.calling_ae_title,
+        "called_ae_title": request.association.called_ae_title,
+    }
+
+
+async def _receive(server: Server, ledger: Ledger, template: str) -> int:
+    @server.on_c_store
+    async def store(request: StoreRequest) -> int:
+        try:
+            path = await request.save_under(ledger.folder, template)
+        except Exception as error:
+            ledger.failed_one(request, error)
+            raise
+        ledger.received(request, path)
+        return Status.SUCCESS
+
+    stop, cut = asyncio.Event(), asyncio.Event()
+
+    def asked_to_stop() -> None:
+        (cut if stop.is_set() else stop).set()
+
+    _on_signals(asked_to_stop)
+    try:
+        await server.start()
+    except (OSError, OverflowError) as error:
+        complain(f"dimse: cannot listen on {server.host} port {server.port}: {_why(error)}")
+        return running.FAILED
+    ledger.opened(server)
+    await stop.wait()
+    await _drain(server, cut)
+    ledger.closed()
+    return running.INTERRUPTED if cut.is_set() else running.OK
+
+
+async def _drain(server: Server, cut: asyncio.Event) -> None:
+    """Let associations end by themselves, until `cut`."""
+    if server.associations:
+        complain(f"dimse: waiting for {counted(len(server.associations), 'association')}; Ctrl-C again to cut them off")
+    stopping = asyncio.ensure_future(server.stop())
+    cutting = asyncio.ensure_future(cut.wait())
+    await asyncio.wait([stopping, cutting], return_when=asyncio.FIRST_COMPLETED)
+    if cut.is_set():
+        for association in server.associations:
+            association.abort()
+    cutting.cancel()
+    await stopping
+
+
+def _on_signals(handler: Callable[[], None]) -> None:
+    """Call `handler` for Ctrl-C and SIGTERM."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if sys.platform != "win32":
+            loop.add_signal_handler(number, handler)
+        else:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(handler))
+
+
+def _why(error: Exception) -> str:
+    """Without asyncio's own account of the address, which ours has already."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return reason(error)

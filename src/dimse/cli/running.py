@@ -1,0 +1,91 @@
+"""An event loop for a command, its log, and the exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any, Final, TextIO, TypeVar
+
+import typer
+
+from dimse.cli.output import reason
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+NO_ASSOCIATION: Final = 3
+INTERRUPTED: Final = 130
+
+EXIT_CODES: Final = (
+    "0 all is well; 1 something was refused or failed, and is named; 2 wrong usage; 3 no association; 130 interrupted."
+)
+
+T = TypeVar("T")
+
+verbosity = 0
+"""How many -v there were; set once, by `log_to_stderr`."""
+
+
+def run(main: Coroutine[Any, Any, T], *, fast: bool = True) -> T:
+    """Run `main`, on uvloop where it is installed. `fast=False` is for what ends before uvloop is even loaded."""
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if fast and find_spec("uvloop") is not None:
+        import uvloop
+
+        loop_factory = uvloop.new_event_loop
+    runner = asyncio.Runner(loop_factory=loop_factory)
+    result = runner.run(main)  # after an interruption the runner is not closed: that would wait for its threads
+    runner.close()
+    return result
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """A ValueError inside is about what the user typed."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def log_to_stderr(verbose: int) -> None:
+    """Warnings to standard error; with `verbose` 1 information too, with 2 a line per PDU."""
+    global verbosity  # noqa: PLW0603 - there is one command line in a process
+    verbosity = verbose
+    handler = _StderrHandler()
+    handler.setFormatter(_OneLine("dimse: %(message)s" if verbose < 2 else "%(asctime)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.getLogger("dimse").setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
+    # What pydicom says of a data set may quote its values, and those are a patient's.
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to the standard error of the moment: a progress bar puts itself in its place, and keeps below."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None: ...
+
+
+class _OneLine(logging.Formatter):
+    """Tells of an exception by its reason; its traceback only where everything is wanted."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.exc_info and record.exc_info[1] is not None and verbosity < 2:
+            plain = logging.makeLogRecord(record.__dict__)
+            plain.exc_info = plain.exc_text = None
+            return f"{super().format(plain)}: {reason(record.exc_info[1])}"
+        return super().format(record)

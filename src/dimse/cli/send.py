@@ -1,0 +1,206 @@
+"""`dimse send`: files, folders, DICOMDIRs, zip archives and standard input, to a storage SCP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any, Final
+
+import typer
+
+import dimse
+from dimse.ae import Address, ClientOptions, RetryPolicy, Timeouts
+from dimse.cli import running
+from dimse.cli.output import Bar, about, complain, counted, emit, reason, size
+from dimse.dataset import DatasetSource, NotSent, StreamSource, discover
+from dimse.errors import AssociationError, DatasetError, RemoteProtocolError
+from dimse.messages.status import StatusCategory
+from dimse.services.sending import SendResult
+
+EXIT_CODES: Final = (
+    "0 all stored; 1 some were refused or failed, each named, or there was nothing to send; 2 wrong usage; "
+    "3 no association; 130 interrupted."
+)
+
+STANDARD_INPUT: Final = "standard input"
+NO_LIMIT: Final = 2**24
+
+
+def send(
+    archive: Annotated[str, typer.Argument(metavar="ARCHIVE@HOST:PORT", help="Where to. Port 11112 if left out.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Files, folders, DICOMDIRs, zip archives; - is standard input.")
+    ],
+    calling: Annotated[str, typer.Option(metavar="TITLE", help="Our own AE title.")] = "DIMSE",
+    retries: Annotated[int, typer.Option(help="How often to try again what may succeed later.")] = 3,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Give up where nothing moves for so long.")] = 30,
+    max_pdu: Annotated[int, typer.Option(help="Send no larger PDU, in bytes; 0 leaves it to the peer.")] = 256 * 1024,
+    associations: Annotated[int, typer.Option(help="How many associations to open at once.", min=1)] = 1,
+    decompress: Annotated[bool, typer.Option("--decompress", help="Decompress what the peer takes in no other way.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line, and no progress bar.")] = False,
+) -> int:
+    """Send DICOM files to a storage SCP (C-STORE).
+
+    Folders are searched whole, and what in them is not DICOM is skipped. Failures and warnings go to standard error.
+    """
+    with running.usage():
+        job = _Job(
+            Address.parse(archive),
+            ClientOptions(
+                calling_ae_title=calling,
+                timeouts=Timeouts(store=timeout),
+                maximum_length_to_send=max_pdu or NO_LIMIT,
+            ),
+            RetryPolicy(retries=retries),
+            Tally(json),
+            associations,
+            decompress,
+        )
+        if paths.count("-") > 1:
+            raise ValueError("- is given twice, and there is one standard input")
+    return running.run(job.run(paths))
+
+
+class Tally:
+    """Tells of each result as it is known, and of all of them at the end."""
+
+    def __init__(self, json: bool) -> None:
+        self.bar = Bar()
+        self.json = json
+        self.stored = self.warnings = self.failed = self.skipped = self.bytes = 0
+
+    def __call__(self, result: SendResult) -> None:
+        outcome = self._count(result)
+        if self.json:
+            emit(
+                event="result",
+                name=result.name,
+                outcome=outcome,
+                sop_instance_uid=result.sop_instance_uid,
+                status=None if result.status is None else f"0x{int(result.status):04X}",
+                meaning=None if result.status is None else result.status.meaning,
+                error=None if result.error is None else reason(result.error),
+                attempts=result.attempts,
+                bytes=result.bytes_sent,
+            )
+        elif outcome in ("failed", "skipped"):
+            assert result.error is not None  # noqa: S101 - that is what makes it one of the two
+            complain(f"{outcome}: {about(result.name, result.error)}")
+        elif outcome == "warning":
+            complain(f"warning: {result.name}: stored, {result.status}")
+
+    def _count(self, result: SendResult) -> str:
+        if result.skipped:
+            self.skipped += 1
+            return "skipped"
+        self.bar.finished_one()
+        if not result.stored:
+            self.failed += 1
+            return "failed"
+        self.stored += 1
+        self.bytes += result.bytes_sent
+        if result.status is not None and result.status.category is StatusCategory.WARNING:
+            self.warnings += 1
+            return "warning"
+        return "stored"
+
+    def finish(self, address: Address, seconds: float, error: Exception | None = None) -> None:
+        """The summary."""
+        if self.json:
+            counts = {"stored": self.stored, "warnings": self.warnings, "failed": self.failed, "skipped": self.skipped}
+            why: dict[str, Any] = {} if error is None else {"error": reason(error)}
+            emit(event="summary", address=str(address), **counts, bytes=self.bytes, seconds=round(seconds, 3), **why)
+            return
+        parts = [f"{counted(self.stored, 'object')} stored at {address}"]
+        parts += [f"{self.warnings} with a warning"] if self.warnings else []
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{self.skipped} skipped"] if self.skipped else []
+        rate = f", {size(self.bytes / seconds)}/s" if self.bytes and seconds else ""
+        print(f"{', '.join(parts)}: {size(self.bytes)} in {seconds:.1f} s{rate}", flush=True)
+
+
+class _Job:
+    """One `dimse send`."""
+
+    def __init__(
+        self,
+        address: Address,
+        options: ClientOptions,
+        retry: RetryPolicy,
+        tally: Tally,
+        associations: int,
+        decompress: bool,
+    ) -> None:
+        self._address, self._options, self._retry = address, options, retry
+        self._tally, self._associations, self._decompress = tally, associations, decompress
+
+    async def run(self, paths: Sequence[str]) -> int:
+        sources = [source for path in paths for source in await self._find(path)]
+        start, tally = perf_counter(), self._tally
+        try:
+            if sources:
+                await self._send(sources)
+        except* (AssociationError, RemoteProtocolError) as group:
+            tally.finish(self._address, perf_counter() - start, _first(group))
+            raise
+        tally.finish(self._address, perf_counter() - start)
+        if not sources and not tally.failed:
+            complain("dimse: nothing to send: no DICOM file there")
+        return running.FAILED if tally.failed or not sources else running.OK
+
+    async def _find(self, path: str) -> list[DatasetSource]:
+        """What there is to send at `path`; the rest is told of here."""
+        found: Sequence[DatasetSource | NotSent]
+        if path == "-":
+            found = [await asyncio.to_thread(_standard_input)]
+        else:
+            found = await asyncio.to_thread(lambda: list(discover([Path(path)])))
+        for not_sent in found:
+            if isinstance(not_sent, NotSent):
+                self._tally(SendResult(not_sent.name, error=not_sent.error, skipped=not_sent.skipped))
+        return [source for source in found if isinstance(source, DatasetSource)]
+
+    async def _send(self, sources: list[DatasetSource]) -> None:
+        lengths = [source.length for source in sources]
+        total = None if None in lengths else sum(length or 0 for length in lengths)
+        bar = self._tally.bar if not self._tally.json else Bar()
+        if self._tally.json:
+            await self._transfer(sources, None)
+            return
+        with bar.over(total, len(sources)):
+            await self._transfer(sources, lambda moved: bar.moved(moved.bytes_transferred, moved.bytes_per_second))
+
+    async def _transfer(self, sources: list[DatasetSource], progress: Any) -> None:
+        # The tally tells of warnings in its own words.
+        logging.getLogger("dimse.storage").addFilter(lambda record: "stored with a warning" not in str(record.msg))
+        await dimse.send(
+            self._address,
+            sources,
+            options=self._options,
+            associations=self._associations,
+            retry=self._retry,
+            allow_decompression=self._decompress,
+            progress=progress,
+            on_result=self._tally,
+            raise_failures=False,
+        )
+
+
+def _first(group: BaseException) -> Exception:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    assert isinstance(group, Exception)  # noqa: S101 - a group of these has nothing else
+    return group
+
+
+def _standard_input() -> DatasetSource | NotSent:
+    if sys.stdin is None:
+        return NotSent(STANDARD_INPUT, DatasetError("there is none"), skipped=False)
+    try:
+        return StreamSource(sys.stdin.buffer, STANDARD_INPUT)
+    except (DatasetError, OSError) as error:
+        return NotSent(STANDARD_INPUT, error, skipped=False)

@@ -1,0 +1,1 @@
+"""Runs against other people's software: DCMTK, Orthanc and pynetdicom."""

@@ -1,0 +1,60 @@
+"""The peers, each started when a test first asks for it and ended after the last test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from . import processes
+from .processes import Orthanc, Peer
+from .samples import Samples
+
+LIMITS = {"small": "4096", "large": "131072"}
+
+_PEERS: dict[str, Callable[[Path], Peer]] = {
+    # +xa: all transfer syntaxes that DCMTK knows, and not only the uncompressed
+    "storescp": lambda folder: processes.storescp(folder, "+xa"),
+    "storescp +B": lambda folder: processes.storescp(folder, "+B", "+xa"),
+    "storescp -pdu 4096": lambda folder: processes.storescp(folder, "+B", "+xa", "-pdu", LIMITS["small"]),
+    "storescp -pdu 131072": lambda folder: processes.storescp(folder, "+B", "+xa", "-pdu", LIMITS["large"]),
+    "storescp --fork": lambda folder: processes.storescp(folder, "+B", "+xa", "--fork"),
+    "storescp uncompressed": lambda folder: processes.storescp(folder, "+B"),
+    "storescp implicit": lambda folder: processes.storescp(folder, "+B", "+xi"),
+    "dcmrecv": processes.dcmrecv,
+    "dcmrecv +B": lambda folder: processes.dcmrecv(folder, "+B"),
+    "orthanc": Orthanc,
+    "orthanc -pdu 4096": lambda folder: Orthanc(folder, MaximumPduLength=4096),
+    "orthanc -pdu 131072": lambda folder: Orthanc(folder, MaximumPduLength=131072),
+    "orthanc strict": lambda folder: Orthanc(folder, DicomCheckCalledAet=True),
+    "pynetdicom": processes.pynetdicom,
+    "pynetdicom -pdu 4096": lambda folder: processes.pynetdicom(folder, "--max-pdu", LIMITS["small"]),
+    "pynetdicom unlimited": lambda folder: processes.pynetdicom(folder, "--max-pdu", "0"),
+}
+
+PeerFactory = Callable[[str], Peer]
+
+
+@pytest.fixture(scope="session")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeerFactory]:
+    """A storage SCP by name, shared by all tests; see `_PEERS`."""
+    running: dict[str, Peer] = {}
+
+    def get(name: str) -> Peer:
+        if name not in running:
+            made = _PEERS[name](tmp_path_factory.mktemp("peer") / "received")
+            running[name] = made.__enter__()
+        return running[name]
+
+    try:
+        yield get
+    finally:
+        for each in running.values():
+            each.stop()
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    """What is sent."""
+    return Samples(tmp_path_factory.mktemp("samples"))
