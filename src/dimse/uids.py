@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import (
-    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -41,6 +41,8 @@ COMMON_STORAGE: Final = tuple(
 )
 """The storage SOP classes that a requestor proposes when it was not told what it will send (PS3.4 B.5)."""
 
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
+
 
 def name_of(uid: str) -> str:
     """The name of a UID in PS3.6, or the UID itself: for messages and logs."""
@@ -50,7 +52,7 @@ def name_of(uid: str) -> str:
 
 def is_uid(text: str) -> bool:
     """Whether `text` is a UID as PS3.5 9.1 has it, without padding."""
-    return 0 < len(text) <= 64 and UID(text).is_valid
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def is_compressed(transfer_syntax_uid: str) -> bool:

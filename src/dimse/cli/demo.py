@@ -1,5 +1,8 @@
 """demo"""
+
 EXIT_CODES = "x"
+
+
 def demo() -> int:
     """demo"""
     return 0

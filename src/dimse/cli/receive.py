@@ -36,7 +36,8 @@ def receive(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 11112,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every interface.")] = "127.0.0.1",
     title: Annotated[
-        str | None, typer.Option(metavar="TITLE", help="Our AE title; who calls another is rejected. Without: any is taken.")
+        str | None,
+        typer.Option(metavar="TITLE", help="Our AE title; who calls another is rejected. Without: any is taken."),
     ] = None,
     template: Annotated[
         str,
@@ -94,7 +95,14 @@ class Ledger:
         self.bytes += length
         name, syntax = uids.name_of(request.sop_class_uid), uids.name_of(request.transfer_syntax_uid)
         if self.json:
-            emit(event="stored", **_identity(request), sop_class=name, transfer_syntax=syntax, path=relative, bytes=length)
+            emit(
+                event="stored",
+                **_identity(request),
+                sop_class=name,
+                transfer_syntax=syntax,
+                path=relative,
+                bytes=length,
+            )
         else:
             title = request.association.calling_ae_title
             print(printable(f"{name}, {size(length)}, {relative}, from {title}"), flush=True)

@@ -33,14 +33,17 @@ NO_LIMIT: Final = 2**24
 def send(
     archive: Annotated[str, typer.Argument(metavar="ARCHIVE@HOST:PORT", help="Where to. Port 11112 if left out.")],
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Files, folders, DICOMDIRs, zip archives; - is standard input.")
+        list[str],
+        typer.Argument(metavar="PATH...", help="Files, folders, DICOMDIRs, zip archives; - is standard input."),
     ],
     calling: Annotated[str, typer.Option(metavar="TITLE", help="Our own AE title.")] = "DIMSE",
     retries: Annotated[int, typer.Option(help="How often to try again what may succeed later.")] = 3,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Give up where nothing moves for so long.")] = 30,
     max_pdu: Annotated[int, typer.Option(help="Send no larger PDU, in bytes; 0 leaves it to the peer.")] = 256 * 1024,
     associations: Annotated[int, typer.Option(help="How many associations to open at once.", min=1)] = 1,
-    decompress: Annotated[bool, typer.Option("--decompress", help="Decompress what the peer takes in no other way.")] = False,
+    decompress: Annotated[
+        bool, typer.Option("--decompress", help="Decompress what the peer takes in no other way.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line, and no progress bar.")] = False,
 ) -> int:
     """Send DICOM files to a storage SCP (C-STORE).

@@ -33,6 +33,7 @@ from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAb
 from dimse.upper_layer.negotiation import (
     AcceptedContext,
     accepted_contexts,
+    answer_refusal,
     answer_violations,
     maximum_length_to_send,
     no_context,
@@ -338,6 +339,9 @@ class Association:
 
     def _accepted(self, answer: A_ASSOCIATE_AC) -> None:
         assert self.request is not None  # noqa: S101 - the machine takes an answer in Sta5 only
+        refusal = answer_refusal(answer)
+        if refusal is not None:
+            raise refusal
         for violation in answer_violations(answer, self.request):
             if self.options.malformed is Malformed.STRICT:
                 raise violation
