@@ -166,3 +166,31 @@ async def test_files_of_others(name: str) -> None:
     assert len(data) == source.length
     assert data[:2] == b"\x08\0"
     assert (await asyncio.to_thread(Path(path).read_bytes)).endswith(data)
+
+
+def read(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "keep"),
+    [("MR_truncated.dcm", 0), ("rtplan_truncated.dcm", 0), ("JPEG2000.dcm", 200), ("CT_small.dcm", 3000)],
+)
+async def test_a_file_cut_short_gives_an_error_before_its_first_byte(tmp_path: Path, name: str, keep: int) -> None:
+    whole = get_testdata_file(name, download=False)
+    assert isinstance(whole, str)
+    path = tmp_path / name
+    data = read(whole)
+    path.write_bytes(data[:-keep] if keep else data)
+    reader = FileSource(path).open()
+    with pytest.raises(DatasetError, match=f"{name}: (cut short|the data set ends)"):
+        await reader.read_into(memoryview(bytearray(1 << 20)))
+    reader.close()
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "JPEG2000.dcm", "SC_rgb_rle_2frame.dcm", "MR_small_bigendian.dcm"])
+async def test_a_whole_file_is_not_taken_for_one_cut_short(name: str) -> None:
+    path = get_testdata_file(name, download=False)
+    assert isinstance(path, str)
+    source = FileSource(path)
+    assert (await drain(source.open(), 1 << 20)) == read(path)[-source.length :]

@@ -11,12 +11,13 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.filereader import read_dataset
+from pydicom.uid import JPEG2000
 
 from dimse.dataset import elements, transcode
 from dimse.dataset.elements import MAX_METADATA
 from dimse.dataset.identifiers import encode
 from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, StreamSource
-from dimse.dataset.transcode import decompress, reencode
+from dimse.dataset.transcode import decompress, even, reencode
 from dimse.errors import DatasetError
 from dimse.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -98,9 +99,36 @@ async def test_the_length_is_known_if_nothing_follows_the_pixel_data() -> None:
     assert (await reencode(FileSource(path_of("CT_small.dcm")), IMPLICIT_VR_LITTLE_ENDIAN)).length is None
 
 
-async def test_the_syntax_it_is_in() -> None:
-    source = FileSource(path_of("CT_small.dcm"))
-    assert await reencode(source, EXPLICIT_VR_LITTLE_ENDIAN) is source
+async def read_all(source: DatasetSource) -> bytes:
+    buffer = memoryview(bytearray(1 << 20))
+    reader = source.open()
+    try:
+        return bytes(buffer[: await reader.read_into(buffer)])
+    finally:
+        reader.close()
+
+
+async def test_an_odd_deflated_data_set_gets_its_padding_byte() -> None:
+    source = FileSource(path_of("image_dfl.dcm"))
+    assert source.length % 2
+    padded = await even(source)
+    assert padded.length == source.length + 1
+    assert await read_all(padded) == await read_all(source) + b"\0"
+
+
+async def test_an_odd_native_data_set_gets_even_values() -> None:
+    odd = b"\x10\x00\x10\x00PN\x03\x00A^B" + b"\x10\x00\x20\x00LO\x02\x00ID"
+    source = MemorySource(
+        [odd], sop_class_uid="1.2", sop_instance_uid="1.3", transfer_syntax_uid=EXPLICIT_VR_LITTLE_ENDIAN
+    )
+    expected = b"\x10\x00\x10\x00PN\x04\x00A^B " + b"\x10\x00\x20\x00LO\x02\x00ID"
+    assert await read_all(await even(source)) == expected
+
+
+async def test_an_odd_compressed_data_set_cannot_be_sent() -> None:
+    source = MemorySource([b"odd"], sop_class_uid="1.2", sop_instance_uid="1.3", transfer_syntax_uid=str(JPEG2000))
+    with pytest.raises(DatasetError, match="odd length"):
+        await even(source)
 
 
 @pytest.mark.parametrize("target", [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN])

@@ -34,7 +34,7 @@ def send(
     archive: Annotated[str, typer.Argument(metavar="ARCHIVE@HOST:PORT", help="Where to. Port 11112 if left out.")],
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Files, folders, DICOMDIRs, zip archives; - is standard input."),
+        typer.Argument(metavar="PATH", help="Files, folders, DICOMDIRs, zip archives; - is standard input."),
     ],
     calling: Annotated[str, typer.Option(metavar="TITLE", help="Our own AE title.")] = "DIMSE",
     retries: Annotated[int, typer.Option(help="How often to try again what may succeed later.")] = 3,
@@ -117,6 +117,8 @@ class Tally:
             counts = {"stored": self.stored, "warnings": self.warnings, "failed": self.failed, "skipped": self.skipped}
             why: dict[str, Any] = {} if error is None else {"error": reason(error)}
             emit(event="summary", address=str(address), **counts, bytes=self.bytes, seconds=round(seconds, 3), **why)
+            return
+        if error is not None and not self.stored:
             return
         parts = [f"{counted(self.stored, 'object')} stored at {address}"]
         parts += [f"{self.warnings} with a warning"] if self.warnings else []

@@ -12,6 +12,9 @@ identifiers   whole small data sets between bytes and pydicom
 
 from __future__ import annotations
 
+from pydicom import Dataset
+from pydicom.datadict import keyword_for_tag
+
 from dimse.dataset.discover import NotSent, discover
 from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
 from dimse.dataset.identifiers import decode, encode
@@ -19,11 +22,12 @@ from dimse.dataset.part10 import FileMeta, encode_file_meta, is_part10, read_fil
 from dimse.dataset.pixels import EncapsulatedFrames, NativePixels, PixelSource, from_dataset
 from dimse.dataset.sinks import Part10File, safe_path, template_tags, validate_template
 from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, Reader, StreamSource
-from dimse.dataset.transcode import decompress, reencode
+from dimse.dataset.transcode import decompress, even, reencode
 
 __all__ = [
     "Buffer",
     "BulkHeader",
+    "Dataset",
     "DatasetSource",
     "ElementScanner",
     "EncapsulatedFrames",
@@ -41,8 +45,10 @@ __all__ = [
     "discover",
     "encode",
     "encode_file_meta",
+    "even",
     "from_dataset",
     "is_part10",
+    "keyword_for_tag",
     "read_file_meta",
     "reencode",
     "safe_path",

@@ -119,8 +119,8 @@ class ZipSource(DatasetSource):
                 meta = read_file_meta(stream)
             except DatasetError as error:
                 raise DatasetError(f"{self.name}: {error}") from None
-        self.sop_class_uid = meta.media_storage_sop_class_uid
-        self.sop_instance_uid = meta.media_storage_sop_instance_uid
+        self.sop_class_uid = meta.sop_class_uid
+        self.sop_instance_uid = meta.sop_instance_uid
         self.transfer_syntax_uid = meta.transfer_syntax_uid
         self.length: int = member.file_size - meta.length
         self._offset = meta.length

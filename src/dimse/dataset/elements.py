@@ -52,6 +52,8 @@ _IMPLICIT_BE: Final = Struct(">HHL")
 _LENGTH_LE: Final = Struct("<L")
 _LENGTH_BE: Final = Struct(">L")
 
+_CHECK_STEP: Final = 16 * 1024
+
 _ITEM_GROUP: Final = 0xFFFE
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xE000, 0xE00D, 0xE0DD
 
@@ -80,6 +82,31 @@ class BulkHeader:
 def tag_name(tag: int) -> str:
     """The tag as the standard prints it: (7FE0,0010)."""
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def check_not_cut_short(beginning: memoryview, length: int, transfer_syntax_uid: str) -> BulkHeader | None:
+    """Raise `DatasetError` if a data set of `length` bytes that begins so ends too early, as far as that shows.
+
+    Gives the bulk data's header, if the beginning has it. What else is wrong is for the receiver to judge.
+    """
+    if transfer_syntax_uid in DEFLATED_SYNTAXES:
+        return None
+    scanner = ElementScanner(transfer_syntax_uid, wanted=())
+    try:
+        for start in range(0, len(beginning), _CHECK_STEP):
+            scanner.feed(beginning[start : start + _CHECK_STEP])
+            if scanner.bulk is not None:
+                break
+    except DatasetError:
+        return None
+    bulk = scanner.bulk
+    if bulk is None:
+        if len(beginning) == length:
+            scanner.finish()
+    elif bulk.length is not None and bulk.value_offset + bulk.length > length:
+        missing = bulk.value_offset + bulk.length - length
+        raise DatasetError(f"cut short: {missing} bytes of {tag_name(bulk.tag)} are missing")
+    return bulk
 
 
 class ElementScanner:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from dimse.dataset.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, ElementScanner
 from dimse.errors import DatasetError
 from dimse.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -29,6 +31,12 @@ _MEDIA_STORAGE_SOP_INSTANCE_UID = 0x0003
 _TRANSFER_SYNTAX_UID = 0x0010
 
 
+_SAME_IN_DATA_SET: Final = (
+    (_MEDIA_STORAGE_SOP_CLASS_UID, SOP_CLASS_UID),
+    (_MEDIA_STORAGE_SOP_INSTANCE_UID, SOP_INSTANCE_UID),
+)
+
+
 class Readable(Protocol):
     """A binary file, as far as reading from its beginning to its end goes."""
 
@@ -37,10 +45,14 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileMeta:
-    """What the File Meta Information says of the data set behind it."""
+    """What the beginning of a file says of its data set.
 
-    media_storage_sop_class_uid: str
-    media_storage_sop_instance_uid: str
+    The SOP UIDs are the data set's own; the File Meta Information's where the beginning does not have them. Some
+    files differ, and a C-STORE that names what the data set is not would be refused (0xA900).
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
     transfer_syntax_uid: str
     length: int
     """Bytes from the beginning of the preamble to the data set."""
@@ -115,13 +127,29 @@ def read_file_meta(file: Readable) -> FileMeta:
         position = value + length
         if element in (_MEDIA_STORAGE_SOP_CLASS_UID, _MEDIA_STORAGE_SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID):
             values[element] = head.data[value:position].decode("latin-1").strip(" \0")
+    transfer_syntax_uid = _required(values, _TRANSFER_SYNTAX_UID, "Transfer Syntax UID", "(0002,0010)")
+    peeked = bytes(head.data[position:])
+    _prefer_the_data_sets(values, peeked, transfer_syntax_uid)
     return FileMeta(
-        media_storage_sop_class_uid=_required(values, _MEDIA_STORAGE_SOP_CLASS_UID, "SOP Class UID"),
-        media_storage_sop_instance_uid=_required(values, _MEDIA_STORAGE_SOP_INSTANCE_UID, "SOP Instance UID"),
-        transfer_syntax_uid=_required(values, _TRANSFER_SYNTAX_UID, "Transfer Syntax UID"),
+        sop_class_uid=_required(values, _MEDIA_STORAGE_SOP_CLASS_UID, "SOP Class UID", "(0008,0016)"),
+        sop_instance_uid=_required(values, _MEDIA_STORAGE_SOP_INSTANCE_UID, "SOP Instance UID", "(0008,0018)"),
+        transfer_syntax_uid=transfer_syntax_uid,
         length=position,
-        peeked=bytes(head.data[position:]),
+        peeked=peeked,
     )
+
+
+def _prefer_the_data_sets(values: dict[int, str], beginning: bytes, transfer_syntax_uid: str) -> None:
+    scanner = ElementScanner(transfer_syntax_uid, wanted=(SOP_CLASS_UID, SOP_INSTANCE_UID))
+    with suppress(DatasetError):  # what cannot be read is for the receiver to judge
+        scanner.feed(beginning)
+    for element, tag in (
+        (_MEDIA_STORAGE_SOP_CLASS_UID, SOP_CLASS_UID),
+        (_MEDIA_STORAGE_SOP_INSTANCE_UID, SOP_INSTANCE_UID),
+    ):
+        found = scanner.text(tag)
+        if found:
+            values[element] = found
 
 
 def is_part10(path: str | PathLike[str]) -> bool:
@@ -153,8 +181,8 @@ class _Head:
             raise DatasetError("ends within the File Meta Information")
 
 
-def _required(values: dict[int, str], element: int, name: str) -> str:
+def _required(values: dict[int, str], element: int, name: str, tag: str) -> str:
     value = values.get(element)
     if not value:
-        raise DatasetError(f"has no {name}, (0002,{element:04X})")
+        raise DatasetError(f"has no {name}, {tag}")
     return value

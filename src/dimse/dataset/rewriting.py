@@ -28,11 +28,18 @@ _SHORT_VRS: Final = frozenset(
     "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()  # noqa: SIM905 as PS3.5 has it
 )
 
+_PADDED_WITH_SPACE: Final = frozenset(
+    "AE AS CS DA DS DT IS LO LT PN SH ST TM UC UR UT".split()  # noqa: SIM905 as PS3.5 6.2 has it
+)
 
-def rewrite(encoded: bytes, *, implicit: bool) -> bytes:
-    """Turn elements in Implicit VR Little Endian (`implicit`) into Explicit, or the other way round."""
+
+def rewrite(encoded: bytes, *, implicit: bool, to_implicit: bool) -> bytes:
+    """Turn elements in Implicit VR Little Endian (`implicit`) or Explicit into the one or the other.
+
+    Values of odd length get their padding, also where the syntax stays (PS3.5 7.1.1).
+    """
     try:
-        return encode_as_read(read_dataset(BytesIO(encoded), implicit, True), implicit=not implicit)
+        return encode_as_read(read_dataset(BytesIO(encoded), implicit, True), implicit=to_implicit)
     except PYDICOM_ERRORS as error:
         raise pydicom_failed("cannot be re-encoded", error) from None
 
@@ -59,6 +66,8 @@ def encode_as_read(dataset: Dataset, *, implicit: bool, signed: bool = False) ->
         else:
             write_data_element(file, element)
             continue
+        if len(value) % 2:
+            value += b" " if vr in _PADDED_WITH_SPACE else b"\0"
         file.write(_header(tag, vr, len(value), implicit) + value)
     return file.getvalue()
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from asyncio import to_thread
+from io import FileIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, TypeVar
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, TypeVar
 
-from dimse.dataset.elements import Buffer
+from dimse.dataset.elements import Buffer, check_not_cut_short
 from dimse.dataset.part10 import read_file_meta
 from dimse.errors import DatasetError
+from dimse.uids import is_compressed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from os import PathLike
 
 T = TypeVar("T")
+
+_ITEM: Final = b"\xfe\xff\x00\xe0"
+_SEQUENCE_END: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
 class Reader(ABC):
@@ -66,20 +71,20 @@ class FileSource(DatasetSource):
             except DatasetError as error:
                 raise DatasetError(f"{self.name}: {error}") from None
             self._identity = _identity(file.fileno())
-        self.sop_class_uid = meta.media_storage_sop_class_uid
-        self.sop_instance_uid = meta.media_storage_sop_instance_uid
+        self.sop_class_uid = meta.sop_class_uid
+        self.sop_instance_uid = meta.sop_instance_uid
         self.transfer_syntax_uid = meta.transfer_syntax_uid
         self.length: int = self._identity[1] - meta.length
         self._offset = meta.length
 
     def open(self) -> Reader:
         """Begin a pass, over the same file that the meta was read from or none."""
-        file = self.path.open("rb", buffering=0)
+        file = FileIO(self.path)
         if _identity(file.fileno()) != self._identity:
             file.close()
             raise DatasetError(f"{self.name}: the file has changed since it was looked at")
         file.seek(self._offset)
-        return _FileReader(file.readinto, file.close, self.length, self.name)
+        return _FileReader(file, self)
 
 
 class StreamSource(DatasetSource):
@@ -97,8 +102,8 @@ class StreamSource(DatasetSource):
             meta = read_file_meta(stream)
         except DatasetError as error:
             raise DatasetError(f"{name}: {error}") from None
-        self.sop_class_uid = meta.media_storage_sop_class_uid
-        self.sop_instance_uid = meta.media_storage_sop_instance_uid
+        self.sop_class_uid = meta.sop_class_uid
+        self.sop_instance_uid = meta.sop_instance_uid
         self.transfer_syntax_uid = meta.transfer_syntax_uid
         self.length = None
         self._offset = start + meta.length
@@ -205,27 +210,57 @@ class PiecesReader(Reader):
 class _FileReader(Reader):
     """Reads a local file where it is called: one system call, which the page cache mostly answers at once."""
 
-    def __init__(
-        self, readinto: Callable[[memoryview], int | None], close: Callable[[], None], length: int, name: str
-    ) -> None:
-        self._readinto = readinto
-        self._close = close
-        self._remaining = length
-        self._name = name
+    def __init__(self, file: FileIO, source: FileSource) -> None:
+        self._file = file
+        self._source = source
+        self._remaining = source.length
+        self._checked = False
 
     async def read_into(self, buffer: memoryview) -> int:
         wanted = min(len(buffer), self._remaining)
         filled = 0
         while filled < wanted:
-            count = self._readinto(buffer[filled:wanted])
+            count = self._file.readinto(buffer[filled:wanted])
             if not count:
-                raise DatasetError(f"{self._name}: ends {self._remaining - filled} bytes too early")
+                raise DatasetError(f"{self._source.name}: ends {self._remaining - filled} bytes too early")
             filled += count
         self._remaining -= filled
+        if not self._checked:
+            self._check(buffer[:filled])
         return filled
 
+    def _check(self, beginning: memoryview) -> None:
+        """Find out that the file is cut short before the first byte of it is sent."""
+        self._checked = True
+        source = self._source
+        try:
+            bulk = check_not_cut_short(beginning, source.length, source.transfer_syntax_uid)
+            if bulk is not None and bulk.length is None and is_compressed(source.transfer_syntax_uid):
+                position = self._file.tell()
+                _check_fragments(self._file, position - len(beginning) + bulk.value_offset)
+                self._file.seek(position)
+        except DatasetError as error:
+            raise DatasetError(f"{source.name}: {error}") from None
+
     def close(self) -> None:
-        self._close()
+        self._file.close()
+
+
+def _check_fragments(file: FileIO, position: int) -> None:
+    """Follow the items of encapsulated pixel data (PS3.5 A.4) from `position` to their end."""
+    end = file.seek(-len(_SEQUENCE_END), os.SEEK_END)
+    if file.read(len(_SEQUENCE_END)) == _SEQUENCE_END:
+        return
+    while position < end:
+        file.seek(position)
+        header = file.read(8)
+        if header[:4] != _SEQUENCE_END[:4] and header[:4] != _ITEM:
+            return  # for the receiver to judge
+        position += 8 + int.from_bytes(header[4:], "little")
+        if header[:4] == _SEQUENCE_END[:4]:
+            return
+    if position > end + len(_SEQUENCE_END):
+        raise DatasetError("cut short: its last fragment of pixel data is not whole")
 
 
 class StreamReader(Reader):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import contextmanager
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +33,7 @@ from dimse.uids import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 _STEP: Final = 64 * 1024
 _EXPLICIT: Final = Struct("<HH2sxxL")
@@ -49,8 +50,6 @@ async def reencode(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSo
     data. A `source` that can be read only once is open from now on, until the result's reader is closed. Raises
     `DatasetError`.
     """
-    if transfer_syntax_uid == source.transfer_syntax_uid:
-        return source
     if transfer_syntax_uid not in LITTLE_ENDIAN or not _is_native_little_endian(source.transfer_syntax_uid):
         raise DatasetError(
             f"{source.name}: cannot be put from {name_of(source.transfer_syntax_uid)}"
@@ -71,6 +70,19 @@ async def reencode(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSo
     else:
         result.keep(reader)
     return result
+
+
+async def even(source: DatasetSource) -> DatasetSource:
+    """Make a data set of odd length one that can be sent: fragments are even (PS3.8 9.3.1).
+
+    A deflated one gets its padding byte (PS3.5 A.5); in a native one, values of odd length do. Raises
+    `DatasetError` for a compressed or a big-endian one.
+    """
+    if source.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        return _Padded(source)
+    if source.transfer_syntax_uid not in LITTLE_ENDIAN:
+        raise DatasetError(f"{source.name}: has an odd length, which cannot be sent (PS3.8 9.3.1)")
+    return await reencode(source, source.transfer_syntax_uid)
 
 
 async def decompress(source: DatasetSource, transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN) -> DatasetSource:
@@ -134,6 +146,24 @@ class _Derived(DatasetSource):
         self._source = source
 
 
+class _Padded(_Derived):
+    """One zero byte longer."""
+
+    def __init__(self, source: DatasetSource) -> None:
+        super().__init__(source, source.transfer_syntax_uid, None if source.length is None else source.length + 1)
+
+    def open(self) -> Reader:
+        """Begin a pass."""
+        reader = self._source.open()
+        return PiecesReader(self._pieces(reader), reader.close)
+
+    async def _pieces(self, reader: Reader) -> AsyncIterator[Buffer]:
+        buffer = memoryview(bytearray(_STEP))
+        while count := await reader.read_into(buffer):
+            yield buffer[:count]
+        yield b"\0"
+
+
 class _Inflated(_Derived):
     """A deflated data set, inflated as it is read."""
 
@@ -178,17 +208,25 @@ class _Metadata:
 async def _read_metadata(source: DatasetSource, reader: Reader) -> _Metadata:
     scanner = ElementScanner(source.transfer_syntax_uid, wanted=())
     buffer = bytearray(_STEP)
-    try:
-        while scanner.bulk is None and (count := await reader.read_into(memoryview(buffer))):
+    while scanner.bulk is None and (count := await reader.read_into(memoryview(buffer))):
+        with _named(source):
             scanner.feed(memoryview(buffer)[:count])
+    with _named(source):
         scanner.finish()
-    except DatasetError as error:
-        raise DatasetError(f"{source.name}: {error}") from None
     return _Metadata(scanner)
 
 
+@contextmanager
+def _named(source: DatasetSource) -> Iterator[None]:
+    """Say which source an error is about."""
+    try:
+        yield
+    except DatasetError as error:
+        raise DatasetError(f"{source.name}: {error}") from None
+
+
 class _Reencoded(_Derived):
-    """Explicit VR Little Endian as Implicit, or the other way round."""
+    """Explicit VR Little Endian as Implicit, the other way round, or again with even lengths."""
 
     def __init__(self, source: DatasetSource, transfer_syntax_uid: str, metadata: _Metadata) -> None:
         super().__init__(source, transfer_syntax_uid, None)
@@ -204,7 +242,7 @@ class _Reencoded(_Derived):
             if end > source.length:
                 raise DatasetError(f"{self.name}: ends {end - source.length} bytes too early")
             if end == source.length:
-                self.length = len(self._prefix) + self._bulk_length
+                self.length = len(self._prefix) + self._bulk_length + self._bulk_length % 2
         self._kept: Reader | None = None
 
     def keep(self, reader: Reader) -> None:
@@ -239,6 +277,7 @@ class _Reencoded(_Derived):
                 break
             missing -= len(piece)
             piece = buffer[: await reader.read_into(buffer)]
+        yield bytes(self._bulk_length % 2)
         trailing = await self._trailing(reader, bytes(piece))
         if trailing:
             yield self._rewritten(trailing)
@@ -260,7 +299,11 @@ class _Reencoded(_Derived):
 
     def _rewritten(self, encoded: bytes) -> bytes:
         try:
-            return rewrite(encoded, implicit=self._source.transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN)
+            return rewrite(
+                encoded,
+                implicit=self._source.transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN,
+                to_implicit=self.transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN,
+            )
         except DatasetError as error:
             raise DatasetError(f"{self.name}: {error}") from None
 
@@ -274,9 +317,10 @@ class _Reencoded(_Derived):
                 f"{self.name}: {tag_name(bulk.tag)} cannot be put into {name_of(self.transfer_syntax_uid)}:"
                 f" not pixel data, and more than {MAX_METADATA} bytes of metadata with it"
             )
+        length = bulk.length + bulk.length % 2
         if self.transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN:
-            return _IMPLICIT.pack(bulk.tag >> 16, bulk.tag & 0xFFFF, bulk.length)
-        return _EXPLICIT.pack(bulk.tag >> 16, bulk.tag & 0xFFFF, vr.encode("ascii"), bulk.length)
+            return _IMPLICIT.pack(bulk.tag >> 16, bulk.tag & 0xFFFF, length)
+        return _EXPLICIT.pack(bulk.tag >> 16, bulk.tag & 0xFFFF, vr.encode("ascii"), length)
 
 
 async def _read_all(source: DatasetSource) -> bytearray:

@@ -179,9 +179,13 @@ class _Job:
         for contexts, group in _groups(self._sources):
             queue = deque(_Item(source) for source in group)
             workers = min(associations, len(queue))
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(workers):
-                    tasks.create_task(self._work(contexts, queue))
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for _ in range(workers):
+                        tasks.create_task(self._work(contexts, queue))
+            except ExceptionGroup as group:
+                # Only the last of them to work gives up, so there is one reason: the group is the TaskGroup's own.
+                raise group.exceptions[0] from None
         self._report(self.bytes_done, final=True)
 
     async def _work(self, contexts: Sequence[tuple[str, Sequence[str]]], queue: deque[_Item]) -> None:

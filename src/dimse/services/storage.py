@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from pydicom.datadict import keyword_for_tag
-from pydicom.dataset import Dataset
-
 from dimse import uids
 from dimse.ae import Malformed, RetryPolicy, ServerOptions, StoreMode
 from dimse.dataset import (
     Buffer,
+    Dataset,
     DatasetSource,
     ElementScanner,
     EncapsulatedFrames,
@@ -29,7 +27,9 @@ from dimse.dataset import (
     decode,
     decompress,
     encode_file_meta,
+    even,
     from_dataset,
+    keyword_for_tag,
     reencode,
     safe_path,
     template_tags,
@@ -136,9 +136,8 @@ async def fit(
         except PresentationContextError:
             raise error from None
         return context, await _convert(source, context.transfer_syntax, error, allow_decompression)
-    if source.length is not None and source.length % 2 and not uids.is_compressed(syntax):
-        # Fragments are even, so an odd data set can't go as it is; encoding it again pads its values.
-        source = await reencode(source, syntax)
+    if source.length is not None and source.length % 2:
+        source = await even(source)
     return context, source
 
 

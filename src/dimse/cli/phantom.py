@@ -1,0 +1,160 @@
+"""A CT study of a head that never was: ellipsoids, slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from dimse import uids
+
+SIZE: Final = 512
+_INTERCEPT: Final = -1024
+_CSF, _GREY, _WHITE, _AIR = 8, 38, 27, -1000
+
+Slice = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class Ellipsoid(NamedTuple):
+    """Where it is and how large, in half widths of the image; what it is made of, in Hounsfield units."""
+
+    value: float
+    center: tuple[float, float, float]
+    radii: tuple[float, float, float]
+    angle: float = 0.0
+
+
+_HEAD: Final = (
+    Ellipsoid(40, (0, 0.02, -0.06), (0.70, 0.86, 0.98)),  # skin and muscle
+    Ellipsoid(-90, (0, 0.02, -0.06), (0.685, 0.845, 0.965)),  # fat
+    Ellipsoid(1100, (0, 0.02, 0), (0.655, 0.81, 0.88)),  # skull, outer table
+    Ellipsoid(600, (0, 0.02, 0), (0.635, 0.79, 0.86)),  # diploe
+    Ellipsoid(1200, (0, 0.02, 0), (0.61, 0.765, 0.835)),  # inner table
+    Ellipsoid(_CSF, (0, 0.02, 0), (0.585, 0.74, 0.81)),
+)
+_BRAIN: Final = Ellipsoid(_GREY, (0, 0.02, 0), (0.565, 0.72, 0.79))
+_INSIDE: Final = (
+    Ellipsoid(_CSF, (0.10, -0.10, 0.14), (0.055, 0.24, 0.20), 0.30),  # lateral ventricles, frontal horns
+    Ellipsoid(_CSF, (-0.10, -0.10, 0.14), (0.055, 0.24, 0.20), -0.30),
+    Ellipsoid(_CSF, (0.17, 0.25, 0.10), (0.06, 0.19, 0.16), -0.40),  # their occipital horns
+    Ellipsoid(_CSF, (-0.17, 0.25, 0.10), (0.06, 0.19, 0.16), 0.40),
+    Ellipsoid(_CSF, (0, 0.05, -0.02), (0.018, 0.12, 0.10)),  # third ventricle
+    Ellipsoid(_CSF, (0, 0.34, -0.38), (0.06, 0.05, 0.10)),  # fourth
+    Ellipsoid(46, (0.16, 0.04, 0.02), (0.06, 0.12, 0.12), 0.35),  # thalami
+    Ellipsoid(46, (-0.16, 0.04, 0.02), (0.06, 0.12, 0.12), -0.35),
+    Ellipsoid(110, (0, 0.17, 0.02), (0.022, 0.022, 0.03)),  # pineal calcification
+    Ellipsoid(72, (0.31, -0.22, 0.20), (0.13, 0.10, 0.13), 0.6),  # a haemorrhage: something to find
+    Ellipsoid(60, (0.31, -0.22, 0.20), (0.07, 0.05, 0.08), 0.6),
+)
+_BASE: Final = (
+    Ellipsoid(900, (0.30, 0.10, -0.62), (0.26, 0.09, 0.13), -0.6),  # petrous bones
+    Ellipsoid(900, (-0.30, 0.10, -0.62), (0.26, 0.09, 0.13), 0.6),
+    Ellipsoid(-700, (0.42, 0.20, -0.66), (0.09, 0.07, 0.10)),  # mastoid air
+    Ellipsoid(-700, (-0.42, 0.20, -0.66), (0.09, 0.07, 0.10)),
+    Ellipsoid(-80, (0.27, -0.62, -0.62), (0.18, 0.23, 0.17), 0.2),  # orbits: fat, eye, lens
+    Ellipsoid(-80, (-0.27, -0.62, -0.62), (0.18, 0.23, 0.17), -0.2),
+    Ellipsoid(15, (0.28, -0.69, -0.62), (0.12, 0.13, 0.12)),
+    Ellipsoid(15, (-0.28, -0.69, -0.62), (0.12, 0.13, 0.12)),
+    Ellipsoid(90, (0.29, -0.79, -0.62), (0.05, 0.02, 0.05)),
+    Ellipsoid(90, (-0.29, -0.79, -0.62), (0.05, 0.02, 0.05)),
+    Ellipsoid(_AIR, (0.06, -0.52, -0.70), (0.05, 0.20, 0.16)),  # ethmoid and sphenoid sinuses
+    Ellipsoid(_AIR, (-0.06, -0.52, -0.70), (0.05, 0.20, 0.16)),
+)
+
+
+class Grid:
+    """Coordinates that all slices share."""
+
+    def __init__(self, size: int) -> None:
+        axis = np.linspace(-1, 1, size, dtype=np.float32)
+        self.x, self.y = axis[np.newaxis, :], axis[:, np.newaxis]
+        self.noise = np.random.default_rng(1895).normal(0, 3, (size, size)).astype(np.float32)
+
+
+def hounsfield(grid: Grid, z: float) -> Slice:
+    """The slice at height `z`, from -1 to 1."""
+    image = np.full((grid.y.shape[0], grid.x.shape[1]), _AIR, np.float32)
+    for ellipsoid in _HEAD:
+        _paint(image, grid, ellipsoid, z)
+    _paint_brain(image, grid, z)
+    for ellipsoid in (*_INSIDE, *_BASE):
+        _paint(image, grid, ellipsoid, z)
+    return image + np.roll(grid.noise, int(z * 977), axis=(0, 1))
+
+
+def _paint(image: Slice, grid: Grid, ellipsoid: Ellipsoid, z: float) -> None:
+    distance = _distance(grid, ellipsoid, z)
+    if distance is not None:
+        image[distance < 1] = ellipsoid.value
+
+
+def _distance(grid: Grid, ellipsoid: Ellipsoid, z: float) -> Slice | None:
+    """1 at the edge, squared; None where the slice does not meet it."""
+    (cx, cy, cz), (rx, ry, rz) = ellipsoid.center, ellipsoid.radii
+    height = 1 - ((z - cz) / rz) ** 2
+    if height <= 0:
+        return None
+    x, y = grid.x - cx, grid.y - cy
+    cosine, sine = np.cos(ellipsoid.angle), np.sin(ellipsoid.angle)
+    across, along = x * cosine + y * sine, y * cosine - x * sine
+    squared: Slice = (across / rx) ** 2 + (along / ry) ** 2
+    return squared / np.float32(height)
+
+
+def _paint_brain(image: Slice, grid: Grid, z: float) -> None:
+    """Grey matter with its folds, white matter, the fissure between the halves."""
+    distance = _distance(grid, _BRAIN, z)
+    if distance is None:
+        return
+    inside = distance < 1
+    radius, angle = np.sqrt(distance), np.arctan2(grid.y, grid.x)
+    folds = 0.06 * np.sin(11 * angle + 9 * z) + 0.05 * np.sin(23 * angle - 14 * z) + 0.02 * np.sin(41 * angle)
+    image[inside] = _GREY
+    image[inside & (radius < 0.80 + folds)] = _WHITE
+    sulcus = np.sin(19 * angle + 5 * np.sin(7 * z) + 6 * radius) > 0.955
+    image[inside & (radius > 0.78) & sulcus] = _CSF
+    image[inside & (np.abs(grid.x + 0.006 * np.sin(30 * grid.y)) < 0.008) & (radius > 0.45)] = _CSF
+
+
+def write_study(folder: Path, slices: int, size: int = SIZE) -> Iterator[Path]:
+    """Write the study, a file a slice, and yield each path."""
+    folder.mkdir(parents=True)
+    grid, dataset = Grid(size), _study(size)
+    for number in range(1, slices + 1):
+        z = -0.85 + 1.75 * (number - 0.5) / slices
+        stored = np.clip(hounsfield(grid, z) - _INTERCEPT, 0, 4095).astype("<u2")
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid(None)
+        dataset.InstanceNumber = number
+        dataset.SliceLocation = f"{z * 100:.2f}"
+        dataset.ImagePositionPatient = [-120, -120, f"{z * 100:.2f}"]
+        dataset.PixelData = stored.tobytes()
+        path = folder / f"slice-{number:03d}.dcm"
+        dataset.save_as(path, enforce_file_format=True)
+        yield path
+
+
+def _study(size: int) -> Dataset:
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = CTImageStorage
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.ImplementationClassUID = uids.IMPLEMENTATION_CLASS_UID
+    dataset.ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
+    dataset.Modality, dataset.Manufacturer = "CT", "dimse demo"
+    dataset.PatientName, dataset.PatientID = "Phantom^Head", "PHANTOM"
+    dataset.StudyDescription, dataset.SeriesDescription = "dimse demo", "Head phantom"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(None), generate_uid(None)
+    dataset.FrameOfReferenceUID = generate_uid(None)
+    dataset.StudyID, dataset.SeriesNumber = "1", 1
+    dataset.PixelSpacing, dataset.SliceThickness = [240 / size, 240 / size], "1"
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.Rows = dataset.Columns = size
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
+    dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = _INTERCEPT, 1, "HU"
+    dataset.WindowCenter, dataset.WindowWidth = 36, 90
+    return dataset
