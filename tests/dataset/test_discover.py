@@ -1,0 +1,125 @@
+"""What there is to send is found in folders, DICOMDIRs and archives, and what is not sent is said."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+
+from dimse.dataset import DatasetSource, NotSent, discover
+from dimse.errors import DatasetError
+
+
+def path_of(name: str) -> Path:
+    path = get_testdata_file(name, download=False)
+    assert isinstance(path, str)
+    return Path(path)
+
+
+def found(*paths: Path) -> tuple[list[str], list[NotSent]]:
+    """The names of what can be sent, and what can not."""
+    results = list(discover(paths))
+    return (
+        [Path(each.name.split("!")[-1]).name for each in results if isinstance(each, DatasetSource)],
+        [each for each in results if isinstance(each, NotSent)],
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "b" / "c").mkdir(parents=True)
+    shutil.copy(path_of("CT_small.dcm"), tmp_path / "b" / "c" / "2.dcm")
+    shutil.copy(path_of("MR_small.dcm"), tmp_path / "b" / "1")
+    (tmp_path / "a.txt").write_text("not an image")
+    return tmp_path
+
+
+def test_a_folder_is_searched_whole_and_skips_what_is_not_dicom(folder: Path) -> None:
+    names, others = found(folder)
+    assert names == ["1", "2.dcm"]
+    assert [(Path(other.name).name, other.skipped) for other in others] == [("a.txt", True)]
+    assert "not a DICOM file" in str(others[0].error)
+
+
+def test_a_file_asked_for_by_name_that_is_not_dicom_is_not_just_skipped(folder: Path) -> None:
+    _, (other,) = found(folder / "a.txt")
+    assert not other.skipped
+
+
+def test_a_path_that_is_not_there(tmp_path: Path) -> None:
+    _, (other,) = found(tmp_path / "nothing")
+    assert isinstance(other.error, FileNotFoundError)
+    assert not other.skipped
+
+
+def test_a_broken_dicom_file_in_a_folder_is_not_just_skipped(folder: Path) -> None:
+    (folder / "z.dcm").write_bytes(bytes(128) + b"DICM\x02\0")
+    _, others = found(folder)
+    assert [other.skipped for other in others] == [True, False]
+
+
+async def test_an_archive_stands_for_what_it_holds(folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "study.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(folder / "b" / "1", "x/1")
+        file.write(folder / "b" / "c" / "2.dcm", "x/2.dcm")
+        file.writestr("readme.txt", "hello")
+    names, others = found(archive)
+    assert names == ["1", "2.dcm"]
+    assert [(other.name.split("!")[1], other.skipped) for other in others] == [("readme.txt", True)]
+    source = next(each for each in discover([archive]) if isinstance(each, DatasetSource))
+    assert source.length is not None
+    buffer = memoryview(bytearray(source.length + 1))
+    for _ in range(2):
+        reader = source.open()
+        assert await reader.read_into(buffer) == source.length
+        reader.close()
+        assert bytes(buffer[: source.length]) == read(folder / "b" / "1")[-source.length :]
+
+
+def read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def test_a_damaged_archive_is_said(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(path_of("CT_small.dcm"), "ct")
+    data = bytearray(archive.read_bytes())
+    data[:4] = b"xxxx"
+    archive.write_bytes(data)
+    _, (other,) = found(archive)
+    assert not other.skipped
+    assert str(archive) in other.name
+
+
+def test_a_dicomdir_stands_for_what_it_refers_to() -> None:
+    directory = path_of("DICOMDIR")
+    names, others = found(directory)
+    assert names == sorted(names, key=names.index)
+    assert len(names) > 10
+    assert not others
+
+
+def test_in_a_folder_a_dicomdir_is_skipped_as_its_files_are_found_anyway() -> None:
+    _, others = found(path_of("DICOMDIR").parent)
+    assert {other.skipped for other in others if other.name.endswith("DICOMDIR")} == {True}
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+def test_a_dicomdir_cannot_refer_to_what_is_outside_its_folder(tmp_path: Path) -> None:
+    directory = dcmread(path_of("DICOMDIR"))
+    directory.DirectoryRecordSequence = directory.DirectoryRecordSequence[3:4]
+    directory.DirectoryRecordSequence[0].ReferencedFileID = ["..", "SECRET"]
+    path = tmp_path / "in" / "DICOMDIR"
+    path.parent.mkdir()
+    directory.save_as(path)
+    shutil.copy(path_of("CT_small.dcm"), tmp_path / "SECRET")
+    names, (other,) = found(path)
+    assert not names
+    assert isinstance(other.error, DatasetError)
+    assert "leaves" in str(other.error)
