@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dimse.dataset import sinks
-from dimse.dataset.sinks import Part10File, safe_path, template_tags, validate_template
+from dimse.dataset.sinks import Part10File, safe_path, template_keywords, validate_template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,9 +215,13 @@ def test_a_template_that_cannot_be(template: str) -> None:
 def test_templates() -> None:
     for template in (TEMPLATE, "{PatientID}/{SOPInstanceUID}", "flat-{SOPInstanceUID}.dcm", "{{x}}.dcm"):
         validate_template(template)
-    assert template_tags(TEMPLATE) == (0x00080018, 0x0020000D, 0x0020000E)
-    assert template_tags("{PatientID}{PatientID}") == (0x00100020,)
-    assert template_tags("x.dcm") == ()
+    assert template_keywords(TEMPLATE) == (
+        ("SOPInstanceUID", 0x00080018),
+        ("StudyInstanceUID", 0x0020000D),
+        ("SeriesInstanceUID", 0x0020000E),
+    )
+    assert template_keywords("{PatientID}{PatientID}") == (("PatientID", 0x00100020),)
+    assert template_keywords("x.dcm") == ()
 
 
 def test_a_plain_write_where_there_is_no_writev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
 from dimse.dataset.identifiers import decode, encode
 from dimse.dataset.part10 import FileMeta, encode_file_meta, is_part10, read_file_meta
 from dimse.dataset.pixels import EncapsulatedFrames, NativePixels, PixelSource, from_dataset
-from dimse.dataset.sinks import Part10File, safe_path, template_tags, validate_template
+from dimse.dataset.sinks import Part10File, safe_path, template_keywords, validate_template
 from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, Reader, StreamSource
 from dimse.dataset.transcode import decompress, even, reencode
 
@@ -52,6 +52,6 @@ __all__ = [
     "read_file_meta",
     "reencode",
     "safe_path",
-    "template_tags",
+    "template_keywords",
     "validate_template",
 ]

@@ -6,6 +6,8 @@ import hashlib
 import os
 import re
 import secrets
+from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from string import Formatter
 from typing import TYPE_CHECKING, Final
@@ -145,10 +147,12 @@ def validate_template(template: str) -> None:
             raise ValueError(f"the file name template {template!r}: {{{keyword}}} is no keyword of PS3.6")
 
 
-def template_tags(template: str) -> tuple[int, ...]:
-    """The tags whose values a template needs, ascending."""
-    tags = {tag_for_keyword(keyword) for _, keyword in _parsed(template) if keyword is not None}
-    return tuple(sorted(tag for tag in tags if tag is not None))
+@lru_cache(maxsize=64)
+def template_keywords(template: str) -> tuple[tuple[str, int], ...]:
+    """(keyword, tag) of the elements whose values a template needs, by tag."""
+    keywords = {keyword for _, keyword in _parsed(template) if keyword is not None}
+    tags = ((keyword, tag_for_keyword(keyword)) for keyword in keywords)
+    return tuple(sorted(((keyword, tag) for keyword, tag in tags if tag is not None), key=itemgetter(1)))
 
 
 def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str]) -> Path:
@@ -163,13 +167,14 @@ def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str
     return Path(root).joinpath(*expanded.split("/"))
 
 
-def _parsed(template: str) -> list[tuple[str, str | None]]:
+@lru_cache(maxsize=64)
+def _parsed(template: str) -> tuple[tuple[str, str | None], ...]:
     parts = []
     for literal, keyword, form, conversion in Formatter().parse(template):
         if form or conversion:
             raise ValueError(f"the file name template {template!r}: {{{keyword}}} takes no format")
         parts.append((literal, keyword))
-    return parts
+    return tuple(parts)
 
 
 def _safe(value: str) -> str:

@@ -12,7 +12,14 @@ from typing import Any, Final, Protocol, Self
 
 from dimse import uids
 from dimse.ae import Malformed, ServerOptions, check_ae_title
-from dimse.errors import AssociationError, AssociationTimeout, LocalProtocolError, RemoteProtocolError
+from dimse.errors import (
+    AssociationAborted,
+    AssociationError,
+    AssociationTimeout,
+    ConnectionLost,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.primitives import C_CANCEL_RQ, MESSAGES, Request, Response
 from dimse.messages.status import Status
@@ -50,9 +57,12 @@ class IncomingRequest:
     context: AcceptedContext
     message: Request
     data: IncomingData | None
+    has_right_group_length: bool = True
 
     def response(self, status: int, *, error_comment: str | None = None, **fields: Any) -> Response:
-        """The response message that belongs to the request."""
+        """The response message that belongs to the request. Raises `ValueError` for what is no status."""
+        if not isinstance(status, int) or not 0 <= status <= 0xFFFF:
+            raise ValueError(f"{status!r} is not a status: it is an int of 16 bits")
         kind = MESSAGES[self.message.command_field | 0x8000]
         if not issubclass(kind, Response):
             raise LocalProtocolError(f"{self.message.name} has no response")
@@ -156,7 +166,7 @@ class AssociationServer:
         self._sessions.add(session)
         session.task.add_done_callback(lambda _: self._sessions.discard(session))
         if len(self._sessions) > self.options.max_associations + _CONNECTIONS_OVER_LIMIT:
-            asyncio.get_running_loop().call_soon(connection.kill)
+            connection.kill()
         return connection
 
     def admit(self, request: A_ASSOCIATE_RQ, session: _Session) -> A_ASSOCIATE_RJ | A_ASSOCIATE_AC:
@@ -211,6 +221,7 @@ class _Session:
         self._connection = connection
         self._waiting: deque[IncomingRequest] = deque()
         self._current: IncomingRequest | None = None
+        self._responding = False
         self._release_asked = False
         self._ended = False
         self._wake = asyncio.Event()
@@ -256,7 +267,7 @@ class _Session:
         if self._current is not None or self._waiting:
             # One operation at a time was negotiated: the next one waits where it is, in the socket.
             self._connection.hold(self)
-        self._waiting.append(IncomingRequest(self.association, context, message, data))
+        self._waiting.append(IncomingRequest(self.association, context, message, data, command.has_right_group_length))
         self._wake.set()
         return data if data is not None else Discard()
 
@@ -265,6 +276,9 @@ class _Session:
         self._wake.set()
 
     def ended(self) -> None:
+        error = self.association.error
+        if isinstance(error, ConnectionLost | AssociationAborted):
+            logger.info("%s: %s", self._connection.peer_name, error)
         self._ended = True
         self._wake.set()
 
@@ -281,8 +295,8 @@ class _Session:
                 else:
                     self._wake.clear()
                     await self._wake.wait()
-        except AssociationError as error:
-            logger.info("%s: %s", self._connection.peer_name, error)
+        except AssociationError:
+            pass  # `ended` said why
         finally:
             if self._idle is not None:
                 self._idle.cancel()
@@ -296,9 +310,16 @@ class _Session:
             response = await self._answer(request)
             if request.data is not None:
                 await request.data.drain()
+            self._responding = True
             await self.association.send(request.context, response)
+        except AssociationError as error:
+            if not self._release_asked:
+                raise
+            # What is asked for next is the answer to the release; the half object is never acknowledged.
+            logger.info("%s: %s", self._connection.peer_name, error)
         finally:
             self._current = None
+            self._responding = False
             if request.data is not None:
                 request.data.release()
 
@@ -306,11 +327,15 @@ class _Session:
         service = self._server.services.get(type(request.message))
         if service is None:
             return request.response(Status.UNRECOGNIZED_OPERATION)
+        if not request.has_right_group_length and self._server.options.malformed is Malformed.STRICT:
+            comment = "the command group length is missing or wrong"
+            return request.response(Status.PROCESSING_FAILURE, error_comment=comment)
         try:
             return await service.serve(request)
         except Exception as error:
-            if self._ended:
-                raise self.association.error or AssociationError("the association has ended") from error
+            lost = request.data.error if request.data is not None else None
+            if self._ended or lost is not None:
+                raise self.association.error or lost or AssociationError("the association has ended") from error
             logger.exception("%s: the handler of %s failed", self._connection.peer_name, request.message.name)
             return request.response(Status.PROCESSING_FAILURE, error_comment="the handler failed")
 
@@ -326,6 +351,8 @@ class _Session:
 
     def _activity(self) -> object:
         """Changes while it is the peer's turn and the peer does something, or while it is ours."""
+        if self._responding:
+            return self._connection.send_progress
         current = self._current
         if current is not None and (current.data is None or not current.data.waiting):
             return object()

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,9 @@ from dimse.dataset import (
     encode_file_meta,
     even,
     from_dataset,
-    keyword_for_tag,
     reencode,
     safe_path,
-    template_tags,
+    template_keywords,
 )
 from dimse.dataset.elements import SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from dimse.errors import DatasetError, LocalProtocolError, PresentationContextError, StatusError
@@ -59,8 +59,11 @@ _REPORT_INTERVAL: Final = 0.1
 _SCAN_STEP: Final = 16 * 1024
 """How much is looked at at a time for the end of the metadata; no more than this of the bulk data is copied."""
 
-_WRITE_AT_ONCE: Final = 64 * 1024
-"""A write to the page cache this small takes less time than a thread takes to start on it."""
+_SMALL: Final = 64 * 1024
+"""Bytes that a write may have to be done on the event loop, if the disk is `_QUICK`."""
+
+_QUICK: Final = 0.001
+"""Seconds for a small file, its fsync included. Waking a thread and waiting for it takes a tenth of that."""
 
 _OUT_OF_RESOURCES: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
@@ -267,7 +270,7 @@ class StoreRequest:
     there, and the rest is on its way: read it with `pixels`, write all of it with `save`, or leave it.
     """
 
-    def __init__(self, request: IncomingRequest, data: IncomingData, options: ServerOptions) -> None:
+    def __init__(self, request: IncomingRequest, data: IncomingData, options: ServerOptions, disk: Disk) -> None:
         message = request.message
         assert isinstance(message, C_STORE_RQ)  # noqa: S101 - the service is registered for no other
         self.association = request.association
@@ -275,6 +278,7 @@ class StoreRequest:
         self.transfer_syntax_uid = request.context.transfer_syntax
         self._data = data
         self._options = options
+        self._disk = disk
         self._scanner = ElementScanner(self.transfer_syntax_uid)
         self._scan_error: DatasetError | None = None
         self._views: list[memoryview] = []
@@ -355,7 +359,7 @@ class StoreRequest:
             receiving_ae_title=self.association.called_ae_title,
         )
         first: list[Buffer] = [self._scanner.raw if self._buffered is None else self._buffered]
-        writer = _FileWriter(path, header, fsync=self._options.fsync)
+        writer = _FileWriter(path, header, self._disk, fsync=self._options.fsync)
         try:
             async for views in self._rest(first):
                 await writer.write([memoryview(view) for view in views], is_last=self._data.exhausted)
@@ -372,9 +376,8 @@ class StoreRequest:
         read as far as its name needs.
         """
         values = {}
-        for tag in template_tags(template):
-            text = self.sop_instance_uid if tag == SOP_INSTANCE_UID else self._text(tag)
-            values[keyword_for_tag(tag)] = text
+        for keyword, tag in template_keywords(template):
+            values[keyword] = self.sop_instance_uid if tag == SOP_INSTANCE_UID else self._text(tag)
         return await self.save(safe_path(folder, template, values))
 
     def _text(self, tag: int) -> str:
@@ -460,21 +463,42 @@ class StoreRequest:
                 yield list(views)
 
 
-class _FileWriter:
-    """Writes a Part 10 file without blocking the event loop: in a thread, or at once where that is quicker."""
+class Disk:
+    """Where received files are written, without blocking the event loop.
 
-    def __init__(self, path: Path, header: bytes, *, fsync: bool) -> None:
-        self._path, self._header, self._fsync = path, header, fsync
+    In a thread, as a disk may take its time; but a small file on a disk that has just been quicker than a
+    thread starts is written at once.
+    """
+
+    def __init__(self) -> None:
+        self._quick = False
+
+    async def run(self, function: Callable[..., None], *arguments: object, size: int = 0) -> None:
+        """Call `function`, which writes `size` bytes."""
+        if size > _SMALL:
+            await _in_thread(function, *arguments)
+        elif self._quick:
+            self._time(function, *arguments)
+        else:
+            await _in_thread(self._time, function, *arguments)
+
+    def _time(self, function: Callable[..., None], *arguments: object) -> None:
+        start = time.perf_counter()
+        function(*arguments)
+        self._quick = time.perf_counter() - start < _QUICK
+
+
+class _FileWriter:
+    """Writes a Part 10 file; made, filled and named in one step if it comes in one piece."""
+
+    def __init__(self, path: Path, header: bytes, disk: Disk, *, fsync: bool) -> None:
+        self._path, self._header, self._disk, self._fsync = path, header, disk, fsync
         self._file: Part10File | None = None
         self._committed = False
 
     async def write(self, buffers: list[memoryview], *, is_last: bool) -> None:
         """Append; with `is_last` also `finish`, in the same step."""
-        size = sum(map(len, buffers))
-        if size <= _WRITE_AT_ONCE and not (self._fsync and is_last):
-            self._write(buffers, is_last)
-        else:
-            await _in_thread(self._write, buffers, is_last)
+        await self._disk.run(self._write, buffers, is_last, size=sum(map(len, buffers)))
 
     def _write(self, buffers: list[memoryview], is_last: bool) -> None:
         if self._file is None:
@@ -487,12 +511,12 @@ class _FileWriter:
     async def finish(self) -> None:
         """Give the file its name, if the last `write` did not."""
         if not self._committed:
-            await _in_thread(self._write, [], True)
+            await self._disk.run(self._write, [], True)
 
     async def discard(self) -> None:
         """Leave nothing behind."""
         if self._file is not None:
-            await _in_thread(self._file.discard)
+            await self._disk.run(self._file.discard)
 
 
 async def _in_thread(function: Callable[..., None], *arguments: object) -> None:
@@ -521,6 +545,7 @@ class StoreService:
     def __init__(self, handler: StoreHandler, options: ServerOptions) -> None:
         self._handler = handler
         self._options = options
+        self._disk = Disk()
 
     def supports(self, abstract_syntax: str) -> bool:
         return uids.is_storage(abstract_syntax)
@@ -534,7 +559,7 @@ class StoreService:
             return request.response(Status.SOP_CLASS_NOT_SUPPORTED, affected_sop_instance_uid=instance)
         if request.data is None:
             return request.response(Status.CANNOT_UNDERSTAND, affected_sop_instance_uid=instance)
-        store = StoreRequest(request, request.data, self._options)
+        store = StoreRequest(request, request.data, self._options, self._disk)
         status: int | None = await store.prepare()
         comment = None
         if status is None:
