@@ -87,6 +87,8 @@ class Running:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     time.sleep(0.1)  # it may want to write a line about that
                     return
+            if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                raise RuntimeError(f"{self._name} ended: {self._reap().output[-2000:]}")
             time.sleep(0.02)
         raise RuntimeError(f"{self._name} does not listen on {port}")
 

@@ -21,7 +21,8 @@ class Measurement:
     workload: str
     sender: str
     receiver: str
-    note: str
+    option: str
+    """"fsync" is of our receiver, "tuned" of pynetdicom on both sides."""
     runs: int
     objects: int
     bytes: int
@@ -67,15 +68,15 @@ class _Run:
 
 
 def measure(
-    workload: Workload, files: Path, scratch: Path, pair: tuple[str, str], *, runs: int, fsync: bool = False
+    workload: Workload, files: Path, scratch: Path, pair: tuple[str, str], *, runs: int, option: str = ""
 ) -> Measurement:
     """Run `pair`, a sender and a receiver, on the files of `workload` and compare what arrives, each time."""
-    results = [_run(files, scratch, pair, fsync=fsync) for _ in range(runs)]
+    results = [_run(files, scratch, pair, option) for _ in range(runs)]
     return Measurement(
         workload=workload.key,
         sender=pair[0],
         receiver=pair[1],
-        note="fsync" if fsync else "",
+        option=option,
         runs=runs,
         objects=workload.count,
         bytes=sum(path.stat().st_size for path in files.iterdir()),
@@ -89,15 +90,15 @@ def measure(
     )
 
 
-def _run(files: Path, scratch: Path, pair: tuple[str, str], *, fsync: bool) -> _Run:
+def _run(files: Path, scratch: Path, pair: tuple[str, str], option: str) -> _Run:
     into = scratch / "received"
     into.mkdir()
     try:
         port = free_port()
-        with Running(receiver(pair[1], port, into, fsync=fsync)) as receiving:
+        with Running(receiver(pair[1], port, into, option)) as receiving:
             receiving.wait_for_port(port)
             before = receiving.cpu_seconds()
-            with Running(sender(pair[0], port, files)) as sending:
+            with Running(sender(pair[0], port, files, option if option == "tuned" else "")) as sending:
                 sent = sending.wait()
             received = receiving.stop()
         compare(files, into)

@@ -28,21 +28,20 @@ def _python(script: str, *arguments: str) -> Program:
     return Program([sys.executable, str(HERE / script), *arguments], {})
 
 
-def receiver(implementation: str, port: int, folder: Path, *, fsync: bool = False) -> Program:
+def receiver(implementation: str, port: int, folder: Path, option: str = "") -> Program:
     """What listens on `port` and stores into `folder`."""
     if implementation == "DCMTK":
         return Program(["storescp", "+B", "-pdu", PDU, "-od", str(folder), str(port)], DCMTK)
-    return _python(f"{implementation}_receive.py", str(port), str(folder), *(["fsync"] if fsync else []))
+    return _python(f"{implementation}_receive.py", str(port), str(folder), *([option] if option else []))
 
 
-def sender(implementation: str, port: int, files: Path) -> Program:
+def sender(implementation: str, port: int, files: Path, option: str = "") -> Program:
     """What sends all in the folder `files` over one association."""
     if implementation == "DCMTK":
         options = ["-lc", str(HERE / "dcmtk_log.cfg"), "-nuc", "-pdu", PDU, "--max-send-pdu", PDU]
         return Program(["dcmsend", *options, "+sd", "127.0.0.1", str(port), str(files)], DCMTK)
-    return _python(
-        f"{implementation}_send.py", str(port), *(map(str, sorted(files.iterdir())) if files.is_dir() else [str(files)])
-    )
+    paths = sorted(files.iterdir()) if files.is_dir() else [files]
+    return _python(f"{implementation}_send.py", str(port), *([option] if option else []), *map(str, paths))
 
 
 def transfer_seconds(implementation: str, output: str) -> float:

@@ -1,4 +1,4 @@
-"""`pynetdicom_receive.py PORT FOLDER`: store what comes at pynetdicom's best settings.
+"""`pynetdicom_receive.py PORT FOLDER [tuned]`: store what comes at pynetdicom's best settings.
 
 It writes each data set to a temporary file as it is; the handler gives that a second name, which costs nothing.
 """
@@ -10,13 +10,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+from pynetdicom_tuning import NODELAY, TUNED_PDU
 
 _config.STORE_RECV_CHUNKED_DATASET = True
 _config.LOG_HANDLER_LEVEL = "none"
 
 
-def main(port: int, folder: str) -> None:
+def main(port: int, folder: str, *, tuned: bool) -> None:
     tempfile.tempdir = folder  # a link cannot lead to another file system
 
     def store(event: evt.Event) -> int:
@@ -24,10 +26,12 @@ def main(port: int, folder: str) -> None:
         return 0x0000
 
     ae = AE("BENCH")
-    ae.maximum_pdu_size = 0
+    ae.maximum_pdu_size = TUNED_PDU if tuned else 0
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = None
-    ae.supported_contexts = AllStoragePresentationContexts
-    ae.start_server(("127.0.0.1", port), evt_handlers=[(evt.EVT_C_STORE, store)])
+    for context in AllStoragePresentationContexts:
+        # dcmsend offers several syntaxes in one context; this is the one in which the files are.
+        ae.add_supported_context(str(context.abstract_syntax), ExplicitVRLittleEndian)
+    ae.start_server(("127.0.0.1", port), evt_handlers=[(evt.EVT_C_STORE, store), *([NODELAY] if tuned else [])])
 
 
-main(int(sys.argv[1]), sys.argv[2])
+main(int(sys.argv[1]), sys.argv[2], tuned="tuned" in sys.argv[3:])

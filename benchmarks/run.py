@@ -21,6 +21,7 @@ from programs import HERE, IMPLEMENTATIONS, missing
 
 FLOOR = ("floor", "floor")
 OURS = ("dimse", "dimse")
+THEIRS = ("pynetdicom", "pynetdicom")
 
 
 def measurements(folder: Path, scale: str, only: str, runs: int) -> Iterator[Measurement]:
@@ -38,7 +39,8 @@ def measurements(folder: Path, scale: str, only: str, runs: int) -> Iterator[Mea
             for receiver in IMPLEMENTATIONS:
                 slow = "pynetdicom" in (sender, receiver)
                 yield measure(workload, files, folder, (sender, receiver), runs=1 if slow else runs)
-        yield measure(workload, files, folder, OURS, runs=runs, fsync=True)
+        yield measure(workload, files, folder, OURS, runs=runs, option="fsync")
+        yield measure(workload, files, folder, THEIRS, runs=1, option="tuned")
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from dimse.ae import (
     StoreMode,
     Timeouts,
 )
-from dimse.dataset import DatasetSource, EncapsulatedFrames, FileSource, NativePixels, StreamSource
+from dimse.dataset import DatasetSource, EncapsulatedFrames, FileSource, NativePixels, PixelSource, StreamSource
 from dimse.errors import (
     AssociationAborted,
     AssociationError,
@@ -31,6 +31,7 @@ from dimse.services.sending import SendReport, SendResult, send
 from dimse.services.server import Server
 from dimse.services.storage import CStoreSCU, StoreRequest, TransferProgress, presentation_contexts
 from dimse.services.verification import CEchoSCU
+from dimse.upper_layer.items import UserIdentityRQ, UserIdentityType
 
 __all__ = [
     "Address",
@@ -51,6 +52,7 @@ __all__ = [
     "LocalProtocolError",
     "Malformed",
     "NativePixels",
+    "PixelSource",
     "PresentationContextError",
     "ProtocolError",
     "RemoteProtocolError",
@@ -67,6 +69,8 @@ __all__ = [
     "StreamSource",
     "Timeouts",
     "TransferProgress",
+    "UserIdentityRQ",
+    "UserIdentityType",
     "connect",
     "presentation_contexts",
     "send",

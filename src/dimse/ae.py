@@ -17,7 +17,7 @@ from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
 DEFAULT_PORT: Final = 11112
 """The port registered for DICOM (PS3.8 9.1.1)."""
 
-_ADDRESS = re.compile(r"(?:(?P<title>[^@]*)@)?(?P<host>\[[^\]]+\]|[^:\[\]]+)(?::(?P<port>\d+))?")
+_ADDRESS = re.compile(r"(?:(?P<title>[^@]*)@)?(?P<host>\[[^\]@/\s]+\]|[^:\[\]@/\s]+)(?::(?P<port>\d+))?")
 
 
 def check_ae_title(title: str) -> str:

@@ -51,6 +51,8 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeerFactory]:
         yield get
     finally:
         for each in running.values():
+            each.terminate()
+        for each in running.values():
             each.stop()
 
 

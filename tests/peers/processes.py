@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -24,13 +28,30 @@ DEADLINE: Final = 20.0
 
 PYNETDICOM_PEER: Final = Path(__file__).with_name("pynetdicom_peer.py")
 
+SYNTAXES: Final = tuple(
+    f"1.2.840.10008.1.2{tail}"
+    for tail in (".1", "", ".2", ".1.99", ".4.50", ".4.51", ".4.70", ".4.80", ".4.81", ".4.90", ".4.91", ".5")
+)
+"""The transfer syntaxes that the samples are in."""
+
+SOP_CLASSES: Final = tuple(
+    f"1.2.840.10008.{tail}"
+    for tail in ("1.1", *(f"5.1.4.1.1.{end}" for end in ("2", "2.1", "3.1", "4", "6.1", "7", "9.1.1", "66.4", "88.33")))
+)
+"""Verification, and the SOP classes of the samples."""
+
 _DEBIAN_SBIN: Final = "/usr/sbin"
 """Where Debian puts Orthanc, which is not on everyone's PATH."""
 
 
 def need(name: str) -> str:
-    """The path of a peer's program. Without it: a failure where CI is true, else a skip that says why."""
-    path = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), _DEBIAN_SBIN)))
+    """The path of a peer's program. Without it: a failure where CI is true, else a skip that says why.
+
+    Not among the scripts of a virtual environment: pynetdicom's have the names of DCMTK's programs.
+    """
+    scripts = {sysconfig.get_path("scripts"), str(Path(sys.executable).parent)}
+    folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), _DEBIAN_SBIN]
+    path = shutil.which(name, path=os.pathsep.join(folder for folder in folders if folder not in scripts))
     if path is None:
         _missing(f"{name} is not installed (Debian: apt install dcmtk orthanc)")
     return str(path)
@@ -64,19 +85,54 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         assert time.monotonic() < end, f"{what}: not after {DEADLINE:g} s"
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop turn until `condition` is true; a `TimeoutError` after `DEADLINE`."""
+    async with asyncio.timeout(DEADLINE):
+        while not condition():  # noqa: ASYNC110 - there is no event for what is looked at here
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def running(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A program beside the test, killed if it is still there at the end."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def run(*command: str) -> tuple[int, str]:
+    """Run a program to its end: exit code and output."""
+    async with running(*command) as process:
+        output, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
+        assert process.returncode is not None
+        return process.returncode, output.decode(errors="replace")
+
+
+async def dcmconv(option: str, path: Path, converted: Path) -> Path:
+    """The file in another transfer syntax, as DCMTK encodes it."""
+    code, output = await run(need("dcmconv"), option, str(path), str(converted))
+    assert code == 0, output
+    return converted
+
+
 class Peer:
     """A program that listens on `port`. Its output is in `log`, where a failure of a test can be looked up."""
 
-    def __init__(
-        self, command: Sequence[str], port: int, folder: Path, *, title: str, environment: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str], port: int, folder: Path, *, title: str) -> None:
         self.command = list(command)
         self.port = port
         self.title = title
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = folder.with_name(folder.name + ".log")
-        self._environment = {**os.environ, **(environment or {})}
+        # DCMTK's, which Orthanc has too: without it every answer of theirs waits 40 ms for our delayed ACK.
+        self._environment = {**os.environ, "TCP_NODELAY": "1"}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -114,11 +170,26 @@ class Peer:
             self.process.kill()
             self.process.wait(DEADLINE)
 
+    def freeze(self) -> None:
+        """Stop it where it is (SIGSTOP): its connections stay and nobody reads them."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """Ask it to end, as its user would."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
     def stop(self) -> None:
-        """End it as its user would."""
+        """End it, and see it gone."""
         if self.process is None:
             return
-        self.process.terminate()
+        self.terminate()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -153,9 +224,17 @@ def storescp(folder: Path, *options: str) -> Peer:
 
 
 def dcmrecv(folder: Path, *options: str) -> Peer:
-    """DCMTK's dcmrecv."""
+    """DCMTK's dcmrecv. Without a configuration file it takes nothing but C-ECHO, so it gets one."""
     port = free_port()
-    command = [need("dcmrecv"), "-dhl", "-od", str(folder), *options, str(port)]
+    configuration = folder.with_name("dcmrecv.cfg")
+    syntaxes = "".join(f"TransferSyntax{n} = {uid}\n" for n, uid in enumerate(SYNTAXES, 1))
+    classes = "".join(f"PresentationContext{n} = {uid}\\Any\n" for n, uid in enumerate(SOP_CLASSES, 1))
+    configuration.write_text(
+        f"[[TransferSyntaxes]]\n[Any]\n{syntaxes}[[PresentationContexts]]\n[Storage]\n{classes}"
+        "[[Profiles]]\n[Default]\nPresentationContexts = Storage\n",
+        encoding="ascii",
+    )
+    command = [need("dcmrecv"), "-dhl", "-xf", str(configuration), "Default", "-od", str(folder), *options, str(port)]
     return Peer(command, port, folder, title="DCMRECV")
 
 
@@ -211,7 +290,7 @@ class Orthanc(Peer):
     def rest(self, path: str, data: object = None, *, method: str | None = None) -> bytes:
         """Ask the REST API; `data` goes as JSON, a string as it is."""
         body = None if data is None else (data if isinstance(data, str) else json.dumps(data)).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", body, method=method)  # noqa: S310
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", body, method=method)
         with urllib.request.urlopen(request, timeout=DEADLINE) as response:  # noqa: S310 - our own loopback URL
             content: bytes = response.read()
             return content
@@ -220,6 +299,11 @@ class Orthanc(Peer):
         """Orthanc's own identifiers of an instance."""
         found: list[dict[str, Any]] = json.loads(self.rest("/tools/lookup", sop_instance_uid))
         return [entry["ID"] for entry in found if entry["Type"] == "Instance"]
+
+    def terminate(self) -> None:
+        """Its orderly end takes seconds, and there is nothing to keep."""
+        if self.process is not None:
+            self.process.kill()
 
     def received(self, sop_instance_uid: str) -> Path:
         """The file that it gives back."""

@@ -37,7 +37,7 @@ def receive(port: int, folder: Path, max_pdu: int) -> None:
     ae.maximum_pdu_size = max_pdu
     ae.add_supported_context("1.2.840.10008.1.1")
     for context in AllStoragePresentationContexts:
-        ae.add_supported_context(context.abstract_syntax, SYNTAXES)
+        ae.add_supported_context(str(context.abstract_syntax), SYNTAXES)
     ae.start_server(("127.0.0.1", port), block=True, evt_handlers=[(evt.EVT_C_STORE, store)])
 
 

@@ -16,6 +16,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_file_meta_info
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     EnhancedCTImageStorage,
@@ -40,13 +41,16 @@ SHIPPED: Final = {
     "jpeg-ls-near": "JPEGLSNearLossless_16.dcm",
     "rle": "MR_small_RLE.dcm",
     "rle-multi-frame": "SC_rgb_rle_2frame.dcm",
-    "multi-frame": "rtdose.dcm",
+    "jpeg-multi-frame": "examples_ybr_color.dcm",
     "odd-pixels": "SC_rgb_small_odd.dcm",
-    "private-sequence": "priv_SQ.dcm",
+    "segmentation": "liver_1frame.dcm",
+    "overlay": "examples_overlay.dcm",
     "report": "test-SR.dcm",
-    "plan": "rtplan.dcm",
     "waveform": "waveform_ecg.dcm",
 }
+WITHOUT_STUDY: Final = frozenset({"jpeg-ls-near", "empty"})
+"""Those without a Study Instance UID."""
+
 MADE: Final[dict[str, Callable[[str], bytes]]] = {}
 """The makers of what pydicom does not ship, by name: UID in, file out."""
 
@@ -123,6 +127,8 @@ def elements(path: Path) -> Dataset:
     dataset = Dataset(dcmread(path))
     for tag in [tag for tag in dataset.keys() if tag.element == 0 or tag == TRAILING_PADDING]:  # noqa: SIM118
         del dataset[tag]
+    if UID(transfer_syntax(path)).is_encapsulated and "PixelData" in dataset:
+        dataset["PixelData"].VR = "OB"  # PS3.5 A.4: some of pydicom's files have OW, and DCMTK puts it right
     return dataset
 
 
@@ -193,6 +199,11 @@ def big(uid: str, *, megabytes: int) -> bytes:
     return _file(dataset, uid, sop_class=EnhancedCTImageStorage)
 
 
+def of_class(sop_class: str, uid: str) -> bytes:
+    """A small deflated object of a SOP class."""
+    return _file(_study(), uid, DeflatedExplicitVRLittleEndian, sop_class)
+
+
 @made
 def large(uid: str) -> bytes:
     """Larger than every PDU limit, and not a multiple of one."""
@@ -256,6 +267,15 @@ def deflated_image(uid: str) -> bytes:
 
 
 @made
+def bare(uid: str) -> bytes:
+    """What an archive files an instance by, and nothing else; some of it without a value."""
+    dataset = Dataset()
+    dataset.PatientID = dataset.PatientName = dataset.StudyDate = None
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "2.25.6003", "2.25.6004"
+    return _file(dataset, uid)
+
+
+@made
 def empty(uid: str) -> bytes:
     """Only what must be there: its class and its instance."""
     return _file(Dataset(), uid)
@@ -273,6 +293,7 @@ def odd_lengths(uid: str, *, count: int) -> bytes:
         element(0x0008, 0x0016, b"UI", CTImageStorage.encode() + b"\0" * (len(CTImageStorage) % 2))
         + element(0x0008, 0x0018, b"UI", padded)
         + b"".join(element(*each) for each in odd)
-        + element(0x0020, 0x000D, b"UI", b"2.25.6001\0"),
+        + element(0x0020, 0x000D, b"UI", b"2.25.6001\0")
+        + element(0x0020, 0x000E, b"UI", b"2.25.6002\0"),
         uid,
     )

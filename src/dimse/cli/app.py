@@ -6,13 +6,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated, Final
 
 import typer
 
 from dimse.cli import demo, echo, receive, running, send
 from dimse.cli.output import reason
-from dimse.errors import AssociationError, RemoteProtocolError
+from dimse.errors import AssociationError, DimseError, RemoteProtocolError
 
 _USAGE_ERROR: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 """Typer's UsageError, which older ones take from click and newer ones have inside."""
@@ -27,19 +28,31 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"dimse {version('dimse')}")
+        raise typer.Exit
+
+
 @app.callback(epilog="Exit codes: " + running.EXIT_CODES)
 def options(
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Log more, to standard error; -vv is a line per PDU.")
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            show_default=False,
+            help="Log more, to standard error; -vv is a line per PDU.",
+        ),
     ] = 0,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+    version: Annotated[  # noqa: ARG001 - its callback has done it all
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
     """DICOM networking: echo, send and receive."""
-    if version:
-        from importlib.metadata import version as version_of
-
-        print(f"dimse {version_of('dimse')}")
-        raise typer.Exit
     running.log_to_stderr(verbose)
 
 
@@ -51,6 +64,8 @@ app.command(epilog="Exit codes: " + demo.EXIT_CODES)(demo.demo)
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command. Returns its exit code; what goes wrong is one line on standard error."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may have what a terminal can't show
     try:
         code = app(list(arguments), prog_name="dimse", standalone_mode=False)
         sys.stdout.flush()
@@ -83,7 +98,7 @@ def _failed(error: Exception) -> int:
         error = error.exceptions[0]
     if isinstance(error, BrokenPipeError):
         return running.FAILED
-    if running.verbosity > 1:
+    if running.verbosity > 1 and not isinstance(error, DimseError | OSError):
         traceback.print_exception(error)
     print(f"dimse: {reason(error)}", file=sys.stderr)
     return running.NO_ASSOCIATION if isinstance(error, AssociationError | RemoteProtocolError) else running.FAILED

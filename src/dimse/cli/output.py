@@ -13,7 +13,7 @@ from dimse.errors import DimseError
 
 def emit(**fields: Any) -> None:
     """One JSON object on a line of standard output, at once."""
-    print(json.dumps(fields, ensure_ascii=False), flush=True)
+    print(json.dumps(fields), flush=True)
 
 
 def complain(text: str) -> None:
@@ -73,19 +73,23 @@ class Bar:
     @contextmanager
     def over(self, total_bytes: int | None, objects: int) -> Iterator[None]:
         """Show it inside the block."""
-        self._objects = objects
+        self._objects, self._done = objects, 0  # what was told of before is not on its way
         if not sys.stderr.isatty():
             yield
             return
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
+
+        def one_line() -> Column:
+            return Column(no_wrap=True)
 
         columns = (
-            TextColumn("Sending"),
+            TextColumn("Sending", table_column=one_line()),
             BarColumn(bar_width=None),
-            DownloadColumn(),
-            TextColumn("{task.fields[rate]}", style="progress.data.speed"),
-            TextColumn("{task.fields[objects]}"),
+            DownloadColumn(table_column=one_line()),
+            TextColumn("{task.fields[rate]}", style="progress.data.speed", table_column=one_line()),
+            TextColumn("{task.fields[objects]}", table_column=one_line()),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         )
         with Progress(*columns, console=Console(stderr=True), expand=True) as self._progress:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from dimse import uids
 
@@ -55,69 +55,82 @@ _BASE: Final = (
     Ellipsoid(900, (-0.30, 0.10, -0.62), (0.26, 0.09, 0.13), 0.6),
     Ellipsoid(-700, (0.42, 0.20, -0.66), (0.09, 0.07, 0.10)),  # mastoid air
     Ellipsoid(-700, (-0.42, 0.20, -0.66), (0.09, 0.07, 0.10)),
-    Ellipsoid(-80, (0.27, -0.62, -0.62), (0.18, 0.23, 0.17), 0.2),  # orbits: fat, eye, lens
-    Ellipsoid(-80, (-0.27, -0.62, -0.62), (0.18, 0.23, 0.17), -0.2),
-    Ellipsoid(15, (0.28, -0.69, -0.62), (0.12, 0.13, 0.12)),
-    Ellipsoid(15, (-0.28, -0.69, -0.62), (0.12, 0.13, 0.12)),
-    Ellipsoid(90, (0.29, -0.79, -0.62), (0.05, 0.02, 0.05)),
-    Ellipsoid(90, (-0.29, -0.79, -0.62), (0.05, 0.02, 0.05)),
-    Ellipsoid(_AIR, (0.06, -0.52, -0.70), (0.05, 0.20, 0.16)),  # ethmoid and sphenoid sinuses
-    Ellipsoid(_AIR, (-0.06, -0.52, -0.70), (0.05, 0.20, 0.16)),
+    Ellipsoid(900, (0.25, -0.50, -0.66), (0.20, 0.27, 0.15), 0.25),  # orbits: bone, fat, eye, lens
+    Ellipsoid(900, (-0.25, -0.50, -0.66), (0.20, 0.27, 0.15), -0.25),
+    Ellipsoid(-80, (0.25, -0.52, -0.66), (0.18, 0.26, 0.14), 0.25),
+    Ellipsoid(-80, (-0.25, -0.52, -0.66), (0.18, 0.26, 0.14), -0.25),
+    Ellipsoid(15, (0.27, -0.62, -0.66), (0.125, 0.135, 0.12)),
+    Ellipsoid(15, (-0.27, -0.62, -0.66), (0.125, 0.135, 0.12)),
+    Ellipsoid(90, (0.28, -0.72, -0.66), (0.055, 0.022, 0.05)),
+    Ellipsoid(90, (-0.28, -0.72, -0.66), (0.055, 0.022, 0.05)),
+    Ellipsoid(_AIR, (0.045, -0.50, -0.70), (0.035, 0.17, 0.16)),  # ethmoid sinuses
+    Ellipsoid(_AIR, (-0.045, -0.50, -0.70), (0.035, 0.17, 0.16)),
 )
 
 
 class Grid:
-    """Coordinates that all slices share."""
+    """What all slices share: coordinates, the angles of the brain's folds, noise."""
 
     def __init__(self, size: int) -> None:
-        axis = np.linspace(-1, 1, size, dtype=np.float32)
-        self.x, self.y = axis[np.newaxis, :], axis[:, np.newaxis]
-        self.noise = np.random.default_rng(1895).normal(0, 3, (size, size)).astype(np.float32)
+        self.axis = np.linspace(-1, 1, size, dtype=np.float32)
+        x, y = self.axis[np.newaxis, :], self.axis[:, np.newaxis]
+        angle = np.arctan2(y, x)
+        self.waves = {count: (np.sin(count * angle), np.cos(count * angle)) for count in (11, 19, 23)}
+        self.fissure = np.abs(x + 0.006 * np.sin(30 * y)) < 0.008
+        self.noise = np.random.default_rng(1895).normal(0, 3, (2 * size, size)).astype(np.float32)
+
+    def wave(self, count: int, phase: float) -> Slice:
+        """So many waves around the middle."""
+        sine, cosine = self.waves[count]
+        shifted: Slice = sine * np.float32(np.cos(phase)) + cosine * np.float32(np.sin(phase))
+        return shifted
 
 
 def hounsfield(grid: Grid, z: float) -> Slice:
     """The slice at height `z`, from -1 to 1."""
-    image = np.full((grid.y.shape[0], grid.x.shape[1]), _AIR, np.float32)
+    size = len(grid.axis)
+    image = np.full((size, size), _AIR, np.float32)
     for ellipsoid in _HEAD:
         _paint(image, grid, ellipsoid, z)
     _paint_brain(image, grid, z)
     for ellipsoid in (*_INSIDE, *_BASE):
         _paint(image, grid, ellipsoid, z)
-    return image + np.roll(grid.noise, int(z * 977), axis=(0, 1))
+    first = int((z + 1) * 7919) % size
+    image += grid.noise[first : first + size]
+    return image
 
 
 def _paint(image: Slice, grid: Grid, ellipsoid: Ellipsoid, z: float) -> None:
-    distance = _distance(grid, ellipsoid, z)
-    if distance is not None:
-        image[distance < 1] = ellipsoid.value
-
-
-def _distance(grid: Grid, ellipsoid: Ellipsoid, z: float) -> Slice | None:
-    """1 at the edge, squared; None where the slice does not meet it."""
+    """Where the ellipsoid is at `z`, its value; only the square around it is looked at."""
     (cx, cy, cz), (rx, ry, rz) = ellipsoid.center, ellipsoid.radii
-    height = 1 - ((z - cz) / rz) ** 2
+    height = 1 - ((z - cz) / rz) ** 4  # blunter than an ellipsoid, as a head is
     if height <= 0:
-        return None
-    x, y = grid.x - cx, grid.y - cy
-    cosine, sine = np.cos(ellipsoid.angle), np.sin(ellipsoid.angle)
+        return
+    reach = max(rx, ry) * height**0.5
+    left, right = np.searchsorted(grid.axis, (cx - reach, cx + reach))
+    top, bottom = np.searchsorted(grid.axis, (cy - reach, cy + reach))
+    x, y = grid.axis[np.newaxis, left:right] - np.float32(cx), grid.axis[top:bottom, np.newaxis] - np.float32(cy)
+    cosine, sine = np.float32(np.cos(ellipsoid.angle)), np.float32(np.sin(ellipsoid.angle))
     across, along = x * cosine + y * sine, y * cosine - x * sine
-    squared: Slice = (across / rx) ** 2 + (along / ry) ** 2
-    return squared / np.float32(height)
+    inside = (across / np.float32(rx)) ** 2 + (along / np.float32(ry)) ** 2 < np.float32(height)
+    image[top:bottom, left:right][inside] = ellipsoid.value
 
 
 def _paint_brain(image: Slice, grid: Grid, z: float) -> None:
     """Grey matter with its folds, white matter, the fissure between the halves."""
-    distance = _distance(grid, _BRAIN, z)
-    if distance is None:
+    (_, cy, cz), (rx, ry, rz) = _BRAIN.center, _BRAIN.radii
+    height = 1 - ((z - cz) / rz) ** 4  # blunter than an ellipsoid, as a head is
+    if height <= 0:
         return
-    inside = distance < 1
-    radius, angle = np.sqrt(distance), np.arctan2(grid.y, grid.x)
-    folds = 0.06 * np.sin(11 * angle + 9 * z) + 0.05 * np.sin(23 * angle - 14 * z) + 0.02 * np.sin(41 * angle)
+    across, along = (grid.axis / np.float32(rx)) ** 2, ((grid.axis - np.float32(cy)) / np.float32(ry)) ** 2
+    radius = np.sqrt((across[np.newaxis, :] + along[:, np.newaxis]) / np.float32(height))
+    inside = radius < 1
     image[inside] = _GREY
-    image[inside & (radius < 0.80 + folds)] = _WHITE
-    sulcus = np.sin(19 * angle + 5 * np.sin(7 * z) + 6 * radius) > 0.955
-    image[inside & (radius > 0.78) & sulcus] = _CSF
-    image[inside & (np.abs(grid.x + 0.006 * np.sin(30 * grid.y)) < 0.008) & (radius > 0.45)] = _CSF
+    folds = 0.06 * grid.wave(11, 9 * z) + 0.05 * grid.wave(23, -14 * z)
+    image[radius < 0.78 + folds] = _WHITE
+    sulci = grid.wave(19, 5 * np.sin(7 * z)) > 0.955
+    image[inside & (radius > 0.78) & sulci] = _CSF
+    image[inside & grid.fissure & (radius > 0.45)] = _CSF
 
 
 def write_study(folder: Path, slices: int, size: int = SIZE) -> Iterator[Path]:
@@ -125,9 +138,10 @@ def write_study(folder: Path, slices: int, size: int = SIZE) -> Iterator[Path]:
     folder.mkdir(parents=True)
     grid, dataset = Grid(size), _study(size)
     for number in range(1, slices + 1):
-        z = -0.85 + 1.75 * (number - 0.5) / slices
+        z = -0.84 + 1.72 * (number - 0.5) / slices
         stored = np.clip(hounsfield(grid, z) - _INTERCEPT, 0, 4095).astype("<u2")
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid(None)
+        dataset.SOPInstanceUID = instance = generate_uid(None)
+        dataset.file_meta.MediaStorageSOPInstanceUID = instance
         dataset.InstanceNumber = number
         dataset.SliceLocation = f"{z * 100:.2f}"
         dataset.ImagePositionPatient = [-120, -120, f"{z * 100:.2f}"]
@@ -142,7 +156,7 @@ def _study(size: int) -> Dataset:
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = CTImageStorage
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.ImplementationClassUID = uids.IMPLEMENTATION_CLASS_UID
+    dataset.file_meta.ImplementationClassUID = UID(uids.IMPLEMENTATION_CLASS_UID)
     dataset.ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
     dataset.Modality, dataset.Manufacturer = "CT", "dimse demo"
     dataset.PatientName, dataset.PatientID = "Phantom^Head", "PHANTOM"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any, Final
@@ -77,6 +79,7 @@ class Ledger:
         self.folder = folder
         self.json = json
         self.stored = self.failed = self.bytes = 0
+        self._told: Exception | None = None
         self._start = perf_counter()
 
     def opened(self, server: Server) -> None:
@@ -89,7 +92,11 @@ class Ledger:
         print(f"Receiving into {self.folder}; send to it with: dimse send {address} PATH", flush=True)
 
     def received(self, request: StoreRequest, path: Path) -> None:
-        """A line per instance."""
+        """A line per instance. It is stored, whether anyone still reads the lines or not."""
+        with suppress(OSError):
+            self._received(request, path)
+
+    def _received(self, request: StoreRequest, path: Path) -> None:
         length, relative = path.stat().st_size, path.relative_to(self.folder).as_posix()
         self.stored += 1
         self.bytes += length
@@ -110,11 +117,17 @@ class Ledger:
     def failed_one(self, request: StoreRequest, error: Exception) -> None:
         """What was not written, and why."""
         self.failed += 1
+        self._told = error
         if self.json:
             emit(event="failed", **_identity(request), error=reason(error))
         else:
             title, name = request.association.calling_ae_title, uids.name_of(request.sop_class_uid)
             complain(f"failed: {name} {request.sop_instance_uid} from {title}: {reason(error)}")
+
+    def is_news(self, record: logging.LogRecord) -> bool:
+        """As a log filter: whether the record is about something else than what was told of here."""
+        about = [*(record.args if isinstance(record.args, tuple) else ()), *(record.exc_info or ())]
+        return self._told is None or all(each is not self._told for each in about)
 
     def closed(self) -> None:
         """The summary."""
@@ -147,6 +160,8 @@ async def _receive(server: Server, ledger: Ledger, template: str) -> int:
         ledger.received(request, path)
         return Status.SUCCESS
 
+    for name in ("dimse.storage", "dimse.network"):
+        logging.getLogger(name).addFilter(ledger.is_news)
     stop, cut = asyncio.Event(), asyncio.Event()
 
     def asked_to_stop() -> None:
@@ -168,7 +183,8 @@ async def _receive(server: Server, ledger: Ledger, template: str) -> int:
 async def _drain(server: Server, cut: asyncio.Event) -> None:
     """Let associations end by themselves, until `cut`."""
     if server.associations:
-        complain(f"dimse: waiting for {counted(len(server.associations), 'association')}; Ctrl-C again to cut them off")
+        count = counted(len(server.associations), "association")
+        complain(f"dimse: waiting for {count} to end; Ctrl-C again does not wait")
     stopping = asyncio.ensure_future(server.stop())
     cutting = asyncio.ensure_future(cut.wait())
     await asyncio.wait([stopping, cutting], return_when=asyncio.FIRST_COMPLETED)

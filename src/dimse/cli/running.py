@@ -39,7 +39,10 @@ def run(main: Coroutine[Any, Any, T], *, fast: bool = True) -> T:
 
         loop_factory = uvloop.new_event_loop
     runner = asyncio.Runner(loop_factory=loop_factory)
-    result = runner.run(main)  # after an interruption the runner is not closed: that would wait for its threads
+    try:
+        result = runner.run(main)
+    except KeyboardInterrupt:
+        raise typer.Abort from None  # with the runner not closed: that would wait for its threads
     runner.close()
     return result
 
@@ -55,7 +58,7 @@ def usage() -> Iterator[None]:
 
 def log_to_stderr(verbose: int) -> None:
     """Warnings to standard error; with `verbose` 1 information too, with 2 a line per PDU."""
-    global verbosity  # noqa: PLW0603 - there is one command line in a process
+    global verbosity
     verbosity = verbose
     handler = _StderrHandler()
     handler.setFormatter(_OneLine("dimse: %(message)s" if verbose < 2 else "%(asctime)s %(name)s: %(message)s"))

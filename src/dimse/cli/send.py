@@ -111,14 +111,14 @@ class Tally:
             return "warning"
         return "stored"
 
-    def finish(self, address: Address, seconds: float, error: Exception | None = None) -> None:
-        """The summary."""
+    def finish(self, address: Address, seconds: float, why: str | None = None) -> None:
+        """The summary; `why` it ended early."""
         if self.json:
             counts = {"stored": self.stored, "warnings": self.warnings, "failed": self.failed, "skipped": self.skipped}
-            why: dict[str, Any] = {} if error is None else {"error": reason(error)}
-            emit(event="summary", address=str(address), **counts, bytes=self.bytes, seconds=round(seconds, 3), **why)
+            error = {} if why is None else {"error": why}
+            emit(event="summary", address=str(address), **counts, bytes=self.bytes, seconds=round(seconds, 3), **error)
             return
-        if error is not None and not self.stored:
+        if why is not None and not self.stored:
             return
         parts = [f"{counted(self.stored, 'object')} stored at {address}"]
         parts += [f"{self.warnings} with a warning"] if self.warnings else []
@@ -149,8 +149,8 @@ class _Job:
         try:
             if sources:
                 await self._send(sources)
-        except* (AssociationError, RemoteProtocolError) as group:
-            tally.finish(self._address, perf_counter() - start, _first(group))
+        except (AssociationError, RemoteProtocolError, ExceptionGroup, asyncio.CancelledError) as error:
+            tally.finish(self._address, perf_counter() - start, _why(error))
             raise
         tally.finish(self._address, perf_counter() - start)
         if not sources and not tally.failed:
@@ -170,12 +170,11 @@ class _Job:
         return [source for source in found if isinstance(source, DatasetSource)]
 
     async def _send(self, sources: list[DatasetSource]) -> None:
-        lengths = [source.length for source in sources]
-        total = None if None in lengths else sum(length or 0 for length in lengths)
-        bar = self._tally.bar if not self._tally.json else Bar()
         if self._tally.json:
             await self._transfer(sources, None)
             return
+        bar, lengths = self._tally.bar, [source.length for source in sources]
+        total = None if None in lengths else sum(length or 0 for length in lengths)
         with bar.over(total, len(sources)):
             await self._transfer(sources, lambda moved: bar.moved(moved.bytes_transferred, moved.bytes_per_second))
 
@@ -195,11 +194,10 @@ class _Job:
         )
 
 
-def _first(group: BaseException) -> Exception:
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    assert isinstance(group, Exception)  # noqa: S101 - a group of these has nothing else
-    return group
+def _why(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return "interrupted" if isinstance(error, asyncio.CancelledError) else reason(error)
 
 
 def _standard_input() -> DatasetSource | NotSent:

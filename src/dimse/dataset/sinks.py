@@ -149,7 +149,8 @@ def validate_template(template: str) -> None:
 
 @lru_cache(maxsize=64)
 def template_keywords(template: str) -> tuple[tuple[str, int], ...]:
-    """(keyword, tag) of the elements whose values a template needs, by tag."""
+    """(keyword, tag) of the elements whose values a template needs, by tag. Raises as `validate_template`."""
+    validate_template(template)
     keywords = {keyword for _, keyword in _parsed(template) if keyword is not None}
     tags = ((keyword, tag_for_keyword(keyword)) for keyword in keywords)
     return tuple(sorted(((keyword, tag) for keyword, tag in tags if tag is not None), key=itemgetter(1)))

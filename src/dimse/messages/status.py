@@ -74,6 +74,9 @@ class Status(int):
     OUT_OF_RESOURCES: ClassVar[Status]
     DATASET_DOES_NOT_MATCH: ClassVar[Status]
     CANNOT_UNDERSTAND: ClassVar[Status]
+    NOT_AUTHORIZED: ClassVar[Status]
+    COERCION_OF_DATA_ELEMENTS: ClassVar[Status]
+    ELEMENTS_DISCARDED: ClassVar[Status]
     CANCEL: ClassVar[Status]
     PENDING: ClassVar[Status]
 
@@ -116,5 +119,8 @@ Status.UNRECOGNIZED_OPERATION = Status(0x0211)
 Status.OUT_OF_RESOURCES = Status(0xA700)
 Status.DATASET_DOES_NOT_MATCH = Status(0xA900)
 Status.CANNOT_UNDERSTAND = Status(0xC000)
+Status.NOT_AUTHORIZED = Status(0x0124)
+Status.COERCION_OF_DATA_ELEMENTS = Status(0xB000)
+Status.ELEMENTS_DISCARDED = Status(0xB006)
 Status.CANCEL = Status(0xFE00)
 Status.PENDING = Status(0xFF00)

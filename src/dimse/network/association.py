@@ -66,6 +66,18 @@ def _nobody(count: int) -> None:
     """Told of progress where nobody asked."""
 
 
+async def _is_the_last(source: DatasetSource, reader: Reader, total: int, *, is_full: bool) -> bool:
+    """Whether `source` has ended after `total` bytes; if it promised another length that is a `DatasetError`."""
+    if source.length is None:
+        return not is_full
+    if total == source.length and (not is_full or await reader.read_into(memoryview(bytearray(1))) == 0):
+        return True
+    if total >= source.length or not is_full:
+        comparison = "fewer" if total < source.length else "more"
+        raise DatasetError(f"{source.name}: {comparison} than the {source.length} bytes that it said to have")
+    return False
+
+
 class Receiver(Protocol):
     """Where the data set of a received message goes. Called from the event loop; must not block."""
 
@@ -125,6 +137,7 @@ class Association:
         self._established: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ended = False
+        self._released_by_peer = False
         self._reader = MessageReader()
         self._receiver: Receiver | None = None
         self._sending = asyncio.Lock()
@@ -239,6 +252,12 @@ class Association:
         except TimeoutError:
             self.connection.kill()
 
+    def __repr__(self) -> str:
+        state = "open" if self.is_open else "ended" if self._ended else "not established"
+        return (
+            f"<Association {self.calling_ae_title} -> {self.called_ae_title} at {self.connection.peer_name}, {state}>"
+        )
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -267,6 +286,7 @@ class Association:
         for _, future in self._operations.values():
             if not future.done():
                 future.set_exception(reason)
+                future.exception()  # who is still sending the request does not await it yet
         self.connection.fail_writing(reason)
         if self._receiver is not None:
             self._receiver.failed(reason)
@@ -333,6 +353,8 @@ class Association:
         return ConnectionLost(self._closed_by_peer())
 
     def _closed_by_peer(self) -> str:
+        if self.answer is None and not self.connection.machine.is_requestor:
+            return "the connection was closed before there was an association"
         if self.answer is None:
             return "the peer closed the connection without an answer; does a DICOM application entity listen there?"
         return "the peer closed the connection without a release"
@@ -367,6 +389,7 @@ class Association:
         """Answer the peer's A-RELEASE-RQ."""
         if self._ended:
             return
+        self._released_by_peer = True
         self.connection.machine.release_response(asyncio.get_running_loop().time())
         self.connection.flush()
         if self.connection.machine.state is State.STA13:
@@ -480,7 +503,7 @@ class Association:
                         sent(0)
                     await self.connection.drained()
                 else:
-                    await self._send_with_dataset(context, message, reader, source.length, sent or _nobody)
+                    await self._send_with_dataset(context, message, source, reader, sent or _nobody)
             finally:
                 if reader is not None:
                     reader.close()
@@ -499,12 +522,12 @@ class Association:
         self,
         context: AcceptedContext,
         message: Message,
+        source: DatasetSource,
         reader: Reader,
-        length: int | None,
         sent: Callable[[int], None],
     ) -> None:
         """Each fragment is read into the place where it is sent from; the command goes with the first one."""
-        size = fragment_size(self.maximum_length_to_send)
+        size, length = fragment_size(self.maximum_length_to_send), source.length
         space = _COMMAND_SPACE + P_DATA_HEADER.size + (size if length is None else min(size, length + 1))
         if len(self._send_buffer) < space:
             self._send_buffer = bytearray(space)
@@ -515,7 +538,8 @@ class Association:
         while not is_last:
             count = await reader.read_into(place)
             total += count
-            is_last = total == length if length is not None else count < len(place)
+            is_last = await _is_the_last(source, reader, total, is_full=count == len(place))
+            self._check_open()  # reading may have taken a while, and the association may have ended in it
             if count % 2:
                 raise DatasetError("the data set has an odd length, which cannot be sent (PS3.5 7.1.1)")
             if prefix is None:
@@ -531,6 +555,8 @@ class Association:
             prefix = b""
 
     def _check_open(self) -> None:
+        if self._ended and self.error is None and self._released_by_peer:
+            raise AssociationError("the peer has released the association")
         if self._ended:
             raise self.error or LocalProtocolError("the association has been released")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
@@ -88,6 +90,10 @@ async def _open(address: Address, options: ClientOptions) -> Association:
             )
     except TimeoutError:
         raise AssociationTimeout("connect", options.timeouts.connect or 0, f"connecting to {address}") from None
+    except ssl.SSLError as error:
+        raise ConnectionLost(f"no TLS with {address.host}:{address.port}: {error.reason or error}") from error
     except OSError as error:
-        raise ConnectionLost(f"cannot connect to {address.host}:{address.port}: {error.strerror or error}") from error
+        # asyncio's own words for a refusal are a call and its arguments.
+        reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or error
+        raise ConnectionLost(f"cannot connect to {address.host}:{address.port}: {reason}") from error
     return made[-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from dimse.errors import ConnectionLost
@@ -52,9 +53,13 @@ class ConnectionOwner(Protocol):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One transport connection and the machine that it feeds."""
+    """One transport connection and the machine that it feeds.
 
-    def __init__(self, machine: Machine, pool: BufferPool) -> None:
+    `on_open` is called when it is open, and may set `owner`: before, a TLS handshake may still fail, of which
+    nobody is told.
+    """
+
+    def __init__(self, machine: Machine, pool: BufferPool, on_open: Callable[[Connection], None] | None = None) -> None:
         self.machine = machine
         self.owner: ConnectionOwner | None = None
         self.bytes_received = 0
@@ -63,6 +68,7 @@ class Connection(asyncio.BufferedProtocol):
         self.peer_host = ""
         self._loop = asyncio.get_running_loop()
         self._pool = pool
+        self._on_open = on_open
         self._transport: asyncio.Transport | None = None
         self._socket: socket.socket | None = None
         self._buffer: bytearray | None = None
@@ -86,6 +92,8 @@ class Connection(asyncio.BufferedProtocol):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.peer_host, self.peer_name = peer[0], f"{peer[0]}:{peer[1]}"
+        if self._on_open is not None:
+            self._on_open(self)
         if self.owner is not None:
             self.owner.connected()
 
@@ -208,11 +216,15 @@ class Connection(asyncio.BufferedProtocol):
         """Let whoever waits for `drained` have `error`."""
         if self._writable is not None and not self._writable.done():
             self._writable.set_exception(error)
+            self._writable.exception()  # it may be that nobody waits
 
     async def drained(self) -> None:
         """Wait until the transport has nothing left to send. The timer is the caller's."""
         while self._writable is not None:
             await self._writable
+        if self._transport is not None and self._transport.is_closing():
+            # A write has failed, which the transport takes without a word; `connection_lost` comes with the next turn.
+            await asyncio.sleep(0)
 
     def close(self) -> None:
         """Close the transport connection when what was written is sent."""

@@ -22,7 +22,8 @@ class IncomingData:
         self._pulled = False
         self._complete = False
         self._discarding = False
-        self._error: Exception | None = None
+        self.error: Exception | None = None
+        """Why the rest will not come."""
         self._wake: asyncio.Future[None] | None = None
 
     # As `Receiver`
@@ -41,7 +42,7 @@ class IncomingData:
             self._wake_up()
 
     def failed(self, error: Exception) -> None:
-        self._error = error
+        self.error = error
         self._wake_up()
 
     def _wake_up(self) -> None:
@@ -65,8 +66,8 @@ class IncomingData:
             self._views.clear()
             self._connection.resume(self)
         while not self._views and not self._complete:
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             self._wake = asyncio.get_running_loop().create_future()
             self.waiting = True
             try:

@@ -161,13 +161,14 @@ class AssociationServer:
             strict=self.options.malformed is Malformed.STRICT,
             name=self.ae_title,
         )
-        connection = Connection(machine, self._pool)
+        return Connection(machine, self._pool, self._opened)
+
+    def _opened(self, connection: Connection) -> None:
         session = _Session(self, connection)
         self._sessions.add(session)
         session.task.add_done_callback(lambda _: self._sessions.discard(session))
         if len(self._sessions) > self.options.max_associations + _CONNECTIONS_OVER_LIMIT:
             connection.kill()
-        return connection
 
     def admit(self, request: A_ASSOCIATE_RQ, session: _Session) -> A_ASSOCIATE_RJ | A_ASSOCIATE_AC:
         """Accept or reject a normalised request by the titles, the limits and the services that there are."""

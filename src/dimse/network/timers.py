@@ -19,7 +19,7 @@ if sys.platform == "linux":
         """How many bytes the kernel holds that the peer has not acknowledged: what is left of a slow line."""
         try:
             return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
-        except OSError:
+        except (OSError, ValueError):  # no such descriptor any more
             return 0
 else:
 

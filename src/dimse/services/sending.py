@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dimse.ae import Address, ClientOptions, RetryPolicy
-from dimse.dataset import DatasetSource, NotSent, discover
+from dimse.dataset import Dataset, DatasetSource, NotSent, discover
 from dimse.errors import (
     AssociationError,
     AssociationRejected,
@@ -30,8 +30,10 @@ from dimse.services.storage import (
     Source,
     TransferProgress,
     as_source,
+    name_of_stream,
     presentation_contexts,
 )
+from dimse.uids import is_uid
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS
 
 logger = logging.getLogger("dimse.storage")
@@ -156,7 +158,7 @@ class _Job:
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
         """Find out what there is to send. Reading file metas is left to a thread."""
-        if isinstance(sources, str | os.PathLike) or not isinstance(sources, Iterable) or hasattr(sources, "read"):
+        if isinstance(sources, str | os.PathLike | Dataset | DatasetSource) or hasattr(sources, "read"):
             sources = [sources]  # type: ignore[list-item] # a Source is none of the Iterables that are meant
         for source in sources:
             if isinstance(source, str | os.PathLike):
@@ -164,12 +166,21 @@ class _Job:
                     if isinstance(found, NotSent):
                         self._note(SendResult(found.name, error=found.error, skipped=found.skipped))
                     else:
-                        self._sources.append(found)
+                        self._add(found)
             else:
                 try:
-                    self._sources.append(await as_source(source))
+                    self._add(await as_source(source))
                 except (DatasetError, OSError) as error:
-                    self._note(SendResult(getattr(source, "name", "a data set"), error=error))
+                    self._note(SendResult(name_of_stream(source), error=error))
+
+    def _add(self, source: DatasetSource) -> None:
+        """Take it, unless proposing it would cost the others their association."""
+        for what, uid in (("SOP Class", source.sop_class_uid), ("Transfer Syntax", source.transfer_syntax_uid)):
+            if not is_uid(uid):
+                error = DatasetError(f"{source.name}: its {what} UID is not a UID (PS3.5 9.1)")
+                self._note(SendResult(source.name, source.sop_instance_uid, error=error))
+                return
+        self._sources.append(source)
 
     async def run(self, associations: int, progress: ProgressCallback | None) -> None:
         """Send it all, a group of at most 128 contexts after the other."""
@@ -202,7 +213,7 @@ class _Job:
                         self._associated = True
                         await self._send_on(association, queue)
                 except (AssociationError, RemoteProtocolError) as error:
-                    attempt = 1 if len(self.results) > sent_before else attempt + 1
+                    attempt = 0 if len(self.results) > sent_before else attempt + 1
                     if self._working > 1:
                         return  # the others go on with what is left
                     await self._wait_or_give_up(error, attempt, queue)
@@ -213,7 +224,7 @@ class _Job:
         """Wait before the next association, or let what is left fail with `error`."""
         final = isinstance(error, AssociationRejected) and not error.transient
         unreachable = not self._associated and isinstance(error, ConnectionLost | RemoteProtocolError | TimeoutError)
-        pause = None if final or unreachable else self.retry.pause(attempt)
+        pause = None if final or unreachable else self.retry.pause(max(attempt, 1))
         if pause is not None:
             if queue:
                 logger.info("%s: %s; a new association in %g s", self.address, error, pause)
@@ -240,7 +251,7 @@ class _Job:
                 else:
                     queue.appendleft(item)
                 raise
-            except (DimseError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - an iterable of the user's may raise anything, of its item only
                 self._fail(item, error)
 
     async def _send_one(self, scu: CStoreSCU, item: _Item) -> None:

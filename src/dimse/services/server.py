@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from dimse.ae import ServerOptions
 from dimse.messages.primitives import C_ECHO_RQ, C_STORE_RQ
 from dimse.network.server import AssociationServer
@@ -37,6 +39,7 @@ class Server(AssociationServer):
 
     def on_c_echo(self, handler: EchoHandler) -> EchoHandler:
         """Decorate what answers C-ECHO: `async def handler(request) -> Status`."""
+        _check_is_async(handler)
         self.services[C_ECHO_RQ] = EchoService(handler)
         return handler
 
@@ -46,5 +49,11 @@ class Server(AssociationServer):
         The status goes back when the data set has been read to its end. An exception of the handler becomes
         a failure status: out of resources (0xA700) for a full disk, else processing failure (0x0110).
         """
+        _check_is_async(handler)
         self.services[C_STORE_RQ] = StoreService(handler, self.options)
         return handler
+
+
+def _check_is_async(handler: object) -> None:
+    if not inspect.iscoroutinefunction(handler):
+        raise TypeError(f"the handler {getattr(handler, '__name__', handler)} must be an async def")

@@ -7,10 +7,10 @@ import errno
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 from dimse import uids
 from dimse.ae import Malformed, RetryPolicy, ServerOptions, StoreMode
@@ -34,7 +34,14 @@ from dimse.dataset import (
     safe_path,
     template_keywords,
 )
-from dimse.dataset.elements import SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
+from dimse.dataset.elements import (
+    PIXEL_DATA_TAGS,
+    SERIES_INSTANCE_UID,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+    tag_name,
+)
 from dimse.errors import DatasetError, LocalProtocolError, PresentationContextError, StatusError
 from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP, Response
 from dimse.messages.status import Status, StatusCategory
@@ -112,13 +119,23 @@ async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | 
         if not isinstance(source, Dataset):
             raise TypeError("a separate pixel source goes with a pydicom Dataset")
         return PixelSource(source, pixels)
+    if isinstance(source, str | os.PathLike | Dataset | DatasetSource):
+        return _as_source(source)
+    return await asyncio.to_thread(StreamSource, source, name_of_stream(source))
+
+
+def _as_source(source: str | os.PathLike[str] | Dataset | DatasetSource) -> DatasetSource:
     if isinstance(source, DatasetSource):
         return source
     if isinstance(source, Dataset):
         return from_dataset(source)
-    if isinstance(source, str | os.PathLike):
-        return FileSource(source)
-    return await asyncio.to_thread(StreamSource, cast("BinaryIO", source), getattr(source, "name", "the stream"))
+    return FileSource(source)
+
+
+def name_of_stream(stream: object) -> str:
+    """What to call it in messages: its name, if it has one that is not a file descriptor."""
+    name = getattr(stream, "name", None)
+    return name if isinstance(name, str) else "the stream"
 
 
 async def fit(
@@ -131,6 +148,8 @@ async def fit(
     `PresentationContextError`, which names what was offered and accepted.
     """
     syntax = source.transfer_syntax_uid
+    if len(source.sop_instance_uid) > 64:
+        raise DatasetError(f"{source.name}: the SOP Instance UID has more than 64 characters (PS3.5 9.1)")
     try:
         context = association.context_for(source.sop_class_uid, [syntax])
     except PresentationContextError as error:
@@ -245,14 +264,17 @@ class CStoreSCU:
         return response
 
 
-def presentation_contexts(sources: list[DatasetSource]) -> list[tuple[str, tuple[str]]]:
+def presentation_contexts(
+    sources: Iterable[str | os.PathLike[str] | Dataset | DatasetSource],
+) -> list[tuple[str, tuple[str]]]:
     """The contexts to propose for what is to be sent: one per SOP class and transfer syntax, then the fallbacks.
 
     Each SOP class is also proposed in the uncompressed little endian syntaxes (PS3.5 10.1), so that what can be
     re-encoded has somewhere to go. Every context has one syntax: the acceptor then cannot choose between them.
     """
     wanted: dict[tuple[str, str], None] = {}
-    for source in sources:
+    for given in sources:
+        source = _as_source(given)
         wanted[source.sop_class_uid, source.transfer_syntax_uid] = None
     for sop_class in dict.fromkeys(sop_class for sop_class, _ in wanted):
         for syntax in uids.LITTLE_ENDIAN:
@@ -323,16 +345,20 @@ class StoreRequest:
         """The value of the pixel data as it comes, in pieces; nothing where there is none.
 
         Native pixel data has its exact length. Of encapsulated pixel data (PS3.5 A.4) it is the items, as
-        they are encoded, up to the end of the data set. Raises what ended the association if it ended first.
+        they are encoded, up to the end of the data set. Raises what ended the association if it ended first,
+        and `DatasetError` where native pixel data ends too early or so much stands before it that it was not found.
         """
         bulk = self._scanner.bulk
-        if self._buffered is not None or _inflated(self.transfer_syntax_uid) != self.transfer_syntax_uid:
-            raise LocalProtocolError("pixels() is for StoreMode.STREAMING and a syntax that is not deflated")
+        if _inflated(self.transfer_syntax_uid) != self.transfer_syntax_uid:
+            raise DatasetError("pixels() does not inflate: use dataset with StoreMode.BUFFERED, or save()")
         if bulk is None:
             return
+        if bulk.tag not in PIXEL_DATA_TAGS:
+            raise DatasetError(f"the pixel data is behind {tag_name(bulk.tag)}, which is too long to be held in memory")
         self._begin_reading()
         left = bulk.length
-        first: list[Buffer] = [memoryview(self._scanner.metadata)[bulk.value_offset :]]
+        beginning = self._scanner.metadata if self._buffered is None else self._buffered
+        first: list[Buffer] = [memoryview(beginning)[bulk.value_offset :]]
         async for views in self._rest(first):
             for view in views:
                 piece = bytes(view if left is None else view[:left])
@@ -340,6 +366,8 @@ class StoreRequest:
                     yield piece
                 if left is not None:
                     left -= len(piece)
+        if left:
+            raise DatasetError(f"the pixel data ends {left} bytes too early")
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a Part 10 file (PS3.10 7) with the data set as it came, while it comes. Returns its path.
@@ -554,8 +582,10 @@ class StoreService:
         message = request.message
         assert isinstance(message, C_STORE_RQ)  # noqa: S101 - the service is registered for no other
         instance = message.affected_sop_instance_uid
-        negotiated = {context.abstract_syntax for context in request.association.contexts.values()}
-        if message.affected_sop_class_uid not in negotiated:
+        negotiated = {request.context.abstract_syntax}
+        if self._options.malformed is Malformed.LENIENT:
+            negotiated |= {context.abstract_syntax for context in request.association.contexts.values()}
+        if message.affected_sop_class_uid not in negotiated or not self.supports(message.affected_sop_class_uid):
             return request.response(Status.SOP_CLASS_NOT_SUPPORTED, affected_sop_instance_uid=instance)
         if request.data is None:
             return request.response(Status.CANNOT_UNDERSTAND, affected_sop_instance_uid=instance)

@@ -51,6 +51,8 @@ def propose(
 ) -> tuple[PresentationContextRQ, ...]:
     """Number (abstract syntax, transfer syntaxes) pairs for an A-ASSOCIATE-RQ; 128 at most."""
     pairs = list(contexts)
+    if any(isinstance(pair, str) or len(pair) != 2 or isinstance(pair[1], str) for pair in pairs):
+        raise TypeError("contexts are pairs of an abstract syntax and a sequence of transfer syntaxes")
     if not 1 <= len(pairs) <= MAXIMUM_CONTEXTS:
         raise ValueError(f"an association has 1 to {MAXIMUM_CONTEXTS} presentation contexts, not {len(pairs)}")
     return tuple(

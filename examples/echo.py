@@ -1,0 +1,40 @@
+"""Ask an application entity whether it is there, and what it agreed to.
+
+    python echo.py ARCHIVE@localhost:11112
+
+The exit code is 0 if it answered.
+"""
+
+import argparse
+import asyncio
+import time
+
+import dimse
+from dimse import uids
+
+
+async def echo(address: str) -> None:
+    contexts = [(uids.VERIFICATION, uids.LITTLE_ENDIAN)]
+    async with dimse.connect(address, contexts=contexts) as association:
+        start = time.perf_counter()
+        response = await dimse.CEchoSCU(association).echo()
+        milliseconds = (time.perf_counter() - start) * 1000
+        print(f"{address} answered {response.status} in {milliseconds:.1f} ms")
+        for context in association.contexts.values():
+            print(f"accepted: {uids.name_of(context.abstract_syntax)} in {uids.name_of(context.transfer_syntax)}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("address", metavar="TITLE@HOST:PORT")
+    arguments = parser.parse_args()
+    try:
+        asyncio.run(echo(arguments.address))
+    except dimse.DimseError as error:
+        print(f"{arguments.address}: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

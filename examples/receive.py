@@ -1,0 +1,49 @@
+"""Receive into a folder. What is not an image of the wanted modalities is refused before its pixels arrive.
+
+    python receive.py 11112 received/ --modality CT --modality MR
+
+Ctrl-C lets what is under way come to its end, and leaves.
+"""
+
+import argparse
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import dimse
+from dimse import ServerOptions, Status, StoreMode
+
+NOT_AUTHORIZED = Status(0x0124)
+
+
+async def receive(port: int, folder: Path, modalities: list[str]) -> None:
+    server = dimse.Server("RECEIVER", port=port, options=ServerOptions(store_mode=StoreMode.STREAMING))
+
+    @server.on_c_store
+    async def store(request: dimse.StoreRequest) -> Status:
+        modality = request.dataset.get("Modality", "")  # what stands before the pixel data is there
+        if modalities and modality not in modalities:
+            print(f"refused an object of modality {modality!r}", flush=True)
+            return NOT_AUTHORIZED  # the pixels are read and dropped
+        path = await request.save_under(folder)  # they are written while they come in
+        print(f"{request.association.calling_ae_title}: {path.relative_to(folder)}", flush=True)
+        return Status.SUCCESS
+
+    async with server:
+        print(f"{server.ae_title}@{server.host}:{server.port} receives into {folder}", flush=True)
+        await asyncio.Event().wait()  # until Ctrl-C
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("port", type=int, help="0 takes a free one")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--modality", action="append", default=[])
+    arguments = parser.parse_args()
+    with suppress(KeyboardInterrupt):
+        asyncio.run(receive(arguments.port, arguments.folder, arguments.modality))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,145 @@
+"""The command line as a user runs it: other processes, free ports, real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.data import get_testdata_file
+
+TIMEOUT = 50
+COMMAND = [sys.executable, "-m", "dimse"]
+
+
+class Ended:
+    """What a command left behind. No command ever shows a traceback."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+        assert "Traceback" not in out + err, out + err
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """Standard output, as JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def run_dimse(*arguments: object, stdin: bytes = b"", **environment: str) -> Ended:
+    """Run a command to its end."""
+    done = subprocess.run(  # noqa: S603 - our own
+        [*COMMAND, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+        env=os.environ | environment,
+    )
+    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Receiver:
+    """A `dimse receive` beside the test."""
+
+    def __init__(self, folder: Path, *arguments: object) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(  # noqa: S603 - our own
+            [*COMMAND, "receive", "--port", "0", "--into", str(folder), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.first_line = self.process.stdout.readline()
+        self.ended: Ended | None = None
+
+    @property
+    def port(self) -> int:
+        if self.first_line.startswith("{"):
+            return int(json.loads(self.first_line)["port"])
+        return int(self.first_line.rsplit(":", 1)[1].split()[0])
+
+    @property
+    def address(self) -> str:
+        return f"ANY@127.0.0.1:{self.port}"
+
+    def line(self) -> str:
+        """The next line of its standard output."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def end(self, number: int = signal.SIGINT) -> Ended:
+        """Ask it to end, and take what it had to say."""
+        if self.ended is None:
+            self.process.send_signal(number)
+            out, err = self.process.communicate(timeout=TIMEOUT)
+            self.ended = Ended(self.process.returncode, self.first_line + out, err)
+        return self.ended
+
+    def files(self) -> set[str]:
+        """What it has written."""
+        return {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def dimse() -> Callable[..., Ended]:
+    return run_dimse
+
+
+@pytest.fixture
+def receive(tmp_path: Path) -> Iterator[Callable[..., Receiver]]:
+    """Starts receivers, each into a folder of its own, and ends them."""
+    started: list[Receiver] = []
+
+    def start(*arguments: object) -> Receiver:
+        started.append(Receiver(tmp_path / f"received-{len(started)}", *arguments))
+        return started[-1]
+
+    yield start
+    for receiver in started:
+        receiver.end()
+
+
+@pytest.fixture(scope="session")
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    """One that takes anything, for every test that has no wishes."""
+    shared = Receiver(tmp_path_factory.mktemp("received"), "--no-fsync")
+    yield shared
+    assert shared.end().code == 0
+
+
+@pytest.fixture(scope="session")
+def ct() -> Path:
+    return sample("CT_small.dcm")
+
+
+@pytest.fixture(scope="session")
+def mr() -> Path:
+    return sample("MR_small.dcm")
+
+
+@pytest.fixture(scope="session")
+def dicomdir() -> Path:
+    return sample("TINY_ALPHA/DICOMDIR")
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def sample(name: str) -> Path:
+    """A file that pydicom ships."""
+    path = get_testdata_file("CT_small.dcm", download=False)
+    assert isinstance(path, str)
+    folder = Path(path).parent
+    return folder / "dicomdirtests" / name if "/" in name else folder / name

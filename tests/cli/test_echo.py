@@ -1,0 +1,80 @@
+"""`dimse echo`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from dimse import uids
+
+
+class _Quiet(BaseHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002 - its name there
+
+
+@pytest.fixture
+def http_port() -> Iterator[int]:
+    """A port where something listens that isn't DICOM."""
+    server = HTTPServer(("127.0.0.1", 0), _Quiet)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_echo_tells_what_was_negotiated(dimse: Callable[..., Any], receiver: Any) -> None:
+    done = dimse("echo", receiver.address)
+    assert (done.code, done.err) == (0, "")
+    first, *rest = done.out.splitlines()
+    assert first.startswith(f"{receiver.address} answered in ")
+    assert first.endswith(" ms")
+    text = "\n".join(rest)
+    assert "1048576 bytes" in text
+    assert uids.IMPLEMENTATION_CLASS_UID in text
+    assert uids.IMPLEMENTATION_VERSION_NAME in text
+    assert "Verification SOP Class, Explicit VR Little Endian" in text
+
+
+def test_echo_as_json(dimse: Callable[..., Any], receiver: Any) -> None:
+    done = dimse("echo", receiver.address, "--json")
+    assert (done.code, done.err) == (0, "")
+    (answer,) = done.lines
+    assert answer["address"] == receiver.address
+    assert answer["round_trip_ms"] > 0
+    assert answer["maximum_length"] == 1048576
+    assert answer["implementation_class_uid"] == uids.IMPLEMENTATION_CLASS_UID
+    assert answer["implementation_version_name"] == uids.IMPLEMENTATION_VERSION_NAME
+    assert [context["abstract_syntax"] for context in answer["contexts"]] == [uids.VERIFICATION]
+
+
+def test_port_closed(dimse: Callable[..., Any], closed_port: int) -> None:
+    done = dimse("echo", f"A@127.0.0.1:{closed_port}")
+    assert (done.code, done.out) == (3, "")
+    assert done.err == f"dimse: cannot connect to 127.0.0.1:{closed_port}: Connection refused\n"
+
+
+def test_host_unknown(dimse: Callable[..., Any]) -> None:
+    done = dimse("echo", "A@no-such-host.invalid:104")
+    assert done.code == 3
+    assert done.err.startswith("dimse: cannot connect to no-such-host.invalid:104: ")
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_port_that_is_not_dicom(dimse: Callable[..., Any], http_port: int) -> None:
+    done = dimse("echo", f"A@127.0.0.1:{http_port}", "--timeout", 1)
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith("dimse: ")
+
+
+def test_verbose_logs_and_twice_verbose_has_a_line_per_pdu(dimse: Callable[..., Any], receiver: Any) -> None:
+    done = dimse("-vv", "echo", receiver.address)
+    assert done.code == 0
+    for name in ("A-ASSOCIATE-RQ", "A-ASSOCIATE-AC", "P-DATA-TF", "A-RELEASE-RQ", "A-RELEASE-RP"):
+        assert name in done.err
+    assert "P-DATA-TF" not in dimse("-v", "echo", receiver.address).err

@@ -1,0 +1,105 @@
+"""What the command line says of itself, and of wrong usage."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dimse.cli.app import run
+
+HIDE = """
+import sys
+from importlib.abc import MetaPathFinder
+class Hidden(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            raise ModuleNotFoundError(name=name)
+sys.meta_path.insert(0, Hidden())
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == {name!r} else found(name, *rest)
+sys.argv = ["dimse", "--help"]
+from dimse.__main__ import main
+main()
+"""
+
+
+# What only prints runs in this process, through the same function as the script does: there is much of it.
+
+
+@pytest.mark.parametrize("command", [[], ["echo"], ["send"], ["receive"], ["demo"]])
+def test_help_of_each_command_tells_the_exit_codes(capfd: pytest.CaptureFixture[str], command: list[str]) -> None:
+    assert run([*command, "--help"]) == 0
+    text = " ".join(capfd.readouterr().out.split())
+    assert "Exit codes: 0 " in text
+    assert "; 1 " in text
+    assert "; 2 wrong usage" in text
+    assert "130 " in text
+
+
+def test_version(dimse: Callable[..., Any]) -> None:
+    done = dimse("--version")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("dimse ")
+
+
+def test_nothing_at_all_is_wrong_usage_and_shows_the_help(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    assert "Usage: dimse" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nope"], "No such command 'nope'"),
+        (["echo"], "Missing argument 'ARCHIVE@HOST:PORT'"),
+        (["send", "A@host:104"], "Missing argument 'PATH'"),
+        (["receive"], "Missing option '--into'"),
+        (["echo", "A@:1"], "'A@:1' is not an address"),
+        (["echo", "A@host:99999"], "99999"),
+        (["echo", "A_TITLE_THAT_IS_TOO_LONG@host:104"], "is not an AE title"),
+        (["echo", "A@host:104", "--calling", "A_TITLE_THAT_IS_TOO_LONG"], "is not an AE title"),
+        (["echo", "A@host:104", "--timeout", "0"], "timeout"),
+        (["send", "A@host:104", "file", "--retries", "-1"], "retries"),
+        (["send", "A@host:104", "file", "--max-pdu", "3"], "maximum_length_to_send"),
+        (["send", "A@host:104", "file", "--associations", "0"], "--associations"),
+        (["send", "A@host:104", "-", "-"], "one standard input"),
+        (["receive", "--into", "x", "--title", "A\\B"], "is not an AE title"),
+        (["receive", "--into", "x", "--port", "70000"], "--port"),
+        (["receive", "--into", "x", "--template", "../{SOPInstanceUID}"], "'..'"),
+        (["receive", "--into", "x", "--template", "/{SOPInstanceUID}"], "absolute"),
+        (["receive", "--into", "x", "--template", "{NoSuchKeyword}"], "no keyword"),
+        (["receive", "--into", __file__], "not a folder"),
+    ],
+)
+def test_wrong_usage(
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("dimse: ")
+    assert len(err.splitlines()) == 1
+    assert said in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_typer_or_rich_one_line_says_what_to_install(missing: str) -> None:
+    done = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-c", HIDE.format(name=missing)], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert 'pip install "dimse[cli]"' in done.stderr

@@ -1,0 +1,162 @@
+"""`dimse receive`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+import dimse as library
+
+Dimse = Callable[..., Any]
+Receive = Callable[..., Any]
+
+
+def test_the_first_line_says_how_to_open_it(receive: Receive) -> None:
+    receiver = receive()
+    expected = f"Receiving into {receiver.folder}; send to it with: dimse send DIMSE@127.0.0.1:{receiver.port} PATH\n"
+    assert receiver.first_line == expected
+    done = receiver.end()
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[1:] == ["0 objects received, 0 bytes"]
+
+
+def test_json_lines(dimse: Dimse, receive: Receive, ct: Path) -> None:
+    receiver = receive("--json", "--title", "STORE", "--template", "{Modality}/{SOPInstanceUID}")
+    assert dimse("send", f"STORE@127.0.0.1:{receiver.port}", ct, "--calling", "SCANNER").code == 0
+    done = receiver.end(signal.SIGTERM)
+    assert (done.code, done.err) == (0, "")
+    first, stored, summary = done.lines
+    assert first == {
+        "event": "listening",
+        "host": "127.0.0.1",
+        "port": receiver.port,
+        "title": "STORE",
+        "into": str(receiver.folder),
+    }
+    instance = pydicom.dcmread(ct, stop_before_pixels=True).SOPInstanceUID
+    assert stored["event"] == "stored"
+    assert stored["sop_instance_uid"] == instance
+    assert stored["path"] == f"CT/{instance}"
+    assert stored["sop_class"] == "CT Image Storage"
+    assert stored["calling_ae_title"] == "SCANNER"
+    assert stored["bytes"] == (receiver.folder / stored["path"]).stat().st_size
+    assert (summary["event"], summary["stored"], summary["failed"]) == ("summary", 1, 0)
+
+
+def test_a_line_per_instance_without_patient_data(dimse: Dimse, receive: Receive, ct: Path) -> None:
+    receiver = receive()
+    assert dimse("send", receiver.address, ct).code == 0
+    done = receiver.end()
+    dataset = pydicom.dcmread(ct, stop_before_pixels=True)
+    (path,) = receiver.files()
+    size = (receiver.folder / path).stat().st_size
+    assert done.out.splitlines()[1:] == [
+        f"CT Image Storage, {size / 1000:.1f} KB, {path}, from DIMSE",
+        f"1 object received, {size / 1000:.1f} KB",
+    ]
+    assert str(dataset.PatientName) not in done.out + done.err
+    assert str(dataset.PatientID) not in done.out + done.err
+
+
+async def test_ctrl_c_lets_what_is_under_way_finish(receive: Receive, ct: Path) -> None:
+    receiver = receive()
+    contexts = library.presentation_contexts([library.FileSource(ct)])
+    async with library.connect(receiver.address, contexts=contexts) as association:
+        receiver.process.send_signal(signal.SIGINT)
+        waiting = await asyncio.to_thread(receiver.process.stderr.readline)
+        assert waiting == "dimse: waiting for 1 association to end; Ctrl-C again does not wait\n"
+        await library.CStoreSCU(association).send(ct)
+    done = await asyncio.to_thread(receiver.end, 0)
+    assert done.code == 0
+    assert done.out.splitlines()[-1].startswith("1 object received")
+
+
+async def test_a_second_ctrl_c_cuts_it_off(receive: Receive, ct: Path) -> None:
+    receiver = receive()
+    begun, cut = asyncio.Event(), asyncio.Event()
+    contexts = library.presentation_contexts([library.FileSource(ct)])
+
+    async def pieces() -> Any:
+        begun.set()
+        yield bytes(100_000)
+        await cut.wait()
+        yield bytes(100_000)
+
+    dataset = pydicom.dcmread(ct)
+    del dataset.PixelData
+    async with library.connect(receiver.address, contexts=contexts) as association:
+        pixels = library.NativePixels(pieces(), 200_000)
+        sending = asyncio.ensure_future(library.CStoreSCU(association).send(dataset, pixels=pixels))
+        await begun.wait()
+        receiver.process.send_signal(signal.SIGINT)
+        await asyncio.to_thread(receiver.process.stderr.readline)
+        receiver.process.send_signal(signal.SIGINT)
+        await asyncio.to_thread(receiver.process.wait)
+        cut.set()
+        with pytest.raises(library.AssociationAborted):
+            await sending
+    done = await asyncio.to_thread(receiver.end, 0)
+    assert done.code == 130
+    assert receiver.files() == set()
+
+
+def test_a_port_that_is_taken(dimse: Dimse, receiver: Any, tmp_path: Path) -> None:
+    done = dimse("receive", "--port", receiver.port, "--into", tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"dimse: cannot listen on 127.0.0.1 port {receiver.port}: Address already in use\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written(dimse: Dimse, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    done = dimse("receive", "--port", 0, "--into", tmp_path)
+    tmp_path.chmod(0o700)
+    assert (done.code, done.out) == (1, "")
+    assert str(tmp_path) in done.err
+
+
+def test_what_cannot_be_written_is_told_once_and_the_next_is_stored(
+    dimse: Dimse, receive: Receive, ct: Path, mr: Path
+) -> None:
+    receiver = receive("--template", "{Modality}/{SOPInstanceUID}.dcm")
+    (receiver.folder / "CT").write_text("a file where a folder should go")
+    done = dimse("send", receiver.address, ct, mr, "--retries", 0)
+    assert done.code == 1
+    assert done.err.startswith(f"failed: C-STORE of {ct}: 0x")
+    ended = receiver.end()
+    assert ended.code == 0
+    (line,) = ended.err.splitlines()
+    assert line.startswith("failed: CT Image Storage 1.3.6.1.4.1.5962")
+    assert " from DIMSE: " in line
+    assert ended.out.splitlines()[-1].startswith("1 object received")
+    assert ended.out.splitlines()[-1].endswith("1 failed")
+    assert {name.split("/")[0] for name in receiver.files()} == {"CT", "MR"}
+
+
+def test_nothing_that_a_peer_sends_leaves_the_folder(dimse: Dimse, receive: Receive, ct: Path, tmp_path: Path) -> None:
+    receiver = receive("--json", "--template", "{PatientID}/{StudyDescription}.dcm")
+    dataset = pydicom.dcmread(ct)
+    dataset.PatientID, dataset.StudyDescription = "../../..", "/etc/x"
+    evil = tmp_path / "evil.dcm"
+    dataset.save_as(evil)
+    assert dimse("send", receiver.address, evil).code == 0
+    done = receiver.end()
+    stored = json.loads(done.out.splitlines()[1])
+    assert receiver.files() == {stored["path"]}
+    assert ".." not in stored["path"].split("/")
+
+
+async def test_too_many_associations(dimse: Dimse, receive: Receive) -> None:
+    receiver = receive("--max-associations", 1)
+    async with library.connect(receiver.address):
+        done = await asyncio.to_thread(dimse, "echo", receiver.address)
+    assert (done.code, done.out) == (3, "")
+    assert done.err == "dimse: association rejected transiently: local limit exceeded\n"

@@ -1,0 +1,41 @@
+"""What all tests share: which event loops run them, and that asyncio had nothing to complain about."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+# For `from tests.network.scripted_peer import ...`: pytest's import mode importlib leaves the path alone.
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+_BOTH_LOOPS = ("network", "services")
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """What has sockets runs on asyncio's loop and on uvloop, everything else on asyncio's."""
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if item.path.parent.name in _BOTH_LOOPS:
+        try:
+            import uvloop
+        except ImportError:  # pragma: no cover - there is none for Windows
+            return factories
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
+
+
+@pytest.fixture(autouse=True)
+def _asyncio_is_content() -> Iterator[None]:
+    """No exception of a task or future was left unseen: asyncio only logs those."""
+    complaints: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: complaints.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+    assert not complaints

@@ -1,0 +1,126 @@
+"""Addresses and options: what can't be meant is refused when it is made, not when it is used."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from dimse import Address, ClientOptions, Malformed, RetryPolicy, ServerOptions, StoreMode, Timeouts
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("ARCHIVE@pacs:104", Address("ARCHIVE", "pacs", 104)),
+        ("ARCHIVE@pacs", Address("ARCHIVE", "pacs", 11112)),
+        ("pacs:104", Address("ANY-SCP", "pacs", 104)),
+        ("pacs.example.org", Address("ANY-SCP", "pacs.example.org", 11112)),
+        ("  MY TITLE @10.0.0.1:1", Address("MY TITLE", "10.0.0.1", 1)),
+        ("ARCHIVE@[::1]:104", Address("ARCHIVE", "::1", 104)),
+        ("ARCHIVE@[fe80::1%eth0]", Address("ARCHIVE", "fe80::1%eth0", 11112)),
+        ("[2001:db8::2]:65535", Address("ANY-SCP", "2001:db8::2", 65535)),
+        ("A-B_C.1@h:1", Address("A-B_C.1", "h", 1)),
+    ],
+)
+def test_addresses(text: str, address: Address) -> None:
+    assert Address.parse(text) == address
+    assert Address.parse(str(address)) == address
+    assert Address.parse(address) is address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "@", "@pacs:104", "   @pacs", "ARCHIVE@", "ARCHIVE@:104", "pacs:", "pacs:port", "pacs:-1", "A@pacs:1:2"),
+        *("A@::1:104", "A@[::1", "A@[]:1", "SEVENTEEN_LETTERS@pacs", "BACK\\SLASH@pacs", "\xc4RCHIV@pacs", "T\nT@pacs"),
+        *("A@pacs:0", "A@pacs:65536", "A@B@pacs:104", "A@pa cs:104", "A@pacs/echo:104", "http://pacs:104"),
+    ],
+)
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        Address.parse(text)
+
+
+def test_an_address_says_how_to_write_it() -> None:
+    with pytest.raises(ValueError, match="TITLE@host:port"):
+        Address.parse("A@::1:104")
+
+
+@pytest.mark.parametrize("timer", [field.name for field in dataclasses.fields(Timeouts)])
+def test_timeouts_are_positive_or_none(timer: str) -> None:
+    assert getattr(Timeouts(**{timer: None}), timer) is None
+    assert getattr(Timeouts(**{timer: 0.5}), timer) == 0.5
+    for seconds in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match=timer):
+            Timeouts(**{timer: seconds})
+
+
+def test_the_timeouts_are_the_promised_ones() -> None:
+    expected = Timeouts(connect=30, association=30, store=30, find=10, move=120, get=120, artim=30, idle=60)
+    assert Timeouts() == expected
+    # "whole A-ASSOCIATE-RQ within 10 s of the connection"
+    assert ServerOptions().timeouts == dataclasses.replace(expected, artim=10)
+
+
+def test_retries_double_their_pause() -> None:
+    assert [RetryPolicy().pause(attempt) for attempt in (1, 2, 3, 4)] == [1.0, 2.0, 4.0, None]
+    assert RetryPolicy(retries=0).pause(1) is None
+    assert [RetryPolicy(retries=2, delay=0.5, factor=1).pause(attempt) for attempt in (1, 2, 3)] == [0.5, 0.5, None]
+
+
+@pytest.mark.parametrize(("retries", "delay", "factor"), [(-1, 1, 2), (1, -1, 2), (1, 1, 0.5)])
+def test_retry_policies_that_make_no_sense(retries: int, delay: float, factor: float) -> None:
+    with pytest.raises(ValueError, match="retry policy"):
+        RetryPolicy(retries=retries, delay=delay, factor=factor)
+
+
+@pytest.mark.parametrize("options", [ClientOptions, ServerOptions])
+def test_maximum_lengths(options: type[ClientOptions | ServerOptions]) -> None:
+    assert options(maximum_length=0).maximum_length == 0
+    assert options(maximum_length=8, maximum_length_to_send=8).maximum_length_to_send == 8
+    for length in (-1, 1, 7, 2**32):
+        with pytest.raises(ValueError, match="maximum_length"):
+            options(maximum_length=length)
+    for length in (0, 7, 2**24 + 1):
+        with pytest.raises(ValueError, match="maximum_length_to_send"):
+            options(maximum_length_to_send=length)
+
+
+def test_requestors_are_strict_and_acceptors_lenient() -> None:
+    assert ClientOptions().malformed is Malformed.STRICT
+    assert ServerOptions().malformed is Malformed.LENIENT
+
+
+def test_server_defaults() -> None:
+    options = ServerOptions()
+    assert options.store_mode is StoreMode.BUFFERED
+    assert options.maximum_buffered == 512 * 1024 * 1024
+    assert options.max_associations == 100
+    assert options.fsync
+
+
+@pytest.mark.parametrize("title", ["", "   ", "SEVENTEEN_LETTERS", "A\\B", "T\xfct", "A\x00"])
+def test_ae_titles_in_options(title: str) -> None:
+    with pytest.raises(ValueError, match="AE title"):
+        ClientOptions(calling_ae_title=title)
+    with pytest.raises(ValueError, match="AE title"):
+        ServerOptions(calling_ae_titles=frozenset({title}))
+
+
+def test_spaces_of_ae_titles_do_not_count() -> None:
+    assert ClientOptions(calling_ae_title=" ME ").calling_ae_title == "ME"
+    assert ServerOptions(calling_ae_titles=frozenset({" ME ", "ME"})).calling_ae_titles == frozenset({"ME"})
+
+
+@pytest.mark.parametrize("limit", ["max_associations", "max_associations_per_host", "max_associations_per_title"])
+def test_limits_are_at_least_one(limit: str) -> None:
+    none: dict[str, Any] = {limit: 0}
+    with pytest.raises(ValueError, match=limit):
+        ServerOptions(**none)
+
+
+def test_options_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ClientOptions().maximum_length = 1  # type: ignore[misc]

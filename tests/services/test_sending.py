@@ -1,0 +1,586 @@
+"""Whole jobs: everything is sent once, what failed is named, and a lost connection loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import zipfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, read, save
+from tests.network.scripted_peer import MR, ScriptedPeer, listening, message_pdvs
+
+import dimse
+from dimse import (
+    AssociationAborted,
+    AssociationRejected,
+    AssociationTimeout,
+    ClientOptions,
+    ConnectionLost,
+    DatasetError,
+    FileSource,
+    PresentationContextError,
+    RetryPolicy,
+    SendResult,
+    Server,
+    ServerOptions,
+    Status,
+    StatusError,
+    StoreRequest,
+    StreamSource,
+    Timeouts,
+    TransferProgress,
+)
+from dimse.dataset import MemorySource
+from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
+from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, A_RELEASE_RP, A_RELEASE_RQ, P_DATA_TF
+
+IMPLICIT, EXPLICIT = str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)
+QUICK = RetryPolicy(delay=0.01, factor=1)
+
+
+class Archive(Server):
+    """Keeps what it gets, and counts."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__("ARCHIVE", port=0, options=ServerOptions(**options))  # type: ignore[arg-type]
+        self.stored: dict[str, bytes] = {}
+        self.syntaxes: dict[str, str] = {}
+        self.times: Counter[str] = Counter()
+        self.answer: Callable[[StoreRequest], int] = lambda _: Status.SUCCESS
+        self.on_c_store(self.keep)
+
+    async def keep(self, request: StoreRequest) -> int:
+        self.times[request.sop_instance_uid] += 1
+        status = self.answer(request)
+        if status == Status.SUCCESS:
+            self.stored[request.sop_instance_uid] = bytes(request.data)
+            self.syntaxes[request.sop_instance_uid] = request.transfer_syntax_uid
+        return status
+
+    @property
+    def address(self) -> str:
+        return f"ARCHIVE@127.0.0.1:{self.port}"
+
+
+@pytest.fixture
+async def archive() -> AsyncIterator[Archive]:
+    async with Archive() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dimse.network.association.ABORT_GRACE", 0.2)
+
+
+def study(folder: Path, count: int, *, pixels: int = 1000) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    return [save(instance(f"1.2.{i}", pixels=pixels), folder / f"{i:03}.dcm") for i in range(1, count + 1)]
+
+
+def notes_of(error: BaseException) -> str:
+    return " ".join(getattr(error, "__notes__", []))
+
+
+# What there is to send
+
+
+async def test_a_folder(archive: Archive, tmp_path: Path) -> None:
+    paths = study(tmp_path / "a", 5)
+    (tmp_path / "a" / "notes.txt").write_text("not DICOM")
+    results: list[SendResult] = []
+    report = await dimse.send(archive.address, [tmp_path], on_result=results.append, calling_ae_title="ME")
+    assert archive.stored == {f"1.2.{i}": dataset_bytes(path) for i, path in enumerate(paths, 1)}
+    assert tuple(results) == report.results
+    assert [result.name for result in report.stored] == [str(path) for path in paths]
+    assert all(result.status == Status.SUCCESS and result.attempts == 1 for result in report.stored)
+    assert report.bytes_sent == sum(len(dataset_bytes(path)) for path in paths)
+    assert report.failures == ()
+    (skipped,) = [result for result in report.results if result.skipped]
+    assert skipped.name.endswith("notes.txt")
+    assert not skipped.stored
+
+
+async def test_one_of_each(archive: Archive, tmp_path: Path) -> None:
+    paths = study(tmp_path / "a", 5)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.write(paths[0], "x/y.dcm")
+    await dimse.send(
+        archive.address,
+        [
+            tmp_path / "a.zip",
+            str(paths[1]),
+            BytesIO(paths[2].read_bytes()),
+            FileSource(paths[3]),
+            read(paths[4]),
+            instance("1.2.6"),
+        ],
+    )
+    assert set(archive.stored) == {f"1.2.{i}" for i in range(1, 7)}
+    assert set(archive.times.values()) == {1}
+
+
+@pytest.mark.parametrize("kind", ["path", "str", "stream", "data set", "source"])
+async def test_one_thing_need_not_be_in_a_list(archive: Archive, kind: str, tmp_path: Path) -> None:
+    (path,) = study(tmp_path, 1)
+    source: object = {
+        "path": path,
+        "str": str(path),
+        "stream": BytesIO(path.read_bytes()),
+        "data set": instance("1.2.1"),
+        "source": FileSource(path),
+    }[kind]
+    report = await dimse.send(archive.address, cast("str", source))
+    assert len(report.stored) == 1
+    assert set(archive.stored) == {"1.2.1"}
+
+
+async def test_nothing_to_send(archive: Archive, tmp_path: Path) -> None:
+    assert (await dimse.send(archive.address, [])).results == ()
+    assert (await dimse.send(archive.address, [tmp_path])).results == ()
+    with pytest.raises(ValueError, match="associations"):
+        await dimse.send(archive.address, [], associations=0)
+    with pytest.raises(ValueError, match="TITLE@host:port"):
+        await dimse.send("A@::1:104", [])
+
+
+# Failures
+
+
+async def test_each_failure_is_named_and_the_others_are_sent(archive: Archive, tmp_path: Path) -> None:
+    good = study(tmp_path / "a", 3)
+    truncated = tmp_path / "truncated.dcm"
+    truncated.write_bytes(good[0].read_bytes()[:140])
+    text = tmp_path / "text.dcm"
+    text.write_text("not DICOM")
+    missing = tmp_path / "missing.dcm"
+    archive.answer = lambda request: 0xC123 if request.sop_instance_uid == "1.2.2" else 0
+    with pytest.raises(ExceptionGroup, match="4 of 6 not stored at ARCHIVE") as caught:
+        await dimse.send(archive.address, [truncated, good[0], text, good[1], missing, good[2]])
+    assert set(archive.stored) == {"1.2.1", "1.2.3"}
+    errors = caught.value.exceptions
+    assert {type(error) for error in errors} == {DatasetError, FileNotFoundError, StatusError}
+    for path in (truncated, text, missing, good[1]):
+        assert sum(str(path) in str(error) for error in errors) == 1
+
+
+async def test_failures_need_not_raise(archive: Archive, tmp_path: Path) -> None:
+    paths = study(tmp_path, 3)
+    archive.answer = lambda request: {"1.2.1": 0xC000, "1.2.2": 0xB000}.get(request.sop_instance_uid, 0)
+    report = await dimse.send(archive.address, paths, raise_failures=False)
+    assert [result.status for result in report.stored] == [0xB000, 0x0000]  # a warning is stored
+    (failure,) = report.failures
+    assert (failure.status, failure.sop_instance_uid, failure.name) == (0xC000, "1.2.1", str(paths[0]))
+    assert isinstance(failure.error, StatusError)
+
+
+async def test_a_source_that_fails_half_way_costs_its_own_object_only(archive: Archive, tmp_path: Path) -> None:
+    paths = study(tmp_path, 2)
+
+    def stream(size: int) -> StreamSource:
+        """It ends too early, which shows only when it has been read so far."""
+        data = save(instance("1.2.9", pixels=3_000_000), tmp_path / "x").read_bytes()
+        (tmp_path / "x").unlink()
+        shrinking = BytesIO(data)
+        source = StreamSource(shrinking, "shrinking")
+        shrinking.truncate(size)
+        return source
+
+    report = await dimse.send(
+        archive.address, [paths[0], stream(2_000_000), paths[1]], raise_failures=False, retry=QUICK
+    )
+    assert set(archive.stored) == {"1.2.1", "1.2.2"}
+    (failure,) = report.failures
+    assert failure.name == "shrinking"
+    assert isinstance(failure.error, DatasetError)
+
+
+async def test_uids_that_are_none_cost_their_own_object_only(archive: Archive, tmp_path: Path) -> None:
+    (path,) = study(tmp_path, 1)
+    bad = [
+        MemorySource([b""], sop_class_uid=sop_class, sop_instance_uid="1.2", transfer_syntax_uid=syntax, name=name)
+        for name, sop_class, syntax in (
+            ("class", "not.a.uid", EXPLICIT),
+            ("long", "1." + "2" * 70_000, EXPLICIT),
+            ("syntax", CT, "1.2.x"),
+            ("empty", "", EXPLICIT),
+        )
+    ]
+    strict = Archive(malformed=dimse.Malformed.STRICT)
+    async with strict:
+        report = await dimse.send(strict.address, [*bad, path], raise_failures=False)
+    assert set(strict.stored) == {"1.2.1"}
+    assert [failure.name for failure in report.failures] == ["class", "long", "syntax", "empty"]
+    assert all(isinstance(failure.error, DatasetError) for failure in report.failures)
+
+
+async def test_a_class_that_is_not_accepted_says_what_was(tmp_path: Path) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept(syntaxes=[IMPLICIT])
+        while isinstance(pdu := await peer.receive(), P_DATA_TF):
+            command = pdu.presentation_data_values
+            assert command[0].is_command
+        assert pdu == A_RELEASE_RQ()
+        await peer.send(A_RELEASE_RP())
+
+    path = get_testdata_file("MR_small_RLE.dcm", download=False)
+    assert path is not None
+    async with listening(script) as address:
+        with pytest.raises(ExceptionGroup) as caught:
+            await dimse.send(address, path)
+    (error,) = caught.value.exceptions
+    assert isinstance(error, PresentationContextError)
+    assert "RLE Lossless" in str(error)
+    assert "offered: RLE Lossless, Explicit VR Little Endian, Implicit VR Little Endian" in str(error)
+    assert "accepted: Implicit VR Little Endian" in str(error)
+    assert "while sending" in notes_of(error)
+
+
+# Syntaxes
+
+
+class ImplicitOnly(Archive):
+    """A peer that takes Implicit VR Little Endian and nothing else."""
+
+    def _acceptance(self, request: A_ASSOCIATE_RQ) -> object:  # type: ignore[override]
+        import dataclasses
+
+        answer = super()._acceptance(request)
+        contexts = tuple(
+            context if context.transfer_syntax == IMPLICIT else dataclasses.replace(context, result=4)
+            for context in answer.presentation_contexts
+        )
+        return dataclasses.replace(answer, presentation_contexts=contexts)
+
+
+async def test_a_peer_that_takes_only_implicit(tmp_path: Path) -> None:
+    rle = cast("str", get_testdata_file("MR_small_RLE.dcm", download=False))
+    plain = cast("str", get_testdata_file("MR_small.dcm", download=False))
+    big = cast("str", get_testdata_file("MR_small_bigendian.dcm", download=False))
+    paths = study(tmp_path, 2)
+    async with ImplicitOnly() as server:
+        report = await dimse.send(server.address, [*paths, rle, big], raise_failures=False)
+        assert set(server.stored) == {"1.2.1", "1.2.2"}
+        assert server.stored["1.2.1"] == encoded(instance("1.2.1"), IMPLICIT)
+        assert [failure.name for failure in report.failures] == [rle, big]
+        assert all(isinstance(failure.error, PresentationContextError) for failure in report.failures)
+        await dimse.send(server.address, [rle], allow_decompression=True)
+        uid = FileSource(plain).sop_instance_uid
+        assert server.syntaxes[uid] == IMPLICIT
+        stored = dimse.dataset.decode(server.stored[uid], IMPLICIT)
+        assert stored.PixelData == read(Path(plain)).PixelData
+
+
+# Associations
+
+
+async def test_more_contexts_than_an_association_has(archive: Archive) -> None:
+    """70 classes in three syntaxes: 210 contexts, of which an association has 128."""
+    sources = [
+        MemorySource(
+            [encoded(instance(f"1.2.{i}", sop_class=f"1.2.840.99.{i}"), IMPLICIT)],
+            sop_class_uid=f"1.2.840.99.{i}",
+            sop_instance_uid=f"1.2.{i}",
+            transfer_syntax_uid=IMPLICIT,
+        )
+        for i in range(140)
+    ]
+    most = 0
+
+    def answer(request: StoreRequest) -> int:
+        nonlocal most
+        assert request.association.request is not None
+        most = max(most, len(request.association.request.presentation_contexts))
+        return 0
+
+    archive.answer = answer
+    report = await dimse.send(archive.address, sources)
+    assert len(report.stored) == 140
+    assert len(archive.stored) == 140
+    assert 100 < most <= 128
+
+
+async def test_several_associations_at_once(archive: Archive, tmp_path: Path) -> None:
+    paths = study(tmp_path, 30)
+    seen = set()
+
+    def answer(request: StoreRequest) -> int:
+        seen.add(id(request.association))
+        return Status.SUCCESS
+
+    archive.answer = answer
+    report = await dimse.send(archive.address, paths, associations=3)
+    assert len(report.stored) == 30
+    assert archive.times == Counter({f"1.2.{i}": 1 for i in range(1, 31)})
+    assert 1 <= len(seen) <= 3
+
+
+async def test_several_where_the_peer_takes_only_one(tmp_path: Path) -> None:
+    paths = study(tmp_path, 10)
+    async with Archive(max_associations=1) as server:
+        report = await dimse.send(server.address, paths, associations=4, retry=QUICK)
+    assert len(report.stored) == 10
+    assert set(server.times.values()) == {1}
+
+
+async def test_nobody_there(tmp_path: Path) -> None:
+    paths = study(tmp_path, 3)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        for associations in (1, 3):
+            with pytest.raises(ConnectionLost, match="refused"):
+                await dimse.send(f"A@127.0.0.1:{unused.getsockname()[1]}", paths, associations=associations)
+
+
+@pytest.mark.parametrize("associations", [1, 3])
+async def test_rejected_for_good_is_not_tried_again(associations: int, tmp_path: Path) -> None:
+    tries = 0
+
+    async def script(peer: ScriptedPeer) -> None:
+        nonlocal tries
+        tries += 1
+        await peer.expect(A_ASSOCIATE_RQ)
+        await peer.send(A_ASSOCIATE_RJ(1, 1, 7))
+        await peer.closed()
+
+    async with listening(script) as address:
+        with pytest.raises(AssociationRejected, match="called AE title"):
+            await dimse.send(address, study(tmp_path, 3), retry=QUICK, associations=associations)
+    assert tries == associations
+
+
+class Flaky:
+    """An acceptor that takes `each` objects on an association and then fails, in a way that changes each time."""
+
+    def __init__(self, *ends: str, each: int = 2) -> None:
+        self.ends = list(ends)
+        self.each = each
+        self.stored: list[str] = []
+        self.seen: list[str] = []
+
+    async def __call__(self, peer: ScriptedPeer) -> None:
+        end = self.ends.pop(0) if self.ends else "well"
+        if end == "congested":
+            await peer.expect(A_ASSOCIATE_RQ)
+            await peer.send(A_ASSOCIATE_RJ(2, 3, 1))
+            await peer.closed()
+            return
+        await peer.accept()
+        number = 0
+        while number < self.each or end == "well":
+            if end == "well" and not await self.goes_on(peer):
+                return
+            await self.store(peer)
+            number += 1
+        if end == "aborts in mid-object":
+            await peer.expect(P_DATA_TF)
+            await peer.send(A_ABORT(0, 0))
+            await peer.closed()
+        elif end == "vanishes before its response":
+            message = (await peer.receive_message()).message
+            assert isinstance(message, C_STORE_RQ)
+            self.seen.append(message.affected_sop_instance_uid)
+            peer.reset()
+        elif end == "never answers":
+            await peer.receive_message()
+            await peer.expect_abort(0, 0)
+        elif end == "talks nonsense":
+            await peer.expect(P_DATA_TF)
+            await peer.send(b"\xff" * 100)
+            await peer.closed()
+        elif end == "releases":
+            await peer.send(A_RELEASE_RQ())
+            await peer.closed()
+
+    async def goes_on(self, peer: ScriptedPeer) -> bool:
+        """Answer the release, if that is what comes next."""
+        first = await peer.reader.readexactly(1)
+        peer.reader._buffer[0:0] = first  # type: ignore[attr-defined]
+        if first[0] == A_RELEASE_RQ.pdu_type:
+            await peer.answer_release()
+            return False
+        return True
+
+    async def store(self, peer: ScriptedPeer) -> None:
+        received = await peer.receive_message()
+        message = received.message
+        assert isinstance(message, C_STORE_RQ)
+        assert received.data
+        self.seen.append(message.affected_sop_instance_uid)
+        self.stored.append(message.affected_sop_instance_uid)
+        response = C_STORE_RSP(message_id_being_responded_to=message.message_id, status=Status.SUCCESS)
+        await peer.send(message_pdvs(response, context=received.presentation_context_id))
+
+
+BAD_ENDS = ["aborts in mid-object", "vanishes before its response", "never answers", "talks nonsense", "releases"]
+
+
+@pytest.mark.parametrize("end", BAD_ENDS)
+async def test_what_was_not_acknowledged_is_sent_again(end: str, tmp_path: Path) -> None:
+    paths = study(tmp_path, 7, pixels=100_000)
+    flaky = Flaky(end, end)
+    options = ClientOptions(timeouts=Timeouts(store=0.3))
+    async with listening(flaky) as address:
+        report = await dimse.send(address, paths, retry=QUICK, options=options)
+    assert Counter(flaky.stored) == Counter(f"1.2.{i}" for i in range(1, 8))
+    assert [result.name for result in report.results] == [str(path) for path in paths]
+    assert max(result.attempts for result in report.results) <= 2
+
+
+async def test_transient_rejections_are_waited_for(tmp_path: Path) -> None:
+    flaky = Flaky("congested", "congested", "vanishes before its response", "congested")
+    async with listening(flaky) as address:
+        report = await dimse.send(address, study(tmp_path, 5), retry=QUICK)
+    assert len(report.stored) == 5
+    assert Counter(flaky.stored) == Counter(f"1.2.{i}" for i in range(1, 6))
+
+
+async def test_an_object_that_always_breaks_the_association_fails_alone(tmp_path: Path) -> None:
+    """What ends the association each time is given up after its retries, and the rest goes on."""
+    paths = study(tmp_path, 4)
+    stored: list[str] = []
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        helper = Flaky()
+        while await helper.goes_on(peer):
+            received = await peer.receive_message()
+            assert isinstance(received.message, C_STORE_RQ)
+            if received.message.affected_sop_instance_uid == "1.2.2":
+                await peer.send(A_ABORT(0, 0))
+                await peer.closed()
+                return
+            stored.append(received.message.affected_sop_instance_uid)
+            response = C_STORE_RSP(message_id_being_responded_to=received.message.message_id, status=Status.SUCCESS)
+            await peer.send(message_pdvs(response, context=received.presentation_context_id))
+
+    async with listening(script) as address:
+        report = await dimse.send(address, paths, retry=RetryPolicy(retries=2, delay=0.01), raise_failures=False)
+    assert stored == ["1.2.1", "1.2.3", "1.2.4"]
+    (failure,) = report.failures
+    assert (failure.sop_instance_uid, failure.attempts) == ("1.2.2", 3)
+    assert isinstance(failure.error, AssociationAborted)
+    assert str(paths[1]) in notes_of(failure.error)
+
+
+async def test_a_peer_that_is_gone_for_good(tmp_path: Path) -> None:
+    """Everything that is left fails, each by name."""
+    paths = study(tmp_path, 4)
+    flaky = Flaky("vanishes before its response", *["congested"] * 9, each=1)
+    async with listening(flaky) as address:
+        report = await dimse.send(address, paths, retry=RetryPolicy(retries=1, delay=0.01), raise_failures=False)
+    assert flaky.stored == ["1.2.1"]
+    assert [result.name for result in report.failures] == [str(path) for path in paths[1:]]
+
+
+async def test_what_can_be_read_once_is_not_sent_again(tmp_path: Path) -> None:
+    paths = study(tmp_path, 2)
+
+    class Pipe(BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    pipe = StreamSource(Pipe(save(instance("1.2.9"), tmp_path / "x").read_bytes()), "pipe")
+    flaky = Flaky("vanishes before its response", each=1)
+    async with listening(flaky) as address:
+        report = await dimse.send(address, [paths[0], pipe, paths[1]], retry=QUICK, raise_failures=False)
+    assert flaky.stored == ["1.2.1", "1.2.2"]
+    (failure,) = report.failures
+    assert failure.name == "pipe"
+    assert failure.error is not None
+    assert "read only once" in notes_of(failure.error)
+
+
+async def test_a_lost_connection_among_three(tmp_path: Path) -> None:
+    paths = study(tmp_path, 20)
+    flaky = Flaky("vanishes before its response", "aborts in mid-object", "vanishes before its response")
+    async with listening(flaky) as address:
+        report = await dimse.send(address, paths, retry=QUICK, associations=3)
+    assert len(report.stored) == 20
+    assert set(flaky.stored) == {f"1.2.{i}" for i in range(1, 21)}
+
+
+async def test_out_of_resources_is_tried_again(archive: Archive, tmp_path: Path) -> None:
+    archive.answer = lambda request: 0xA700 if archive.times[request.sop_instance_uid] < 3 else 0
+    report = await dimse.send(archive.address, study(tmp_path, 3), retry=QUICK)
+    assert len(report.stored) == 3
+    assert set(archive.times.values()) == {3}
+
+
+async def test_a_release_while_waiting_to_try_again_is_a_lost_connection(tmp_path: Path) -> None:
+    async def busy(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        received = await peer.receive_message()
+        assert isinstance(received.message, C_STORE_RQ)
+        response = C_STORE_RSP(message_id_being_responded_to=received.message.message_id, status=Status(0xA700))
+        await peer.send(message_pdvs(response, context=received.presentation_context_id))
+        await peer.release()
+
+    flaky = Flaky()
+    async with listening(busy, flaky) as address:
+        report = await dimse.send(address, study(tmp_path, 2), retry=RetryPolicy(delay=0.1, factor=1))
+    assert len(report.stored) == 2
+    assert flaky.stored == ["1.2.1", "1.2.2"]
+
+
+async def test_it_can_be_cancelled(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.receive_message()
+        begun.set()
+        await peer.expect_abort(0, 0)
+
+    async with listening(script) as address:
+        task = asyncio.create_task(dimse.send(address, study(tmp_path, 3)))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_no_answer_to_the_association(tmp_path: Path) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.closed()
+
+    options = ClientOptions(timeouts=Timeouts(association=0.2))
+    async with listening(script) as address:
+        with pytest.raises(AssociationTimeout, match="association timeout"):
+            await dimse.send(address, study(tmp_path, 1), options=options, retry=QUICK)
+
+
+# Progress
+
+
+async def test_progress_of_the_whole_job(archive: Archive, tmp_path: Path) -> None:
+    paths = study(tmp_path, 8, pixels=400_000)
+    total = sum(len(dataset_bytes(path)) for path in paths)
+    reports: list[TransferProgress] = []
+    report = await dimse.send(archive.address, paths, associations=2, progress=reports.append)
+    assert report.bytes_sent == total
+    assert all(one.total_bytes == total for one in reports)
+    transferred = [one.bytes_transferred for one in reports]
+    assert transferred == sorted(transferred)
+    assert transferred[-1] == total
+    assert report.seconds > 0
+
+
+async def test_a_raising_callback_harms_nothing(archive: Archive, tmp_path: Path) -> None:
+    def progress(_: TransferProgress) -> None:
+        raise ZeroDivisionError
+
+    report = await dimse.send(archive.address, study(tmp_path, 3), progress=progress)
+    assert len(report.stored) == 3
+
+
+def test_classes_of_the_samples() -> None:
+    assert CT != MR

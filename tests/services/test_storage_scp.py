@@ -1,0 +1,636 @@
+"""C-STORE as SCP: what is promised is on the disk before it is acknowledged, and nothing else ever is."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read, save
+from tests.network.scripted_peer import MR, VERIFICATION, ScriptedPeer, echo, message_pdvs, request, store
+
+from dimse import (
+    CStoreSCU,
+    FileSource,
+    Malformed,
+    RetryPolicy,
+    Server,
+    ServerOptions,
+    Status,
+    StatusError,
+    StoreMode,
+    StoreRequest,
+    connect,
+    presentation_contexts,
+)
+from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
+from dimse.upper_layer.pdu import A_ABORT
+
+IMPLICIT, EXPLICIT = str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)
+NO_RETRY = RetryPolicy(retries=0)
+Handler = Callable[[StoreRequest], Awaitable[int]]
+both_modes = pytest.mark.parametrize("mode", StoreMode, ids=lambda mode: mode.value)
+
+
+@asynccontextmanager
+async def serving(handler: Handler, **options: object) -> AsyncIterator[Server]:
+    server = Server("ARCHIVE", port=0, options=ServerOptions(**{"fsync": False, **options}))  # type: ignore[arg-type]
+    server.on_c_store(handler)
+    async with server:
+        yield server
+
+
+@asynccontextmanager
+async def peer_of(
+    server: Server, *contexts: tuple[str, Sequence[str]], calling: str = "PEER"
+) -> AsyncIterator[ScriptedPeer]:
+    async with await ScriptedPeer.connect(server.port) as peer:
+        await peer.associate(request(*(contexts or ((CT, [EXPLICIT]),)), calling=calling))
+        yield peer
+
+
+async def status_of(peer: ScriptedPeer) -> Status:
+    message = (await peer.receive_message()).message
+    assert isinstance(message, C_STORE_RSP)
+    return message.status
+
+
+async def ended(server: Server) -> None:
+    """All its associations are, with all that they clean up."""
+    await server.stop()
+
+
+def files_under(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+# What the handler sees
+
+
+@both_modes
+async def test_the_request(mode: StoreMode) -> None:
+    seen: list[StoreRequest] = []
+
+    async def handler(request: StoreRequest) -> Status:
+        seen.append(request)
+        assert (request.sop_class_uid, request.sop_instance_uid) == (CT, "1.2.3.4")
+        assert request.transfer_syntax_uid == EXPLICIT
+        assert request.association.calling_ae_title == "PEER"
+        assert request.association.called_ae_title == "ARCHIVE"
+        assert request.command.move_originator_application_entity_title == "MOVER"
+        assert request.command.move_originator_message_id == 5
+        assert request.dataset.PatientName == "SECRET^NAME"
+        assert request.dataset is request.dataset
+        assert ("PixelData" in request.dataset) == (mode is StoreMode.BUFFERED)
+        return Status.SUCCESS
+
+    command = C_STORE_RQ(
+        message_id=1,
+        affected_sop_class_uid=CT,
+        affected_sop_instance_uid="1.2.3.4",
+        move_originator_application_entity_title="MOVER",
+        move_originator_message_id=5,
+    )
+    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(command, encoded(instance(pixels=50_000))))
+        response = (await peer.receive_message()).message
+        assert isinstance(response, C_STORE_RSP)
+        assert response.status == Status.SUCCESS
+        assert (response.affected_sop_class_uid, response.affected_sop_instance_uid) == (CT, "1.2.3.4")
+        await peer.release()
+    assert len(seen) == 1
+
+
+async def test_data_is_there_when_buffered_only() -> None:
+    data, whole = encoded(instance()), []
+
+    async def handler(request: StoreRequest) -> Status:
+        whole.append(bytes(request.data))
+        return Status.SUCCESS
+
+    async with serving(handler) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), data, size=100))
+        assert await status_of(peer) == Status.SUCCESS
+        await peer.release()
+    assert whole == [data]
+    async with serving(handler, store_mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), data, size=100))
+        assert await status_of(peer) == Status.PROCESSING_FAILURE
+        await peer.release()
+
+
+@pytest.mark.parametrize("size", [2, 100, 16000])
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+async def test_native_pixels_are_exact(size: int, syntax: str) -> None:
+    """Elements behind the pixel data and an icon's pixel data before it are not among them."""
+    dataset = instance(pixels=3000)
+    icon = instance(pixels=50)
+    del icon.SOPInstanceUID
+    dataset.IconImageSequence = [icon]
+    dataset.DataSetTrailingPadding = bytes(2000)
+    got = bytearray()
+
+    async def handler(request: StoreRequest) -> Status:
+        assert len(request.dataset.IconImageSequence[0].PixelData) == 50
+        async for piece in request.pixels():
+            assert piece
+            got.extend(piece)
+        return Status.SUCCESS
+
+    async with (
+        serving(handler, store_mode=StoreMode.STREAMING) as server,
+        peer_of(server, (CT, [syntax])) as peer,
+    ):
+        await peer.send(message_pdvs(store(), encoded(dataset, syntax), size=size))
+        assert await status_of(peer) == Status.SUCCESS
+        await peer.send(message_pdvs(store(), encoded(dataset, syntax), size=size))
+        assert await status_of(peer) == Status.SUCCESS
+        await peer.release()
+    assert bytes(got) == pixel_bytes(3000) * 2
+
+
+async def test_encapsulated_pixels_are_the_items() -> None:
+    path = get_testdata_file("MR_small_RLE.dcm", download=False)
+    assert path is not None
+    source, got = FileSource(path), bytearray()
+    assert source.transfer_syntax_uid == RLELossless
+
+    async def handler(request: StoreRequest) -> Status:
+        async for piece in request.pixels():
+            got.extend(piece)
+        return Status.SUCCESS
+
+    async with (
+        serving(handler, store_mode=StoreMode.STREAMING) as server,
+        connect(f"A@127.0.0.1:{server.port}", contexts=presentation_contexts([source])) as association,
+    ):
+        await CStoreSCU(association).send(source)
+    data = dataset_bytes(Path(path))
+    start = data.index(b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff") + 12
+    assert bytes(got) == data[start:]
+
+
+async def test_pixels_of_an_object_without_any() -> None:
+    async def handler(request: StoreRequest) -> Status:
+        assert [piece async for piece in request.pixels()] == []
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), encoded(instance(pixels=0))))
+        assert await status_of(peer) == Status.SUCCESS
+
+
+async def test_pixels_that_end_too_early_are_an_error() -> None:
+    """Native pixel data has its exact length, or it is no pixel data."""
+
+    async def handler(request: StoreRequest) -> Status:
+        async for _ in request.pixels():
+            pass
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), encoded(instance(pixels=50_000))[:-1000]))
+        assert await status_of(peer) == Status.CANNOT_UNDERSTAND
+        await peer.send(message_pdvs(store(), encoded(instance(pixels=50_000))))
+        assert await status_of(peer) == Status.SUCCESS
+        await peer.release()
+
+
+async def test_bulk_data_that_is_not_pixel_data_is_not_taken_for_it() -> None:
+    """An element over 16 MiB before the pixel data ends the metadata too."""
+    dataset = instance()
+    dataset.add_new(0x00091001, "OB", b"")
+    dataset.EncapsulatedDocument = bytes(17 * 1024 * 1024)
+    outcome: list[object] = []
+
+    async def handler(request: StoreRequest) -> Status:
+        outcome.append([piece async for piece in request.pixels()])
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), encoded(dataset)))
+        assert await status_of(peer) == Status.CANNOT_UNDERSTAND
+        await peer.release()
+    assert outcome == []
+
+
+async def test_a_stream_is_read_once() -> None:
+    async def handler(request: StoreRequest) -> Status:
+        async for _ in request.pixels():
+            break
+        async for _ in request.pixels():
+            pass
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), encoded(instance())))
+        assert await status_of(peer) == Status.PROCESSING_FAILURE
+        await peer.release()
+
+
+@both_modes
+@pytest.mark.parametrize("how", ["nothing", "a little"])
+async def test_what_the_handler_leaves_is_drained(mode: StoreMode, how: str) -> None:
+    async def handler(request: StoreRequest) -> Status:
+        if how == "a little" and mode is StoreMode.STREAMING:
+            async for _ in request.pixels():
+                break
+        return Status(0xB000)
+
+    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+        for number in range(3):
+            await peer.send(message_pdvs(store(message_id=number + 1), encoded(instance(pixels=2_000_000))))
+            assert await status_of(peer) == 0xB000
+        await peer.release()
+
+
+@both_modes
+async def test_none_is_no_status(mode: StoreMode, caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(_: StoreRequest) -> Status:
+        return None  # type: ignore[return-value]
+
+    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), encoded(instance(pixels=500_000))))
+        assert await status_of(peer) == Status.PROCESSING_FAILURE
+        await peer.release()
+    assert "returned NoneType, not a status" in caplog.text
+
+
+# What is refused
+
+
+@both_modes
+async def test_uids_that_differ(mode: StoreMode) -> None:
+    async def handler(_: StoreRequest) -> Status:
+        raise AssertionError("not called")
+
+    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store("1.2.3.5"), encoded(instance("1.2.3.4", pixels=100_000))))
+        assert await status_of(peer) == 0xA900
+        await peer.send(message_pdvs(store(), encoded(instance(sop_class=MR))))
+        assert await status_of(peer) == 0xA900
+        await peer.release()
+
+
+@both_modes
+async def test_a_class_that_is_not_the_contexts(mode: StoreMode) -> None:
+    async def handler(_: StoreRequest) -> Status:
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=mode) as server, peer_of(server, (CT, [EXPLICIT])) as peer:
+        await peer.send(message_pdvs(store(sop_class=MR), encoded(instance(sop_class=MR, pixels=100_000))))
+        assert await status_of(peer) == 0x0122
+        await peer.release()
+    contexts = ((CT, [EXPLICIT]), (MR, [EXPLICIT]))
+    for malformed, expected in ((Malformed.LENIENT, 0x0000), (Malformed.STRICT, 0x0122)):
+        async with (
+            serving(handler, store_mode=mode, malformed=malformed) as server,
+            peer_of(server, *contexts) as peer,
+        ):
+            await peer.send(message_pdvs(store(sop_class=MR), encoded(instance(sop_class=MR)), context=1))
+            assert await status_of(peer) == expected
+            await peer.release()
+
+
+async def test_a_store_of_verification_is_none() -> None:
+    async def handler(_: StoreRequest) -> Status:
+        raise AssertionError("not called")
+
+    async with serving(handler) as server, peer_of(server, (VERIFICATION, [IMPLICIT])) as peer:
+        await peer.send(
+            message_pdvs(store(sop_class=VERIFICATION), encoded(instance(sop_class=VERIFICATION), IMPLICIT))
+        )
+        assert await status_of(peer) == 0x0122
+        await peer.release()
+
+
+async def test_a_store_without_a_data_set() -> None:
+    async def handler(_: StoreRequest) -> Status:
+        raise AssertionError("not called")
+
+    command = C_STORE_RQ(
+        message_id=1, affected_sop_class_uid=CT, affected_sop_instance_uid="1.2", dataset_follows=False
+    )
+    async with serving(handler) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(command))
+        assert await status_of(peer) == Status.CANNOT_UNDERSTAND
+        await peer.release()
+
+
+async def test_more_than_is_buffered_is_refused_and_the_association_lives(tmp_path: Path) -> None:
+    async def handler(request: StoreRequest) -> Status:
+        await request.save(tmp_path / "a.dcm")
+        return Status.SUCCESS
+
+    small = instance(pixels=1000)
+    limit = len(encoded(small))
+    async with serving(handler, maximum_buffered=limit) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), encoded(instance(pixels=1002))))
+        assert await status_of(peer) == Status.OUT_OF_RESOURCES
+        await peer.send(message_pdvs(store(), encoded(instance(pixels=3_000_000))))
+        assert await status_of(peer) == Status.OUT_OF_RESOURCES
+        assert files_under(tmp_path) == []
+        await peer.send(message_pdvs(store(), encoded(small)))
+        assert await status_of(peer) == Status.SUCCESS
+        await peer.release()
+
+
+GARBAGE = struct.pack("<HHHH", 8, 5, 0xFFFF, 4) + bytes(100)
+
+
+@both_modes
+async def test_a_data_set_that_can_not_be_read(mode: StoreMode, tmp_path: Path) -> None:
+    async def save_it(request: StoreRequest) -> Status:
+        await request.save(tmp_path / "a.dcm")
+        return Status.SUCCESS
+
+    async def name_it(request: StoreRequest) -> Status:
+        await request.save_under(tmp_path / "named")
+        return Status.SUCCESS
+
+    async def decode_it(request: StoreRequest) -> Status:
+        assert request.dataset
+        return Status.SUCCESS
+
+    # Lenient: stored bit for bit, refused only where its keys are needed.
+    for handler, expected in ((save_it, 0x0000), (name_it, 0xC000), (decode_it, 0xC000)):
+        async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+            await peer.send(message_pdvs(store(), GARBAGE))
+            assert await status_of(peer) == expected
+            await peer.release()
+    assert files_under(tmp_path) == ["a.dcm"]
+    assert dataset_bytes(tmp_path / "a.dcm") == GARBAGE
+    async with serving(save_it, store_mode=mode, malformed=Malformed.STRICT) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), GARBAGE))
+        assert await status_of(peer) == 0xC000
+        await peer.release()
+
+
+# What is saved
+
+
+@both_modes
+@pytest.mark.parametrize("size", [100, 16000])
+@pytest.mark.parametrize("fsync", [False, True])
+async def test_save(mode: StoreMode, size: int, fsync: bool, tmp_path: Path) -> None:
+    data = encoded(instance(pixels=100_000))
+    path = tmp_path / "deep" / "er" / "a.dcm"
+
+    async def handler(request: StoreRequest) -> Status:
+        assert await request.save(path) == path
+        assert dataset_bytes(path) == data  # it is there before Success is answered
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=mode, fsync=fsync) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), data, size=size))
+        assert await status_of(peer) == Status.SUCCESS
+        await peer.release()
+    meta = read(path).file_meta
+    assert (meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID) == (CT, "1.2.3.4")
+    assert meta.TransferSyntaxUID == EXPLICIT
+    assert meta.SourceApplicationEntityTitle == "PEER"
+    assert (meta.SendingApplicationEntityTitle, meta.ReceivingApplicationEntityTitle) == ("PEER", "ARCHIVE")
+    assert files_under(tmp_path) == ["deep/er/a.dcm"]
+
+
+@both_modes
+@pytest.mark.parametrize("syntax", [str(DeflatedExplicitVRLittleEndian), "1.2.3.4.5.6"])
+async def test_what_it_can_not_look_into_is_saved_as_it_came(mode: StoreMode, syntax: str, tmp_path: Path) -> None:
+    """A private syntax is taken for Explicit VR Little Endian."""
+    data = encoded(instance(pixels=100_000), EXPLICIT if syntax == "1.2.3.4.5.6" else syntax)
+
+    async def handler(request: StoreRequest) -> Status:
+        await request.save_under(tmp_path)
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=mode) as server, peer_of(server, (CT, [syntax])) as peer:
+        await peer.send(message_pdvs(store(), data, size=1000))
+        assert await status_of(peer) == Status.SUCCESS
+        await peer.release()
+    assert dataset_bytes(tmp_path / "1.2.3.1" / "1.2.3.2" / "1.2.3.4.dcm") == data
+
+
+@both_modes
+async def test_save_under_a_template(mode: StoreMode, tmp_path: Path) -> None:
+    async def handler(request: StoreRequest) -> Status:
+        await request.save_under(tmp_path, "{PatientID}/{Modality}-{SOPInstanceUID}")
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), encoded(instance(pixels=100_000))))
+        assert await status_of(peer) == Status.SUCCESS
+        await peer.release()
+    (name,) = files_under(tmp_path)
+    assert name.startswith("SECRETID/NONE")
+
+
+@both_modes
+@pytest.mark.parametrize(
+    "uid",
+    [
+        *("../../../../etc/passwd", "/etc/passwd", "..", ".", "a/b", "C:\\windows", "..\\..\\x", "nul", "x\0y"),
+        *("1.2.3/", " ", "-rf", "~root", "$HOME", "a\nb", "%2e%2e%2f", "1" * 64),
+    ],
+)
+async def test_hostile_uids_stay_in_the_folder(mode: StoreMode, uid: str, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+
+    async def handler(request: StoreRequest) -> Status:
+        path = await request.save_under(folder)
+        assert path.resolve().is_relative_to(folder.resolve())
+        return Status.SUCCESS
+
+    def element(group: int, number: int, value: str) -> bytes:
+        raw = value.encode("latin-1")
+        raw += bytes(len(raw) % 2)
+        return struct.pack("<HH2sH", group, number, b"UI", len(raw)) + raw
+
+    data = element(8, 0x16, CT) + element(8, 0x18, uid) + element(0x20, 0xD, uid) + element(0x20, 0xE, uid)
+    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(uid), data))
+        status = await status_of(peer)
+        assert status == Status.SUCCESS
+        await peer.release()
+    assert len(files_under(folder)) == 1
+    assert len(files_under(tmp_path)) == 1
+
+
+@both_modes
+@pytest.mark.parametrize("how", ["abort", "close", "reset"])
+async def test_the_end_in_mid_object_leaves_nothing(
+    mode: StoreMode, how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(b"what was there before")
+    begun = asyncio.Event()
+
+    async def handler(request: StoreRequest) -> Status:
+        begun.set()
+        await request.save(path)
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=mode) as server:
+        async with peer_of(server) as peer:
+            await peer.send(message_pdvs(store(), encoded(instance(pixels=500_000)))[:-1])
+            if mode is StoreMode.STREAMING:
+                await begun.wait()
+            if how == "abort":
+                await peer.send(A_ABORT(0, 0))
+                await peer.closed()
+            elif how == "reset":
+                peer.reset()
+        await ended(server)
+    assert path.read_bytes() == b"what was there before"
+    assert os.listdir(tmp_path) == ["a.dcm"]  # noqa: PTH208 - hidden ones too
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+@both_modes
+@pytest.mark.parametrize("after", [0, 300_000])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+async def test_a_full_disk(
+    mode: StoreMode, after: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, left = tmp_path / "a.dcm", after
+    real_writev, real_write = os.writev, os.write
+
+    def spend(count: int) -> None:
+        nonlocal left
+        left -= count
+        if left < 0:
+            raise OSError(code, os.strerror(code))
+
+    def writev(descriptor: int, buffers: Sequence[memoryview]) -> int:
+        spend(sum(map(len, buffers)))
+        return real_writev(descriptor, buffers)
+
+    def write(descriptor: int, data: bytes) -> int:
+        spend(len(data))
+        return real_write(descriptor, data)
+
+    async def handler(request: StoreRequest) -> Status:
+        await request.save(path)
+        return Status.SUCCESS
+
+    source = FileSource(save(instance(pixels=2_000_000), tmp_path / "source"))
+    (tmp_path / "source").unlink()
+    save(instance(pixels=2_000_000), tmp_path.parent / f"{tmp_path.name}.source")
+    source = FileSource(tmp_path.parent / f"{tmp_path.name}.source")
+    async with (
+        serving(handler, store_mode=mode) as server,
+        connect(f"A@127.0.0.1:{server.port}", contexts=presentation_contexts([source])) as association,
+    ):
+        scu = CStoreSCU(association, retry=NO_RETRY)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "writev", writev)
+            patched.setattr(os, "write", write)
+            with pytest.raises(StatusError) as caught:
+                await scu.send(source)
+        assert caught.value.status == Status.OUT_OF_RESOURCES
+        assert caught.value.comment == os.strerror(code)
+        assert os.listdir(tmp_path) == []  # noqa: PTH208 - hidden ones too
+        assert (await scu.send(source)).status == Status.SUCCESS
+    assert path.exists()
+
+
+async def test_a_folder_that_can_not_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Not the peer's fault and not out of resources: processing failure, with a traceback in the log."""
+    (tmp_path / "file").write_bytes(b"")
+
+    async def handler(request: StoreRequest) -> Status:
+        await request.save(tmp_path / "file" / "a.dcm")
+        return Status.SUCCESS
+
+    async with serving(handler) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), encoded(instance())))
+        assert await status_of(peer) == Status.PROCESSING_FAILURE
+        await peer.release()
+    assert any(record.exc_info for record in caplog.records)
+
+
+async def test_stop_at_the_deadline_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dimse.network.association.ABORT_GRACE", 0.2)
+    begun = asyncio.Event()
+
+    async def handler(request: StoreRequest) -> Status:
+        begun.set()
+        await request.save(tmp_path / "a.dcm")
+        return Status.SUCCESS
+
+    async with (
+        serving(handler, store_mode=StoreMode.STREAMING, stop_timeout=0.1) as server,
+        peer_of(server) as peer,
+    ):
+        await peer.send(message_pdvs(store(), encoded(instance(pixels=500_000)))[:-1])
+        await begun.wait()
+        await server.stop()
+        await peer.expect_abort(0, 0)
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - hidden ones too
+
+
+@both_modes
+async def test_the_same_instance_again_replaces_it(mode: StoreMode, tmp_path: Path) -> None:
+    async def handler(request: StoreRequest) -> Status:
+        await request.save_under(tmp_path)
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+        for pixels in (1000, 2000):
+            await peer.send(message_pdvs(store(), encoded(instance(pixels=pixels))))
+            assert await status_of(peer) == Status.SUCCESS
+        await peer.release()
+    (name,) = files_under(tmp_path)
+    assert len(read(tmp_path / name).PixelData) == 2000
+
+
+@both_modes
+async def test_an_element_after_the_pixel_data_is_stored(mode: StoreMode, tmp_path: Path) -> None:
+    dataset = instance(pixels=100_000)
+    dataset.DataSetTrailingPadding = bytes(100_000)
+    dataset.add_new(0x00091001, "UN", b"private!")
+    data = encoded(dataset)
+
+    async def handler(request: StoreRequest) -> Status:
+        await request.save(tmp_path / "a.dcm")
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), data))
+        assert await status_of(peer) == Status.SUCCESS
+        await peer.release()
+    assert dataset_bytes(tmp_path / "a.dcm") == data
+
+
+@both_modes
+async def test_an_echo_between_two_stores(mode: StoreMode) -> None:
+    async def handler(_: StoreRequest) -> Status:
+        return Status.SUCCESS
+
+    async with (
+        serving(handler, store_mode=mode) as server,
+        peer_of(server, (CT, [EXPLICIT]), (VERIFICATION, [IMPLICIT])) as peer,
+    ):
+        for _ in range(2):
+            await peer.send(message_pdvs(store(), encoded(instance(pixels=100_000))))
+            assert await status_of(peer) == Status.SUCCESS
+            await peer.send(message_pdvs(echo(), context=3))
+            await peer.receive_message()
+        await peer.release()
+
+
+def test_uids_of_the_sample() -> None:
+    assert instance().SOPClassUID == UID(CT)

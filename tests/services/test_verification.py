@@ -1,0 +1,71 @@
+"""C-ECHO, both halves."""
+
+from __future__ import annotations
+
+import pytest
+from tests.network.scripted_peer import CT, EXPLICIT, IMPLICIT, VERIFICATION
+
+from dimse import CEchoSCU, PresentationContextError, Server, Status, StatusError, connect
+from dimse.network.server import IncomingRequest
+
+
+async def test_it_is_answered_without_a_handler() -> None:
+    async with (
+        Server("ARCHIVE", port=0) as server,
+        connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(VERIFICATION, [IMPLICIT])]) as association,
+    ):
+        scu = CEchoSCU(association)
+        first, second = await scu.echo(), await scu.echo()
+        assert first.status == second.status == Status.SUCCESS
+        assert first.message_id_being_responded_to != second.message_id_being_responded_to
+        assert first.affected_sop_class_uid == VERIFICATION
+
+
+async def test_a_handler_decides() -> None:
+    server = Server("ARCHIVE", port=0)
+    statuses = iter([0x0000, 0x0122, 0xB000])
+    callers = []
+
+    @server.on_c_echo
+    async def handler(request: IncomingRequest) -> int:
+        callers.append(request.association.calling_ae_title)
+        return next(statuses)
+
+    async with (
+        server,
+        connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(VERIFICATION, [IMPLICIT])]) as association,
+    ):
+        scu = CEchoSCU(association)
+        assert (await scu.echo()).status == Status.SUCCESS
+        with pytest.raises(StatusError, match="SOP class not supported") as caught:
+            await scu.echo()
+        assert caught.value.status == 0x0122
+        assert (await scu.echo()).status == 0xB000
+    assert callers == ["DIMSE"] * 3
+
+
+async def test_verification_that_was_not_negotiated() -> None:
+    server = Server("ARCHIVE", port=0)
+
+    @server.on_c_store
+    async def handler(_: object) -> Status:
+        return Status.SUCCESS
+
+    async with (
+        server,
+        connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(CT, [EXPLICIT])]) as association,
+    ):
+        with pytest.raises(PresentationContextError, match=r"Verification SOP Class.*not offered"):
+            await CEchoSCU(association).echo()
+        assert association.is_open
+
+
+async def test_a_server_without_a_store_handler_accepts_no_storage() -> None:
+    async with (
+        Server("ARCHIVE", port=0) as server,
+        connect(
+            f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(CT, [EXPLICIT]), (VERIFICATION, [IMPLICIT])]
+        ) as association,
+    ):
+        with pytest.raises(PresentationContextError, match=r"offered: Explicit VR Little Endian; accepted: none"):
+            association.context_for(CT)

@@ -1,0 +1,595 @@
+"""The README and docs/ say what is true: code runs, commands parse, links lead somewhere, facts are those of src.
+
+`python tests/test_docs.py` writes the generated tables of the conformance statement anew.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import io
+import logging
+import re
+import shlex
+import shutil
+import ssl
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from pydicom.data import get_testdata_file
+
+import dimse
+from dimse import ClientOptions, Server, ServerOptions, Status, StoreMode, Timeouts, uids
+from dimse.errors import _ABORT_REASONS, _REJECT_REASONS
+from dimse.messages.primitives import C_STORE_RQ
+from dimse.network.client import DEFAULT_CONTEXTS
+
+ROOT: Final = Path(__file__).parent.parent
+DOCUMENTS: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CONFORMANCE: Final = ROOT / "docs" / "conformance.md"
+
+# Made for these tests, for localhost, with openssl. It protects nothing.
+CERTIFICATE: Final = """\
+-----BEGIN CERTIFICATE-----
+MIIBqzCCAVGgAwIBAgIUK3b55tOyKLPFx01ELD0UoAqiS5gwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjIzNTk0NloYDzIxMjYxMDI5
+MjM1OTQ2WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAT1fNHuVJtGfLNpIsZxinnekVxAoejEeyDkKC3nOkX+zXeNru1yX1Ee
+6G+ZTtkEpn9xa2A3kNV8EsfD2fU6Dn7po38wfTAdBgNVHQ4EFgQUPLQTpzBQGlZI
+XbIs1cTgj+WQK0QwHwYDVR0jBBgwFoAUPLQTpzBQGlZIXbIs1cTgj+WQK0QwDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwDgYDVR0P
+AQH/BAQDAgKEMAoGCCqGSM49BAMCA0gAMEUCIHIfOHsK6fTsbzYLOJxzK1bHq5au
+ewjXT/o3p15MCyKYAiEAlTbXygewlK3SFHX7etTk6ACWs8i9JK0kQ9P46V2OKr8=
+-----END CERTIFICATE-----
+"""
+KEY: Final = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQghN2QiTkqNpmlUBKq
+VcXaSQASUTe1vhRa/5s7JsAOINChRANCAAT1fNHuVJtGfLNpIsZxinnekVxAoejE
+eyDkKC3nOkX+zXeNru1yX1Ee6G+ZTtkEpn9xa2A3kNV8EsfD2fU6Dn7p
+-----END PRIVATE KEY-----
+"""
+
+
+# What there is in the documents
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code."""
+
+    path: Path
+    line: int
+    language: str
+    source: str
+    not_run: bool
+
+    def __str__(self) -> str:
+        return f"{self.path.name}:{self.line}"
+
+
+def blocks_of(path: Path, text: str) -> Iterator[Block]:
+    """The fenced blocks. `<!-- not run: reason -->` right above one says that it is only compiled."""
+    above, start, language, lines = "", 0, "", list[str]()
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.startswith("```"):
+            if start:
+                lines.append(line)
+            elif line.strip():
+                above = line
+        elif start:
+            yield Block(path, start, language, "\n".join(lines) + "\n", above.startswith("<!-- not run: "))
+            start, above, lines = 0, "", []
+        else:
+            start, language = number, line.removeprefix("```").strip()
+    assert not start, f"{path.name}:{start}: this block has no end"
+
+
+def all_blocks(language: str) -> list[Block]:
+    return [
+        block
+        for path in DOCUMENTS
+        for block in blocks_of(path, path.read_text(encoding="utf-8"))
+        if block.language == language
+    ]
+
+
+# The world in which code of the documents runs
+
+
+def shipped(name: str) -> Path:
+    path = get_testdata_file(name, download=False)
+    assert isinstance(path, str)
+    return Path(path)
+
+
+def fill(folder: Path) -> None:
+    """What the documents suppose to be there."""
+    study = folder / "study"
+    study.mkdir()
+    shutil.copy(shipped("CT_small.dcm"), folder / "ct.dcm")
+    shutil.copy(shipped("CT_small.dcm"), study / "1.dcm")
+    shutil.copy(shipped("MR_small.dcm"), study / "2.dcm")
+    (study / "notes.txt").write_text("not DICOM")
+    (folder / "archive.pem").write_text(CERTIFICATE)
+    (folder / "archive.key").write_text(KEY)
+
+
+class World:
+    """An archive with and without TLS and a web server, at work in threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stored = 0
+        self._loop = asyncio.new_event_loop()
+        self._web = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._web_thread = threading.Thread(target=self._web.serve_forever, kwargs={"poll_interval": 0.01})
+        self._archives = [self._archive(None), self._archive(server_context(folder))]
+
+    def _archive(self, context: ssl.SSLContext | None) -> Server:
+        options = ServerOptions(store_mode=StoreMode.STREAMING, fsync=False, ssl=context)
+        server = Server("ARCHIVE", port=0, options=options)
+
+        @server.on_c_store
+        async def store(request: dimse.StoreRequest) -> Status:
+            await request.save_under(self.folder / "archived")
+            self.stored += 1
+            return Status.SUCCESS
+
+        return server
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The ports that the documents name, and those that stand for them."""
+        plain, secure = self._archives
+        return {"11112": plain.port, "2762": secure.port, "8042": self._web.server_port}
+
+    def __enter__(self) -> World:
+        self._thread.start()
+        self._web_thread.start()
+        for server in self._archives:
+            asyncio.run_coroutine_threadsafe(server.start(), self._loop).result()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self._archives:
+            asyncio.run_coroutine_threadsafe(server.stop(), self._loop).result()
+        self._web.shutdown()
+        self._web_thread.join()
+        self._web.server_close()
+        asyncio.run_coroutine_threadsafe(self._loop.shutdown_default_executor(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Does not log."""
+
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002 - the name it has there
+
+
+def server_context(folder: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "archive.pem", folder / "archive.key")
+    return context
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("world")
+    fill(folder)
+    with World(folder) as world:
+        yield world
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of its own for a block, with standard input. Loggers are as before when it has run."""
+    fill(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    loggers = [logging.getLogger(name) for name in ("", "pydicom", *logging.Logger.manager.loggerDict)]
+    levels = [logger.level for logger in loggers]
+    with (tmp_path / "ct.dcm").open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        yield tmp_path
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+@asynccontextmanager
+async def listening(server: Server) -> AsyncIterator[str]:
+    """`server` on a free port, and its address."""
+    server.port = 0
+    async with server:
+        yield f"{server.ae_title}@localhost:{server.port}"
+
+
+async def use(server: Server) -> None:
+    """Send to a server of a document what a user would: it answers, and no handler of it fails."""
+    context = None
+    if server.options.ssl is not None:
+        context = ssl.create_default_context(cafile="archive.pem")
+    caller = min(server.options.calling_ae_titles or {"CALLER"})
+    options = ClientOptions(calling_ae_title=caller, ssl=context)
+    async with listening(server) as address:
+        async with dimse.connect(address, options=options) as association:
+            await dimse.CEchoSCU(association).echo()
+        if C_STORE_RQ in server.services:
+            report = await dimse.send(address, ["ct.dcm", "study/"], options=options, raise_failures=False)
+            assert report.stored
+            assert not {result.status for result in report.failures} & {Status.PROCESSING_FAILURE, None}
+
+
+def run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run a block as a reader would: its `await`s too, its `main` if it does not, its servers with a client."""
+    used: list[Server] = []
+
+    async def serve_once(server: Server) -> None:
+        used.append(server)
+        await use(server)
+
+    monkeypatch.setattr(Server, "serve_forever", serve_once)
+    source = block.source
+    for port, free in world.ports.items():
+        source = re.sub(rf"\b{port}\b", str(free), source)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    stored = world.stored
+    code = compile("\n" * block.line + source, str(block.path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    if code.co_flags & inspect.CO_COROUTINE:
+        asyncio.run(eval(code, namespace))  # noqa: S307 - it is our own
+    else:
+        exec(code, namespace)  # noqa: S102 - it is our own
+        if "main" in namespace and not re.search(r"\brun\(main\(\)\)", source):
+            asyncio.run(namespace["main"]())
+    for server in namespace.values():
+        if isinstance(server, Server) and server not in used:
+            asyncio.run(use(server))
+    if re.search(r"\bsend\(|send_c_store\(|\"send\"", source):
+        assert world.stored > stored, "it sends, but nothing has arrived"
+    return namespace
+
+
+@pytest.mark.parametrize("block", all_blocks("python"), ids=str)
+def test_code_runs(block: Block, world: World, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "import uvloop" in block.source:
+        pytest.importorskip("uvloop")
+    if block.not_run:
+        compile(block.source, str(block.path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    else:
+        run(block, world, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("import asyncio\nawait asyncio.sleep(0)\n1 / 0", ZeroDivisionError),
+        ("async def main():\n    1 / 0", ZeroDivisionError),
+        ("import dimse\nawait dimse.send('ARCHIVE@localhost:11112', [])", AssertionError),
+        (
+            "from dimse import Server\nserver = Server()\n@server.on_c_store\nasync def store(request): raise OSError",
+            AssertionError,
+        ),
+    ],
+    ids=["awaits", "main", "sends nothing", "handler fails"],
+)
+def test_code_that_fails_is_noticed(
+    source: str, error: type[Exception], world: World, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(error):
+        run(Block(Path("test"), 1, "python", source, False), world, monkeypatch)
+
+
+# Commands
+
+
+def commands_of(source: str) -> Iterator[list[str]]:
+    """The arguments of each `dimse` in a shell script, without pipes, redirections and comments."""
+    for line in source.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
+        lexer.whitespace_split = True
+        command: list[str] = []
+        for word in [*lexer, ";"]:
+            if word[0] in "|&;<>":
+                if command[:1] == ["dimse"]:
+                    yield command[1:]
+                command = []
+            else:
+                command.append(word)
+
+
+def parse(arguments: list[str]) -> dict[str, Any]:
+    """The parameters of a command as the command line itself reads them. Raises for what it would refuse."""
+    from typer.main import get_command
+
+    from dimse.cli.app import app
+
+    group: Any = get_command(app)
+    context = group.make_context("dimse", list(arguments))
+    name, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
+    with command.make_context(name, rest, parent=context) as made:
+        return dict(made.params)
+
+
+@pytest.mark.parametrize("block", all_blocks("sh"), ids=str)
+def test_commands_parse(block: Block) -> None:
+    for arguments in commands_of(block.source):
+        parameters = parse(arguments)
+        if "archive" in parameters:
+            dimse.Address.parse(parameters["archive"])
+
+
+def test_commands_are_found_and_wrong_ones_noticed() -> None:
+    found = commands_of("curl x | dimse send A@b - > out  # that\nmake\ndimse echo \\\n  A@b --json && dimse demo\n")
+    assert list(found) == [["send", "A@b", "-"], ["echo", "A@b", "--json"], ["demo"]]
+    for wrong in (["sned", "A@b", "x"], ["send", "A@b", "x", "--retires", "3"], ["send", "A@b"]):
+        with pytest.raises(Exception, match=r"(?i)no such|missing"):
+            parse(wrong)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_options_that_the_text_names_exist(path: Path) -> None:
+    from typer.main import get_command
+
+    from dimse.cli.app import app
+
+    group: Any = get_command(app)
+    known = {"--help", *(name for parameter in group.params for name in parameter.opts)}
+    for command in group.commands.values():
+        known |= {name for parameter in command.params for name in parameter.opts}
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    named = set(re.findall(r"`(--[a-z-]+)", text)) | set(re.findall(r"`dimse [^`]*?(--[a-z-]+)", text))
+    assert named <= known
+
+
+# Links
+
+
+def anchors_of(text: str) -> set[str]:
+    """The anchors that GitHub makes of headings."""
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    broken = []
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = path.parent / name if name else path
+        if not file.exists() or (anchor and anchor not in anchors_of(file.read_text(encoding="utf-8"))):
+            broken.append(target)
+    assert not broken
+
+
+def test_every_document_is_linked_from_the_readme() -> None:
+    readme = DOCUMENTS[0].read_text(encoding="utf-8")
+    assert [path.name for path in DOCUMENTS[1:] if f"(docs/{path.name})" not in readme] == []
+
+
+def test_public_names_that_the_documents_use_exist() -> None:
+    for path in DOCUMENTS:
+        for name in re.findall(r"`dimse\.([A-Za-z_]+)", path.read_text(encoding="utf-8")):
+            module = name in {"network", "storage", "upper_layer", "dataset", "uids", "messages"}
+            assert module or name in dimse.__all__, f"{path.name}: dimse.{name}"
+
+
+# The conformance statement's facts
+
+
+def table(heads: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+    lines = [heads, tuple("---" for _ in heads), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def identity() -> str:
+    return table(
+        ("name", "value"),
+        [
+            ("Application context name", uids.APPLICATION_CONTEXT),
+            ("Implementation class UID", uids.IMPLEMENTATION_CLASS_UID),
+            ("Implementation version name", uids.IMPLEMENTATION_VERSION_NAME),
+        ],
+    )
+
+
+def storage() -> str:
+    return table(("SOP class", "UID"), [(uids.name_of(uid), uid) for uid in uids.COMMON_STORAGE])
+
+
+def native_syntaxes() -> str:
+    return table(("transfer syntax", "UID"), [(uids.name_of(uid), uid) for uid in uids.LITTLE_ENDIAN])
+
+
+_TIMER_MEANINGS: Final = {
+    "connect": "the TCP connection and the TLS handshake",
+    "association": "the answer to A-ASSOCIATE-RQ and to A-RELEASE-RQ",
+    "store": "a C-STORE or C-ECHO without any progress, its response included",
+    "artim": "ARTIM (PS3.8 9.1.5): the peer's A-ASSOCIATE-RQ, and its closing of the connection",
+    "idle": "as acceptor: the next message, and each 64 KiB or PDU of one under way",
+}
+_TIMERS_NOT_USED: Final = {"find", "move", "get"}
+
+
+def timers() -> str:
+    requestor, acceptor = Timeouts(), ServerOptions().timeouts
+    rows = [
+        (name, meaning, f"{getattr(requestor, name)} s", f"{getattr(acceptor, name)} s")
+        for name, meaning in _TIMER_MEANINGS.items()
+    ]
+    return table(("timer", "what it limits", "requestor", "acceptor"), list(rows))
+
+
+_SCP_STATUSES: Final = {
+    "SUCCESS": "The handler returned it. With `save`, `save_under` and `dimse receive`: the object is in its file.",
+    "PROCESSING_FAILURE": "The handler failed.",
+    "SOP_CLASS_NOT_SUPPORTED": "The Affected SOP Class was not negotiated on this association.",
+    "UNRECOGNIZED_OPERATION": "Another operation than C-ECHO and C-STORE was asked for.",
+    "OUT_OF_RESOURCES": "The disk is full, or the data set is over `maximum_buffered` and the mode is `BUFFERED`.",
+    "DATASET_DOES_NOT_MATCH": "SOP Class or Instance UID of the command and of the data set differ.",
+    "CANNOT_UNDERSTAND": "No data set follows the command, or it cannot be read as far as that is needed.",
+}
+
+
+def scp_statuses() -> str:
+    rows = []
+    for name, meaning in _SCP_STATUSES.items():
+        status: Status = getattr(Status, name)
+        rows.append((f"0x{int(status):04X}", status.meaning, meaning))
+    return table(("code", "meaning", "when"), sorted(rows))
+
+
+def requestor_actions(status: Status) -> str:
+    if status.category == "failure":
+        return "not stored; tried again as the retry policy says" if status.is_out_of_resources else "not stored"
+    return "stored" if status.category == "success" else "stored, with a warning that is logged and reported"
+
+
+def scu_statuses() -> str:
+    codes = (0x0000, 0xA700, 0xA900, 0xC000, 0xB000, 0xB006, 0xB007)
+    rows = []
+    for status in map(Status, codes):
+        in_range = f"0x{int(status) >> 8:02X}xx" if status in (0xA700, 0xA900) else f"0x{int(status):04X}"
+        in_range = "0xCxxx" if status == 0xC000 else in_range
+        rows.append((in_range, status.meaning, status.category.capitalize(), requestor_actions(status)))
+    rows.append(("any other", "as in PS3.7 Annex C", "by its range", "by its category"))
+    return table(("code", "meaning", "category", "what the SCU makes of it"), list(rows))
+
+
+def limits() -> str:
+    client, server = ClientOptions(), ServerOptions()
+    return table(
+        ("what", "default", "option"),
+        [
+            ("largest PDU received, bytes", server.maximum_length, "`maximum_length`; 0 is no limit"),
+            ("largest PDU sent, bytes", client.maximum_length_to_send, "`maximum_length_to_send`, and the peer's own"),
+            ("associations at a time, as acceptor", server.max_associations, "`ServerOptions.max_associations`"),
+            ("of them from one host", server.max_associations_per_host or "no limit", "`max_associations_per_host`"),
+            ("of them from one title", server.max_associations_per_title or "no limit", "`max_associations_per_title`"),
+            ("buffered data set, bytes", server.maximum_buffered, "`maximum_buffered`; does not apply to streaming"),
+            ("calling AE title", client.calling_ae_title, "`calling_ae_title`, `--calling`"),
+            ("AE title of a server", Server().ae_title, "the first argument of `Server`, `--title`"),
+            ("port of a server", Server().port, "`port`, `--port`"),
+        ],
+    )
+
+
+_REJECTIONS: Final = {
+    (1, 1, 2): "always",
+    (1, 1, 3): "it is blank, not in `calling_ae_titles`, or (strict) padded or not ASCII",
+    (1, 1, 7): "it is blank, another one and `require_called_ae_title` is set, or (strict) padded or not ASCII",
+    (1, 2, 2): "bit 0 of the protocol version is not set",
+    (2, 3, 1): "the server is stopping",
+    (2, 3, 2): "one of the limits on associations is reached",
+}
+
+
+def rejections() -> str:
+    rows = [
+        (result, source, reason, _REJECT_REASONS[source, reason], when)
+        for (result, source, reason), when in _REJECTIONS.items()
+    ]
+    return table(("result", "source", "reason", "meaning", "when"), list(rows))
+
+
+_ABORTS: Final = {
+    1: "what came is no PDU of PS3.8",
+    2: "a PDU that the state of the association does not allow",
+    5: "a message that PS3.7 does not allow here, or on a context that was not accepted",
+    6: "a value or a length that is not allowed",
+}
+
+
+def aborts() -> str:
+    rows: list[tuple[object, ...]] = [
+        (0, 0, "service user", "cancelled, timed out, failed half way, or stopped at the deadline")
+    ]
+    rows += [(2, reason, _ABORT_REASONS[reason], when) for reason, when in _ABORTS.items()]
+    return table(("source", "reason", "meaning", "when"), rows)
+
+
+GENERATED: Final[dict[str, Callable[[], str]]] = {
+    "identity": identity,
+    "storage": storage,
+    "native-syntaxes": native_syntaxes,
+    "timers": timers,
+    "scp-statuses": scp_statuses,
+    "scu-statuses": scu_statuses,
+    "limits": limits,
+    "rejections": rejections,
+    "aborts": aborts,
+}
+_GENERATED_PART: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def generated_parts(text: str) -> dict[str, str]:
+    return {match[2]: match[3].strip() + "\n" for match in _GENERATED_PART.finditer(text)}
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_conformance_statement_agrees_with_src(name: str) -> None:
+    parts = generated_parts(CONFORMANCE.read_text(encoding="utf-8"))
+    assert parts[name] == GENERATED[name](), "run python tests/test_docs.py"
+
+
+def test_conformance_statement_has_no_other_generated_parts() -> None:
+    assert set(generated_parts(CONFORMANCE.read_text(encoding="utf-8"))) == set(GENERATED)
+
+
+def source_of(*rooms: str) -> str:
+    root = Path(dimse.__file__).parent
+    files = [file for room in rooms for file in ((root / room).rglob("*.py") if "." not in room else [root / room])]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def test_every_status_that_we_answer_is_in_the_statement() -> None:
+    answered = re.findall(r"Status\.([A-Z_]+)\b", source_of("services/storage.py", "network", "cli/receive.py"))
+    assert set(answered) == set(_SCP_STATUSES)
+
+
+def test_every_rejection_is_in_the_statement() -> None:
+    source = source_of("network", "upper_layer")
+    found = set(re.findall(r"A_ASSOCIATE_RJ\(result=(\d), source=(\d), reason=(\d)\)", source))
+    in_loops = {("1", "1", "3"), ("1", "1", "7")}  # negotiation.violations makes these
+    assert found | in_loops == {(str(a), str(b), str(c)) for a, b, c in _REJECTIONS}
+
+
+def test_every_timer_is_in_the_statement() -> None:
+    assert {timer.name for timer in fields(Timeouts)} == set(_TIMER_MEANINGS) | _TIMERS_NOT_USED
+
+
+def test_every_abort_reason_is_in_the_statement() -> None:
+    source = source_of("network", "upper_layer", "messages")
+    found = {int(reason) for reason in re.findall(r"\breason=(\d)\)", re.sub(r"A_ASSOCIATE_RJ\(.*?\)", "", source))}
+    found |= {int(number) for number in re.findall(r"INVALID_PARAMETER\b.*= (\d)", source)}
+    assert found - {0} == set(_ABORTS)
+
+
+def test_verification_and_common_storage_are_what_connect_proposes() -> None:
+    assert list(DEFAULT_CONTEXTS) == [(uid, uids.LITTLE_ENDIAN) for uid in (uids.VERIFICATION, *uids.COMMON_STORAGE)]
+
+
+def write() -> None:
+    """Write the generated parts anew."""
+    text = CONFORMANCE.read_text(encoding="utf-8")
+    text = _GENERATED_PART.sub(lambda match: f"{match[1]}\n{GENERATED[match[2]]()}\n{match[4]}", text)
+    CONFORMANCE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

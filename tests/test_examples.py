@@ -1,0 +1,228 @@
+"""Every script in examples/ does what it says, over real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+
+import dimse
+from dimse import ServerOptions, Status, StoreMode
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+FRAMES, FRAME_SIZE = 5, 480 * 640
+
+SENDERS = {"echo.py", "send_folder.py", "progress_bar.py", "pixels_from_a_camera.py"}
+RECEIVERS = {"receive.py", "router.py"}
+
+
+class Archive:
+    """A storage SCP that keeps what it is sent, and says when something came."""
+
+    def __init__(self, folder: Path) -> None:
+        options = ServerOptions(store_mode=StoreMode.STREAMING, fsync=False)
+        self.server = dimse.Server("ARCHIVE", port=0, options=options)
+        self.received: asyncio.Queue[Path] = asyncio.Queue()
+        self.status = Status.SUCCESS
+
+        @self.server.on_c_store
+        async def store(request: dimse.StoreRequest) -> Status:
+            if self.status == Status.SUCCESS:
+                self.received.put_nowait(await request.save_under(folder))
+            return self.status
+
+    @property
+    def address(self) -> str:
+        return f"ARCHIVE@localhost:{self.server.port}"
+
+
+@pytest_asyncio.fixture
+async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
+    archive = Archive(tmp_path / "archive")
+    async with archive.server:
+        yield archive
+
+
+def shipped(name: str) -> Path:
+    path = get_testdata_file(name, download=False)
+    assert isinstance(path, str)
+    return Path(path)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A CT image, an MR image and a text file."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    shutil.copy(shipped("CT_small.dcm"), folder / "ct.dcm")
+    shutil.copy(shipped("MR_small.dcm"), folder / "mr.dcm")
+    (folder / "notes.txt").write_text("not DICOM")
+    return folder
+
+
+async def run(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: object) -> int:
+    """What `main()` of an example returns. It makes its own event loop, so it gets a thread."""
+    specification = importlib.util.spec_from_file_location(Path(name).stem, EXAMPLES / name)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    code: int = await asyncio.to_thread(module.main)
+    return code
+
+
+@asynccontextmanager
+async def running(name: str, *arguments: object) -> AsyncIterator[tuple[Process, str]]:
+    """A server in a process of its own, and the address from its first line. It is ended as a user would."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", EXAMPLES / name, *map(str, arguments), stdout=PIPE, stderr=PIPE
+    )
+    try:
+        first = await line_of(process)
+        yield process, first.split()[0]
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+        assert errors == b""
+        assert process.returncode == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def line_of(process: Process) -> str:
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode()
+    if not line:
+        _, errors = await process.communicate()
+        pytest.fail(f"it ended: {errors.decode()}")
+    return line
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == SENDERS | RECEIVERS
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_begins_with_what_it_does(path: Path) -> None:
+    docstring = path.read_text(encoding="utf-8").split('"""')[1]
+    assert f"    python {path.name} " in docstring
+
+
+async def test_echo(archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run(monkeypatch, "echo.py", archive.address) == 0
+    printed = capsys.readouterr().out
+    assert f"{archive.address} answered 0x0000 Success in" in printed
+    assert "accepted: Verification SOP Class in Explicit VR Little Endian" in printed
+
+
+@pytest.mark.parametrize(("name", "code"), [("echo.py", 1), ("send_folder.py", 3), ("progress_bar.py", 3)])
+async def test_says_that_nobody_listens(
+    name: str, code: int, study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with dimse.Server(port=0) as server:
+        address = f"NOBODY@127.0.0.1:{server.port}"
+    paths = [] if name == "echo.py" else [study]
+    assert await run(monkeypatch, name, address, *paths) == code
+    assert "cannot connect" in capsys.readouterr().out
+
+
+async def test_send_folder(
+    archive: Archive, study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await run(monkeypatch, "send_folder.py", archive.address, study) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("stored   ") == 2
+    assert f"skipped  {study / 'notes.txt'}: not DICOM" in printed
+    assert "2 stored, 0 failed" in printed
+
+
+async def test_send_folder_names_what_is_refused(
+    archive: Archive, study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive.status = Status.CANNOT_UNDERSTAND
+    assert await run(monkeypatch, "send_folder.py", archive.address, study) == 1
+    assert f"failed   {study / 'ct.dcm'}: " in capsys.readouterr().out
+
+
+async def test_progress_bar(
+    archive: Archive, study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await run(monkeypatch, "progress_bar.py", archive.address, study / "ct.dcm") == 0
+    captured = capsys.readouterr()
+    assert "100%" in captured.err
+    assert "1 stored in" in captured.out
+
+
+async def test_progress_bar_names_what_is_not_stored(
+    archive: Archive, study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (archive.address, study / "ct.dcm", study / "notes.txt", study / "missing.dcm")
+    assert await run(monkeypatch, "progress_bar.py", *arguments) == 1
+    printed = capsys.readouterr().out
+    assert "not stored" in printed
+    assert "notes.txt" in printed
+    assert "missing.dcm" in printed
+    assert archive.received.qsize() == 1
+
+
+async def test_pixels_from_a_camera(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await run(monkeypatch, "pixels_from_a_camera.py", archive.address, "--frames", FRAMES) == 0
+    assert f"{FRAMES} frames, {FRAMES * FRAME_SIZE} bytes: 0x0000 Success" in capsys.readouterr().out
+    received = dcmread(archive.received.get_nowait()).pixel_array
+    assert received.shape == (FRAMES, 480, 640)
+    assert (received[1, :, 8:16] == 255).all()
+    assert (received[1, :, 600] == received[0, :, 600]).all()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send on Windows")
+async def test_receive(study: Path, tmp_path: Path) -> None:
+    into = tmp_path / "received"
+    async with running("receive.py", 0, into, "--modality", "CT") as (process, address):
+        report = await dimse.send(address, study, raise_failures=False)
+        lines = [await line_of(process), await line_of(process)]
+    assert [Path(result.name).name for result in report.stored] == ["ct.dcm"]
+    assert [result.status for result in report.failures] == [0x0124]
+    assert sum("refused an object of modality 'MR'" in line for line in lines) == 1
+    assert [dcmread(path).Modality for path in into.rglob("*.dcm")] == ["CT"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send on Windows")
+async def test_router(archive: Archive, study: Path, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    async with running("router.py", 0, spool, archive.address) as (process, address):
+        await dimse.send(address, study)
+        arrived = {dcmread(await archive.received.get()).Modality for _ in range(2)}
+        lines = [await line_of(process), await line_of(process)]
+    assert arrived == {"CT", "MR"}
+    assert all(line.startswith("sent on ") for line in lines)
+    assert list(spool.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send on Windows")
+async def test_router_keeps_what_the_archive_does_not_take(archive: Archive, study: Path, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    archive.status = Status.CANNOT_UNDERSTAND
+    async with running("router.py", 0, spool, archive.address) as (process, address):
+        await dimse.send(address, study / "ct.dcm")
+        assert "waits" in await line_of(process)
+    assert len(list(spool.iterdir())) == 1
+    archive.status = Status.SUCCESS
+    async with running("router.py", 0, spool, archive.address) as (process, _):
+        assert (await line_of(process)).startswith("sent on ")
+    assert archive.received.qsize() == 1

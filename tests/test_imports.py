@@ -1,0 +1,126 @@
+"""The import rule of the house: every import points down, and the pure rooms stay pure."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dimse
+
+ROOT = Path(dimse.__file__).parent
+
+# From the bottom to the top; a room imports from the rooms before it, and from itself.
+ORDER = (
+    ("uids", "errors"),
+    ("upper_layer",),
+    ("messages",),
+    ("ae", "dataset"),
+    ("network",),
+    ("services",),
+    ("node",),
+    ("__init__",),
+    ("cli",),
+    ("__main__",),
+)
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+
+PURE = {"upper_layer", "messages"}
+IMPURE_MODULES = {"asyncio", "socket", "ssl", "threading", "time", "pydicom", "select", "selectors", "concurrent", "os"}
+# The command line is a user of the library: `dimse demo` makes its objects and draws them as any program would.
+PYDICOM_DOORS = {"dataset", "uids", "cli"}
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def room_of(module: tuple[str, ...]) -> str:
+    """The first part below `dimse`: a folder or a file."""
+    return module[0] if module else "__init__"
+
+
+def imports_of(tree: ast.Module) -> Iterator[tuple[str, bool]]:
+    """(module, whether only for annotations) of each import anywhere in a file."""
+    for_annotations: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            for_annotations.update(inner for statement in node.body for inner in ast.walk(statement))
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node in for_annotations) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            for alias in node.names:
+                # `from dimse import uids` is an import of dimse.uids
+                package = node.module == "dimse"
+                yield f"dimse.{alias.name}" if package else node.module, node in for_annotations
+
+
+def below_dimse(module: str) -> tuple[str, ...] | None:
+    parts = tuple(module.split("."))
+    return parts[1:] if parts[0] == "dimse" else None
+
+
+def problems_of(path: str, source: str) -> list[str]:
+    """What a file imports against the rule; `path` is relative to the package."""
+    room = room_of(tuple(path.removesuffix(".py").split("/")))
+    problems = []
+    for module, for_annotations in imports_of(ast.parse(source)):
+        target, top = below_dimse(module), module.split(".")[0]
+        if target is not None:
+            other = room_of(target)
+            other = other if other in RANK else "__init__"
+            if other != room and RANK[other] >= RANK[room] and not for_annotations:
+                problems.append(f"{path}: {room} imports {module}")
+        elif room in PURE and top in IMPURE_MODULES:
+            problems.append(f"{path}: pure, but imports {module}")
+        elif top == "pydicom" and room not in PYDICOM_DOORS:
+            problems.append(f"{path}: imports {module}, whose door is dataset")
+    return problems
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_import_points_down(path: Path) -> None:
+    assert problems_of(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("upper_layer/pdu.py", "import asyncio"),
+        ("messages/command.py", "def late():\n    import time"),
+        ("messages/command.py", "from pydicom.uid import UID"),
+        ("upper_layer/pdu.py", "from dimse.messages.status import Status"),
+        ("network/server.py", "from dimse.services.storage import StoreService"),
+        ("network/server.py", "import pydicom"),
+        ("uids.py", "from dimse.dataset import decode"),
+        ("ae.py", "from dimse import network"),
+        ("services/storage.py", "from dimse.cli import main"),
+        ("services/storage.py", "from dimse import send"),
+    ],
+)
+def test_the_rule_is_seen_to_be_broken(path: str, source: str) -> None:
+    assert len(problems_of(path, source)) == 1
+
+
+def test_no_room_has_a_forbidden_name() -> None:
+    names = {part.removesuffix(".py") for path in FILES for part in path.relative_to(ROOT).parts}
+    assert not names & {"util", "utils", "common", "helpers", "misc", "base", "core", "types"}
+    assert {room_of(tuple(path.relative_to(ROOT).with_suffix("").parts)) for path in FILES} <= RANK.keys()
+
+
+def test_the_public_names_are_sorted_and_there() -> None:
+    assert dimse.__all__ == sorted(dimse.__all__)
+    assert len(set(dimse.__all__)) == len(dimse.__all__)
+    module = importlib.import_module("dimse")
+    assert [name for name in dimse.__all__ if not hasattr(module, name)] == []
+
+
+def test_the_public_names_are_all_that_is_imported() -> None:
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    imported = {
+        alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert imported - {"annotations"} == set(dimse.__all__) - {"__version__"}
