@@ -6,9 +6,10 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, BinaryIO, Final, cast
 
 import typer
 
@@ -16,7 +17,7 @@ import dimse
 from dimse.ae import Address, ClientOptions, RetryPolicy, Timeouts
 from dimse.cli import running
 from dimse.cli.output import Bar, about, complain, counted, emit, reason, size
-from dimse.dataset import DatasetSource, NotSent, StreamSource, discover
+from dimse.dataset import DatasetSource, NotSent, StreamSource, discover, in_thread
 from dimse.errors import AssociationError, DatasetError, RemoteProtocolError
 from dimse.messages.status import StatusCategory
 from dimse.services.sending import SendResult
@@ -161,7 +162,7 @@ class _Job:
         """What there is to send at `path`; the rest is told of here."""
         found: Sequence[DatasetSource | NotSent]
         if path == "-":
-            found = [await asyncio.to_thread(_standard_input)]
+            found = [await in_thread(_standard_input)]
         else:
             found = await asyncio.to_thread(lambda: list(discover([Path(path)])))
         for not_sent in found:
@@ -204,6 +205,7 @@ def _standard_input() -> DatasetSource | NotSent:
     if sys.stdin is None:
         return NotSent(STANDARD_INPUT, DatasetError("there is none"), skipped=False)
     try:
-        return StreamSource(sys.stdin.buffer, STANDARD_INPUT)
+        # Unbuffered: a thread left waiting in a buffer's lock would keep the process from ending.
+        return StreamSource(cast("BinaryIO", FileIO(sys.stdin.fileno(), closefd=False)), STANDARD_INPUT)
     except (DatasetError, OSError) as error:
         return NotSent(STANDARD_INPUT, error, skipped=False)

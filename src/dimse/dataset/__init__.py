@@ -21,7 +21,7 @@ from dimse.dataset.identifiers import decode, encode
 from dimse.dataset.part10 import FileMeta, encode_file_meta, is_part10, read_file_meta
 from dimse.dataset.pixels import EncapsulatedFrames, NativePixels, PixelSource, from_dataset
 from dimse.dataset.sinks import Part10File, safe_path, template_keywords, validate_template
-from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, Reader, StreamSource
+from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, Reader, StreamSource, in_thread
 from dimse.dataset.transcode import decompress, even, reencode
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "encode_file_meta",
     "even",
     "from_dataset",
+    "in_thread",
     "is_part10",
     "keyword_for_tag",
     "read_file_meta",

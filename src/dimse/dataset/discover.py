@@ -14,7 +14,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from dimse.dataset.part10 import read_file_meta
-from dimse.dataset.sources import DatasetSource, FileSource, Reader, StreamReader
+from dimse.dataset.sources import DatasetSource, FileSource, Reader, StreamReader, named
 from dimse.errors import DatasetError
 
 _HEAD: Final = 132
@@ -114,11 +114,8 @@ class ZipSource(DatasetSource):
     def __init__(self, path: Path, member: zipfile.ZipInfo, archive: zipfile.ZipFile) -> None:
         self.name = f"{path}!{member.filename}"
         self._path, self._member = path, member
-        with archive.open(member) as stream:
-            try:
-                meta = read_file_meta(stream)
-            except DatasetError as error:
-                raise DatasetError(f"{self.name}: {error}") from None
+        with archive.open(member) as stream, named(self.name):
+            meta = read_file_meta(stream)
         self.sop_class_uid = meta.sop_class_uid
         self.sop_instance_uid = meta.sop_instance_uid
         self.transfer_syntax_uid = meta.transfer_syntax_uid
@@ -134,4 +131,4 @@ class ZipSource(DatasetSource):
         except BaseException:
             archive.close()
             raise
-        return StreamReader(stream, b"", self.length, self.name, archive.close)
+        return StreamReader(stream, b"", self.length, self.name, self.transfer_syntax_uid, archive.close)

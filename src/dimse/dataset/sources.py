@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
+import threading
 from abc import ABC, abstractmethod
-from asyncio import to_thread
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, Final, TypeVar
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, TypeVar, cast
 
 from dimse.dataset.elements import Buffer, check_not_cut_short
 from dimse.dataset.part10 import read_file_meta
@@ -15,7 +18,7 @@ from dimse.errors import DatasetError
 from dimse.uids import is_compressed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from os import PathLike
 
 T = TypeVar("T")
@@ -26,6 +29,9 @@ _SEQUENCE_END: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 class Reader(ABC):
     """One pass over an encoded data set."""
+
+    may_wait = True
+    """Whether `read_into` may suspend, as long as it likes."""
 
     @abstractmethod
     async def read_into(self, buffer: memoryview) -> int:
@@ -66,10 +72,8 @@ class FileSource(DatasetSource):
         self.path = Path(path)
         self.name = str(path)
         with self.path.open("rb", buffering=0) as file:
-            try:
+            with named(self.name):
                 meta = read_file_meta(file)
-            except DatasetError as error:
-                raise DatasetError(f"{self.name}: {error}") from None
             self._identity = _identity(file.fileno())
         self.sop_class_uid = meta.sop_class_uid
         self.sop_instance_uid = meta.sop_instance_uid
@@ -98,10 +102,8 @@ class StreamSource(DatasetSource):
         self._stream = stream
         self.repeatable = stream.seekable()
         start = stream.tell() if self.repeatable else 0
-        try:
+        with named(name):
             meta = read_file_meta(stream)
-        except DatasetError as error:
-            raise DatasetError(f"{name}: {error}") from None
         self.sop_class_uid = meta.sop_class_uid
         self.sop_instance_uid = meta.sop_instance_uid
         self.transfer_syntax_uid = meta.transfer_syntax_uid
@@ -116,11 +118,11 @@ class StreamSource(DatasetSource):
         """Begin a pass: at most one at a time, as there is one stream."""
         if self.repeatable:
             self._stream.seek(self._offset)
-            return StreamReader(self._stream, b"", self.length, self.name)
+            return StreamReader(self._stream, b"", self.length, self.name, self.transfer_syntax_uid)
         if self._opened:
             raise DatasetError(f"{self.name}: can be read only once")
         self._opened = True
-        return StreamReader(self._stream, self._peeked, None, self.name)
+        return StreamReader(self._stream, self._peeked, None, self.name, self.transfer_syntax_uid)
 
 
 class PiecesSource(DatasetSource):
@@ -210,6 +212,8 @@ class PiecesReader(Reader):
 class _FileReader(Reader):
     """Reads a local file where it is called: one system call, which the page cache mostly answers at once."""
 
+    may_wait = False
+
     def __init__(self, file: FileIO, source: FileSource) -> None:
         self._file = file
         self._source = source
@@ -272,6 +276,7 @@ class StreamReader(Reader):
         peeked: bytes,
         length: int | None,
         name: str,
+        transfer_syntax_uid: str,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self._stream = stream
@@ -279,12 +284,29 @@ class StreamReader(Reader):
         self._peeked = peeked
         self._remaining = length
         self._name = name
+        self._transfer_syntax_uid = transfer_syntax_uid
+        self._total = 0
+        self._promised: int | None = None
+        """Bytes that there must be at least, once the beginning has said so."""
 
     async def read_into(self, buffer: memoryview) -> int:
         # The thread fills memory of its own: one left behind by a cancellation must not write into our buffer.
-        data = await to_thread(self._read, len(buffer))
+        data = await in_thread(lambda: self._read(len(buffer)))
         buffer[: len(data)] = data
+        self._check(buffer[: len(data)], is_end=len(data) < len(buffer))
         return len(data)
+
+    def _check(self, data: memoryview, *, is_end: bool) -> None:
+        """Find out that the stream is cut short: from its beginning where its length is known, else at its end."""
+        known = None if self._remaining is None else self._total + len(data) + self._remaining
+        with named(self._name):
+            if self._promised is None:
+                length = known if known is not None else len(data) if is_end else sys.maxsize
+                bulk = check_not_cut_short(data, length, self._transfer_syntax_uid)
+                self._promised = 0 if bulk is None or bulk.length is None else bulk.value_offset + bulk.length
+            self._total += len(data)
+            if is_end and self._total < self._promised:
+                raise DatasetError(f"cut short: {self._promised - self._total} bytes are missing")
 
     def _read(self, size: int) -> bytes:
         if self._remaining is not None:
@@ -306,9 +328,43 @@ class StreamReader(Reader):
             self._on_close()
 
 
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Say which source an error is about."""
+    try:
+        yield
+    except DatasetError as error:
+        raise DatasetError(f"{name}: {error}") from None
+
+
 async def in_thread(function: Callable[[], T]) -> T:
-    """Run what takes long away from the event loop."""
-    return await to_thread(function)
+    """Run what may take long, or for ever, in a thread of its own.
+
+    A daemon, unlike those of an executor: a read from a pipe that gives nothing must not keep the process from
+    ending. One that nobody waits for any more is left behind.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def resolve(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(cast("T", result))
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except BaseException as raised:  # noqa: BLE001 - it is raised again where it is awaited
+            error = raised
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits
+            loop.call_soon_threadsafe(resolve, result, error)
+
+    threading.Thread(target=run, name="dimse", daemon=True).start()
+    return await future
 
 
 async def _each(buffers: Iterable[Buffer]) -> AsyncIterator[Buffer]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from contextlib import contextmanager
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +20,7 @@ from dimse.dataset.elements import (
 from dimse.dataset.identifiers import PYDICOM_ERRORS, decode, pydicom_failed
 from dimse.dataset.pixels import encoded_pieces
 from dimse.dataset.rewriting import rewrite
-from dimse.dataset.sources import DatasetSource, MemorySource, PiecesReader, Reader, in_thread
+from dimse.dataset.sources import DatasetSource, MemorySource, PiecesReader, Reader, in_thread, named
 from dimse.errors import DatasetError
 from dimse.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -33,7 +32,7 @@ from dimse.uids import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 _STEP: Final = 64 * 1024
 _EXPLICIT: Final = Struct("<HH2sxxL")
@@ -209,20 +208,11 @@ async def _read_metadata(source: DatasetSource, reader: Reader) -> _Metadata:
     scanner = ElementScanner(source.transfer_syntax_uid, wanted=())
     buffer = bytearray(_STEP)
     while scanner.bulk is None and (count := await reader.read_into(memoryview(buffer))):
-        with _named(source):
+        with named(source.name):
             scanner.feed(memoryview(buffer)[:count])
-    with _named(source):
+    with named(source.name):
         scanner.finish()
     return _Metadata(scanner)
-
-
-@contextmanager
-def _named(source: DatasetSource) -> Iterator[None]:
-    """Say which source an error is about."""
-    try:
-        yield
-    except DatasetError as error:
-        raise DatasetError(f"{source.name}: {error}") from None
 
 
 class _Reencoded(_Derived):

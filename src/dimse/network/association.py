@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeVar, cast
+from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 from dimse.ae import AssociationOptions, Malformed
 from dimse.dataset import DatasetSource, Reader
@@ -136,6 +136,7 @@ class Association:
         self._provider = provider
         self._established: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ended = False
         self._released_by_peer = False
         self._reader = MessageReader()
@@ -276,6 +277,7 @@ class Association:
             return
         self._ended = True
         self.error = error
+        self._over.set_result(None)
         reason = error or AssociationError("the association was released")
         if not self._established.done():
             self._established.set_exception(reason)
@@ -536,7 +538,7 @@ class Association:
         place = buffer[data_start : data_start + size]
         total, is_last, prefix = 0, False, None
         while not is_last:
-            count = await reader.read_into(place)
+            count = await self._read(reader, place)
             total += count
             is_last = await _is_the_last(source, reader, total, is_full=count == len(place))
             self._check_open()  # reading may have taken a while, and the association may have ended in it
@@ -554,6 +556,21 @@ class Association:
             await self.connection.drained()
             prefix = b""
 
+    async def _read(self, reader: Reader, place: memoryview) -> int:
+        """Read, but not for longer than there is an association: a pipe may give nothing for ever."""
+        if not reader.may_wait:
+            return await reader.read_into(place)
+        reading = asyncio.ensure_future(reader.read_into(place))
+        first: set[asyncio.Future[Any]] = {reading, self._over}
+        try:
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            self._check_open()
+            return reading.result()
+        finally:
+            if not reading.done():
+                reading.cancel()
+                await asyncio.wait({reading})
+
     def _check_open(self) -> None:
         if self._ended and self.error is None and self._released_by_peer:
             raise AssociationError("the peer has released the association")
@@ -565,7 +582,7 @@ class Association:
 
         def stalled() -> None:
             error = AssociationTimeout(name, seconds or 0, doing)
-            logger.warning("%s: %s; aborting", self.connection.peer_name, error)
+            logger.info("%s: %s; aborting", self.connection.peer_name, error)
             self.abort(error)
 
         connection = self.connection

@@ -30,6 +30,7 @@ from dimse.dataset import (
     encode_file_meta,
     even,
     from_dataset,
+    in_thread,
     reencode,
     safe_path,
     template_keywords,
@@ -121,7 +122,7 @@ async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | 
         return PixelSource(source, pixels)
     if isinstance(source, str | os.PathLike | Dataset | DatasetSource):
         return _as_source(source)
-    return await asyncio.to_thread(StreamSource, source, name_of_stream(source))
+    return await in_thread(lambda: StreamSource(source, name_of_stream(source)))
 
 
 def _as_source(source: str | os.PathLike[str] | Dataset | DatasetSource) -> DatasetSource:
