@@ -15,7 +15,12 @@ from dimse.dataset import sinks
 from dimse.dataset.sinks import Part10File, safe_path, template_keywords, validate_template
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+
+def expanded(root: str | Path, template: str, values: Mapping[str, str]) -> Path:
+    return Path(safe_path(root, template, values))
+
 
 TEMPLATE = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
 
@@ -70,18 +75,18 @@ def test_an_instance_that_exists_is_replaced(tmp_path: Path) -> None:
 
 def test_everything_is_on_the_disk_before_the_name_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    fsync, replace = os.fsync, Path.replace
+    fsync, replace = os.fsync, os.replace
 
     def noted_fsync(descriptor: int) -> None:
         calls.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         fsync(descriptor)
 
-    def noted_replace(path: Path, target: Path) -> Path:
+    def noted_replace(path: str, target: str) -> None:
         calls.append("rename")
-        return replace(path, target)
+        replace(path, target)
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(Path, "replace", noted_replace)
+    monkeypatch.setattr(os, "replace", noted_replace)
     Part10File(tmp_path / "a" / "b" / "c.dcm", b"1").commit()
     assert calls[0].endswith(".part")
     assert calls[1:] == ["rename", "b", "a", tmp_path.name]
@@ -119,7 +124,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     file.discard()
     assert left(tmp_path) == []
     with pytest.raises(OSError, match="No space"):
-        Part10File(tmp_path / "d.dcm", b"HEAD")
+        Part10File(tmp_path / "d.dcm", b"HEAD").commit()
     assert left(tmp_path) == []
 
 
@@ -150,11 +155,9 @@ def test_a_folder_in_the_way(tmp_path: Path) -> None:
 
 def test_the_usual_name() -> None:
     values = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.3", "SOPInstanceUID": "1.4"}
-    assert safe_path("out", TEMPLATE, values) == Path("out/1.2/1.3/1.4.dcm")
-    assert safe_path("out", TEMPLATE, {"SOPInstanceUID": "1.4", "StudyInstanceUID": ""}) == Path(
-        "out/NONE/NONE/1.4.dcm"
-    )
-    assert safe_path("out", "{PatientName}.dcm", {"PatientName": "Doe^Jane"}) == Path("out/Doe^Jane.dcm")
+    assert expanded("out", TEMPLATE, values) == Path("out/1.2/1.3/1.4.dcm")
+    assert expanded("out", TEMPLATE, {"SOPInstanceUID": "1.4", "StudyInstanceUID": ""}) == Path("out/NONE/NONE/1.4.dcm")
+    assert expanded("out", "{PatientName}.dcm", {"PatientName": "Doe^Jane"}) == Path("out/Doe^Jane.dcm")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +183,7 @@ def test_the_usual_name() -> None:
 )
 def test_nothing_leaves_the_folder(tmp_path: Path, value: str) -> None:
     for template in ("{SOPInstanceUID}", "{SOPInstanceUID}/x.dcm", ".{SOPInstanceUID}{SOPInstanceUID}/a.dcm"):
-        path = safe_path(tmp_path, template, {"SOPInstanceUID": value})
+        path = expanded(tmp_path, template, {"SOPInstanceUID": value})
         assert path.resolve().is_relative_to(tmp_path.resolve())
         relative = path.relative_to(tmp_path)
         assert len(relative.parts) == template.count("/") + 1
@@ -195,7 +198,7 @@ def test_nothing_leaves_the_folder(tmp_path: Path, value: str) -> None:
 
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_two_values_never_share_a_name(one: str, other: str) -> None:
-    names = [safe_path("out", "{PatientID}", {"PatientID": value}) for value in (one, other)]
+    names = [expanded("out", "{PatientID}", {"PatientID": value}) for value in (one, other)]
     assert (names[0] == names[1]) == (one == other)
 
 

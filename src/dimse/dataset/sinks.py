@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import secrets
+from contextlib import suppress
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -37,27 +38,27 @@ class Part10File:
     """
 
     def __init__(self, path: str | PathLike[str], header: bytes, *, fsync: bool = True) -> None:
-        self.path = Path(path)
+        # Text, as each operation on a Path costs as much as a small file does.
+        self.path = os.fspath(path)
+        folder = os.path.dirname(self.path) or "."
         self._fsync = fsync
         # In the same folder, as a rename is atomic only within a file system.
-        self._temporary = self.path.parent / f".{secrets.token_hex(12)}.part"
-        self._changed_folders = [self.path.parent]
+        self._temporary = os.path.join(folder, f".{secrets.token_hex(12)}.part")
+        self._changed_folders = [Path(folder)] if fsync else []
+        self._header = [memoryview(header)]
         self._descriptor: int | None = None
         try:
             self._descriptor = _create(self._temporary)
         except FileNotFoundError:
-            self._changed_folders += _make_folders(self.path.parent)
+            self._changed_folders += _make_folders(Path(folder))
             self._descriptor = _create(self._temporary)
-        try:
-            self.write([memoryview(header)])
-        except OSError:
-            self.discard()
-            raise
 
     def write(self, buffers: Sequence[memoryview]) -> None:
         """Append the buffers. After an `OSError` there is `discard` only."""
         if self._descriptor is None:
             raise ValueError(f"{self.path}: committed or discarded")
+        buffers = [*self._header, *buffers]
+        self._header = []
         for start in range(0, len(buffers), _MAX_BUFFERS):
             _write_all(self._descriptor, buffers[start : start + _MAX_BUFFERS])
 
@@ -66,11 +67,13 @@ class Part10File:
         if self._descriptor is None:
             raise ValueError(f"{self.path}: committed or discarded")
         try:
+            if self._header:
+                self.write([])
             if self._fsync:
                 os.fsync(self._descriptor)
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)
-            self._temporary.replace(self.path)
+            os.replace(self._temporary, self.path)
         except OSError:
             self.discard()
             raise
@@ -83,10 +86,11 @@ class Part10File:
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)
-        self._temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self._temporary)
 
 
-def _create(path: Path) -> int:
+def _create(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
 
 
@@ -156,7 +160,7 @@ def template_keywords(template: str) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(((keyword, tag) for keyword, tag in tags if tag is not None), key=itemgetter(1)))
 
 
-def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str]) -> Path:
+def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str]) -> str:
     """Expand `{StudyInstanceUID}/{SOPInstanceUID}.dcm` and the like, below `root` whatever the values are.
 
     A value that is missing or empty reads NONE. One that has to be changed gets a hash of itself at the end, so that
@@ -165,7 +169,7 @@ def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str
     expanded = "".join(
         literal + ("" if keyword is None else _safe(values.get(keyword, ""))) for literal, keyword in _parsed(template)
     )
-    return Path(root).joinpath(*expanded.split("/"))
+    return os.path.join(root, *expanded.split("/"))
 
 
 @lru_cache(maxsize=64)

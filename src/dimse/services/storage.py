@@ -67,11 +67,11 @@ _REPORT_INTERVAL: Final = 0.1
 _SCAN_STEP: Final = 16 * 1024
 """How much is looked at at a time for the end of the metadata; no more than this of the bulk data is copied."""
 
-_SMALL: Final = 64 * 1024
-"""Bytes that a write may have to be done on the event loop, if the disk is `_QUICK`."""
-
 _QUICK: Final = 0.001
-"""Seconds for a small file, its fsync included. Waking a thread and waiting for it takes a tenth of that."""
+"""Seconds that a disk access may hold up the event loop. Waking a thread and waiting for it takes a tenth of that."""
+
+_SMALL: Final = 1024 * 1024
+"""A larger file is forced to the disk in a thread, however quick the last one was."""
 
 _OUT_OF_RESOURCES: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
@@ -378,7 +378,6 @@ class StoreRequest:
         is nothing under that name. Raises `OSError` where it can't be written.
         """
         self._begin_reading()
-        path = Path(path)
         header = encode_file_meta(
             sop_class_uid=self.sop_class_uid,
             sop_instance_uid=self.sop_instance_uid,
@@ -396,7 +395,7 @@ class StoreRequest:
         except BaseException:
             await writer.discard()
             raise
-        return path
+        return Path(path)
 
     async def save_under(self, folder: str | os.PathLike[str], template: str = DEFAULT_TEMPLATE) -> Path:
         """`save` under `folder`, with a name made from the data set's UIDs; nothing in them can leave the folder.
@@ -492,21 +491,17 @@ class StoreRequest:
                 yield list(views)
 
 
-class Disk:
-    """Where received files are written, without blocking the event loop.
+class _Pace:
+    """Where one kind of disk access is done: in a thread, or at once where the last one took less than `_QUICK`.
 
-    In a thread, as a disk may take its time; but a small file on a disk that has just been quicker than a
-    thread starts is written at once.
+    A disk that slows down holds the event loop up once, and then threads again.
     """
 
     def __init__(self) -> None:
         self._quick = False
 
-    async def run(self, function: Callable[..., None], *arguments: object, size: int = 0) -> None:
-        """Call `function`, which writes `size` bytes."""
-        if size > _SMALL:
-            await _in_thread(function, *arguments)
-        elif self._quick:
+    async def run(self, function: Callable[..., None], *arguments: object) -> None:
+        if self._quick:
             self._time(function, *arguments)
         else:
             await _in_thread(self._time, function, *arguments)
@@ -517,17 +512,34 @@ class Disk:
         self._quick = time.perf_counter() - start < _QUICK
 
 
+class Disk:
+    """Where received files are written, without blocking the event loop for long."""
+
+    def __init__(self) -> None:
+        self.writing = _Pace()
+        """To the page cache."""
+        self.syncing = _Pace()
+        """A small file that is made, written and forced to the disk."""
+
+
 class _FileWriter:
     """Writes a Part 10 file; made, filled and named in one step if it comes in one piece."""
 
-    def __init__(self, path: Path, header: bytes, disk: Disk, *, fsync: bool) -> None:
+    def __init__(self, path: str | os.PathLike[str], header: bytes, disk: Disk, *, fsync: bool) -> None:
         self._path, self._header, self._disk, self._fsync = path, header, disk, fsync
         self._file: Part10File | None = None
         self._committed = False
+        self._size = 0
 
     async def write(self, buffers: list[memoryview], *, is_last: bool) -> None:
         """Append; with `is_last` also `finish`, in the same step."""
-        await self._disk.run(self._write, buffers, is_last, size=sum(map(len, buffers)))
+        self._size += sum(map(len, buffers))
+        if not (is_last and self._fsync):
+            await self._disk.writing.run(self._write, buffers, is_last)
+        elif self._size <= _SMALL:
+            await self._disk.syncing.run(self._write, buffers, is_last)
+        else:
+            await _in_thread(self._write, buffers, is_last)
 
     def _write(self, buffers: list[memoryview], is_last: bool) -> None:
         if self._file is None:
@@ -540,12 +552,12 @@ class _FileWriter:
     async def finish(self) -> None:
         """Give the file its name, if the last `write` did not."""
         if not self._committed:
-            await self._disk.run(self._write, [], True)
+            await self.write([], is_last=True)
 
     async def discard(self) -> None:
         """Leave nothing behind."""
         if self._file is not None:
-            await self._disk.run(self._file.discard)
+            await _in_thread(self._file.discard)
 
 
 async def _in_thread(function: Callable[..., None], *arguments: object) -> None:
