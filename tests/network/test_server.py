@@ -298,8 +298,8 @@ async def test_limits_for_one_peer(limit: str) -> None:
 
 
 async def test_connections_far_over_the_limit_are_closed_at_once() -> None:
-    options = ServerOptions(max_associations=1)
-    async with Archive(options) as server, AsyncExitStack() as stack:
+    options = ServerOptions(max_associations=1, timeouts=Timeouts(artim=None))
+    async with asyncio.timeout(10), Archive(options) as server, AsyncExitStack() as stack:
         for _ in range(51):
             await stack.enter_async_context(await ScriptedPeer.connect(server.port))
         over = await stack.enter_async_context(await ScriptedPeer.connect(server.port))
@@ -534,6 +534,29 @@ async def test_requests_that_do_not_wait_for_responses() -> None:
             assert response.message_id_being_responded_to == 100 + number
         await peer.expect(A_RELEASE_RP)
         assert [server.stored[f"1.2.{number}"] for number in range(1, 6)] == data
+
+
+async def test_requests_that_do_not_wait_are_left_in_the_socket() -> None:
+    server, running, go_on = Archive(), asyncio.Event(), asyncio.Event()
+
+    @server.on_c_store
+    async def handler(_: StoreRequest) -> Status:
+        running.set()
+        await go_on.wait()
+        return Status.SUCCESS
+
+    async with server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), DATA, context=3))
+        for number in range(2, 2000):
+            await peer.send(message_pdvs(echo(number)))
+        await running.wait()
+        for _ in range(20):
+            await is_well(server)
+        assert max(len(session._waiting) for session in server._sessions) <= 1
+        go_on.set()
+        for number in range(1, 2000):
+            assert (await answer_of(peer)).message_id_being_responded_to == number
+        await peer.release()
 
 
 async def test_release_while_a_handler_runs() -> None:
