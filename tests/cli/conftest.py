@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -17,6 +18,17 @@ from pydicom.data import get_testdata_file
 
 TIMEOUT = 50
 COMMAND = [sys.executable, "-m", "dimse"]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command that runs in this process sets logging up, which is not the next test's."""
+    root, names = logging.getLogger(), ("", "dimse", "pydicom")
+    handlers, levels = list(root.handlers), {name: logging.getLogger(name).level for name in names}
+    yield
+    root.handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 class Ended:

@@ -21,6 +21,7 @@ from .samples import Samples, big, dataset_bytes, sop_instance_uid
 
 NEVER = RetryPolicy(retries=0)
 AT_ONCE = RetryPolicy(retries=2, delay=0)
+PATIENT = RetryPolicy(retries=6, delay=0.1)  # the peer takes a moment to be back
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +180,7 @@ async def test_send_goes_on_when_the_peer_is_back(tmp_path: Path, big_file: Path
 
     broken = trap(big_file, restart)
     with scp:
-        report = await dimse.send(scp.address, [samples["icon"], broken, samples["large"]], retry=AT_ONCE)
+        report = await dimse.send(scp.address, [samples["icon"], broken, samples["large"]], retry=PATIENT)
         assert [result.attempts for result in report.results] == [1, 2, 1]
         assert dataset_bytes(scp.received("2.25.8301")) == dataset_bytes(big_file)
         assert dataset_bytes(scp.received(sop_instance_uid(samples["large"]))) == dataset_bytes(samples["large"])
