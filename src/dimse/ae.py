@@ -180,8 +180,9 @@ class ServerOptions(AssociationOptions):
     calling_ae_titles: frozenset[str] | None = None
     """Reject associations from any other title; None is anyone."""
     max_associations: int = 100
-    max_associations_per_host: int | None = None
-    max_associations_per_title: int | None = None
+    max_associations_per_host: int | None = 20
+    max_associations_per_title: int | None = 10
+    """By calling AE title. What is over a limit is rejected as transient: it may be tried again."""
     stop_timeout: float = 30
     """How long `Server.stop` waits for associations to end by themselves, in seconds."""
     ssl: ssl_module.SSLContext | None = None

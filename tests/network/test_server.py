@@ -650,7 +650,8 @@ async def test_fifty_at_once(tmp_path: Path) -> None:
         async with connect(server.address, contexts=CONTEXTS) as association:
             assert (await CStoreSCU(association).send(path)).status == Status.SUCCESS
 
-    async with Archive() as server:
+    unlimited = ServerOptions(max_associations_per_host=None, max_associations_per_title=None)
+    async with Archive(unlimited) as server:
         await asyncio.gather(*(send(path, server) for path in paths))
         assert len(server.stored) == 50
         assert all(pixel_bytes(1000 + 2 * i) in server.stored[f"1.2.{i}"] for i in range(50))

@@ -62,6 +62,8 @@ def receive(
             fsync=not no_fsync,
             require_called_ae_title=title is not None,
             max_associations=max_associations,
+            max_associations_per_host=None,  # whoever is let in may use all of them
+            max_associations_per_title=None,
             maximum_length=max_pdu,
         )
         server = Server(check_ae_title(title or "DIMSE"), host=host, port=port, options=options)

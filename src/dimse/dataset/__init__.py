@@ -7,6 +7,7 @@ sources       what can be sent: files, streams, memory
 pixels        a pydicom data set to send, its pixel data with it or from elsewhere
 transcode     into the accepted transfer syntax
 sinks         what was received, into files
+disk          those files, beside an event loop that goes on
 identifiers   whole small data sets between bytes and pydicom
 """
 
@@ -16,6 +17,7 @@ from pydicom import Dataset
 from pydicom.datadict import keyword_for_tag
 
 from dimse.dataset.discover import NotSent, discover
+from dimse.dataset.disk import Disk, FileWriter
 from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
 from dimse.dataset.identifiers import decode, encode
 from dimse.dataset.part10 import FileMeta, encode_file_meta, is_part10, read_file_meta
@@ -29,10 +31,12 @@ __all__ = [
     "BulkHeader",
     "Dataset",
     "DatasetSource",
+    "Disk",
     "ElementScanner",
     "EncapsulatedFrames",
     "FileMeta",
     "FileSource",
+    "FileWriter",
     "MemorySource",
     "NativePixels",
     "NotSent",

@@ -135,9 +135,9 @@ class Association:
         """Why the association ended; None while it lives, and after a release."""
         self._provider = provider
         self._established: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when there is an association, or will never be one."""
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._ended = False
+        """Done when there is none any more; `error` then says why."""
         self._released_by_peer = False
         self._reader = MessageReader()
         self._receiver: Receiver | None = None
@@ -165,6 +165,15 @@ class Association:
         return self.answer is not None and not self._ended
 
     @property
+    def _ended(self) -> bool:
+        return self._over.done()
+
+    @property
+    def in_message(self) -> bool:
+        """Whether the peer is in the middle of sending a message."""
+        return self._reader.in_message
+
+    @property
     def maximum_length_to_send(self) -> int:
         """The P-DATA-TF PDU-length that is sent to the peer at most."""
         peer = self.answer if self.connection.machine.is_requestor else self.request
@@ -176,7 +185,13 @@ class Association:
 
         Raises `PresentationContextError`, which names what was offered and accepted.
         """
-        usable = [context for context in self.contexts.values() if context.abstract_syntax == abstract_syntax]
+        requestor = self.connection.machine.is_requestor
+        usable = [
+            context
+            for context in self.contexts.values()
+            if context.abstract_syntax == abstract_syntax
+            and (context.requestor_is_scu if requestor else context.requestor_is_scp)
+        ]
         if transfer_syntaxes is None:
             if usable:
                 return usable[0]
@@ -199,14 +214,7 @@ class Association:
         self.connection.machine.associate(request)
         self.connection.machine.transport_connected()
         self.connection.flush()
-        timer = self._timer("association", "waiting for the answer to A-ASSOCIATE-RQ")
-        try:
-            await self._established
-        except asyncio.CancelledError:
-            self.abort()
-            raise
-        finally:
-            timer.cancel()
+        await self._answered(self._established, "waiting for the answer to A-ASSOCIATE-RQ")
 
     def accept(self, request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> None:
         """Take the peer's request, as the acceptor."""
@@ -228,15 +236,22 @@ class Association:
             return
         self.connection.machine.release()
         self.connection.flush()
-        timer = self._timer("association", "waiting for the answer to A-RELEASE-RQ")
+        await self._answered(self._over, "waiting for the answer to A-RELEASE-RQ")
+        await self.closed()
+
+    async def _answered(self, future: asyncio.Future[None], doing: str) -> None:
+        """Wait for the peer's answer, `Timeouts.association` in all. Raises why the association ended instead."""
+        seconds = self.options.timeouts.association
         try:
-            await self._released
+            async with asyncio.timeout(seconds):
+                await asyncio.shield(future)
+        except TimeoutError:
+            self.abort(AssociationTimeout("association", seconds or 0, doing))
         except asyncio.CancelledError:
             self.abort()
             raise
-        finally:
-            timer.cancel()
-        await self.closed()
+        if self.error is not None:
+            raise self.error
 
     def abort(self, error: Exception | None = None) -> None:
         """End the association at once with an A-ABORT (PS3.8 7.3); `error` is what others learn as the reason."""
@@ -248,9 +263,14 @@ class Association:
     async def closed(self) -> None:
         """Wait until the connection is closed too; a peer that does not close it in time is cut off."""
         try:
-            async with asyncio.timeout(ABORT_GRACE):
+            # An acceptor has ARTIM for it (PS3.8 9.1.5); a requestor has something else to do.
+            # A peer that does not even read what was sent is not worth that.
+            in_haste = self.connection.machine.is_requestor or self.connection.is_blocked
+            async with asyncio.timeout(ABORT_GRACE if in_haste else None):
                 await self.connection.wait_closed()
         except TimeoutError:
+            logger.info("%s: the peer does not close the connection; cut off", self.connection.peer_name)
+        finally:
             self.connection.kill()
 
     def __repr__(self) -> str:
@@ -275,16 +295,11 @@ class Association:
         """Tell everyone who waits, once."""
         if self._ended:
             return
-        self._ended = True
         self.error = error
         self._over.set_result(None)
-        reason = error or AssociationError("the association was released")
         if not self._established.done():
-            self._established.set_exception(reason)
-            self._established.exception()  # an acceptor has nobody who awaits it
-        if not self._released.done():
-            self._released.set_result(None) if error is None else self._released.set_exception(reason)
-            self._released.exception()  # nor does it await a release
+            self._established.set_result(None)
+        reason = error or AssociationError("the association was released")
         for _, future in self._operations.values():
             if not future.done():
                 future.set_exception(reason)
@@ -586,4 +601,5 @@ class Association:
             self.abort(error)
 
         connection = self.connection
-        return ProgressTimer(seconds, lambda: (connection.bytes_received, connection.send_progress), stalled)
+        # Whole PDUs, as a byte a second is no progress of the peer's.
+        return ProgressTimer(seconds, lambda: (connection.machine.pdus_received, connection.send_progress), stalled)

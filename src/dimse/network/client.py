@@ -88,7 +88,9 @@ async def _open(address: Address, options: ClientOptions) -> Association:
                 ssl=options.ssl,
                 server_hostname=address.host if options.ssl is not None else None,
             )
-    except TimeoutError:
+    except TimeoutError as error:
+        if error.errno is not None:  # the operating system's own, which is shorter
+            raise ConnectionLost(f"cannot connect to {address.host}:{address.port}: {error.strerror}") from error
         raise AssociationTimeout("connect", options.timeouts.connect or 0, f"connecting to {address}") from None
     except ssl.SSLError as error:
         raise ConnectionLost(f"no TLS with {address.host}:{address.port}: {error.reason or error}") from error

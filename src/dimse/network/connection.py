@@ -84,7 +84,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         # Nothing is left in the transport when it says that it can take more (see `drained`).
-        self._transport.set_write_buffer_limits(high=0)
+        # asyncio's TLS pauses *at* the limit, so that 0 would pause it for good.
+        self._transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0, low=0)
         self._socket = transport.get_extra_info("socket")
         if self._socket is not None and self._socket.family in (socket.AF_INET, socket.AF_INET6):
             # With Nagle's algorithm against delayed ACK, each message would cost 40 ms.
@@ -97,10 +98,10 @@ class Connection(asyncio.BufferedProtocol):
         if self.owner is not None:
             self.owner.connected()
 
-    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's signature
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         if self._buffer is None:
             self._buffer = self._pool.take()
-        return self._buffer
+        return memoryview(self._buffer)  # asyncio's TLS slices it, and a slice of a bytearray is a copy
 
     def buffer_updated(self, nbytes: int) -> None:
         assert self._buffer is not None  # noqa: S101 - asyncio calls `get_buffer` first
@@ -201,8 +202,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def _artim_expired(self) -> None:
         self.machine.timeout(self._loop.time())
-        self._holders.clear()
-        self._process()
         self.kill()
 
     def write(self, data: bytes | memoryview) -> None:
@@ -225,6 +224,11 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None and self._transport.is_closing():
             # A write has failed, which the transport takes without a word; `connection_lost` comes with the next turn.
             await asyncio.sleep(0)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether something that was written could not be sent yet."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     def close(self) -> None:
         """Close the transport connection when what was written is sent."""

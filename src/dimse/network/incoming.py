@@ -43,6 +43,8 @@ class IncomingData:
 
     def failed(self, error: Exception) -> None:
         self.error = error
+        if not self._pulled:
+            self._views.clear()  # nobody holds the buffer that they are views of
         self._wake_up()
 
     def _wake_up(self) -> None:

@@ -23,7 +23,7 @@ from dimse.errors import (
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.primitives import C_CANCEL_RQ, MESSAGES, Request, Response
 from dimse.messages.status import Status
-from dimse.network.association import Association, Discard, Receiver
+from dimse.network.association import ABORT_GRACE, Association, Discard, Receiver
 from dimse.network.connection import BufferPool, Connection
 from dimse.network.incoming import IncomingData
 from dimse.network.timers import ProgressTimer
@@ -45,6 +45,9 @@ _CONNECTIONS_OVER_LIMIT: Final = 50
 _IDLE_UNIT: Final = 64 * 1024
 """Bytes of a message under way that count as progress where no PDU ends: a byte a second does not."""
 
+_TLS_HANDSHAKE: Final = 10.0
+"""Seconds that a peer has for its TLS handshake."""
+
 _STOP_IDLE: Final = 1.0
 """When stopping, an association that moves nothing for so many seconds is not waited for."""
 
@@ -59,6 +62,16 @@ class IncomingRequest:
     data: IncomingData | None
     has_right_group_length: bool = True
 
+    @property
+    def sop_class_uid(self) -> str:
+        """The SOP class that the request is about, which may be called affected or requested."""
+        message: Any = self.message
+        return str(
+            message.affected_sop_class_uid
+            if hasattr(message, "affected_sop_class_uid")
+            else message.requested_sop_class_uid
+        )
+
     def response(self, status: int, *, error_comment: str | None = None, **fields: Any) -> Response:
         """The response message that belongs to the request. Raises `ValueError` for what is no status."""
         if not isinstance(status, int) or not 0 <= status <= 0xFFFF:
@@ -70,7 +83,7 @@ class IncomingRequest:
             message_id_being_responded_to=self.message.message_id,
             status=Status(status),
             affected_sop_class_uid=getattr(self.message, "affected_sop_class_uid", None),
-            error_comment=None if error_comment is None else error_comment[:64],
+            error_comment=None if error_comment is None else error_comment[:64].encode("ascii", "replace").decode(),
             **fields,
         )
 
@@ -114,7 +127,12 @@ class AssociationServer:
         self._stopping = False
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
-            self._new_connection, self.host, self.port, ssl=self.options.ssl, backlog=1024
+            self._new_connection,
+            self.host,
+            self.port,
+            ssl=self.options.ssl,
+            ssl_handshake_timeout=_TLS_HANDSHAKE if self.options.ssl is not None else None,
+            backlog=1024,
         )
         self.port = self._listener.sockets[0].getsockname()[1]
         logger.info("%s listens on %s:%d", self.ae_title, self.host, self.port)
@@ -129,10 +147,11 @@ class AssociationServer:
             session.stop_when_idle(min(_STOP_IDLE, self.options.stop_timeout))
         tasks = [session.task for session in self._sessions]
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self.options.stop_timeout)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks, timeout=self.options.stop_timeout)
+            for session in list(self._sessions):
+                session.cut_off()
+            # What a thread is writing is waited for, but not for ever: a disk may hang.
+            await asyncio.wait(tasks, timeout=ABORT_GRACE)
 
     async def serve_forever(self) -> None:
         """Listen until cancelled, then `stop`."""
@@ -167,7 +186,7 @@ class AssociationServer:
         session = _Session(self, connection)
         self._sessions.add(session)
         session.task.add_done_callback(lambda _: self._sessions.discard(session))
-        if len(self._sessions) > self.options.max_associations + _CONNECTIONS_OVER_LIMIT:
+        if self._stopping or len(self._sessions) > self.options.max_associations + _CONNECTIONS_OVER_LIMIT:
             connection.kill()
 
     def admit(self, request: A_ASSOCIATE_RQ, session: _Session) -> A_ASSOCIATE_RJ | A_ASSOCIATE_AC:
@@ -224,6 +243,7 @@ class _Session:
         self._current: IncomingRequest | None = None
         self._responding = False
         self._release_asked = False
+        self._stopping = False
         self._ended = False
         self._wake = asyncio.Event()
         self._idle: ProgressTimer | None = None
@@ -233,14 +253,8 @@ class _Session:
 
     def associate(self, request: A_ASSOCIATE_RQ) -> None:
         options, peer = self._server.options, self._connection.peer_name
-        for violation in violations(request):
-            if options.malformed is Malformed.STRICT:
-                self._turn_down(violation)
-                return
-            logger.warning("%s: A-ASSOCIATE-RQ: %s", peer, violation)
-        request = normalise(request)
-        refused = refusal(request)
-        answer = refused if refused is not None else self._server.admit(request, self)
+        as_sent, request = request, normalise(request)
+        answer = self._objection(as_sent, request) or self._server.admit(request, self)
         if not isinstance(answer, A_ASSOCIATE_AC):
             self._turn_down(answer)
             return
@@ -251,6 +265,18 @@ class _Session:
             *(peer, request.calling_ae_title, accepted, len(request.presentation_contexts)),
         )
         self._idle = self._idle_timer(options.timeouts.idle)
+
+    def _objection(
+        self, as_sent: A_ASSOCIATE_RQ, request: A_ASSOCIATE_RQ
+    ) -> A_ASSOCIATE_RJ | RemoteProtocolError | None:
+        refused = refusal(request)
+        if refused is not None:
+            return refused
+        for violation in violations(as_sent):
+            if self._server.options.malformed is Malformed.STRICT:
+                return violation
+            logger.warning("%s: A-ASSOCIATE-RQ: %s", self._connection.peer_name, violation)
+        return None
 
     def _turn_down(self, answer: A_ASSOCIATE_RJ | RemoteProtocolError) -> None:
         if isinstance(answer, RemoteProtocolError):
@@ -296,8 +322,10 @@ class _Session:
                 else:
                     self._wake.clear()
                     await self._wake.wait()
-        except AssociationError:
+        except (AssociationError, RemoteProtocolError):
             pass  # `ended` said why
+        except Exception:
+            logger.exception("%s: serving the association failed", self._connection.peer_name)
         finally:
             if self._idle is not None:
                 self._idle.cancel()
@@ -313,7 +341,7 @@ class _Session:
                 await request.data.drain()
             self._responding = True
             await self.association.send(request.context, response)
-        except AssociationError as error:
+        except (AssociationError, RemoteProtocolError) as error:
             if not self._release_asked:
                 raise
             # What is asked for next is the answer to the release; the half object is never acknowledged.
@@ -331,6 +359,8 @@ class _Session:
         if not request.has_right_group_length and self._server.options.malformed is Malformed.STRICT:
             comment = "the command group length is missing or wrong"
             return request.response(Status.PROCESSING_FAILURE, error_comment=comment)
+        if not self._is_negotiated(request) or not service.supports(request.sop_class_uid):
+            return request.response(Status.SOP_CLASS_NOT_SUPPORTED)
         try:
             return await service.serve(request)
         except Exception as error:
@@ -339,6 +369,12 @@ class _Session:
                 raise self.association.error or lost or AssociationError("the association has ended") from error
             logger.exception("%s: the handler of %s failed", self._connection.peer_name, request.message.name)
             return request.response(Status.PROCESSING_FAILURE, error_comment="the handler failed")
+
+    def _is_negotiated(self, request: IncomingRequest) -> bool:
+        """Whether the SOP class is its context's; a lenient acceptor takes any that was accepted."""
+        if self._server.options.malformed is Malformed.STRICT:
+            return request.sop_class_uid == request.context.abstract_syntax
+        return any(context.abstract_syntax == request.sop_class_uid for context in self.association.contexts.values())
 
     # Timers
 
@@ -354,13 +390,24 @@ class _Session:
         """Changes while it is the peer's turn and the peer does something, or while it is ours."""
         if self._responding:
             return self._connection.send_progress
+        if self._stopping and self.association.in_message:
+            return object()  # a slow line has until the deadline
         current = self._current
         if current is not None and (current.data is None or not current.data.waiting):
             return object()
         return self._connection.bytes_received // _IDLE_UNIT, self._connection.machine.pdus_received
 
     def stop_when_idle(self, seconds: float) -> None:
-        """End the association when nothing moves for `seconds`."""
+        """End the association when nothing moves for `seconds` between two messages."""
+        if self._ended:
+            return
         if self._idle is not None:
             self._idle.cancel()
+        self._stopping = True
         self._idle = self._idle_timer(seconds)
+
+    def cut_off(self) -> None:
+        """End the association and its handler now."""
+        self.association.abort()
+        self._connection.kill()
+        self.task.cancel()

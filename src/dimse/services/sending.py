@@ -7,18 +7,20 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import cast
 
 from dimse.ae import Address, ClientOptions, RetryPolicy
 from dimse.dataset import Dataset, DatasetSource, NotSent, discover
 from dimse.errors import (
     AssociationError,
     AssociationRejected,
-    ConnectionLost,
     DatasetError,
     DimseError,
     PresentationContextError,
     RemoteProtocolError,
+    StatusError,
 )
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
@@ -51,6 +53,8 @@ class SendResult:
     sop_instance_uid: str | None = None
     status: Status | None = None
     error: Exception | None = None
+    comment: str | None = None
+    """The peer's Error Comment (0000,0902)."""
     skipped: bool = False
     attempts: int = 0
     bytes_sent: int = 0
@@ -109,27 +113,35 @@ async def send(
     """
     if associations < 1:
         raise ValueError(f"associations is {associations}; it is at least 1")
-    job = _Job(Address.parse(address), options or ClientOptions(), calling_ae_title, on_result)
-    job.retry = retry or RetryPolicy()
-    job.allow_decompression = allow_decompression
+    address, options = Address.parse(address), options or ClientOptions()
+
+    def connect_to(contexts: _Contexts) -> AbstractAsyncContextManager[Association]:
+        return connect(address, contexts=contexts, calling_ae_title=calling_ae_title, options=options)
+
+    job = _Job(connect_to, retry or RetryPolicy(), allow_decompression, on_result)
     start = asyncio.get_running_loop().time()
     await job.look_at(sources)
     await job.run(associations, progress)
     report = SendReport(tuple(job.results), job.bytes_done, asyncio.get_running_loop().time() - start)
     if raise_failures and report.failures:
         errors = [result.error for result in report.failures if result.error is not None]
-        raise ExceptionGroup(f"{len(errors)} of {len(job.results)} not stored at {job.address}", errors)
+        raise ExceptionGroup(f"{len(errors)} of {len(job.results)} not stored at {address}", errors)
     return report
 
 
 class _Item:
     """One source on its way."""
 
-    __slots__ = ("attempts", "source")
+    __slots__ = ("attempts", "source", "transferred")
 
     def __init__(self, source: DatasetSource) -> None:
         self.source = source
         self.attempts = 0
+        self.transferred = 0
+
+
+_Contexts = Sequence[tuple[str, Sequence[str]]]
+_Connect = Callable[[_Contexts], AbstractAsyncContextManager[Association]]
 
 
 class _Job:
@@ -137,30 +149,26 @@ class _Job:
 
     def __init__(
         self,
-        address: Address,
-        options: ClientOptions,
-        calling_ae_title: str | None,
+        connect: _Connect,
+        retry: RetryPolicy,
+        allow_decompression: bool,
         on_result: Callable[[SendResult], object] | None,
     ) -> None:
-        self.address = address
-        self.retry = RetryPolicy()
-        self.allow_decompression = False
         self.results: list[SendResult] = []
         self.bytes_done = 0
-        self._options = options
-        self._calling_ae_title = calling_ae_title
+        self._connect = connect
+        self._retry = retry
+        self._allow_decompression = allow_decompression
         self._on_result = on_result
         self._sources: list[DatasetSource] = []
+        self._under_way: set[_Item] = set()
         self._report = ProgressReporter(None, None)
-        self._in_flight: dict[_Item, int] = {}
         self._working = 0
         self._associated = False
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
         """Find out what there is to send. Reading file metas is left to a thread."""
-        if isinstance(sources, str | os.PathLike | Dataset | DatasetSource) or hasattr(sources, "read"):
-            sources = [sources]  # type: ignore[list-item] # a Source is none of the Iterables that are meant
-        for source in sources:
+        for source in _each(sources):
             if isinstance(source, str | os.PathLike):
                 for found in await asyncio.to_thread(_found_at, source):
                     if isinstance(found, NotSent):
@@ -170,125 +178,164 @@ class _Job:
             else:
                 try:
                     self._add(await as_source(source))
-                except (DatasetError, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - a stream of the user's may raise anything, of its item only
                     self._note(SendResult(name_of_stream(source), error=error))
 
     def _add(self, source: DatasetSource) -> None:
-        """Take it, unless proposing it would cost the others their association."""
-        for what, uid in (("SOP Class", source.sop_class_uid), ("Transfer Syntax", source.transfer_syntax_uid)):
-            if not is_uid(uid):
-                error = DatasetError(f"{source.name}: its {what} UID is not a UID (PS3.5 9.1)")
-                self._note(SendResult(source.name, source.sop_instance_uid, error=error))
-                return
-        self._sources.append(source)
+        if is_uid(source.sop_class_uid) and is_uid(source.transfer_syntax_uid):
+            self._sources.append(source)
+        else:
+            error = DatasetError(f"{source.name}: its SOP Class UID or Transfer Syntax UID is no UID")
+            self._note(SendResult(source.name, source.sop_instance_uid, error=error))
 
     async def run(self, associations: int, progress: ProgressCallback | None) -> None:
         """Send it all, a group of at most 128 contexts after the other."""
         lengths = [source.length for source in self._sources]
         total = None if None in lengths else sum(length or 0 for length in lengths)
         self._report = ProgressReporter(progress, total)
-        for contexts, group in _groups(self._sources):
-            queue = deque(_Item(source) for source in group)
-            workers = min(associations, len(queue))
-            try:
+        try:
+            for contexts, members in _groups(self._sources):
+                queue = deque(_Item(source) for source in members)
                 async with asyncio.TaskGroup() as tasks:
-                    for _ in range(workers):
+                    for _ in range(min(associations, len(queue))):
                         tasks.create_task(self._work(contexts, queue))
-            except ExceptionGroup as group:
-                # Only the last of them to work gives up, so there is one reason: the group is the TaskGroup's own.
-                raise group.exceptions[0] from None
-        self._report(self.bytes_done, final=True)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None  # no association could be made, which each worker says
+        finally:
+            self._report(self.bytes_done, final=True)
 
-    async def _work(self, contexts: Sequence[tuple[str, Sequence[str]]], queue: deque[_Item]) -> None:
-        """Keep one association going until the queue is empty."""
+    async def _work(self, contexts: _Contexts, queue: deque[_Item]) -> None:
+        """Keep one association going until the queue is empty.
+
+        An association that settled something, for good or ill, may be followed by the next at once; after those
+        that did not there is a pause, and in the end what is left fails.
+        """
         self._working += 1
-        attempt = 0
+        in_vain = 0
         try:
             while queue:
-                sent_before = len(self.results)
+                settled, established = len(self.results), False
                 try:
-                    async with connect(
-                        self.address, contexts=contexts, calling_ae_title=self._calling_ae_title, options=self._options
-                    ) as association:
-                        self._associated = True
+                    async with self._connect(contexts) as association:
+                        established = self._associated = True
                         await self._send_on(association, queue)
                 except (AssociationError, RemoteProtocolError) as error:
-                    attempt = 0 if len(self.results) > sent_before else attempt + 1
-                    if self._working > 1:
-                        return  # the others go on with what is left
-                    await self._wait_or_give_up(error, attempt, queue)
+                    if not established and self._working > 1:
+                        return  # as many as the peer takes; the others go on with what is left
+                    in_vain = in_vain + 1 if len(self.results) == settled else 0
+                    if in_vain:
+                        await self._wait_or_give_up(error, in_vain, queue)
         finally:
             self._working -= 1
 
-    async def _wait_or_give_up(self, error: DimseError, attempt: int, queue: deque[_Item]) -> None:
-        """Wait before the next association, or let what is left fail with `error`."""
-        final = isinstance(error, AssociationRejected) and not error.transient
-        unreachable = not self._associated and isinstance(error, ConnectionLost | RemoteProtocolError | TimeoutError)
-        pause = None if final or unreachable else self.retry.pause(max(attempt, 1))
+    async def _wait_or_give_up(self, error: DimseError, in_vain: int, queue: deque[_Item]) -> None:
+        """Wait before the next association, or let what is left fail because of `error`."""
+        hopeless = not error.transient if isinstance(error, AssociationRejected) else not self._associated
+        pause = None if hopeless else self._retry.pause(in_vain)
         if pause is not None:
-            if queue:
-                logger.info("%s: %s; a new association in %g s", self.address, error, pause)
-                await asyncio.sleep(pause)
+            logger.info("%s; a new association in %g s", error, pause)
+            await asyncio.sleep(pause)
             return
         if not self._associated:
             raise error
         while queue:
-            self._fail(queue.popleft(), error)
+            item = queue.popleft()
+            self._fail(item, error if item.attempts else _not_tried(item, error))
 
     async def _send_on(self, association: Association, queue: deque[_Item]) -> None:
-        scu = CStoreSCU(association, retry=self.retry, allow_decompression=self.allow_decompression)
+        scu = CStoreSCU(association, retry=RetryPolicy(retries=0), allow_decompression=self._allow_decompression)
+        tried = False
         while queue and association.is_open:
+            tried = True
             item = queue.popleft()
-            item.attempts += 1
             try:
                 await self._send_one(scu, item)
             except (AssociationError, RemoteProtocolError) as error:
-                if not item.source.repeatable:
-                    error.add_note(f"{item.source.name}: not tried again, it can be read only once")
-                    self._fail(item, error)
-                elif self.retry.pause(item.attempts) is None:
-                    self._fail(item, error)
-                else:
+                if item.source.repeatable and self._retry.pause(item.attempts) is not None:
                     queue.appendleft(item)
+                else:
+                    self._fail(item, error)
                 raise
             except Exception as error:  # noqa: BLE001 - an iterable of the user's may raise anything, of its item only
                 self._fail(item, error)
+        if queue and not tried:
+            raise AssociationError("the peer ended the association before anything could be sent")
 
     async def _send_one(self, scu: CStoreSCU, item: _Item) -> None:
-        def progressed(progress: TransferProgress) -> None:
-            self._in_flight[item] = progress.bytes_transferred
-            self._report(self.bytes_done + sum(self._in_flight.values()))
+        """Send until it is stored, or fails in a way that another try on this association does not mend."""
 
-        transferred = 0
-        try:
-            response = await scu.send(item.source, progressed)
-            transferred = self._in_flight.get(item, 0)
-        finally:
-            self._in_flight.pop(item, None)
-        self.bytes_done += transferred
-        if response.status.category is StatusCategory.WARNING:
-            logger.warning("%s: stored with a warning, %s", item.source.name, response.status)
+        def progressed(progress: TransferProgress) -> None:
+            item.transferred = progress.bytes_transferred
+            self._report(self.bytes_done + sum(each.transferred for each in self._under_way))
+
+        while True:
+            item.attempts += 1
+            self._under_way.add(item)
+            try:
+                response = await scu.send(item.source, progressed)
+                break
+            except StatusError as error:
+                pause = self._retry.pause(item.attempts)
+                if pause is None or not error.status.is_out_of_resources or not item.source.repeatable:
+                    raise
+                logger.info("%s; attempt %d in %g s", error, item.attempts + 1, pause)
+            finally:
+                self._under_way.discard(item)
+            await asyncio.sleep(pause)
+        self.bytes_done += item.transferred
+        name, status = item.source.name, response.status
+        if status.category is StatusCategory.WARNING:
+            logger.warning("%s: stored with a warning, %s", name, status)
         self._note(
             SendResult(
-                item.source.name,
-                item.source.sop_instance_uid,
-                response.status,
+                *(name, item.source.sop_instance_uid, status),
+                comment=response.error_comment,
                 attempts=item.attempts,
-                bytes_sent=transferred,
+                bytes_sent=item.transferred,
             )
         )
 
     def _fail(self, item: _Item, error: Exception) -> None:
-        status = getattr(error, "status", None)
-        name = item.source.name
+        name, status = item.source.name, getattr(error, "status", None)
         if isinstance(error, AssociationError | PresentationContextError | RemoteProtocolError):
             error.add_note(f"while sending {name}")
-        self._note(SendResult(name, item.source.sop_instance_uid, status, error, attempts=item.attempts))
+        if not item.source.repeatable and self._retry.pause(item.attempts) is not None and _may_be_mended(error):
+            error.add_note("not tried again: it can be read only once")
+        self._note(
+            SendResult(
+                *(name, item.source.sop_instance_uid, status, error),
+                comment=getattr(error, "comment", None),
+                attempts=item.attempts,
+            )
+        )
 
     def _note(self, result: SendResult) -> None:
         self.results.append(result)
         if self._on_result is not None:
-            self._on_result(result)
+            try:
+                self._on_result(result)
+            except Exception:
+                logger.exception("the on_result callback failed")
+
+
+def _may_be_mended(error: Exception) -> bool:
+    """Whether another try might go better."""
+    if isinstance(error, StatusError):
+        return error.status.is_out_of_resources
+    return isinstance(error, AssociationError | RemoteProtocolError)
+
+
+def _not_tried(item: _Item, reason: Exception) -> AssociationError:
+    error = AssociationError(f"{item.source.name}: not tried: {reason}")
+    error.__cause__ = reason
+    return error
+
+
+def _each(sources: Iterable[Source] | Source) -> Iterable[Source]:
+    """`sources` may be one; a data set and a stream are iterable too, but not of sources."""
+    if isinstance(sources, str | os.PathLike | Dataset | DatasetSource) or hasattr(sources, "read"):
+        return [cast("Source", sources)]
+    return sources
 
 
 def _found_at(path: str | os.PathLike[str]) -> list[DatasetSource | NotSent]:

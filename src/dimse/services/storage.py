@@ -6,23 +6,23 @@ import asyncio
 import errno
 import logging
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from dimse import uids
-from dimse.ae import Malformed, RetryPolicy, ServerOptions, StoreMode
+from dimse.ae import Malformed, RetryPolicy, ServerOptions, StoreMode, check_ae_title
 from dimse.dataset import (
     Buffer,
     Dataset,
     DatasetSource,
+    Disk,
     ElementScanner,
     EncapsulatedFrames,
     FileSource,
+    FileWriter,
     NativePixels,
-    Part10File,
     PixelSource,
     StreamSource,
     decode,
@@ -36,6 +36,7 @@ from dimse.dataset import (
     template_keywords,
 )
 from dimse.dataset.elements import (
+    DEFLATED_SYNTAXES,
     PIXEL_DATA_TAGS,
     SERIES_INSTANCE_UID,
     SOP_CLASS_UID,
@@ -66,12 +67,6 @@ _REPORT_INTERVAL: Final = 0.1
 
 _SCAN_STEP: Final = 16 * 1024
 """How much is looked at at a time for the end of the metadata; no more than this of the bulk data is copied."""
-
-_QUICK: Final = 0.001
-"""Seconds that a disk access may hold up the event loop. Waking a thread and waiting for it takes a tenth of that."""
-
-_SMALL: Final = 1024 * 1024
-"""A larger file is forced to the disk in a thread, however quick the last one was."""
 
 _OUT_OF_RESOURCES: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
@@ -218,7 +213,7 @@ class CStoreSCU:
         context, fitted = await fit(self._association, given, allow_decompression=self._allow_decompression)
         for attempt in range(1, self._retry.retries + 2):
             response = await self._attempt(context, fitted, progress, move_originator)
-            if response.status.category is not StatusCategory.FAILURE:
+            if response.status.category in (StatusCategory.SUCCESS, StatusCategory.WARNING):
                 return response
             pause = self._retry.pause(attempt) if response.status.is_out_of_resources else None
             if pause is None or not fitted.repeatable:
@@ -237,7 +232,9 @@ class CStoreSCU:
         progress: ProgressCallback | None,
         move_originator: tuple[str, int] | None,
     ) -> C_STORE_RSP:
-        title, message_id = move_originator or (None, None)
+        title, message_id = (
+            (check_ae_title(move_originator[0]), move_originator[1]) if move_originator else (None, None)
+        )
         report = ProgressReporter(progress, source.length)
         transferred = 0
 
@@ -252,7 +249,7 @@ class CStoreSCU:
                 message_id=self._association.new_message_id(),
                 affected_sop_class_uid=source.sop_class_uid,
                 affected_sop_instance_uid=source.sop_instance_uid,
-                move_originator_application_entity_title=title,
+                move_originator_application_entity_title=None if title is None else check_ae_title(title),
                 move_originator_message_id=message_id,
             ),
             C_STORE_RSP,
@@ -387,7 +384,7 @@ class StoreRequest:
             receiving_ae_title=self.association.called_ae_title,
         )
         first: list[Buffer] = [self._scanner.raw if self._buffered is None else self._buffered]
-        writer = _FileWriter(path, header, self._disk, fsync=self._options.fsync)
+        writer = FileWriter(path, header, self._disk, fsync=self._options.fsync)
         try:
             async for views in self._rest(first):
                 await writer.write([memoryview(view) for view in views], is_last=self._data.exhausted)
@@ -489,92 +486,12 @@ class StoreRequest:
             views = await self._data.pull()
             if views:
                 yield list(views)
-
-
-class _Pace:
-    """Where one kind of disk access is done: in a thread, or at once where the last one took less than `_QUICK`.
-
-    A disk that slows down holds the event loop up once, and then threads again.
-    """
-
-    def __init__(self) -> None:
-        self._quick = False
-
-    async def run(self, function: Callable[..., None], *arguments: object) -> None:
-        if self._quick:
-            self._time(function, *arguments)
-        else:
-            await _in_thread(self._time, function, *arguments)
-
-    def _time(self, function: Callable[..., None], *arguments: object) -> None:
-        start = time.perf_counter()
-        function(*arguments)
-        self._quick = time.perf_counter() - start < _QUICK
-
-
-class Disk:
-    """Where received files are written, without blocking the event loop for long."""
-
-    def __init__(self) -> None:
-        self.writing = _Pace()
-        """To the page cache."""
-        self.syncing = _Pace()
-        """A small file that is made, written and forced to the disk."""
-
-
-class _FileWriter:
-    """Writes a Part 10 file; made, filled and named in one step if it comes in one piece."""
-
-    def __init__(self, path: str | os.PathLike[str], header: bytes, disk: Disk, *, fsync: bool) -> None:
-        self._path, self._header, self._disk, self._fsync = path, header, disk, fsync
-        self._file: Part10File | None = None
-        self._committed = False
-        self._size = 0
-
-    async def write(self, buffers: list[memoryview], *, is_last: bool) -> None:
-        """Append; with `is_last` also `finish`, in the same step."""
-        self._size += sum(map(len, buffers))
-        if not (is_last and self._fsync):
-            await self._disk.writing.run(self._write, buffers, is_last)
-        elif self._size <= _SMALL:
-            await self._disk.syncing.run(self._write, buffers, is_last)
-        else:
-            await _in_thread(self._write, buffers, is_last)
-
-    def _write(self, buffers: list[memoryview], is_last: bool) -> None:
-        if self._file is None:
-            self._file = Part10File(self._path, self._header, fsync=self._fsync)
-        self._file.write(buffers)
-        if is_last:
-            self._file.commit()
-            self._committed = True
-
-    async def finish(self) -> None:
-        """Give the file its name, if the last `write` did not."""
-        if not self._committed:
-            await self.write([], is_last=True)
-
-    async def discard(self) -> None:
-        """Leave nothing behind."""
-        if self._file is not None:
-            await _in_thread(self._file.discard)
-
-
-async def _in_thread(function: Callable[..., None], *arguments: object) -> None:
-    """Run in a thread, to its end: a cancelled caller must not give away what the thread still uses."""
-    future = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
-    try:
-        await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait([future])
-        raise
+        await self._data.pull()  # lets the connection go on, so that an A-ABORT is seen
 
 
 def _inflated(transfer_syntax_uid: str) -> str:
     """The syntax of what a scanner gives back."""
-    if transfer_syntax_uid == uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        return uids.EXPLICIT_VR_LITTLE_ENDIAN
-    return transfer_syntax_uid
+    return uids.EXPLICIT_VR_LITTLE_ENDIAN if transfer_syntax_uid in DEFLATED_SYNTAXES else transfer_syntax_uid
 
 
 StoreHandler = Callable[[StoreRequest], Awaitable[int]]
@@ -595,11 +512,6 @@ class StoreService:
         message = request.message
         assert isinstance(message, C_STORE_RQ)  # noqa: S101 - the service is registered for no other
         instance = message.affected_sop_instance_uid
-        negotiated = {request.context.abstract_syntax}
-        if self._options.malformed is Malformed.LENIENT:
-            negotiated |= {context.abstract_syntax for context in request.association.contexts.values()}
-        if message.affected_sop_class_uid not in negotiated or not self.supports(message.affected_sop_class_uid):
-            return request.response(Status.SOP_CLASS_NOT_SUPPORTED, affected_sop_instance_uid=instance)
         if request.data is None:
             return request.response(Status.CANNOT_UNDERSTAND, affected_sop_instance_uid=instance)
         store = StoreRequest(request, request.data, self._options, self._disk)

@@ -34,7 +34,7 @@ class CEchoSCU:
             timer="store",
             doing="C-ECHO",
         )
-        if response.status.category is StatusCategory.FAILURE:
+        if response.status.category not in (StatusCategory.SUCCESS, StatusCategory.WARNING):
             raise StatusError(response.status, "C-ECHO", response.error_comment)
         return response
 
