@@ -226,7 +226,8 @@ def answer_refusal(answer: A_ASSOCIATE_AC) -> RemoteProtocolError | None:
 
 def accepted_contexts(request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> dict[int, AcceptedContext]:
     """The usable contexts by ID. One accepted with a syntax that was not proposed is not usable."""
-    proposed = {context.presentation_context_id: context for context in request.presentation_contexts}
+    # Of a pair with the same ID the first one lives.
+    proposed = {context.presentation_context_id: context for context in reversed(request.presentation_contexts)}
     requested_roles = {role.sop_class_uid: role for role in request.user_information.role_selections}
     answered_roles = {role.sop_class_uid.strip(_PADDING): role for role in answer.user_information.role_selections}
     accepted: dict[int, AcceptedContext] = {}
