@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
 
 
+def _have_standard_streams() -> None:
+    """Put nothing where a standard stream was closed: its number would go to the event loop's own files."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None and os.open(os.devnull, os.O_RDWR) == descriptor:
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
+    _have_standard_streams()
     if find_spec("typer") is None or find_spec("rich") is None:
         print('dimse: the command line needs typer and rich: pip install "dimse[cli]"', file=sys.stderr)  # noqa: T201
         sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -123,3 +124,59 @@ def test_a_dicomdir_cannot_refer_to_what_is_outside_its_folder(tmp_path: Path) -
     assert not names
     assert isinstance(other.error, DatasetError)
     assert "leaves" in str(other.error)
+
+
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    """It would be waited for, for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    _, (in_folder,) = found(tmp_path)
+    _, (named,) = found(tmp_path / "pipe")
+    assert (in_folder.skipped, named.skipped) == (True, False)
+    assert "not a file" in str(named.error)
+
+
+def test_a_folder_that_cannot_be_read_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a stand-in for the operating system: root may read everything."""
+    scandir = os.scandir
+
+    def refusing(path: str) -> object:
+        if str(path).endswith("c"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    names, others = found(folder)
+    assert names == ["1"]
+    assert [(other.name, other.skipped) for other in others] == [
+        (str(folder / "a.txt"), True),
+        (str(folder / "b" / "c"), False),
+    ]
+
+
+@pytest.mark.parametrize("reference", [["DICOMDIR"], ["A\0B"], ["MISSING"]])
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+def test_a_dicomdir_that_refers_to_nothing_that_can_be_sent(tmp_path: Path, reference: list[str]) -> None:
+    directory = dcmread(path_of("DICOMDIR"))
+    directory.DirectoryRecordSequence = directory.DirectoryRecordSequence[3:4]
+    directory.DirectoryRecordSequence[0].ReferencedFileID = reference
+    path = tmp_path / "DICOMDIR"
+    directory.save_as(path)
+    names, (other,) = found(path)
+    assert not names
+    assert not other.skipped
+
+
+def test_a_damaged_member_costs_itself_only(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(path_of("CT_small.dcm"), "ct")
+        file.write(path_of("MR_small.dcm"), "mr")
+    with zipfile.ZipFile(archive) as file:
+        start = file.getinfo("ct").header_offset + 30 + len("ct")
+    data = bytearray(archive.read_bytes())
+    data[start : start + 20] = b"\xff" * 20
+    archive.write_bytes(data)
+    names, (other,) = found(archive)
+    assert names == ["mr"]
+    assert other.name.endswith("!ct")
+    assert not other.skipped

@@ -56,7 +56,7 @@ def send(
             Address.parse(archive),
             ClientOptions(
                 calling_ae_title=calling,
-                timeouts=Timeouts(store=timeout),
+                timeouts=Timeouts(connect=timeout, association=timeout, store=timeout),
                 maximum_length_to_send=max_pdu or NO_LIMIT,
             ),
             RetryPolicy(retries=retries),

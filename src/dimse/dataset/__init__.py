@@ -19,7 +19,7 @@ from pydicom.datadict import keyword_for_tag
 from dimse.dataset.discover import NotSent, discover
 from dimse.dataset.disk import Disk, FileWriter
 from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
-from dimse.dataset.identifiers import decode, encode
+from dimse.dataset.identifiers import decode, encode, text_of
 from dimse.dataset.part10 import FileMeta, encode_file_meta, is_part10, read_file_meta
 from dimse.dataset.pixels import EncapsulatedFrames, NativePixels, PixelSource, from_dataset
 from dimse.dataset.sinks import Part10File, safe_path, template_keywords, validate_template
@@ -58,5 +58,6 @@ __all__ = [
     "reencode",
     "safe_path",
     "template_keywords",
+    "text_of",
     "validate_template",
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import lzma
 import os
+import stat
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,11 +16,23 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from dimse.dataset.identifiers import PYDICOM_ERRORS
 from dimse.dataset.part10 import read_file_meta
 from dimse.dataset.sources import DatasetSource, FileSource, Reader, StreamReader, named
 from dimse.errors import DatasetError
 
 _HEAD: Final = 132
+
+_ZIP_ERRORS: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+)
+"""What `zipfile` raises for an archive that is damaged, encrypted or of another kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +50,30 @@ def discover(paths: Iterable[str | os.PathLike[str]]) -> Iterator[DatasetSource 
     Folders are searched whole, by name; zip archives and DICOMDIRs stand for what they hold or refer to.
     """
     for path in map(Path, paths):
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where it may not look
             yield from _folder(path)
         else:
             yield from _file(path, named=True)
 
 
 def _folder(folder: Path) -> Iterator[DatasetSource | NotSent]:
-    for root, folders, files in os.walk(folder):
+    unreadable: list[NotSent] = []
+
+    def note(error: OSError) -> None:
+        unreadable.append(NotSent(str(error.filename), error, skipped=False))
+
+    for root, folders, files in os.walk(folder, onerror=note):
         folders.sort()
         for name in sorted(files):
             yield from _file(Path(root, name), named=False)
+    yield from unreadable
 
 
 def _file(path: Path, *, named: bool) -> Iterator[DatasetSource | NotSent]:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
+            yield NotSent(str(path), DatasetError(f"{path}: not a file"), not named)
+            return
         with path.open("rb") as file:
             head = file.read(_HEAD)
         if head[128:] != b"DICM":
@@ -59,7 +83,7 @@ def _file(path: Path, *, named: bool) -> Iterator[DatasetSource | NotSent]:
                 yield NotSent(str(path), DatasetError(f"{path}: not a DICOM file (no DICM at byte 128)"), not named)
             return
         source = FileSource(path)
-    except (OSError, DatasetError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, DatasetError) as error:
         yield NotSent(str(path), error, skipped=False)
         return
     if source.sop_class_uid != MediaStorageDirectoryStorage:
@@ -75,19 +99,26 @@ def _directory(path: Path) -> Iterator[DatasetSource | NotSent]:
     try:
         records = dcmread(path).get("DirectoryRecordSequence", [])
         references = [record.ReferencedFileID for record in records if record.get("ReferencedFileID")]
-    except (InvalidDicomError, OSError, ValueError, AttributeError, EOFError) as error:
+    except (InvalidDicomError, OSError, *PYDICOM_ERRORS) as error:
         yield NotSent(str(path), DatasetError(f"{path}: the DICOMDIR cannot be read: {type(error).__name__}"), False)
         return
     for reference in references:
         parts = [reference] if isinstance(reference, str) else list(reference)
-        if any(part in ("", ".", "..") or "/" in part or "\\" in part for part in parts):
+        if any(not isinstance(part, str) or part in ("", ".", "..") or set(part) & set("/\\\0") for part in parts):
             yield NotSent(str(path), DatasetError(f"{path}: a Referenced File ID leaves the DICOMDIR's folder"), False)
-        else:
-            yield from _file(path.parent.joinpath(*parts), named=True)
+            continue
+        for found in _file(path.parent.joinpath(*parts), named=False):
+            # What is referred to must be there, and an image: another DICOMDIR might refer back.
+            yield replace(found, skipped=False) if isinstance(found, NotSent) else found
 
 
 def _archive(path: Path) -> Iterator[DatasetSource | NotSent]:
-    with zipfile.ZipFile(path) as archive:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, *_ZIP_ERRORS) as error:
+        yield NotSent(str(path), DatasetError(f"{path}: not a zip archive that can be read: {error}"), skipped=False)
+        return
+    with archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
         for member in members:
             name = f"{path}!{member.filename}"
@@ -97,8 +128,9 @@ def _archive(path: Path) -> Iterator[DatasetSource | NotSent]:
                 with archive.open(member) as stream:
                     is_dicom = stream.read(_HEAD)[128:] == b"DICM"
                 yield NotSent(name, error, skipped=not is_dicom)
-            except (OSError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
-                yield NotSent(name, DatasetError(f"{name}: {error}"), skipped=False)
+            except (OSError, *_ZIP_ERRORS) as error:
+                reason = "it is encrypted" if member.flag_bits & 1 else error
+                yield NotSent(name, DatasetError(f"{name}: cannot be unpacked: {reason}"), skipped=False)
             else:
                 if source.sop_class_uid == MediaStorageDirectoryStorage:
                     yield NotSent(name, DatasetError(f"{name}: a DICOMDIR"), skipped=True)

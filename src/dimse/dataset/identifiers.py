@@ -147,3 +147,12 @@ def _check_depth(dataset: Dataset, depth: int = 0) -> None:
 
 def _is_sequence(tag: int) -> bool:
     return dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ"
+
+
+def text_of(dataset: Dataset, tag: int) -> str:
+    """The value of an element as text, empty if there is none. Raises `DatasetError`, without the value."""
+    try:
+        value = dataset[tag].value if tag in dataset else None
+        return "" if value is None else str(value)
+    except PYDICOM_ERRORS as error:
+        raise pydicom_failed(f"{tag_name(tag)} cannot be read", error) from None

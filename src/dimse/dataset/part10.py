@@ -99,7 +99,7 @@ def encode_file_meta(
     )
     for element, title in ((0x0016, source_ae_title), (0x0017, sending_ae_title), (0x0018, receiving_ae_title)):
         if title:
-            group += _element(element, b"AE", title, b" ")
+            group += _element(element, b"AE", title.encode("ascii", "replace").decode(), b" ")
     length = _SHORT.pack(0x0002, 0x0000, b"UL", 4) + len(group).to_bytes(4, "little")
     return _PREAMBLE + _DICM + length + group
 

@@ -27,6 +27,7 @@ from dimse.errors import (
 )
 from dimse.messages.fragments import CommandReceived, DataReceived, MessageReader, cut, fragment_size
 from dimse.messages.primitives import Message, Request, Response
+from dimse.messages.status import StatusCategory
 from dimse.network.connection import Connection
 from dimse.network.timers import ProgressTimer
 from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
@@ -58,6 +59,8 @@ ABORT_GRACE: Final = 2.0
 _COMMAND_SPACE: Final = 8 * 1024
 """Room before the first fragment for the command: four UIDs and an AE title are less than 400 bytes, and a
 peer's smallest maximum length spreads those over some 60 PDUs."""
+
+_DONE: Final = (StatusCategory.SUCCESS, StatusCategory.WARNING)
 
 R = TypeVar("R", bound=Response)
 
@@ -144,6 +147,8 @@ class Association:
         self._sending = asyncio.Lock()
         self._send_buffer = bytearray()
         self._message_id = 0
+        self._half_sent: int | None = None
+        """The request whose data set is on its way: a Success to it would be no Success."""
         self._operations: dict[int, tuple[type[Response], asyncio.Future[Response]]] = {}
         connection.owner = self
 
@@ -449,6 +454,8 @@ class Association:
                 raise RemoteProtocolError(text, reason=5)
             logger.warning("%s: %s; dropped", self.connection.peer_name, text)
             self._receiver = Discard()
+        if message.message_id_being_responded_to == self._half_sent and message.status.category in _DONE:
+            raise RemoteProtocolError(f"{message.name}: {message.status} to what is not sent yet", reason=5)
         if not future.done():
             future.set_result(message)
 
@@ -564,6 +571,7 @@ class Association:
             header = self.connection.machine.p_data(
                 context.presentation_context_id, is_command=False, is_last=is_last, length=count
             )
+            self._half_sent = None if is_last else message.message_id if isinstance(message, Request) else None
             start = data_start - len(header) - len(prefix)
             buffer[start:data_start] = prefix + header
             self.connection.write(buffer[start : data_start + count])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from dimse.errors import LocalProtocolError
 from dimse.network.connection import Connection
 
 
@@ -63,6 +64,8 @@ class IncomingData:
 
         Raises what ended the association if it ended before the data set did.
         """
+        if self._wake is not None:
+            raise LocalProtocolError("the data set is being read already")
         if self._pulled:
             self._pulled = False
             self._views.clear()
@@ -82,6 +85,10 @@ class IncomingData:
 
     async def drain(self) -> None:
         """Read the rest to its end and drop it (so that the next message is found)."""
+        if self._wake is not None and not self._wake.done():
+            # A task that the handler left behind; it would wait for ever.
+            self._wake.set_exception(LocalProtocolError("the handler has returned; the rest is not read"))
+            self._wake = None
         self._discarding = True
         self._views.clear()
         self._pulled = True

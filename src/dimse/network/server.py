@@ -186,6 +186,10 @@ class AssociationServer:
         session = _Session(self, connection)
         self._sessions.add(session)
         session.task.add_done_callback(lambda _: self._sessions.discard(session))
+        of_host = sum(other.association.connection.peer_host == connection.peer_host for other in self._sessions)
+        per_host = self.options.max_associations_per_host
+        if per_host is not None and of_host > per_host + _CONNECTIONS_OVER_LIMIT:
+            connection.kill()
         if self._stopping or len(self._sessions) > self.options.max_associations + _CONNECTIONS_OVER_LIMIT:
             connection.kill()
 
@@ -232,6 +236,12 @@ class AssociationServer:
         )
 
 
+def _in_words(violation: A_ASSOCIATE_RJ | RemoteProtocolError) -> str:
+    if isinstance(violation, RemoteProtocolError):
+        return str(violation)
+    return "the calling AE title is malformed" if violation.reason == 3 else "the called AE title is malformed"
+
+
 class _Session:
     """One association that a server took: its requests, served one after the other by one task."""
 
@@ -275,7 +285,7 @@ class _Session:
         for violation in violations(as_sent):
             if self._server.options.malformed is Malformed.STRICT:
                 return violation
-            logger.warning("%s: A-ASSOCIATE-RQ: %s", self._connection.peer_name, violation)
+            logger.warning("%s: A-ASSOCIATE-RQ: %s", self._connection.peer_name, _in_words(violation))
         return None
 
     def _turn_down(self, answer: A_ASSOCIATE_RJ | RemoteProtocolError) -> None:
@@ -363,6 +373,12 @@ class _Session:
             return request.response(Status.SOP_CLASS_NOT_SUPPORTED)
         try:
             return await service.serve(request)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            logger.exception("%s: the handler of %s was cancelled", self._connection.peer_name, request.message.name)
+            return request.response(Status.PROCESSING_FAILURE, error_comment="the handler was cancelled")
         except Exception as error:
             lost = request.data.error if request.data is not None else None
             if self._ended or lost is not None:

@@ -34,6 +34,7 @@ from dimse.dataset import (
     reencode,
     safe_path,
     template_keywords,
+    text_of,
 )
 from dimse.dataset.elements import (
     DEFLATED_SYNTAXES,
@@ -413,8 +414,7 @@ class StoreRequest:
             if self._scan_error is not None and not self._scanner.passed(tag):
                 raise self._scan_error
             return ""
-        element = self.dataset.get(tag)
-        return "" if element is None or element.value is None else str(element.value)
+        return text_of(self.dataset, tag)
 
     # What the service does before and after the handler
 
@@ -532,6 +532,8 @@ class StoreService:
                 raise
             logger.exception("C-STORE refused: out of resources")
             return Status.OUT_OF_RESOURCES, os.strerror(error.errno or 0)
-        if not isinstance(status, int):
+        if not isinstance(status, int) or isinstance(status, bool):
             raise TypeError(f"the C-STORE handler returned {type(status).__name__}, not a status")
+        if Status(status).category in (StatusCategory.PENDING, StatusCategory.CANCEL):
+            raise ValueError(f"the C-STORE handler returned {Status(status)}, which C-STORE does not have")
         return status, None
