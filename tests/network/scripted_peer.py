@@ -171,9 +171,9 @@ class ScriptedPeer:
         return self.answer
 
     async def accept(
-        self, *, syntaxes: Iterable[str] | None = None, information: UserInformation = INFORMATION
+        self, *also: PDU, syntaxes: Iterable[str] | None = None, information: UserInformation = INFORMATION
     ) -> A_ASSOCIATE_RQ:
-        """As acceptor: read the request, accept what is in `syntaxes`; anything if None."""
+        """As acceptor: read the request, accept what is in `syntaxes`; anything if None. `also` shares its segment."""
         asked = await self.expect(A_ASSOCIATE_RQ)
         allowed = None if syntaxes is None else set(syntaxes)
         answers = []
@@ -181,11 +181,10 @@ class ScriptedPeer:
             chosen = next((s for s in context.transfer_syntaxes if allowed is None or s in allowed), None)
             identifier = context.presentation_context_id
             answers.append(PresentationContextAC(identifier, 0 if chosen else 4, chosen or IMPLICIT))
-        await self.send(
-            A_ASSOCIATE_AC(
-                asked.called_ae_title, asked.calling_ae_title, information, presentation_contexts=tuple(answers)
-            )
+        answer = A_ASSOCIATE_AC(
+            asked.called_ae_title, asked.calling_ae_title, information, presentation_contexts=tuple(answers)
         )
+        await self.send(b"".join(pdu.encode() for pdu in (answer, *also)))
         return asked
 
     async def release(self) -> None:

@@ -50,6 +50,7 @@ from dimse.upper_layer.pdu import (
     A_RELEASE_RP,
     A_RELEASE_RQ,
     P_DATA_TF,
+    PDU_HEADER,
     PDV,
 )
 
@@ -203,6 +204,30 @@ async def test_no_answer() -> None:
                 pass
     assert isinstance(caught.value, TimeoutError)
     assert (caught.value.timer, caught.value.seconds) == ("association", 0.3)
+
+
+async def test_an_answer_that_trickles_in_is_none() -> None:
+    """The timeout is for the whole answer, not for each byte of it."""
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.expect(A_ASSOCIATE_RQ)
+        await peer.send(PDU_HEADER.pack(A_ASSOCIATE_AC.pdu_type, 100_000))
+        aborted = asyncio.create_task(peer.expect_abort(0, 0))
+        while not aborted.done():
+            await peer.send(b"\0")
+            await asyncio.sleep(0)
+        await aborted
+
+    async with listening(script) as address:
+        with pytest.raises(AssociationTimeout, match="association timeout"):
+            async with connect(address, contexts=CONTEXTS, options=IMPATIENT):
+                pass
+
+
+async def test_a_transfer_syntax_is_not_a_sequence_of_them() -> None:
+    with pytest.raises(TypeError, match="sequence of transfer syntaxes"):
+        async with connect("ARCHIVE@127.0.0.1:104", contexts=[(VERIFICATION, IMPLICIT)]):
+            pass
 
 
 async def test_a_cancelled_connect_aborts() -> None:

@@ -401,6 +401,24 @@ async def test_a_handler_that_returns_no_status(status: object, caplog: pytest.L
     assert sum(record.exc_info is not None for record in caplog.records) == 2
 
 
+def test_a_handler_is_an_async_def() -> None:
+    def handler(_: object) -> Status:
+        return Status.SUCCESS
+
+    with pytest.raises(TypeError, match="handler must be an async def"):
+        Server().on_c_store(handler)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="handler must be an async def"):
+        Server().on_c_echo(handler)  # type: ignore[arg-type]
+
+
+async def test_an_echo_on_another_class_of_context() -> None:
+    for options, expected in ((ServerOptions(), Status.SUCCESS), (STRICT, Status.SOP_CLASS_NOT_SUPPORTED)):
+        async with Archive(options) as server, peer_of(server) as peer:
+            await peer.send(message_pdvs(echo(), context=3))
+            assert (await answer_of(peer)).status == expected
+            await peer.release()
+
+
 async def test_an_unknown_operation_is_read_to_its_end_and_answered() -> None:
     async with Archive() as server, peer_of(server) as peer:
         await peer.send(message_pdvs(C_FIND_RQ(message_id=7, affected_sop_class_uid=CT), DATA * 20, context=3))
@@ -719,6 +737,51 @@ async def test_stop_does_not_wait_for_idle_ones(monkeypatch: pytest.MonkeyPatch)
         await idle.expect_abort(0, 0)
         await silent.closed()
         await stopping
+
+
+async def test_stop_waits_for_a_slow_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dimse.network.server._STOP_IDLE", 0.1)
+    server, running = Archive(ServerOptions(stop_timeout=60, store_mode=StoreMode.STREAMING)), asyncio.Event()
+    received = bytearray()
+
+    @server.on_c_store
+    async def handler(request: StoreRequest) -> Status:
+        async for piece in request.pixels():
+            received.extend(piece)
+            running.set()
+        return Status.SUCCESS
+
+    await server.start()
+    async with peer_of(server) as slow, peer_of(server) as idle:
+        *most, last = message_pdvs(store(), DATA, context=3, size=400)
+        await slow.send(P_DATA_TF(tuple(most)))
+        await running.wait()
+        stopping = asyncio.create_task(server.stop())
+        await idle.expect_abort(0, 0)  # which the slow one would have got by now, too
+        idle.writer.close()
+        await slow.send(last)
+        assert (await answer_of(slow)).status == Status.SUCCESS
+        await slow.release()
+        slow.writer.close()
+        await stopping
+    assert received == pixel_bytes(1000)
+
+
+async def test_stop_has_nothing_to_say_of_those_that_ended(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("dimse.network.server._STOP_IDLE", 0.1)
+    server = Archive()
+    await server.start()
+    async with peer_of(server) as over, peer_of(server) as idle:
+        await over.send(b"\xff" * 10)
+        await over.expect_abort(2, 1)  # and it stays connected
+        stopping = asyncio.create_task(server.stop())
+        await idle.expect_abort(0, 0)
+        over.writer.close()
+        idle.writer.close()
+        await stopping
+    assert caplog.text.count("idle timeout") == 1
 
 
 async def test_a_stopped_server_starts_again() -> None:

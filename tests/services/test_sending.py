@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import cast
@@ -26,6 +27,7 @@ from dimse import (
     ConnectionLost,
     DatasetError,
     FileSource,
+    NativePixels,
     PresentationContextError,
     RetryPolicy,
     SendResult,
@@ -38,7 +40,7 @@ from dimse import (
     Timeouts,
     TransferProgress,
 )
-from dimse.dataset import MemorySource
+from dimse.dataset import MemorySource, PixelSource
 from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, A_RELEASE_RP, A_RELEASE_RQ, P_DATA_TF
 
@@ -203,6 +205,42 @@ async def test_a_source_that_fails_half_way_costs_its_own_object_only(archive: A
     assert isinstance(failure.error, DatasetError)
 
 
+@pytest.mark.parametrize("good", [0, 40])
+async def test_a_raising_pixel_iterable_costs_its_own_object_only(archive: Archive, good: int, tmp_path: Path) -> None:
+    """At once, when nothing of it has gone out, or half way, which takes the association with it."""
+
+    def buffers() -> Iterator[bytes]:
+        for _ in range(good):
+            yield bytes(10_000)
+        raise ValueError("of the user's")
+
+    bad = PixelSource(instance("1.2.9", pixels=0), NativePixels(buffers(), 1_000_000))
+    paths = study(tmp_path, 2)
+    options = ClientOptions(maximum_length_to_send=16384)
+    report = await dimse.send(archive.address, [paths[0], bad, paths[1]], options=options, raise_failures=False)
+    assert set(archive.stored) == {"1.2.1", "1.2.2"}
+    (failure,) = report.failures
+    assert (failure.name, type(failure.error)) == ("1.2.9", ValueError)
+
+
+async def test_a_stream_that_can_not_be_looked_at_costs_its_own_object_only(archive: Archive, tmp_path: Path) -> None:
+    closed = BytesIO()
+    closed.close()
+    report = await dimse.send(archive.address, [closed, *study(tmp_path, 1)], raise_failures=False)
+    assert set(archive.stored) == {"1.2.1"}
+    (failure,) = report.failures
+    assert isinstance(failure.error, ValueError)
+
+
+async def test_a_stream_without_a_name_is_called_something(archive: Archive, tmp_path: Path) -> None:
+    (path,) = study(tmp_path, 1)
+    with tempfile.TemporaryFile() as stream:  # its `name` is a file descriptor
+        stream.write(path.read_bytes())
+        stream.seek(0)
+        report = await dimse.send(archive.address, stream)
+    assert [result.name for result in report.stored] == ["the stream"]
+
+
 async def test_uids_that_are_none_cost_their_own_object_only(archive: Archive, tmp_path: Path) -> None:
     (path,) = study(tmp_path, 1)
     bad = [
@@ -357,6 +395,11 @@ async def test_rejected_for_good_is_not_tried_again(associations: int, tmp_path:
     assert tries == associations
 
 
+class Pipe(BytesIO):
+    def seekable(self) -> bool:
+        return False
+
+
 class Flaky:
     """An acceptor that takes `each` objects on an association and then fails, in a way that changes each time."""
 
@@ -481,12 +524,55 @@ async def test_a_peer_that_is_gone_for_good(tmp_path: Path) -> None:
     assert [result.name for result in report.failures] == [str(path) for path in paths[1:]]
 
 
+async def test_each_of_what_is_left_has_its_own_error(tmp_path: Path) -> None:
+    paths = study(tmp_path, 4)
+    flaky = Flaky("vanishes before its response", *["congested"] * 9, each=1)
+    async with listening(flaky) as address:
+        with pytest.raises(ExceptionGroup, match="3 of 4 not stored") as caught:
+            await dimse.send(address, paths, retry=RetryPolicy(retries=1, delay=0))
+    tried, *never = caught.value.exceptions
+    assert isinstance(tried, AssociationRejected)
+    assert "not tried" not in str(tried)
+    for error, path in zip(never, paths[2:], strict=True):
+        assert str(error).startswith(f"{path}: not tried: ")
+        assert error.__cause__ is tried
+    assert [notes_of(error) for error in caught.value.exceptions] == [f"while sending {path}" for path in paths[1:]]
+
+
+async def test_a_peer_that_releases_at_once_is_given_up(tmp_path: Path) -> None:
+    tries = 0
+
+    async def script(peer: ScriptedPeer) -> None:
+        nonlocal tries
+        tries += 1
+        if tries > 5:  # it has failed already; this ends it
+            await peer.expect(A_ASSOCIATE_RQ)
+            await peer.send(A_ASSOCIATE_RJ(1, 1, 1))
+        else:
+            await peer.accept(A_RELEASE_RQ())
+            await peer.expect(A_RELEASE_RP)
+
+    async with listening(script) as address:
+        report = await dimse.send(
+            address, study(tmp_path, 3), retry=RetryPolicy(retries=1, delay=0), raise_failures=False
+        )
+    assert tries == 2
+    assert report.stored == ()
+    assert [failure.sop_instance_uid for failure in report.failures] == ["1.2.1", "1.2.2", "1.2.3"]
+    assert all("before anything could be sent" in str(failure.error) for failure in report.failures)
+
+
+async def test_without_retries_an_abort_costs_one_object_only(tmp_path: Path) -> None:
+    flaky = Flaky("aborts in mid-object", each=0)
+    async with listening(flaky) as address:
+        report = await dimse.send(address, study(tmp_path, 4), retry=RetryPolicy(retries=0), raise_failures=False)
+    assert flaky.stored == ["1.2.2", "1.2.3", "1.2.4"]
+    (failure,) = report.failures
+    assert (failure.sop_instance_uid, type(failure.error)) == ("1.2.1", AssociationAborted)
+
+
 async def test_what_can_be_read_once_is_not_sent_again(tmp_path: Path) -> None:
     paths = study(tmp_path, 2)
-
-    class Pipe(BytesIO):
-        def seekable(self) -> bool:
-            return False
 
     pipe = StreamSource(Pipe(save(instance("1.2.9"), tmp_path / "x").read_bytes()), "pipe")
     flaky = Flaky("vanishes before its response", each=1)
@@ -511,8 +597,19 @@ async def test_a_lost_connection_among_three(tmp_path: Path) -> None:
 async def test_out_of_resources_is_tried_again(archive: Archive, tmp_path: Path) -> None:
     archive.answer = lambda request: 0xA700 if archive.times[request.sop_instance_uid] < 3 else 0
     report = await dimse.send(archive.address, study(tmp_path, 3), retry=QUICK)
-    assert len(report.stored) == 3
+    assert [result.attempts for result in report.stored] == [3, 3, 3]
     assert set(archive.times.values()) == {3}
+
+
+async def test_out_of_resources_for_what_can_be_read_once(archive: Archive, tmp_path: Path) -> None:
+    archive.answer = lambda _: 0xA700
+    (path,) = study(tmp_path, 1)
+    report = await dimse.send(archive.address, Pipe(path.read_bytes()), retry=QUICK, raise_failures=False)
+    assert archive.times == {"1.2.1": 1}
+    (failure,) = report.failures
+    assert (failure.status, failure.attempts) == (0xA700, 1)
+    assert failure.error is not None
+    assert "not tried again" in notes_of(failure.error)
 
 
 async def test_a_release_while_waiting_to_try_again_is_a_lost_connection(tmp_path: Path) -> None:
@@ -580,6 +677,25 @@ async def test_a_raising_callback_harms_nothing(archive: Archive, tmp_path: Path
 
     report = await dimse.send(archive.address, study(tmp_path, 3), progress=progress)
     assert len(report.stored) == 3
+
+
+async def test_a_raising_on_result_falsifies_nothing(
+    archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = study(tmp_path / "a", 3)
+    text = tmp_path / "a" / "text.txt"
+    text.write_text("not DICOM")
+    archive.answer = lambda request: 0xC000 if request.sop_instance_uid == "1.2.2" else 0
+
+    def on_result(_: SendResult) -> None:
+        raise ZeroDivisionError
+
+    report = await dimse.send(archive.address, tmp_path, on_result=on_result, raise_failures=False)
+    assert Counter(result.name for result in report.results) == Counter(map(str, [*paths, text]))
+    assert [result.name for result in report.stored] == [str(paths[0]), str(paths[2])]
+    assert [type(failure.error) for failure in report.failures] == [StatusError]
+    assert set(archive.times.values()) == {1}
+    assert caplog.text.count("the on_result callback failed") == 4
 
 
 def test_classes_of_the_samples() -> None:

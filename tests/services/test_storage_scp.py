@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,9 +26,12 @@ from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, p
 from tests.network.scripted_peer import MR, VERIFICATION, ScriptedPeer, echo, message_pdvs, request, store
 
 from dimse import (
+    AssociationAborted,
     CStoreSCU,
+    DimseError,
     FileSource,
     Malformed,
+    RemoteProtocolError,
     RetryPolicy,
     Server,
     ServerOptions,
@@ -38,7 +43,7 @@ from dimse import (
     presentation_contexts,
 )
 from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
-from dimse.upper_layer.pdu import A_ABORT
+from dimse.upper_layer.pdu import A_ABORT, P_DATA_TF
 
 IMPLICIT, EXPLICIT = str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)
 NO_RETRY = RetryPolicy(retries=0)
@@ -161,6 +166,23 @@ async def test_native_pixels_are_exact(size: int, syntax: str) -> None:
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
     assert bytes(got) == pixel_bytes(3000) * 2
+
+
+async def test_pixels_of_what_is_buffered() -> None:
+    """As often as they are asked for."""
+    got = bytearray()
+
+    async def handler(request: StoreRequest) -> Status:
+        for _ in range(2):
+            async for piece in request.pixels():
+                got.extend(piece)
+        return Status.SUCCESS
+
+    async with serving(handler) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), encoded(instance(pixels=100_000))))
+        assert await status_of(peer) == Status.SUCCESS
+        await peer.release()
+    assert got == pixel_bytes(100_000) * 2
 
 
 async def test_encapsulated_pixels_are_the_items() -> None:
@@ -439,6 +461,27 @@ async def test_save_under_a_template(mode: StoreMode, tmp_path: Path) -> None:
 
 
 @both_modes
+async def test_save_under_a_template_that_is_none(mode: StoreMode, tmp_path: Path) -> None:
+    raised: list[str] = []
+
+    async def handler(request: StoreRequest) -> Status:
+        try:
+            await request.save_under(tmp_path, "{PatientsNmae}/{SOPInstanceUID}.dcm")
+        except ValueError as error:
+            raised.append(str(error))
+            raise
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), encoded(instance(pixels=100_000))))
+        assert await status_of(peer) == 0x0110
+        await peer.release()
+    assert len(raised) == 1
+    assert "PatientsNmae" in raised[0]
+    assert files_under(tmp_path) == []
+
+
+@both_modes
 @pytest.mark.parametrize(
     "uid",
     [
@@ -499,6 +542,92 @@ async def test_the_end_in_mid_object_leaves_nothing(
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
+NONSENSE = b"\xff" * 10
+SEGMENT_ENDS = pytest.mark.parametrize(
+    ("end", "error"),
+    [(A_ABORT(0, 0).encode(), AssociationAborted), (NONSENSE, RemoteProtocolError)],
+    ids=["abort", "nonsense"],
+)
+
+
+@SEGMENT_ENDS
+async def test_data_that_come_with_the_end_are_not_read(
+    end: bytes, error: type[DimseError], caplog: pytest.LogCaptureFixture
+) -> None:
+    """They would be views of a buffer that another connection fills by now."""
+    data, size = encoded(instance(pixels=3000)), 2000
+    seen: list[object] = []
+    read_so_far = asyncio.Event()
+
+    async def handler(request: StoreRequest) -> Status:
+        try:
+            async for piece in request.pixels():
+                seen.append(piece)
+                read_so_far.set()
+        except DimseError as caught:
+            seen.append(type(caught))
+            raise
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+        command, begin, more = message_pdvs(store(), data, size=size)
+        await peer.send(command, begin)
+        await read_so_far.wait()
+        await peer.send(P_DATA_TF((replace(more, is_last=False),)).encode() + end)
+        peer.writer.close()
+        await ended(server)
+    first, *rest = seen
+    assert first == data[data.index(pixel_bytes(100)) : size]
+    assert rest == [error]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@both_modes
+async def test_a_malformed_pdu_in_mid_object_is_a_line_in_the_log(
+    mode: StoreMode, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(request: StoreRequest) -> Status:
+        await request.save(tmp_path / "a.dcm")
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), encoded(instance(pixels=500_000)))[:-1], NONSENSE)
+        await peer.expect_abort(2, 1)
+        peer.writer.close()
+        await ended(server)
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - hidden ones too
+    (record,) = [record for record in caplog.records if record.levelno > logging.INFO]
+    assert record.levelno == logging.WARNING
+    assert record.exc_info is None
+    gc.collect()  # for the task of the association, which may have something to complain about
+
+
+async def test_an_abort_is_seen_while_the_handler_works_on(tmp_path: Path) -> None:
+    """The data set is read to its end, so that the connection can be too."""
+    saved = asyncio.Event()
+    errors: list[Exception | None] = []
+
+    async def handler(request: StoreRequest) -> Status:
+        await request.save(tmp_path / "a.dcm")
+        saved.set()
+        await request.association.closed()
+        errors.append(request.association.error)
+        return Status.SUCCESS
+
+    async with (
+        asyncio.timeout(20),
+        serving(handler, store_mode=StoreMode.STREAMING, stop_timeout=0.1) as server,
+        peer_of(server) as peer,
+    ):
+        await peer.send(message_pdvs(store(), encoded(instance(pixels=100_000))))
+        await saved.wait()
+        await peer.send(A_ABORT(0, 0))
+        await peer.closed()
+        assert not server.associations
+    assert [type(error) for error in errors] == [AssociationAborted]
+    assert files_under(tmp_path) == ["a.dcm"]
+
+
 @both_modes
 @pytest.mark.parametrize("after", [0, 300_000])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
@@ -545,6 +674,22 @@ async def test_a_full_disk(
         assert os.listdir(tmp_path) == []  # noqa: PTH208 - hidden ones too
         assert (await scu.send(source)).status == Status.SUCCESS
     assert path.exists()
+
+
+async def test_a_comment_that_is_not_ascii_is_sent_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operating system speaks the user's language."""
+    monkeypatch.setattr(os, "strerror", lambda _: "Auf dem Ger\xe4t ist kein Speicherplatz mehr verf\xfcgbar")
+
+    async def handler(_: StoreRequest) -> Status:
+        raise OSError(errno.ENOSPC, "full")
+
+    async with serving(handler) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), encoded(instance())))
+        message = (await peer.receive_message()).message
+        assert isinstance(message, C_STORE_RSP)
+        assert message.status == Status.OUT_OF_RESOURCES
+        assert message.error_comment == "Auf dem Ger?t ist kein Speicherplatz mehr verf?gbar"
+        await peer.release()
 
 
 async def test_a_folder_that_can_not_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

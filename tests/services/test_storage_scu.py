@@ -25,6 +25,7 @@ from pydicom.uid import (
 from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read, save
 from tests.network.scripted_peer import ScriptedPeer, listening, message_pdvs
 
+import dimse
 from dimse import (
     AssociationAborted,
     ClientOptions,
@@ -317,8 +318,9 @@ async def test_compressed_is_decompressed_only_where_that_is_allowed(archive: Ar
 
 
 def test_the_contexts_that_are_proposed() -> None:
-    rle = FileSource(cast("str", get_testdata_file("MR_small_RLE.dcm", download=False)))
-    ct = FileSource(cast("str", get_testdata_file("CT_small.dcm", download=False)))
+    rle_path = cast("str", get_testdata_file("MR_small_RLE.dcm", download=False))
+    ct_path = cast("str", get_testdata_file("CT_small.dcm", download=False))
+    rle, ct = FileSource(rle_path), FileSource(ct_path)
     assert presentation_contexts([rle, ct, ct, rle]) == [
         (rle.sop_class_uid, (str(RLELossless),)),
         (CT, (EXPLICIT,)),
@@ -326,6 +328,7 @@ def test_the_contexts_that_are_proposed() -> None:
         (rle.sop_class_uid, (IMPLICIT,)),
         (CT, (IMPLICIT,)),
     ]
+    assert presentation_contexts([rle_path, Path(ct_path)]) == presentation_contexts([read(Path(rle_path)), ct])
     assert len(COMMON_STORAGE) < 128
 
 
@@ -370,6 +373,32 @@ async def test_a_permanent_refusal_is_not_tried_again(archive: Archive, status: 
             await CStoreSCU(association, retry=QUICK).send(save(instance(), tmp_path / "a.dcm"))
         assert caught.value.status == status
     assert len(archive.requests) == 1
+
+
+@pytest.mark.parametrize("status", [0xFF00, 0xFF01, 0xFE00])
+async def test_pending_and_cancel_are_not_stored(status: int, tmp_path: Path) -> None:
+    """C-STORE has neither; whoever says so has not said Success."""
+    path = save(instance(), tmp_path / "a.dcm")
+    messages: list[C_STORE_RQ] = []
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        received = await peer.receive_message()
+        assert isinstance(received.message, C_STORE_RQ)
+        messages.append(received.message)
+        response = C_STORE_RSP(message_id_being_responded_to=received.message.message_id, status=Status(status))
+        await peer.send(message_pdvs(response, context=received.presentation_context_id))
+        await peer.answer_release()
+
+    async with listening(script) as address:
+        async with connect(address, contexts=contexts_for(EXPLICIT)) as association:
+            with pytest.raises(StatusError) as caught:
+                await CStoreSCU(association, retry=QUICK).send(path)
+            assert caught.value.status == status
+        report = await dimse.send(address, path, raise_failures=False)
+    assert report.stored == ()
+    assert [failure.status for failure in report.failures] == [status]
+    assert len(messages) == 2
 
 
 async def test_what_can_be_read_once_is_sent_once(archive: Archive, tmp_path: Path) -> None:

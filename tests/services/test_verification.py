@@ -44,6 +44,23 @@ async def test_a_handler_decides() -> None:
     assert callers == ["DIMSE"] * 3
 
 
+@pytest.mark.parametrize("status", [0xFF00, 0xFE00])
+async def test_what_is_no_final_success_is_an_error(status: int) -> None:
+    server = Server("ARCHIVE", port=0)
+
+    @server.on_c_echo
+    async def handler(_: IncomingRequest) -> int:
+        return status
+
+    async with (
+        server,
+        connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(VERIFICATION, [IMPLICIT])]) as association,
+    ):
+        with pytest.raises(StatusError) as caught:
+            await CEchoSCU(association).echo()
+        assert caught.value.status == status
+
+
 async def test_verification_that_was_not_negotiated() -> None:
     server = Server("ARCHIVE", port=0)
 

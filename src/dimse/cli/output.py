@@ -37,7 +37,8 @@ def reason(error: BaseException) -> str:
 
 def about(name: str, error: BaseException) -> str:
     """The file and the reason, the file named once."""
-    why = reason(error)
+    notes = [note for note in getattr(error, "__notes__", ()) if name not in note]
+    why = "; ".join([reason(error), *notes])
     return why if name in why else f"{name}: {why}"
 
 

@@ -265,13 +265,13 @@ class Association:
         self.connection.flush()
         self._end(error or AssociationAborted(0, 0, "the association was aborted by this side"))
 
-    async def closed(self) -> None:
-        """Wait until the connection is closed too; a peer that does not close it in time is cut off."""
+    async def closed(self, grace: float | None = ABORT_GRACE) -> None:
+        """Wait until the connection is closed too; a peer that does not close it in `grace` seconds is cut off.
+
+        None leaves it to ARTIM (PS3.8 9.1.5); but a peer that does not even read is not worth that.
+        """
         try:
-            # An acceptor has ARTIM for it (PS3.8 9.1.5); a requestor has something else to do.
-            # A peer that does not even read what was sent is not worth that.
-            in_haste = self.connection.machine.is_requestor or self.connection.is_blocked
-            async with asyncio.timeout(ABORT_GRACE if in_haste else None):
+            async with asyncio.timeout(ABORT_GRACE if self.connection.is_blocked else grace):
                 await self.connection.wait_closed()
         except TimeoutError:
             logger.info("%s: the peer does not close the connection; cut off", self.connection.peer_name)

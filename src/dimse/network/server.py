@@ -340,7 +340,7 @@ class _Session:
             if self._idle is not None:
                 self._idle.cancel()
             self.association.abort()
-            await self.association.closed()
+            await self.association.closed(ABORT_GRACE if self._stopping else None)
 
     async def _serve_next(self) -> None:
         request = self._current = self._waiting.popleft()
@@ -416,6 +416,7 @@ class _Session:
     def stop_when_idle(self, seconds: float) -> None:
         """End the association when nothing moves for `seconds` between two messages."""
         if self._ended:
+            self._connection.close()
             return
         if self._idle is not None:
             self._idle.cancel()

@@ -222,7 +222,7 @@ class CStoreSCU:
             logger.info("%s: %s; attempt %d in %g s", fitted.name, response.status, attempt + 1, pause)
             await asyncio.sleep(pause)
         error = StatusError(response.status, f"C-STORE of {given.name}", response.error_comment)
-        if response.status.is_out_of_resources and not fitted.repeatable:
+        if response.status.is_out_of_resources and not fitted.repeatable and self._retry.retries:
             error.add_note("not tried again: its source can be read only once")
         raise error
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Generic, Self, TypeVar, cast
 
 from dimse.uids import APPLICATION_CONTEXT
 from dimse.upper_layer.items import (
@@ -43,9 +43,17 @@ def encode_ae_title(title: str) -> bytes:
     return encoded.ljust(16)
 
 
+C = TypeVar("C", PresentationContextRQ, PresentationContextAC)
+
+
 @dataclass(frozen=True, slots=True)
-class _Associate:
-    """What A-ASSOCIATE-RQ and A-ASSOCIATE-AC have in common: all but the presentation contexts."""
+class _Associate(Generic[C]):
+    """What A-ASSOCIATE-RQ and A-ASSOCIATE-AC have in common: all but what their presentation contexts are."""
+
+    pdu_type: ClassVar[int]
+    name: ClassVar[str]
+    context_item: ClassVar[int]
+    context_class: ClassVar[type[PresentationContextRQ | PresentationContextAC]]
 
     called_ae_title: str
     calling_ae_title: str
@@ -54,8 +62,9 @@ class _Associate:
     protocol_version: int = 1
     item_order: tuple[int, ...] = field(default=(), compare=False, repr=False)
     """Item types as they came, empty if this side made the PDU."""
+    presentation_contexts: tuple[C, ...] = ()
 
-    def _encode(self, pdu_type: int, contexts: bytes) -> bytes:
+    def encode(self) -> bytes:
         body = (
             _ASSOCIATE_HEAD.pack(
                 self.protocol_version,
@@ -65,74 +74,48 @@ class _Associate:
                 b"",
             )
             + encode_item(0x10, self.application_context_name.encode("latin-1"))
-            + contexts
+            + b"".join(context.encode() for context in self.presentation_contexts)
             + self.user_information.encode()
         )
-        return PDU_HEADER.pack(pdu_type, len(body)) + body
+        return PDU_HEADER.pack(self.pdu_type, len(body)) + body
 
-    @staticmethod
-    def _decode(body: bytes, name: str) -> tuple[int, str, str, list[tuple[int, bytes]]]:
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
         if len(body) < _ASSOCIATE_HEAD.size:
-            raise invalid(f"{name} of {len(body)} bytes is shorter than its fixed fields")
+            raise invalid(f"{cls.name} of {len(body)} bytes is shorter than its fixed fields")
         version, _, called, calling, _ = _ASSOCIATE_HEAD.unpack_from(body)
-        items = list(decode_items(body[_ASSOCIATE_HEAD.size :], name))
-        return version, decode_text(called).rstrip(" "), decode_text(calling).rstrip(" "), items
-
-
-def _application_context(items: list[tuple[int, bytes]]) -> str:
-    return next((decode_text(value) for kind, value in items if kind == 0x10), "")
-
-
-def _user_information(items: list[tuple[int, bytes]]) -> UserInformation:
-    return next((UserInformation.decode(value) for kind, value in items if kind == 0x50), UserInformation())
+        items = list(decode_items(body[_ASSOCIATE_HEAD.size :], cls.name))
+        first = dict(reversed(items))
+        contexts = tuple(cls.context_class.decode(value) for kind, value in items if kind == cls.context_item)
+        return cls(
+            called_ae_title=decode_text(called).rstrip(" "),
+            calling_ae_title=decode_text(calling).rstrip(" "),
+            user_information=UserInformation.decode(first[0x50]) if 0x50 in first else UserInformation(),
+            application_context_name=decode_text(first.get(0x10, b"")),
+            protocol_version=version,
+            item_order=tuple(kind for kind, _ in items),
+            presentation_contexts=cast("tuple[C, ...]", contexts),
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class A_ASSOCIATE_RQ(_Associate):
+class A_ASSOCIATE_RQ(_Associate[PresentationContextRQ]):
     """A-ASSOCIATE-RQ (PS3.8 9.3.2)."""
 
     pdu_type: ClassVar[int] = 0x01
-    presentation_contexts: tuple[PresentationContextRQ, ...] = ()
-
-    def encode(self) -> bytes:
-        return self._encode(self.pdu_type, b"".join(context.encode() for context in self.presentation_contexts))
-
-    @classmethod
-    def decode(cls, body: bytes) -> Self:
-        version, called, calling, items = cls._decode(body, "A-ASSOCIATE-RQ")
-        return cls(
-            called_ae_title=called,
-            calling_ae_title=calling,
-            user_information=_user_information(items),
-            application_context_name=_application_context(items),
-            protocol_version=version,
-            item_order=tuple(kind for kind, _ in items),
-            presentation_contexts=tuple(PresentationContextRQ.decode(value) for kind, value in items if kind == 0x20),
-        )
+    name: ClassVar[str] = "A-ASSOCIATE-RQ"
+    context_item: ClassVar[int] = 0x20
+    context_class: ClassVar[type[PresentationContextRQ | PresentationContextAC]] = PresentationContextRQ
 
 
 @dataclass(frozen=True, slots=True)
-class A_ASSOCIATE_AC(_Associate):
+class A_ASSOCIATE_AC(_Associate[PresentationContextAC]):
     """A-ASSOCIATE-AC (PS3.8 9.3.3). Its AE titles repeat the request's and are not tested."""
 
     pdu_type: ClassVar[int] = 0x02
-    presentation_contexts: tuple[PresentationContextAC, ...] = ()
-
-    def encode(self) -> bytes:
-        return self._encode(self.pdu_type, b"".join(context.encode() for context in self.presentation_contexts))
-
-    @classmethod
-    def decode(cls, body: bytes) -> Self:
-        version, called, calling, items = cls._decode(body, "A-ASSOCIATE-AC")
-        return cls(
-            called_ae_title=called,
-            calling_ae_title=calling,
-            user_information=_user_information(items),
-            application_context_name=_application_context(items),
-            protocol_version=version,
-            item_order=tuple(kind for kind, _ in items),
-            presentation_contexts=tuple(PresentationContextAC.decode(value) for kind, value in items if kind == 0x21),
-        )
+    name: ClassVar[str] = "A-ASSOCIATE-AC"
+    context_item: ClassVar[int] = 0x21
+    context_class: ClassVar[type[PresentationContextRQ | PresentationContextAC]] = PresentationContextAC
 
 
 def _four_bytes(body: bytes, name: str) -> bytes:
