@@ -116,7 +116,8 @@ async def answer_of(peer: ScriptedPeer) -> Response:
 
 
 async def test_the_answer_mirrors_the_request() -> None:
-    async with Archive() as server, await ScriptedPeer.connect(server.port) as peer:
+    options = ServerOptions(timeouts=Timeouts(artim=0.2))  # the peer leaves the closing to us
+    async with Archive(options) as server, await ScriptedPeer.connect(server.port) as peer:
         identity = UserIdentityRQ(1, b"someone", positive_response_requested=True)
         ask = request((VERIFICATION, [IMPLICIT, EXPLICIT]), ("1.2.840.10008.5.1.4.31", [IMPLICIT]), (CT, ["1.2.3"]))
         ask = replace(ask, user_information=replace(INFORMATION, user_identity=identity))
