@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from dimse.dataset.part10 import MAX_FILE_META, encode_file_meta, is_part10, read_file_meta
+from dimse.dataset.part10 import MAX_FILE_META, encode_file_meta, read_file_meta
 from dimse.errors import DatasetError
 from dimse.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -126,7 +126,6 @@ def test_files_of_others(name: str) -> None:
     assert result.sop_instance_uid == expected.MediaStorageSOPInstanceUID
     assert result.transfer_syntax_uid == expected.TransferSyntaxUID
     assert result.length == 144 + expected.FileMetaInformationGroupLength
-    assert is_part10(path)
 
 
 def test_no_meta() -> None:
@@ -134,13 +133,6 @@ def test_no_meta() -> None:
     assert isinstance(path, str)
     with pytest.raises(DatasetError):
         read_file_meta(BytesIO(Path(path).read_bytes()))
-
-
-def test_is_part10(tmp_path: Path) -> None:
-    (tmp_path / "text").write_bytes(b"hello")
-    assert not is_part10(tmp_path / "text")
-    (tmp_path / "dicom").write_bytes(meta())
-    assert is_part10(tmp_path / "dicom")
 
 
 def test_the_uids_are_the_data_sets_own() -> None:

@@ -14,13 +14,12 @@ identifiers   whole small data sets between bytes and pydicom
 from __future__ import annotations
 
 from pydicom import Dataset
-from pydicom.datadict import keyword_for_tag
 
 from dimse.dataset.discover import NotSent, discover
 from dimse.dataset.disk import Disk, FileWriter
 from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
 from dimse.dataset.identifiers import decode, encode, text_of
-from dimse.dataset.part10 import FileMeta, encode_file_meta, is_part10, read_file_meta
+from dimse.dataset.part10 import FileMeta, encode_file_meta, read_file_meta
 from dimse.dataset.pixels import EncapsulatedFrames, NativePixels, PixelSource, from_dataset
 from dimse.dataset.sinks import Part10File, safe_path, template_keywords, validate_template
 from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, Reader, StreamSource, in_thread
@@ -52,8 +51,6 @@ __all__ = [
     "even",
     "from_dataset",
     "in_thread",
-    "is_part10",
-    "keyword_for_tag",
     "read_file_meta",
     "reencode",
     "safe_path",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from dimse.dataset.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, ElementScanner
@@ -13,7 +12,7 @@ from dimse.errors import DatasetError
 from dimse.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 if TYPE_CHECKING:
-    from os import PathLike
+    pass
 
 MAX_FILE_META: Final = 1024 * 1024
 """File Meta Information is some hundred bytes; private information (0002,0102) may make it more."""
@@ -150,12 +149,6 @@ def _prefer_the_data_sets(values: dict[int, str], beginning: bytes, transfer_syn
         found = scanner.text(tag)
         if found:
             values[element] = found
-
-
-def is_part10(path: str | PathLike[str]) -> bool:
-    """Whether the file has the prefix DICM (PS3.10 7.1)."""
-    with Path(path).open("rb", buffering=0) as file:
-        return file.read(132)[128:] == _DICM
 
 
 class _Head:

@@ -29,6 +29,7 @@ from dimse.messages.fragments import CommandReceived, DataReceived, MessageReade
 from dimse.messages.primitives import Message, Request, Response
 from dimse.messages.status import StatusCategory
 from dimse.network.connection import Connection
+from dimse.network.incoming import Discard, Receiver
 from dimse.network.timers import ProgressTimer
 from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
 from dimse.upper_layer.negotiation import (
@@ -79,29 +80,6 @@ async def _is_the_last(source: DatasetSource, reader: Reader, total: int, *, is_
         comparison = "fewer" if total < source.length else "more"
         raise DatasetError(f"{source.name}: {comparison} than the {source.length} bytes that it said to have")
     return False
-
-
-class Receiver(Protocol):
-    """Where the data set of a received message goes. Called from the event loop; must not block."""
-
-    def receive(self, data: memoryview, is_last: bool) -> None:
-        """The next part. `data` is valid until `buffer_used` returns, or longer while the connection is held."""
-
-    def buffer_used(self) -> None:
-        """There is no more for now."""
-
-    def failed(self, error: Exception) -> None:
-        """The rest will not come."""
-
-
-class Discard:
-    """A receiver that reads a data set to its end and keeps nothing."""
-
-    def receive(self, data: memoryview, is_last: bool) -> None: ...
-
-    def buffer_used(self) -> None: ...
-
-    def failed(self, error: Exception) -> None: ...
 
 
 class Provider(Protocol):

@@ -1,11 +1,35 @@
-"""The data set of a received message, for whoever reads it at their own pace."""
+"""Where the data set of a received message goes: nowhere, or to whoever reads it at their own pace."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from dimse.errors import LocalProtocolError
 from dimse.network.connection import Connection
+
+
+class Receiver(Protocol):
+    """Where the data set of a received message goes. Called from the event loop; must not block."""
+
+    def receive(self, data: memoryview, is_last: bool) -> None:
+        """The next part. `data` is valid until `buffer_used` returns, or longer while the connection is held."""
+
+    def buffer_used(self) -> None:
+        """There is no more for now."""
+
+    def failed(self, error: Exception) -> None:
+        """The rest will not come."""
+
+
+class Discard:
+    """A receiver that reads a data set to its end and keeps nothing."""
+
+    def receive(self, data: memoryview, is_last: bool) -> None: ...
+
+    def buffer_used(self) -> None: ...
+
+    def failed(self, error: Exception) -> None: ...
 
 
 class IncomingData:

@@ -23,9 +23,9 @@ from dimse.errors import (
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.primitives import C_CANCEL_RQ, MESSAGES, Request, Response
 from dimse.messages.status import Status
-from dimse.network.association import ABORT_GRACE, Association, Discard, Receiver
+from dimse.network.association import ABORT_GRACE, Association
 from dimse.network.connection import BufferPool, Connection
-from dimse.network.incoming import IncomingData
+from dimse.network.incoming import Discard, IncomingData, Receiver
 from dimse.network.timers import ProgressTimer
 from dimse.upper_layer.items import UserIdentityAC, UserInformation
 from dimse.upper_layer.machine import Machine
