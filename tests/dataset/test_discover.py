@@ -72,7 +72,7 @@ async def test_an_archive_stands_for_what_it_holds(folder: Path, tmp_path: Path)
     names, others = found(archive)
     assert names == ["1", "2.dcm"]
     assert [(other.name.split("!")[1], other.skipped) for other in others] == [("readme.txt", True)]
-    source = next(each for each in discover([archive]) if isinstance(each, DatasetSource))
+    source = [each for each in discover([archive]) if isinstance(each, DatasetSource)][0]  # noqa: RUF015 - to its end
     assert source.length is not None
     buffer = memoryview(bytearray(source.length + 1))
     for _ in range(2):

@@ -163,4 +163,9 @@ class ZipSource(DatasetSource):
         except BaseException:
             archive.close()
             raise
-        return StreamReader(stream, b"", self.length, self.name, self.transfer_syntax_uid, archive.close)
+
+        def close() -> None:
+            stream.close()  # the archive's file stays open as long as a member's stream does
+            archive.close()
+
+        return StreamReader(stream, b"", self.length, self.name, self.transfer_syntax_uid, close)
