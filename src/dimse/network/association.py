@@ -70,18 +70,6 @@ def _nobody(count: int) -> None:
     """Told of progress where nobody asked."""
 
 
-async def _is_the_last(source: DatasetSource, reader: Reader, total: int, *, is_full: bool) -> bool:
-    """Whether `source` has ended after `total` bytes; if it promised another length that is a `DatasetError`."""
-    if source.length is None:
-        return not is_full
-    if total == source.length and (not is_full or await reader.read_into(memoryview(bytearray(1))) == 0):
-        return True
-    if total >= source.length or not is_full:
-        comparison = "fewer" if total < source.length else "more"
-        raise DatasetError(f"{source.name}: {comparison} than the {source.length} bytes that it said to have")
-    return False
-
-
 class Provider(Protocol):
     """Who answers the peer's requests on an association. Called from the event loop; must not block."""
 
@@ -540,7 +528,7 @@ class Association:
         while not is_last:
             count = await self._read(reader, place)
             total += count
-            is_last = await _is_the_last(source, reader, total, is_full=count == len(place))
+            is_last = await self._is_the_last(source, reader, total, is_full=count == len(place))
             self._check_open()  # reading may have taken a while, and the association may have ended in it
             if count % 2:
                 raise DatasetError("the data set has an odd length, which cannot be sent (PS3.5 7.1.1)")
@@ -556,6 +544,17 @@ class Association:
             sent(total)
             await self.connection.drained()
             prefix = b""
+
+    async def _is_the_last(self, source: DatasetSource, reader: Reader, total: int, *, is_full: bool) -> bool:
+        """Whether `source` has ended after `total` bytes; if it promised another length that is a `DatasetError`."""
+        if source.length is None:
+            return not is_full
+        if total == source.length and (not is_full or await self._read(reader, memoryview(bytearray(1))) == 0):
+            return True
+        if total >= source.length or not is_full:
+            comparison = "fewer" if total < source.length else "more"
+            raise DatasetError(f"{source.name}: {comparison} than the {source.length} bytes that it said to have")
+        return False
 
     async def _read(self, reader: Reader, place: memoryview) -> int:
         """Read, but not for longer than there is an association: a pipe may give nothing for ever."""
