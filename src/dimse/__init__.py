@@ -19,17 +19,25 @@ from dimse.errors import (
     DatasetError,
     DimseError,
     LocalProtocolError,
+    OperationTimeout,
     PresentationContextError,
     ProtocolError,
     RemoteProtocolError,
     StatusError,
+    SubOperationFailed,
 )
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.client import connect
+from dimse.services.find import CFindSCU
+from dimse.services.get import CancelBehavior, CGetSCU, retrieval_contexts
+from dimse.services.move import CMoveSCU, MoveDestination
+from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.query_request import QueryRequest
 from dimse.services.sending import SendReport, SendResult, send
 from dimse.services.server import Server
 from dimse.services.storage import CStoreSCU, StoreRequest, TransferProgress, presentation_contexts
+from dimse.services.suboperations import SubOperations
 from dimse.services.verification import CEchoSCU
 from dimse.upper_layer.items import UserIdentityRQ, UserIdentityType
 
@@ -41,7 +49,11 @@ __all__ = [
     "AssociationRejected",
     "AssociationTimeout",
     "CEchoSCU",
+    "CFindSCU",
+    "CGetSCU",
+    "CMoveSCU",
     "CStoreSCU",
+    "CancelBehavior",
     "ClientOptions",
     "ConnectionLost",
     "DatasetError",
@@ -51,10 +63,16 @@ __all__ = [
     "FileSource",
     "LocalProtocolError",
     "Malformed",
+    "MoveDestination",
     "NativePixels",
+    "OperationTimeout",
     "PixelSource",
     "PresentationContextError",
     "ProtocolError",
+    "Query",
+    "QueryRequest",
+    "QueryRetrieveLevel",
+    "QueryRetrieveModel",
     "RemoteProtocolError",
     "RetryPolicy",
     "SendReport",
@@ -67,11 +85,14 @@ __all__ = [
     "StoreMode",
     "StoreRequest",
     "StreamSource",
+    "SubOperationFailed",
+    "SubOperations",
     "Timeouts",
     "TransferProgress",
     "UserIdentityRQ",
     "UserIdentityType",
     "connect",
     "presentation_contexts",
+    "retrieval_contexts",
     "send",
 ]

@@ -96,8 +96,13 @@ class Timeouts:
     store: float | None = 30
     """Without any progress of a C-STORE, its response included; also for a C-ECHO."""
     find: float | None = 10
+    """For each response of a C-FIND; the time that its consumer takes does not count."""
     move: float | None = 120
+    """For each response of a C-MOVE."""
     get: float | None = 120
+    """Without any progress of a C-GET; the time that its consumer takes does not count."""
+    cancel: float | None = 10
+    """For a cancelled operation to end; then the association is aborted."""
     artim: float | None = 30
     """The ARTIM timer: for the peer's A-ASSOCIATE-RQ and for its closing of the connection (PS3.8 9.1.5)."""
     idle: float | None = 60

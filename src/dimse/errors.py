@@ -11,6 +11,8 @@
     │   └── AssociationTimeout          also a TimeoutError: says which timer and how long
     ├── PresentationContextError        no accepted context for this SOP class, syntax and role
     ├── StatusError                     the peer answered with a failure status
+    ├── SubOperationFailed              one instance of a C-GET or C-MOVE did not arrive; says which
+    ├── OperationTimeout                also a TimeoutError: an operation took too long and was cancelled
     └── DatasetError                    cannot be read, encoded or put into the accepted transfer syntax
 
 Many failures at the end of one operation are an `ExceptionGroup` of these.
@@ -131,6 +133,25 @@ class StatusError(DimseError):
         super().__init__(f"{doing}: {status!s}" + (f" ({comment})" if comment else ""))
         self.status = status
         self.comment = comment
+
+
+class SubOperationFailed(DimseError):
+    """One instance of a C-GET or C-MOVE did not arrive (PS3.4 C.4.2.3.2, C.4.3.3.2).
+
+    `sop_instance_uid` is None where the peer counted a failure without saying of what.
+    """
+
+    def __init__(self, sop_instance_uid: str | None, why: str) -> None:
+        super().__init__(f"{sop_instance_uid or 'an instance'}: {why}")
+        self.sop_instance_uid = sop_instance_uid
+
+
+class OperationTimeout(DimseError, TimeoutError):
+    """An operation took longer than it was given. It was cancelled; its association goes on."""
+
+    def __init__(self, doing: str, seconds: float) -> None:
+        super().__init__(f"{doing}: not finished after {seconds:g} s; it was cancelled")
+        self.seconds = seconds
 
 
 class DatasetError(DimseError):

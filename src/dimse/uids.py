@@ -21,6 +21,19 @@ IMPLEMENTATION_VERSION_NAME: Final = "DIMSE_0_1"
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 
+PATIENT_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.1.1"
+PATIENT_ROOT_MOVE: Final = "1.2.840.10008.5.1.4.1.2.1.2"
+PATIENT_ROOT_GET: Final = "1.2.840.10008.5.1.4.1.2.1.3"
+STUDY_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"
+STUDY_ROOT_MOVE: Final = "1.2.840.10008.5.1.4.1.2.2.2"
+STUDY_ROOT_GET: Final = "1.2.840.10008.5.1.4.1.2.2.3"
+
+QUERY_RETRIEVE: Final = (
+    *(PATIENT_ROOT_FIND, PATIENT_ROOT_MOVE, PATIENT_ROOT_GET),
+    *(STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET),
+)
+"""Query/Retrieve (PS3.4 Annex C)."""
+
 LITTLE_ENDIAN: Final = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 """The two syntaxes between which a data set can be re-encoded without touching its pixels."""
 

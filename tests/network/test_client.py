@@ -720,15 +720,15 @@ async def test_a_file_that_never_began_leaves_the_association_usable(tmp_path: P
 
 
 async def test_one_operation_at_a_time_goes_out(tmp_path: Path) -> None:
-    """Two tasks on one association: their messages do not mix."""
+    """Two tasks on one association: no asynchronous operations window was negotiated, so they take turns."""
     paths = [save(instance(f"1.2.{i}", pixels=100_000), tmp_path / f"{i}.dcm") for i in range(2)]
 
     async def script(peer: ScriptedPeer) -> None:
         await peer.accept()
-        received = [await peer.receive_message() for _ in paths]
-        assert [one.data for one in received] == [dataset_bytes(path) for path in paths]
-        for one in reversed(received):
-            await peer.send(message_pdvs(store_response(one.message, 0xB000), context=3))
+        for path in paths:
+            received = await peer.receive_message()
+            assert received.data == dataset_bytes(path)
+            await peer.send(message_pdvs(store_response(received.message, 0xB000), context=3))
         await peer.answer_release()
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:

@@ -52,7 +52,7 @@ from dimse.messages.primitives import (
     N_GET_RQ,
     Response,
 )
-from dimse.network.server import IncomingRequest
+from dimse.network.requests import IncomingRequest
 from dimse.upper_layer.items import UserIdentityRQ, UserInformation
 from dimse.upper_layer.pdu import (
     A_ABORT,

@@ -22,6 +22,7 @@ from dimse.upper_layer.items import (
 )
 from dimse.upper_layer.negotiation import (
     AcceptedContext,
+    ProposedContext,
     accept_contexts,
     accept_roles,
     accepted_contexts,
@@ -101,7 +102,7 @@ def results(pdu: A_ASSOCIATE_RQ) -> list[tuple[int, int]]:
 
 
 def test_what_we_send_has_no_violations() -> None:
-    ours = request(*propose([(CT, (EXPLICIT, IMPLICIT)), (MR, (IMPLICIT,))]))
+    ours = request(*propose([(CT, (EXPLICIT, IMPLICIT)), (MR, (IMPLICIT,))])[0])
     assert strict(ours) == strict(received(ours)) == set()
     assert lenient(received(ours)) is None
     theirs = A_ASSOCIATE_AC("B", "A", INFORMATION, presentation_contexts=accept_contexts(ours, {CT: None}))
@@ -110,12 +111,20 @@ def test_what_we_send_has_no_violations() -> None:
 
 
 def test_propose() -> None:
-    contexts = propose([(CT, [EXPLICIT])] * 128)
+    contexts, _ = propose([(CT, [EXPLICIT])] * 128)
     assert [context.presentation_context_id for context in contexts] == list(range(1, 256, 2))
-    assert propose([(CT, [EXPLICIT])]) == (Context(1, CT, (EXPLICIT,)),)
+    assert propose([(CT, [EXPLICIT])]) == ((Context(1, CT, (EXPLICIT,)),), ())
     for count in (0, 129):
         with pytest.raises(ValueError, match=f"not {count}"):
             propose([(CT, [EXPLICIT])] * count)
+
+
+def test_propose_to_be_scp() -> None:
+    contexts, roles = propose(
+        [ProposedContext(CT, [EXPLICIT], as_scp=True), (CT, [IMPLICIT]), ProposedContext(MR, [EXPLICIT], as_scp=True)]
+    )
+    assert [context.abstract_syntax for context in contexts] == [CT, CT, MR]
+    assert roles == (RoleSelection(CT, scu_role=True, scp_role=True), RoleSelection(MR, scu_role=False, scp_role=True))
 
 
 # What devices get wrong, row by row
@@ -245,7 +254,7 @@ def test_repeated_context_ids() -> None:
 
 
 def test_too_many_contexts() -> None:
-    contexts = propose([(CT, (EXPLICIT,))] * 128)
+    contexts, _ = propose([(CT, (EXPLICIT,))] * 128)
     assert lenient(request(*contexts)) is None
     assert lenient(request(*contexts, Context(1, CT, (EXPLICIT,)))) == ABORT
 

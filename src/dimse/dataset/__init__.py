@@ -13,7 +13,9 @@ identifiers   whole small data sets between bytes and pydicom
 
 from __future__ import annotations
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
+from pydicom.config import IGNORE
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
 from dimse.dataset.discover import NotSent, discover
 from dimse.dataset.disk import Disk, FileWriter
@@ -26,8 +28,10 @@ from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, Reade
 from dimse.dataset.transcode import decompress, even, reencode
 
 __all__ = [
+    "IGNORE",
     "Buffer",
     "BulkHeader",
+    "DataElement",
     "Dataset",
     "DatasetSource",
     "Disk",
@@ -45,15 +49,18 @@ __all__ = [
     "StreamSource",
     "decode",
     "decompress",
+    "dictionary_VR",
     "discover",
     "encode",
     "encode_file_meta",
     "even",
     "from_dataset",
     "in_thread",
+    "keyword_for_tag",
     "read_file_meta",
     "reencode",
     "safe_path",
+    "tag_for_keyword",
     "template_keywords",
     "text_of",
     "validate_template",

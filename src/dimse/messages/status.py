@@ -46,7 +46,7 @@ _MEANINGS: Final = {
     0xA702: "Out of resources: unable to perform sub-operations",
     0xA801: "Move destination unknown",
     0xA900: "Data set does not match SOP class",
-    0xB000: "Coercion of data elements",
+    0xB000: "Coercion of data elements, or sub-operations with failures",
     0xB006: "Elements discarded",
     0xB007: "Data set does not match SOP class (warning)",
     0xC000: "Cannot understand",
@@ -75,7 +75,10 @@ class Status(int):
     DATASET_DOES_NOT_MATCH: ClassVar[Status]
     CANNOT_UNDERSTAND: ClassVar[Status]
     NOT_AUTHORIZED: ClassVar[Status]
+    UNABLE_TO_PERFORM_SUBOPERATIONS: ClassVar[Status]
+    MOVE_DESTINATION_UNKNOWN: ClassVar[Status]
     COERCION_OF_DATA_ELEMENTS: ClassVar[Status]
+    SUBOPERATIONS_COMPLETE_WITH_FAILURES: ClassVar[Status]
     ELEMENTS_DISCARDED: ClassVar[Status]
     CANCEL: ClassVar[Status]
     PENDING: ClassVar[Status]
@@ -120,7 +123,10 @@ Status.OUT_OF_RESOURCES = Status(0xA700)
 Status.DATASET_DOES_NOT_MATCH = Status(0xA900)
 Status.CANNOT_UNDERSTAND = Status(0xC000)
 Status.NOT_AUTHORIZED = Status(0x0124)
+Status.UNABLE_TO_PERFORM_SUBOPERATIONS = Status(0xA702)
+Status.MOVE_DESTINATION_UNKNOWN = Status(0xA801)
 Status.COERCION_OF_DATA_ELEMENTS = Status(0xB000)
+Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES = Status(0xB000)
 Status.ELEMENTS_DISCARDED = Status(0xB006)
 Status.CANCEL = Status(0xFE00)
 Status.PENDING = Status(0xFF00)

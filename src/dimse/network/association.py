@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 from dimse.ae import AssociationOptions, Malformed
-from dimse.dataset import DatasetSource, Reader
+from dimse.dataset import DatasetSource
 from dimse.errors import (
     AssociationAborted,
     AssociationError,
@@ -25,11 +25,13 @@ from dimse.errors import (
     PresentationContextError,
     RemoteProtocolError,
 )
-from dimse.messages.fragments import CommandReceived, DataReceived, MessageReader, cut, fragment_size
+from dimse.messages.fragments import CommandReceived, DataReceived, MessageReader
 from dimse.messages.primitives import Message, Request, Response
 from dimse.messages.status import StatusCategory
 from dimse.network.connection import Connection
-from dimse.network.incoming import Discard, Receiver
+from dimse.network.incoming import Receiver
+from dimse.network.operations import Operation, Outstanding, SingleResponse
+from dimse.network.outgoing import Outgoing
 from dimse.network.timers import ProgressTimer
 from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
 from dimse.upper_layer.negotiation import (
@@ -47,7 +49,6 @@ from dimse.upper_layer.pdu import (
     A_ASSOCIATE_RQ,
     A_RELEASE_RP,
     A_RELEASE_RQ,
-    P_DATA_HEADER,
 )
 from dimse.upper_layer.states import State
 
@@ -56,18 +57,9 @@ logger = logging.getLogger("dimse.network")
 ABORT_GRACE: Final = 2.0
 """Seconds that a peer has to close the connection after an A-ABORT that someone waits for."""
 
-
-_COMMAND_SPACE: Final = 8 * 1024
-"""Room before the first fragment for the command: four UIDs and an AE title are less than 400 bytes, and a
-peer's smallest maximum length spreads those over some 60 PDUs."""
-
 _DONE: Final = (StatusCategory.SUCCESS, StatusCategory.WARNING)
 
 R = TypeVar("R", bound=Response)
-
-
-def _nobody(count: int) -> None:
-    """Told of progress where nobody asked."""
 
 
 class Provider(Protocol):
@@ -105,17 +97,18 @@ class Association:
         self._provider = provider
         self._established: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when there is an association, or will never be one."""
-        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when there is none any more; `error` then says why."""
         self._released_by_peer = False
         self._reader = MessageReader()
         self._receiver: Receiver | None = None
-        self._sending = asyncio.Lock()
-        self._send_buffer = bytearray()
+        self._outgoing = Outgoing(self)
+        self.turn = asyncio.Lock()
+        """One operation at a time: no asynchronous operations window is negotiated (PS3.7 D.3.3.3)."""
         self._message_id = 0
-        self._half_sent: int | None = None
-        """The request whose data set is on its way: a Success to it would be no Success."""
-        self._operations: dict[int, tuple[type[Response], asyncio.Future[Response]]] = {}
+        self._outstanding: dict[int, Outstanding] = {}
+        self._operation: Operation[Any] | None = None
+        """The operation with many responses that is under way."""
         connection.owner = self
 
     # What is known about it
@@ -137,7 +130,7 @@ class Association:
 
     @property
     def _ended(self) -> bool:
-        return self._over.done()
+        return self.over.done()
 
     @property
     def in_message(self) -> bool:
@@ -202,12 +195,14 @@ class Association:
 
     async def release(self) -> None:
         """End the association in order (PS3.8 7.2). Does nothing if it has ended already."""
+        if self._operation is not None and not self._ended:
+            await self._operation.cancel()
         if self._ended:
             await self.closed()
             return
         self.connection.machine.release()
         self.connection.flush()
-        await self._answered(self._over, "waiting for the answer to A-RELEASE-RQ")
+        await self._answered(self.over, "waiting for the answer to A-RELEASE-RQ")
         await self.closed()
 
     async def _answered(self, future: asyncio.Future[None], doing: str) -> None:
@@ -267,14 +262,12 @@ class Association:
         if self._ended:
             return
         self.error = error
-        self._over.set_result(None)
+        self.over.set_result(None)
         if not self._established.done():
             self._established.set_result(None)
         reason = error or AssociationError("the association was released")
-        for _, future in self._operations.values():
-            if not future.done():
-                future.set_exception(reason)
-                future.exception()  # who is still sending the request does not await it yet
+        for outstanding in self._outstanding.values():
+            outstanding.fail(reason)
         self.connection.fail_writing(reason)
         if self._receiver is not None:
             self._receiver.failed(reason)
@@ -405,25 +398,19 @@ class Association:
             self._receive_response(message)
         elif self._provider is not None:
             self._receiver = self._provider.request(context, command)
+        elif self._operation is not None and self._operation.has_suboperations:
+            self._receiver = self._operation.request(context, command)
         else:
             raise RemoteProtocolError(f"{message.name} to a requestor that offered no SCP role", reason=5)
 
     def _receive_response(self, message: Response) -> None:
-        kind, future = self._operations.get(message.message_id_being_responded_to, (None, None))
-        if kind is None or future is None or not isinstance(message, kind):
-            raise RemoteProtocolError(
-                f"{message.name} to message {message.message_id_being_responded_to}, which does not await it", reason=5
-            )
-        if message.dataset_follows:
-            text = f"{message.name} comes with a data set"
-            if self.options.malformed is Malformed.STRICT:
-                raise RemoteProtocolError(text, reason=5)
-            logger.warning("%s: %s; dropped", self.connection.peer_name, text)
-            self._receiver = Discard()
-        if message.message_id_being_responded_to == self._half_sent and message.status.category in _DONE:
+        identifier = message.message_id_being_responded_to
+        outstanding = self._outstanding.get(identifier)
+        if outstanding is None or not isinstance(message, outstanding.response_type):
+            raise RemoteProtocolError(f"{message.name} to message {identifier}, which does not await it", reason=5)
+        if identifier == self._outgoing.half_sent and message.status.category in _DONE:
             raise RemoteProtocolError(f"{message.name}: {message.status} to what is not sent yet", reason=5)
-        if not future.done():
-            future.set_result(message)
+        self._receiver = outstanding.respond(message)
 
     # Messages out
 
@@ -431,7 +418,7 @@ class Association:
         """A Message ID that no outstanding operation of ours has (PS3.7 9.3.1.1, 16 bits)."""
         while True:
             self._message_id = self._message_id % 0xFFFF + 1
-            if self._message_id not in self._operations:
+            if self._message_id not in self._outstanding:
                 return self._message_id
 
     async def operate(
@@ -451,10 +438,22 @@ class Association:
         call the operation. Cancelled or failed half way, it takes the association with it: what is half
         sent cannot be taken back, and a response that nobody awaits would be taken for another's.
         """
-        self._check_open()
-        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self._operations[message.message_id] = response_type, future
-        stall = self._timer(timer, doing)
+        async with self.turn:
+            return await self._operate(context, message, response_type, timer, doing, source, progress)
+
+    async def _operate(
+        self,
+        context: AcceptedContext,
+        message: Request,
+        response_type: type[R],
+        timer: str,
+        doing: str,
+        source: DatasetSource | None,
+        progress: Callable[[int], None] | None,
+    ) -> R:
+        outstanding = SingleResponse(self, response_type)
+        self.begin(message.message_id, outstanding)
+        stall = self.timer(timer, doing)
         begun = False
 
         def sent(count: int) -> None:
@@ -465,119 +464,50 @@ class Association:
 
         try:
             await self.send(context, message, source, sent)
-            response = await future
+            response = await outstanding.future
         except BaseException as error:
             if begun and not self._ended:
                 self.abort(error if isinstance(error, DatasetError) else None)
             raise
         finally:
             stall.cancel()
-            del self._operations[message.message_id]
+            self.forget(message.message_id)
         return cast("R", response)
+
+    def begin(self, message_id: int, outstanding: Outstanding) -> None:
+        """Responses to a request that is about to be sent go to `outstanding`, until `forget`."""
+        self.check_open()
+        if self._operation is not None:
+            raise LocalProtocolError(
+                f"{self._operation.name} is under way on this association: finish or cancel it first, or open another"
+            )
+        self._outstanding[message_id] = outstanding
+        if isinstance(outstanding, Operation):
+            self._operation = outstanding
+
+    def forget(self, message_id: int) -> None:
+        """Nothing more is expected for a request."""
+        if self._outstanding.pop(message_id, None) is self._operation:
+            self._operation = None
 
     async def send(
         self,
         context: AcceptedContext,
         message: Message,
-        source: DatasetSource | None = None,
+        data: DatasetSource | bytes | None = None,
         sent: Callable[[int], None] | None = None,
     ) -> None:
-        """Send a whole message; `sent` is told how many bytes of the data set have gone, from the first PDU on."""
-        async with self._sending:
-            self._check_open()
-            reader = None if source is None else source.open()
-            try:
-                if reader is None or source is None:
-                    self.connection.write(self._command_pdus(context, message))
-                    if sent is not None:
-                        sent(0)
-                    await self.connection.drained()
-                else:
-                    await self._send_with_dataset(context, message, source, reader, sent or _nobody)
-            finally:
-                if reader is not None:
-                    reader.close()
+        """Send a whole message; see `Outgoing.send`."""
+        await self._outgoing.send(context, message, data, sent)
 
-    def _command_pdus(self, context: AcceptedContext, message: Message) -> bytes:
-        identifier, parts = context.presentation_context_id, []
-        for fragment, is_last in cut(message.encode(), fragment_size(self.maximum_length_to_send)):
-            parts.append(
-                self.connection.machine.p_data(identifier, is_command=True, is_last=is_last, length=len(fragment))
-            )
-            parts.append(fragment)
-        logger.debug("%s > %s", self.connection.peer_name, message.name)
-        return b"".join(parts)
-
-    async def _send_with_dataset(
-        self,
-        context: AcceptedContext,
-        message: Message,
-        source: DatasetSource,
-        reader: Reader,
-        sent: Callable[[int], None],
-    ) -> None:
-        """Each fragment is read into the place where it is sent from; the command goes with the first one."""
-        size, length = fragment_size(self.maximum_length_to_send), source.length
-        space = _COMMAND_SPACE + P_DATA_HEADER.size + (size if length is None else min(size, length + 1))
-        if len(self._send_buffer) < space:
-            self._send_buffer = bytearray(space)
-        buffer = memoryview(self._send_buffer)
-        data_start = _COMMAND_SPACE + P_DATA_HEADER.size
-        place = buffer[data_start : data_start + size]
-        total, is_last, prefix = 0, False, None
-        while not is_last:
-            count = await self._read(reader, place)
-            total += count
-            is_last = await self._is_the_last(source, reader, total, is_full=count == len(place))
-            self._check_open()  # reading may have taken a while, and the association may have ended in it
-            if count % 2:
-                raise DatasetError("the data set has an odd length, which cannot be sent (PS3.5 7.1.1)")
-            if prefix is None:
-                prefix = self._command_pdus(context, message)
-            header = self.connection.machine.p_data(
-                context.presentation_context_id, is_command=False, is_last=is_last, length=count
-            )
-            self._half_sent = None if is_last else message.message_id if isinstance(message, Request) else None
-            start = data_start - len(header) - len(prefix)
-            buffer[start:data_start] = prefix + header
-            self.connection.write(buffer[start : data_start + count])
-            sent(total)
-            await self.connection.drained()
-            prefix = b""
-
-    async def _is_the_last(self, source: DatasetSource, reader: Reader, total: int, *, is_full: bool) -> bool:
-        """Whether `source` has ended after `total` bytes; if it promised another length that is a `DatasetError`."""
-        if source.length is None:
-            return not is_full
-        if total == source.length and (not is_full or await self._read(reader, memoryview(bytearray(1))) == 0):
-            return True
-        if total >= source.length or not is_full:
-            comparison = "fewer" if total < source.length else "more"
-            raise DatasetError(f"{source.name}: {comparison} than the {source.length} bytes that it said to have")
-        return False
-
-    async def _read(self, reader: Reader, place: memoryview) -> int:
-        """Read, but not for longer than there is an association: a pipe may give nothing for ever."""
-        if not reader.may_wait:
-            return await reader.read_into(place)
-        reading = asyncio.ensure_future(reader.read_into(place))
-        first: set[asyncio.Future[Any]] = {reading, self._over}
-        try:
-            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-            self._check_open()
-            return reading.result()
-        finally:
-            if not reading.done():
-                reading.cancel()
-                await asyncio.wait({reading})
-
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
         if self._ended and self.error is None and self._released_by_peer:
             raise AssociationError("the peer has released the association")
         if self._ended:
             raise self.error or LocalProtocolError("the association has been released")
 
-    def _timer(self, name: str, doing: str) -> ProgressTimer:
+    def timer(self, name: str, doing: str, measure: Callable[[], object] | None = None) -> ProgressTimer:
+        """Ends the association when nothing moves for the seconds that `Timeouts` has under `name`."""
         seconds: float | None = getattr(self.options.timeouts, name)
 
         def stalled() -> None:
@@ -585,6 +515,8 @@ class Association:
             logger.info("%s: %s; aborting", self.connection.peer_name, error)
             self.abort(error)
 
-        connection = self.connection
-        # Whole PDUs, as a byte a second is no progress of the peer's.
-        return ProgressTimer(seconds, lambda: (connection.machine.pdus_received, connection.send_progress), stalled)
+        return ProgressTimer(seconds, measure or self.progress, stalled)
+
+    def progress(self) -> object:
+        """Changes when the peer has done something: whole PDUs, as a byte a second is no progress."""
+        return self.connection.machine.pdus_received, self.connection.send_progress

@@ -15,25 +15,28 @@ from dimse.network.association import Association
 from dimse.network.connection import BufferPool, Connection
 from dimse.upper_layer.items import UserInformation
 from dimse.upper_layer.machine import Machine
-from dimse.upper_layer.negotiation import propose
+from dimse.upper_layer.negotiation import ProposedContext, propose
 from dimse.upper_layer.pdu import A_ASSOCIATE_RQ
 
-DEFAULT_CONTEXTS = tuple((uid, uids.LITTLE_ENDIAN) for uid in (uids.VERIFICATION, *uids.COMMON_STORAGE))
-"""What is proposed when nothing else is asked for: verification and the common storage SOP classes."""
+DEFAULT_CONTEXTS = tuple(
+    (uid, uids.LITTLE_ENDIAN) for uid in (uids.VERIFICATION, *uids.QUERY_RETRIEVE, *uids.COMMON_STORAGE)
+)
+"""What is proposed when nothing else is asked for: verification, query/retrieve, the common storage SOP classes."""
 
 
 @asynccontextmanager
 async def connect(
     address: str | Address,
     *,
-    contexts: Iterable[tuple[str, Sequence[str]]] = DEFAULT_CONTEXTS,
+    contexts: Iterable[tuple[str, Sequence[str]] | ProposedContext] = DEFAULT_CONTEXTS,
     calling_ae_title: str | None = None,
     options: ClientOptions | None = None,
 ) -> AsyncIterator[Association]:
     """An association with the application entity at `address` (PS3.8 7.1), for an `async with`.
 
     `contexts` are (abstract syntax, transfer syntaxes) pairs, 128 at most; `presentation_contexts(files)`
-    works them out from what is to be sent. `calling_ae_title` stands before the one in `options`.
+    works them out from what is to be sent, `retrieval_contexts(sop_classes)` from what a C-GET is to bring.
+    `calling_ae_title` stands before the one in `options`.
 
     Leaving the block releases the association; leaving it by an exception aborts it. Raises
     `ConnectionLost` where nobody listens, `AssociationRejected`, `AssociationAborted` or
@@ -45,14 +48,16 @@ async def connect(
     """
     address = Address.parse(address)
     options = options or ClientOptions()
+    proposed, roles = propose(contexts)
     request = A_ASSOCIATE_RQ(
         called_ae_title=address.ae_title,
         calling_ae_title=calling_ae_title or options.calling_ae_title,
-        presentation_contexts=propose(contexts),
+        presentation_contexts=proposed,
         user_information=UserInformation(
             maximum_length=options.maximum_length,
             implementation_class_uid=uids.IMPLEMENTATION_CLASS_UID,
             implementation_version_name=uids.IMPLEMENTATION_VERSION_NAME,
+            role_selections=roles,
             user_identity=options.user_identity,
         ),
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
-from dimse.errors import LocalProtocolError
+from dimse.errors import LocalProtocolError, RemoteProtocolError
 from dimse.network.connection import Connection
 
 
@@ -26,6 +27,26 @@ class Discard:
     """A receiver that reads a data set to its end and keeps nothing."""
 
     def receive(self, data: memoryview, is_last: bool) -> None: ...
+
+    def buffer_used(self) -> None: ...
+
+    def failed(self, error: Exception) -> None: ...
+
+
+class Collect:
+    """A receiver that joins a data set of at most `maximum` bytes and then calls `done` with it."""
+
+    def __init__(self, maximum: int, done: Callable[[bytes], None]) -> None:
+        self._maximum = maximum
+        self._done = done
+        self._data = bytearray()
+
+    def receive(self, data: memoryview, is_last: bool) -> None:
+        if len(self._data) + len(data) > self._maximum:
+            raise RemoteProtocolError(f"an identifier of more than {self._maximum} bytes", reason=0)
+        self._data += data
+        if is_last:
+            self._done(bytes(self._data))
 
     def buffer_used(self) -> None: ...
 

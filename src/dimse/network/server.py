@@ -6,9 +6,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 from dimse import uids
 from dimse.ae import Malformed, ServerOptions, check_ae_title
@@ -17,15 +16,15 @@ from dimse.errors import (
     AssociationError,
     AssociationTimeout,
     ConnectionLost,
-    LocalProtocolError,
     RemoteProtocolError,
 )
 from dimse.messages.fragments import CommandReceived
-from dimse.messages.primitives import C_CANCEL_RQ, MESSAGES, Request, Response
+from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
 from dimse.messages.status import Status
 from dimse.network.association import ABORT_GRACE, Association
 from dimse.network.connection import BufferPool, Connection
 from dimse.network.incoming import Discard, IncomingData, Receiver
+from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
 from dimse.network.timers import ProgressTimer
 from dimse.upper_layer.items import UserIdentityAC, UserInformation
 from dimse.upper_layer.machine import Machine
@@ -52,50 +51,20 @@ _STOP_IDLE: Final = 1.0
 """When stopping, an association that moves nothing for so many seconds is not waited for."""
 
 
-@dataclass(frozen=True, slots=True)
-class IncomingRequest:
-    """An operation that the peer asks for."""
-
-    association: Association
-    context: AcceptedContext
-    message: Request
-    data: IncomingData | None
-    has_right_group_length: bool = True
-
-    @property
-    def sop_class_uid(self) -> str:
-        """The SOP class that the request is about, which may be called affected or requested."""
-        message: Any = self.message
-        return str(
-            message.affected_sop_class_uid
-            if hasattr(message, "affected_sop_class_uid")
-            else message.requested_sop_class_uid
-        )
-
-    def response(self, status: int, *, error_comment: str | None = None, **fields: Any) -> Response:
-        """The response message that belongs to the request. Raises `ValueError` for what is no status."""
-        if not isinstance(status, int) or not 0 <= status <= 0xFFFF:
-            raise ValueError(f"{status!r} is not a status: it is an int of 16 bits")
-        kind = MESSAGES[self.message.command_field | 0x8000]
-        if not issubclass(kind, Response):
-            raise LocalProtocolError(f"{self.message.name} has no response")
-        return kind(
-            message_id_being_responded_to=self.message.message_id,
-            status=Status(status),
-            affected_sop_class_uid=getattr(self.message, "affected_sop_class_uid", None),
-            error_comment=None if error_comment is None else error_comment[:64].encode("ascii", "replace").decode(),
-            **fields,
-        )
-
-
 class Service(Protocol):
     """What answers one kind of request."""
 
     def supports(self, abstract_syntax: str) -> bool:
         """Whether presentation contexts for this SOP class are accepted."""
 
-    async def serve(self, request: IncomingRequest) -> Response:
-        """Do it. Data that are not read are drained afterwards; an exception becomes Processing Failure."""
+    def sends(self, abstract_syntax: str) -> bool:
+        """Whether it sends this SOP class to the requestor, on the same association (C-GET)."""
+
+    async def serve(self, request: IncomingRequest) -> Answer[Response]:
+        """Do it, and give the final response; Pending ones it sends itself.
+
+        Data that are not read are drained afterwards; an exception becomes Processing Failure.
+        """
 
 
 class AssociationServer:
@@ -214,21 +183,21 @@ class AssociationServer:
         return self._acceptance(request)
 
     def _acceptance(self, request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:
-        supported = {
-            context.abstract_syntax: None
-            for context in request.presentation_contexts
-            if any(service.supports(context.abstract_syntax) for service in self.services.values())
-        }
+        services = self.services.values()
+        proposed = {context.abstract_syntax for context in request.presentation_contexts}
+        sent = {uid for uid in proposed if any(service.sends(uid) for service in services)}
+        as_scp = {role.sop_class_uid for role in request.user_information.role_selections if role.scp_role} & sent
+        taken = {uid for uid in proposed if any(service.supports(uid) for service in services)}
         identity = request.user_information.user_identity
         return A_ASSOCIATE_AC(
             called_ae_title=request.called_ae_title[:16],
             calling_ae_title=request.calling_ae_title[:16],
-            presentation_contexts=accept_contexts(request, supported),
+            presentation_contexts=accept_contexts(request, dict.fromkeys(taken | as_scp)),
             user_information=UserInformation(
                 maximum_length=self.options.maximum_length,
                 implementation_class_uid=uids.IMPLEMENTATION_CLASS_UID,
                 implementation_version_name=uids.IMPLEMENTATION_VERSION_NAME,
-                role_selections=accept_roles(request, ()),
+                role_selections=accept_roles(request, as_scp),
                 user_identity_response=UserIdentityAC()
                 if identity is not None and identity.positive_response_requested
                 else None,
@@ -251,7 +220,6 @@ class _Session:
         self._connection = connection
         self._waiting: deque[IncomingRequest] = deque()
         self._current: IncomingRequest | None = None
-        self._responding = False
         self._release_asked = False
         self._stopping = False
         self._ended = False
@@ -299,7 +267,8 @@ class _Session:
         if not isinstance(message, Request):
             if not isinstance(message, C_CANCEL_RQ):
                 raise RemoteProtocolError(f"{message.name} is not a request", reason=5)
-            return Discard()  # a C-CANCEL for nothing is ignored (PS3.7 9.3.2.3)
+            self._cancel(message.message_id_being_responded_to)
+            return Discard()
         data = IncomingData(self._connection) if message.dataset_follows else None
         if self._current is not None or self._waiting:
             # One operation at a time was negotiated: the next one waits where it is, in the socket.
@@ -307,6 +276,13 @@ class _Session:
         self._waiting.append(IncomingRequest(self.association, context, message, data, command.has_right_group_length))
         self._wake.set()
         return data if data is not None else Discard()
+
+    def _cancel(self, message_id: int) -> None:
+        """PS3.7 9.3.2.3: a C-CANCEL for nothing is ignored."""
+        requests = [self._current, *self._waiting]
+        for request in requests:
+            if request is not None and request.message.message_id == message_id:
+                request.cancellation.request()
 
     def release(self) -> None:
         self._release_asked = True
@@ -317,6 +293,8 @@ class _Session:
         if isinstance(error, ConnectionLost | AssociationAborted):
             logger.info("%s: %s", self._connection.peer_name, error)
         self._ended = True
+        if self._current is not None:
+            self._current.cancellation.request()
         self._wake.set()
 
     # The task
@@ -346,11 +324,10 @@ class _Session:
         request = self._current = self._waiting.popleft()
         self._connection.resume(self)
         try:
-            response = await self._answer(request)
+            answer = await self._answer(request)
             if request.data is not None:
                 await request.data.drain()
-            self._responding = True
-            await self.association.send(request.context, response)
+            await request.send(answer)
         except (AssociationError, RemoteProtocolError) as error:
             if not self._release_asked:
                 raise
@@ -358,11 +335,10 @@ class _Session:
             logger.info("%s: %s", self._connection.peer_name, error)
         finally:
             self._current = None
-            self._responding = False
             if request.data is not None:
                 request.data.release()
 
-    async def _answer(self, request: IncomingRequest) -> Response:
+    async def _answer(self, request: IncomingRequest) -> Answer[Response]:
         service = self._server.services.get(type(request.message))
         if service is None:
             return request.response(Status.UNRECOGNIZED_OPERATION)
@@ -379,6 +355,8 @@ class _Session:
                 raise
             logger.exception("%s: the handler of %s was cancelled", self._connection.peer_name, request.message.name)
             return request.response(Status.PROCESSING_FAILURE, error_comment="the handler was cancelled")
+        except OperationCancelled:
+            return request.response(Status.CANCEL)
         except Exception as error:
             lost = request.data.error if request.data is not None else None
             if self._ended or lost is not None:
@@ -404,7 +382,7 @@ class _Session:
 
     def _activity(self) -> object:
         """Changes while it is the peer's turn and the peer does something, or while it is ours."""
-        if self._responding:
+        if self._connection.is_blocked:
             return self._connection.send_progress
         if self._stopping and self.association.in_message:
             return object()  # a slow line has until the deadline

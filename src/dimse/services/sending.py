@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import cast
@@ -115,10 +115,10 @@ async def send(
         raise ValueError(f"associations is {associations}; it is at least 1")
     address, options = Address.parse(address), options or ClientOptions()
 
-    def connect_to(contexts: _Contexts) -> AbstractAsyncContextManager[Association]:
+    def connect_to(contexts: Contexts) -> AbstractAsyncContextManager[Association]:
         return connect(address, contexts=contexts, calling_ae_title=calling_ae_title, options=options)
 
-    job = _Job(connect_to, retry or RetryPolicy(), allow_decompression, on_result)
+    job = SendingJob(connect_to, retry or RetryPolicy(), allow_decompression, on_result)
     start = asyncio.get_running_loop().time()
     await job.look_at(sources)
     await job.run(associations, progress)
@@ -140,61 +140,50 @@ class _Item:
         self.transferred = 0
 
 
-_Contexts = Sequence[tuple[str, Sequence[str]]]
-_Connect = Callable[[_Contexts], AbstractAsyncContextManager[Association]]
+Contexts = Sequence[tuple[str, Sequence[str]]]
+Connect = Callable[[Contexts], AbstractAsyncContextManager[Association]]
 
 
-class _Job:
+class SendingJob:
     """Everything that the associations of one `send` share."""
 
     def __init__(
         self,
-        connect: _Connect,
+        connect: Connect,
         retry: RetryPolicy,
         allow_decompression: bool,
         on_result: Callable[[SendResult], object] | None,
+        move_originator: tuple[str, int] | None = None,
     ) -> None:
         self.results: list[SendResult] = []
+        self.sources: list[DatasetSource] = []
         self.bytes_done = 0
+        self._move_originator = move_originator
         self._connect = connect
         self._retry = retry
         self._allow_decompression = allow_decompression
         self._on_result = on_result
-        self._sources: list[DatasetSource] = []
         self._under_way: set[_Item] = set()
         self._report = ProgressReporter(None, None)
         self._working = 0
         self._associated = False
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
-        """Find out what there is to send. Reading file metas is left to a thread."""
+        """Find out what there is to send."""
         for source in _each(sources):
-            if isinstance(source, str | os.PathLike):
-                for found in await asyncio.to_thread(_found_at, source):
-                    if isinstance(found, NotSent):
-                        self._note(SendResult(found.name, error=found.error, skipped=found.skipped))
-                    else:
-                        self._add(found)
-            else:
-                try:
-                    self._add(await as_source(source))
-                except Exception as error:  # noqa: BLE001 - a stream of the user's may raise anything, of its item only
-                    self._note(SendResult(name_of_stream(source), error=error))
-
-    def _add(self, source: DatasetSource) -> None:
-        if is_uid(source.sop_class_uid) and is_uid(source.transfer_syntax_uid):
-            self._sources.append(source)
-        else:
-            error = DatasetError(f"{source.name}: its SOP Class UID or Transfer Syntax UID is no UID")
-            self._note(SendResult(source.name, source.sop_instance_uid, error=error))
+            async for found in look_at(source):
+                if isinstance(found, SendResult):
+                    self._note(found)
+                else:
+                    self.sources.append(found)
 
     async def run(self, associations: int, progress: ProgressCallback | None) -> None:
         """Send it all, a group of at most 128 contexts after the other."""
-        lengths = [source.length for source in self._sources]
+        lengths = [source.length for source in self.sources]
         total = None if None in lengths else sum(length or 0 for length in lengths)
         self._report = ProgressReporter(progress, total)
         try:
-            for contexts, members in _groups(self._sources):
+            for contexts, members in _groups(self.sources):
                 queue = deque(_Item(source) for source in members)
                 async with asyncio.TaskGroup() as tasks:
                     for _ in range(min(associations, len(queue))):
@@ -204,7 +193,7 @@ class _Job:
         finally:
             self._report(self.bytes_done, final=True)
 
-    async def _work(self, contexts: _Contexts, queue: deque[_Item]) -> None:
+    async def _work(self, contexts: Contexts, queue: deque[_Item]) -> None:
         """Keep one association going until the queue is empty.
 
         An association that settled something, for good or ill, may be followed by the next at once; after those
@@ -272,7 +261,7 @@ class _Job:
             item.attempts += 1
             self._under_way.add(item)
             try:
-                response = await scu.send(item.source, progressed)
+                response = await scu.send(item.source, progressed, move_originator=self._move_originator)
                 break
             except StatusError as error:
                 pause = self._retry.pause(item.attempts)
@@ -316,6 +305,28 @@ class _Job:
                 self._on_result(result)
             except Exception:
                 logger.exception("the on_result callback failed")
+
+
+async def look_at(source: Source) -> AsyncIterator[DatasetSource | SendResult]:
+    """What there is to send in `source`, and what cannot be. Reading file metas is left to a thread."""
+    if isinstance(source, str | os.PathLike):
+        for found in await asyncio.to_thread(_found_at, source):
+            if isinstance(found, NotSent):
+                yield SendResult(found.name, error=found.error, skipped=found.skipped)
+            else:
+                yield _checked(found)
+        return
+    try:
+        yield _checked(await as_source(source))
+    except Exception as error:  # noqa: BLE001 - a stream of the user's may raise anything, of its item only
+        yield SendResult(name_of_stream(source), error=error)
+
+
+def _checked(source: DatasetSource) -> DatasetSource | SendResult:
+    if is_uid(source.sop_class_uid) and is_uid(source.transfer_syntax_uid):
+        return source
+    error = DatasetError(f"{source.name}: its SOP Class UID or Transfer Syntax UID is no UID")
+    return SendResult(source.name, source.sop_instance_uid, error=error)
 
 
 def _may_be_mended(error: Exception) -> bool:

@@ -50,7 +50,7 @@ from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.incoming import IncomingData
-from dimse.network.server import IncomingRequest
+from dimse.network.requests import Answer, IncomingRequest
 from dimse.upper_layer.negotiation import AcceptedContext
 
 logger = logging.getLogger("dimse.storage")
@@ -508,32 +508,34 @@ class StoreService:
     def supports(self, abstract_syntax: str) -> bool:
         return uids.is_storage(abstract_syntax)
 
-    async def serve(self, request: IncomingRequest) -> Response:
-        message = request.message
-        assert isinstance(message, C_STORE_RQ)  # noqa: S101 - the service is registered for no other
-        instance = message.affected_sop_instance_uid
+    def sends(self, abstract_syntax: str) -> bool:  # noqa: ARG002 - as `Service` has it
+        return False
+
+    async def serve(self, request: IncomingRequest) -> Answer[Response]:
         if request.data is None:
-            return request.response(Status.CANNOT_UNDERSTAND, affected_sop_instance_uid=instance)
+            return request.response(Status.CANNOT_UNDERSTAND)
         store = StoreRequest(request, request.data, self._options, self._disk)
         status: int | None = await store.prepare()
         comment = None
         if status is None:
-            status, comment = await self._handle(store)
-        return request.response(status, affected_sop_instance_uid=instance, error_comment=comment)
+            status, comment = await handle(self._handler, store)
+        return request.response(status, error_comment=comment)
 
-    async def _handle(self, store: StoreRequest) -> tuple[int, str | None]:
-        try:
-            status = await self._handler(store)
-        except DatasetError as error:
-            logger.warning("C-STORE refused: %s", error)
-            return Status.CANNOT_UNDERSTAND, "the data set cannot be read"
-        except OSError as error:
-            if error.errno not in _OUT_OF_RESOURCES:
-                raise
-            logger.exception("C-STORE refused: out of resources")
-            return Status.OUT_OF_RESOURCES, os.strerror(error.errno or 0)
-        if not isinstance(status, int) or isinstance(status, bool):
-            raise TypeError(f"the C-STORE handler returned {type(status).__name__}, not a status")
-        if Status(status).category in (StatusCategory.PENDING, StatusCategory.CANCEL):
-            raise ValueError(f"the C-STORE handler returned {Status(status)}, which C-STORE does not have")
-        return status, None
+
+async def handle(handler: StoreHandler, store: StoreRequest) -> tuple[int, str | None]:
+    """The status that `handler` gives, or that its exception means, and an Error Comment."""
+    try:
+        status = await handler(store)
+    except DatasetError as error:
+        logger.warning("C-STORE refused: %s", error)
+        return Status.CANNOT_UNDERSTAND, "the data set cannot be read"
+    except OSError as error:
+        if error.errno not in _OUT_OF_RESOURCES:
+            raise
+        logger.exception("C-STORE refused: out of resources")
+        return Status.OUT_OF_RESOURCES, os.strerror(error.errno or 0)
+    if not isinstance(status, int) or isinstance(status, bool):
+        raise TypeError(f"the C-STORE handler returned {type(status).__name__}, not a status")
+    if Status(status).category in (StatusCategory.PENDING, StatusCategory.CANCEL):
+        raise ValueError(f"the C-STORE handler returned {Status(status)}, which C-STORE does not have")
+    return status, None

@@ -9,7 +9,7 @@ from dimse.errors import StatusError
 from dimse.messages.primitives import C_ECHO_RQ, C_ECHO_RSP, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
-from dimse.network.server import IncomingRequest
+from dimse.network.requests import Answer, IncomingRequest
 
 EchoHandler = Callable[[IncomingRequest], Awaitable[int]]
 
@@ -48,6 +48,9 @@ class EchoService:
     def supports(self, abstract_syntax: str) -> bool:
         return abstract_syntax == uids.VERIFICATION
 
-    async def serve(self, request: IncomingRequest) -> Response:
+    def sends(self, abstract_syntax: str) -> bool:  # noqa: ARG002 - as `Service` has it
+        return False
+
+    async def serve(self, request: IncomingRequest) -> Answer[Response]:
         status = Status.SUCCESS if self._handler is None else await self._handler(request)
         return request.response(status)

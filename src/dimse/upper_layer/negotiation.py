@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from dimse.errors import PresentationContextError, RemoteProtocolError
 from dimse.uids import APPLICATION_CONTEXT, is_uid, name_of
@@ -46,18 +46,36 @@ class AcceptedContext:
     requestor_is_scp: bool = False
 
 
+class ProposedContext(NamedTuple):
+    """A presentation context to propose. With `as_scp` the requestor wants to be SCP on it, as C-GET needs."""
+
+    abstract_syntax: str
+    transfer_syntaxes: Sequence[str]
+    as_scp: bool = False
+
+
 def propose(
-    contexts: Iterable[tuple[str, Sequence[str]]],
-) -> tuple[PresentationContextRQ, ...]:
-    """Number (abstract syntax, transfer syntaxes) pairs for an A-ASSOCIATE-RQ; 128 at most."""
-    pairs = list(contexts)
-    if any(isinstance(pair, str) or len(pair) != 2 or isinstance(pair[1], str) for pair in pairs):
+    contexts: Iterable[tuple[str, Sequence[str]] | ProposedContext],
+) -> tuple[tuple[PresentationContextRQ, ...], tuple[RoleSelection, ...]]:
+    """The numbered contexts of an A-ASSOCIATE-RQ, 128 at most, and the role selections that go with them.
+
+    A role selection is of a SOP class: it proposes SCU too where another context of the class needs that
+    (PS3.7 D.3.3.4).
+    """
+    given: list[Any] = list(contexts)
+    if any(isinstance(each, str) or len(each) not in (2, 3) or isinstance(each[1], str) for each in given):
         raise TypeError("contexts are pairs of an abstract syntax and a sequence of transfer syntaxes")
-    if not 1 <= len(pairs) <= MAXIMUM_CONTEXTS:
-        raise ValueError(f"an association has 1 to {MAXIMUM_CONTEXTS} presentation contexts, not {len(pairs)}")
-    return tuple(
-        PresentationContextRQ(2 * index + 1, abstract, tuple(syntaxes))
-        for index, (abstract, syntaxes) in enumerate(pairs)
+    if not 1 <= len(given) <= MAXIMUM_CONTEXTS:
+        raise ValueError(f"an association has 1 to {MAXIMUM_CONTEXTS} presentation contexts, not {len(given)}")
+    proposed = [ProposedContext(*each) for each in given]
+    as_scu = {context.abstract_syntax for context in proposed if not context.as_scp}
+    as_scp = dict.fromkeys(context.abstract_syntax for context in proposed if context.as_scp)
+    return (
+        tuple(
+            PresentationContextRQ(2 * index + 1, context.abstract_syntax, tuple(context.transfer_syntaxes))
+            for index, context in enumerate(proposed)
+        ),
+        tuple(RoleSelection(uid, uid in as_scu, True) for uid in as_scp),
     )
 
 

@@ -1,0 +1,273 @@
+"""Requests of ours that are under way: with one response, or with many and a way to stop them (PS3.7 9.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
+
+from dimse.ae import Malformed
+from dimse.errors import AssociationTimeout, RemoteProtocolError
+from dimse.messages.fragments import CommandReceived
+from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
+from dimse.messages.status import Status, StatusCategory
+from dimse.network.incoming import Collect, Discard, IncomingData, Receiver
+from dimse.network.requests import Answer, IncomingRequest
+from dimse.network.timers import ProgressTimer
+from dimse.upper_layer.negotiation import AcceptedContext
+
+if TYPE_CHECKING:
+    from dimse.network.association import Association
+
+logger = logging.getLogger("dimse.network")
+
+MAXIMUM_IDENTIFIER_LENGTH: Final = 16 * 1024 * 1024
+"""An identifier is attributes to match, or UIDs: this holds a list of 250 000 of them."""
+
+_TURN: Final = 64
+"""Events that are taken in a row before other tasks have a turn."""
+
+R = TypeVar("R", bound=Response)
+
+
+class Outstanding(Protocol):
+    """A request that awaits what the peer says to it."""
+
+    response_type: type[Response]
+
+    def respond(self, message: Response) -> Receiver | None:
+        """A response has come; its identifier, if one follows, goes to the receiver given back."""
+
+    def fail(self, error: Exception) -> None:
+        """The association has ended."""
+
+
+def unwanted_dataset(association: Association, message: Response) -> Receiver:
+    """What takes a data set that `message` has no business to come with. Raises where that ends the association."""
+    text = f"{message.name} ({message.status}) comes with a data set"
+    if association.options.malformed is Malformed.STRICT:
+        raise RemoteProtocolError(text, reason=5)
+    logger.warning("%s: %s; dropped", association.connection.peer_name, text)
+    return Discard()
+
+
+class SingleResponse:
+    """A request with one response."""
+
+    def __init__(self, association: Association, response_type: type[Response]) -> None:
+        self.response_type = response_type
+        self.future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._association = association
+
+    def respond(self, message: Response) -> Receiver | None:
+        receiver = unwanted_dataset(self._association, message) if message.dataset_follows else None
+        if not self.future.done():
+            self.future.set_result(message)
+        return receiver
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()  # who is still sending the request does not await it yet
+
+
+class Operation(Generic[R]):
+    """A request with many responses, and with sub-operations where it is a C-GET.
+
+    `next` gives them one after the other. Nothing is read ahead: while one waits to be taken the connection is
+    held, so the peer is as fast as who takes them. `timer` names the timeout in `Timeouts` for each.
+    """
+
+    def __init__(
+        self,
+        association: Association,
+        context: AcceptedContext,
+        message: Request,
+        response_type: type[R],
+        *,
+        timer: str,
+        doing: str,
+        has_matches: bool = False,
+        has_suboperations: bool = False,
+    ) -> None:
+        self.response_type: type[Response] = response_type
+        self.has_suboperations = has_suboperations
+        """Whether the peer asks for C-STORE on the same association, as in a C-GET."""
+        self.reading = asyncio.Lock()
+        """Of who takes what comes: the one who iterates, or another task that cancels."""
+        self.cancelling = False
+        """Whether C-CANCEL was sent."""
+        self.final: R | None = None
+        """The final response, when it has come."""
+        self._has_matches = has_matches
+        """Whether Pending responses have the identifiers, as in a C-FIND, and not the final one."""
+        self._association = association
+        self._connection = association.connection
+        self._context = context
+        self._message = message
+        self._timer_name = timer
+        self._timer: ProgressTimer | None = None
+        self._doing = doing
+        self._event: Answer[R] | IncomingRequest | None = None
+        self._unanswered: IncomingRequest | None = None
+        """The sub-operation that was taken last."""
+        self._wake: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
+        self._taken = 0
+        self.is_sent = False
+        """Whether the peer has the request, so that only its final response or a C-CANCEL ends it."""
+
+    @property
+    def name(self) -> str:
+        """What is asked for: C-FIND, C-MOVE or C-GET."""
+        return self._message.name.removesuffix("-RQ")
+
+    # As `Outstanding`
+
+    def respond(self, message: Response) -> Receiver | None:
+        response = cast("R", message)
+        is_pending = message.status.category is StatusCategory.PENDING
+        if self.final is not None:
+            raise RemoteProtocolError(f"{message.name} after the final one", reason=5)
+        if is_pending and self.cancelling:
+            return Discard() if message.dataset_follows else None
+        if message.dataset_follows and is_pending == self._has_matches:
+            return Collect(
+                MAXIMUM_IDENTIFIER_LENGTH,
+                lambda identifier: self._deliver(Answer(response, identifier), is_pending=is_pending),
+            )
+        receiver = unwanted_dataset(self._association, message) if message.dataset_follows else None
+        if is_pending and self._has_matches:
+            self._misses_identifier(message)
+        else:
+            self._deliver(Answer(response), is_pending=is_pending)
+        return receiver
+
+    def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
+        """The peer asks for a sub-operation."""
+        message = command.message
+        if self.final is not None or not isinstance(message, Request):
+            raise RemoteProtocolError(f"{message.name} outside of {self._message.name}", reason=5)
+        data = IncomingData(self._connection) if message.dataset_follows else None
+        self._deliver(
+            IncomingRequest(self._association, context, message, data, command.has_right_group_length),
+            is_pending=True,
+        )
+        return data if data is not None else Discard()
+
+    def fail(self, error: Exception) -> None:
+        self._error = error
+        self._wake_up()
+
+    def _misses_identifier(self, message: Response) -> None:
+        text = f"{message.name} is pending and has no identifier"
+        if self._association.options.malformed is Malformed.STRICT:
+            raise RemoteProtocolError(text, reason=5)
+        logger.warning("%s: %s; skipped", self._connection.peer_name, text)
+
+    def _deliver(self, event: Answer[R] | IncomingRequest, *, is_pending: bool) -> None:
+        self._event = event
+        if is_pending:
+            self._connection.hold(self)
+        elif isinstance(event, Answer):
+            self.final = event.message
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    # As who asked for it
+
+    async def begin(self, identifier: bytes) -> None:
+        """Send the request. Raises `LocalProtocolError` while another operation is under way."""
+        async with self._association.turn:
+            self._association.begin(self._message.message_id, self)
+        self._timer = self._association.timer(self._timer_name, self._doing, self._measure)
+
+        def sent(count: int) -> None:  # noqa: ARG001 - it is sent at once
+            self.is_sent = True
+
+        await self._association.send(self._context, self._message, identifier, sent)
+
+    async def next(self) -> Answer[R] | IncomingRequest:
+        """The next response or sub-operation. Raises what ended the association, or ran out of time."""
+        self._taken += 1
+        if self._taken % _TURN == 0:
+            await asyncio.sleep(0)
+        while self._event is None:
+            if self._error is not None:
+                raise self._error
+            self._wake = asyncio.get_running_loop().create_future()
+            try:
+                await self._wake
+            finally:
+                self._wake = None
+        event, self._event = self._event, None
+        if isinstance(event, IncomingRequest):
+            self._unanswered = event
+        self._connection.resume(self)
+        return event
+
+    async def answer(self, request: IncomingRequest, answer: Answer[Response]) -> None:
+        """Answer the sub-operation that was taken last, when its data set has been read to its end."""
+        if request.data is not None:
+            await request.data.drain()
+            request.data.release()
+        self._unanswered = None
+        await request.send(answer)
+
+    async def cancel(self, serve: Callable[[IncomingRequest], Awaitable[None]] | None = None) -> None:
+        """Send C-CANCEL, and drop all that comes until the final response.
+
+        Sub-operations are refused, or left to `serve`. After `Timeouts.cancel` the association is aborted
+        instead, and `AssociationTimeout` raised.
+        """
+        seconds = self._association.options.timeouts.cancel
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await self._request_cancel()
+                async with self.reading:
+                    while self.final is None:
+                        if self._unanswered is not None:
+                            await (serve or self.refuse)(self._unanswered)
+                        await self.next()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            error = AssociationTimeout("cancel", seconds or 0, f"{self._doing}: waiting for its end after C-CANCEL")
+            self._association.abort(error)
+            raise error from None
+        except asyncio.CancelledError:
+            self._association.abort()
+            raise
+        finally:
+            self.end()
+
+    async def refuse(self, request: IncomingRequest) -> None:
+        """Answer a sub-operation that nobody wants any more (PS3.4 B.2.3)."""
+        await self.answer(request, request.response(Status.OUT_OF_RESOURCES, error_comment="the C-GET was cancelled"))
+
+    async def _request_cancel(self) -> None:
+        """PS3.7 9.3.2.3: it has no response of its own; the operation's final response is the acknowledgement."""
+        if self.cancelling or self.final is not None:
+            return
+        self.cancelling = True
+        cancel = C_CANCEL_RQ(message_id_being_responded_to=self._message.message_id)
+        await self._association.send(self._context, cancel)
+
+    def end(self) -> None:
+        """Nothing more is expected: the association is free for another operation."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._association.forget(self._message.message_id)
+        self._connection.resume(self)
+
+    def _measure(self) -> object:
+        """Changes while the peer does something, or while it is the turn of who takes its answers."""
+        data = None if self._unanswered is None else self._unanswered.data
+        is_waiting = self._wake is not None or (data is not None and data.waiting)
+        if not is_waiting and not self._connection.is_blocked:
+            return object()
+        return self._association.progress()

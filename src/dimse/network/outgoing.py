@@ -1,0 +1,142 @@
+"""Messages out: commands and data sets cut into PDUs that the peer takes (PS3.8 Annex E)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from dimse.dataset import DatasetSource, Reader
+from dimse.errors import DatasetError
+from dimse.messages.fragments import cut, fragment_size
+from dimse.messages.primitives import Message, Request
+from dimse.upper_layer.negotiation import AcceptedContext
+from dimse.upper_layer.pdu import P_DATA_HEADER
+
+if TYPE_CHECKING:
+    from dimse.network.association import Association
+
+logger = logging.getLogger("dimse.network")
+
+_COMMAND_SPACE: Final = 8 * 1024
+"""Room before the first fragment for the command: four UIDs and an AE title are less than 400 bytes, and a
+peer's smallest maximum length spreads those over some 60 PDUs."""
+
+
+def _nobody(count: int) -> None:
+    """Told of progress where nobody asked."""
+
+
+class Outgoing:
+    """Sends the messages of one association, each whole before the next."""
+
+    def __init__(self, association: Association) -> None:
+        self.half_sent: int | None = None
+        """The request whose data set is on its way: a Success to it would be no Success."""
+        self._association = association
+        self._connection = association.connection
+        self._turn = asyncio.Lock()
+        self._buffer = bytearray()
+
+    async def send(
+        self,
+        context: AcceptedContext,
+        message: Message,
+        data: DatasetSource | bytes | None = None,
+        sent: Callable[[int], None] | None = None,
+    ) -> None:
+        """Send a whole message; `sent` is told how many bytes of the data set have gone, from the first PDU on.
+
+        A data set that is in memory goes into the socket with its command at once, so that cancelling this
+        never leaves it half sent.
+        """
+        async with self._turn:
+            self._association.check_open()
+            if isinstance(data, DatasetSource):
+                reader = data.open()
+                try:
+                    await self._stream(context, message, data, reader, sent or _nobody)
+                finally:
+                    reader.close()
+                return
+            pdus = self._pdus(context, message.encode(), is_command=True)
+            if data is not None:
+                pdus += self._pdus(context, data, is_command=False)
+            logger.debug("%s > %s", self._connection.peer_name, message.name)
+            self._connection.write(pdus)
+            if sent is not None:
+                sent(len(data or b""))
+            await self._connection.drained()
+
+    def _pdus(self, context: AcceptedContext, data: bytes, *, is_command: bool) -> bytes:
+        identifier, parts = context.presentation_context_id, []
+        machine, size = self._connection.machine, fragment_size(self._association.maximum_length_to_send)
+        for fragment, is_last in cut(data, size):
+            parts.append(machine.p_data(identifier, is_command=is_command, is_last=is_last, length=len(fragment)))
+            parts.append(fragment)
+        return b"".join(parts)
+
+    async def _stream(
+        self,
+        context: AcceptedContext,
+        message: Message,
+        source: DatasetSource,
+        reader: Reader,
+        sent: Callable[[int], None],
+    ) -> None:
+        """Each fragment is read into the place where it is sent from; the command goes with the first one."""
+        size, length = fragment_size(self._association.maximum_length_to_send), source.length
+        space = _COMMAND_SPACE + P_DATA_HEADER.size + (size if length is None else min(size, length + 1))
+        if len(self._buffer) < space:
+            self._buffer = bytearray(space)
+        buffer = memoryview(self._buffer)
+        data_start = _COMMAND_SPACE + P_DATA_HEADER.size
+        place = buffer[data_start : data_start + size]
+        total, is_last, prefix = 0, False, None
+        while not is_last:
+            count = await self._read(reader, place)
+            total += count
+            is_last = await self._is_the_last(source, reader, total, is_full=count == len(place))
+            self._association.check_open()  # reading may have taken a while, and the association may have ended in it
+            if count % 2:
+                raise DatasetError("the data set has an odd length, which cannot be sent (PS3.5 7.1.1)")
+            if prefix is None:
+                prefix = self._pdus(context, message.encode(), is_command=True)
+                logger.debug("%s > %s", self._connection.peer_name, message.name)
+            header = self._connection.machine.p_data(
+                context.presentation_context_id, is_command=False, is_last=is_last, length=count
+            )
+            self.half_sent = None if is_last else message.message_id if isinstance(message, Request) else None
+            start = data_start - len(header) - len(prefix)
+            buffer[start:data_start] = prefix + header
+            self._connection.write(buffer[start : data_start + count])
+            sent(total)
+            await self._connection.drained()
+            prefix = b""
+
+    async def _is_the_last(self, source: DatasetSource, reader: Reader, total: int, *, is_full: bool) -> bool:
+        """Whether `source` has ended after `total` bytes; if it promised another length that is a `DatasetError`."""
+        if source.length is None:
+            return not is_full
+        if total == source.length and (not is_full or await self._read(reader, memoryview(bytearray(1))) == 0):
+            return True
+        if total >= source.length or not is_full:
+            comparison = "fewer" if total < source.length else "more"
+            raise DatasetError(f"{source.name}: {comparison} than the {source.length} bytes that it said to have")
+        return False
+
+    async def _read(self, reader: Reader, place: memoryview) -> int:
+        """Read, but not for longer than there is an association: a pipe may give nothing for ever."""
+        if not reader.may_wait:
+            return await reader.read_into(place)
+        reading = asyncio.ensure_future(reader.read_into(place))
+        first: set[asyncio.Future[Any]] = {reading, self._association.over}
+        try:
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            self._association.check_open()
+            return reading.result()
+        finally:
+            if not reading.done():
+                reading.cancel()
+                await asyncio.wait({reading})

@@ -1,0 +1,116 @@
+"""What the peer asks for, and what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from dimse.errors import LocalProtocolError
+from dimse.messages.primitives import MESSAGES, Request, Response
+from dimse.messages.status import Status
+from dimse.network.incoming import IncomingData
+from dimse.upper_layer.negotiation import AcceptedContext
+
+if TYPE_CHECKING:
+    from dimse.network.association import Association
+
+R = TypeVar("R", bound=Response, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[R]):
+    """A response, and the identifier that goes with it in the transfer syntax of its context."""
+
+    message: R
+    identifier: bytes | None = None
+
+
+class OperationCancelled(Exception):
+    """The requestor does not want the operation any more: it sent C-CANCEL, or its association has ended."""
+
+
+class Cancellation:
+    """A C-CANCEL of the peer's, and where it may interrupt (PS3.7 9.3.2.3)."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._interruptible: asyncio.Task[Any] | None = None
+        self._interrupted = False
+
+    def request(self) -> None:
+        """Interrupt what lets itself be interrupted."""
+        self.requested = True
+        if self._interruptible is not None and not self._interrupted:
+            self._interrupted = True
+            self._interruptible.cancel()
+
+    @contextmanager
+    def interrupts(self) -> Iterator[None]:
+        """A block that is left with `OperationCancelled`, at its present or first await, once it is requested."""
+        if self.requested:
+            raise OperationCancelled
+        task = self._interruptible = asyncio.current_task()
+        assert task is not None  # noqa: S101 - requests are served by a task
+        cancelling = task.cancelling()
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._interrupted and task.uncancel() <= cancelling:
+                raise OperationCancelled from None
+            raise
+        else:
+            if self._interrupted:  # the block took no notice
+                task.uncancel()
+                raise OperationCancelled
+        finally:
+            self._interruptible = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingRequest:
+    """An operation that the peer asks for."""
+
+    association: Association
+    context: AcceptedContext
+    message: Request
+    data: IncomingData | None
+    has_right_group_length: bool = True
+    cancellation: Cancellation = field(default_factory=Cancellation)
+
+    @property
+    def sop_class_uid(self) -> str:
+        """The SOP class that the request is about, which may be called affected or requested."""
+        message: Any = self.message
+        return str(
+            message.affected_sop_class_uid
+            if hasattr(message, "affected_sop_class_uid")
+            else message.requested_sop_class_uid
+        )
+
+    def response(
+        self, status: int, *, error_comment: str | None = None, identifier: bytes | None = None, **fields: Any
+    ) -> Answer[Response]:
+        """The response that belongs to the request. Raises `ValueError` for what is no status."""
+        if not isinstance(status, int) or not 0 <= status <= 0xFFFF:
+            raise ValueError(f"{status!r} is not a status: it is an int of 16 bits")
+        kind = MESSAGES[self.message.command_field | 0x8000]
+        if not issubclass(kind, Response):
+            raise LocalProtocolError(f"{self.message.name} has no response")
+        if hasattr(kind, "affected_sop_instance_uid"):
+            fields.setdefault("affected_sop_instance_uid", getattr(self.message, "affected_sop_instance_uid", None))
+        message = kind(
+            message_id_being_responded_to=self.message.message_id,
+            status=Status(status),
+            affected_sop_class_uid=getattr(self.message, "affected_sop_class_uid", None),
+            error_comment=None if error_comment is None else error_comment[:64].encode("ascii", "replace").decode(),
+            dataset_follows=identifier is not None,
+            **fields,
+        )
+        return Answer(message, identifier)
+
+    async def send(self, answer: Answer[Response]) -> None:
+        """Send a response to it: one of several that are Pending, or the final one."""
+        await self.association.send(self.context, answer.message, answer.identifier)

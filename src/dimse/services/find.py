@@ -1,0 +1,131 @@
+"""C-FIND (PS3.4 C.4.1), both sides: matches as they are found."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from copy import copy
+from typing import cast, overload
+
+from dimse.dataset import Dataset, decode, encode
+from dimse.errors import DatasetError
+from dimse.messages.primitives import C_FIND_RQ, C_FIND_RSP, Response
+from dimse.messages.status import Status
+from dimse.network.association import Association
+from dimse.network.requests import Answer, IncomingRequest
+from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel, raw_identifier
+from dimse.services.query_request import QueryRequest, failure
+from dimse.services.results import Asked, Results
+
+logger = logging.getLogger("dimse.query_retrieve")
+
+
+class FindResults(Results[Dataset, C_FIND_RSP]):
+    """The matches of a C-FIND, as pydicom data sets; see `Results`."""
+
+    doing = "C-FIND"
+    timer = "find"
+    response_type = C_FIND_RSP
+    has_matches = True
+
+    def _pending(self, answer: Answer[C_FIND_RSP]) -> Dataset | None:
+        try:
+            return decode(answer.identifier or b"", self._asked.context.transfer_syntax)
+        except DatasetError as error:
+            error.add_note("the identifier of a match cannot be read; the others are not harmed")
+            self.failures.append(error)
+            return None
+
+
+class CFindSCU:
+    """Asks the peer what it has (PS3.4 C.4.1.2)."""
+
+    def __init__(self, association: Association) -> None:
+        self._association = association
+
+    @overload
+    def query(self, query: Query, /, *, total: float | None = None, raise_failures: bool = True) -> FindResults: ...
+
+    @overload
+    def query(
+        self,
+        level: QueryRetrieveLevel,
+        identifier: Dataset,
+        /,
+        *,
+        model: QueryRetrieveModel = QueryRetrieveModel.STUDY_ROOT,
+        total: float | None = None,
+        raise_failures: bool = True,
+    ) -> FindResults: ...
+
+    def query(
+        self,
+        query: Query | QueryRetrieveLevel,
+        identifier: Dataset | None = None,
+        /,
+        *,
+        model: QueryRetrieveModel = QueryRetrieveModel.STUDY_ROOT,
+        total: float | None = None,
+        raise_failures: bool = True,
+    ) -> FindResults:
+        """The matches of a `Query`; or, in the raw form, of a level and an identifier that is sent as it is.
+
+        They are decoded one by one as they arrive, and the socket is read no faster than they are taken. Each may
+        take `Timeouts.find` to come, and all of them `total` seconds.
+
+        Raises `ValueError` for a query that cannot be sent and `PresentationContextError` where the peer did not
+        accept the model; while iterating, what `Results` says.
+
+        >>> async def main(association):
+        ...     query = Query.studies(PatientName="Smith*").returning("StudyDescription")
+        ...     async with CFindSCU(association).query(query) as matches:
+        ...         async for match in matches:
+        ...             print(match.StudyInstanceUID)
+        """
+        if isinstance(query, Query):
+            model, wanted = query.model, query.find_identifier()
+        else:
+            wanted = raw_identifier(query, identifier if identifier is not None else Dataset())
+        context = self._association.context_for(model.find)
+        message = C_FIND_RQ(message_id=self._association.new_message_id(), affected_sop_class_uid=model.find)
+        encoded = encode(wanted, context.transfer_syntax)
+        return FindResults(self._association, Asked(context, message, encoded, total, raise_failures))
+
+
+# The SCP
+
+FindHandler = Callable[[QueryRequest], AsyncIterator[Dataset]]
+
+
+class FindService:
+    """Answers C-FIND with what a handler yields, each match as it is made."""
+
+    def __init__(self, handler: FindHandler) -> None:
+        self._handler = handler
+
+    def supports(self, abstract_syntax: str) -> bool:
+        return any(abstract_syntax == model.find for model in QueryRetrieveModel)
+
+    def sends(self, abstract_syntax: str) -> bool:  # noqa: ARG002 - as `Service` has it
+        return False
+
+    async def serve(self, request: IncomingRequest) -> Answer[Response]:
+        try:
+            query = await QueryRequest.read(request)
+            # An async generator, as `Server.on_c_find` has checked.
+            async with aclosing(cast("AsyncGenerator[Dataset]", self._handler(query))) as matches:
+                while True:
+                    with request.cancellation.interrupts():
+                        match = await anext(matches, None)
+                    if match is None:
+                        return request.response(Status.SUCCESS)
+                    await request.send(self._pending(request, query, match))
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            return failure(request, error)
+
+    def _pending(self, request: IncomingRequest, query: QueryRequest, match: Dataset) -> Answer[Response]:
+        if "QueryRetrieveLevel" not in match:
+            match = copy(match)
+            match.QueryRetrieveLevel = str(query.level)
+        return request.response(Status.PENDING, identifier=encode(match, request.context.transfer_syntax))

@@ -1,0 +1,286 @@
+"""C-GET (PS3.4 C.4.3), both sides: instances that come on the association they were asked for on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final
+
+from dimse import uids
+from dimse.ae import RetryPolicy, ServerOptions, StoreMode
+from dimse.dataset import DatasetSource, Disk, encode
+from dimse.errors import AssociationError, RemoteProtocolError, StatusError, SubOperationFailed
+from dimse.messages.primitives import C_GET_RQ, C_GET_RSP, C_STORE_RQ, Response
+from dimse.messages.status import Status, StatusCategory
+from dimse.network.association import Association
+from dimse.network.requests import Answer, IncomingRequest
+from dimse.services.query import Query, QueryRetrieveModel
+from dimse.services.query_request import QueryRequest, failure
+from dimse.services.results import Asked
+from dimse.services.sending import SendResult
+from dimse.services.storage import DEFAULT_TEMPLATE, CStoreSCU, StoreHandler, StoreRequest, handle
+from dimse.services.suboperations import PENDING_PACE, Account, RetrieveHandler, RetrieveResults
+from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS, ProposedContext
+
+logger = logging.getLogger("dimse.query_retrieve")
+
+_COMPRESSED: Final = tuple(
+    f"1.2.840.10008.1.2.{tail}"
+    for tail in (
+        *("4.50", "4.90", "4.70", "5", "4.80", "4.91", "4.51", "4.57", "4.81", "4.201", "4.202", "4.203"),
+        *("1.99", "4.100", "4.101", "4.102", "4.103", "4.104", "4.105", "4.106", "4.107", "4.108", "4.92", "4.93"),
+    )
+)
+"""What stored instances are in beside the uncompressed syntaxes, the frequent ones first (PS3.5 A.4)."""
+
+
+class CancelBehavior(Enum):
+    """What becomes of instances that still come after a C-GET was cancelled."""
+
+    REJECT_IN_FLIGHT = "reject"
+    """They are read to their end, dropped, and answered with a refusal."""
+    COMPLETE_IN_FLIGHT = "complete"
+    """They go to the folder or the handler as the others did; see `GetResults.completed_in_flight`."""
+
+
+def retrieval_contexts(sop_classes: Sequence[str] = uids.COMMON_STORAGE) -> list[ProposedContext]:
+    """The contexts for a C-GET of instances of these storage classes, of which the requestor will be SCP.
+
+    Query/Retrieve first; then each class uncompressed; then, as far as 128 contexts go, each class in each
+    compressed syntax. Every context of those has one syntax, as the provider may not re-encode. Raises
+    `ValueError` for more classes than there are contexts.
+    """
+    contexts = [ProposedContext(uid, uids.LITTLE_ENDIAN) for uid in uids.QUERY_RETRIEVE]
+    classes = list(dict.fromkeys(sop_classes))
+    if len(classes) > MAXIMUM_CONTEXTS - len(contexts):
+        most = MAXIMUM_CONTEXTS - len(contexts)
+        raise ValueError(f"{len(classes)} SOP classes; one association has contexts for {most}: retrieve in parts")
+    contexts += [ProposedContext(uid, uids.LITTLE_ENDIAN, as_scp=True) for uid in classes]
+    compressed = [ProposedContext(uid, (syntax,), as_scp=True) for syntax in _COMPRESSED for uid in classes]
+    return contexts + compressed[: MAXIMUM_CONTEXTS - len(contexts)]
+
+
+class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
+    """The instances of a C-GET, one by one as they come; see `Results`."""
+
+    doing = "C-GET"
+    timer = "get"
+    response_type = C_GET_RSP
+    has_suboperations = True
+
+    def __init__(
+        self,
+        association: Association,
+        asked: Asked,
+        handler: StoreHandler | None,
+        options: ServerOptions,
+        on_cancel: CancelBehavior,
+    ) -> None:
+        super().__init__(association, asked)
+        self.completed_in_flight: list[StoreRequest] = []
+        """What came after the operation was cancelled, with `CancelBehavior.COMPLETE_IN_FLIGHT`."""
+        self._handler = handler
+        self._options = options
+        self._completes = on_cancel is CancelBehavior.COMPLETE_IN_FLIGHT
+        self._disk = Disk()
+        self._given: IncomingRequest | None = None
+        """The sub-operation whose instance the caller reads."""
+        self._storing: asyncio.Task[StoreRequest | None] | None = None
+
+    def _pending(self, answer: Answer[C_GET_RSP]) -> None:
+        self._count(answer)
+
+    def _final(self, answer: Answer[C_GET_RSP]) -> None:
+        self._count(answer)
+        self._note_failed(answer)
+
+    async def _next(self) -> StoreRequest:
+        if self._given is not None and not self._operation.cancelling:
+            given, self._given = self._given, None
+            await self._operation.answer(given, given.response(Status.SUCCESS))
+        return await super()._next()
+
+    async def _suboperation(self, request: IncomingRequest) -> StoreRequest | None:
+        if not self._completes or self._handler is None:
+            return await self._store(request)
+        # A cancelled caller must not interrupt what is to be completed.
+        self._storing = asyncio.ensure_future(self._store(request))
+        return await asyncio.shield(self._storing)
+
+    async def _store(self, request: IncomingRequest) -> StoreRequest | None:
+        message, data = request.message, request.data
+        if not isinstance(message, C_STORE_RQ):
+            await self._operation.answer(request, request.response(Status.UNRECOGNIZED_OPERATION))
+            return None
+        if not request.context.requestor_is_scp or not uids.is_storage(message.affected_sop_class_uid):
+            await self._refuse(request, Status.SOP_CLASS_NOT_SUPPORTED, "the SCP role was not agreed on for its class")
+            return None
+        if data is None:
+            await self._refuse(request, Status.CANNOT_UNDERSTAND, "it came without a data set")
+            return None
+        store = StoreRequest(request, data, self._options, self._disk)
+        status = await store.prepare()
+        if status is not None:
+            await self._refuse(request, status, "its data set does not match, or is too large")
+            return None
+        if self._handler is None:
+            self._given = request
+            return store
+        return store if await self._handle(request, store, self._handler) else None
+
+    async def _handle(self, request: IncomingRequest, store: StoreRequest, handler: StoreHandler) -> bool:
+        """Whether the handler took it; it is answered either way."""
+        try:
+            status, comment = await handle(handler, store)
+        except (AssociationError, RemoteProtocolError):
+            raise
+        except Exception as error:
+            if not self._association.is_open:
+                raise
+            await self._refuse(request, Status.PROCESSING_FAILURE, "the handler failed", error)
+            return False
+        if Status(status).category is StatusCategory.FAILURE:
+            await self._refuse(request, status, comment or "the handler refused it")
+            return False
+        await self._operation.answer(request, request.response(status, error_comment=comment))
+        return True
+
+    async def _refuse(self, request: IncomingRequest, status: int, why: str, cause: Exception | None = None) -> None:
+        message = request.message
+        uid = message.affected_sop_instance_uid if isinstance(message, C_STORE_RQ) else None
+        error = SubOperationFailed(uid, f"refused with {Status(status)}: {why}")
+        error.__cause__ = cause
+        self.failures.append(error)
+        await self._operation.answer(request, request.response(status, error_comment=why))
+
+    async def cancel(self) -> None:
+        try:
+            await super().cancel()
+        finally:
+            if self._storing is not None and not self._storing.done():
+                self._storing.cancel()
+                await asyncio.wait({self._storing})
+
+    async def _serve_cancelled(self, request: IncomingRequest) -> None:
+        if not self._completes or self._handler is None:
+            await self._operation.refuse(request)
+            return
+        storing, self._storing = self._storing, None
+        store = await (storing if storing is not None and not storing.done() else self._store(request))
+        if store is not None:
+            self.completed_in_flight.append(store)
+
+
+class CGetSCU:
+    """Retrieves instances over the association itself (PS3.4 C.4.3.2).
+
+    The association must have been made with `contexts=retrieval_contexts(...)`, which asks for the SCP role.
+    `fsync` is whether an instance is forced to the disk before it is answered with Success.
+    """
+
+    def __init__(self, association: Association, *, fsync: bool = True) -> None:
+        self._association = association
+        self._options = ServerOptions(
+            store_mode=StoreMode.STREAMING, fsync=fsync, malformed=association.options.malformed
+        )
+
+    def get(
+        self,
+        query: Query,
+        *,
+        into: str | os.PathLike[str] | None = None,
+        template: str = DEFAULT_TEMPLATE,
+        handler: StoreHandler | None = None,
+        on_cancel: CancelBehavior = CancelBehavior.REJECT_IN_FLIGHT,
+        total: float | None = None,
+        raise_failures: bool = True,
+    ) -> GetResults:
+        """The instances that `query` names, each given when it has been stored; never whole in memory.
+
+        They go to files below the folder `into`, or to `handler` as in `Server.on_c_store`. With neither, each is
+        given while it comes: read its `pixels()` or `save()` it before the next, which tells the peer that it is
+        stored; leaving refuses it. Nothing may come for `Timeouts.get`, and all of it may take `total` seconds.
+
+        Raises `ValueError` for a query that cannot be sent and `PresentationContextError` where the peer did not
+        accept the model; while iterating, what `Results` says. An instance that failed is a `SubOperationFailed`.
+
+        >>> async def main(address, study):
+        ...     async with connect(address, contexts=retrieval_contexts()) as association:
+        ...         async with CGetSCU(association).get(Query.studies(StudyInstanceUID=study), into="out") as instances:
+        ...             async for instance in instances:
+        ...                 print(instance.sop_instance_uid, instances.suboperations)
+        """
+        if into is not None and handler is not None:
+            raise ValueError("instances go into a folder or to a handler, not both")
+        if into is not None:
+            handler = _into(into, template)
+        model = query.model
+        context = self._association.context_for(model.get)
+        message = C_GET_RQ(message_id=self._association.new_message_id(), affected_sop_class_uid=model.get)
+        encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
+        asked = Asked(context, message, encoded, total, raise_failures)
+        return GetResults(self._association, asked, handler, self._options, on_cancel)
+
+
+def _into(folder: str | os.PathLike[str], template: str) -> StoreHandler:
+    async def save(request: StoreRequest) -> int:
+        await request.save_under(folder, template)
+        return Status.SUCCESS
+
+    return save
+
+
+# The SCP
+
+
+class GetService:
+    """Answers C-GET with C-STOREs of what a handler yields, on the same association."""
+
+    def __init__(self, handler: RetrieveHandler, *, allow_decompression: bool) -> None:
+        self._handler = handler
+        self._allow_decompression = allow_decompression
+
+    def supports(self, abstract_syntax: str) -> bool:
+        return any(abstract_syntax == model.get for model in QueryRetrieveModel)
+
+    def sends(self, abstract_syntax: str) -> bool:
+        return uids.is_storage(abstract_syntax)
+
+    async def serve(self, request: IncomingRequest) -> Answer[Response]:
+        account = Account(request)
+        try:
+            query = await QueryRequest.read(request)
+            with request.cancellation.interrupts():
+                await account.look_at(query, self._handler)
+            return await self._send(request, account)
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            return failure(request, error)
+
+    async def _send(self, request: IncomingRequest, account: Account) -> Answer[Response]:
+        clock, told = asyncio.get_running_loop().time, 0.0
+        scu = CStoreSCU(
+            request.association, retry=RetryPolicy(retries=0), allow_decompression=self._allow_decompression
+        )
+        for source in account.sources:
+            if clock() - told >= PENDING_PACE:
+                told = clock()
+                await request.send(account.pending())
+            if request.cancellation.requested:
+                # Not inside a C-STORE: the association would have to be aborted.
+                return account.cancelled()
+            account.note(await _sent(scu, source))
+        return account.final()
+
+
+async def _sent(scu: CStoreSCU, source: DatasetSource) -> SendResult:
+    try:
+        response = await scu.send(source)
+    except (AssociationError, RemoteProtocolError):
+        raise
+    except Exception as error:  # noqa: BLE001 - a source of the handler's may raise anything, of its instance only
+        status = error.status if isinstance(error, StatusError) else None
+        return SendResult(source.name, source.sop_instance_uid, status, error)
+    return SendResult(source.name, source.sop_instance_uid, response.status)

@@ -1,0 +1,183 @@
+"""C-MOVE (PS3.4 C.4.2), both sides: instances that are sent to a third application entity."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from dimse.ae import Address, ClientOptions, RetryPolicy, check_ae_title
+from dimse.dataset import encode
+from dimse.errors import StatusError
+from dimse.messages.primitives import C_MOVE_RQ, C_MOVE_RSP, Response
+from dimse.messages.status import Status
+from dimse.network.association import Association
+from dimse.network.client import connect
+from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
+from dimse.services.query import Query, QueryRetrieveModel
+from dimse.services.query_request import QueryRequest, failure
+from dimse.services.results import Asked
+from dimse.services.sending import Contexts, SendingJob, SendResult
+from dimse.services.suboperations import PENDING_PACE, Account, RetrieveHandler, RetrieveResults, SubOperations
+
+logger = logging.getLogger("dimse.query_retrieve")
+
+_KEEP_ALIVE: Final = 5.0
+"""Seconds after which a requestor hears that a long sub-operation goes on."""
+
+
+class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
+    """The counters of a C-MOVE, as its responses bring them, the final ones last; see `Results`."""
+
+    doing = "C-MOVE"
+    timer = "move"
+    response_type = C_MOVE_RSP
+
+    def _pending(self, answer: Answer[C_MOVE_RSP]) -> SubOperations:
+        self._count(answer)
+        return self.suboperations
+
+    def _final(self, answer: Answer[C_MOVE_RSP]) -> SubOperations:
+        self._count(answer)
+        self._note_failed(answer)
+        return self.suboperations
+
+
+class CMoveSCU:
+    """Has the peer send instances to an application entity that it knows by title (PS3.4 C.4.2.2)."""
+
+    def __init__(self, association: Association) -> None:
+        self._association = association
+
+    def move(
+        self, query: Query, destination: str, *, total: float | None = None, raise_failures: bool = True
+    ) -> MoveResults:
+        """Have the instances that `query` names sent to the AE title `destination`; gives the counters as they come.
+
+        The peer has to know the address of `destination`; this has not. Each response may take `Timeouts.move` to
+        come, and all of it `total` seconds.
+
+        Raises `ValueError` for a query that cannot be sent or what is no AE title, `PresentationContextError` where
+        the peer did not accept the model; while iterating, what `Results` says. The instances that did not arrive
+        are `SubOperationFailed`.
+
+        >>> async def main(association, study):
+        ...     async with CMoveSCU(association).move(Query.studies(StudyInstanceUID=study), "WS1") as counters:
+        ...         async for suboperations in counters:
+        ...             print(suboperations)
+        """
+        model = query.model
+        context = self._association.context_for(model.move)
+        message = C_MOVE_RQ(
+            message_id=self._association.new_message_id(),
+            affected_sop_class_uid=model.move,
+            move_destination=check_ae_title(destination),
+        )
+        encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
+        return MoveResults(self._association, Asked(context, message, encoded, total, raise_failures))
+
+
+# The SCP
+
+
+@dataclass(frozen=True, slots=True)
+class MoveDestination:
+    """Where the instances of a C-MOVE go, and how: `options` may have TLS and timeouts."""
+
+    address: str | Address
+    options: ClientOptions = field(default_factory=ClientOptions)
+
+
+Destinations = (
+    Mapping[str, str | Address | MoveDestination]
+    | Callable[[str], str | Address | MoveDestination | Awaitable[str | Address | MoveDestination | None] | None]
+)
+"""AE titles and where they are; or what is asked for a title, and gives None for one that it does not know."""
+
+
+class MoveService:
+    """Answers C-MOVE by sending what a handler yields to the destination, as `dimse.send` does."""
+
+    def __init__(
+        self,
+        handler: RetrieveHandler,
+        ae_title: str,
+        destinations: Destinations,
+        *,
+        associations: int,
+        retry: RetryPolicy,
+        allow_decompression: bool,
+    ) -> None:
+        self._handler = handler
+        self._ae_title = ae_title
+        self._destinations = destinations
+        self._associations = associations
+        self._retry = retry
+        self._allow_decompression = allow_decompression
+
+    def supports(self, abstract_syntax: str) -> bool:
+        return any(abstract_syntax == model.move for model in QueryRetrieveModel)
+
+    def sends(self, abstract_syntax: str) -> bool:  # noqa: ARG002 - as `Service` has it
+        return False
+
+    async def serve(self, request: IncomingRequest) -> Answer[Response]:
+        account = Account(request)
+        try:
+            query = await QueryRequest.read(request)
+            with request.cancellation.interrupts():
+                destination = await self._destination(query.move_destination or "")
+                await account.look_at(query, self._handler)
+            return await self._move(request, account, destination)
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            return failure(request, error)
+
+    async def _destination(self, title: str) -> MoveDestination:
+        found = self._destinations.get(title) if isinstance(self._destinations, Mapping) else self._destinations(title)
+        if inspect.isawaitable(found):
+            found = await found
+        if found is None:
+            raise StatusError(Status.MOVE_DESTINATION_UNKNOWN, "C-MOVE", f"no address is known for {title}")
+        return found if isinstance(found, MoveDestination) else MoveDestination(found)
+
+    async def _move(self, request: IncomingRequest, account: Account, destination: MoveDestination) -> Answer[Response]:
+        changed = asyncio.Event()
+
+        def connect_to(contexts: Contexts) -> AbstractAsyncContextManager[Association]:
+            return connect(
+                destination.address, contexts=contexts, calling_ae_title=self._ae_title, options=destination.options
+            )
+
+        def settled(result: SendResult) -> None:
+            account.note(result)
+            changed.set()
+
+        originator = request.association.calling_ae_title, request.message.message_id
+        job = SendingJob(connect_to, self._retry, self._allow_decompression, settled, originator)
+        job.sources = account.sources
+        sending = asyncio.create_task(job.run(self._associations, None))
+        sending.add_done_callback(lambda _: changed.set())
+        try:
+            while not sending.done():
+                await request.send(account.pending())
+                with request.cancellation.interrupts():
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_KEEP_ALIVE):
+                            await changed.wait()
+                    changed.clear()
+                    await asyncio.wait({sending}, timeout=PENDING_PACE)
+        except OperationCancelled:
+            return account.cancelled()
+        finally:
+            if not sending.done():
+                sending.cancel()
+                await asyncio.wait({sending})
+        error = sending.exception()
+        if error is not None:
+            logger.warning("C-MOVE to %s: %s", destination.address, error)
+            account.not_sent()
+        return account.final()

@@ -1,0 +1,85 @@
+"""What a peer asks for in C-FIND, C-GET and C-MOVE, as a handler sees it, and how a failure is answered."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from dimse.dataset import Dataset, decode, text_of
+from dimse.dataset.elements import QUERY_RETRIEVE_LEVEL
+from dimse.errors import DatasetError, StatusError
+from dimse.messages.primitives import C_MOVE_RQ, Request, Response
+from dimse.messages.status import Status, StatusCategory
+from dimse.network.association import Association
+from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
+from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
+from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
+
+logger = logging.getLogger("dimse.query_retrieve")
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRequest:
+    """A C-FIND, C-GET or C-MOVE that the peer asks for (PS3.4 C.4).
+
+    `identifier` has the keys, as the peer sent them. C-CANCEL needs no care: the handler is closed by it.
+    """
+
+    association: Association
+    command: Request
+    model: QueryRetrieveModel
+    level: QueryRetrieveLevel
+    identifier: Dataset
+
+    @property
+    def move_destination(self) -> str | None:
+        """The AE title that a C-MOVE wants the instances to be sent to."""
+        return self.command.move_destination if isinstance(self.command, C_MOVE_RQ) else None
+
+    @classmethod
+    async def read(cls, request: IncomingRequest) -> QueryRequest:
+        """Read the identifier. Raises `StatusError` with the status to answer one that is no good (PS3.4 C.4.1.1.4)."""
+        name = request.message.name
+        model = next(
+            model for model in QueryRetrieveModel if request.sop_class_uid in (model.find, model.get, model.move)
+        )
+        encoded = await _identifier(request)
+        try:
+            identifier = decode(encoded, request.context.transfer_syntax)
+            level = text_of(identifier, QUERY_RETRIEVE_LEVEL)
+        except DatasetError as error:
+            logger.warning("%s: %s refused: %s", request.association.connection.peer_name, name, error)
+            raise StatusError(Status.CANNOT_UNDERSTAND, name, "the identifier cannot be read") from None
+        if level not in list(QueryRetrieveLevel):
+            comment = "(0008,0052) is no Query/Retrieve Level"
+        elif level == QueryRetrieveLevel.PATIENT and model is QueryRetrieveModel.STUDY_ROOT:
+            comment = "Study Root has no PATIENT level"
+        else:
+            return cls(request.association, request.message, model, QueryRetrieveLevel(level), identifier)
+        raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, comment)
+
+
+async def _identifier(request: IncomingRequest) -> bytes:
+    encoded = bytearray()
+    while request.data is not None and (views := await request.data.pull()):
+        if len(encoded) + sum(map(len, views)) > MAXIMUM_IDENTIFIER_LENGTH:
+            comment = f"the identifier has over {MAXIMUM_IDENTIFIER_LENGTH} bytes"
+            raise StatusError(Status.OUT_OF_RESOURCES, request.message.name, comment)
+        for view in views:
+            encoded += view
+    return bytes(encoded)
+
+
+def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:
+    """The final response to an operation that `error` ended. Raised again where there is nobody to answer."""
+    name, peer = request.message.name, request.association.connection.peer_name
+    if not request.association.is_open:
+        raise error
+    if isinstance(error, OperationCancelled):
+        logger.info("%s: %s: cancelled", peer, name)
+        return request.response(Status.CANCEL)
+    if isinstance(error, StatusError) and error.status.category is StatusCategory.FAILURE:
+        logger.info("%s: %s", peer, error)
+        return request.response(error.status, error_comment=error.comment)
+    logger.error("%s: the handler of %s failed", peer, name, exc_info=error)
+    return request.response(Status.CANNOT_UNDERSTAND, error_comment=f"the handler failed: {type(error).__name__}")

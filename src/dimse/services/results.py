@@ -1,0 +1,220 @@
+"""What an operation with many responses gives while it is under way (PS3.4 C.4)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from dimse.errors import (
+    AssociationError,
+    DimseError,
+    OperationTimeout,
+    RemoteProtocolError,
+    StatusError,
+)
+from dimse.messages.primitives import Request, Response
+from dimse.messages.status import Status, StatusCategory
+from dimse.network.association import Association
+from dimse.network.operations import Operation
+from dimse.network.requests import Answer, IncomingRequest
+from dimse.upper_layer.negotiation import AcceptedContext
+
+logger = logging.getLogger("dimse.query_retrieve")
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Response)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request with its identifier, on its context, and how long it may take."""
+
+    context: AcceptedContext
+    message: Request
+    identifier: bytes
+    seconds: float | None = None
+    """In all; None is for as long as responses come."""
+    raise_failures: bool = True
+
+
+class Results(ABC, Generic[T, R]):
+    """The results of one operation: an asynchronous iterator, and a context manager that cancels what is left.
+
+    Leaving the `async with` early, cancelling the task, or `cancel()` sends a C-CANCEL and reads to the
+    operation's end, `Timeouts.cancel` at most; then the association can be used again. Without the `async with`,
+    iterate to the end.
+
+    When the iteration ends, one `ExceptionGroup` has all that failed on the way; with `raise_failures=False` it is
+    in `failures` instead. A failure status with nothing else is a `StatusError` alone. Where the association
+    ends, why it did is raised at once.
+    """
+
+    doing = "the operation"
+    timer = "find"
+    response_type: type[R]
+    has_matches = False
+    has_suboperations = False
+
+    def __init__(self, association: Association, asked: Asked) -> None:
+        self.failures: list[Exception] = []
+        """What has failed so far."""
+        self._association = association
+        self._asked = asked
+        self._operation: Operation[R] = Operation(
+            association,
+            asked.context,
+            asked.message,
+            self.response_type,
+            timer=self.timer,
+            doing=self.doing,
+            has_matches=self.has_matches,
+            has_suboperations=self.has_suboperations,
+        )
+        self._deadline: float | None = None
+        self._begun = False
+        self._finished = False
+        self._raised = False
+
+    @property
+    def status(self) -> Status | None:
+        """The final status; None while there is none."""
+        return None if self._operation.final is None else self._operation.final.status
+
+    @abstractmethod
+    def _pending(self, answer: Answer[R]) -> T | None:
+        """What a Pending response gives."""
+
+    def _final(self, answer: Answer[R]) -> T | None:  # noqa: ARG002 - for those that have more to say
+        """What the final response gives; a failure is noted."""
+        return None
+
+    async def _suboperation(self, request: IncomingRequest) -> T | None:
+        """What a sub-operation gives; it is answered."""
+        raise NotImplementedError
+
+    # Iterating
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            async with asyncio.timeout_at(self._deadline) as limit, self._operation.reading:
+                return await self._next()
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
+        except TimeoutError as error:
+            if isinstance(error, AssociationError) or not limit.expired():
+                raise
+            await self.cancel()
+            raise OperationTimeout(self.doing, self._asked.seconds or 0) from None
+
+    async def _next(self) -> T:
+        while not self._finished:
+            try:
+                await self._begin()
+                event = await self._operation.next()
+                item = await self._use(event)
+            except (AssociationError, RemoteProtocolError) as error:
+                self._finish()
+                raise self._lost(error) from None
+            if item is not None:
+                return item
+        if self.failures and self._asked.raise_failures and not self._raised:
+            self._raised = True
+            raise self._together()
+        raise StopAsyncIteration
+
+    async def _use(self, event: Answer[R] | IncomingRequest) -> T | None:
+        if isinstance(event, IncomingRequest):
+            if self._operation.cancelling:
+                await self._operation.refuse(event)
+                return None
+            return await self._suboperation(event)
+        if event.message.status.category is StatusCategory.PENDING:
+            return self._pending(event)
+        self._finish()
+        item = self._final(event)
+        status = event.message.status
+        cancelled = self._operation.cancelling and status.category is StatusCategory.CANCEL
+        if status.category in (StatusCategory.FAILURE, StatusCategory.CANCEL) and not cancelled:
+            self.failures.append(StatusError(status, self.doing, event.message.error_comment))
+        return item
+
+    def _lost(self, error: DimseError) -> Exception:
+        if self.failures and self._asked.raise_failures:
+            self._raised = True
+            return ExceptionGroup(f"{self.doing}: the association ended", [error, *self.failures])
+        return error
+
+    def _together(self) -> Exception:
+        failures = self.failures
+        if len(failures) == 1 and isinstance(failures[0], StatusError):
+            return failures[0]
+        return ExceptionGroup(f"{self.doing}: {len(failures)} failed", failures)
+
+    async def _begin(self) -> None:
+        if self._begun:
+            return
+        self._begun = True
+        if self._asked.seconds is not None:
+            self._deadline = asyncio.get_running_loop().time() + self._asked.seconds
+        try:
+            await self._operation.begin(self._asked.identifier)
+        except BaseException:
+            if not self._operation.is_sent:
+                self._finish()
+            raise
+
+    def _finish(self) -> None:
+        self._finished = True
+        self._operation.end()
+
+    # Ending early
+
+    async def cancel(self) -> None:
+        """Stop the operation (PS3.7 9.3.2.3), and wait for its end. What was given stays valid.
+
+        Raises `AssociationTimeout` where the peer does not end it in `Timeouts.cancel` seconds.
+        """
+        if not self._begun:
+            self._begun = self._finished = True
+        if self._finished:
+            return
+        try:
+            await self._operation.cancel(self._serve_cancelled)
+        finally:
+            self._finished = True
+
+    async def _serve_cancelled(self, request: IncomingRequest) -> None:
+        """Answer a sub-operation that comes while a cancelled operation ends."""
+        await self._operation.refuse(request)
+
+    async def _stop(self) -> None:
+        """`cancel` while something else is being raised, which is not to be hidden."""
+        try:
+            await self.cancel()
+        except (DimseError, OSError) as error:
+            logger.info("%s: %s", self._association.connection.peer_name, error)
+
+    async def __aenter__(self) -> Self:
+        try:
+            async with self._operation.reading:
+                await self._begin()
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self.cancel()
+        else:
+            await self._stop()

@@ -1,0 +1,180 @@
+"""The C-STORE sub-operations of a C-GET or C-MOVE (PS3.4 C.4.2, C.4.3): counted, and accounted for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+from dimse.dataset import Dataset, DatasetSource, decode, encode
+from dimse.errors import DatasetError, SubOperationFailed
+from dimse.messages.primitives import C_GET_RSP, C_MOVE_RSP, Response
+from dimse.messages.status import Status, StatusCategory
+from dimse.network.requests import Answer, IncomingRequest
+from dimse.services.query_request import QueryRequest
+from dimse.services.results import Results
+from dimse.services.sending import SendResult, look_at
+from dimse.services.storage import Source
+from dimse.uids import is_uid
+
+logger = logging.getLogger("dimse.query_retrieve")
+
+MAXIMUM_COUNT: Final = 0xFFFF
+"""The counters are US: one that stands here may be more (PS3.7 9.3.4.2)."""
+
+PENDING_PACE: Final = 0.1
+"""Seconds between two Pending responses at least: they are for people to look at."""
+
+T = TypeVar("T")
+R = TypeVar("R", C_GET_RSP, C_MOVE_RSP)
+
+
+@dataclass(frozen=True, slots=True)
+class SubOperations:
+    """How far a C-MOVE or C-GET is (PS3.7 9.1.4.1.7). A counter that the peer did not send is None."""
+
+    remaining: int | None = None
+    completed: int | None = None
+    failed: int | None = None
+    warning: int | None = None
+
+    @classmethod
+    def of(cls, message: C_GET_RSP | C_MOVE_RSP) -> SubOperations:
+        """The counters of a response."""
+        return cls(
+            message.number_of_remaining_suboperations,
+            message.number_of_completed_suboperations,
+            message.number_of_failed_suboperations,
+            message.number_of_warning_suboperations,
+        )
+
+    @property
+    def total(self) -> int | None:
+        """How many there are in all, where the counters say so."""
+        counters = [count or 0 for count in (self.remaining, self.completed, self.failed, self.warning)]
+        return None if self.remaining is None or max(counters) >= MAXIMUM_COUNT else sum(counters)
+
+    def __str__(self) -> str:
+        retrieved = (self.completed or 0) + (self.warning or 0)
+        of_total = "" if self.total is None else f" of {self.total}"
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{retrieved}{of_total} instances retrieved{failed}"
+
+
+class RetrieveResults(Results[T, R]):
+    """The results of a C-GET or C-MOVE; see `Results`."""
+
+    suboperations = SubOperations()
+    """The counters that came last."""
+
+    def _count(self, answer: Answer[R]) -> None:
+        self.suboperations = SubOperations.of(answer.message)
+
+    def _note_failed(self, answer: Answer[R]) -> None:
+        """Note the instances that did not arrive, once each (PS3.4 C.4.2.1.4.2, C.4.3.1.3.2)."""
+        known = {failure.sop_instance_uid for failure in self.failures if isinstance(failure, SubOperationFailed)}
+        listed = self._failed_uids(answer)
+        why = f"not retrieved by the {self.doing}; the peer does not say why"
+        self.failures += [SubOperationFailed(uid, why) for uid in listed if uid not in known]
+        unnamed = (answer.message.number_of_failed_suboperations or 0) - len(known.union(listed))
+        if unnamed > 0:
+            self.failures.append(SubOperationFailed(None, f"{unnamed} failed that the peer does not name"))
+
+    def _failed_uids(self, answer: Answer[R]) -> list[str]:
+        if answer.identifier is None:
+            return []
+        try:
+            identifier = decode(answer.identifier, self._asked.context.transfer_syntax)
+            uids = identifier.get("FailedSOPInstanceUIDList") or []
+        except DatasetError as error:
+            error.add_note("the list of the instances that failed cannot be read")
+            self.failures.append(error)
+            return []
+        return [str(uids)] if isinstance(uids, str) else [str(uid) for uid in uids]
+
+
+# The SCP
+
+RetrieveHandler = Callable[[QueryRequest], AsyncIterator[Source]]
+
+
+class Account:
+    """What became of each instance of one operation."""
+
+    def __init__(self, request: IncomingRequest) -> None:
+        self.sources: list[DatasetSource] = []
+        self.completed = self.warning = 0
+        self.failed: list[str] = []
+        """SOP Instance UIDs; empty ones for what could not be read."""
+        self._settled = 0
+        """How many of the sources were tried, for good or ill."""
+        self._request = request
+
+    async def look_at(self, query: QueryRequest, handler: RetrieveHandler) -> None:
+        """Ask the handler for the instances, and find out what they are; of files only the meta is read."""
+        # An async generator, as `Server` has checked.
+        async with aclosing(cast("AsyncGenerator[Source]", handler(query))) as given:
+            async for source in given:
+                async for found in look_at(source):
+                    if not isinstance(found, SendResult):
+                        self.sources.append(found)
+                    elif not found.skipped:
+                        logger.warning("%s: cannot be sent: %s", found.name, found.error)
+                        self.failed.append(found.sop_instance_uid or "")
+
+    def note(self, result: SendResult) -> None:
+        """One was sent, or failed."""
+        self._settled += 1
+        if not result.stored or result.status is None:
+            logger.warning("%s: not sent: %s", result.name, result.error)
+            self.failed.append(result.sop_instance_uid or "")
+        elif result.status.category is StatusCategory.WARNING:
+            self.warning += 1
+        else:
+            self.completed += 1
+
+    def not_sent(self) -> None:
+        """None of the sources could be sent, as there was no association to send them on."""
+        self._settled = len(self.sources)
+        self.failed += [source.sop_instance_uid for source in self.sources]
+
+    def pending(self) -> Answer[Response]:
+        """How far it is."""
+        return self._response(Status.PENDING, number_of_remaining_suboperations=self._remaining)
+
+    def cancelled(self) -> Answer[Response]:
+        """Where it was stopped."""
+        return self._response(Status.CANCEL, identifier=self._list(), number_of_remaining_suboperations=self._remaining)
+
+    def final(self) -> Answer[Response]:
+        """What came of it (PS3.4 C.4.2.1.5, C.4.3.1.4)."""
+        status = Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES
+        if not self.failed and not self.warning:
+            status = Status.SUCCESS
+        elif not self.completed and not self.warning:
+            status = Status.UNABLE_TO_PERFORM_SUBOPERATIONS
+        return self._response(status, identifier=self._list())
+
+    @property
+    def _remaining(self) -> int:
+        return min(len(self.sources) - self._settled, MAXIMUM_COUNT)
+
+    def _list(self) -> bytes | None:
+        """Failed SOP Instance UID List (0008,0058)."""
+        uids = [uid for uid in self.failed if is_uid(uid)]
+        if not uids:
+            return None
+        identifier = Dataset()
+        identifier.FailedSOPInstanceUIDList = uids
+        return encode(identifier, self._request.context.transfer_syntax)
+
+    def _response(self, status: Status, **fields: Any) -> Answer[Response]:
+        return self._request.response(
+            status,
+            number_of_completed_suboperations=min(self.completed, MAXIMUM_COUNT),
+            number_of_failed_suboperations=min(len(self.failed), MAXIMUM_COUNT),
+            number_of_warning_suboperations=min(self.warning, MAXIMUM_COUNT),
+            **fields,
+        )
