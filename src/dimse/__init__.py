@@ -34,6 +34,7 @@ from dimse.services.get import CancelBehavior, CGetSCU, retrieval_contexts
 from dimse.services.move import CMoveSCU, MoveDestination
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.query_request import QueryRequest
+from dimse.services.retrieving import RetrieveReport, RetrieveResult, RetrieveWay, retrieve
 from dimse.services.sending import SendReport, SendResult, send
 from dimse.services.server import Server
 from dimse.services.storage import CStoreSCU, StoreRequest, TransferProgress, presentation_contexts
@@ -74,6 +75,9 @@ __all__ = [
     "QueryRetrieveLevel",
     "QueryRetrieveModel",
     "RemoteProtocolError",
+    "RetrieveReport",
+    "RetrieveResult",
+    "RetrieveWay",
     "RetryPolicy",
     "SendReport",
     "SendResult",
@@ -94,5 +98,6 @@ __all__ = [
     "connect",
     "presentation_contexts",
     "retrieval_contexts",
+    "retrieve",
     "send",
 ]

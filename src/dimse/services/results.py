@@ -80,6 +80,11 @@ class Results(ABC, Generic[T, R]):
         self._raised = False
 
     @property
+    def message_id(self) -> int:
+        """The request's: with the calling AE title, it is the move originator of what a C-MOVE sends."""
+        return self._asked.message.message_id
+
+    @property
     def status(self) -> Status | None:
         """The final status; None while there is none."""
         return None if self._operation.final is None else self._operation.final.status

@@ -307,6 +307,8 @@ class StoreRequest:
         self._buffered: bytearray | None = None
         self._dataset: Dataset | None = None
         self._read = False
+        self.path: Path | None = None
+        """Where `save` has put it."""
 
     @property
     def sop_class_uid(self) -> str:
@@ -393,7 +395,8 @@ class StoreRequest:
         except BaseException:
             await writer.discard()
             raise
-        return Path(path)
+        self.path = Path(path)
+        return self.path
 
     async def save_under(self, folder: str | os.PathLike[str], template: str = DEFAULT_TEMPLATE) -> Path:
         """`save` under `folder`, with a name made from the data set's UIDs; nothing in them can leave the folder.
