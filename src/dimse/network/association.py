@@ -124,6 +124,16 @@ class Association:
         return self.request.calling_ae_title if self.request is not None else ""
 
     @property
+    def peer_ae_title(self) -> str:
+        """The title of the other side."""
+        return self.called_ae_title if self.connection.machine.is_requestor else self.calling_ae_title
+
+    @property
+    def own_ae_title(self) -> str:
+        """The title of this side."""
+        return self.calling_ae_title if self.connection.machine.is_requestor else self.called_ae_title
+
+    @property
     def is_open(self) -> bool:
         """Whether operations can be asked for."""
         return self.answer is not None and not self._ended

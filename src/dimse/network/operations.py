@@ -115,6 +115,8 @@ class Operation(Generic[R]):
         self._wake: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._taken = 0
+        self.is_over = False
+        """Whether nothing more comes."""
         self.is_sent = False
         """Whether the peer has the request, so that only its final response or a C-CANCEL ends it."""
 
@@ -259,6 +261,7 @@ class Operation(Generic[R]):
 
     def end(self) -> None:
         """Nothing more is expected: the association is free for another operation."""
+        self.is_over = True
         if self._timer is not None:
             self._timer.cancel()
         self._association.forget(self._message.message_id)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from dimse.ae import Malformed
 from dimse.errors import LocalProtocolError
 from dimse.messages.primitives import MESSAGES, Request, Response
 from dimse.messages.status import Status
@@ -89,6 +90,13 @@ class IncomingRequest:
             if hasattr(message, "affected_sop_class_uid")
             else message.requested_sop_class_uid
         )
+
+    @property
+    def is_negotiated(self) -> bool:
+        """Whether the SOP class is its context's; who is lenient takes any that was accepted."""
+        if self.association.options.malformed is Malformed.STRICT:
+            return self.sop_class_uid == self.context.abstract_syntax
+        return any(context.abstract_syntax == self.sop_class_uid for context in self.association.contexts.values())
 
     def response(
         self, status: int, *, error_comment: str | None = None, identifier: bytes | None = None, **fields: Any

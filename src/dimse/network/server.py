@@ -345,7 +345,7 @@ class _Session:
         if not request.has_right_group_length and self._server.options.malformed is Malformed.STRICT:
             comment = "the command group length is missing or wrong"
             return request.response(Status.PROCESSING_FAILURE, error_comment=comment)
-        if not self._is_negotiated(request) or not service.supports(request.sop_class_uid):
+        if not request.is_negotiated or not service.supports(request.sop_class_uid):
             return request.response(Status.SOP_CLASS_NOT_SUPPORTED)
         try:
             return await service.serve(request)
@@ -363,12 +363,6 @@ class _Session:
                 raise self.association.error or lost or AssociationError("the association has ended") from error
             logger.exception("%s: the handler of %s failed", self._connection.peer_name, request.message.name)
             return request.response(Status.PROCESSING_FAILURE, error_comment="the handler failed")
-
-    def _is_negotiated(self, request: IncomingRequest) -> bool:
-        """Whether the SOP class is its context's; a lenient acceptor takes any that was accepted."""
-        if self._server.options.malformed is Malformed.STRICT:
-            return request.sop_class_uid == request.context.abstract_syntax
-        return any(context.abstract_syntax == request.sop_class_uid for context in self.association.contexts.values())
 
     # Timers
 

@@ -115,7 +115,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if not isinstance(message, C_STORE_RQ):
             await self._operation.answer(request, request.response(Status.UNRECOGNIZED_OPERATION))
             return None
-        if not request.context.requestor_is_scp or not uids.is_storage(message.affected_sop_class_uid):
+        if not (request.context.requestor_is_scp and request.is_negotiated):
             await self._refuse(request, Status.SOP_CLASS_NOT_SUPPORTED, "the SCP role was not agreed on for its class")
             return None
         if data is None:

@@ -76,7 +76,6 @@ class Results(ABC, Generic[T, R]):
         )
         self._deadline: float | None = None
         self._begun = False
-        self._finished = False
         self._raised = False
 
     @property
@@ -120,13 +119,13 @@ class Results(ABC, Generic[T, R]):
             raise OperationTimeout(self.doing, self._asked.seconds or 0) from None
 
     async def _next(self) -> T:
-        while not self._finished:
+        while not self._operation.is_over:
             try:
                 await self._begin()
                 event = await self._operation.next()
                 item = await self._use(event)
             except (AssociationError, RemoteProtocolError) as error:
-                self._finish()
+                self._operation.end()
                 raise self._lost(error) from None
             if item is not None:
                 return item
@@ -143,7 +142,7 @@ class Results(ABC, Generic[T, R]):
             return await self._suboperation(event)
         if event.message.status.category is StatusCategory.PENDING:
             return self._pending(event)
-        self._finish()
+        self._operation.end()
         item = self._final(event)
         status = event.message.status
         cancelled = self._operation.cancelling and status.category is StatusCategory.CANCEL
@@ -173,12 +172,8 @@ class Results(ABC, Generic[T, R]):
             await self._operation.begin(self._asked.identifier)
         except BaseException:
             if not self._operation.is_sent:
-                self._finish()
+                self._operation.end()
             raise
-
-    def _finish(self) -> None:
-        self._finished = True
-        self._operation.end()
 
     # Ending early
 
@@ -188,13 +183,10 @@ class Results(ABC, Generic[T, R]):
         Raises `AssociationTimeout` where the peer does not end it in `Timeouts.cancel` seconds.
         """
         if not self._begun:
-            self._begun = self._finished = True
-        if self._finished:
-            return
-        try:
+            self._begun = True
+            self._operation.end()
+        if not self._operation.is_over:
             await self._operation.cancel(self._serve_cancelled)
-        finally:
-            self._finished = True
 
     async def _serve_cancelled(self, request: IncomingRequest) -> None:
         """Answer a sub-operation that comes while a cancelled operation ends."""

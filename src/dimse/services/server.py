@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import overload
 
 from dimse.ae import RetryPolicy, ServerOptions
 from dimse.messages.primitives import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
@@ -74,7 +75,15 @@ class Server(AssociationServer):
         self.services[C_FIND_RQ] = FindService(handler)
         return handler
 
-    def on_c_get(self, *, allow_decompression: bool = False) -> Callable[[RetrieveHandler], RetrieveHandler]:
+    @overload
+    def on_c_get(self, handler: RetrieveHandler) -> RetrieveHandler: ...
+
+    @overload
+    def on_c_get(self, *, allow_decompression: bool = False) -> Callable[[RetrieveHandler], RetrieveHandler]: ...
+
+    def on_c_get(
+        self, handler: RetrieveHandler | None = None, *, allow_decompression: bool = False
+    ) -> RetrieveHandler | Callable[[RetrieveHandler], RetrieveHandler]:
         """Decorate what answers C-GET: `async def handler(request: QueryRequest)`, which yields the instances.
 
         They are given as for `dimse.send`: paths, streams, data sets. First all of them are asked for, so that they
@@ -82,7 +91,7 @@ class Server(AssociationServer):
         the SOP Instance UIDs of those that failed. `allow_decompression` is for peers that take no compressed ones.
 
         >>> server = Server()
-        >>> @server.on_c_get()
+        >>> @server.on_c_get
         ... async def get(request):
         ...     yield "ct.dcm"
         """
@@ -92,7 +101,7 @@ class Server(AssociationServer):
             self.services[C_GET_RQ] = GetService(handler, allow_decompression=allow_decompression)
             return handler
 
-        return decorate
+        return decorate if handler is None else decorate(handler)
 
     def on_c_move(
         self,

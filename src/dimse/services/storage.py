@@ -382,9 +382,9 @@ class StoreRequest:
             sop_class_uid=self.sop_class_uid,
             sop_instance_uid=self.sop_instance_uid,
             transfer_syntax_uid=self.transfer_syntax_uid,
-            source_ae_title=self.association.calling_ae_title,
-            sending_ae_title=self.association.calling_ae_title,
-            receiving_ae_title=self.association.called_ae_title,
+            source_ae_title=self.association.peer_ae_title,
+            sending_ae_title=self.association.peer_ae_title,
+            receiving_ae_title=self.association.own_ae_title,
         )
         first: list[Buffer] = [self._scanner.raw if self._buffered is None else self._buffered]
         writer = FileWriter(path, header, self._disk, fsync=self._options.fsync)
