@@ -127,10 +127,13 @@ class PresentationContextError(DimseError):
 
 
 class StatusError(DimseError):
-    """The peer answered an operation with a failure status (PS3.7 Annex C)."""
+    """The peer answered an operation with a failure status (PS3.7 Annex C).
 
-    def __init__(self, status: Status, doing: str, comment: str | None = None) -> None:
-        super().__init__(f"{doing}: {status!s}" + (f" ({comment})" if comment else ""))
+    A handler raises it to answer with `status` and the Error Comment `comment`.
+    """
+
+    def __init__(self, status: Status, doing: str = "", comment: str | None = None) -> None:
+        super().__init__((f"{doing}: " if doing else "") + str(status) + (f" ({comment})" if comment else ""))
         self.status = status
         self.comment = comment
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from copy import copy
 from typing import cast, overload
 
 from dimse.dataset import Dataset, decode, encode
@@ -125,7 +124,5 @@ class FindService:
             return failure(request, error)
 
     def _pending(self, request: IncomingRequest, query: QueryRequest, match: Dataset) -> Answer[Response]:
-        if "QueryRetrieveLevel" not in match:
-            match = copy(match)
-            match.QueryRetrieveLevel = str(query.level)
+        match = raw_identifier(query.level, match)
         return request.response(Status.PENDING, identifier=encode(match, request.context.transfer_syntax))

@@ -12,7 +12,13 @@ from typing import Final
 from dimse import uids
 from dimse.ae import RetryPolicy, ServerOptions, StoreMode
 from dimse.dataset import DatasetSource, Disk, encode
-from dimse.errors import AssociationError, RemoteProtocolError, StatusError, SubOperationFailed
+from dimse.errors import (
+    AssociationError,
+    PresentationContextError,
+    RemoteProtocolError,
+    StatusError,
+    SubOperationFailed,
+)
 from dimse.messages.primitives import C_GET_RQ, C_GET_RSP, C_STORE_RQ, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
@@ -219,6 +225,10 @@ class CGetSCU:
             handler = _into(into, template)
         model = query.model
         context = self._association.context_for(model.get)
+        if not any(context.requestor_is_scp for context in self._association.contexts.values()):
+            raise PresentationContextError(
+                "no context has the SCP role that instances come on; connect with contexts=retrieval_contexts()"
+            )
         message = C_GET_RQ(message_id=self._association.new_message_id(), affected_sop_class_uid=model.get)
         encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
         asked = Asked(context, message, encoded, total, raise_failures)

@@ -41,10 +41,11 @@ class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
         self._count(answer)
         return self.suboperations
 
-    def _final(self, answer: Answer[C_MOVE_RSP]) -> SubOperations:
+    def _final(self, answer: Answer[C_MOVE_RSP]) -> SubOperations | None:
         self._count(answer)
         self._note_failed(answer)
-        return self.suboperations
+        # A refusal has no counters.
+        return None if self.suboperations == SubOperations() else self.suboperations
 
 
 class CMoveSCU:
@@ -91,6 +92,9 @@ class MoveDestination:
     address: str | Address
     options: ClientOptions = field(default_factory=ClientOptions)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "address", Address.parse(self.address))
+
 
 Destinations = (
     Mapping[str, str | Address | MoveDestination]
@@ -114,6 +118,8 @@ class MoveService:
     ) -> None:
         self._handler = handler
         self._ae_title = ae_title
+        if isinstance(destinations, Mapping):
+            destinations = {title: _destination(found) for title, found in destinations.items()}
         self._destinations = destinations
         self._associations = associations
         self._retry = retry
@@ -142,7 +148,7 @@ class MoveService:
             found = await found
         if found is None:
             raise StatusError(Status.MOVE_DESTINATION_UNKNOWN, "C-MOVE", f"no address is known for {title}")
-        return found if isinstance(found, MoveDestination) else MoveDestination(found)
+        return _destination(found)
 
     async def _move(self, request: IncomingRequest, account: Account, destination: MoveDestination) -> Answer[Response]:
         changed = asyncio.Event()
@@ -181,3 +187,7 @@ class MoveService:
             logger.warning("C-MOVE to %s: %s", destination.address, error)
             account.not_sent()
         return account.final()
+
+
+def _destination(found: str | Address | MoveDestination) -> MoveDestination:
+    return found if isinstance(found, MoveDestination) else MoveDestination(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from enum import Enum, StrEnum
@@ -322,7 +322,7 @@ class Query:
         if level != self.level:
             raise ValueError(
                 f"{_name(tag)} is a key of the {level} level, and this query is of the {self.level} level "
-                f"(PS3.4 C.6); query that level, or use raw_identifier for a relational query (PS3.4 C.4.1.2.2.1)"
+                f"(PS3.4 C.6); query that level, or ask relationally in the raw form: a level and a Dataset (PS3.4 C.4.1.2.2.1)"
             )
 
     def _text_of(self, tag: int) -> str:
@@ -348,11 +348,12 @@ def raw_identifier(level: QueryRetrieveLevel, dataset: Dataset) -> Dataset:
     >>> raw_identifier(QueryRetrieveLevel.SERIES, dataset).SpecificCharacterSet
     'ISO_IR 100'
     """
-    identifier = deepcopy(dataset)
+    identifier = copy(dataset)
     identifier.QueryRetrieveLevel = str(level)
-    character_set = _character_set_for("".join(_texts(identifier)))
-    if character_set and not identifier.get("SpecificCharacterSet"):
-        identifier.SpecificCharacterSet = character_set
+    if not identifier.get("SpecificCharacterSet"):
+        character_set = _character_set_for("".join(_texts(identifier)))
+        if character_set:
+            identifier.SpecificCharacterSet = character_set
     return identifier
 
 
@@ -382,7 +383,7 @@ def _key_tag(name: str) -> int:
         _vr(tag)
     except KeyError:
         raise ValueError(
-            f"{tag_name(tag)} is not in the data dictionary (PS3.6); use raw_identifier for private keys"
+            f"{tag_name(tag)} is not in the data dictionary (PS3.6); private keys go in the raw form: a level and a Dataset"
         ) from None
     if tag >> 16 in (0x0000, 0x0002, 0xFFFE):
         raise ValueError(f"{tag_name(tag)} is not an element of an identifier (PS3.4 C.4.1.1.3); leave it out")

@@ -333,7 +333,9 @@ class _Job:
     # The account
 
     def _came(self, instance: StoreRequest) -> None:
-        self._missing.pop(instance.sop_instance_uid, None)
+        if self._missing.pop(instance.sop_instance_uid, None) is None:
+            logger.warning("%s: %s came and was not asked for", self._address, instance.sop_instance_uid)
+            return
         self._note(RetrieveResult(instance.sop_instance_uid, instance.path, self._way))
 
     def _note_failures(self, failures: Sequence[Exception]) -> None:

@@ -310,6 +310,9 @@ class StoreRequest:
         self.path: Path | None = None
         """Where `save` has put it."""
 
+    def __repr__(self) -> str:
+        return f"<StoreRequest {uids.name_of(self.sop_class_uid)} {self.sop_instance_uid}>"
+
     @property
     def sop_class_uid(self) -> str:
         """Affected SOP Class UID."""
