@@ -3,5 +3,7 @@
 app       the commands, their exit codes, what becomes of errors
 running   an event loop for a command, and its log
 output    sizes, names and reasons in words; JSON lines
-echo send receive demo    one command each
+progress  the bars
+query     what is typed to ask for something; matches and retrieval show what comes of it
+echo send receive find get move retrieve demo    one command each
 """

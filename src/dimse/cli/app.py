@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from dimse.cli import demo, echo, receive, running, send
+from dimse.cli import demo, echo, find, get, move, receive, retrieve, running, send
 from dimse.cli.output import reason
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError
 
@@ -52,13 +52,17 @@ def options(
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """DICOM networking: echo, send and receive."""
+    """DICOM networking: echo, send, receive, find, get, move and retrieve."""
     running.log_to_stderr(verbose)
 
 
 app.command(epilog="Exit codes: " + echo.EXIT_CODES)(echo.echo)
 app.command(epilog="Exit codes: " + send.EXIT_CODES)(send.send)
 app.command(epilog="Exit codes: " + receive.EXIT_CODES)(receive.receive)
+app.command(epilog="Exit codes: " + find.EXIT_CODES)(find.find)
+app.command(epilog="Exit codes: " + get.EXIT_CODES)(get.get)
+app.command(epilog="Exit codes: " + move.EXIT_CODES)(move.move)
+app.command(epilog="Exit codes: " + retrieve.EXIT_CODES)(retrieve.retrieve)
 app.command(epilog="Exit codes: " + demo.EXIT_CODES)(demo.demo)
 
 

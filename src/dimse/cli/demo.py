@@ -1,7 +1,8 @@
-"""`dimse demo`: real images and a whole CT study, sent from one process to another."""
+"""`dimse demo`: real images and a whole CT study, sent, found, got and moved from one process to another."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -9,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -32,6 +33,7 @@ NOT_PICTURES: Final = 2
 """Of the real ones: a waveform and a report."""
 
 PYDICOM: Final = "pydicom"
+STUDY: Final = "head-phantom"
 
 REAL: Final = (
     *("CT_small.dcm", "MR_small.dcm", "examples_overlay.dcm", "examples_palette.dcm", "examples_rgb_color.dcm"),
@@ -46,7 +48,7 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to put everything.")] = Path("demo-output"),
     slices: Annotated[int, typer.Option(min=1, help="How many slices the generated CT study has.")] = 200,
 ) -> int:
-    """Show the main job on real images: receive, echo, send, and compare what arrived byte for byte."""
+    """Show the main jobs on real images: receive, echo, send, find, get, move; and compare byte for byte."""
     try:
         import numpy  # noqa: F401
         import PIL  # noqa: F401
@@ -57,17 +59,22 @@ def demo(
     with running.usage():
         _make_room(out)
     sent = _prepare(out / "sent", slices)
-    with _receiver(out / "received") as receiver:
+    with _receiver(out / "received", "DEMO") as receiver:
         address = f"DEMO@127.0.0.1:{receiver.port}"
         code = _show("echo", address) or _show("send", address, str(out / "sent"))
     if code != running.OK and not receiver.arrived:
         return code
     same = _compare(sent, receiver.arrived, out / "received")
     _contact_sheet(sent, receiver.arrived, out / "received", out / "contact-sheet.png")
+    with _receiver(out / "moved", "WORKSTATION") as workstation:
+        code = running.run(_query_retrieve(out, workstation)) or code
+    same = _compare_study(sent, out) and same
     print(f"\nDone in {perf_counter() - start:.1f} s. It is all in {out}:")
     for name, what in (
         ("sent/", "what was sent"),
         ("received/", "what arrived, as {Study}/{Series}/{Instance}.dcm"),
+        ("got/", "the CT study, got back by C-GET"),
+        ("moved/", "the CT study, moved to a second receiver by C-MOVE"),
         ("contact-sheet.png", "a picture of it"),
     ):
         print(f"  {out / name!s:36} {what}")
@@ -97,7 +104,7 @@ def _prepare(folder: Path, slices: int) -> list[Path]:
         if isinstance(found, str):
             files.append(Path(shutil.copyfile(found, folder / PYDICOM / name)))
     real = len(files)
-    files += write_study(folder / "head-phantom", slices)
+    files += write_study(folder / STUDY, slices)
     total = sum(path.stat().st_size for path in files)
     print(f"{real} images of pydicom's and a generated CT study of {counted(slices, 'slice')}: ", end="")
     print(f"{size(total)} in {folder}", flush=True)
@@ -148,8 +155,8 @@ class Receiver:
 
 
 @contextmanager
-def _receiver(folder: Path) -> Iterator[Receiver]:
-    command = _command("receive", "--port", "0", "--title", "DEMO", "--into", str(folder), "--json")
+def _receiver(folder: Path, title: str) -> Iterator[Receiver]:
+    command = _command("receive", "--port", "0", "--title", title, "--into", str(folder), "--json")
     environment = os.environ | {"PYTHONUTF8": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment)  # noqa: S603
     assert process.stdout is not None  # noqa: S101 - asked for above
@@ -160,6 +167,49 @@ def _receiver(folder: Path) -> Iterator[Receiver]:
         yield receiver
     finally:
         receiver.stop()
+
+
+async def _query_retrieve(out: Path, workstation: Receiver) -> int:
+    """What arrived is an archive now, in this process: find, get and move from it."""
+    from dimse.cli.archive import archive
+
+    print(f"\nNow {out / 'received'} is an archive, whose server runs in this process")
+    async with archive(out / "received", {"WORKSTATION": f"WORKSTATION@127.0.0.1:{workstation.port}"}) as server:
+        address = f"{server.ae_title}@127.0.0.1:{server.port}"
+        study = ("-k", f"StudyInstanceUID={_study_instance_uid(out)}")
+        for command in (
+            ("find", address, "-k", "ModalitiesInStudy=CT", "-k", "PatientName", "-k", "NumberOfStudyRelatedInstances"),
+            ("get", address, *study, "--into", str(out / "got")),
+            ("move", address, *study, "--destination", "WORKSTATION"),
+        ):
+            code = await asyncio.to_thread(_show, *command)
+            if code != running.OK:
+                return code
+    return running.OK
+
+
+def _study_instance_uid(out: Path) -> str:
+    from pydicom import dcmread
+
+    return str(dcmread(next((out / "sent" / STUDY).iterdir()), stop_before_pixels=True).StudyInstanceUID)
+
+
+def _compare_study(sent: Sequence[Path], out: Path) -> bool:
+    """Whether what was got and what was moved is the study that was sent."""
+    study = [path for path in sent if path.parent.name == STUDY]
+    same = {name: _count_same(study, out / name) for name in ("got", "moved")}
+    counts = " and ".join(f"{count} of {len(study)} {name}" for name, count in same.items())
+    print(f"\nCompared byte for byte: {counts} data sets are equal")
+    return set(same.values()) == {len(study)}
+
+
+def _count_same(study: Sequence[Path], folder: Path) -> int:
+    arrived, same = {path.stem: path for path in folder.rglob("*.dcm")}, 0
+    for path in study:
+        was_sent = _read(path)
+        came = arrived.get(was_sent[0])
+        same += came is not None and _read(came) == was_sent
+    return same
 
 
 def _compare(sent: list[Path], arrived: Mapping[str, Mapping[str, Any]], folder: Path) -> bool:

@@ -55,8 +55,6 @@ def receive(
     """Receive DICOM objects (a storage SCP) in whatever transfer syntax they come, and write them as files."""
     with running.usage():
         validate_template(template)
-        if into.exists() and not into.is_dir():
-            raise ValueError(f"--into {into}: not a folder")
         options = ServerOptions(
             store_mode=StoreMode.STREAMING,
             fsync=not no_fsync,
@@ -67,10 +65,7 @@ def receive(
             maximum_length=max_pdu,
         )
         server = Server(check_ae_title(title or "DIMSE"), host=host, port=port, options=options)
-    into.mkdir(parents=True, exist_ok=True)
-    if not os.access(into, os.W_OK | os.X_OK):
-        complain(f"dimse: {into}: this folder cannot be written to")
-        return running.FAILED
+    running.make_folder(into)
     return running.run(_receive(server, Ledger(into, json), template))
 
 

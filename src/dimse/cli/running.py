@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
 
 import typer
 
-from dimse.cli.output import reason
+from dimse.cli.output import complain, reason
 
 OK: Final = 0
 FAILED: Final = 1
@@ -45,6 +48,40 @@ def run(main: Coroutine[Any, Any, T], *, fast: bool = True) -> T:
         raise typer.Abort from None  # with the runner not closed: that would wait for its threads
     runner.close()
     return result
+
+
+async def interrupted(work: Coroutine[Any, Any, None]) -> bool:
+    """Do `work`, and say whether Ctrl-C ended it.
+
+    The work is cancelled, and the C-CANCEL that this sends is given the time that it takes. What is around it goes
+    on, so that an association is released and not aborted.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        complain("dimse: interrupted; Ctrl-C again does not wait for the peer to stop")
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        return True
+    return False
+
+
+def why(error: BaseException) -> str:
+    """Why a whole command ended early."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return "interrupted" if isinstance(error, asyncio.CancelledError) else reason(error)
+
+
+def make_folder(into: Path) -> None:
+    """Make the folder that a command writes to, or raise what is told of it."""
+    if into.exists() and not into.is_dir():
+        raise typer.BadParameter(f"--into {into}: not a folder")
+    into.mkdir(parents=True, exist_ok=True)
+    if not os.access(into, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "this folder cannot be written to", str(into))
 
 
 @contextmanager

@@ -16,7 +16,8 @@ import typer
 import dimse
 from dimse.ae import Address, ClientOptions, RetryPolicy, Timeouts
 from dimse.cli import running
-from dimse.cli.output import Bar, about, complain, counted, emit, reason, size
+from dimse.cli.output import about, complain, counted, emit, reason, size
+from dimse.cli.progress import Bar
 from dimse.dataset import DatasetSource, NotSent, StreamSource, discover, in_thread
 from dimse.errors import AssociationError, DatasetError, RemoteProtocolError
 from dimse.messages.status import StatusCategory
@@ -151,7 +152,7 @@ class _Job:
             if sources:
                 await self._send(sources)
         except (AssociationError, RemoteProtocolError, ExceptionGroup, asyncio.CancelledError) as error:
-            tally.finish(self._address, perf_counter() - start, _why(error))
+            tally.finish(self._address, perf_counter() - start, running.why(error))
             raise
         tally.finish(self._address, perf_counter() - start)
         if not sources and not tally.failed:
@@ -193,12 +194,6 @@ class _Job:
             on_result=self._tally,
             raise_failures=False,
         )
-
-
-def _why(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return "interrupted" if isinstance(error, asyncio.CancelledError) else reason(error)
 
 
 def _standard_input() -> DatasetSource | NotSent:

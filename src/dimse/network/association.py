@@ -489,7 +489,8 @@ class Association:
         self.check_open()
         if self._operation is not None:
             raise LocalProtocolError(
-                f"{self._operation.name} is under way on this association: iterate to its end, or in an `async with` to leave it"
+                f"{self._operation.name} is under way on this association: iterate to its end, or in an `async with` "
+                "that is left"
             )
         self._outstanding[message_id] = outstanding
         if isinstance(outstanding, Operation):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from enum import Enum, StrEnum
@@ -322,7 +321,8 @@ class Query:
         if level != self.level:
             raise ValueError(
                 f"{_name(tag)} is a key of the {level} level, and this query is of the {self.level} level "
-                f"(PS3.4 C.6); query that level, or ask relationally in the raw form: a level and a Dataset (PS3.4 C.4.1.2.2.1)"
+                f"(PS3.4 C.6); query that level, or ask "
+                "relationally in the raw form, a level and a Dataset (PS3.4 C.4.1.2.2.1)"
             )
 
     def _text_of(self, tag: int) -> str:
@@ -348,7 +348,8 @@ def raw_identifier(level: QueryRetrieveLevel, dataset: Dataset) -> Dataset:
     >>> raw_identifier(QueryRetrieveLevel.SERIES, dataset).SpecificCharacterSet
     'ISO_IR 100'
     """
-    identifier = copy(dataset)
+    # pydicom's own copy shares its elements with the original.
+    identifier = Dataset({tag: dataset.get_item(tag) for tag in dataset.keys()})  # noqa: SIM118 - iterating decodes
     identifier.QueryRetrieveLevel = str(level)
     if not identifier.get("SpecificCharacterSet"):
         character_set = _character_set_for("".join(_texts(identifier)))
