@@ -384,7 +384,7 @@ def _key_tag(name: str) -> int:
         _vr(tag)
     except KeyError:
         raise ValueError(
-            f"{tag_name(tag)} is not in the data dictionary (PS3.6); private keys go in the raw form: a level and a Dataset"
+            f"{tag_name(tag)} is not in the data dictionary (PS3.6); private keys go in the raw form (level, Dataset)"
         ) from None
     if tag >> 16 in (0x0000, 0x0002, 0xFFFE):
         raise ValueError(f"{tag_name(tag)} is not an element of an identifier (PS3.4 C.4.1.1.3); leave it out")
