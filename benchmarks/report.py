@@ -11,64 +11,60 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import archives
 import programs
+import queries
+import query_report
 import workloads
 from pairs import Measurement
+from queries import Exchange
+from tables import Table
 
 _TITLES = {workload.key: workload.title for workload in (*workloads.FULL, workloads.ONE_MEGABYTE)}
-_COLUMNS = (
-    ("load", 4), ("sender", 10), ("receiver", 19), ("MB/s", 8), ("objects/s", 9), ("transfer s", 10), ("process s", 9),
-    ("CPU s, sender", 13), ("CPU s, receiver", 15), ("MB, sender", 10), ("MB, receiver", 12),
-)  # fmt: skip
+TABLE: Final = Table(
+    ("load", "sender", "receiver"),
+    (
+        *(("MB/s", 8), ("objects/s", 9), ("transfer s", 10), ("process s", 9), ("CPU s, sender", 13)),
+        *(("CPU s, receiver", 15), ("MB, sender", 10), ("MB, receiver", 12)),
+    ),
+    widths=(4, 10, 19),
+)
 MEMORY_LIMIT = 100.0
 """MB that either side may take."""
 
 
-def _line(cells: Sequence[str]) -> str:
-    padded = (
-        cell.ljust(width) if number < 3 else cell.rjust(width)
-        for number, (cell, (_, width)) in enumerate(zip(cells, _COLUMNS, strict=True))
-    )
-    return f"| {' | '.join(padded)} |"
-
-
-HEADER = "\n".join(
-    (
-        _line([title for title, _ in _COLUMNS]),
-        f"| {' | '.join('-' * (w - (n > 2)) + ':' * (n > 2) for n, (_, w) in enumerate(_COLUMNS))} |",
-    )
-)
-
-
 def row(result: Measurement) -> str:
     """One pair."""
-    return _line(
-        [
-            result.workload,
-            result.sender,
-            f"{result.receiver}, {result.option}" if result.option else result.receiver,
-            f"{result.megabytes_per_second:.1f}",
-            f"{result.objects_per_second:.1f}",
-            f"{result.transfer_seconds:.3f}",
-            f"{result.process_seconds:.2f}",
-            f"{result.sender_cpu:.2f}",
-            f"{result.receiver_cpu:.2f}",
-            f"{result.sender_memory / 1e6:.0f}",
-            f"{result.receiver_memory / 1e6:.0f}",
-        ]
+    return TABLE.line(
+        result.workload,
+        result.sender,
+        f"{result.receiver}, {result.option}" if result.option else result.receiver,
+        f"{result.megabytes_per_second:.1f}",
+        f"{result.objects_per_second:.1f}",
+        f"{result.transfer_seconds:.3f}",
+        f"{result.process_seconds:.2f}",
+        f"{result.sender_cpu:.2f}",
+        f"{result.receiver_cpu:.2f}",
+        f"{result.sender_memory / 1e6:.0f}",
+        f"{result.receiver_memory / 1e6:.0f}",
     )
 
 
-def targets(results: Sequence[Measurement]) -> str:
+def targets(results: Sequence[Measurement], groups: Sequence[Sequence[Exchange]]) -> str:
     """What was to be reached, what was, and whether."""
+    head = ["| target | wanted | measured | |", "| --- | ---: | ---: | --- |"]
+    return "\n".join([*head, *(_store_targets(results) if results else []), *query_report.targets(groups)])
+
+
+def _store_targets(results: Sequence[Measurement]) -> list[str]:
     by_pair = {(result.workload, result.sender, result.receiver, result.option): result for result in results}
 
     def ours(load: str) -> Measurement:
         return by_pair[load, "dimse", "dimse", ""]
 
-    lines = ["| target | wanted | measured | |", "| --- | ---: | ---: | --- |"]
+    lines: list[str] = []
 
     def add(text: str, wanted: str, measured: str, *, reached: bool) -> None:
         lines.append(f"| {text} | {wanted} | {measured} | {'reached' if reached else '**short**'} |")
@@ -99,7 +95,7 @@ def targets(results: Sequence[Measurement]) -> str:
     for load in "abc":
         floor = by_pair[load, "floor", "floor", ""].transfer_seconds / ours(load).transfer_seconds
         lines.append(f"| {_TITLES[load]}: part of what a plain socket reaches, transfer | | {floor:.2f}x | |")
-    return "\n".join(lines)
+    return lines
 
 
 def environment() -> dict[str, Any]:
@@ -119,6 +115,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "dimse": f"{version('dimse')} ({revision})",
         "DCMTK": _first_line("storescp", "--version").split()[2],
+        "Orthanc": _first_line(archives.orthanc(), "--version").split()[-1],
         **{name: version(name) for name in ("pynetdicom", "pydicom", "uvloop")},
     }
 
@@ -128,28 +125,43 @@ def _first_line(*command: str) -> str:
     return output.splitlines()[0] if output else "unknown"
 
 
-def write(results: Sequence[Measurement]) -> None:
+def write(results: Sequence[Measurement], groups: Sequence[Sequence[Exchange]]) -> None:
     """Write RESULTS.md, and the JSON file that is its source."""
     about = environment()
     folder = programs.HERE / "results"
     folder.mkdir(exist_ok=True)
     path = folder / f"{about['date'].replace(':', '')}.json"
-    path.write_text(json.dumps(about | {"measurements": [result.as_json() for result in results]}, indent=1))
-    (programs.HERE / "RESULTS.md").write_text(_markdown(results, about))
+    path.write_text(
+        json.dumps(
+            about
+            | {
+                "measurements": [result.as_json() for result in results],
+                "exchanges": [exchange.as_json() for group in groups for exchange in group],
+            },
+            indent=1,
+        )
+    )
+    (programs.HERE / "RESULTS.md").write_text(_markdown(results, groups, about))
 
 
-def _markdown(results: Sequence[Measurement], about: dict[str, Any]) -> str:
+def _markdown(results: Sequence[Measurement], groups: Sequence[Sequence[Exchange]], about: dict[str, Any]) -> str:
     commands = []
     for name in programs.IMPLEMENTATIONS:
         commands += [programs.receiver(name, 11112, Path("INTO")), programs.sender(name, 11112, Path("FILES"))]
+    for name in ("dimse", "DCMTK", "pynetdicom"):
+        commands.append(queries.find_program(name, 11112, "ARCHIVE", "c", ""))
+    for name in ("dimse", "DCMTK"):
+        commands.append(queries.get_program(name, 11112, "ARCHIVE", "c", Path("INTO")))
+        commands.append(queries.move_program(name, 11112, "ARCHIVE", "c"))
     tables = []
     for load, title in _TITLES.items():
         rows = "\n".join(row(result) for result in results if result.workload == load)
-        tables.append(f"### {title}\n\n{HEADER}\n{rows}\n")
+        tables.append(f"### {title}\n\n{TABLE.header}\n{rows}\n")
     return _TEMPLATE.format(
         about="\n".join(f"- {name}: {value}" for name, value in about.items()),
         commands="\n".join(map(_shown, commands)),
-        targets=targets(results),
+        targets=targets(results, groups),
+        queries="\n".join([query_report.TABLE.header, *map(query_report.rows, groups)]),
         floor_memory=min(result.sender_memory for result in results) / 1e6,
         tables="\n".join(tables),
     )
@@ -190,6 +202,22 @@ times are medians, memory is the highest.
 ## Table
 
 {tables}
+## Query/Retrieve
+
+- C-FIND lists the instances of (c), at IMAGE level, with seven keys; C-GET and C-MOVE bring the study of a load.
+  *objects/s* is responses or instances. *transfer s* goes from the request to the final response, on an association
+  that is open; *process s* is the whole client. The ratios say how often as fast as that client a client is, with the
+  same archive. What came was compared with what is there: the values of all responses, the bytes of all instances.
+- As an archive, *floor* is a plain blocking socket to which all responses go at once, encoded beforehand: the clients
+  alone are measured. With the other archives it is often the archive that takes the time.
+- As archives, *dimse* and *pynetdicom* are a handler that yields data sets which are ready; pynetdicom's has
+  TCP_NODELAY. Orthanc and dcmqrscp have the objects in memory (/dev/shm). All are started once, so caches are warm.
+- findscu decodes each response and drops it. dimse and pynetdicom keep pydicom data sets, whose values are decoded when
+  they are looked at, which they are not. What is found is written and compared in a second run of the same program.
+- A C-MOVE goes to storescp. getscu stores with `+B`; our C-GET with `fsync=False`, as getscu does not sync either.
+
+{queries}
+
 ## Commands
 
 FILES is the folder with what is sent; a Python sender gets the path of each file.

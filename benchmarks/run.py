@@ -1,4 +1,4 @@
-"""Measures `dimse` beside DCMTK and pynetdicom, and beside a plain socket: `make bench`.
+"""Measures `dimse` beside DCMTK, Orthanc and pynetdicom, and beside a plain socket: `make bench`.
 
 Everything is started here and ends here. The files are in memory (/dev/shm), so that no disk is measured, and
 what arrives is compared with what was sent after every run. The table is printed and written to RESULTS.md, the
@@ -14,10 +14,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import archives
+import query_report
 import report
 import workloads
 from pairs import Measurement, measure
 from programs import HERE, IMPLEMENTATIONS, missing
+from queries import Exchange, exchanges
+
+PARTS = ("store", "find", "get", "move")
 
 FLOOR = ("floor", "floor")
 OURS = ("dimse", "dimse")
@@ -25,8 +30,7 @@ THEIRS = ("pynetdicom", "pynetdicom")
 
 
 def measurements(folder: Path, scale: str, only: str, runs: int) -> Iterator[Measurement]:
-    """All pairs on all workloads, one after the other."""
-    subprocess.run([sys.executable, HERE / "workloads.py", folder, scale], check=True)
+    """All pairs that store on all workloads, one after the other."""
     for workload in workloads.SCALES[scale]:
         if only and workload.key not in only.split(","):
             continue
@@ -46,25 +50,38 @@ def measurements(folder: Path, scale: str, only: str, runs: int) -> Iterator[Mea
 def main() -> int:
     """Run as the arguments say; 0 if everything arrived as it was sent, whatever the numbers are."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"only {', '.join(PARTS)}; nothing is written")
     parser.add_argument("--quick", action="store_true", help="small sets, nothing is written: to try the benchmark")
     parser.add_argument("--only", default="", metavar="a,b,c,1mb", help="only these workloads, nothing is written")
     parser.add_argument("--runs", type=int, default=3, help="of the pairs without pynetdicom; the median counts")
     arguments = parser.parse_args()
-    if absent := missing():
-        print(f"not installed: {', '.join(absent)} (Debian: apt install dcmtk)", file=sys.stderr)
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(unknown)}")
+    absent = [*missing(), *([] if archives.orthanc() else ["Orthanc"])]
+    if absent:
+        print(f"not installed: {', '.join(absent)} (Debian: apt install dcmtk orthanc)", file=sys.stderr)
         return 2
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+    parts, scale = set(arguments.parts or PARTS), "quick" if arguments.quick else "full"
     results: list[Measurement] = []
-    with tempfile.TemporaryDirectory(prefix="dimse-bench-", dir=memory if memory.is_dir() else None) as folder:
-        print(report.HEADER)
-        for result in measurements(
-            Path(folder), "quick" if arguments.quick else "full", arguments.only, arguments.runs
-        ):
-            results.append(result)
-            print(report.row(result), flush=True)
-    if not arguments.quick and not arguments.only:
-        print(report.targets(results))
-        report.write(results)
+    groups: list[list[Exchange]] = []
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+    with tempfile.TemporaryDirectory(prefix="dimse-bench-", dir=memory if memory.is_dir() else None) as name:
+        folder = Path(name)
+        subprocess.run([sys.executable, HERE / "workloads.py", folder, scale], check=True)
+        if "store" in parts:
+            print(report.TABLE.header)
+            for result in measurements(folder, scale, arguments.only, arguments.runs):
+                results.append(result)
+                print(report.row(result), flush=True)
+        if asked := parts - {"store"}:
+            print(query_report.TABLE.header)
+            for group in exchanges(folder, scale, asked, arguments.runs, arguments.only):
+                groups.append(group)
+                print(query_report.rows(group), flush=True)
+    if not arguments.only:
+        print(report.targets(results, groups))
+    if parts == set(PARTS) and not arguments.quick and not arguments.only:
+        report.write(results, groups)
     return 0
 
 

@@ -41,6 +41,28 @@ ONE_MEGABYTE = Workload("1mb", "one object of 1 MB", 1, 1, 512, 1024)
 SCALES = {"full": (*FULL, ONE_MEGABYTE), "quick": (*QUICK, ONE_MEGABYTE)}
 
 
+def root_of(workload: Workload) -> str:
+    """What all UIDs of `workload` begin with: its study is `.1`, its series `.2`, its instances `.3.1` and on."""
+    return f"1.2.826.0.1.3680043.8.498.1.{ord(workload.key[0])}"
+
+
+def matches(workload: Workload) -> list[dict[str, str]]:
+    """What a C-FIND at IMAGE level finds of `workload`, by keyword, as it is on the wire."""
+    root = root_of(workload)
+    return [
+        {
+            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
+            "SOPInstanceUID": f"{root}.3.{number + 1}",
+            "StudyInstanceUID": f"{root}.1",
+            "SeriesInstanceUID": f"{root}.2",
+            "InstanceNumber": f"{number + 1}",
+            "ImagePositionPatient": f"0.0\\0.0\\{number}.0",
+            "ImageOrientationPatient": "1.0\\0.0\\0.0\\0.0\\1.0\\0.0",
+        }
+        for number in range(workload.count)
+    ]
+
+
 def make(workload: Workload, folder: Path) -> None:
     """Write the objects of `workload` into `folder`. A multi-frame object is never whole in memory."""
     from pydicom.uid import CTImageStorage, MultiFrameGrayscaleWordSecondaryCaptureImageStorage
@@ -65,7 +87,7 @@ def _write_header(path: Path, workload: Workload, sop_class: str, number: int) -
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import UID, ExplicitVRLittleEndian
 
-    root = f"1.2.826.0.1.3680043.8.498.1.{ord(workload.key[0])}"
+    root = root_of(workload)
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

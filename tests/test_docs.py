@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib.util
 import inspect
 import io
 import logging
 import re
 import shlex
 import shutil
+import socket
+import sqlite3
 import ssl
 import sys
 import threading
@@ -25,13 +28,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
 import dimse
-from dimse import ClientOptions, Server, ServerOptions, Status, StoreMode, Timeouts, uids
+from dimse import ClientOptions, Query, Server, ServerOptions, Status, StoreMode, Timeouts, uids
 from dimse.errors import _ABORT_REASONS, _REJECT_REASONS
-from dimse.messages.primitives import C_STORE_RQ
+from dimse.messages.primitives import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
 from dimse.network.client import DEFAULT_CONTEXTS
+from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
 from tests.certificate import CERTIFICATE, KEY
 
 ROOT: Final = Path(__file__).parent.parent
@@ -100,14 +105,43 @@ def fill(folder: Path) -> None:
     (study / "notes.txt").write_text("not DICOM")
     (folder / "archive.pem").write_text(CERTIFICATE)
     (folder / "archive.key").write_text(KEY)
+    database = sqlite3.connect(folder / "archive.db")
+    with database:
+        database.execute("CREATE TABLE study (uid, name, patient_id, date, path)")
+        database.execute("INSERT INTO study VALUES (?, 'Müller^Jürgen', '1CT1', '20040119', 'ct.dcm')", [CT_STUDY])
+    database.close()
+
+
+CT_STUDY: Final = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def example(name: str) -> Any:
+    specification = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
 class World:
-    """An archive with and without TLS and a web server, at work in threads."""
+    """An archive that can be asked, with and without TLS, and a web server, at work in threads."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.stored = 0
+        self.stored = self.found = 0
+        self._me = free_port()
+        """Where documents have a receiver or a server of their own, to which the archive sends."""
+        self._contents = example("query_server").Archive(folder / "study")
+        self._find = self._contents.find
+        self._contents.find = self._count_found
         self._loop = asyncio.new_event_loop()
         self._web = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -117,6 +151,7 @@ class World:
     def _archive(self, context: ssl.SSLContext | None) -> Server:
         options = ServerOptions(store_mode=StoreMode.STREAMING, fsync=False, ssl=context)
         server = Server("ARCHIVE", port=0, options=options)
+        self._contents.serve(server, {"ME": dimse.Address("ME", "localhost", self._me)})
 
         @server.on_c_store
         async def store(request: dimse.StoreRequest) -> Status:
@@ -126,11 +161,16 @@ class World:
 
         return server
 
+    def _count_found(self, keys: Dataset) -> Iterator[tuple[Path, Dataset]]:
+        for found in self._find(keys):
+            self.found += 1
+            yield found
+
     @property
     def ports(self) -> dict[str, int]:
         """The ports that the documents name, and those that stand for them."""
         plain, secure = self._archives
-        return {"11112": plain.port, "2762": secure.port, "8042": self._web.server_port}
+        return {"11112": plain.port, "11113": self._me, "2762": secure.port, "8042": self._web.server_port}
 
     def __enter__(self) -> World:
         self._thread.start()
@@ -208,6 +248,21 @@ async def use(server: Server) -> None:
             report = await dimse.send(address, ["ct.dcm", "study/"], options=options, raise_failures=False)
             assert report.stored
             assert not {result.status for result in report.failures} & {Status.PROCESSING_FAILURE, None}
+        await ask(server, address, options)
+
+
+async def ask(server: Server, address: str, options: ClientOptions) -> None:
+    """Find, get and move what a server of a document has, as far as it says that it can."""
+    study = Query.studies(StudyInstanceUID=CT_STUDY)
+    async with dimse.connect(address, options=options, contexts=dimse.retrieval_contexts()) as association:
+        if C_FIND_RQ in server.services:
+            found = [match async for match in dimse.CFindSCU(association).query(Query.studies(PatientID="1CT1"))]
+            assert [match.StudyInstanceUID for match in found] == [CT_STUDY]
+        if C_GET_RQ in server.services:
+            assert [instance async for instance in dimse.CGetSCU(association).get(study, into="got")]
+        if C_MOVE_RQ in server.services:
+            counters = [count async for count in dimse.CMoveSCU(association).move(study, "WS1")]
+            assert counters[-1].completed
 
 
 def run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -222,8 +277,9 @@ def run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str
     source = block.source
     for port, free in world.ports.items():
         source = re.sub(rf"\b{port}\b", str(free), source)
+    source = source.replace("@workstation:", "@localhost:")
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    stored = world.stored
+    stored, found = world.stored, world.found
     code = compile("\n" * block.line + source, str(block.path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     if code.co_flags & inspect.CO_COROUTINE:
         asyncio.run(eval(code, namespace))  # noqa: S307 - it is our own
@@ -236,6 +292,8 @@ def run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str
             asyncio.run(use(server))
     if re.search(r"\bsend\(|send_c_store\(|\"send\"", source):
         assert world.stored > stored, "it sends, but nothing has arrived"
+    if re.search(r"\bretrieve\(\"|\bC(Find|Get|Move)SCU\(|send_c_(find|get|move)\(", source):
+        assert world.found > found, "it asks, but nothing was found"
     return namespace
 
 
@@ -256,11 +314,19 @@ def test_code_runs(block: Block, world: World, here: Path, monkeypatch: pytest.M
         ("async def main():\n    1 / 0", ZeroDivisionError),
         ("import dimse\nawait dimse.send('ARCHIVE@localhost:11112', [])", AssertionError),
         (
+            (
+                "import dimse\nasync with dimse.connect('ARCHIVE@localhost:11112') as association:\n"
+                "    matches = dimse.CFindSCU(association).query(dimse.Query.studies(PatientID='4711'))\n"
+                "    assert [match async for match in matches] == []"
+            ),
+            AssertionError,
+        ),
+        (
             "from dimse import Server\nserver = Server()\n@server.on_c_store\nasync def store(request): raise OSError",
             AssertionError,
         ),
     ],
-    ids=["awaits", "main", "sends nothing", "handler fails"],
+    ids=["awaits", "main", "sends nothing", "finds nothing", "handler fails"],
 )
 def test_code_that_fails_is_noticed(
     source: str, error: type[Exception], world: World, here: Path, monkeypatch: pytest.MonkeyPatch
@@ -304,8 +370,9 @@ def parse(arguments: list[str]) -> dict[str, Any]:
 def test_commands_parse(block: Block) -> None:
     for arguments in commands_of(block.source):
         parameters = parse(arguments)
-        if "archive" in parameters:
-            dimse.Address.parse(parameters["archive"])
+        for name in ("archive", "receiver"):
+            if parameters.get(name):
+                dimse.Address.parse(parameters[name])
 
 
 def test_commands_are_found_and_wrong_ones_noticed() -> None:
@@ -363,7 +430,7 @@ def test_every_document_is_linked_from_the_readme() -> None:
 def test_public_names_that_the_documents_use_exist() -> None:
     for path in DOCUMENTS:
         for name in re.findall(r"`dimse\.([A-Za-z_]+)", path.read_text(encoding="utf-8")):
-            module = name in {"network", "storage", "upper_layer", "dataset", "uids", "messages"}
+            module = name in {"network", "storage", "query_retrieve", "upper_layer", "dataset", "uids", "messages"}
             assert module or name in dimse.__all__, f"{path.name}: dimse.{name}"
 
 
@@ -390,18 +457,32 @@ def storage() -> str:
     return table(("SOP class", "UID"), [(uids.name_of(uid), uid) for uid in uids.COMMON_STORAGE])
 
 
+def query_retrieve() -> str:
+    return table(("SOP class", "UID"), [(uids.name_of(uid), uid) for uid in uids.QUERY_RETRIEVE])
+
+
 def native_syntaxes() -> str:
     return table(("transfer syntax", "UID"), [(uids.name_of(uid), uid) for uid in uids.LITTLE_ENDIAN])
+
+
+def compressed_syntaxes() -> str:
+    contexts = dimse.retrieval_contexts([uids.COMMON_STORAGE[0]])
+    found = [syntax for context in contexts if context.as_scp for syntax in context.transfer_syntaxes]
+    rows = [(uids.name_of(uid), uid) for uid in found if uid not in uids.LITTLE_ENDIAN]
+    return table(("transfer syntax", "UID"), list(rows))
 
 
 _TIMER_MEANINGS: Final = {
     "connect": "the TCP connection and the TLS handshake",
     "association": "the answer to A-ASSOCIATE-RQ and to A-RELEASE-RQ",
     "store": "a C-STORE or C-ECHO without any progress, its response included",
+    "find": "each response of a C-FIND; the time in which the program looks at a match does not count",
+    "move": "each response of a C-MOVE",
+    "get": "a C-GET without any progress; the time in which the program handles an instance does not count",
+    "cancel": "the end of an operation after our C-CANCEL; then A-ABORT",
     "artim": "ARTIM (PS3.8 9.1.5): the peer's A-ASSOCIATE-RQ, and its closing of the connection",
     "idle": "as acceptor: the next message, and each 64 KiB or PDU of one under way",
 }
-_TIMERS_NOT_USED: Final = {"find", "move", "get"}
 
 
 def timers() -> str:
@@ -417,16 +498,38 @@ _SCP_STATUSES: Final = {
     "SUCCESS": "The handler returned it. With `save`, `save_under` and `dimse receive`: the object is in its file.",
     "PROCESSING_FAILURE": "The handler failed.",
     "SOP_CLASS_NOT_SUPPORTED": "The Affected SOP Class was not negotiated on this association.",
-    "UNRECOGNIZED_OPERATION": "Another operation than C-ECHO and C-STORE was asked for.",
+    "UNRECOGNIZED_OPERATION": "An operation was asked for that has no handler.",
+    "NOT_AUTHORIZED": "`dimse.retrieve`, receiving by C-MOVE: nobody asked for the object.",
     "OUT_OF_RESOURCES": "The disk is full, or the data set is over `maximum_buffered` and the mode is `BUFFERED`.",
     "DATASET_DOES_NOT_MATCH": "SOP Class or Instance UID of the command and of the data set differ.",
     "CANNOT_UNDERSTAND": "No data set follows the command, or it cannot be read as far as that is needed.",
 }
 
 
+_QUERY_SCP_STATUSES: Final = {
+    "SUCCESS": "C-FIND: the handler has ended. C-GET, C-MOVE: all instances were sent, or there were none.",
+    "PENDING": "C-FIND: a match. C-GET, C-MOVE: the counters, up to ten times a second.",
+    "CANCEL": "A C-CANCEL came. C-GET, C-MOVE: with the counters, once there are any.",
+    "SUBOPERATIONS_COMPLETE_WITH_FAILURES": "C-GET, C-MOVE: some were not sent, or stored with a warning.",
+    "OUT_OF_RESOURCES": "The identifier is too long.",
+    "UNABLE_TO_PERFORM_SUBOPERATIONS": "C-GET, C-MOVE: none was sent.",
+    "MOVE_DESTINATION_UNKNOWN": "C-MOVE: the program has no address for the destination.",
+    "DATASET_DOES_NOT_MATCH": "Query/Retrieve Level (0008,0052) is missing, or none of the model.",
+    "CANNOT_UNDERSTAND": "The identifier cannot be read, or the handler failed.",
+}
+
+
 def scp_statuses() -> str:
+    return statuses(_SCP_STATUSES)
+
+
+def query_scp_statuses() -> str:
+    return statuses(_QUERY_SCP_STATUSES)
+
+
+def statuses(meanings: dict[str, str]) -> str:
     rows = []
-    for name, meaning in _SCP_STATUSES.items():
+    for name, meaning in meanings.items():
         status: Status = getattr(Status, name)
         rows.append((f"0x{int(status):04X}", status.meaning, meaning))
     return table(("code", "meaning", "when"), sorted(rows))
@@ -449,6 +552,31 @@ def scu_statuses() -> str:
     return table(("code", "meaning", "category", "what the SCU makes of it"), list(rows))
 
 
+_QUERY_SCU_STATUSES: Final = {
+    0x0000: "the operation has ended",
+    0xFF00: "C-FIND: a match. C-GET, C-MOVE: the counters",
+    0xFF01: "as 0xFF00",
+    0xFE00: "after our C-CANCEL: the end. Else an error",
+    0xB000: "C-GET, C-MOVE: the end; an error for each instance that failed",
+    0xA700: "an error",
+    0xA701: "an error",
+    0xA702: "an error, beside those for the instances",
+    0xA801: "an error",
+    0xA900: "an error",
+    0xC000: "an error",
+}
+
+
+def query_scu_statuses() -> str:
+    rows: list[tuple[object, ...]] = []
+    for code, action in _QUERY_SCU_STATUSES.items():
+        status = Status(code)
+        shown = "0xCxxx" if code == Status.CANNOT_UNDERSTAND else f"0x{code:04X}"
+        rows.append((shown, status.meaning, status.category.capitalize(), action))
+    rows.append(("any other", "as in PS3.7 Annex C", "by its range", "failures are errors"))
+    return table(("code", "meaning", "category", "what the SCU makes of it"), rows)
+
+
 def limits() -> str:
     client, server = ClientOptions(), ServerOptions()
     return table(
@@ -459,6 +587,7 @@ def limits() -> str:
             ("associations at a time, as acceptor", server.max_associations, "`ServerOptions.max_associations`"),
             ("of them from one host", server.max_associations_per_host or "no limit", "`max_associations_per_host`"),
             ("of them from one title", server.max_associations_per_title or "no limit", "`max_associations_per_title`"),
+            ("identifier of a query, bytes", MAXIMUM_IDENTIFIER_LENGTH, "none"),
             ("buffered data set, bytes", server.maximum_buffered, "`maximum_buffered`; does not apply to streaming"),
             ("calling AE title", client.calling_ae_title, "`calling_ae_title`, `--calling`"),
             ("AE title of a server", Server().ae_title, "the first argument of `Server`, `--title`"),
@@ -503,11 +632,15 @@ def aborts() -> str:
 
 GENERATED: Final[dict[str, Callable[[], str]]] = {
     "identity": identity,
+    "query-retrieve": query_retrieve,
     "storage": storage,
     "native-syntaxes": native_syntaxes,
+    "compressed-syntaxes": compressed_syntaxes,
     "timers": timers,
     "scp-statuses": scp_statuses,
     "scu-statuses": scu_statuses,
+    "query-scp-statuses": query_scp_statuses,
+    "query-scu-statuses": query_scu_statuses,
     "limits": limits,
     "rejections": rejections,
     "aborts": aborts,
@@ -536,8 +669,8 @@ def source_of(*rooms: str) -> str:
 
 
 def test_every_status_that_we_answer_is_in_the_statement() -> None:
-    answered = re.findall(r"Status\.([A-Z_]+)\b", source_of("services/storage.py", "network", "cli/receive.py"))
-    assert set(answered) == set(_SCP_STATUSES)
+    answered = re.findall(r"\bStatus\.([A-Z_]+)\b", source_of("services", "network", "cli"))
+    assert set(answered) == set(_SCP_STATUSES) | set(_QUERY_SCP_STATUSES)
 
 
 def test_every_rejection_is_in_the_statement() -> None:
@@ -548,7 +681,7 @@ def test_every_rejection_is_in_the_statement() -> None:
 
 
 def test_every_timer_is_in_the_statement() -> None:
-    assert {timer.name for timer in fields(Timeouts)} == set(_TIMER_MEANINGS) | _TIMERS_NOT_USED
+    assert {timer.name for timer in fields(Timeouts)} == set(_TIMER_MEANINGS)
 
 
 def test_every_abort_reason_is_in_the_statement() -> None:
@@ -558,8 +691,9 @@ def test_every_abort_reason_is_in_the_statement() -> None:
     assert found - {0} == set(_ABORTS)
 
 
-def test_verification_and_common_storage_are_what_connect_proposes() -> None:
-    assert list(DEFAULT_CONTEXTS) == [(uid, uids.LITTLE_ENDIAN) for uid in (uids.VERIFICATION, *uids.COMMON_STORAGE)]
+def test_verification_query_retrieve_and_common_storage_are_what_connect_proposes() -> None:
+    proposed = (uids.VERIFICATION, *uids.QUERY_RETRIEVE, *uids.COMMON_STORAGE)
+    assert list(DEFAULT_CONTEXTS) == [(uid, uids.LITTLE_ENDIAN) for uid in proposed]
 
 
 def write() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
 import dimse
@@ -24,8 +24,8 @@ from dimse import ServerOptions, Status, StoreMode
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FRAMES, FRAME_SIZE = 5, 480 * 640
 
-SENDERS = {"echo.py", "send_folder.py", "progress_bar.py", "pixels_from_a_camera.py"}
-RECEIVERS = {"receive.py", "router.py"}
+CLIENTS = {"echo.py", "send_folder.py", "progress_bar.py", "pixels_from_a_camera.py", "find.py", "retrieve.py"}
+SERVERS = {"receive.py", "router.py", "query_server.py"}
 
 
 class Archive:
@@ -113,7 +113,7 @@ async def line_of(process: Process) -> str:
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == SENDERS | RECEIVERS
+    assert {path.name for path in EXAMPLES.glob("*.py")} == CLIENTS | SERVERS
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
@@ -129,14 +129,28 @@ async def test_echo(archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "accepted: Verification SOP Class in Explicit VR Little Endian" in printed
 
 
-@pytest.mark.parametrize(("name", "code"), [("echo.py", 1), ("send_folder.py", 3), ("progress_bar.py", 3)])
+@pytest.mark.parametrize(
+    ("name", "more", "code"),
+    [
+        ("echo.py", [], 1),
+        ("send_folder.py", ["study"], 3),
+        ("progress_bar.py", ["study"], 3),
+        ("find.py", [], 1),
+        ("retrieve.py", ["received", "1.2.3"], 3),
+    ],
+)
 async def test_says_that_nobody_listens(
-    name: str, code: int, study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str,
+    more: list[str],
+    code: int,
+    study: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(study.parent)
     async with dimse.Server(port=0) as server:
         address = f"NOBODY@127.0.0.1:{server.port}"
-    paths = [] if name == "echo.py" else [study]
-    assert await run(monkeypatch, name, address, *paths) == code
+    assert await run(monkeypatch, name, address, *more) == code
     assert "cannot connect" in capsys.readouterr().out
 
 
@@ -226,3 +240,77 @@ async def test_router_keeps_what_the_archive_does_not_take(archive: Archive, stu
     async with running("router.py", 0, spool, archive.address) as (process, _):
         assert (await line_of(process)).startswith("sent on ")
     assert archive.received.qsize() == 1
+
+
+CT_STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
+MR_STUDY = "1.3.6.1.4.1.5962.1.2.4.20040826185059.5457"
+NO_STUDY = "1.2.840.99999.1"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send on Windows")
+async def test_query_server_and_find(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running("query_server.py", 0, tmp_path / "archived") as (_, address):
+        await dimse.send(address, study)
+        for arguments, found in [
+            ([], {CT_STUDY, MR_STUDY}),
+            (["--name", "compressed*^ct?"], {CT_STUDY}),
+            (["--since", "2004-02-01"], {MR_STUDY}),
+            (["--modality", "CT", "--modality", "MR"], {CT_STUDY, MR_STUDY}),
+            (["--modality", "US"], set()),
+        ]:
+            assert await run(monkeypatch, "find.py", address, *arguments) == 0
+            printed = capsys.readouterr().out
+            assert {uid for uid in (CT_STUDY, MR_STUDY) if uid in printed} == found
+            assert printed.endswith(f"{len(found)} studies\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send on Windows")
+async def test_query_server_finds_again_what_it_had(study: Path) -> None:
+    async with running("query_server.py", 0, study) as (_, address), dimse.connect(address) as association:
+        query = dimse.Query.studies(StudyInstanceUID=CT_STUDY).modality("CT").returning("NumberOfStudyRelatedInstances")
+        [match] = [match async for match in dimse.CFindSCU(association).query(query)]
+    assert match.PatientID == "1CT1"
+    assert match.ModalitiesInStudy == "CT"
+    assert match.NumberOfStudyRelatedInstances == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send on Windows")
+async def test_retrieve(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    into = tmp_path / "received"
+    async with running("query_server.py", 0, study) as (_, address):
+        assert await run(monkeypatch, "retrieve.py", address, into, CT_STUDY, MR_STUDY, NO_STUDY) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("by C-GET") == 2
+    assert "2 of 2 instances" in printed
+    assert {dcmread(path).StudyInstanceUID for path in into.rglob("*.dcm")} == {CT_STUDY, MR_STUDY}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send on Windows")
+async def test_query_server_moves(archive: Archive, study: Path) -> None:
+    destination = f"--destination={archive.address}"
+    async with running("query_server.py", 0, study, destination) as (_, address), dimse.connect(address) as association:
+        query = dimse.Query.studies(StudyInstanceUID=CT_STUDY)
+        counters = [count async for count in dimse.CMoveSCU(association).move(query, "ARCHIVE")]
+    assert (counters[-1].completed, counters[-1].failed) == (1, 0)
+    assert dcmread(archive.received.get_nowait()).StudyInstanceUID == CT_STUDY
+
+
+async def test_retrieve_names_what_does_not_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with dimse.Server("ARCHIVE", port=0) as server:
+        server.on_c_find(not_allowed)
+        server.on_c_get()(not_allowed)
+        address = f"ARCHIVE@localhost:{server.port}"
+        assert await run(monkeypatch, "retrieve.py", address, tmp_path / "received", CT_STUDY) == 1
+    assert "cannot be asked: C-FIND: 0x0124 Not authorized" in capsys.readouterr().out
+
+
+async def not_allowed(request: dimse.QueryRequest) -> AsyncIterator[Dataset]:
+    if request.association.is_open:
+        raise dimse.StatusError(Status.NOT_AUTHORIZED, "C-FIND")
+    yield Dataset()

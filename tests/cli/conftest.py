@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -9,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,20 @@ def run_dimse(*arguments: object, stdin: bytes = b"", **environment: str) -> End
         env=os.environ | environment,
     )
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+async def run_beside(*arguments: object, **environment: str) -> Ended:
+    """Run a command to its end, while the servers of the test answer it."""
+    return await asyncio.to_thread(lambda: run_dimse(*arguments, stdin=b"", **environment))
+
+
+async def start_beside(*arguments: object) -> asyncio.subprocess.Process:
+    """Start a command that the test wants to interrupt."""
+    pipe = asyncio.subprocess.PIPE
+    # Without env, a child also sees the COLUMNS that the readline library sets behind Python's back.
+    return await asyncio.create_subprocess_exec(
+        *COMMAND, *map(str, arguments), stdout=pipe, stderr=pipe, env=dict(os.environ)
+    )
 
 
 class Receiver:
@@ -103,6 +118,16 @@ class Receiver:
 @pytest.fixture
 def dimse() -> Callable[..., Ended]:
     return run_dimse
+
+
+@pytest.fixture
+def beside() -> Callable[..., Awaitable[Ended]]:
+    return run_beside
+
+
+@pytest.fixture
+def start() -> Callable[..., Awaitable[asyncio.subprocess.Process]]:
+    return start_beside
 
 
 @pytest.fixture

@@ -20,6 +20,10 @@ def test_demo_runs_and_runs_again(dimse: Callable[..., Any], tmp_path: Path) -> 
         assert f"Compared byte for byte: {count} of {count} data sets are equal" in done.out
         assert "\n$ dimse send DEMO@127.0.0.1:" in done.out
         assert f"{count} objects stored at DEMO@127.0.0.1:" in done.out
+        assert f"Phantom^Head           {slices}" in done.out
+        assert f"{slices} instances retrieved from ARCHIVE@127.0.0.1:" in done.out
+        assert f"{slices} instances moved from ARCHIVE@127.0.0.1:" in done.out
+        assert f"Compared byte for byte: {slices} of {slices} got and {slices} of {slices} moved" in done.out
         assert len(list((out / "received").rglob("*.dcm"))) == count
     with Image.open(out / "contact-sheet.png") as sheet:
         assert sheet.width > 1000

@@ -28,11 +28,12 @@ from dimse.__main__ import main
 main()
 """
 
+COMMANDS = ("echo", "send", "receive", "find", "get", "move", "retrieve", "demo")
 
 # What only prints runs in this process, through the same function as the script does: there is much of it.
 
 
-@pytest.mark.parametrize("command", [[], ["echo"], ["send"], ["receive"], ["demo"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help_of_each_command_tells_the_exit_codes(capfd: pytest.CaptureFixture[str], command: list[str]) -> None:
     assert run([*command, "--help"]) == 0
     text = " ".join(capfd.readouterr().out.split())
@@ -75,6 +76,24 @@ def test_nothing_at_all_is_wrong_usage_and_shows_the_help(capfd: pytest.CaptureF
         (["receive", "--into", "x", "--template", "/{SOPInstanceUID}"], "absolute"),
         (["receive", "--into", "x", "--template", "{NoSuchKeyword}"], "no keyword"),
         (["receive", "--into", __file__], "not a folder"),
+        (["find", "A@host:104", "-k", "Nope"], "'Nope' is not a keyword"),
+        (["find", "A@host:104", "-k", "StudyDate=yesterday"], "StudyDate (DA): no such value"),
+        (["find", "A@host:104", "-k", "StudyDescription", "-k", "StudyDescription=x"], "given twice"),
+        (["find", "A@host:104", "--level", "wrong"], "'wrong' is not one of"),
+        (["find", "A@host:104", "--level", "series"], "needs one StudyInstanceUID"),
+        (["find", "A@host:104", "--level", "patient", "--model", "study"], "no PATIENT level"),
+        (["find", "A@host:104", "--json", "--csv"], "choose one"),
+        (["find", "A@host:104", "--timeout", "0"], "timeout"),
+        (["get", "A@host:104", "-k", "StudyInstanceUID=1.2"], "Missing option '--into'"),
+        (["get", "A@host:104", "--into", "x"], "Missing option '--key'"),
+        (["get", "A@host:104", "--into", "x", "-k", "PatientName=A"], "unique keys only"),
+        (["get", "A@host:104", "--into", "x", "-k", "StudyInstanceUID"], "needs one StudyInstanceUID"),
+        (["get", "A@host:104", "--into", "x", "-k", "StudyInstanceUID=1.2", "--on-cancel", "x"], "--on-cancel"),
+        (["get", "A@host:104", "--into", __file__, "-k", "StudyInstanceUID=1.2"], "not a folder"),
+        (["move", "A@host:104", "-k", "StudyInstanceUID=1.2"], "Missing option '--destination'"),
+        (["move", "A@host:104", "-k", "StudyInstanceUID=1.2", "--destination", "A\\B"], "is not an AE title"),
+        (["retrieve", "A@host:104", "--into", "x"], "Missing option '--key'"),
+        (["retrieve", "A@host:104", "--into", "x", "-k", "PatientID=1", "--receiver", "@:"], "is not an address"),
     ],
 )
 def test_wrong_usage(

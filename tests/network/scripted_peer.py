@@ -6,11 +6,21 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Self, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeVar
 
 from dimse.messages.fragments import cut
-from dimse.messages.primitives import C_ECHO_RQ, C_STORE_RQ, Message, decode_message
+from dimse.messages.primitives import (
+    C_CANCEL_RQ,
+    C_ECHO_RQ,
+    C_STORE_RQ,
+    MESSAGES,
+    Message,
+    Request,
+    Response,
+    decode_message,
+)
+from dimse.messages.status import Status
 from dimse.upper_layer.items import PresentationContextAC, PresentationContextRQ, UserInformation
 from dimse.upper_layer.pdu import (
     A_ABORT,
@@ -54,6 +64,20 @@ def message_pdvs(message: Message, data: bytes | None = None, *, context: int = 
     if data is not None:
         pdvs += [PDV(context, False, last, part) for part, last in cut(data, size)]
     return pdvs
+
+
+def response(to: Received, status: int = 0, data: bytes | None = None, **fields: Any) -> list[PDV]:
+    """The response to a request, on its context; `data` is its identifier."""
+    kind, asked = MESSAGES[to.message.command_field | 0x8000], to.message
+    assert issubclass(kind, Response)
+    assert isinstance(asked, Request)
+    fields = {"message_id_being_responded_to": asked.message_id, "dataset_follows": data is not None} | fields
+    return message_pdvs(kind(status=Status(status), **fields), data, context=to.presentation_context_id)
+
+
+def wire(*messages: Iterable[PDV]) -> bytes:
+    """Messages as they are sent, to go in one piece."""
+    return b"".join(P_DATA_TF((pdv,)).encode() for message in messages for pdv in message)
 
 
 def request(*contexts: tuple[str, Sequence[str]], calling: str = "PEER", called: str = "ARCHIVE") -> A_ASSOCIATE_RQ:
@@ -162,6 +186,13 @@ class ScriptedPeer:
                     whole = data if message.dataset_follows else None
                     return Received(pdv.presentation_context_id, message, whole, tuple(sizes))
 
+    async def expect_cancel(self, of: Received) -> None:
+        """The next message, which is the C-CANCEL of this request."""
+        received = await self.receive_message()
+        assert isinstance(of.message, Request)
+        assert received.message == C_CANCEL_RQ(message_id_being_responded_to=of.message.message_id)
+        assert received.presentation_context_id == of.presentation_context_id
+
     # The usual moves
 
     async def associate(self, ask: A_ASSOCIATE_RQ | None = None) -> A_ASSOCIATE_AC:
@@ -171,9 +202,16 @@ class ScriptedPeer:
         return self.answer
 
     async def accept(
-        self, *also: PDU, syntaxes: Iterable[str] | None = None, information: UserInformation = INFORMATION
+        self,
+        *also: PDU,
+        syntaxes: Iterable[str] | None = None,
+        information: UserInformation = INFORMATION,
+        refused_roles: Iterable[str] = (),
     ) -> A_ASSOCIATE_RQ:
-        """As acceptor: read the request, accept what is in `syntaxes`; anything if None. `also` shares its segment."""
+        """As acceptor: read the request, accept what is in `syntaxes`; anything if None. `also` shares its segment.
+
+        The roles are those asked for, without SCP where `refused_roles` has the SOP class.
+        """
         asked = await self.expect(A_ASSOCIATE_RQ)
         allowed = None if syntaxes is None else set(syntaxes)
         answers = []
@@ -181,6 +219,10 @@ class ScriptedPeer:
             chosen = next((s for s in context.transfer_syntaxes if allowed is None or s in allowed), None)
             identifier = context.presentation_context_id
             answers.append(PresentationContextAC(identifier, 0 if chosen else 4, chosen or IMPLICIT))
+        asked_roles = asked.user_information.role_selections
+        roles = tuple(replace(role, scp_role=role.sop_class_uid not in refused_roles) for role in asked_roles)
+        if roles:
+            information = replace(information, role_selections=roles)
         answer = A_ASSOCIATE_AC(
             asked.called_ae_title, asked.calling_ae_title, information, presentation_contexts=tuple(answers)
         )
@@ -191,6 +233,12 @@ class ScriptedPeer:
         """As requestor: end the association in order."""
         await self.send(A_RELEASE_RQ())
         await self.expect(A_RELEASE_RP)
+
+    async def answer_echo(self) -> None:
+        """Answer the C-ECHO that comes next."""
+        received = await self.receive_message()
+        assert isinstance(received.message, C_ECHO_RQ), received.message
+        await self.send(response(received))
 
     async def answer_release(self) -> None:
         """Wait for the other side's release, and answer it."""

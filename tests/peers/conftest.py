@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from . import processes
+from .archive import ARCHIVES, Archive, fill, make, mixed
 from .processes import Orthanc, Peer
-from .samples import Samples
+from .samples import Samples, sop_instance_uid
 
 LIMITS = {"small": "4096", "large": "131072"}
 
@@ -60,3 +62,32 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeerFactory]:
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     """What is sent."""
     return Samples(tmp_path_factory.mktemp("samples"))
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Archive]]:
+    """Orthanc or dcmqrscp with the studies in it, shared by all tests."""
+    running: dict[str, Archive] = {}
+
+    def get(name: str) -> Archive:
+        if name not in running:
+            running[name] = make(name, tmp_path_factory.mktemp("archive"))
+            running[name].peer.__enter__()
+            asyncio.run(fill(running[name]))
+        return running[name]
+
+    yield get
+    for each in running.values():
+        each.peer.stop()
+
+
+@pytest.fixture(params=ARCHIVES)
+def archive(request: pytest.FixtureRequest, archives: Callable[[str], Archive]) -> Archive:
+    """Orthanc, and then dcmqrscp."""
+    return archives(request.param)
+
+
+@pytest.fixture(scope="session")
+def mixed_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The study of many transfer syntaxes, by SOP Instance UID."""
+    return {sop_instance_uid(path): path for path in mixed(tmp_path_factory.mktemp("mixed"))}

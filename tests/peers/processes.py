@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,10 +23,13 @@ from typing import Any, Final, Self
 
 import pytest
 
+from dimse import uids
+
 DEADLINE: Final = 20.0
 """Seconds within which a peer has to be there, or to have gone."""
 
 PYNETDICOM_PEER: Final = Path(__file__).with_name("pynetdicom_peer.py")
+DIMSE_PEER: Final = Path(__file__).with_name("dimse_peer.py")
 
 SYNTAXES: Final = tuple(
     f"1.2.840.10008.1.2{tail}"
@@ -36,7 +39,10 @@ SYNTAXES: Final = tuple(
 
 SOP_CLASSES: Final = tuple(
     f"1.2.840.10008.{tail}"
-    for tail in ("1.1", *(f"5.1.4.1.1.{end}" for end in ("2", "2.1", "3.1", "4", "6.1", "7", "9.1.1", "66.4", "88.33")))
+    for tail in (
+        "1.1",
+        *(f"5.1.4.1.1.{end}" for end in ("1.1", "2", "2.1", "3.1", "4", "6.1", "7", "9.1.1", "20", "66.4", "88.33")),
+    )
 )
 """Verification, and the SOP classes of the samples."""
 
@@ -76,6 +82,11 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def names_in(folder: Path) -> set[str]:
+    """The names of the files in a folder."""
+    return {path.name for path in folder.iterdir()}
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -226,16 +237,74 @@ def storescp(folder: Path, *options: str) -> Peer:
 def dcmrecv(folder: Path, *options: str) -> Peer:
     """DCMTK's dcmrecv. Without a configuration file it takes nothing but C-ECHO, so it gets one."""
     port = free_port()
-    configuration = folder.with_name("dcmrecv.cfg")
-    syntaxes = "".join(f"TransferSyntax{n} = {uid}\n" for n, uid in enumerate(SYNTAXES, 1))
-    classes = "".join(f"PresentationContext{n} = {uid}\\Any\n" for n, uid in enumerate(SOP_CLASSES, 1))
-    configuration.write_text(
-        f"[[TransferSyntaxes]]\n[Any]\n{syntaxes}[[PresentationContexts]]\n[Storage]\n{classes}"
-        "[[Profiles]]\n[Default]\nPresentationContexts = Storage\n",
-        encoding="ascii",
-    )
+    configuration = _profile(folder.with_name("dcmrecv.cfg"), SOP_CLASSES)
     command = [need("dcmrecv"), "-dhl", "-xf", str(configuration), "Default", "-od", str(folder), *options, str(port)]
     return Peer(command, port, folder, title="DCMRECV")
+
+
+def dcmqrscp(folder: Path, destination: int, outgoing: Mapping[str, str]) -> Peer:
+    """DCMTK's archive, in `folder`; the AE title DIMSE is at the port `destination`.
+
+    By itself it takes uncompressed objects only. With a profile it takes all, and has to be told that it may be
+    the SCU of storage, for C-GET. To send, it looks for a context by the SOP class alone: `outgoing` says which
+    syntax that has.
+    """
+    port = free_port()
+    configuration = folder.with_name("dcmqrscp.cfg")
+    configuration.write_text(
+        f"MaxPDUSize = 131072\nMaxAssociations = 16\n"
+        f"HostTable BEGIN\ndimse = (DIMSE, localhost, {destination})\nHostTable END\n"
+        "VendorTable BEGIN\nVendorTable END\n"
+        f"AETable BEGIN\nDCMQRSCP {folder} RW (500, 1024mb) ANY\nAETable END\n",
+        encoding="utf-8",
+    )
+    profile = _profile(folder.with_name("profile.cfg"), [*uids.QUERY_RETRIEVE, *SOP_CLASSES], SOP_CLASSES[1:], outgoing)
+    options = ["-dhl", "+B", "-xf", str(profile), "Default", "Outgoing", "-c", str(configuration)]
+    return Peer([need("dcmqrscp"), *options, str(port)], port, folder, title="DCMQRSCP")
+
+
+def _profile(
+    path: Path, classes: Sequence[str], roles: Sequence[str] = (), outgoing: Mapping[str, str] | None = None
+) -> Path:
+    """DCMTK's association configuration file: all of `SYNTAXES` for the classes, and both roles for some."""
+    sections = {
+        "TransferSyntaxes": {
+            "Any": [f"TransferSyntax{n} = {uid}" for n, uid in enumerate(SYNTAXES, 1)],
+            **{f"S{n}": [f"TransferSyntax1 = {uid}"] for n, uid in enumerate(SYNTAXES, 1)},
+        },
+        "PresentationContexts": {
+            "Classes": [f"PresentationContext{n} = {uid}\\Any" for n, uid in enumerate(classes, 1)],
+            "Sent": [
+                f"PresentationContext{n} = {uid}\\S{SYNTAXES.index(syntax) + 1}"
+                for n, (uid, syntax) in enumerate((outgoing or {}).items(), 1)
+            ],
+        },
+        "SCPSCURoleSelection": {"Roles": [f"Role{n} = {uid}\\BOTH" for n, uid in enumerate(roles, 1)]},
+        "Profiles": {
+            "Default": ["PresentationContexts = Classes", *(["SCPSCURoleSelection = Roles"] if roles else [])],
+            "Outgoing": ["PresentationContexts = Sent"] if outgoing else [],
+        },
+    }
+    lines: list[str] = []
+    for name, parts in sections.items():
+        lines.append(f"[[{name}]]")
+        for part, entries in parts.items():
+            lines += [f"[{part}]", *entries] if entries else []
+    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+    return path
+
+
+def dimse_archive(folder: Path, destination: str, paths: Sequence[Path]) -> Peer:
+    """dimse itself with some files, in a process of its own."""
+    port = free_port()
+    command = [sys.executable, str(DIMSE_PEER), "archive", str(port), destination, *map(str, paths)]
+    return Peer(command, port, folder, title="DIMSE")
+
+
+def dimse_receiver(folder: Path) -> Peer:
+    """dimse itself as a storage SCP, in a process of its own."""
+    port = free_port()
+    return Peer([sys.executable, str(DIMSE_PEER), "receive", str(port), str(folder)], port, folder, title="DIMSE")
 
 
 def pynetdicom(folder: Path, *options: str) -> Peer:

@@ -2,6 +2,9 @@
 
 python pynetdicom_peer.py receive PORT FOLDER [--max-pdu N]      listens until it is terminated
 python pynetdicom_peer.py send PORT [--max-pdu N] [--associations N] FILE...      ends with 0 when all were stored
+python pynetdicom_peer.py find PORT MODEL LEVEL [--cancel N] KEY[=VALUE]...      prints matches as JSON, and the status
+python pynetdicom_peer.py get PORT FOLDER MODEL STUDY [--cancel N]      keeps what comes, and prints the status
+python pynetdicom_peer.py move PORT TITLE MODEL STUDY      prints the status, how many arrived, and what did not
 """
 
 from __future__ import annotations
@@ -10,18 +13,24 @@ import argparse
 import sys
 import threading
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pynetdicom
+from pydicom import Dataset
 from pydicom.filereader import read_file_meta_info
-from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+from pynetdicom import AE, AllStoragePresentationContexts, _config, build_context, build_role, evt
 
 _config.UNRESTRICTED_STORAGE_SERVICE = True
 _config.STORE_SEND_CHUNKED_DATASET = True
 _config.STORE_RECV_CHUNKED_DATASET = True
 
 SYNTAXES = pynetdicom.ALL_TRANSFER_SYNTAXES
+STORED = [f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("1.1", "2", "2.1", "3.1", "4", "7", "20")]
+STORED_SYNTAXES = [f"1.2.840.10008.1.2{tail}" for tail in (".1", "", ".4.50", ".4.51", ".4.70", ".4.90", ".4.91", ".5")]
+"""What is asked for with C-GET, in a context each."""
 
 
 def receive(port: int, folder: Path, max_pdu: int) -> None:
@@ -78,6 +87,64 @@ def send(port: int, paths: list[Path], max_pdu: int, associations: int) -> int:
     return 1 if failures else 0
 
 
+def find(port: int, model: str, level: str, keys: list[str], cancel: int) -> None:
+    """Ask, and cancel after so many matches."""
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = level
+    for key in keys:
+        keyword, _, value = key.partition("=")
+        setattr(identifier, keyword, value)
+    with _associated(port, [build_context(model)]) as association:
+        for number, (status, match) in enumerate(association.send_c_find(identifier, model, msg_id=7), 1):
+            if number == cancel:
+                association.send_c_cancel(7, query_model=model)
+            print(match.to_json() if match is not None else status.Status, flush=True)  # noqa: T201
+
+
+def get(port: int, folder: Path, model: str, study: str, cancel: int) -> None:
+    """Retrieve a study over the association itself, each class in each syntax."""
+
+    def store(event: Any) -> int:
+        path = folder / event.request.AffectedSOPInstanceUID
+        path.write_bytes(Path(event.dataset_path).read_bytes())
+        return 0x0000
+
+    contexts = [build_context(sop_class, syntax) for sop_class in STORED for syntax in STORED_SYNTAXES]
+    roles = [build_role(sop_class, scp_role=True) for sop_class in STORED]
+    handlers = [(evt.EVT_C_STORE, store)]
+    with _associated(port, [build_context(model), *contexts], ext_neg=roles, evt_handlers=handlers) as association:
+        statuses = []
+        for status, _ in association.send_c_get(_study(study), model, msg_id=7):
+            statuses.append(status.Status)
+            if len(statuses) == cancel:
+                association.send_c_cancel(7, query_model=model)
+        print(statuses[-1])  # noqa: T201
+
+
+def move(port: int, title: str, model: str, study: str) -> None:
+    """Have a study sent to somebody."""
+    with _associated(port, [build_context(model)]) as association:
+        *_, (status, identifier) = association.send_c_move(_study(study), title, model)
+        failed = identifier.FailedSOPInstanceUIDList if identifier is not None else []
+        print(status.Status, status.NumberOfCompletedSuboperations, *failed)  # noqa: T201
+
+
+def _study(uid: str) -> Dataset:
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel, identifier.StudyInstanceUID = "STUDY", uid
+    return identifier
+
+
+@contextmanager
+def _associated(port: int, contexts: list[Any], **options: Any) -> Iterator[Any]:
+    ae = AE("PYNETDICOM")
+    association = ae.associate("127.0.0.1", port, contexts, ae_title="DIMSE", **options)
+    if not association.is_established:
+        raise SystemExit("no association")
+    yield association
+    association.release()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(dest="command", required=True)
@@ -88,13 +155,31 @@ def main() -> int:
     sender.add_argument("port", type=int)
     sender.add_argument("--associations", type=int, default=1)
     sender.add_argument("paths", type=Path, nargs="+")
+    finder = commands.add_parser("find")
+    for name in ("port", "model", "level"):
+        finder.add_argument(name)
+    finder.add_argument("--cancel", type=int, default=0)
+    finder.add_argument("keys", nargs="+")
+    for command, where in (("get", "folder"), ("move", "title")):
+        retriever = commands.add_parser(command)
+        for name in ("port", where, "model", "study"):
+            retriever.add_argument(name)
+        retriever.add_argument("--cancel", type=int, default=0)
     for each in (receiver, sender):
         each.add_argument("--max-pdu", type=int, default=16382)
     arguments = parser.parse_args()
     if arguments.command == "send":
         return send(arguments.port, arguments.paths, arguments.max_pdu, arguments.associations)
-    receive(arguments.port, arguments.folder, arguments.max_pdu)
+    _COMMANDS[arguments.command](arguments)
     return 0
+
+
+_COMMANDS: dict[str, Callable[[Any], None]] = {
+    "receive": lambda given: receive(given.port, given.folder, given.max_pdu),
+    "find": lambda given: find(int(given.port), given.model, given.level, given.keys, given.cancel),
+    "get": lambda given: get(int(given.port), Path(given.folder), given.model, given.study, given.cancel),
+    "move": lambda given: move(int(given.port), given.title, given.model, given.study),
+}
 
 
 if __name__ == "__main__":

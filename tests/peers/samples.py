@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import warnings
 import zlib
@@ -197,6 +198,26 @@ def big(uid: str, *, megabytes: int) -> bytes:
     """A multi-frame object of about so many MB."""
     dataset = _with_pixels(_study(), 512, 512, frames=2 * megabytes)
     return _file(dataset, uid, sop_class=EnhancedCTImageStorage)
+
+
+def write_huge(path: Path, uid: str, *, study: str, megabytes: int) -> None:
+    """A multi-frame object of about so many MB that is never whole in memory; no two MB of it are the same."""
+    dataset = _with_pixels(_study(), 512, 512)
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, uid
+    dataset.NumberOfFrames = 2 * megabytes
+    del dataset.PixelData
+    with path.open("wb") as file:
+        file.write(_file(dataset, uid, sop_class=EnhancedCTImageStorage))
+        file.write(struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OW", 0, megabytes << 20))
+        for number in range(megabytes):
+            file.write(struct.pack("<L", number) * (1 << 18))
+
+
+def dataset_digest(path: Path) -> str:
+    """A hash of the encoded data set of a file."""
+    with path.open("rb") as file:
+        file.seek(dataset_offset(path))
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def of_class(sop_class: str, uid: str) -> bytes:

@@ -203,7 +203,7 @@ def test_what_is_no_keyword(key: str) -> None:
 
 @pytest.mark.parametrize("key", ["0009,0010", "0010,0000", "12345678"])
 def test_tags_that_are_not_in_the_dictionary(key: str) -> None:
-    with pytest.raises(ValueError, match=r"\([0-9]{4},[0-9]{4}\) is not in the data dictionary.*raw form):
+    with pytest.raises(ValueError, match=r"\([0-9]{4},[0-9]{4}\) is not in the data dictionary.*raw form"):
         Query.of(STUDY, {key: "X"})
 
 

@@ -122,7 +122,7 @@ def decode(data: bytes) -> dict[int, CommandValue]:
         group, element, length = _ELEMENT.unpack_from(data, position)
         position += _ELEMENT.size
         if group != 0:
-            raise RemoteProtocolError(f"({group:04X},{element:04X}) does not belong in a command set", reason=6)
+            break  # some archives put the identifier of a final response here; it does not count
         if length > len(data) - position:
             raise RemoteProtocolError(f"command element (0000,{element:04X}) leaves the command set", reason=6)
         representation = VALUE_REPRESENTATIONS.get(element)

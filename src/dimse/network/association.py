@@ -262,7 +262,10 @@ class Association:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is None:
-            await self.release()
+            try:
+                await self.release()
+            finally:
+                await self.closed()
         else:
             self.abort()
             await self.closed()

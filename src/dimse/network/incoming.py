@@ -102,13 +102,19 @@ class IncomingData:
     @property
     def exhausted(self) -> bool:
         """Whether the peer has sent everything and all of it was pulled."""
-        return self._complete and (self._pulled or not self._views)
+        return self._complete and not self._discarding and (self._pulled or not self._views)
 
     async def pull(self) -> list[memoryview]:
         """What has arrived since the last call, as views that are valid until the next; empty at the end.
 
-        Raises what ended the association if it ended before the data set did.
+        Raises what ended the association if it ended before the data set did, and `LocalProtocolError` when the rest
+        is not wanted any more: who did not read it to its end has not got it.
         """
+        if self._discarding:
+            raise LocalProtocolError("the rest of the data set is not wanted any more")
+        return await self._pull()
+
+    async def _pull(self) -> list[memoryview]:
         if self._wake is not None:
             raise LocalProtocolError("the data set is being read already")
         if self._pulled:
@@ -132,12 +138,12 @@ class IncomingData:
         """Read the rest to its end and drop it (so that the next message is found)."""
         if self._wake is not None and not self._wake.done():
             # A task that the handler left behind; it would wait for ever.
-            self._wake.set_exception(LocalProtocolError("the handler has returned; the rest is not read"))
+            self._wake.set_exception(LocalProtocolError("the rest of the data set is not wanted any more"))
             self._wake = None
         self._discarding = True
         self._views.clear()
         self._pulled = True
-        while await self.pull():
+        while await self._pull():
             pass
 
     def release(self) -> None:

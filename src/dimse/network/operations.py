@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
 from dimse.ae import Malformed
@@ -98,8 +97,10 @@ class Operation(Generic[R]):
         """Of who takes what comes: the one who iterates, or another task that cancels."""
         self.cancelling = False
         """Whether C-CANCEL was sent."""
-        self.final: R | None = None
+        self.final: Answer[R] | None = None
         """The final response, when it has come."""
+        self.serve_cancelled = self.refuse
+        """What is done with sub-operations that come after C-CANCEL."""
         self._has_matches = has_matches
         """Whether Pending responses have the identifiers, as in a C-FIND, and not the final one."""
         self._association = association
@@ -139,7 +140,10 @@ class Operation(Generic[R]):
                 MAXIMUM_IDENTIFIER_LENGTH,
                 lambda identifier: self._deliver(Answer(response, identifier), is_pending=is_pending),
             )
-        receiver = unwanted_dataset(self._association, message) if message.dataset_follows else None
+        receiver: Receiver | None = None
+        if message.dataset_follows:
+            # Some archives add one to the end of what was cancelled.
+            receiver = Discard() if self.cancelling else unwanted_dataset(self._association, message)
         if is_pending and self._has_matches:
             self._misses_identifier(message)
         else:
@@ -149,6 +153,8 @@ class Operation(Generic[R]):
     def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
         """The peer asks for a sub-operation."""
         message = command.message
+        if isinstance(message, C_CANCEL_RQ):
+            return Discard()  # for nothing: ignored (PS3.7 9.3.2.3)
         if self.final is not None or not isinstance(message, Request):
             raise RemoteProtocolError(f"{message.name} outside of {self._message.name}", reason=5)
         data = IncomingData(self._connection) if message.dataset_follows else None
@@ -173,7 +179,7 @@ class Operation(Generic[R]):
         if is_pending:
             self._connection.hold(self)
         elif isinstance(event, Answer):
-            self.final = event.message
+            self.final = event
         self._wake_up()
 
     def _wake_up(self) -> None:
@@ -218,13 +224,13 @@ class Operation(Generic[R]):
             await request.data.drain()
             request.data.release()
         self._unanswered = None
+        request.answered = True
         await request.send(answer)
 
-    async def cancel(self, serve: Callable[[IncomingRequest], Awaitable[None]] | None = None) -> None:
+    async def cancel(self) -> None:
         """Send C-CANCEL, and drop all that comes until the final response.
 
-        Sub-operations are refused, or left to `serve`. After `Timeouts.cancel` the association is aborted
-        instead, and `AssociationTimeout` raised.
+        After `Timeouts.cancel` the association is aborted instead, and `AssociationTimeout` raised.
         """
         seconds = self._association.options.timeouts.cancel
         try:
@@ -233,7 +239,7 @@ class Operation(Generic[R]):
                 async with self.reading:
                     while self.final is None:
                         if self._unanswered is not None:
-                            await (serve or self.refuse)(self._unanswered)
+                            await self.serve_cancelled(self._unanswered)
                         await self.next()
         except TimeoutError:
             if not limit.expired():

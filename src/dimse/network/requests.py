@@ -62,6 +62,10 @@ class Cancellation:
             if self._interrupted and task.uncancel() <= cancelling:
                 raise OperationCancelled from None
             raise
+        except BaseException:
+            if self._interrupted:  # the block has made another error of it
+                task.uncancel()
+            raise
         else:
             if self._interrupted:  # the block took no notice
                 task.uncancel()
@@ -70,7 +74,7 @@ class Cancellation:
             self._interruptible = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class IncomingRequest:
     """An operation that the peer asks for."""
 
@@ -80,6 +84,8 @@ class IncomingRequest:
     data: IncomingData | None
     has_right_group_length: bool = True
     cancellation: Cancellation = field(default_factory=Cancellation)
+    answered: bool = False
+    """Whether its final response was sent, as a sub-operation of ours."""
 
     @property
     def sop_class_uid(self) -> str:
@@ -92,7 +98,16 @@ class IncomingRequest:
         )
 
     @property
-    def is_negotiated(self) -> bool:
+    def objection(self) -> tuple[int, str] | None:
+        """The status and Error Comment that refuse the request whatever it asks for, or None."""
+        if self.association.options.malformed is Malformed.STRICT and not self.has_right_group_length:
+            return Status.PROCESSING_FAILURE, "the command group length is missing or wrong"
+        if not self._is_negotiated:
+            return Status.SOP_CLASS_NOT_SUPPORTED, "its SOP class is not that of its context"
+        return None
+
+    @property
+    def _is_negotiated(self) -> bool:
         """Whether the SOP class is its context's; who is lenient takes any that was accepted."""
         if self.association.options.malformed is Malformed.STRICT:
             return self.sop_class_uid == self.context.abstract_syntax

@@ -16,6 +16,7 @@ from dimse.errors import (
     AssociationError,
     AssociationTimeout,
     ConnectionLost,
+    DatasetError,
     RemoteProtocolError,
 )
 from dimse.messages.fragments import CommandReceived
@@ -310,7 +311,7 @@ class _Session:
                 else:
                     self._wake.clear()
                     await self._wake.wait()
-        except (AssociationError, RemoteProtocolError):
+        except (AssociationError, DatasetError, RemoteProtocolError):
             pass  # `ended` said why
         except Exception:
             logger.exception("%s: serving the association failed", self._connection.peer_name)
@@ -342,10 +343,10 @@ class _Session:
         service = self._server.services.get(type(request.message))
         if service is None:
             return request.response(Status.UNRECOGNIZED_OPERATION)
-        if not request.has_right_group_length and self._server.options.malformed is Malformed.STRICT:
-            comment = "the command group length is missing or wrong"
-            return request.response(Status.PROCESSING_FAILURE, error_comment=comment)
-        if not request.is_negotiated or not service.supports(request.sop_class_uid):
+        if request.objection is not None:
+            status, comment = request.objection
+            return request.response(status, error_comment=comment)
+        if not service.supports(request.sop_class_uid):
             return request.response(Status.SOP_CLASS_NOT_SUPPORTED)
         try:
             return await service.serve(request)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import cast, overload
+from itertools import count
+from typing import Final, cast, overload
 
 from dimse.dataset import Dataset, decode, encode
 from dimse.errors import DatasetError
@@ -18,6 +20,10 @@ from dimse.services.query_request import QueryRequest, failure
 from dimse.services.results import Asked, Results
 
 logger = logging.getLogger("dimse.query_retrieve")
+
+_END: Final = object()
+_TURN: Final = 64
+"""Matches in a row before other tasks have a turn: a handler and a socket may never have to wait."""
 
 
 class FindResults(Results[Dataset, C_FIND_RSP]):
@@ -114,15 +120,20 @@ class FindService:
             query = await QueryRequest.read(request)
             # An async generator, as `Server.on_c_find` has checked.
             async with aclosing(cast("AsyncGenerator[Dataset]", self._handler(query))) as matches:
-                while True:
+                for number in count(1):
                     with request.cancellation.interrupts():
-                        match = await anext(matches, None)
-                    if match is None:
-                        return request.response(Status.SUCCESS)
+                        if number % _TURN == 0:
+                            await asyncio.sleep(0)
+                        match = await anext(matches, _END)
+                    if match is _END:
+                        break
                     await request.send(self._pending(request, query, match))
+            return request.response(Status.SUCCESS)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             return failure(request, error)
 
-    def _pending(self, request: IncomingRequest, query: QueryRequest, match: Dataset) -> Answer[Response]:
+    def _pending(self, request: IncomingRequest, query: QueryRequest, match: object) -> Answer[Response]:
+        if not isinstance(match, Dataset):
+            raise TypeError(f"the C-FIND handler yielded {type(match).__name__}, not a Dataset")
         match = raw_identifier(query.level, match)
         return request.response(Status.PENDING, identifier=encode(match, request.context.transfer_syntax))

@@ -11,7 +11,7 @@ from typing import Final
 
 from dimse import uids
 from dimse.ae import RetryPolicy, ServerOptions, StoreMode
-from dimse.dataset import DatasetSource, Disk, encode
+from dimse.dataset import DatasetSource, Disk, encode, validate_template
 from dimse.errors import (
     AssociationError,
     PresentationContextError,
@@ -22,12 +22,12 @@ from dimse.errors import (
 from dimse.messages.primitives import C_GET_RQ, C_GET_RSP, C_STORE_RQ, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
-from dimse.network.requests import Answer, IncomingRequest
+from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
 from dimse.services.query import Query, QueryRetrieveModel
 from dimse.services.query_request import QueryRequest, failure
 from dimse.services.results import Asked
 from dimse.services.sending import SendResult
-from dimse.services.storage import DEFAULT_TEMPLATE, CStoreSCU, StoreHandler, StoreRequest, handle
+from dimse.services.storage import DEFAULT_TEMPLATE, CStoreSCU, StoreHandler, StoreRequest, handled, refusal_of
 from dimse.services.suboperations import PENDING_PACE, Account, RetrieveHandler, RetrieveResults
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS, ProposedContext
 
@@ -52,11 +52,15 @@ class CancelBehavior(Enum):
     """They go to the folder or the handler as the others did; see `GetResults.completed_in_flight`."""
 
 
-def retrieval_contexts(sop_classes: Sequence[str] = uids.COMMON_STORAGE) -> list[ProposedContext]:
+def retrieval_contexts(
+    sop_classes: Sequence[str] = uids.COMMON_STORAGE,
+    transfer_syntaxes: Sequence[str] = (*uids.LITTLE_ENDIAN, *_COMPRESSED),
+) -> list[ProposedContext]:
     """The contexts for a C-GET of instances of these storage classes, of which the requestor will be SCP.
 
     Query/Retrieve first; then each class uncompressed; then, as far as 128 contexts go, each class in each
-    compressed syntax. Every context of those has one syntax, as the provider may not re-encode. Raises
+    compressed syntax. Every context of those has one syntax, as the provider may not re-encode. Some providers look
+    at the first context of a class only: give them the one of the `transfer_syntaxes` that they have. Raises
     `ValueError` for more classes than there are contexts.
     """
     contexts = [ProposedContext(uid, uids.LITTLE_ENDIAN) for uid in uids.QUERY_RETRIEVE]
@@ -64,9 +68,12 @@ def retrieval_contexts(sop_classes: Sequence[str] = uids.COMMON_STORAGE) -> list
     if len(classes) > MAXIMUM_CONTEXTS - len(contexts):
         most = MAXIMUM_CONTEXTS - len(contexts)
         raise ValueError(f"{len(classes)} SOP classes; one association has contexts for {most}: retrieve in parts")
-    contexts += [ProposedContext(uid, uids.LITTLE_ENDIAN, as_scp=True) for uid in classes]
-    compressed = [ProposedContext(uid, (syntax,), as_scp=True) for syntax in _COMPRESSED for uid in classes]
-    return contexts + compressed[: MAXIMUM_CONTEXTS - len(contexts)]
+    uncompressed = tuple(syntax for syntax in transfer_syntaxes if syntax in uids.LITTLE_ENDIAN)
+    if uncompressed:
+        contexts += [ProposedContext(uid, uncompressed, as_scp=True) for uid in classes]
+    others = [syntax for syntax in transfer_syntaxes if syntax not in uids.LITTLE_ENDIAN]
+    contexts += [ProposedContext(uid, (syntax,), as_scp=True) for syntax in others for uid in classes]
+    return contexts[:MAXIMUM_CONTEXTS]
 
 
 class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
@@ -92,6 +99,8 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         self._options = options
         self._completes = on_cancel is CancelBehavior.COMPLETE_IN_FLIGHT
         self._disk = Disk()
+        if self._completes and handler is not None:
+            self._operation.serve_cancelled = self._complete
         self._given: IncomingRequest | None = None
         """The sub-operation whose instance the caller reads."""
         self._storing: asyncio.Task[StoreRequest | None] | None = None
@@ -103,25 +112,29 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         self._count(answer)
         self._note_failed(answer)
 
-    async def _next(self) -> StoreRequest:
+    async def _ready(self) -> None:
         if self._given is not None and not self._operation.cancelling:
             given, self._given = self._given, None
             await self._operation.answer(given, given.response(Status.SUCCESS))
-        return await super()._next()
 
     async def _suboperation(self, request: IncomingRequest) -> StoreRequest | None:
         if not self._completes or self._handler is None:
             return await self._store(request)
         # A cancelled caller must not interrupt what is to be completed.
         self._storing = asyncio.ensure_future(self._store(request))
-        return await asyncio.shield(self._storing)
+        store = await asyncio.shield(self._storing)
+        self._storing = None
+        return store
 
     async def _store(self, request: IncomingRequest) -> StoreRequest | None:
         message, data = request.message, request.data
         if not isinstance(message, C_STORE_RQ):
             await self._operation.answer(request, request.response(Status.UNRECOGNIZED_OPERATION))
             return None
-        if not (request.context.requestor_is_scp and request.is_negotiated):
+        if request.objection is not None:
+            await self._refuse(request, *request.objection)
+            return None
+        if not request.context.requestor_is_scp:
             await self._refuse(request, Status.SOP_CLASS_NOT_SUPPORTED, "the SCP role was not agreed on for its class")
             return None
         if data is None:
@@ -130,7 +143,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         store = StoreRequest(request, data, self._options, self._disk)
         status = await store.prepare()
         if status is not None:
-            await self._refuse(request, status, "its data set does not match, or is too large")
+            await self._refuse(request, status, Status(status).meaning)
             return None
         if self._handler is None:
             self._given = request
@@ -140,18 +153,17 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
     async def _handle(self, request: IncomingRequest, store: StoreRequest, handler: StoreHandler) -> bool:
         """Whether the handler took it; it is answered either way."""
         try:
-            status, comment = await handle(handler, store)
-        except (AssociationError, RemoteProtocolError):
-            raise
+            status = await handled(handler, store)
         except Exception as error:
             if not self._association.is_open:
                 raise
-            await self._refuse(request, Status.PROCESSING_FAILURE, "the handler failed", error)
+            status, comment = refusal_of(error) or (Status.PROCESSING_FAILURE, "the handler failed")
+            await self._refuse(request, status, comment, error)
             return False
         if Status(status).category is StatusCategory.FAILURE:
-            await self._refuse(request, status, comment or "the handler refused it")
+            await self._refuse(request, status, "the handler refused it")
             return False
-        await self._operation.answer(request, request.response(status, error_comment=comment))
+        await self._operation.answer(request, request.response(status))
         return True
 
     async def _refuse(self, request: IncomingRequest, status: int, why: str, cause: Exception | None = None) -> None:
@@ -166,16 +178,31 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         try:
             await super().cancel()
         finally:
-            if self._storing is not None and not self._storing.done():
-                self._storing.cancel()
-                await asyncio.wait({self._storing})
+            await self._complete_storing()
 
-    async def _serve_cancelled(self, request: IncomingRequest) -> None:
-        if not self._completes or self._handler is None:
-            await self._operation.refuse(request)
+    async def _complete(self, request: IncomingRequest) -> None:
+        """Store what comes while the operation ends."""
+        await self._complete_storing()
+        if not request.answered:
+            self._storing = asyncio.ensure_future(self._store(request))
+            await self._complete_storing()
+
+    async def _complete_storing(self) -> None:
+        """Wait for the instance that the caller was shielded from; it has been given to nobody."""
+        if self._storing is None:
             return
         storing, self._storing = self._storing, None
-        store = await (storing if storing is not None and not storing.done() else self._store(request))
+        if not self._association.is_open:
+            storing.cancel()
+        try:
+            await asyncio.wait({storing})
+        except asyncio.CancelledError:
+            storing.cancel()
+            await asyncio.wait({storing})
+            raise
+        finally:
+            error = None if storing.cancelled() else storing.exception()
+        store = None if storing.cancelled() or error is not None else storing.result()
         if store is not None:
             self.completed_in_flight.append(store)
 
@@ -222,6 +249,7 @@ class CGetSCU:
         if into is not None and handler is not None:
             raise ValueError("instances go into a folder or to a handler, not both")
         if into is not None:
+            validate_template(template)
             handler = _into(into, template)
         model = query.model
         context = self._association.context_for(model.get)
@@ -266,6 +294,8 @@ class GetService:
             with request.cancellation.interrupts():
                 await account.look_at(query, self._handler)
             return await self._send(request, account)
+        except OperationCancelled:
+            return account.cancelled()
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             return failure(request, error)
 
@@ -282,6 +312,7 @@ class GetService:
                 # Not inside a C-STORE: the association would have to be aborted.
                 return account.cancelled()
             account.note(await _sent(scu, source))
+            request.association.check_open()
         return account.final()
 
 

@@ -87,7 +87,10 @@ class CMoveSCU:
 
 @dataclass(frozen=True, slots=True)
 class MoveDestination:
-    """Where the instances of a C-MOVE go, and how: `options` may have TLS and timeouts."""
+    """Where the instances of a C-MOVE go, and how: `options` may have TLS and timeouts.
+
+    The calling AE title is the server's own, whatever they have.
+    """
 
     address: str | Address
     options: ClientOptions = field(default_factory=ClientOptions)
@@ -119,7 +122,7 @@ class MoveService:
         self._handler = handler
         self._ae_title = ae_title
         if isinstance(destinations, Mapping):
-            destinations = {title: _destination(found) for title, found in destinations.items()}
+            destinations = {title: _destination(title, found) for title, found in destinations.items()}
         self._destinations = destinations
         self._associations = associations
         self._retry = retry
@@ -139,6 +142,8 @@ class MoveService:
                 destination = await self._destination(query.move_destination or "")
                 await account.look_at(query, self._handler)
             return await self._move(request, account, destination)
+        except OperationCancelled:
+            return account.cancelled()
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             return failure(request, error)
 
@@ -148,7 +153,7 @@ class MoveService:
             found = await found
         if found is None:
             raise StatusError(Status.MOVE_DESTINATION_UNKNOWN, "C-MOVE", f"no address is known for {title}")
-        return _destination(found)
+        return _destination(title, found)
 
     async def _move(self, request: IncomingRequest, account: Account, destination: MoveDestination) -> Answer[Response]:
         changed = asyncio.Event()
@@ -162,7 +167,7 @@ class MoveService:
             account.note(result)
             changed.set()
 
-        originator = request.association.calling_ae_title, request.message.message_id
+        originator = _originator(request)
         job = SendingJob(connect_to, self._retry, self._allow_decompression, settled, originator)
         job.sources = account.sources
         sending = asyncio.create_task(job.run(self._associations, None))
@@ -176,18 +181,27 @@ class MoveService:
                             await changed.wait()
                     changed.clear()
                     await asyncio.wait({sending}, timeout=PENDING_PACE)
-        except OperationCancelled:
-            return account.cancelled()
         finally:
-            if not sending.done():
-                sending.cancel()
-                await asyncio.wait({sending})
-        error = sending.exception()
+            sending.cancel()
+            await asyncio.wait({sending})
+            error = None if sending.cancelled() else sending.exception()
         if error is not None:
             logger.warning("C-MOVE to %s: %s", destination.address, error)
             account.not_sent()
         return account.final()
 
 
-def _destination(found: str | Address | MoveDestination) -> MoveDestination:
-    return found if isinstance(found, MoveDestination) else MoveDestination(found)
+def _destination(title: str, found: str | Address | MoveDestination) -> MoveDestination:
+    if isinstance(found, MoveDestination):
+        return found
+    return MoveDestination(f"{title}@{found}" if isinstance(found, str) and "@" not in found else found)
+
+
+def _originator(request: IncomingRequest) -> tuple[str, int] | None:
+    """Who asked (PS3.4 C.4.2.2.1); left out where a lenient server took what is no AE title."""
+    title = request.association.calling_ae_title
+    try:
+        return check_ae_title(title), request.message.message_id
+    except ValueError:
+        logger.warning("C-MOVE: the requestor's AE title is none, and left out of the sub-operations")
+        return None

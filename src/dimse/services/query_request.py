@@ -73,7 +73,7 @@ async def _identifier(request: IncomingRequest) -> bytes:
 def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:
     """The final response to an operation that `error` ended. Raised again where there is nobody to answer."""
     name, peer = request.message.name, request.association.connection.peer_name
-    if not request.association.is_open:
+    if not request.association.is_open or (request.data is not None and request.data.error is not None):
         raise error
     if isinstance(error, OperationCancelled):
         logger.info("%s: %s: cancelled", peer, name)

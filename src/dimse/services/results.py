@@ -76,6 +76,7 @@ class Results(ABC, Generic[T, R]):
         )
         self._deadline: float | None = None
         self._begun = False
+        self._concluded = False
         self._raised = False
 
     @property
@@ -86,11 +87,14 @@ class Results(ABC, Generic[T, R]):
     @property
     def status(self) -> Status | None:
         """The final status; None while there is none."""
-        return None if self._operation.final is None else self._operation.final.status
+        return None if self._operation.final is None else self._operation.final.message.status
 
     @abstractmethod
     def _pending(self, answer: Answer[R]) -> T | None:
         """What a Pending response gives."""
+
+    async def _ready(self) -> None:
+        """What was given has been used: the next may come."""
 
     def _final(self, answer: Answer[R]) -> T | None:  # noqa: ARG002 - for those that have more to say
         """What the final response gives; a failure is noted."""
@@ -106,6 +110,8 @@ class Results(ABC, Generic[T, R]):
         return self
 
     async def __anext__(self) -> T:
+        if self._asked.seconds is not None and self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self._asked.seconds
         try:
             async with asyncio.timeout_at(self._deadline) as limit, self._operation.reading:
                 return await self._next()
@@ -122,9 +128,12 @@ class Results(ABC, Generic[T, R]):
         while not self._operation.is_over:
             try:
                 await self._begin()
+                await self._ready()
                 event = await self._operation.next()
                 item = await self._use(event)
             except (AssociationError, RemoteProtocolError) as error:
+                if self._association.is_open:
+                    raise  # of another association
                 self._operation.end()
                 raise self._lost(error) from None
             if item is not None:
@@ -137,17 +146,24 @@ class Results(ABC, Generic[T, R]):
     async def _use(self, event: Answer[R] | IncomingRequest) -> T | None:
         if isinstance(event, IncomingRequest):
             if self._operation.cancelling:
-                await self._operation.refuse(event)
+                await self._operation.serve_cancelled(event)
                 return None
             return await self._suboperation(event)
         if event.message.status.category is StatusCategory.PENDING:
             return self._pending(event)
         self._operation.end()
-        item = self._final(event)
-        status = event.message.status
+        return self._conclude(event)
+
+    def _conclude(self, answer: Answer[R]) -> T | None:
+        """Note what the final response says, once."""
+        if self._concluded:
+            return None
+        self._concluded = True
+        item = self._final(answer)
+        status = answer.message.status
         cancelled = self._operation.cancelling and status.category is StatusCategory.CANCEL
         if status.category in (StatusCategory.FAILURE, StatusCategory.CANCEL) and not cancelled:
-            self.failures.append(StatusError(status, self.doing, event.message.error_comment))
+            self.failures.append(StatusError(status, self.doing, answer.message.error_comment))
         return item
 
     def _lost(self, error: DimseError) -> Exception:
@@ -166,8 +182,6 @@ class Results(ABC, Generic[T, R]):
         if self._begun:
             return
         self._begun = True
-        if self._asked.seconds is not None:
-            self._deadline = asyncio.get_running_loop().time() + self._asked.seconds
         try:
             await self._operation.begin(self._asked.identifier)
         except BaseException:
@@ -186,11 +200,9 @@ class Results(ABC, Generic[T, R]):
             self._begun = True
             self._operation.end()
         if not self._operation.is_over:
-            await self._operation.cancel(self._serve_cancelled)
-
-    async def _serve_cancelled(self, request: IncomingRequest) -> None:
-        """Answer a sub-operation that comes while a cancelled operation ends."""
-        await self._operation.refuse(request)
+            await self._operation.cancel()
+        if self._operation.final is not None:
+            self._conclude(self._operation.final)
 
     async def _stop(self) -> None:
         """`cancel` while something else is being raised, which is not to be hidden."""

@@ -521,27 +521,33 @@ class StoreService:
         if request.data is None:
             return request.response(Status.CANNOT_UNDERSTAND)
         store = StoreRequest(request, request.data, self._options, self._disk)
-        status: int | None = await store.prepare()
-        comment = None
-        if status is None:
-            status, comment = await handle(self._handler, store)
-        return request.response(status, error_comment=comment)
+        status = await store.prepare()
+        if status is not None:
+            return request.response(status)
+        try:
+            return request.response(await handled(self._handler, store))
+        except Exception as error:
+            refusal = refusal_of(error)
+            if refusal is None:
+                raise
+            logger.warning("C-STORE refused: %s", error)
+            return request.response(refusal[0], error_comment=refusal[1])
 
 
-async def handle(handler: StoreHandler, store: StoreRequest) -> tuple[int, str | None]:
-    """The status that `handler` gives, or that its exception means, and an Error Comment."""
-    try:
-        status = await handler(store)
-    except DatasetError as error:
-        logger.warning("C-STORE refused: %s", error)
-        return Status.CANNOT_UNDERSTAND, "the data set cannot be read"
-    except OSError as error:
-        if error.errno not in _OUT_OF_RESOURCES:
-            raise
-        logger.exception("C-STORE refused: out of resources")
-        return Status.OUT_OF_RESOURCES, os.strerror(error.errno or 0)
+async def handled(handler: StoreHandler, store: StoreRequest) -> int:
+    """The status that `handler` gives. Raises what it raises, and for what is no status of C-STORE."""
+    status = await handler(store)
     if not isinstance(status, int) or isinstance(status, bool):
         raise TypeError(f"the C-STORE handler returned {type(status).__name__}, not a status")
     if Status(status).category in (StatusCategory.PENDING, StatusCategory.CANCEL):
         raise ValueError(f"the C-STORE handler returned {Status(status)}, which C-STORE does not have")
-    return status, None
+    return status
+
+
+def refusal_of(error: Exception) -> tuple[int, str] | None:
+    """Status and Error Comment for what a handler raised, where that is more than a failure to process."""
+    if isinstance(error, DatasetError):
+        return Status.CANNOT_UNDERSTAND, "the data set cannot be read"
+    if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
+        return Status.OUT_OF_RESOURCES, os.strerror(error.errno or 0)
+    return None

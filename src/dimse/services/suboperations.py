@@ -8,7 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
-from dimse.dataset import Dataset, DatasetSource, decode, encode
+from dimse.dataset import Dataset, DatasetSource, ElementScanner, encode
+from dimse.dataset.elements import FAILED_SOP_INSTANCE_UID_LIST
 from dimse.errors import DatasetError, SubOperationFailed
 from dimse.messages.primitives import C_GET_RSP, C_MOVE_RSP, Response
 from dimse.messages.status import Status, StatusCategory
@@ -79,20 +80,28 @@ class RetrieveResults(Results[T, R]):
         why = f"not retrieved by the {self.doing}; the peer does not say why"
         self.failures += [SubOperationFailed(uid, why) for uid in listed if uid not in known]
         unnamed = (answer.message.number_of_failed_suboperations or 0) - len(known.union(listed))
+        counted = self.suboperations.failed is not None or self.suboperations.warning is not None
+        if not self.failures and not counted and answer.message.status.category is StatusCategory.WARNING:
+            self.failures.append(SubOperationFailed(None, f"{answer.message.status}; the peer does not say of what"))
         if unnamed > 0:
             self.failures.append(SubOperationFailed(None, f"{unnamed} failed that the peer does not name"))
 
     def _failed_uids(self, answer: Answer[R]) -> list[str]:
         if answer.identifier is None:
             return []
+        scanner = ElementScanner(self._asked.context.transfer_syntax, wanted=(FAILED_SOP_INSTANCE_UID_LIST,))
         try:
-            identifier = decode(answer.identifier, self._asked.context.transfer_syntax)
-            uids = identifier.get("FailedSOPInstanceUIDList") or []
+            scanner.feed(answer.identifier)
+            scanner.finish()
         except DatasetError as error:
             error.add_note("the list of the instances that failed cannot be read")
             self.failures.append(error)
             return []
-        return [str(uids)] if isinstance(uids, str) else [str(uid) for uid in uids]
+        text = scanner.text(FAILED_SOP_INSTANCE_UID_LIST)
+        uids = text.split("\\") if text else []
+        if not all(map(is_uid, uids)):
+            self.failures.append(DatasetError("the list of the instances that failed has what is no UID"))
+        return [uid for uid in uids if is_uid(uid)]
 
 
 # The SCP

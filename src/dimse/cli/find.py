@@ -1,0 +1,70 @@
+"""`dimse find`: what is in an archive."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from dimse import uids
+from dimse.ae import Address, ClientOptions
+from dimse.cli import query as typed
+from dimse.cli import running
+from dimse.cli.matches import CsvMatches, JsonMatches, Matches, TableMatches
+from dimse.cli.output import complain, counted, reason
+from dimse.network.client import connect
+from dimse.services.find import CFindSCU, FindResults
+from dimse.services.query import Query, QueryRetrieveLevel
+
+EXIT_CODES: Final = (
+    "0 all that matches was shown, were it nothing; 1 the peer refused or failed, and why is told; 2 wrong usage; "
+    "3 no association, or it was lost; 130 interrupted."
+)
+
+
+def find(
+    archive: typed.Archive,
+    key: typed.FindKeys = None,
+    level: typed.Level = QueryRetrieveLevel.STUDY,
+    model: typed.Root = None,
+    calling: typed.Calling = "DIMSE",
+    timeout: typed.Timeout = None,
+    json: Annotated[bool, typer.Option("--json", help="Print a match a line, in the DICOM JSON Model.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a header first.")] = False,
+) -> int:
+    """Ask an archive what it has (C-FIND), and show it as a table.
+
+    The table has the keys asked for; where all of them have values, also what there is to know of the level.
+    Ctrl-C stops the search (C-CANCEL), and what had come is shown.
+    """
+    keys = key or []
+    with running.usage():
+        if json and csv:
+            raise ValueError("--json and --csv: choose one")
+        address, options = Address.parse(archive), typed.options(calling, timeout)
+        query = typed.parse(level, keys, model)
+        columns = typed.columns(query, keys)
+        query = query.returning(*columns)
+        query.find_identifier()
+    matches = (JsonMatches if json else CsvMatches if csv else TableMatches)(columns)
+    return running.run(_find(query, address, options, matches))
+
+
+async def _find(query: Query, address: Address, options: ClientOptions, matches: Matches) -> int:
+    contexts = [(query.model.find, uids.LITTLE_ENDIAN)]
+    async with connect(address, contexts=contexts, options=options) as association:
+        results = CFindSCU(association).query(query, raise_failures=False)
+        with matches.shown():
+            interrupted = await running.interrupted(_take(results, matches))
+    for failure in results.failures:
+        complain(f"dimse: {reason(failure)}")
+    if interrupted:
+        complain(f"dimse: cancelled; {counted(matches.count, 'match', 'matches')} had come")
+        return running.INTERRUPTED
+    return running.FAILED if results.failures else running.OK
+
+
+async def _take(results: FindResults, matches: Matches) -> None:
+    async with results:
+        async for match in results:
+            matches.take(match)

@@ -1,0 +1,279 @@
+"""`dimse find`."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import re
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+
+from dimse import Association, QueryRequest, QueryRetrieveModel, Server, Status, StatusError
+
+Beside = Callable[..., Any]
+
+LONG_UID = "1.2.840.113619.2.55.3.2831868886.123.1234567890.456.7890123456.8"
+
+
+def study(name: str = "Doe^Jane", uid: str = LONG_UID, **values: Any) -> Dataset:
+    match = Dataset()
+    match.PatientName, match.PatientID, match.StudyDate = name, "4711", "20240229"
+    match.ModalitiesInStudy, match.StudyDescription, match.StudyInstanceUID = ["CT", "SR"], "Head", uid
+    for keyword, value in values.items():
+        setattr(match, keyword, value)
+    return match
+
+
+class Archive:
+    """Finds the same for everyone."""
+
+    def __init__(self, *matches: Dataset, failure: Exception | None = None) -> None:
+        self.server = Server("ARCHIVE", port=0)
+        self.requests: list[QueryRequest] = []
+
+        @self.server.on_c_find
+        async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+            self.requests.append(request)
+            for match in matches:
+                yield match
+            if failure is not None:
+                raise failure
+
+    @property
+    def address(self) -> str:
+        return f"ARCHIVE@127.0.0.1:{self.server.port}"
+
+
+async def test_a_table_of_what_there_is(beside: Beside) -> None:
+    archive = Archive(study(), study("Yamada^Tarou", "1.2.3", StudyDescription="Thorax"))
+    async with archive.server:
+        done = await beside("find", archive.address)
+    assert (done.code, done.err) == (0, "")
+    header, _, *rows, count = done.out.splitlines()[-5:]
+    assert header.split()[-3:] == ["Study", "Instance", "UID"]
+    assert [row.split() for row in rows] == [
+        ["Doe^Jane", "4711", "20240229", "CT\\SR", "Head", LONG_UID],
+        ["Yamada^Tarou", "4711", "20240229", "CT\\SR", "Thorax", "1.2.3"],
+    ]
+    assert count == "2 matches"
+
+
+async def test_the_table_fits_the_terminal(beside: Beside) -> None:
+    archive = Archive(study("山田^太郎" * 9, StudyDescription="long " * 12, SpecificCharacterSet="ISO_IR 192"))
+    async with archive.server:
+        narrow = await beside("find", archive.address, COLUMNS="60")
+        roomy = await beside("find", archive.address, COLUMNS="130")
+    *table, count = narrow.out.splitlines()
+    assert all(len(line) <= 60 for line in table)
+    assert "…" in table[-1]
+    assert "20240229" in table[-1]
+    assert count == "1 match; cut to the width of the terminal, --csv and --json have all of it"
+    assert LONG_UID in roomy.out, "text gives way before UIDs do"
+    assert "long…" in roomy.out or "long …" in roomy.out
+
+
+async def test_the_keys_asked_for_are_the_columns(beside: Beside) -> None:
+    archive = Archive(study())
+    async with archive.server:
+        done = await beside("find", archive.address, "-k", "PatientID=47*", "-k", "0008,0020", "--csv")
+    assert done.out.splitlines() == ['PatientID,"0008,0020"', "4711,20240229"]
+    (request,) = archive.requests
+    assert (request.level, request.model) == ("STUDY", QueryRetrieveModel.STUDY_ROOT)
+    assert request.identifier.PatientID == "47*"
+
+
+async def test_what_only_chooses_is_shown_with_the_columns_of_the_level(beside: Beside) -> None:
+    archive = Archive(study(AccessionNumber="A1"))
+    async with archive.server:
+        done = await beside("find", archive.address, "-k", "AccessionNumber=A1", "--csv", "--level", "patient")
+        other = await beside("find", archive.address, "-k", "AccessionNumber=A1", "--csv")
+    assert done.code == 2
+    assert other.out.splitlines()[0] == (
+        "PatientName,PatientID,StudyDate,ModalitiesInStudy,StudyDescription,StudyInstanceUID,AccessionNumber"
+    )
+    assert "StudyDescription" in archive.requests[-1].identifier
+
+
+@pytest.mark.parametrize(
+    ("level", "options", "model"),
+    [
+        ("PATIENT", [], QueryRetrieveModel.PATIENT_ROOT),
+        ("series", ["-k", "StudyInstanceUID=1.2"], QueryRetrieveModel.STUDY_ROOT),
+        ("STUDY", ["-k", "PatientID=1", "--model", "patient"], QueryRetrieveModel.PATIENT_ROOT),
+    ],
+)
+async def test_levels_and_models(beside: Beside, level: str, options: list[str], model: QueryRetrieveModel) -> None:
+    archive = Archive()
+    async with archive.server:
+        done = await beside("find", archive.address, "--level", level, *options)
+    assert (done.code, done.out, done.err) == (0, "0 matches\n", "")
+    (request,) = archive.requests
+    assert (request.level, request.model) == (level.upper(), model)
+
+
+async def test_json_is_the_dicom_json_model_a_line_each(beside: Beside) -> None:
+    archive = Archive(study("Müller^Jörg", SpecificCharacterSet="ISO_IR 100"), study(uid="1.2.3"))
+    async with archive.server:
+        done = await beside("find", archive.address, "--json")
+    assert (done.code, done.err) == (0, "")
+    first, second = done.lines
+    assert first["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "Müller^Jörg"}]}
+    assert first["00080005"]["Value"] == ["ISO_IR 192"], "JSON is UTF-8"
+    assert first["00080061"] == {"vr": "CS", "Value": ["CT", "SR"]}
+    assert second["0020000D"]["Value"] == ["1.2.3"]
+
+
+async def test_json_comes_as_the_matches_come(start: Beside) -> None:
+    server, shown = Server("ARCHIVE", port=0), asyncio.Event()
+
+    @server.on_c_find
+    async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+        yield study(uid="1.2.1")
+        await shown.wait()
+        yield study(uid="1.2.2")
+
+    async with server:
+        process = await start("find", f"ARCHIVE@127.0.0.1:{server.port}", "--json")
+        first = json.loads(await process.stdout.readline())
+        shown.set()
+        out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    assert [first["0020000D"]["Value"], json.loads(out)["0020000D"]["Value"]] == [["1.2.1"], ["1.2.2"]]
+
+
+async def test_csv_with_sequences_and_commas(beside: Beside) -> None:
+    codes = [Dataset(), Dataset()]
+    codes[0].CodeValue, codes[1].CodeValue = "P1", "P2"
+    archive = Archive(study("Doe, Jane", ProcedureCodeSequence=codes), study(), study(PatientName=None))
+    keys = ("PatientName", "ProcedureCodeSequence.CodeValue", "ModalitiesInStudy")
+    async with archive.server:
+        done = await beside("find", archive.address, "--csv", *(each for key in keys for each in ("-k", key)))
+        items = await beside("find", archive.address, "--csv", "-k", "ProcedureCodeSequence")
+    assert list(csv.reader(done.out.splitlines())) == [
+        list(keys),
+        ["Doe, Jane", "P1\\P2", "CT\\SR"],
+        ["Doe^Jane", "", "CT\\SR"],
+        ["", "", "CT\\SR"],
+    ]
+    assert items.out.splitlines()[:3] == ["ProcedureCodeSequence", "2 items", '""']
+    (item,) = archive.requests[0].identifier.ProcedureCodeSequence
+    assert "CodeValue" in item
+
+
+@pytest.mark.parametrize(
+    ("option", "out"), [("--csv", "PatientID\n"), ("--json", ""), ("--level=study", "0 matches\n")]
+)
+async def test_nothing_matches(beside: Beside, option: str, out: str) -> None:
+    archive = Archive()
+    async with archive.server:
+        done = await beside("find", archive.address, "-k", "PatientID", option)
+    assert (done.code, done.out, done.err) == (0, out, "")
+
+
+async def test_a_terminal_obeys_no_value_of_the_peer(beside: Beside) -> None:
+    archive = Archive(study("\x1b[31mred\x07", StudyDescription="[bold]x[/bold]"))
+    async with archive.server:
+        table = await beside("find", archive.address)
+        rows = await beside("find", archive.address, "--csv")
+    assert "\x1b" not in table.out + rows.out
+    assert "\x07" not in table.out + rows.out
+    assert "\\x1b[31mred\\x07" in table.out
+    assert "[bold]x[/bold]" in table.out
+
+
+async def test_a_value_that_is_none_is_told_and_the_rest_is_shown(beside: Beside) -> None:
+    match = study()
+    match.add(DataElement(0x00201208, "LO", "a\x1bb"))
+    match[0x00201208].VR = "IS"
+    archive = Archive(match)
+    async with archive.server:
+        rows = await beside("find", archive.address, "--csv", "-k", "PatientID", "-k", "NumberOfStudyRelatedInstances")
+        lines = await beside("find", archive.address, "--json")
+    assert (rows.code, rows.out.splitlines()[1]) == (0, "4711,a\\x1bb")
+    assert lines.code == 0
+    assert lines.err == "dimse: match 1 without (0020,1208): no valid value\n"
+    (line,) = lines.lines
+    assert line["00100020"]["Value"] == ["4711"]
+
+
+async def test_what_came_before_a_failure_is_shown(beside: Beside) -> None:
+    archive = Archive(study(), failure=StatusError(Status(0xA700), "C-FIND", "too much"))
+    async with archive.server:
+        done = await beside("find", archive.address)
+    assert done.code == 1
+    assert LONG_UID in done.out
+    assert done.out.endswith("1 match\n")
+    assert done.err.startswith("dimse: C-FIND: 0xA700 ")
+    assert done.err.endswith("(too much)\n")
+
+
+async def test_a_lost_association(beside: Beside) -> None:
+    server = Server("ARCHIVE", port=0)
+
+    @server.on_c_find
+    async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+        yield study()
+        request.association.abort()
+
+    async with server:
+        done = await beside("find", f"ARCHIVE@127.0.0.1:{server.port}")
+    assert done.code == 3
+    assert "1 match\n" in done.out
+    assert done.err.startswith("dimse: ")
+    assert "aborted" in done.err
+
+
+def test_no_association(dimse: Beside, closed_port: int) -> None:
+    for option in ("--csv", "--json", "--timeout=9"):
+        done = dimse("find", f"A@127.0.0.1:{closed_port}", option)
+        assert (done.code, done.out) == (3, "")
+        assert done.err == f"dimse: cannot connect to 127.0.0.1:{closed_port}: Connection refused\n"
+
+
+def test_a_peer_without_the_service(dimse: Beside, receiver: Any) -> None:
+    done = dimse("find", receiver.address)
+    assert (done.code, done.out) == (1, "")
+    (line,) = done.err.splitlines()
+    assert line.startswith("dimse: ")
+    assert "Study Root" in line
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv", "--level=study"])
+async def test_ctrl_c_cancels_and_says_what_had_come(start: Beside, option: str) -> None:
+    server, began, closed = Server("ARCHIVE", port=0), asyncio.Event(), asyncio.Event()
+    associations: list[Association] = []
+
+    @server.on_c_find
+    async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+        associations.append(request.association)
+        try:
+            while True:
+                yield study()
+                began.set()
+        finally:
+            closed.set()
+
+    async with server:
+        process = await start("find", f"ARCHIVE@127.0.0.1:{server.port}", option)
+        await began.wait()
+        first = b"" if option == "--level=study" else await process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+        await closed.wait()
+        await associations[0].closed()
+    assert associations[0].error is None, "it was released"
+    assert process.returncode == 130
+    interrupted, cancelled = err.decode().splitlines()
+    assert interrupted.startswith("dimse: interrupted; ")
+    found = re.fullmatch(r"dimse: cancelled; (\d+) match(es)? had come", cancelled)
+    assert found is not None
+    shown = (first + out).count(LONG_UID.encode())
+    assert shown == int(found[1])
+    if option == "--level=study":
+        assert re.search(rf"^{shown} match(es)?$", out.decode(), re.MULTILINE)

@@ -1,0 +1,190 @@
+"""`dimse get`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+from dimse import Association, QueryRequest, QueryRetrieveModel, Server, Status, StatusError
+from dimse.dataset import FileSource
+
+Beside = Callable[..., Any]
+STUDY = ("-k", "StudyInstanceUID=1.2.3")
+
+
+class Archive:
+    """Gives the same to everyone."""
+
+    def __init__(self, *paths: Path, failure: Exception | None = None) -> None:
+        self.server = Server("ARCHIVE", port=0)
+        self.requests: list[QueryRequest] = []
+
+        @self.server.on_c_get()
+        async def get(request: QueryRequest) -> AsyncIterator[Path]:
+            self.requests.append(request)
+            for path in paths:
+                yield path
+            if failure is not None:
+                raise failure
+
+    @property
+    def address(self) -> str:
+        return f"ARCHIVE@127.0.0.1:{self.server.port}"
+
+
+def uid(path: Path) -> str:
+    return str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The data sets below a folder, by SOP Instance UID."""
+    return {uid(path): dataset_bytes(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def dataset_bytes(path: Path) -> bytes:
+    return path.read_bytes()[-FileSource(path).length :]
+
+
+async def test_into_a_folder(beside: Beside, ct: Path, mr: Path, tmp_path: Path) -> None:
+    archive, into = Archive(ct, mr), tmp_path / "new" / "folder"
+    async with archive.server:
+        done = await beside("get", archive.address, *STUDY, "--into", into)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"2 instances retrieved from {archive.address} into {into}: ")
+    assert files(into) == {uid(path): dataset_bytes(path) for path in (ct, mr)}
+    (request,) = archive.requests
+    assert (request.level, request.model) == ("STUDY", QueryRetrieveModel.STUDY_ROOT)
+    assert request.identifier.StudyInstanceUID == "1.2.3"
+
+
+async def test_json_has_a_line_per_instance_and_a_summary(beside: Beside, ct: Path, tmp_path: Path) -> None:
+    archive = Archive(ct)
+    keys = ("--level", "series", "-k", "SeriesInstanceUID=1.2.3\\1.2.4", "-k", "PatientID=4", "--model", "patient")
+    async with archive.server:
+        done = await beside("get", archive.address, *STUDY, *keys, "--into", tmp_path, "--json", "--on-cancel=complete")
+    assert (done.code, done.err) == (0, "")
+    result, summary = done.lines
+    assert (result["event"], result["outcome"], result["sop_instance_uid"]) == ("result", "retrieved", uid(ct))
+    assert result["bytes"] == await asyncio.to_thread(os.path.getsize, result["path"])
+    assert (summary["event"], summary["retrieved"], summary["failed"]) == ("summary", 1, 0)
+    (request,) = archive.requests
+    assert (request.level, request.model) == ("SERIES", QueryRetrieveModel.PATIENT_ROOT)
+    assert list(request.identifier.SeriesInstanceUID) == ["1.2.3", "1.2.4"]
+
+
+@pytest.fixture
+def cut(mr: Path, tmp_path: Path) -> Path:
+    """A file that ends too early."""
+    path = tmp_path / "cut.dcm"
+    path.write_bytes(mr.read_bytes()[:5000])
+    return path
+
+
+async def test_each_that_failed_is_named_and_the_others_are_there(
+    beside: Beside, ct: Path, mr: Path, cut: Path, tmp_path: Path
+) -> None:
+    archive, into = Archive(ct, cut), tmp_path / "into"
+    async with archive.server:
+        done = await beside("get", archive.address, *STUDY, "--into", into)
+        lines = (await beside("get", archive.address, *STUDY, "--into", into, "--json")).lines
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"failed: {uid(mr)}: ")
+    assert done.out.startswith("1 instance retrieved from ")
+    assert ", 1 failed: " in done.out
+    assert files(into) == {uid(ct): dataset_bytes(ct)}
+    outcomes = {line["sop_instance_uid"]: line["outcome"] for line in lines[:-1]}
+    assert outcomes == {uid(ct): "retrieved", uid(mr): "failed"}
+    assert (lines[-1]["retrieved"], lines[-1]["failed"]) == (1, 1)
+
+
+async def test_those_that_the_peer_does_not_name_are_counted(beside: Beside, ct: Path, tmp_path: Path) -> None:
+    archive = Archive(ct, tmp_path / "missing-1", tmp_path / "missing-2")
+    async with archive.server:
+        done = await beside("get", archive.address, *STUDY, "--into", tmp_path / "into")
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert line == "failed: an instance: 2 failed that the peer does not name"
+    assert ", 2 failed: " in done.out
+
+
+async def test_what_cannot_be_written_is_told_with_its_cause(beside: Beside, ct: Path, tmp_path: Path) -> None:
+    study = pydicom.dcmread(ct, stop_before_pixels=True).StudyInstanceUID
+    (tmp_path / study).write_text("a file where a folder should go")
+    archive = Archive(ct)
+    async with archive.server:
+        done = await beside("get", archive.address, *STUDY, "--into", tmp_path)
+    assert done.code == 1
+    failed, status = done.err.splitlines()
+    assert failed.startswith(f"failed: {uid(ct)}: refused with 0x")
+    assert str(tmp_path / study) in failed
+    assert status.startswith("dimse: C-GET: 0xA702 ")
+
+
+async def test_nothing_there_is_no_success(beside: Beside, tmp_path: Path) -> None:
+    archive = Archive()
+    async with archive.server:
+        done = await beside("get", archive.address, *STUDY, "--into", tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"dimse: nothing came: {archive.address} has nothing of that\n"
+
+
+async def test_a_failed_status(beside: Beside, tmp_path: Path) -> None:
+    archive = Archive(failure=StatusError(Status(0xA701), "C-GET", "no tape"))
+    async with archive.server:
+        done = await beside("get", archive.address, *STUDY, "--into", tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("dimse: C-GET: 0xA701 ")
+    assert done.err.endswith("(no tape)\n")
+
+
+def test_no_association(dimse: Beside, closed_port: int, tmp_path: Path) -> None:
+    for option in ("--timeout=9", "--json"):
+        done = dimse("get", f"A@127.0.0.1:{closed_port}", *STUDY, "--into", tmp_path, option)
+        assert done.code == 3
+        assert done.err == f"dimse: cannot connect to 127.0.0.1:{closed_port}: Connection refused\n"
+    assert "Connection refused" in done.lines[-1]["error"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written(dimse: Beside, closed_port: int, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    done = dimse("get", f"A@127.0.0.1:{closed_port}", *STUDY, "--into", tmp_path)
+    tmp_path.chmod(0o700)
+    assert (done.code, done.err) == (1, f"dimse: {tmp_path}: this folder cannot be written to\n")
+
+
+@pytest.mark.parametrize("on_cancel", ["reject", "complete"])
+async def test_ctrl_c_cancels_and_says_what_had_come(start: Beside, mr: Path, tmp_path: Path, on_cancel: str) -> None:
+    server, total = Server("ARCHIVE", port=0), 2000
+    associations: list[Association] = []
+
+    @server.on_c_get()
+    async def get(request: QueryRequest) -> AsyncIterator[Path]:
+        associations.append(request.association)
+        for _ in range(total):
+            yield mr
+
+    async with server:
+        address = f"ARCHIVE@127.0.0.1:{server.port}"
+        process = await start("get", address, *STUDY, "--into", tmp_path, "--json", "--on-cancel", on_cancel)
+        first = await process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+        await associations[0].closed()
+    assert associations[0].error is None, "it was released"
+    assert process.returncode == 130
+    assert err.decode().startswith("dimse: interrupted; ")
+    *results, summary = map(json.loads, (first + out).splitlines())
+    retrieved = [result for result in results if result["outcome"] == "retrieved"]
+    assert summary["error"] == "interrupted"
+    assert summary["retrieved"] == len(retrieved) < total
+    assert files(tmp_path) == {uid(mr): dataset_bytes(mr)}

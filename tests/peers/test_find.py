@@ -1,0 +1,274 @@
+"""C-FIND with peers: we ask Orthanc and dcmqrscp; findscu and pynetdicom ask us."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, dcmread
+
+import dimse
+from dimse import CEchoSCU, CFindSCU, Query, QueryRequest, QueryRetrieveLevel, QueryRetrieveModel, Status
+
+from .archive import MANY, MANY_SERIES, NAMES, TREE, TREE_SERIES, Archive, named, study_uid, tree
+from .processes import PYNETDICOM_PEER, names_in, need, need_pynetdicom, run
+
+PATIENT_ROOT, STUDY_ROOT = QueryRetrieveModel
+PATIENT, STUDY, SERIES, IMAGE = QueryRetrieveLevel
+INSTANCES = {f"{series}.{number}" for series, (_, count) in TREE_SERIES.items() for number in range(1, count + 1)}
+
+
+async def ask(archive: Archive, query: Query) -> list[Dataset]:
+    async with dimse.connect(archive.address) as association:
+        return [match async for match in CFindSCU(association).query(query)]
+
+
+# We ask
+
+
+@pytest.mark.parametrize(
+    ("model", "level", "found"),
+    [
+        (PATIENT_ROOT, PATIENT, {"TREE"}),
+        *((model, STUDY, {TREE}) for model in QueryRetrieveModel),
+        *((model, SERIES, set(TREE_SERIES)) for model in QueryRetrieveModel),
+        *((model, IMAGE, {uid for uid in INSTANCES if uid.startswith("2.25.51100")}) for model in QueryRetrieveModel),
+    ],
+)
+async def test_every_level_of_both_models(
+    archive: Archive, model: QueryRetrieveModel, level: QueryRetrieveLevel, found: set[str]
+) -> None:
+    keys = {PATIENT: "PatientID", STUDY: "StudyInstanceUID", SERIES: "SeriesInstanceUID", IMAGE: "SOPInstanceUID"}
+    above = {"PatientID": "TREE", "StudyInstanceUID": TREE, "SeriesInstanceUID": "2.25.51100"}
+    levels = list(keys)[0 if model is PATIENT_ROOT else 1 : list(keys).index(level)]
+    wanted = {keys[one]: above[keys[one]] for one in levels} | ({} if levels else {"PatientID": "TREE"})
+    matches = await ask(archive, Query.of(level, wanted, model))
+    assert sorted(match[keys[level]].value for match in matches) == sorted(found)
+    assert {match.QueryRetrieveLevel for match in matches} == {str(level)}
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (Query.studies(PatientID="NAME-*"), list(NAMES)),
+        (Query.studies(PatientID="NAME-?????se"), ["chinese"]),
+        (Query.studies(PatientID="name-nobody*"), []),
+        (Query.studies(PatientID="NAME-*").study_date(date(2020, 2, 29)), ["korean"]),
+        (Query.studies(PatientID="NAME-*").study_date("20200101", "20200301"), ["japanese-utf-8", "korean", "chinese"]),
+        (Query.studies(PatientID="NAME-*").study_date("20210101", None), ["russian", "latin-1"]),
+        (Query.studies(PatientID="NAME-*").study_date(None, "20200101"), ["japanese", "japanese-utf-8"]),
+        (Query.studies().study_instance_uid(study_uid("korean"), study_uid("russian")), ["korean", "russian"]),
+        (Query.studies(StudyInstanceUID="2.25.1"), []),
+    ],
+)
+async def test_matching(archive: Archive, query: Query, found: list[str]) -> None:
+    """Wild cards, dates, ranges with an open end, lists of UIDs, and what matches nothing."""
+    matches = await ask(archive, query)
+    assert sorted(match.StudyInstanceUID for match in matches) == sorted(map(study_uid, found))
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_names_of_the_world(archive: Archive, name: str) -> None:
+    _, patient, wild, _ = NAMES[name]
+    (match,) = await ask(archive, Query.studies(StudyInstanceUID=study_uid(name)))
+    assert match.PatientName == patient
+    if name == "japanese" and archive.name == "dcmqrscp":
+        assert await ask(archive, Query.studies(PatientName=wild)) == []  # its iconv lacks ISO 2022 IR 87
+        return
+    (match,) = await ask(archive, Query.studies(PatientName=wild))
+    assert match.StudyInstanceUID == study_uid(name)
+    assert match.PatientName == patient
+
+
+@pytest.mark.parametrize("name", ["chinese", "russian", "latin-1"])
+async def test_names_asked_for_in_their_own_character_set(archive: Archive, name: str) -> None:
+    identifier = Dataset()
+    identifier.SpecificCharacterSet, patient, wild, _ = NAMES[name]
+    identifier.PatientName, identifier.StudyInstanceUID = wild, None
+    async with dimse.connect(archive.address) as association:
+        matches = [match async for match in CFindSCU(association).query(STUDY, identifier)]
+    assert [(match.StudyInstanceUID, match.PatientName) for match in matches] == [(study_uid(name), patient)]
+
+
+@pytest.mark.parametrize("key", ["RequestAttributesSequence", "RequestAttributesSequence.ScheduledProcedureStepID"])
+async def test_sequence_keys(archive: Archive, key: str) -> None:
+    """Orthanc gives the sequence back; dcmqrscp knows no sequences, and is not put off by one."""
+    matches = await ask(archive, Query.series(StudyInstanceUID=TREE).returning(key))
+    assert len(matches) == len(TREE_SERIES)
+    if archive.name == "orthanc":
+        steps = {match.RequestAttributesSequence[0].ScheduledProcedureStepID for match in matches}
+        assert steps == {"STEP-1"}
+
+
+def everything() -> Query:
+    return Query.instances(StudyInstanceUID=MANY, SeriesInstanceUID=MANY_SERIES)
+
+
+async def test_thousands_of_matches(archive: Archive) -> None:
+    uids = {match.SOPInstanceUID for match in await ask(archive, everything())}
+    assert len(uids) == archive.many
+
+
+async def test_leaving_early_cancels(archive: Archive) -> None:
+    """And the association is good for more."""
+    async with dimse.connect(archive.address) as association:
+        find = CFindSCU(association)
+        async with find.query(everything()) as matches:
+            async for match in matches:
+                assert match.SOPInstanceUID
+                break
+        assert matches.status == Status.CANCEL
+        assert len([match async for match in find.query(Query.studies(StudyInstanceUID=TREE))]) == 1
+        assert (await CEchoSCU(association).echo()).status == Status.SUCCESS
+
+
+# They ask
+
+
+class Asked:
+    """A server that looks among the studies of `archive`."""
+
+    def __init__(self) -> None:
+        self.server = dimse.Server("DIMSE", port=0)
+        self.server.on_c_find(self._find)
+        self.requests: list[QueryRequest] = []
+        self.closed = asyncio.Event()
+        self._stored = [*named(), *tree()]
+
+    async def _find(self, request: QueryRequest) -> AsyncIterator[Dataset]:
+        self.requests.append(request)
+        given = set()
+        try:
+            if request.identifier.get("PatientID") == "ENDLESS":
+                for _ in range(10):
+                    yield Dataset()
+                await asyncio.Event().wait()
+            for dataset in self._stored:
+                match = Dataset()
+                match.SpecificCharacterSet = dataset.get("SpecificCharacterSet")
+                for element in request.identifier:
+                    if element.keyword not in ("SpecificCharacterSet", "QueryRetrieveLevel"):
+                        match.add(dataset.get(element.tag) or element)
+                if self._is_wanted(dataset, request.identifier) and match.to_json() not in given:
+                    given.add(match.to_json())
+                    yield match
+        finally:
+            self.closed.set()
+
+    def _is_wanted(self, dataset: Dataset, identifier: Dataset) -> bool:
+        for element in identifier:
+            if element.keyword in ("SpecificCharacterSet", "QueryRetrieveLevel") or not element.value:
+                continue
+            if element.VR == "SQ":
+                items = dataset.get(element.tag) or [Dataset()]
+                if not all(self._is_wanted(items[0], item) for item in element.value):
+                    return False
+            elif not fnmatchcase(str(dataset.get(element.keyword, "")), str(element.value)):
+                return False
+        return True
+
+    @property
+    def port(self) -> str:
+        return str(self.server.port)
+
+
+@asynccontextmanager
+async def asked() -> AsyncIterator[Asked]:
+    asked = Asked()
+    async with asked.server:
+        yield asked
+
+
+async def findscu(asked: Asked, folder: Path, *arguments: str) -> tuple[list[Dataset], str]:
+    """What it was given, and what it says."""
+    code, output = await run(
+        need("findscu"), "-v", *arguments, "-X", "-od", str(folder), "-aec", "DIMSE", "127.0.0.1", asked.port
+    )
+    assert code == 0, output
+    return [dcmread(folder / name) for name in sorted(names_in(folder))], output
+
+
+ROOT_OPTIONS = {PATIENT_ROOT: "-P", STUDY_ROOT: "-S"}
+
+
+@pytest.mark.parametrize(
+    ("model", "level", "key", "found"),
+    [
+        (PATIENT_ROOT, PATIENT, "PatientID", {"TREE"}),
+        *((model, STUDY, "StudyInstanceUID", {TREE}) for model in QueryRetrieveModel),
+        *((model, SERIES, "SeriesInstanceUID", set(TREE_SERIES)) for model in QueryRetrieveModel),
+        *((model, IMAGE, "SOPInstanceUID", INSTANCES) for model in QueryRetrieveModel),
+    ],
+)
+@pytest.mark.parametrize("program", ["findscu", "pynetdicom"])
+async def test_they_ask_for_every_level(
+    tmp_path: Path, program: str, model: QueryRetrieveModel, level: QueryRetrieveLevel, key: str, found: set[str]
+) -> None:
+    async with asked() as scp:
+        if program == "findscu":
+            keys = [f"QueryRetrieveLevel={level}", "PatientID=TREE", *([key] if key != "PatientID" else [])]
+            options = [option for each in keys for option in ("-k", each)]
+            matches, _ = await findscu(scp, tmp_path, ROOT_OPTIONS[model], *options)
+        else:
+            matches, status = await pynetdicom_finds(scp, model, level, key, "PatientID=TREE")
+            assert status == Status.SUCCESS
+    assert sorted(match[key].value for match in matches) == sorted(found)
+    assert {match.QueryRetrieveLevel for match in matches} == {str(level)}
+    assert [(request.model, request.level) for request in scp.requests] == [(model, level)]
+
+
+async def pynetdicom_finds(
+    scp: Asked, model: QueryRetrieveModel, level: QueryRetrieveLevel, *keys: str, cancel: int = 0
+) -> tuple[list[Dataset], int]:
+    """The matches and the final status."""
+    command = [need_pynetdicom(), str(PYNETDICOM_PEER), "find", scp.port, model.find, str(level)]
+    code, output = await run(*command, "--cancel", str(cancel), *keys)
+    assert code == 0, output
+    *matches, status = map(json.loads, output.splitlines())
+    return [Dataset.from_json(match) for match in matches], status
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("program", ["findscu", "pynetdicom"])
+async def test_they_ask_for_names_of_the_world(tmp_path: Path, program: str, name: str) -> None:
+    """findscu in UTF-8, pynetdicom in the character set of the study, in which the answer comes."""
+    character_set, patient, wild, _ = NAMES[name]
+    keys = [f"SpecificCharacterSet={'ISO_IR 192' if program == 'findscu' else character_set}", f"PatientName={wild}"]
+    async with asked() as scp:
+        if program == "findscu":
+            options = ["-k", "QueryRetrieveLevel=STUDY", *(option for key in keys for option in ("-k", key))]
+            matches, _ = await findscu(scp, tmp_path, "-S", *options)
+        else:
+            matches, _ = await pynetdicom_finds(scp, STUDY_ROOT, STUDY, *keys)
+    assert [match.PatientName for match in matches] == [patient]
+
+
+@pytest.mark.parametrize(("step", "count"), [("STEP-1", 1), ("STEP-2", 0), ("", 1)])
+async def test_findscu_asks_with_a_sequence(tmp_path: Path, step: str, count: int) -> None:
+    options = ["QueryRetrieveLevel=STUDY", "PatientID=TREE", "StudyInstanceUID"]
+    sequence = f"RequestAttributesSequence[0].ScheduledProcedureStepID={step}"
+    async with asked() as scp:
+        keys = [option for each in [*options, sequence] for option in ("-k", each)]
+        matches, _ = await findscu(scp, tmp_path, "-S", *keys)
+    steps = [match.RequestAttributesSequence[0].ScheduledProcedureStepID for match in matches]
+    assert steps == ["STEP-1"] * count
+
+
+@pytest.mark.parametrize("program", ["findscu", "pynetdicom"])
+async def test_they_cancel(tmp_path: Path, program: str) -> None:
+    """What looks for more is closed."""
+    async with asked() as scp:
+        if program == "findscu":
+            options = ["-k", "QueryRetrieveLevel=STUDY", "-k", "PatientID=ENDLESS"]
+            _, output = await findscu(scp, tmp_path, "-S", "--cancel", "3", *options)
+            assert "Cancel" in output.splitlines()[-2]
+        else:
+            _, status = await pynetdicom_finds(scp, STUDY_ROOT, STUDY, "PatientID=ENDLESS", cancel=3)
+            assert status == Status.CANCEL
+        await asyncio.wait_for(scp.closed.wait(), 10)

@@ -1,0 +1,271 @@
+"""What becomes of the instances that are on their way when a C-GET is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tests.network.sample_objects import dataset_bytes, encoded, instance
+from tests.network.scripted_peer import Script, ScriptedPeer, listening, message_pdvs, response, store, wire
+from tests.services.leaving import ALL, STORAGE, STUDY, Consumer, answered, asked, by_break, usable, use
+
+from dimse import (
+    CancelBehavior,
+    CGetSCU,
+    ClientOptions,
+    DimseError,
+    OperationTimeout,
+    Status,
+    StoreRequest,
+    Timeouts,
+    connect,
+)
+from dimse.services.get import GetResults
+
+SHORT = ClientOptions(timeouts=Timeouts(cancel=0.2))
+LARGE = 3_000_000
+"""Bytes of pixel data that do not come in one piece."""
+
+
+def sent(uid: str) -> bytes:
+    return wire(message_pdvs(store(uid), encoded(instance(uid, pixels=LARGE)), context=STORAGE))
+
+
+def in_flight(status: int, *, after: Sequence[str] = ()) -> Script:
+    """Sends an instance of which one half comes after the C-CANCEL, and more instances `after` it.
+
+    All are answered with `status`.
+    """
+
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(sent("1.2.1")[: LARGE // 2])
+        await peer.expect_cancel(received)
+        await peer.send(sent("1.2.1")[LARGE // 2 :])
+        await answered(peer, received, status)
+        for uid in after:
+            await peer.send(sent(uid))
+            await answered(peer, received, status)
+        await peer.send(response(received, Status.CANCEL))
+        await usable(peer)
+
+    return script
+
+
+class Folder:
+    """A handler that saves, and says when it has begun to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.begun = asyncio.Event()
+
+    async def __call__(self, request: StoreRequest) -> int:
+        self.begun.set()
+        await request.save_under(self.path, "{SOPInstanceUID}")
+        return Status.SUCCESS
+
+    def check(self, *uids: str) -> None:
+        """These are there, whole, and nothing else is."""
+        assert sorted(path.name for path in self.path.iterdir()) == sorted(uids)
+        for uid in uids:
+            assert dataset_bytes(self.path / uid) == encoded(instance(uid, pixels=LARGE))
+
+
+def uids(instances: Sequence[StoreRequest]) -> list[str]:
+    return [each.sop_instance_uid for each in instances]
+
+
+REJECT, COMPLETE = CancelBehavior
+
+
+async def cancel_while_saving(results: GetResults, folder: Folder) -> None:
+    consumer = Consumer(results, folder.begun)
+    await folder.begun.wait()
+    consumer.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consumer.task
+    assert consumer.items == []
+
+
+async def test_what_is_in_flight_is_rejected(tmp_path: Path) -> None:
+    script = in_flight(Status.OUT_OF_RESOURCES, after=["1.2.2"])
+    async with listening(script) as address, connect(address, contexts=ALL) as association:
+        results = CGetSCU(association).get(STUDY, handler=(folder := Folder(tmp_path)))
+        await cancel_while_saving(results, folder)
+        folder.check()
+        assert results.completed_in_flight == []
+        await use(association)
+
+
+async def test_what_is_in_flight_is_completed(tmp_path: Path) -> None:
+    script = in_flight(Status.SUCCESS, after=["1.2.2"])
+    async with listening(script) as address, connect(address, contexts=ALL) as association:
+        results = CGetSCU(association).get(STUDY, handler=(folder := Folder(tmp_path)), on_cancel=COMPLETE)
+        await cancel_while_saving(results, folder)
+        folder.check("1.2.1", "1.2.2")
+        assert uids(results.completed_in_flight) == ["1.2.1", "1.2.2"]
+        await use(association)
+
+
+async def test_what_is_in_flight_is_completed_when_time_is_up(tmp_path: Path) -> None:
+    async with listening(in_flight(Status.SUCCESS)) as address, connect(address, contexts=ALL) as association:
+        folder = Folder(tmp_path)
+        results = CGetSCU(association).get(STUDY, handler=folder, on_cancel=COMPLETE, total=0.2)
+        with pytest.raises(OperationTimeout):
+            async with results:
+                await anext(results)
+        folder.check("1.2.1")
+        assert uids(results.completed_in_flight) == ["1.2.1"]
+        await use(association)
+
+
+async def test_without_a_place_to_go_nothing_is_completed() -> None:
+    script = in_flight(Status.OUT_OF_RESOURCES, after=["1.2.2"])
+    async with listening(script) as address, connect(address, contexts=ALL) as association:
+        await by_break(results := CGetSCU(association).get(STUDY, on_cancel=COMPLETE))
+        assert results.completed_in_flight == []
+        await use(association)
+
+
+def late(status: int, waits: asyncio.Event) -> Script:
+    """Sends a whole instance before the C-CANCEL, and another after it, which is answered with `status`."""
+
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(sent("1.2.1"))
+        await answered(peer, received, Status.SUCCESS)
+        waits.set()
+        await peer.expect_cancel(received)
+        await peer.send(sent("1.2.2"))
+        await answered(peer, received, status)
+        await peer.send(response(received, Status.CANCEL))
+        await usable(peer)
+
+    return script
+
+
+BUG_REFUSED = pytest.mark.xfail(strict=True, reason="bug: Results._use refuses it whatever on_cancel says")
+
+
+@pytest.mark.parametrize(
+    ("on_cancel", "by_another"),
+    [(REJECT, False), (REJECT, True), (COMPLETE, False), pytest.param(COMPLETE, True, marks=BUG_REFUSED)],
+)
+async def test_what_comes_late(tmp_path: Path, on_cancel: CancelBehavior, by_another: bool) -> None:
+    """Also where another task cancels, and the consumer waits for the next."""
+    completes = on_cancel is COMPLETE
+    script = late(Status.SUCCESS if completes else Status.OUT_OF_RESOURCES, waits := asyncio.Event())
+    options = ClientOptions(timeouts=Timeouts(cancel=1, store=1))
+    async with listening(script) as address, connect(address, contexts=ALL, options=options) as association:
+        results = CGetSCU(association).get(STUDY, handler=(folder := Folder(tmp_path)), on_cancel=on_cancel)
+        if by_another:
+            consumer = Consumer(results, waits)
+            await consumer.waiting()
+            await results.cancel()
+            await consumer.task
+            assert len(consumer.items) == 1
+        else:
+            await by_break(results)
+        folder.check("1.2.1", *(["1.2.2"] if completes else []))
+        assert uids(results.completed_in_flight) == (["1.2.2"] if completes else [])
+        await use(association)
+
+
+@pytest.mark.xfail(strict=True, reason="bug: what is answered before the cancelled task runs is told to nobody")
+async def test_what_is_stored_is_told_of(tmp_path: Path) -> None:
+    """The task is cancelled when its instance is stored, and not given yet."""
+
+    folder = Folder(tmp_path)
+
+    async def keep(request: StoreRequest) -> int:
+        status = await folder(request)
+        if request.sop_instance_uid == "1.2.1":
+            consumer.task.cancel()
+        return status
+
+    script = late(Status.SUCCESS, waits := asyncio.Event())
+    async with listening(script) as address, connect(address, contexts=ALL) as association:
+        consumer = Consumer(results := CGetSCU(association).get(STUDY, handler=keep, on_cancel=COMPLETE), waits)
+        with pytest.raises(asyncio.CancelledError):
+            await consumer.task
+        folder.check("1.2.1", "1.2.2")
+        assert (consumer.items, uids(results.completed_in_flight)) == ([], ["1.2.1", "1.2.2"])
+        await use(association)
+
+
+@pytest.mark.parametrize("twice", [True, False], ids=["cancelled again", "the rest never comes"])
+async def test_what_cannot_be_completed_leaves_nothing(tmp_path: Path, twice: bool) -> None:
+    told = asyncio.Event()
+
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(sent("1.2.1")[: LARGE // 2])
+        await peer.expect_cancel(received)
+        told.set()
+        await peer.expect_abort(0, 0)
+
+    options = ClientOptions() if twice else SHORT
+    async with listening(script) as address, connect(address, contexts=ALL, options=options) as association:
+        results = CGetSCU(association).get(STUDY, handler=(folder := Folder(tmp_path)), on_cancel=COMPLETE)
+        consumer = Consumer(results, folder.begun)
+        await folder.begun.wait()
+        consumer.task.cancel()
+        await told.wait()
+        if twice:
+            consumer.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await consumer.task
+        assert not association.is_open
+        assert results.completed_in_flight == []
+        folder.check()
+
+
+async def test_left_in_the_loop() -> None:
+    """What is read no further is refused, and read to its end."""
+
+    async def leave(results: GetResults) -> None:
+        async with results:
+            async for each in results:
+                async for _ in each.pixels():
+                    return
+
+    script = in_flight(Status.OUT_OF_RESOURCES)
+    async with listening(script) as address, connect(address, contexts=ALL) as association:
+        await leave(CGetSCU(association).get(STUDY))
+        await use(association)
+
+
+@pytest.mark.xfail(strict=True, reason="bug: IncomingData.drain makes who still reads believe that this was the end")
+async def test_cancelled_while_the_loop_saves(tmp_path: Path) -> None:
+    """What the cancelling task reads to its end is missing from the file: it must not be there as if it were whole."""
+
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(sent("1.2.1"))
+        await peer.expect_cancel(received)
+        await answered(peer, received, Status.OUT_OF_RESOURCES)
+        await peer.send(response(received, Status.CANCEL))
+        await usable(peer)
+
+    disk_is_free = threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    blocked = loop.run_in_executor(None, disk_is_free.wait)
+    async with listening(script) as address, connect(address, contexts=ALL) as association:
+        results = CGetSCU(association).get(STUDY)
+        given = await anext(results)
+        saving = asyncio.create_task(given.save(tmp_path / "1.2.1"))
+        await asyncio.sleep(0)  # it waits for the disk now
+        try:
+            await results.cancel()
+        finally:
+            disk_is_free.set()
+            await blocked
+        await use(association)
+        with pytest.raises(DimseError):
+            await saving
+        Folder(tmp_path).check()

@@ -1,0 +1,580 @@
+"""Whole retrieving jobs: what the archive lists is here at the end, or it is said what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset
+from tests.network.sample_objects import instance, pixel_bytes, read
+from tests.network.scripted_peer import EXPLICIT, VERIFICATION
+
+import dimse
+from dimse import (
+    ConnectionLost,
+    CStoreSCU,
+    NativePixels,
+    PixelSource,
+    PresentationContextError,
+    Query,
+    QueryRequest,
+    QueryRetrieveModel,
+    RetrieveReport,
+    RetrieveResult,
+    RetrieveWay,
+    RetryPolicy,
+    Server,
+    Status,
+    StatusError,
+    SubOperationFailed,
+    presentation_contexts,
+)
+from dimse.dataset import MemorySource
+from dimse.services.storage import Source
+from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
+
+KEYS = {
+    "PATIENT": "PatientID",
+    "STUDY": "StudyInstanceUID",
+    "SERIES": "SeriesInstanceUID",
+    "IMAGE": "SOPInstanceUID",
+}
+ADA = ["1.1.1.1", "1.1.1.2", "1.1.2.1", "1.2.1.1"]
+"""Two studies; in the first of them, two series."""
+BOB = ["1.3.1.1"]
+AT_ONCE = RetryPolicy(delay=0)
+STUDY = Query.studies(StudyInstanceUID="1.1")
+
+
+def member(uid: str, patient: str = "Ada", *, pixels: int = 1000) -> Dataset:
+    """An instance whose UID says which series and study it is of."""
+    dataset = instance(uid, pixels=pixels)
+    dataset.PatientName, dataset.PatientID = f"{patient}^Test", patient
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = uid.rsplit(".", 2)[0], uid.rsplit(".", 1)[0]
+    return dataset
+
+
+class Archive(Server):
+    """Lists its instances, and brings them by C-GET, by C-MOVE, or not."""
+
+    def __init__(self, *, get: bool = False, move: bool = False) -> None:
+        super().__init__("ARCHIVE", port=0)
+        self.instances = [*map(member, ADA), *(member(uid, "Bob") for uid in BOB)]
+        self.sources: dict[str, Source] = {}
+        """What is sent in place of an instance."""
+        self.keeps_back: Counter[str] = Counter()
+        """How often an instance that is asked for is not sent."""
+        self.refusals: list[int] = []
+        """What the next requests are answered with."""
+        self.asked: list[tuple[str, str, list[str]]] = []
+        """The level and the unique keys of each C-GET and C-MOVE."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.receiver = f"WS1@127.0.0.1:{free.getsockname()[1]}"
+        self.on_c_find(self.find)
+        if get:
+            self.on_c_get()(self.bring)
+        if move:
+            self.on_c_move({"WS1": self.receiver}, retry=RetryPolicy(retries=0))(self.bring)
+
+    def matching(self, identifier: Dataset) -> list[Dataset]:
+        keys = [element for element in identifier if element.value and element.keyword != "QueryRetrieveLevel"]
+        wanted = {key.keyword: [str(one) for one in (key.value if key.VM > 1 else [key.value])] for key in keys}
+        return [
+            found
+            for found in self.instances
+            if all(any(fnmatchcase(str(found[key].value), one) for one in wanted[key]) for key in wanted)
+        ]
+
+    async def find(self, request: QueryRequest) -> AsyncIterator[Dataset]:
+        unique = KEYS[request.level]
+        for found in {str(found[unique].value): found for found in self.matching(request.identifier)}.values():
+            match = Dataset()
+            for element in request.identifier:
+                if element.keyword in found:
+                    match[element.keyword] = found[element.keyword]
+            yield match
+
+    async def bring(self, request: QueryRequest) -> AsyncIterator[Source]:
+        unique = request.identifier[KEYS[request.level]].value
+        keys = [unique] if isinstance(unique, str) else list(unique)
+        self.asked.append((request.command.name.removesuffix("-RQ"), str(request.level), keys))
+        if self.refusals:
+            raise StatusError(Status(self.refusals.pop(0)), "test")
+        for found in self.matching(request.identifier):
+            if self.keeps_back[found.SOPInstanceUID] > 0:
+                self.keeps_back[found.SOPInstanceUID] -= 1
+            else:
+                yield self.sources.get(found.SOPInstanceUID, found)
+
+    @property
+    def address(self) -> str:
+        return f"ARCHIVE@127.0.0.1:{self.port}"
+
+
+class WithoutRoles(Archive):
+    """Accepts C-GET, and not that the requestor is SCP of storage."""
+
+    def _acceptance(self, request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:
+        answer = super()._acceptance(request)
+        return replace(answer, user_information=replace(answer.user_information, role_selections=()))
+
+
+@pytest.fixture(params=["C-GET", "C-MOVE"])
+async def archive(request: pytest.FixtureRequest) -> AsyncIterator[Archive]:
+    async with Archive(get=request.param == "C-GET", move=request.param == "C-MOVE") as server:
+        yield server
+
+
+@pytest.fixture
+async def getting() -> AsyncIterator[Archive]:
+    async with Archive(get=True) as server:
+        yield server
+
+
+@pytest.fixture
+async def moving() -> AsyncIterator[Archive]:
+    async with Archive(move=True) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dimse.network.association.ABORT_GRACE", 0.2)
+
+
+async def retrieve(
+    archive: Archive,
+    query: Query,
+    into: Path,
+    *,
+    retry: RetryPolicy = AT_ONCE,
+    on_result: Callable[[RetrieveResult], object] | None = None,
+    raise_failures: bool = True,
+) -> RetrieveReport:
+    return await dimse.retrieve(
+        archive.address,
+        query,
+        into=into,
+        receiver=archive.receiver,
+        retry=retry,
+        on_result=on_result,
+        raise_failures=raise_failures,
+    )
+
+
+def uids_of(report: RetrieveReport) -> list[str]:
+    return [result.sop_instance_uid for result in report.retrieved]
+
+
+def files_in(folder: Path) -> list[str]:
+    """All of them, with their paths below `folder`; hidden and half ones too."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def where(*uids: str) -> list[str]:
+    return sorted(f"{uid.rsplit('.', 2)[0]}/{uid.rsplit('.', 1)[0]}/{uid}.dcm" for uid in uids)
+
+
+# What is asked for
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (Query.studies(PatientName="Ada*"), ADA),
+        (Query.studies(StudyInstanceUID=["1.1", "1.3"]), [*ADA[:3], *BOB]),
+        (Query.patients(PatientID="Ada"), ADA),
+        (Query.patients(PatientName="*"), [*ADA, *BOB]),
+        (Query.studies(PatientID="Ada", model=QueryRetrieveModel.PATIENT_ROOT), ADA),
+        (Query.series(StudyInstanceUID="1.1", SeriesInstanceUID="1.1.1"), ADA[:2]),
+        (Query.series(StudyInstanceUID="1.1"), ADA[:3]),
+        (
+            Query.instances(
+                StudyInstanceUID="1.1", SeriesInstanceUID="1.1.1", SOPInstanceUID=["1.1.1.2", "1.1.1.1", "1.1.1.9"]
+            ),
+            ADA[:2],
+        ),
+    ],
+    ids=repr,
+)
+async def test_all_that_matches_comes(archive: Archive, query: Query, expected: list[str], tmp_path: Path) -> None:
+    seen: list[RetrieveResult] = []
+    report = await retrieve(archive, query, tmp_path, on_result=seen.append)
+    assert files_in(tmp_path) == where(*expected)
+    assert sorted(uids_of(report)) == expected
+    assert (report.listed, report.failures, report.results) == (len(expected), (), tuple(seen))
+    for result in report.retrieved:
+        assert result.path is not None
+        sent = next(one for one in archive.instances if one.SOPInstanceUID == result.sop_instance_uid)
+        assert read(result.path) == sent
+    # What matches is asked for as it is, and not instance by instance.
+    assert {level for _, level, _ in archive.asked} == {str(query.level)}
+
+
+async def test_nothing_matches(archive: Archive, tmp_path: Path) -> None:
+    report = await retrieve(archive, Query.studies(PatientName="Nobody"), tmp_path / "out")
+    assert (report.results, report.listed) == ((), 0)
+    assert archive.asked == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.xfail(strict=True, reason="each instance is refused for it, and asked for again")
+async def test_a_template_that_is_none(getting: Archive, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="NoSuchKey"):
+        await dimse.retrieve(getting.address, STUDY, into=tmp_path, template="{NoSuchKey}", retry=AT_ONCE)
+    assert getting.asked == []
+
+
+async def test_the_template_names_the_files(archive: Archive, tmp_path: Path) -> None:
+    template = "{PatientID}-{SOPInstanceUID}"
+    await dimse.retrieve(archive.address, STUDY, into=tmp_path, template=template, receiver=archive.receiver)
+    assert files_in(tmp_path) == [f"Ada-{uid}" for uid in ADA[:3]]
+
+
+async def test_a_match_without_its_unique_key_is_left_out(
+    getting: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    @getting.on_c_find
+    async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+        async for match in Archive.find(getting, request):
+            if match.get("SOPInstanceUID") == "1.1.1.1":
+                del match.SOPInstanceUID
+            yield match
+
+    report = await retrieve(getting, Query.series(StudyInstanceUID="1.1", SeriesInstanceUID="1.1.1"), tmp_path)
+    assert report.listed == 1
+    assert "a match has no SOPInstanceUID" in caplog.text
+
+
+@pytest.mark.xfail(strict=True, reason="its keys are taken from the match alone, not from the query")
+@pytest.mark.parametrize("make", [Query.series, Query.instances])
+async def test_a_match_without_the_keys_above_it(getting: Archive, make: Callable[..., Query], tmp_path: Path) -> None:
+    """They are in the query anyway (PS3.4 C.4.1.2.1)."""
+
+    @getting.on_c_find
+    async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+        async for match in Archive.find(getting, request):
+            del match.StudyInstanceUID
+            yield match
+
+    report = await retrieve(getting, make(StudyInstanceUID="1.1", SeriesInstanceUID="1.1.1"), tmp_path)
+    assert uids_of(report) == ADA[:2]
+
+
+@pytest.mark.xfail(strict=True, reason="it is asked for twice")
+async def test_a_study_that_is_listed_twice(getting: Archive, tmp_path: Path) -> None:
+    @getting.on_c_find
+    async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+        async for match in Archive.find(getting, request):
+            yield match
+            yield match
+
+    report = await retrieve(getting, STUDY, tmp_path)
+    assert getting.asked == [("C-GET", "STUDY", ["1.1"])]
+    assert uids_of(report) == ADA[:3]
+
+
+async def test_an_instance_that_is_brought_twice(archive: Archive, tmp_path: Path) -> None:
+    archive.instances.append(member("1.1.1.1"))
+    report = await retrieve(archive, STUDY, tmp_path)
+    assert uids_of(report) == ADA[:3]
+
+
+async def test_more_classes_than_an_association_has_contexts_for(getting: Archive, tmp_path: Path) -> None:
+    uids = [f"1.4.1.{i}" for i in range(1, 126)]
+    getting.instances = [member(uid, pixels=0) for uid in uids]
+    for number, dataset in enumerate(getting.instances):
+        dataset.SOPClassUID = f"1.2.840.99.{number}"
+    report = await retrieve(getting, Query.studies(StudyInstanceUID="1.4"), tmp_path)
+    assert sorted(uids_of(report)) == sorted(uids)
+    assert getting.asked == [("C-GET", "STUDY", ["1.4"]), ("C-GET", "IMAGE", uids[122:])]
+
+
+# The way
+
+
+async def test_c_get_is_preferred(tmp_path: Path) -> None:
+    async with Archive(get=True, move=True) as archive:
+        report = await retrieve(archive, STUDY, tmp_path)
+    assert [name for name, _, _ in archive.asked] == ["C-GET"]
+    assert {result.way for result in report.retrieved} == {RetrieveWay.GET}
+
+
+async def test_c_move_where_the_scp_role_is_not_accepted(tmp_path: Path) -> None:
+    async with WithoutRoles(get=True, move=True) as archive:
+        report = await retrieve(archive, STUDY, tmp_path)
+    assert [name for name, _, _ in archive.asked] == ["C-MOVE"]
+    assert {result.way for result in report.retrieved} == {RetrieveWay.MOVE}
+    assert files_in(tmp_path) == where(*ADA[:3])
+
+
+@pytest.mark.parametrize("without_roles", [False, True])
+async def test_neither_way(tmp_path: Path, without_roles: bool) -> None:
+    async with WithoutRoles(get=True) if without_roles else Archive() as archive:
+        with pytest.raises(PresentationContextError, match="MOVE"):
+            await retrieve(archive, STUDY, tmp_path)
+
+
+# The receiver of a C-MOVE
+
+
+async def test_the_receiver_is_by_default_the_calling_title_on_11112(moving: Archive, tmp_path: Path) -> None:
+    moving.on_c_move({"WS2": "WS2@127.0.0.1:11112"})(moving.bring)
+    try:
+        report = await dimse.retrieve(moving.address, STUDY, into=tmp_path, calling_ae_title="WS2")
+    except OSError:
+        pytest.skip("port 11112 is taken on this machine")
+    assert uids_of(report) == ADA[:3]
+
+
+@pytest.mark.xfail(strict=True, reason="Address.parse makes the title ANY-SCP")
+async def test_a_receiver_without_a_title_has_the_calling_one(moving: Archive, tmp_path: Path) -> None:
+    receiver = moving.receiver.removeprefix("WS1@")
+    await dimse.retrieve(moving.address, STUDY, into=tmp_path, receiver=receiver, calling_ae_title="WS1", retry=AT_ONCE)
+
+
+async def test_a_taken_port_is_said_so(moving: Archive, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"{port}.*address already in use"):
+            await dimse.retrieve(moving.address, STUDY, into=tmp_path, receiver=f"WS1@127.0.0.1:{port}")
+    assert moving.asked == []
+
+
+async def test_a_receiver_that_the_archive_does_not_know(moving: Archive, tmp_path: Path) -> None:
+    receiver = moving.receiver.replace("WS1", "WS2")
+    with pytest.raises(ExceptionGroup, match="3 of 3 not retrieved from ARCHIVE") as caught:
+        await dimse.retrieve(moving.address, STUDY, into=tmp_path, receiver=receiver, retry=AT_ONCE)
+    assert all("0xA801" in str(error) for error in caught.value.exceptions)
+
+
+@pytest.mark.parametrize("originator", ["none", "ours", "stranger", "other operation"])
+async def test_only_what_was_asked_for_is_taken(moving: Archive, originator: str, tmp_path: Path) -> None:
+    """By the move originator; where there is none, by the SOP Instance UID."""
+    answers: dict[str, int] = {}
+
+    @moving.on_c_move({"WS1": moving.receiver})
+    async def move(request: QueryRequest) -> AsyncIterator[Source]:
+        asker, number = request.association.calling_ae_title, request.command.message_id
+        said = {"ours": (asker, number), "stranger": ("STRANGER", number), "other operation": (asker, number + 1)}
+        sent = [member("1.1.1.1"), member("1.9.9.9")]
+        async with dimse.connect(moving.receiver, contexts=presentation_contexts(sent)) as association:
+            for dataset in sent:
+                try:
+                    response = await CStoreSCU(association).send(dataset, move_originator=said.get(originator))
+                    answers[dataset.SOPInstanceUID] = response.status
+                except StatusError as error:
+                    answers[dataset.SOPInstanceUID] = error.status
+        for nothing in list[Source]():
+            yield nothing
+
+    expected = {"none": ["1.1.1.1"], "ours": ["1.1.1.1", "1.9.9.9"]}.get(originator, [])
+    report = await retrieve(moving, STUDY, tmp_path, retry=RetryPolicy(retries=0), raise_failures=False)
+    assert files_in(tmp_path) == where(*expected)
+    assert uids_of(report) == expected[:1]  # what was not listed is kept, and no result
+    assert {uid for uid, status in answers.items() if status == Status.SUCCESS} == set(expected)
+    assert {status for uid, status in answers.items() if uid not in expected} <= {Status.NOT_AUTHORIZED}
+
+
+# What is missing
+
+
+async def test_what_is_missing_is_asked_for_again(archive: Archive, tmp_path: Path) -> None:
+    archive.keeps_back.update({"1.1.1.2": 1, "1.1.2.1": 2, "1.2.1.1": 2})
+    report = await retrieve(archive, Query.studies(PatientName="Ada*"), tmp_path)
+    assert sorted(uids_of(report)) == ADA
+    way = archive.asked[0][0]
+    first = [("STUDY", ["1.1"]), ("STUDY", ["1.2"])]
+    second = [("IMAGE", ["1.1.1.2"]), ("IMAGE", ["1.1.2.1"]), ("IMAGE", ["1.2.1.1"])]
+    assert archive.asked == [(way, *request) for request in [*first, *second, *second[1:]]]
+
+
+async def test_what_is_missing_of_a_series_is_one_list(archive: Archive, tmp_path: Path) -> None:
+    archive.instances = [member(f"1.4.1.{i}", pixels=0) for i in range(1, 206)]
+    archive.keeps_back.update({f"1.4.1.{i}": 1 for i in range(5, 206)})
+    report = await retrieve(archive, Query.studies(StudyInstanceUID="1.4"), tmp_path)
+    assert len(report.retrieved) == 205
+    lists = [keys for _, level, keys in archive.asked if level == "IMAGE"]
+    assert lists == [[f"1.4.1.{i}" for i in range(5, 205)], ["1.4.1.205"]]
+
+
+async def test_what_never_comes_is_named(archive: Archive, tmp_path: Path) -> None:
+    archive.keeps_back["1.1.1.2"] = 9
+    retry = RetryPolicy(retries=2, delay=0)
+    with pytest.raises(ExceptionGroup, match=f"1 of 3 not retrieved from {archive.address}") as caught:
+        await retrieve(archive, STUDY, tmp_path, retry=retry)
+    (error,) = caught.value.exceptions
+    assert isinstance(error, SubOperationFailed)
+    assert error.sop_instance_uid == "1.1.1.2"
+    assert len(archive.asked) == 3
+    assert files_in(tmp_path) == where("1.1.1.1", "1.1.2.1")
+
+
+async def test_failures_need_not_raise(archive: Archive, tmp_path: Path) -> None:
+    archive.keeps_back["1.1.1.2"] = 9
+    seen: list[RetrieveResult] = []
+    report = await retrieve(archive, STUDY, tmp_path, raise_failures=False, on_result=seen.append)
+    assert uids_of(report) == ["1.1.1.1", "1.1.2.1"]
+    (failure,) = report.failures
+    assert (failure.sop_instance_uid, failure.path, failure.retrieved) == ("1.1.1.2", None, False)
+    assert (len(report.results), report.listed) == (3, 3)
+    assert tuple(seen) == report.results
+
+
+async def test_an_instance_that_the_archive_fails_to_send(archive: Archive, tmp_path: Path) -> None:
+    archive.sources["1.1.1.2"] = MemorySource(
+        [b""], sop_class_uid=VERIFICATION, sop_instance_uid="1.1.1.2", transfer_syntax_uid=EXPLICIT
+    )
+    report = await retrieve(archive, STUDY, tmp_path, retry=RetryPolicy(retries=0), raise_failures=False)
+    (failure,) = report.failures
+    assert failure.sop_instance_uid == "1.1.1.2"
+    assert f"not retrieved by the {failure.way}; the peer does not say why" in str(failure.error)
+
+
+@pytest.mark.xfail(strict=True, reason="a C-MOVE's receiver does not note why it refused; and UIDs are said twice")
+async def test_what_fails_on_our_side_is_the_reason(archive: Archive, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    report = await retrieve(archive, STUDY, tmp_path / "file", retry=RetryPolicy(retries=0), raise_failures=False)
+    for failure in report.failures:
+        assert str(failure.error).count(failure.sop_instance_uid) == 1
+        assert isinstance(root_of(failure.error), NotADirectoryError)
+    assert len(report.failures) == 3
+
+
+def root_of(error: BaseException | None) -> BaseException | None:
+    while error is not None and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def ends_after_the_first(archive: Archive, how: str) -> Callable[[RetrieveResult], None]:
+    """An `on_result` that ends the association, with so many instances that the archive is not done by then."""
+    archive.instances = [member(f"1.4.1.{i}", pixels=0) for i in range(1, 51)]
+
+    def end(_: RetrieveResult) -> None:
+        for association in archive.associations if len(archive.asked) == 1 else ():
+            if how == "aborted":
+                association.abort()
+            else:
+                association.connection.kill()
+
+    return end
+
+
+@pytest.mark.parametrize("how", ["aborted", "lost"])
+async def test_an_association_that_ends_in_the_middle(archive: Archive, how: str, tmp_path: Path) -> None:
+    """Only what has not come by then is asked for on the next."""
+    end = ends_after_the_first(archive, how)
+    report = await retrieve(archive, Query.studies(StudyInstanceUID="1.4"), tmp_path, on_result=end)
+    came = uids_of(report)
+    assert came == [f"1.4.1.{i}" for i in range(1, 51)]
+    assert files_in(tmp_path) == where(*came)
+    (_, level, again) = archive.asked[1]
+    assert len(archive.asked) == 2
+    assert (level, again) == ("IMAGE", came[-len(again) :])
+    assert len(again) < 50
+
+
+async def test_an_association_that_ended_is_the_reason_of_what_did_not_come(archive: Archive, tmp_path: Path) -> None:
+    end, never = ends_after_the_first(archive, "lost"), RetryPolicy(retries=0)
+    query = Query.studies(StudyInstanceUID="1.4")
+    report = await retrieve(archive, query, tmp_path, retry=never, on_result=end, raise_failures=False)
+    causes = {type(failure.error.__cause__) for failure in report.failures if failure.error is not None}
+    assert causes == {ConnectionLost}
+    assert len(report.results) == 50
+    assert files_in(tmp_path) == where(*uids_of(report))
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("status", [0xA801, 0xA900, 0xC000])
+async def test_a_refusal_that_stays_is_not_tried_again(archive: Archive, status: int, tmp_path: Path) -> None:
+    archive.refusals = [status] * 5
+    report = await retrieve(archive, STUDY, tmp_path, raise_failures=False)
+    assert len(archive.asked) == 1
+    assert len(report.failures) == 3
+    causes = [failure.error.__cause__ for failure in report.failures if failure.error is not None]
+    assert [cause.status for cause in causes if isinstance(cause, StatusError)] == [status] * 3
+
+
+async def test_a_refusal_for_want_of_resources_is_tried_again(archive: Archive, tmp_path: Path) -> None:
+    archive.refusals = [0xA702, 0xA701]
+    report = await retrieve(archive, STUDY, tmp_path)
+    assert sorted(uids_of(report)) == ADA[:3]
+    first, second = ("IMAGE", ADA[:2]), ("IMAGE", ADA[2:3])
+    assert [request[1:] for request in archive.asked] == [("STUDY", ["1.1"]), first, second, first]
+
+
+async def test_a_query_that_is_refused(archive: Archive, tmp_path: Path) -> None:
+    @archive.on_c_find
+    async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+        for nothing in list[Dataset]():
+            yield nothing
+        raise StatusError(Status(0xA900), "test")
+
+    with pytest.raises(StatusError, match="0xA900"):
+        await retrieve(archive, STUDY, tmp_path)
+
+
+async def test_nobody_listens(tmp_path: Path) -> None:
+    archive = Archive()
+    async with archive:
+        pass
+    with pytest.raises(ConnectionLost, match="cannot connect"):
+        await retrieve(archive, STUDY, tmp_path)
+
+
+# The caller
+
+
+async def test_a_callback_that_raises_does_no_harm(
+    archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(result: RetrieveResult) -> None:
+        raise ValueError("of the user's")
+
+    report = await retrieve(archive, STUDY, tmp_path, on_result=fail)
+    assert uids_of(report) == ADA[:3]
+    assert "on_result" in caplog.text
+
+
+@asynccontextmanager
+async def nothing_stays() -> AsyncIterator[None]:
+    """No task is left behind."""
+    before = asyncio.all_tasks()
+    yield
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("way", ["C-GET", "C-MOVE"])
+async def test_cancelled_in_the_middle_of_an_instance(way: str, tmp_path: Path) -> None:
+    size, count = 64 * 1024, 512
+    archive = Archive(get=way == "C-GET", move=way == "C-MOVE")
+    half_files: list[str] = []
+
+    async def buffers() -> AsyncIterator[bytes]:
+        """Cancels as soon as the file of this instance has been begun."""
+        for _ in range(count):
+            if not half_files and (files := [name for name in files_in(tmp_path) if name not in where("1.1.1.1")]):
+                half_files.extend(files)
+                task.cancel()
+            yield pixel_bytes(size)
+
+    archive.sources["1.1.1.2"] = PixelSource(member("1.1.1.2", pixels=0), NativePixels(buffers(), size * count))
+    async with nothing_stays(), archive:
+        task = asyncio.create_task(retrieve(archive, STUDY, tmp_path))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert half_files
+        assert files_in(tmp_path) == where("1.1.1.1")
+        port = int(archive.receiver.rpartition(":")[2])
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
