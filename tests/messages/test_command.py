@@ -58,6 +58,12 @@ def test_empty_unknown_and_retired_elements_are_skipped() -> None:
     assert command.decode(data) == {0x0110: 1}
 
 
+def test_an_identifier_within_the_command_set_does_not_count() -> None:
+    """Orthanc puts the Failed SOP Instance UID List there, behind the end that its group length names."""
+    data = element(0x0110, b"\1\0") + element(0x0000, bytes(4), group=8) + element(0x0058, b"1.2\0", group=8)
+    assert command.decode(data) == {0x0110: 1}
+
+
 @pytest.mark.parametrize("group_length", [b"", element(0, bytes(4)), element(0, b"\xff" * 4), element(0, b"\0\0")])
 def test_group_length_missing_or_wrong_is_not_needed(group_length: bytes) -> None:
     data = group_length + element(0x0100, b"\x30\0")
@@ -68,7 +74,6 @@ def test_group_length_missing_or_wrong_is_not_needed(group_length: bytes) -> Non
 @pytest.mark.parametrize(
     "data",
     [
-        element(0x0110, b"\1\0", group=8),
         element(0x0110, b"\1\0")[:-1],
         element(0x0110, b"\1\0") + b"\0\0\0",
         struct.pack("<HHI", 0, 0x0002, 0xFFFFFFFF) + b"1.2",

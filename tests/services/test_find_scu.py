@@ -451,10 +451,7 @@ async def test_the_consumers_own_time_does_not_count(waits: bool) -> None:
         assert found == ["1", "2"]
 
 
-BUG = pytest.mark.xfail(strict=True, reason="bug: the deadline is None at the first response without an async with")
-
-
-@pytest.mark.parametrize("entered", [True, pytest.param(False, marks=BUG)], ids=["async with", "async for"])
+@pytest.mark.parametrize("entered", [True, False], ids=["async with", "async for"])
 async def test_no_time_is_left_in_all(entered: bool) -> None:
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)

@@ -148,12 +148,9 @@ def late(status: int, waits: asyncio.Event) -> Script:
     return script
 
 
-BUG_REFUSED = pytest.mark.xfail(strict=True, reason="bug: Results._use refuses it whatever on_cancel says")
-
-
 @pytest.mark.parametrize(
     ("on_cancel", "by_another"),
-    [(REJECT, False), (REJECT, True), (COMPLETE, False), pytest.param(COMPLETE, True, marks=BUG_REFUSED)],
+    [(REJECT, False), (REJECT, True), (COMPLETE, False), (COMPLETE, True)],
 )
 async def test_what_comes_late(tmp_path: Path, on_cancel: CancelBehavior, by_another: bool) -> None:
     """Also where another task cancels, and the consumer waits for the next."""
@@ -175,7 +172,6 @@ async def test_what_comes_late(tmp_path: Path, on_cancel: CancelBehavior, by_ano
         await use(association)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: what is answered before the cancelled task runs is told to nobody")
 async def test_what_is_stored_is_told_of(tmp_path: Path) -> None:
     """The task is cancelled when its instance is stored, and not given yet."""
 
@@ -239,7 +235,6 @@ async def test_left_in_the_loop() -> None:
         await use(association)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: IncomingData.drain makes who still reads believe that this was the end")
 async def test_cancelled_while_the_loop_saves(tmp_path: Path) -> None:
     """What the cancelling task reads to its end is missing from the file: it must not be there as if it were whole."""
 

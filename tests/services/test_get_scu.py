@@ -61,6 +61,7 @@ CONTEXTS: Sequence[ProposedContext] = [
     ProposedContext(STUDY_ROOT_GET, [EXPLICIT]),
     ProposedContext(CT, [EXPLICIT], as_scp=True),
     ProposedContext(CT, [IMPLICIT], as_scp=True),
+    ProposedContext("1.2.840.10008.5.1.4.1.1.128", [EXPLICIT], as_scp=True),
     ProposedContext(VERIFICATION, [IMPLICIT]),
 ]
 ON = {EXPLICIT: 3, IMPLICIT: 5}
@@ -293,9 +294,6 @@ def raises(error: Exception) -> Callable[[StoreRequest], Awaitable[int]]:
     return handler
 
 
-BUG_ELSEWHERE = pytest.mark.xfail(strict=True, reason="bug: an error of another association is taken for one of this")
-
-
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -305,8 +303,8 @@ BUG_ELSEWHERE = pytest.mark.xfail(strict=True, reason="bug: an error of another 
         (PermissionError(13, "no"), 0x0110),
         (TimeoutError(), 0x0110),
         (StatusError(Status(0xA700), "another C-STORE"), 0x0110),
-        pytest.param(ConnectionLost("to another archive"), 0x0110, marks=BUG_ELSEWHERE),
-        pytest.param(RemoteProtocolError("of another archive"), 0x0110, marks=BUG_ELSEWHERE),
+        (ConnectionLost("to another archive"), 0x0110),
+        (RemoteProtocolError("of another archive"), 0x0110),
     ],
     ids=repr,
 )
@@ -394,7 +392,7 @@ async def refused(
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer, refused_roles=refused_roles)
         assert await give(peer, uid, **what) == expected
-        if not refused_roles:
+        if CT not in refused_roles:
             assert await give(peer, "1.2.2") == 0
         await peer.send(response(received, 0xB000, failed_list(uid), number_of_failed_suboperations=1))
         await peer.answer_echo()
@@ -404,11 +402,21 @@ async def refused(
     ((failed_uid, why),) = failed(error)  # once, though the peer names it too
     assert failed_uid == uid
     assert f"refused with {Status(expected)}" in why
-    assert files(tmp_path) == ([] if refused_roles else ["1.2.2.dcm"])
+    assert files(tmp_path) == ([] if CT in refused_roles else ["1.2.2.dcm"])
 
 
 async def test_without_the_role_it_is_not_allowed(tmp_path: Path) -> None:
     await refused(tmp_path, 0x0122, refused_roles=[CT], pixels=LARGE)
+
+
+async def test_without_any_role_nothing_is_asked_for() -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.answer_release()
+
+    async with listening(script) as address, connect(address) as association:
+        with pytest.raises(PresentationContextError, match=r"retrieval_contexts\(\)"):
+            CGetSCU(association).get(STUDY)
 
 
 async def test_a_class_that_was_not_negotiated(tmp_path: Path) -> None:
@@ -427,7 +435,6 @@ async def test_what_cannot_be_read(tmp_path: Path) -> None:
     await refused(tmp_path, 0xC000, data=bytes(1000))
 
 
-@pytest.mark.xfail(strict=True, reason="bug: GetResults does not look at has_right_group_length, as the server does")
 async def test_a_wrong_group_length() -> None:
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)
@@ -533,10 +540,6 @@ async def test_a_list_that_cannot_be_read() -> None:
     assert [type(each) for each in error.exceptions] == [DatasetError, SubOperationFailed, StatusError]
 
 
-BUG_LOST = pytest.mark.xfail(strict=True, reason="bug: what GetResults answers before the next is outside of _lost")
-
-
-@BUG_LOST
 async def test_a_lost_connection_takes_the_earlier_failures_with_it() -> None:
     async def script(peer: ScriptedPeer) -> None:
         await asked(peer)

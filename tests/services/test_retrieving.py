@@ -225,7 +225,6 @@ async def test_nothing_matches(archive: Archive, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="each instance is refused for it, and asked for again")
 async def test_a_template_that_is_none(getting: Archive, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="NoSuchKey"):
         await dimse.retrieve(getting.address, STUDY, into=tmp_path, template="{NoSuchKey}", retry=AT_ONCE)
@@ -253,7 +252,6 @@ async def test_a_match_without_its_unique_key_is_left_out(
     assert "a match has no SOPInstanceUID" in caplog.text
 
 
-@pytest.mark.xfail(strict=True, reason="its keys are taken from the match alone, not from the query")
 @pytest.mark.parametrize("make", [Query.series, Query.instances])
 async def test_a_match_without_the_keys_above_it(getting: Archive, make: Callable[..., Query], tmp_path: Path) -> None:
     """They are in the query anyway (PS3.4 C.4.1.2.1)."""
@@ -268,7 +266,6 @@ async def test_a_match_without_the_keys_above_it(getting: Archive, make: Callabl
     assert uids_of(report) == ADA[:2]
 
 
-@pytest.mark.xfail(strict=True, reason="it is asked for twice")
 async def test_a_study_that_is_listed_twice(getting: Archive, tmp_path: Path) -> None:
     @getting.on_c_find
     async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
@@ -334,7 +331,6 @@ async def test_the_receiver_is_by_default_the_calling_title_on_11112(moving: Arc
     assert uids_of(report) == ADA[:3]
 
 
-@pytest.mark.xfail(strict=True, reason="Address.parse makes the title ANY-SCP")
 async def test_a_receiver_without_a_title_has_the_calling_one(moving: Archive, tmp_path: Path) -> None:
     receiver = moving.receiver.removeprefix("WS1@")
     await dimse.retrieve(moving.address, STUDY, into=tmp_path, receiver=receiver, calling_ae_title="WS1", retry=AT_ONCE)
@@ -438,7 +434,6 @@ async def test_an_instance_that_the_archive_fails_to_send(archive: Archive, tmp_
     assert f"not retrieved by the {failure.way}; the peer does not say why" in str(failure.error)
 
 
-@pytest.mark.xfail(strict=True, reason="a C-MOVE's receiver does not note why it refused; and UIDs are said twice")
 async def test_what_fails_on_our_side_is_the_reason(archive: Archive, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     report = await retrieve(archive, STUDY, tmp_path / "file", retry=RetryPolicy(retries=0), raise_failures=False)

@@ -14,7 +14,7 @@ from dimse.ae import Address, ClientOptions, RetryPolicy, check_ae_title
 from dimse.dataset import encode
 from dimse.errors import StatusError
 from dimse.messages.primitives import C_MOVE_RQ, C_MOVE_RSP, Response
-from dimse.messages.status import Status
+from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.client import connect
 from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
@@ -44,8 +44,8 @@ class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
     def _final(self, answer: Answer[C_MOVE_RSP]) -> SubOperations | None:
         self._count(answer)
         self._note_failed(answer)
-        # A refusal has no counters.
-        return None if self.suboperations == SubOperations() else self.suboperations
+        refused = answer.message.status.category is StatusCategory.FAILURE and self.suboperations == SubOperations()
+        return None if refused else self.suboperations
 
 
 class CMoveSCU:

@@ -14,7 +14,7 @@ from typing import Final
 
 from dimse import uids
 from dimse.ae import Address, ClientOptions, RetryPolicy, ServerOptions, StoreMode
-from dimse.dataset import Dataset
+from dimse.dataset import Dataset, validate_template
 from dimse.errors import (
     AssociationError,
     PresentationContextError,
@@ -126,8 +126,12 @@ async def retrieve(
     """
     address, options = Address.parse(address), options or ClientOptions()
     options = options if calling_ae_title is None else replace(options, calling_ae_title=calling_ae_title)
-    # All interfaces: the archive connects to us.
-    receiver = Address(options.calling_ae_title, "0.0.0.0") if receiver is None else Address.parse(receiver)  # noqa: S104
+    validate_template(template)
+    if receiver is None:
+        receiver = "0.0.0.0"  # noqa: S104 - all interfaces, as the archive connects to us
+    if isinstance(receiver, str) and "@" not in receiver:
+        receiver = f"{options.calling_ae_title}@{receiver}"
+    receiver = Address.parse(receiver)
     job = _Job(address, query.model, options, Path(into), template, on_result)
     start = asyncio.get_running_loop().time()
     await job.find(query)
@@ -174,8 +178,8 @@ class _Job:
         """The unique keys of what matches the query itself."""
         self._errors: dict[str | None, Exception] = {}
         """What went wrong last, by SOP Instance UID; None is for what was not about one."""
-        self._moving: tuple[str, int] | None = None
-        """The move originator that instances are expected with."""
+        self._moves: set[tuple[str, int]] = set()
+        """The move originators that instances are expected with."""
 
     # What there is
 
@@ -190,7 +194,7 @@ class _Job:
                 association.context_for(model.move)
                 self._way = RetrieveWay.MOVE
             scu = CFindSCU(association)
-            self._matches = await self._unique_keys(scu, query, {})
+            self._matches = await self._unique_keys(scu, query, _fixed_keys(query))
             found, level = self._matches, query.level
             while level is not QueryRetrieveLevel.IMAGE:
                 level = _BELOW[level]
@@ -206,11 +210,9 @@ class _Job:
 
     async def _unique_keys(self, scu: CFindSCU, query: Query, above: dict[str, str]) -> list[dict[str, str]]:
         """The unique keys of all matches, those of the levels above them among them."""
-        wanted = [*above, _UNIQUE_KEYS[query.level]]
         if query.level is QueryRetrieveLevel.IMAGE:
             query = query.returning("SOPClassUID")
-        if not above:
-            wanted = [key for level, key in _UNIQUE_KEYS.items() if self._asks_for(level, query.level)]
+        wanted = [key for level, key in _UNIQUE_KEYS.items() if self._asks_for(level, query.level)]
         found = []
         async with scu.query(query) as matches:
             async for match in matches:
@@ -220,7 +222,8 @@ class _Job:
                     continue
                 if query.level is QueryRetrieveLevel.IMAGE and (sop_class := _text(match, "SOPClassUID")):
                     keys["SOPClassUID"] = sop_class
-                found.append(keys)
+                if keys not in found:
+                    found.append(keys)
         return found
 
     def _asks_for(self, level: QueryRetrieveLevel, down_to: QueryRetrieveLevel) -> bool:
@@ -236,6 +239,7 @@ class _Job:
         attempt = 0
         while self._missing:
             attempt, came = attempt + 1, len(self.results)
+            self._errors.clear()
             requests = self._requests_for_missing()
             if attempt == 1 and query.level is not QueryRetrieveLevel.IMAGE:
                 requests = (Query.of(query.level, keys, model=self._model) for keys in self._matches)
@@ -250,9 +254,11 @@ class _Job:
             logger.info("%d of %d are missing; asked for again in %g s", len(self._missing), self.listed, pause)
             await asyncio.sleep(pause)
         for uid in self._missing:
-            cause = self._errors.get(uid) or self._errors.get(None)
-            failed = SubOperationFailed(uid, f"did not come by {self._way}" if cause is None else str(cause))
-            failed.__cause__ = cause
+            failed = self._errors.get(uid)
+            if not isinstance(failed, SubOperationFailed):
+                cause = failed or self._errors.get(None)
+                failed = SubOperationFailed(uid, f"did not come by {self._way}" if cause is None else str(cause))
+                failed.__cause__ = cause
             self._note(RetrieveResult(uid, way=self._way, error=failed))
 
     def _is_hopeless(self) -> bool:
@@ -308,7 +314,11 @@ class _Job:
                     "refused an instance that nobody asked for, from %s", request.association.connection.peer_name
                 )
                 return Status.NOT_AUTHORIZED
-            await request.save_under(self._into, self._template)
+            try:
+                await request.save_under(self._into, self._template)
+            except Exception as error:
+                self._errors[request.sop_instance_uid] = error
+                raise
             self._came(request)
             return Status.SUCCESS
 
@@ -320,11 +330,11 @@ class _Job:
         originator = command.move_originator_application_entity_title, command.move_originator_message_id
         if None in originator:
             return request.sop_instance_uid in self._missing
-        return originator == self._moving
+        return originator in self._moves
 
     async def _move(self, association: Association, query: Query, destination: str) -> None:
         moving = CMoveSCU(association).move(query, destination, raise_failures=False)
-        self._moving = association.calling_ae_title, moving.message_id
+        self._moves.add((association.calling_ae_title, moving.message_id))
         async with moving as counters:
             async for suboperations in counters:
                 logger.debug("%s: %s", self._address, suboperations)
@@ -340,7 +350,8 @@ class _Job:
 
     def _note_failures(self, failures: Sequence[Exception]) -> None:
         for failure in failures:
-            self._errors[getattr(failure, "sop_instance_uid", None)] = failure
+            # What went wrong here says more than the peer's account of it.
+            self._errors.setdefault(getattr(failure, "sop_instance_uid", None), failure)
 
     def _note(self, result: RetrieveResult) -> None:
         self.results.append(result)
@@ -349,6 +360,17 @@ class _Job:
                 self._on_result(result)
             except Exception:
                 logger.exception("the on_result callback failed")
+
+
+def _fixed_keys(query: Query) -> dict[str, str]:
+    """The unique keys above its level that a query gives: not all archives return them."""
+    identifier, above = query.find_identifier(), dict[str, str]()
+    for level, key in _UNIQUE_KEYS.items():
+        if level is query.level:
+            break
+        if value := _text(identifier, key):
+            above[key] = value
+    return above
 
 
 def _text(match: Dataset, keyword: str) -> str:
