@@ -36,6 +36,7 @@ from dimse import (
     ClientOptions,
     ConnectionLost,
     DatasetError,
+    PresentationContextError,
     Query,
     QueryRequest,
     RemoteProtocolError,

@@ -212,7 +212,7 @@ class _Job:
         """The unique keys of all matches, those of the levels above them among them."""
         if query.level is QueryRetrieveLevel.IMAGE:
             query = query.returning("SOPClassUID")
-        wanted = [key for level, key in _UNIQUE_KEYS.items() if self._asks_for(level, query.level)]
+        wanted = _unique_keys_down_to(query)
         found = []
         async with scu.query(query) as matches:
             async for match in matches:
@@ -225,12 +225,6 @@ class _Job:
                 if keys not in found:
                     found.append(keys)
         return found
-
-    def _asks_for(self, level: QueryRetrieveLevel, down_to: QueryRetrieveLevel) -> bool:
-        """Whether queries of this model have the unique key of `level`."""
-        levels = list(_UNIQUE_KEYS)
-        is_in_model = level is not QueryRetrieveLevel.PATIENT or self._model is QueryRetrieveModel.PATIENT_ROOT
-        return is_in_model and levels.index(level) <= levels.index(down_to)
 
     # Getting it
 
@@ -364,13 +358,15 @@ class _Job:
 
 def _fixed_keys(query: Query) -> dict[str, str]:
     """The unique keys above its level that a query gives: not all archives return them."""
-    identifier, above = query.find_identifier(), dict[str, str]()
-    for level, key in _UNIQUE_KEYS.items():
-        if level is query.level:
-            break
-        if value := _text(identifier, key):
-            above[key] = value
-    return above
+    identifier = query.find_identifier()
+    return {key: value for key in _unique_keys_down_to(query)[:-1] if (value := _text(identifier, key))}
+
+
+def _unique_keys_down_to(query: Query) -> list[str]:
+    """The unique keys that queries of its model have, down to its own level."""
+    levels = list(_UNIQUE_KEYS)
+    first = levels.index(QueryRetrieveLevel.STUDY) if query.model is QueryRetrieveModel.STUDY_ROOT else 0
+    return [_UNIQUE_KEYS[level] for level in levels[first : levels.index(query.level) + 1]]
 
 
 def _text(match: Dataset, keyword: str) -> str:
