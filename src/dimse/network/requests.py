@@ -70,7 +70,7 @@ class Cancellation:
             self._interruptible = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class IncomingRequest:
     """An operation that the peer asks for."""
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 from dimse.ae import Address, ClientOptions, RetryPolicy
 from dimse.dataset import Dataset, DatasetSource, NotSent, discover
@@ -39,6 +39,10 @@ from dimse.uids import is_uid
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS
 
 logger = logging.getLogger("dimse.storage")
+
+
+_FILES_AT_ONCE: Final = 256
+"""Files that are looked at before the event loop has its turn again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +136,13 @@ async def send(
 class _Item:
     """One source on its way."""
 
-    __slots__ = ("attempts", "source", "transferred")
+    __slots__ = ("attempts", "begun", "number", "source", "transferred")
 
-    def __init__(self, source: DatasetSource) -> None:
+    def __init__(self, number: int, source: DatasetSource) -> None:
+        self.number = number
         self.source = source
         self.attempts = 0
+        self.begun = False
         self.transferred = 0
 
 
@@ -170,12 +176,11 @@ class SendingJob:
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
         """Find out what there is to send."""
-        for source in _each(sources):
-            async for found in look_at(source):
-                if isinstance(found, SendResult):
-                    self._note(found)
-                else:
-                    self.sources.append(found)
+        async for found in look_at(_each(sources)):
+            if isinstance(found, SendResult):
+                self._note(found)
+            else:
+                self.sources.append(found)
 
     async def run(self, associations: int, progress: ProgressCallback | None) -> None:
         """Send it all, a group of at most 128 contexts after the other."""
@@ -184,7 +189,7 @@ class SendingJob:
         self._report = ProgressReporter(progress, total)
         try:
             for contexts, members in _groups(self.sources):
-                queue = deque(_Item(source) for source in members)
+                queue = deque(_Item(number, source) for number, source in enumerate(members))
                 async with asyncio.TaskGroup() as tasks:
                     for _ in range(min(associations, len(queue))):
                         tasks.create_task(self._work(contexts, queue))
@@ -232,33 +237,52 @@ class SendingJob:
             self._fail(item, error if item.attempts else _not_tried(item, error))
 
     async def _send_on(self, association: Association, queue: deque[_Item]) -> None:
+        """Send until the queue is empty, as many at once as were agreed on, with the next one read meanwhile."""
         scu = CStoreSCU(association, retry=RetryPolicy(retries=0), allow_decompression=self._allow_decompression)
-        tried = False
-        while queue and association.is_open:
-            tried = True
-            item = queue.popleft()
-            try:
-                await self._send_one(scu, item)
-            except (AssociationError, RemoteProtocolError) as error:
-                if item.source.repeatable and self._retry.pause(item.attempts) is not None:
-                    queue.appendleft(item)
-                else:
+        tried, cut_off = False, list[tuple[_Item, DimseError]]()
+
+        async def send_in_turn() -> None:
+            nonlocal tried
+            while queue and association.is_open:
+                tried = True
+                item = queue.popleft()
+                try:
+                    await self._send_one(scu, item)
+                except (AssociationError, RemoteProtocolError) as error:
+                    cut_off.append((item, error))
+                except Exception as error:  # noqa: BLE001 - an iterable of the user's may raise anything, of its item only
                     self._fail(item, error)
-                raise
-            except Exception as error:  # noqa: BLE001 - an iterable of the user's may raise anything, of its item only
-                self._fail(item, error)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(len(queue), association.operations_window + 1)):
+                tasks.create_task(send_in_turn())
+        self._take_back(cut_off, queue)
+        if cut_off:
+            raise cut_off[0][1]
         if queue and not tried:
             raise AssociationError("the peer ended the association before anything could be sent")
+
+    def _take_back(self, cut_off: list[tuple[_Item, DimseError]], queue: deque[_Item]) -> None:
+        """What the end of an association has cut off goes before the others in the queue, in its old order."""
+        for item, error in sorted(cut_off, key=lambda each: each[0].number, reverse=True):
+            if not item.begun:
+                item.attempts -= 1  # its turn had not come
+            if item.source.repeatable and self._retry.pause(item.attempts) is not None:
+                queue.appendleft(item)
+            else:
+                self._fail(item, error)
 
     async def _send_one(self, scu: CStoreSCU, item: _Item) -> None:
         """Send until it is stored, or fails in a way that another try on this association does not mend."""
 
         def progressed(progress: TransferProgress) -> None:
+            item.begun = True
             item.transferred = progress.bytes_transferred
             self._report(self.bytes_done + sum(each.transferred for each in self._under_way))
 
         while True:
             item.attempts += 1
+            item.begun = False
             self._under_way.add(item)
             try:
                 response = await scu.send(item.source, progressed, move_originator=self._move_originator)
@@ -307,19 +331,31 @@ class SendingJob:
                 logger.exception("the on_result callback failed")
 
 
-async def look_at(source: Source) -> AsyncIterator[DatasetSource | SendResult]:
-    """What there is to send in `source`, and what cannot be. Reading file metas is left to a thread."""
-    if isinstance(source, str | os.PathLike):
-        for found in await asyncio.to_thread(_found_at, source):
-            if isinstance(found, NotSent):
-                yield SendResult(found.name, error=found.error, skipped=found.skipped)
-            else:
-                yield _checked(found)
-        return
+async def look_at(sources: Iterable[Source]) -> AsyncIterator[DatasetSource | SendResult]:
+    """What there is to send in `sources`, in their order, and what cannot be.
+
+    Reading file metas is left to a thread, some hundred files at a time.
+    """
+    paths: list[str | os.PathLike[str]] = []
+    for source in sources:
+        if isinstance(source, str | os.PathLike):
+            paths.append(source)
+            if len(paths) < _FILES_AT_ONCE:
+                continue
+        for found in await asyncio.to_thread(_found_at, paths):
+            yield found
+        paths = []
+        if not isinstance(source, str | os.PathLike):
+            yield await _looked_at(source)
+    for found in await asyncio.to_thread(_found_at, paths):
+        yield found
+
+
+async def _looked_at(source: Source) -> DatasetSource | SendResult:
     try:
-        yield _checked(await as_source(source))
+        return _checked(await as_source(source))
     except Exception as error:  # noqa: BLE001 - a stream of the user's may raise anything, of its item only
-        yield SendResult(name_of_stream(source), error=error)
+        return SendResult(name_of_stream(source), error=error)
 
 
 def _checked(source: DatasetSource) -> DatasetSource | SendResult:
@@ -349,8 +385,13 @@ def _each(sources: Iterable[Source] | Source) -> Iterable[Source]:
     return sources
 
 
-def _found_at(path: str | os.PathLike[str]) -> list[DatasetSource | NotSent]:
-    return list(discover([path]))
+def _found_at(paths: Sequence[str | os.PathLike[str]]) -> list[DatasetSource | SendResult]:
+    return [
+        SendResult(found.name, error=found.error, skipped=found.skipped)
+        if isinstance(found, NotSent)
+        else _checked(found)
+        for found in discover(paths)
+    ]
 
 
 def _groups(
