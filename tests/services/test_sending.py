@@ -42,7 +42,14 @@ from dimse import (
 )
 from dimse.dataset import MemorySource, PixelSource
 from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
-from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, A_RELEASE_RP, A_RELEASE_RP, A_RELEASE_RQ, P_DATA_TF
+from dimse.upper_layer.pdu import (
+    A_ABORT,
+    A_ASSOCIATE_RJ,
+    A_ASSOCIATE_RQ,
+    A_RELEASE_RP,
+    A_RELEASE_RQ,
+    P_DATA_TF,
+)
 
 IMPLICIT, EXPLICIT = str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)
 QUICK = RetryPolicy(delay=0.01, factor=1)

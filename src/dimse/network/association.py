@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 from dimse.ae import AssociationOptions, Malformed
-from dimse.dataset import DatasetSource
+from dimse.dataset.sources import DatasetSource
 from dimse.errors import (
     AssociationAborted,
     AssociationError,

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from dimse.dataset import DatasetSource, Reader
+from dimse.dataset.sources import DatasetSource, Reader
 from dimse.errors import DatasetError
 from dimse.messages.fragments import cut, fragment_size
 from dimse.messages.primitives import Message, Request

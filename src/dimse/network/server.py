@@ -28,7 +28,15 @@ from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
 from dimse.network.timers import ProgressTimer
 from dimse.upper_layer.items import UserIdentityAC, UserInformation
 from dimse.upper_layer.machine import Machine
-from dimse.upper_layer.negotiation import AcceptedContext, accept_contexts, accept_roles, accept_window, normalise, refusal, violations
+from dimse.upper_layer.negotiation import (
+    AcceptedContext,
+    accept_contexts,
+    accept_roles,
+    accept_window,
+    normalise,
+    refusal,
+    violations,
+)
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
 logger = logging.getLogger("dimse.network")

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from dimse.ae import Address, ClientOptions, RetryPolicy
-from dimse.dataset import Dataset, DatasetSource, NotSent, discover
+from dimse.dataset import Dataset, DatasetSource, NotSent
+from dimse.dataset.discover import discover
 from dimse.errors import (
     AssociationError,
     AssociationRejected,
