@@ -106,7 +106,12 @@ class Association:
         self._outgoing = Outgoing(self)
         self.operations_window = 1
         """How many operations of the requestor's may be outstanding at once."""
+        self.responses = 0
+        """How many responses have come, and ..."""
+        self.response_seconds = 0.0
+        """... how long the peer and the line have taken for them in all, from the last byte of the request."""
         self._turn = asyncio.Semaphore()
+        self._clock = asyncio.get_running_loop().time
         self._message_id = 0
         self._outstanding: dict[int, Outstanding] = {}
         self._operation: Operation[Any] | None = None
@@ -480,7 +485,10 @@ class Association:
 
         try:
             await self.send(context, message, data, sent)
+            sent_at = self._clock()
             response = await outstanding.future
+            self.response_seconds += self._clock() - sent_at
+            self.responses += 1
         except BaseException as error:
             if begun and not self._ended:
                 why = f": {error}" if isinstance(error, DatasetError) else ""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -46,6 +48,10 @@ _FILES_AT_ONCE: Final = 256
 """Files that are looked at before the event loop has its turn again."""
 
 
+_MEASURED: Final = 8
+"""Objects that are sent before it is decided how many associations are worth while."""
+
+
 @dataclass(frozen=True, slots=True)
 class SendResult:
     """What became of one source.
@@ -77,6 +83,10 @@ class SendReport:
     results: tuple[SendResult, ...]
     bytes_sent: int
     seconds: float
+    associations: int = 1
+    """How many were open at once."""
+    operations_window: int = 1
+    """How many objects were under way at once on each of them, by what the peer agreed to."""
 
     @property
     def stored(self) -> tuple[SendResult, ...]:
@@ -96,6 +106,7 @@ async def send(
     calling_ae_title: str | None = None,
     options: ClientOptions | None = None,
     associations: int = 1,
+    tune: bool = False,
     retry: RetryPolicy | None = None,
     allow_decompression: bool = False,
     progress: ProgressCallback | None = None,
@@ -105,9 +116,10 @@ async def send(
     """Send files, folders, DICOMDIRs, zip archives, streams and data sets to the storage SCP at `address`.
 
     Presentation contexts are worked out from what there is to send, and spread over more than one association
-    where 128 are not enough. `associations` may be open at once. A lost connection is made again, and what was
-    not acknowledged is sent again, as `retry` says. `on_result` is called with each `SendResult` as it is known,
-    `progress` with the bytes of all of them.
+    where 128 are not enough. `associations` may be open at once; with `tune` it is as many of those as the response
+    time of the first one makes worth while, and `report.associations` says how many. A lost connection is made
+    again, and what was not acknowledged is sent again, as `retry` says. `on_result` is called with each `SendResult`
+    as it is known, `progress` with the bytes of all of them.
 
     Raises `AssociationError` where no association could be made at all. At the end, one `ExceptionGroup` has the
     errors of everything that was not stored; with `raise_failures=False` they are in `report.failures` instead.
@@ -126,8 +138,9 @@ async def send(
     job = SendingJob(connect_to, retry or RetryPolicy(), allow_decompression, on_result)
     start = asyncio.get_running_loop().time()
     await job.look_at(sources)
-    await job.run(associations, progress)
-    report = SendReport(tuple(job.results), job.bytes_done, asyncio.get_running_loop().time() - start)
+    await job.run(associations, progress, tune=tune)
+    seconds = asyncio.get_running_loop().time() - start
+    report = SendReport(tuple(job.results), job.bytes_done, seconds, job.associations, job.operations_window)
     if raise_failures and report.failures:
         errors = [result.error for result in report.failures if result.error is not None]
         raise ExceptionGroup(f"{len(errors)} of {len(job.results)} not stored at {address}", errors)
@@ -173,6 +186,10 @@ class SendingJob:
         self._under_way: set[_Item] = set()
         self._report = ProgressReporter(None, None)
         self._working = 0
+        self.associations = self.operations_window = 1
+        self._first: Association | None = None
+        self._measured = asyncio.Event()
+        self._measure_after = 0
         self._associated = False
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
@@ -183,8 +200,11 @@ class SendingJob:
             else:
                 self.sources.append(found)
 
-    async def run(self, associations: int, progress: ProgressCallback | None) -> None:
-        """Send it all, a group of at most 128 contexts after the other."""
+    async def run(self, associations: int, progress: ProgressCallback | None, *, tune: bool = False) -> None:
+        """Send it all, a group of at most 128 contexts after the other.
+
+        With `tune` the first association is measured before others are opened.
+        """
         lengths = [source.length for source in self.sources]
         total = None if None in lengths else sum(length or 0 for length in lengths)
         self._report = ProgressReporter(progress, total)
@@ -192,12 +212,32 @@ class SendingJob:
             for contexts, members in _groups(self.sources):
                 queue = deque(_Item(number, source) for number, source in enumerate(members))
                 async with asyncio.TaskGroup() as tasks:
-                    for _ in range(min(associations, len(queue))):
+                    tasks.create_task(self._work(contexts, queue))
+                    others = min(associations, len(queue)) - 1
+                    if tune and others > 0:
+                        others = min(await self._others_worth_while(queue), others)
+                    for _ in range(others):
                         tasks.create_task(self._work(contexts, queue))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None  # no association could be made, which each worker says
         finally:
             self._report(self.bytes_done, final=True)
+
+    async def _others_worth_while(self, queue: deque[_Item]) -> int:
+        """How many more associations would keep this side busy, by what the first one has shown.
+
+        While one object waits for its response, others can be sent: as many as this side can prepare in that time.
+        """
+        self._measured.clear()
+        self._measure_after = len(self.results) + _MEASURED
+        busy = time.process_time()
+        await self._measured.wait()
+        association = self._first
+        if association is None or not association.responses or not queue:
+            return 0
+        busy = max((time.process_time() - busy) / association.responses, 1e-6)
+        at_once = 1 + association.response_seconds / association.responses / busy
+        return math.ceil(at_once / association.operations_window) - 1
 
     async def _work(self, contexts: Contexts, queue: deque[_Item]) -> None:
         """Keep one association going until the queue is empty.
@@ -206,6 +246,7 @@ class SendingJob:
         that did not there is a pause, and in the end what is left fails.
         """
         self._working += 1
+        self.associations = max(self.associations, self._working)
         in_vain = 0
         try:
             while queue:
@@ -213,6 +254,8 @@ class SendingJob:
                 try:
                     async with self._connect(contexts) as association:
                         established = self._associated = True
+                        self._first = self._first or association
+                        self.operations_window = association.operations_window
                         await self._send_on(association, queue)
                 except (AssociationError, RemoteProtocolError) as error:
                     if not established and self._working > 1:
@@ -222,6 +265,7 @@ class SendingJob:
                         await self._wait_or_give_up(error, in_vain, queue)
         finally:
             self._working -= 1
+            self._measured.set()
 
     async def _wait_or_give_up(self, error: DimseError, in_vain: int, queue: deque[_Item]) -> None:
         """Wait before the next association, or let what is left fail because of `error`."""
@@ -325,6 +369,8 @@ class SendingJob:
 
     def _note(self, result: SendResult) -> None:
         self.results.append(result)
+        if len(self.results) >= self._measure_after:
+            self._measured.set()
         if self._on_result is not None:
             try:
                 self._on_result(result)
