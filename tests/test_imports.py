@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,9 +120,18 @@ def test_the_public_names_are_sorted_and_there() -> None:
     assert [name for name in dimse.__all__ if not hasattr(module, name)] == []
 
 
-def test_the_public_names_are_all_that_is_imported() -> None:
-    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
-    imported = {
-        alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
-    assert imported - {"annotations"} == set(dimse.__all__) - {"__version__"}
+@pytest.mark.parametrize("package", ["dimse", "dimse.dataset"])
+def test_lazy_names_are_those_that_a_type_checker_sees(package: str) -> None:
+    module = importlib.import_module(package)
+    assert module.__file__ is not None
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    seen = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen - {"annotations", "import_module", "TYPE_CHECKING", "Final"} == set(module.__all__)
+    assert set(module._HOME_OF) == set(module.__all__)
+    for name in module.__all__:
+        assert getattr(module, name).__class__ is not type(module), f"{name} is hidden by the module of that name"
+
+
+def test_an_echo_does_without_pydicom() -> None:
+    code = "import sys; from dimse import CEchoSCU, connect; assert 'pydicom' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - it is our own

@@ -144,10 +144,17 @@ class AssociationOptions:
     """The P-DATA-TF PDU-length announced to the peer, in bytes; 0 is no limit. Memory does not depend on it."""
     maximum_length_to_send: int = 256 * 1024
     """No larger PDU is sent, whatever the peer takes: this is the size of the one buffer in use."""
+    operations_window: int = 16
+    """How many operations a requestor may have outstanding on one association (PS3.7 D.3.3.3); 1 is one by one.
+
+    A requestor proposes it and uses what the acceptor grants.
+    """
     timeouts: Timeouts = field(default_factory=Timeouts)
     malformed: Malformed = Malformed.STRICT
 
     def __post_init__(self) -> None:
+        if not 1 <= self.operations_window <= 0xFFFF:
+            raise ValueError(f"operations_window is {self.operations_window}; it is 1 to 65535")
         if self.maximum_length != 0 and not MINIMUM_MAXIMUM_LENGTH <= self.maximum_length < 2**32:
             raise ValueError(f"maximum_length is {self.maximum_length}; it is 0 or {MINIMUM_MAXIMUM_LENGTH} to 2**32-1")
         if not MINIMUM_MAXIMUM_LENGTH <= self.maximum_length_to_send <= 2**24:

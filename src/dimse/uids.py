@@ -5,14 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from pydicom._uid_dict import UID_dictionary
-from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
-
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 """DICOM Application Context Name (PS3.7 A.2.1)."""
 
@@ -34,13 +26,13 @@ QUERY_RETRIEVE: Final = (
 )
 """Query/Retrieve (PS3.4 Annex C)."""
 
-LITTLE_ENDIAN: Final = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
-"""The two syntaxes between which a data set can be re-encoded without touching its pixels."""
+IMPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
+EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
+DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1.99"
+EXPLICIT_VR_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 
-IMPLICIT_VR_LITTLE_ENDIAN: Final = str(ImplicitVRLittleEndian)
-EXPLICIT_VR_LITTLE_ENDIAN: Final = str(ExplicitVRLittleEndian)
-EXPLICIT_VR_BIG_ENDIAN: Final = str(ExplicitVRBigEndian)
-DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN: Final = str(DeflatedExplicitVRLittleEndian)
+LITTLE_ENDIAN: Final = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+"""The two syntaxes between which a data set can be re-encoded without touching its pixels."""
 
 COMMON_STORAGE: Final = tuple(
     f"1.2.840.10008.5.1.4.1.1.{tail}"
@@ -57,9 +49,16 @@ COMMON_STORAGE: Final = tuple(
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 
 
+def _entry(uid: str) -> tuple[str, ...] | None:
+    """Name and kind of a UID of PS3.6. pydicom has the table, and is imported where it is needed."""
+    from pydicom._uid_dict import UID_dictionary
+
+    return UID_dictionary.get(uid)
+
+
 def name_of(uid: str) -> str:
     """The name of a UID in PS3.6, or the UID itself: for messages and logs."""
-    entry = UID_dictionary.get(uid)
+    entry = _entry(uid)
     return entry[0] if entry else uid
 
 
@@ -88,7 +87,7 @@ def is_storage(uid: str) -> bool:
     """
     if not uid.startswith("1.2.840.10008."):
         return True
-    entry = UID_dictionary.get(uid)
+    entry = _entry(uid)
     if entry is None:
         return uid.startswith("1.2.840.10008.5.1.4.1.1.")  # newer than the dictionary
     name, kind = entry[0], entry[1]

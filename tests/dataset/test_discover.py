@@ -11,7 +11,8 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from dimse.dataset import DatasetSource, NotSent, discover
+from dimse.dataset import DatasetSource, NotSent
+from dimse.dataset.discover import discover
 from dimse.errors import DatasetError
 
 

@@ -42,7 +42,14 @@ from dimse import (
 )
 from dimse.dataset import MemorySource, PixelSource
 from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
-from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, A_RELEASE_RP, A_RELEASE_RQ, P_DATA_TF
+from dimse.upper_layer.pdu import (
+    A_ABORT,
+    A_ASSOCIATE_RJ,
+    A_ASSOCIATE_RQ,
+    A_RELEASE_RP,
+    A_RELEASE_RQ,
+    P_DATA_TF,
+)
 
 IMPLICIT, EXPLICIT = str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)
 QUICK = RetryPolicy(delay=0.01, factor=1)
@@ -618,8 +625,9 @@ async def test_a_release_while_waiting_to_try_again_is_a_lost_connection(tmp_pat
         received = await peer.receive_message()
         assert isinstance(received.message, C_STORE_RQ)
         response = C_STORE_RSP(message_id_being_responded_to=received.message.message_id, status=Status(0xA700))
-        await peer.send(message_pdvs(response, context=received.presentation_context_id))
-        await peer.release()
+        await peer.send(message_pdvs(response, context=received.presentation_context_id), A_RELEASE_RQ())
+        while not isinstance(await peer.receive(), A_RELEASE_RP):
+            pass  # the next object was on its way
 
     flaky = Flaky()
     async with listening(busy, flaky) as address:

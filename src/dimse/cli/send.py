@@ -18,7 +18,8 @@ from dimse.ae import Address, ClientOptions, RetryPolicy, Timeouts
 from dimse.cli import running
 from dimse.cli.output import about, complain, counted, emit, reason, size
 from dimse.cli.progress import Bar
-from dimse.dataset import DatasetSource, NotSent, StreamSource, discover, in_thread
+from dimse.dataset import DatasetSource, NotSent, StreamSource, in_thread
+from dimse.dataset.discover import discover
 from dimse.errors import AssociationError, DatasetError, RemoteProtocolError
 from dimse.messages.status import StatusCategory
 from dimse.services.sending import SendResult

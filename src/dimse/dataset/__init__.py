@@ -13,19 +13,23 @@ identifiers   whole small data sets between bytes and pydicom
 
 from __future__ import annotations
 
-from pydicom import DataElement, Dataset
-from pydicom.config import IGNORE
-from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
-from dimse.dataset.discover import NotSent, discover
-from dimse.dataset.disk import Disk, FileWriter
-from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
-from dimse.dataset.identifiers import decode, encode, text_of
-from dimse.dataset.part10 import FileMeta, encode_file_meta, read_file_meta
-from dimse.dataset.pixels import EncapsulatedFrames, NativePixels, PixelSource, from_dataset
-from dimse.dataset.sinks import Part10File, safe_path, template_keywords, validate_template
-from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, Reader, StreamSource, in_thread
-from dimse.dataset.transcode import decompress, even, reencode
+if TYPE_CHECKING:
+    from pydicom import DataElement, Dataset
+    from pydicom.config import IGNORE
+    from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+
+    from dimse.dataset.discover import NotSent
+    from dimse.dataset.disk import Disk, FileWriter
+    from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
+    from dimse.dataset.identifiers import decode, encode, text_of
+    from dimse.dataset.part10 import FileMeta, encode_file_meta, read_file_meta
+    from dimse.dataset.pixels import EncapsulatedFrames, NativePixels, PixelSource, from_dataset
+    from dimse.dataset.sinks import Part10File, safe_path, template_keywords, validate_template
+    from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, Reader, StreamSource, in_thread
+    from dimse.dataset.transcode import decompress, even, reencode
 
 __all__ = [
     "IGNORE",
@@ -50,7 +54,6 @@ __all__ = [
     "decode",
     "decompress",
     "dictionary_VR",
-    "discover",
     "encode",
     "encode_file_meta",
     "even",
@@ -65,3 +68,28 @@ __all__ = [
     "text_of",
     "validate_template",
 ]
+
+_NAMES_OF: Final = {
+    "dimse.dataset.discover": "NotSent",
+    "dimse.dataset.disk": "Disk FileWriter",
+    "dimse.dataset.elements": "Buffer BulkHeader ElementScanner",
+    "dimse.dataset.identifiers": "decode encode text_of",
+    "dimse.dataset.part10": "FileMeta encode_file_meta read_file_meta",
+    "dimse.dataset.pixels": "EncapsulatedFrames NativePixels PixelSource from_dataset",
+    "dimse.dataset.sinks": "Part10File safe_path template_keywords validate_template",
+    "dimse.dataset.sources": "DatasetSource FileSource MemorySource Reader StreamSource in_thread",
+    "dimse.dataset.transcode": "decompress even reencode",
+    "pydicom": "DataElement Dataset",
+    "pydicom.config": "IGNORE",
+    "pydicom.datadict": "dictionary_VR keyword_for_tag tag_for_keyword",
+}
+_HOME_OF: Final = {name: module for module, names in _NAMES_OF.items() for name in names.split()}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Import what is used when it is used, as in `dimse` itself: most of these import pydicom."""
+        if name not in _HOME_OF:
+            raise AttributeError(f"module 'dimse.dataset' has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+        return value

@@ -23,6 +23,7 @@ from dimse.dataset.elements import (
     ElementScanner,
     tag_name,
 )
+from dimse.dataset.plain import decode_plain, encode_plain
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, name_of
 
@@ -37,6 +38,9 @@ PYDICOM_ERRORS: Final = (
     *(TypeError, ValueError, EOFError, OSError, struct.error),
 )
 """What pydicom raises on data that it cannot read or write."""
+
+_PLAIN: Final = 64 * 1024
+"""Larger data sets are not tried as plain ones: they have pixel data, or are worth the time."""
 
 _ITEM: Final = struct.Struct("<HHL")
 _TAG = re.compile(r"\(([0-9A-Fa-f]{4}), ?([0-9A-Fa-f]{4})\)")
@@ -56,8 +60,11 @@ def decode(data: Buffer, transfer_syntax_uid: str) -> Dataset:
     """Decode a whole data set. Raises `DatasetError`, also where pydicom would give back what it could read."""
     if transfer_syntax_uid in DEFLATED_SYNTAXES:
         data, transfer_syntax_uid = inflate(data), EXPLICIT_VR_LITTLE_ENDIAN
-    _check_elements(memoryview(data), transfer_syntax_uid)
     implicit, little_endian = _encoding_of(transfer_syntax_uid)
+    plain = decode_plain(data, implicit=implicit) if little_endian and len(data) <= _PLAIN else None
+    if plain is not None:
+        return plain
+    _check_elements(memoryview(data), transfer_syntax_uid)
     try:
         dataset = read_dataset(BytesIO(data), implicit, little_endian)
         _check_depth(dataset)
@@ -82,9 +89,12 @@ def inflate(data: Buffer, max_length: int = MAX_INFLATED) -> bytes:
 
 def encode_elements(dataset: Dataset, transfer_syntax_uid: str, character_set: str | list[str] | None = None) -> bytes:
     """Encode in any syntax but the deflated ones; `character_set` is of the data set this is a part of."""
+    implicit, little_endian = _encoding_of(transfer_syntax_uid)
     file = DicomBytesIO()
-    file.is_implicit_VR, file.is_little_endian = _encoding_of(transfer_syntax_uid)
+    file.is_implicit_VR, file.is_little_endian = implicit, little_endian
     try:
+        if little_endian and (plain := encode_plain(dataset, implicit=implicit)) is not None:
+            return plain
         write_dataset(file, dataset, character_set or default_encoding)
     except PYDICOM_ERRORS as error:
         raise pydicom_failed(f"cannot be encoded in {name_of(transfer_syntax_uid)}", error) from None

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 from dimse.ae import AssociationOptions, Malformed
-from dimse.dataset import DatasetSource
+from dimse.dataset.sources import DatasetSource
 from dimse.errors import (
     AssociationAborted,
     AssociationError,
@@ -41,6 +41,7 @@ from dimse.upper_layer.negotiation import (
     answer_violations,
     maximum_length_to_send,
     no_context,
+    operations_window,
 )
 from dimse.upper_layer.pdu import (
     A_ABORT,
@@ -103,8 +104,14 @@ class Association:
         self._reader = MessageReader()
         self._receiver: Receiver | None = None
         self._outgoing = Outgoing(self)
-        self.turn = asyncio.Lock()
-        """One operation at a time: no asynchronous operations window is negotiated (PS3.7 D.3.3.3)."""
+        self.operations_window = 1
+        """How many operations of the requestor's may be outstanding at once."""
+        self.responses = 0
+        """How many responses have come, and ..."""
+        self.response_seconds = 0.0
+        """... how long the peer and the line have taken for them in all, from the last byte of the request."""
+        self._turn = asyncio.Semaphore()
+        self._clock = asyncio.get_running_loop().time
         self._message_id = 0
         self._outstanding: dict[int, Outstanding] = {}
         self._operation: Operation[Any] | None = None
@@ -194,6 +201,7 @@ class Association:
         """Take the peer's request, as the acceptor."""
         self.request, self.answer = request, answer
         self.contexts = accepted_contexts(request, answer)
+        self.operations_window = operations_window(request, answer)
         self.connection.machine.accept(answer)
 
     def reject(self, answer: A_ASSOCIATE_RJ) -> None:
@@ -364,6 +372,8 @@ class Association:
             logger.warning("%s: %s", self.connection.peer_name, violation)
         self.answer = answer
         self.contexts = accepted_contexts(self.request, answer)
+        self.operations_window = operations_window(self.request, answer)
+        self._turn = asyncio.Semaphore(self.operations_window)
         if not self._established.done():
             self._established.set_result(None)
 
@@ -451,8 +461,9 @@ class Association:
         call the operation. Cancelled or failed half way, it takes the association with it: what is half
         sent cannot be taken back, and a response that nobody awaits would be taken for another's.
         """
-        async with self.turn:
-            return await self._operate(context, message, response_type, timer, doing, source, progress)
+        data = None if source is None else await self._outgoing.prepare(source)
+        async with self._turn:
+            return await self._operate(context, message, response_type, timer, doing, data, progress)
 
     async def _operate(
         self,
@@ -461,7 +472,7 @@ class Association:
         response_type: type[R],
         timer: str,
         doing: str,
-        source: DatasetSource | None,
+        data: DatasetSource | bytes | None,
         progress: Callable[[int], None] | None,
     ) -> R:
         outstanding = SingleResponse(self, response_type)
@@ -476,11 +487,15 @@ class Association:
                 progress(count)
 
         try:
-            await self.send(context, message, source, sent)
+            await self.send(context, message, data, sent)
+            sent_at = self._clock()
             response = await outstanding.future
+            self.response_seconds += self._clock() - sent_at
+            self.responses += 1
         except BaseException as error:
             if begun and not self._ended:
-                self.abort(error if isinstance(error, DatasetError) else None)
+                why = f": {error}" if isinstance(error, DatasetError) else ""
+                self.abort(AssociationAborted(0, 0, f"the association was aborted by this side{why}"))
             raise
         finally:
             stall.cancel()
@@ -495,9 +510,11 @@ class Association:
                 f"{self._operation.name} is under way on this association: iterate to its end, or in an `async with` "
                 "that is left"
             )
-        self._outstanding[message_id] = outstanding
         if isinstance(outstanding, Operation):
+            if self._outstanding:
+                raise LocalProtocolError(f"{outstanding.name} cannot begin while other operations are under way")
             self._operation = outstanding
+        self._outstanding[message_id] = outstanding
 
     def forget(self, message_id: int) -> None:
         """Nothing more is expected for a request."""

@@ -13,7 +13,7 @@ from dimse.ae import Address, ClientOptions, Malformed
 from dimse.errors import AssociationTimeout, ConnectionLost
 from dimse.network.association import Association
 from dimse.network.connection import BufferPool, Connection
-from dimse.upper_layer.items import UserInformation
+from dimse.upper_layer.items import AsynchronousOperationsWindow, UserInformation
 from dimse.upper_layer.machine import Machine
 from dimse.upper_layer.negotiation import ProposedContext, propose
 from dimse.upper_layer.pdu import A_ASSOCIATE_RQ
@@ -57,6 +57,9 @@ async def connect(
             maximum_length=options.maximum_length,
             implementation_class_uid=uids.IMPLEMENTATION_CLASS_UID,
             implementation_version_name=uids.IMPLEMENTATION_VERSION_NAME,
+            asynchronous_operations_window=AsynchronousOperationsWindow(options.operations_window, 1)
+            if options.operations_window > 1
+            else None,
             role_selections=roles,
             user_identity=options.user_identity,
         ),

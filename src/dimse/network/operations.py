@@ -190,8 +190,7 @@ class Operation(Generic[R]):
 
     async def begin(self, identifier: bytes) -> None:
         """Send the request. Raises `LocalProtocolError` while another operation is under way."""
-        async with self._association.turn:
-            self._association.begin(self._message.message_id, self)
+        self._association.begin(self._message.message_id, self)
         self._timer = self._association.timer(self._timer_name, self._doing, self._measure)
 
         def sent(count: int) -> None:  # noqa: ARG001 - it is sent at once

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from dimse.dataset import DatasetSource, Reader
+from dimse.dataset.sources import DatasetSource, Reader
 from dimse.errors import DatasetError
 from dimse.messages.fragments import cut, fragment_size
 from dimse.messages.primitives import Message, Request
@@ -24,6 +24,10 @@ _COMMAND_SPACE: Final = 8 * 1024
 peer's smallest maximum length spreads those over some 60 PDUs."""
 
 
+_SMALL: Final = 64 * 1024
+"""A data set up to this size is read before its turn to be sent: as many of them are in memory as have one."""
+
+
 def _nobody(count: int) -> None:
     """Told of progress where nobody asked."""
 
@@ -38,6 +42,22 @@ class Outgoing:
         self._connection = association.connection
         self._turn = asyncio.Lock()
         self._buffer = bytearray()
+
+    async def prepare(self, source: DatasetSource) -> DatasetSource | bytes:
+        """Read a small data set whole, so that its message can leave in one piece when its turn comes."""
+        length = source.length
+        if length is None or length > _SMALL:
+            return source
+        data = bytearray(length)
+        reader = source.open()
+        try:
+            count = await self._read(reader, memoryview(data))
+            await self._is_the_last(source, reader, count, is_full=count == length)
+        finally:
+            reader.close()
+        if count % 2:
+            raise DatasetError("the data set has an odd length, which cannot be sent (PS3.5 7.1.1)")
+        return bytes(data)
 
     async def send(
         self,

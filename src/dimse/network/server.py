@@ -16,7 +16,6 @@ from dimse.errors import (
     AssociationError,
     AssociationTimeout,
     ConnectionLost,
-    DatasetError,
     RemoteProtocolError,
 )
 from dimse.messages.fragments import CommandReceived
@@ -29,7 +28,15 @@ from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
 from dimse.network.timers import ProgressTimer
 from dimse.upper_layer.items import UserIdentityAC, UserInformation
 from dimse.upper_layer.machine import Machine
-from dimse.upper_layer.negotiation import AcceptedContext, accept_contexts, accept_roles, normalise, refusal, violations
+from dimse.upper_layer.negotiation import (
+    AcceptedContext,
+    accept_contexts,
+    accept_roles,
+    accept_window,
+    normalise,
+    refusal,
+    violations,
+)
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
 logger = logging.getLogger("dimse.network")
@@ -198,6 +205,7 @@ class AssociationServer:
                 maximum_length=self.options.maximum_length,
                 implementation_class_uid=uids.IMPLEMENTATION_CLASS_UID,
                 implementation_version_name=uids.IMPLEMENTATION_VERSION_NAME,
+                asynchronous_operations_window=accept_window(request, self.options.operations_window),
                 role_selections=accept_roles(request, as_scp),
                 user_identity_response=UserIdentityAC()
                 if identity is not None and identity.positive_response_requested
@@ -213,14 +221,19 @@ def _in_words(violation: A_ASSOCIATE_RJ | RemoteProtocolError) -> str:
 
 
 class _Session:
-    """One association that a server took: its requests, served one after the other by one task."""
+    """One association that a server took.
+
+    Its requests are served by one task, one after the other. Where an asynchronous operations window was negotiated
+    and that task is busy, further tasks help, and the responses go out in the order in which they are ready.
+    """
 
     def __init__(self, server: AssociationServer, connection: Connection) -> None:
         self.association = Association(connection, server.options, self)
         self._server = server
         self._connection = connection
         self._waiting: deque[IncomingRequest] = deque()
-        self._current: IncomingRequest | None = None
+        self._serving: set[IncomingRequest] = set()
+        self._helpers: set[asyncio.Task[None]] = set()
         self._release_asked = False
         self._stopping = False
         self._ended = False
@@ -271,18 +284,27 @@ class _Session:
             self._cancel(message.message_id_being_responded_to)
             return Discard()
         data = IncomingData(self._connection) if message.dataset_follows else None
-        if self._current is not None or self._waiting:
-            # One operation at a time was negotiated: the next one waits where it is, in the socket.
+        busy = len(self._serving) + len(self._waiting)
+        if busy >= self.association.operations_window:
+            # It waits where it is, in the socket, until fewer are served than were negotiated.
             self._connection.hold(self)
+        elif busy:
+            # Mostly the busy task is done before the loop gets to this.
+            asyncio.get_running_loop().call_soon(self._get_help)
         self._waiting.append(IncomingRequest(self.association, context, message, data, command.has_right_group_length))
         self._wake.set()
         return data if data is not None else Discard()
 
+    def _get_help(self) -> None:
+        if self._waiting and self._serving and not self._ended:
+            helper = asyncio.get_running_loop().create_task(self._serve_waiting())
+            self._helpers.add(helper)
+            helper.add_done_callback(self._helpers.discard)
+
     def _cancel(self, message_id: int) -> None:
         """PS3.7 9.3.2.3: a C-CANCEL for nothing is ignored."""
-        requests = [self._current, *self._waiting]
-        for request in requests:
-            if request is not None and request.message.message_id == message_id:
+        for request in (*self._serving, *self._waiting):
+            if request.message.message_id == message_id:
                 request.cancellation.request()
 
     def release(self) -> None:
@@ -294,35 +316,58 @@ class _Session:
         if isinstance(error, ConnectionLost | AssociationAborted):
             logger.info("%s: %s", self._connection.peer_name, error)
         self._ended = True
-        if self._current is not None:
-            self._current.cancellation.request()
+        for request in self._serving:
+            request.cancellation.request()
         self._wake.set()
 
     # The task
 
     async def _run(self) -> None:
         try:
-            while not self._ended or self._waiting:
-                if self._waiting:
-                    await self._serve_next()
-                elif self._release_asked:
-                    self._release_asked = False
-                    self.association.answer_release()
-                else:
-                    self._wake.clear()
-                    await self._wake.wait()
-        except (AssociationError, DatasetError, RemoteProtocolError):
-            pass  # `ended` said why
+            await self._serve_all()
         except Exception:
             logger.exception("%s: serving the association failed", self._connection.peer_name)
         finally:
             if self._idle is not None:
                 self._idle.cancel()
             self.association.abort()
+            for helper in self._helpers:
+                helper.cancel()
+            if self._helpers:
+                await asyncio.wait(self._helpers)
             await self.association.closed(ABORT_GRACE if self._stopping else None)
 
+    async def _serve_all(self) -> None:
+        """Serve until the association ends, and is released only between two requests."""
+        while not self._ended or self._waiting:
+            if self._waiting:
+                await self._serve_waiting()
+            elif self._release_asked and not self._serving:
+                self._release_asked = False
+                self.association.answer_release()
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+
+    async def _serve_waiting(self) -> None:
+        try:
+            while self._waiting:
+                await self._serve_next()
+        except (AssociationError, RemoteProtocolError):
+            self._end()  # `ended` has said why
+        except Exception:
+            logger.exception("%s: serving the association failed", self._connection.peer_name)
+            self._end()
+        finally:
+            self._wake.set()
+
+    def _end(self) -> None:
+        self.association.abort()
+        self._waiting.clear()
+
     async def _serve_next(self) -> None:
-        request = self._current = self._waiting.popleft()
+        request = self._waiting.popleft()
+        self._serving.add(request)
         self._connection.resume(self)
         try:
             answer = await self._answer(request)
@@ -335,7 +380,7 @@ class _Session:
             # What is asked for next is the answer to the release; the half object is never acknowledged.
             logger.info("%s: %s", self._connection.peer_name, error)
         finally:
-            self._current = None
+            self._serving.discard(request)
             if request.data is not None:
                 request.data.release()
 
@@ -381,8 +426,7 @@ class _Session:
             return self._connection.send_progress
         if self._stopping and self.association.in_message:
             return object()  # a slow line has until the deadline
-        current = self._current
-        if current is not None and (current.data is None or not current.data.waiting):
+        if any(request.data is None or not request.data.waiting for request in self._serving):
             return object()
         return self._connection.bytes_received // _IDLE_UNIT, self._connection.machine.pdus_received
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 from dimse.ae import Address, ClientOptions, RetryPolicy
-from dimse.dataset import Dataset, DatasetSource, NotSent, discover
+from dimse.dataset import Dataset, DatasetSource, NotSent
+from dimse.dataset.discover import discover
 from dimse.errors import (
     AssociationError,
     AssociationRejected,
@@ -39,6 +42,14 @@ from dimse.uids import is_uid
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS
 
 logger = logging.getLogger("dimse.storage")
+
+
+_FILES_AT_ONCE: Final = 256
+"""Files that are looked at before the event loop has its turn again."""
+
+
+_MEASURED: Final = 8
+"""Objects that are sent before it is decided how many associations are worth while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,10 @@ class SendReport:
     results: tuple[SendResult, ...]
     bytes_sent: int
     seconds: float
+    associations: int = 1
+    """How many were open at once."""
+    operations_window: int = 1
+    """How many objects were under way at once on each of them, by what the peer agreed to."""
 
     @property
     def stored(self) -> tuple[SendResult, ...]:
@@ -91,6 +106,7 @@ async def send(
     calling_ae_title: str | None = None,
     options: ClientOptions | None = None,
     associations: int = 1,
+    tune: bool = False,
     retry: RetryPolicy | None = None,
     allow_decompression: bool = False,
     progress: ProgressCallback | None = None,
@@ -100,9 +116,10 @@ async def send(
     """Send files, folders, DICOMDIRs, zip archives, streams and data sets to the storage SCP at `address`.
 
     Presentation contexts are worked out from what there is to send, and spread over more than one association
-    where 128 are not enough. `associations` may be open at once. A lost connection is made again, and what was
-    not acknowledged is sent again, as `retry` says. `on_result` is called with each `SendResult` as it is known,
-    `progress` with the bytes of all of them.
+    where 128 are not enough. `associations` may be open at once; with `tune` it is as many of those as the response
+    time of the first one makes worth while, and `report.associations` says how many. A lost connection is made
+    again, and what was not acknowledged is sent again, as `retry` says. `on_result` is called with each `SendResult`
+    as it is known, `progress` with the bytes of all of them.
 
     Raises `AssociationError` where no association could be made at all. At the end, one `ExceptionGroup` has the
     errors of everything that was not stored; with `raise_failures=False` they are in `report.failures` instead.
@@ -121,8 +138,9 @@ async def send(
     job = SendingJob(connect_to, retry or RetryPolicy(), allow_decompression, on_result)
     start = asyncio.get_running_loop().time()
     await job.look_at(sources)
-    await job.run(associations, progress)
-    report = SendReport(tuple(job.results), job.bytes_done, asyncio.get_running_loop().time() - start)
+    await job.run(associations, progress, tune=tune)
+    seconds = asyncio.get_running_loop().time() - start
+    report = SendReport(tuple(job.results), job.bytes_done, seconds, job.associations, job.operations_window)
     if raise_failures and report.failures:
         errors = [result.error for result in report.failures if result.error is not None]
         raise ExceptionGroup(f"{len(errors)} of {len(job.results)} not stored at {address}", errors)
@@ -132,11 +150,13 @@ async def send(
 class _Item:
     """One source on its way."""
 
-    __slots__ = ("attempts", "source", "transferred")
+    __slots__ = ("attempts", "begun", "number", "source", "transferred")
 
-    def __init__(self, source: DatasetSource) -> None:
+    def __init__(self, number: int, source: DatasetSource) -> None:
+        self.number = number
         self.source = source
         self.attempts = 0
+        self.begun = False
         self.transferred = 0
 
 
@@ -166,32 +186,58 @@ class SendingJob:
         self._under_way: set[_Item] = set()
         self._report = ProgressReporter(None, None)
         self._working = 0
+        self.associations = self.operations_window = 1
+        self._first: Association | None = None
+        self._measured = asyncio.Event()
+        self._measure_after = 0
         self._associated = False
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
         """Find out what there is to send."""
-        for source in _each(sources):
-            async for found in look_at(source):
-                if isinstance(found, SendResult):
-                    self._note(found)
-                else:
-                    self.sources.append(found)
+        async for found in look_at(_each(sources)):
+            if isinstance(found, SendResult):
+                self._note(found)
+            else:
+                self.sources.append(found)
 
-    async def run(self, associations: int, progress: ProgressCallback | None) -> None:
-        """Send it all, a group of at most 128 contexts after the other."""
+    async def run(self, associations: int, progress: ProgressCallback | None, *, tune: bool = False) -> None:
+        """Send it all, a group of at most 128 contexts after the other.
+
+        With `tune` the first association is measured before others are opened.
+        """
         lengths = [source.length for source in self.sources]
         total = None if None in lengths else sum(length or 0 for length in lengths)
         self._report = ProgressReporter(progress, total)
         try:
             for contexts, members in _groups(self.sources):
-                queue = deque(_Item(source) for source in members)
+                queue = deque(_Item(number, source) for number, source in enumerate(members))
                 async with asyncio.TaskGroup() as tasks:
-                    for _ in range(min(associations, len(queue))):
+                    tasks.create_task(self._work(contexts, queue))
+                    others = min(associations, len(queue)) - 1
+                    if tune and others > 0:
+                        others = min(await self._others_worth_while(queue), others)
+                    for _ in range(others):
                         tasks.create_task(self._work(contexts, queue))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None  # no association could be made, which each worker says
         finally:
             self._report(self.bytes_done, final=True)
+
+    async def _others_worth_while(self, queue: deque[_Item]) -> int:
+        """How many more associations would keep this side busy, by what the first one has shown.
+
+        While one object waits for its response, others can be sent: as many as this side can prepare in that time.
+        """
+        self._measured.clear()
+        self._measure_after = len(self.results) + _MEASURED
+        busy = time.process_time()
+        await self._measured.wait()
+        association = self._first
+        if association is None or not association.responses or not queue:
+            return 0
+        busy = max((time.process_time() - busy) / association.responses, 1e-6)
+        at_once = 1 + association.response_seconds / association.responses / busy
+        return math.ceil(at_once / association.operations_window) - 1
 
     async def _work(self, contexts: Contexts, queue: deque[_Item]) -> None:
         """Keep one association going until the queue is empty.
@@ -200,6 +246,7 @@ class SendingJob:
         that did not there is a pause, and in the end what is left fails.
         """
         self._working += 1
+        self.associations = max(self.associations, self._working)
         in_vain = 0
         try:
             while queue:
@@ -207,6 +254,8 @@ class SendingJob:
                 try:
                     async with self._connect(contexts) as association:
                         established = self._associated = True
+                        self._first = self._first or association
+                        self.operations_window = association.operations_window
                         await self._send_on(association, queue)
                 except (AssociationError, RemoteProtocolError) as error:
                     if not established and self._working > 1:
@@ -216,6 +265,7 @@ class SendingJob:
                         await self._wait_or_give_up(error, in_vain, queue)
         finally:
             self._working -= 1
+            self._measured.set()
 
     async def _wait_or_give_up(self, error: DimseError, in_vain: int, queue: deque[_Item]) -> None:
         """Wait before the next association, or let what is left fail because of `error`."""
@@ -232,33 +282,52 @@ class SendingJob:
             self._fail(item, error if item.attempts else _not_tried(item, error))
 
     async def _send_on(self, association: Association, queue: deque[_Item]) -> None:
+        """Send until the queue is empty, as many at once as were agreed on, with the next one read meanwhile."""
         scu = CStoreSCU(association, retry=RetryPolicy(retries=0), allow_decompression=self._allow_decompression)
-        tried = False
-        while queue and association.is_open:
-            tried = True
-            item = queue.popleft()
-            try:
-                await self._send_one(scu, item)
-            except (AssociationError, RemoteProtocolError) as error:
-                if item.source.repeatable and self._retry.pause(item.attempts) is not None:
-                    queue.appendleft(item)
-                else:
+        tried, cut_off = False, list[tuple[_Item, DimseError]]()
+
+        async def send_in_turn() -> None:
+            nonlocal tried
+            while queue and association.is_open:
+                tried = True
+                item = queue.popleft()
+                try:
+                    await self._send_one(scu, item)
+                except (AssociationError, RemoteProtocolError) as error:
+                    cut_off.append((item, error))
+                except Exception as error:  # noqa: BLE001 - an iterable of the user's may raise anything, of its item only
                     self._fail(item, error)
-                raise
-            except Exception as error:  # noqa: BLE001 - an iterable of the user's may raise anything, of its item only
-                self._fail(item, error)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(len(queue), association.operations_window + 1)):
+                tasks.create_task(send_in_turn())
+        self._take_back(cut_off, queue)
+        if cut_off:
+            raise cut_off[0][1]
         if queue and not tried:
             raise AssociationError("the peer ended the association before anything could be sent")
+
+    def _take_back(self, cut_off: list[tuple[_Item, DimseError]], queue: deque[_Item]) -> None:
+        """What the end of an association has cut off goes before the others in the queue, in its old order."""
+        for item, error in sorted(cut_off, key=lambda each: each[0].number, reverse=True):
+            if not item.begun:
+                item.attempts -= 1  # its turn had not come
+            if item.source.repeatable and self._retry.pause(item.attempts) is not None:
+                queue.appendleft(item)
+            else:
+                self._fail(item, error)
 
     async def _send_one(self, scu: CStoreSCU, item: _Item) -> None:
         """Send until it is stored, or fails in a way that another try on this association does not mend."""
 
         def progressed(progress: TransferProgress) -> None:
+            item.begun = True
             item.transferred = progress.bytes_transferred
             self._report(self.bytes_done + sum(each.transferred for each in self._under_way))
 
         while True:
             item.attempts += 1
+            item.begun = False
             self._under_way.add(item)
             try:
                 response = await scu.send(item.source, progressed, move_originator=self._move_originator)
@@ -300,6 +369,8 @@ class SendingJob:
 
     def _note(self, result: SendResult) -> None:
         self.results.append(result)
+        if len(self.results) >= self._measure_after:
+            self._measured.set()
         if self._on_result is not None:
             try:
                 self._on_result(result)
@@ -307,19 +378,31 @@ class SendingJob:
                 logger.exception("the on_result callback failed")
 
 
-async def look_at(source: Source) -> AsyncIterator[DatasetSource | SendResult]:
-    """What there is to send in `source`, and what cannot be. Reading file metas is left to a thread."""
-    if isinstance(source, str | os.PathLike):
-        for found in await asyncio.to_thread(_found_at, source):
-            if isinstance(found, NotSent):
-                yield SendResult(found.name, error=found.error, skipped=found.skipped)
-            else:
-                yield _checked(found)
-        return
+async def look_at(sources: Iterable[Source]) -> AsyncIterator[DatasetSource | SendResult]:
+    """What there is to send in `sources`, in their order, and what cannot be.
+
+    Reading file metas is left to a thread, some hundred files at a time.
+    """
+    paths: list[str | os.PathLike[str]] = []
+    for source in sources:
+        if isinstance(source, str | os.PathLike):
+            paths.append(source)
+            if len(paths) < _FILES_AT_ONCE:
+                continue
+        for found in await asyncio.to_thread(_found_at, paths):
+            yield found
+        paths = []
+        if not isinstance(source, str | os.PathLike):
+            yield await _looked_at(source)
+    for found in await asyncio.to_thread(_found_at, paths):
+        yield found
+
+
+async def _looked_at(source: Source) -> DatasetSource | SendResult:
     try:
-        yield _checked(await as_source(source))
+        return _checked(await as_source(source))
     except Exception as error:  # noqa: BLE001 - a stream of the user's may raise anything, of its item only
-        yield SendResult(name_of_stream(source), error=error)
+        return SendResult(name_of_stream(source), error=error)
 
 
 def _checked(source: DatasetSource) -> DatasetSource | SendResult:
@@ -349,8 +432,13 @@ def _each(sources: Iterable[Source] | Source) -> Iterable[Source]:
     return sources
 
 
-def _found_at(path: str | os.PathLike[str]) -> list[DatasetSource | NotSent]:
-    return list(discover([path]))
+def _found_at(paths: Sequence[str | os.PathLike[str]]) -> list[DatasetSource | SendResult]:
+    return [
+        SendResult(found.name, error=found.error, skipped=found.skipped)
+        if isinstance(found, NotSent)
+        else _checked(found)
+        for found in discover(paths)
+    ]
 
 
 def _groups(

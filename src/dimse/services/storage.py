@@ -87,13 +87,17 @@ ProgressCallback = Callable[[TransferProgress], object]
 
 
 class ProgressReporter:
-    """Calls a progress callback at most ten times a second, and never lets it harm the transfer."""
+    """Calls a progress callback at the first byte and then at most ten times a second.
+
+    It never lets it harm the transfer.
+    """
 
     def __init__(self, callback: ProgressCallback | None, total: int | None) -> None:
         self._callback = callback
         self._total = total
         self._clock = asyncio.get_running_loop().time
-        self._start = self._last = self._clock()
+        self._start = self._clock()
+        self._last = self._start - _REPORT_INTERVAL
 
     def __call__(self, count: int, *, final: bool = False) -> None:
         if self._callback is None:

@@ -125,13 +125,13 @@ class Account:
         """Ask the handler for the instances, and find out what they are; of files only the meta is read."""
         # An async generator, as `Server` has checked.
         async with aclosing(cast("AsyncGenerator[Source]", handler(query))) as given:
-            async for source in given:
-                async for found in look_at(source):
-                    if not isinstance(found, SendResult):
-                        self.sources.append(found)
-                    elif not found.skipped:
-                        logger.warning("%s: cannot be sent: %s", found.name, found.error)
-                        self.failed.append(found.sop_instance_uid or "")
+            sources = [source async for source in given]
+        async for found in look_at(sources):
+            if not isinstance(found, SendResult):
+                self.sources.append(found)
+            elif not found.skipped:
+                logger.warning("%s: cannot be sent: %s", found.name, found.error)
+                self.failed.append(found.sop_instance_uid or "")
 
     def note(self, result: SendResult) -> None:
         """One was sent, or failed."""

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from dimse.errors import PresentationContextError, RemoteProtocolError
 from dimse.uids import APPLICATION_CONTEXT, is_uid, name_of
 from dimse.upper_layer.items import (
+    AsynchronousOperationsWindow,
     ContextResult,
     PresentationContextAC,
     PresentationContextRQ,
@@ -209,6 +210,17 @@ def accept_roles(request: A_ASSOCIATE_RQ, scp_role_classes: Iterable[str]) -> tu
     )
 
 
+def accept_window(request: A_ASSOCIATE_RQ, most: int) -> AsynchronousOperationsWindow | None:
+    """Answer the asynchronous operations window: `most` operations of the requestor's, and none of ours but one.
+
+    None where none was proposed, which is the same as 1 and 1 (PS3.7 D.3.3.3.2).
+    """
+    proposed = request.user_information.asynchronous_operations_window
+    if proposed is None:
+        return None
+    return AsynchronousOperationsWindow(min(proposed.maximum_number_operations_invoked or most, most), 1)
+
+
 # Both sides, once there is an answer
 
 
@@ -264,6 +276,17 @@ def accepted_contexts(request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> dict[i
             scu, scp = asked.scu_role and given.scu_role, asked.scp_role and given.scp_role
         accepted[identifier] = AcceptedContext(identifier, uid, syntax, scu, scp)
     return accepted
+
+
+def operations_window(request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> int:
+    """How many operations of the requestor's may be outstanding at once: what was agreed on, at least 1."""
+    proposed = request.user_information.asynchronous_operations_window
+    answered = answer.user_information.asynchronous_operations_window
+    if proposed is None or answered is None:
+        return 1
+    # The acceptor may only reduce; its 0, no limit, is ours then (PS3.7 D.3.3.3.2).
+    most = proposed.maximum_number_operations_invoked
+    return max(1, min(answered.maximum_number_operations_invoked or most, most))
 
 
 def maximum_length_to_send(announced: int | None, own_limit: int) -> int:

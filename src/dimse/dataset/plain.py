@@ -1,0 +1,114 @@
+"""Data sets without sequences, as most identifiers are, between bytes and pydicom in a fraction of its own time.
+
+What is not plain is left to pydicom: both functions then give None. Its results are the measure of these.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final
+
+from pydicom import DataElement, Dataset
+from pydicom.charset import convert_encodings, default_encoding
+from pydicom.dataelem import RawDataElement, empty_value_for_VR
+from pydicom.tag import BaseTag
+from pydicom.valuerep import IS, DSfloat, PersonName
+
+from dimse.dataset.elements import Buffer
+
+_SPECIFIC_CHARACTER_SET: Final = 0x00080005
+_ITEM: Final = b"\xfe\xff\x00\xe0"
+_IMPLICIT: Final = struct.Struct("<HHL")
+_EXPLICIT: Final = struct.Struct("<HH2sH")
+
+_TEXT: Final = frozenset(("AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UI"))
+"""Encoded as they are, when they are ASCII, whatever the character set (PS3.5 6.1.2.1)."""
+_NUMBERS: Final = {"US": struct.Struct("<H"), "UL": struct.Struct("<L")}
+_SHORT: Final = {vr.encode(): vr for vr in (*_TEXT, *_NUMBERS, "AT", "DS", "FD", "FL", "IS", "SL", "SS")}
+"""Those with a length of 16 bits that are no sequences, in Explicit VR (PS3.5 7.1.2)."""
+
+
+def decode_plain(data: Buffer, *, implicit: bool) -> Dataset | None:
+    """Decode a little endian data set into elements that pydicom decodes when they are asked for."""
+    unpack, position, end = (_IMPLICIT if implicit else _EXPLICIT).unpack_from, 0, len(data)
+    view, last = memoryview(data), -1
+    elements: MutableMapping[BaseTag, DataElement | RawDataElement] = {}
+    while position < end:
+        if position + 8 > end:
+            return None
+        vr = None
+        if implicit:
+            group, element, length = unpack(data, position)
+        else:
+            group, element, letters, length = unpack(data, position)
+            vr = _SHORT.get(letters)
+            if vr is None:
+                return None
+        tag, position = group << 16 | element, position + 8
+        # A sequence of Implicit VR shows by its items only; an undefined length is over any end.
+        if tag <= last or position + length > end or (implicit and bytes(view[position : position + 4]) == _ITEM):
+            return None
+        value: Any = bytes(view[position : position + length]) if length else empty_value_for_VR(vr, raw=True)
+        key = BaseTag(tag)
+        elements[key] = RawDataElement(key, vr, length, value, position, implicit, True)
+        last, position = tag, position + length
+    dataset = Dataset(elements)
+    dataset.set_original_encoding(implicit, True, _character_set(elements))
+    return dataset
+
+
+def _character_set(elements: Mapping[BaseTag, DataElement | RawDataElement]) -> Any:
+    element = elements.get(BaseTag(_SPECIFIC_CHARACTER_SET))
+    if element is None or not element.value:
+        return default_encoding
+    names = [name.strip(" \0") for name in element.value.decode("latin-1").split("\\")]
+    return convert_encodings(names if len(names) > 1 else names[0])
+
+
+def encode_plain(dataset: Dataset, *, implicit: bool) -> bytes | None:
+    """Encode a data set, little endian, that has ASCII texts and small numbers only."""
+    parts = []
+    for tag in sorted(dataset.keys()):
+        element = dataset.get_item(tag)
+        vr = element.VR
+        if element.is_raw or tag < 0x00080000 or not tag & 0xFFFF:
+            return None
+        value = _encoded(vr, element.value)
+        if value is None:
+            return None
+        if implicit:
+            parts.append(_IMPLICIT.pack(tag >> 16, tag & 0xFFFF, len(value)))
+        elif len(value) < 0x10000:
+            parts.append(_EXPLICIT.pack(tag >> 16, tag & 0xFFFF, vr.encode(), len(value)))
+        else:
+            return None
+        parts.append(value)
+    return b"".join(parts)
+
+
+def _encoded(vr: str, value: Any) -> bytes | None:
+    if vr in _TEXT or vr in ("IS", "DS"):
+        text = _text(value)
+        if text is None or not text.isascii():
+            return None
+        encoded = text.encode("ascii")
+        return encoded if len(encoded) % 2 == 0 else encoded + (b"\0" if vr == "UI" else b" ")
+    if value is None:
+        return b""
+    if vr in _NUMBERS and isinstance(value, int):
+        return _NUMBERS[vr].pack(value)
+    return None
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, PersonName | IS | DSfloat):
+        return getattr(value, "original_string", None) or str(value)
+    if not isinstance(value, int | float) and hasattr(value, "__iter__"):
+        texts = [_text(each) for each in value]
+        return None if None in texts else "\\".join(text for text in texts if text is not None)
+    return None
