@@ -27,6 +27,7 @@ _TEXT: Final = frozenset(("AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", 
 _NUMBERS: Final = {"US": struct.Struct("<H"), "UL": struct.Struct("<L")}
 _SHORT: Final = {vr.encode(): vr for vr in (*_TEXT, *_NUMBERS, "AT", "DS", "FD", "FL", "IS", "SL", "SS")}
 """Those with a length of 16 bits that are no sequences, in Explicit VR (PS3.5 7.1.2)."""
+_SHORT_VRS: Final = frozenset(_SHORT.values())
 
 
 def decode_plain(data: Buffer, *, implicit: bool) -> Dataset | None:
@@ -72,7 +73,7 @@ def encode_plain(dataset: Dataset, *, implicit: bool) -> bytes | None:
     for tag in sorted(dataset.keys()):
         element = dataset.get_item(tag)
         vr = element.VR
-        if element.is_raw or tag < 0x00080000 or not tag & 0xFFFF:
+        if element.is_raw or vr not in _SHORT_VRS or tag < 0x00080000 or not tag & 0xFFFF:
             return None
         value = _encoded(vr, element.value)
         if value is None:
@@ -106,8 +107,10 @@ def _text(value: Any) -> str | None:
         return value
     if value is None:
         return ""
-    if isinstance(value, PersonName | IS | DSfloat):
+    if isinstance(value, IS | DSfloat):
         return getattr(value, "original_string", None) or str(value)
+    if isinstance(value, PersonName):
+        return str(value)
     if not isinstance(value, int | float) and hasattr(value, "__iter__"):
         texts = [_text(each) for each in value]
         return None if None in texts else "\\".join(text for text in texts if text is not None)
