@@ -18,8 +18,10 @@ from tests.network.scripted_peer import EXPLICIT, VERIFICATION
 
 import dimse
 from dimse import (
+    ClientOptions,
     ConnectionLost,
     CStoreSCU,
+    MoveDestination,
     NativePixels,
     PixelSource,
     PresentationContextError,
@@ -81,7 +83,9 @@ class Archive(Server):
         if get:
             self.on_c_get()(self.bring)
         if move:
-            self.on_c_move({"WS1": self.receiver}, retry=RetryPolicy(retries=0))(self.bring)
+            # One by one, so that the tests can say which is the first.
+            receiver = MoveDestination(self.receiver, ClientOptions(operations_window=1))
+            self.on_c_move({"WS1": receiver}, retry=RetryPolicy(retries=0))(self.bring)
 
     def matching(self, identifier: Dataset) -> list[Dataset]:
         keys = [element for element in identifier if element.value and element.keyword != "QueryRetrieveLevel"]

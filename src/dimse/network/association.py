@@ -110,6 +110,8 @@ class Association:
         """How many responses have come, and ..."""
         self.response_seconds = 0.0
         """... how long the peer and the line have taken for them in all, from the last byte of the request."""
+        self._next = asyncio.Lock()
+        """Of the operation that is prepared for its turn: they go out in the order in which they were asked for."""
         self._turn = asyncio.Semaphore()
         self._clock = asyncio.get_running_loop().time
         self._message_id = 0
@@ -461,9 +463,13 @@ class Association:
         call the operation. Cancelled or failed half way, it takes the association with it: what is half
         sent cannot be taken back, and a response that nobody awaits would be taken for another's.
         """
-        data = None if source is None else await self._outgoing.prepare(source)
-        async with self._turn:
+        async with self._next:
+            data = None if source is None else await self._outgoing.prepare(source)
+            await self._turn.acquire()
+        try:
             return await self._operate(context, message, response_type, timer, doing, data, progress)
+        finally:
+            self._turn.release()
 
     async def _operate(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class ProgressReporter:
         self._total = total
         self._clock = asyncio.get_running_loop().time
         self._start = self._clock()
-        self._last = self._start - _REPORT_INTERVAL
+        self._last = -math.inf
 
     def __call__(self, count: int, *, final: bool = False) -> None:
         if self._callback is None:
