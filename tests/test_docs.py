@@ -357,9 +357,9 @@ def parse(arguments: list[str]) -> dict[str, Any]:
     """The parameters of a command as the command line itself reads them. Raises for what it would refuse."""
     from typer.main import get_command
 
-    from dimse.cli.app import app
+    from dimse.cli.app import make_app
 
-    group: Any = get_command(app)
+    group: Any = get_command(make_app())
     context = group.make_context("dimse", list(arguments))
     name, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
     with command.make_context(name, rest, parent=context) as made:
@@ -387,9 +387,9 @@ def test_commands_are_found_and_wrong_ones_noticed() -> None:
 def test_options_that_the_text_names_exist(path: Path) -> None:
     from typer.main import get_command
 
-    from dimse.cli.app import app
+    from dimse.cli.app import make_app
 
-    group: Any = get_command(app)
+    group: Any = get_command(make_app())
     known = {"--help", *(name for parameter in group.params for name in parameter.opts)}
     for command in group.commands.values():
         known |= {name for parameter in command.params for name in parameter.opts}

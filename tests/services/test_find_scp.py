@@ -222,19 +222,20 @@ async def test_no_match() -> None:
         await check_usable(peer)
 
 
-async def test_the_level_is_added_to_a_copy() -> None:
-    mine, complete = study(1), dataset(QueryRetrieveLevel="SERIES", StudyID="2")
+async def test_the_level_of_the_query_is_that_of_its_matches() -> None:
+    """Whatever the handler's own data set has, which stays as it is."""
+    mine, other = study(1), dataset(QueryRetrieveLevel="SERIES", StudyID="2")
 
     async def handler(_: QueryRequest) -> AsyncIterator[Dataset]:
         yield mine
-        yield complete
+        yield other
 
     async with serving(handler) as server, peer_of(server) as peer:
         await peer.send(find())
         matches, _ = await outcome(peer)
         await peer.release()
-    assert matches == [dataset(QueryRetrieveLevel="STUDY", StudyID="1"), complete]
-    assert mine == study(1)
+    assert matches == [dataset(QueryRetrieveLevel="STUDY", StudyID=each) for each in "12"]
+    assert (mine, other) == (study(1), dataset(QueryRetrieveLevel="SERIES", StudyID="2"))
 
 
 async def test_a_second_request_behind_the_first_is_answered_after_it() -> None:

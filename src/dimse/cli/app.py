@@ -6,26 +6,21 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from io import TextIOWrapper
 from typing import Annotated, Final
 
 import typer
 
-from dimse.cli import demo, echo, find, get, move, receive, retrieve, running, send
+from dimse.cli import running
 from dimse.cli.output import reason
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError
 
+COMMANDS: Final = ("echo", "send", "receive", "find", "get", "move", "retrieve", "demo")
+"""Each has a module of its name, with a function of its name."""
+
 _USAGE_ERROR: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 """Typer's UsageError, which older ones take from click and newer ones have inside."""
-
-app = typer.Typer(
-    name="dimse",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
 
 
 def _show_version(wanted: bool) -> None:
@@ -36,7 +31,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Exit codes: " + running.EXIT_CODES)
 def options(
     verbose: Annotated[
         int,
@@ -56,22 +50,31 @@ def options(
     running.log_to_stderr(verbose)
 
 
-app.command(epilog="Exit codes: " + echo.EXIT_CODES)(echo.echo)
-app.command(epilog="Exit codes: " + send.EXIT_CODES)(send.send)
-app.command(epilog="Exit codes: " + receive.EXIT_CODES)(receive.receive)
-app.command(epilog="Exit codes: " + find.EXIT_CODES)(find.find)
-app.command(epilog="Exit codes: " + get.EXIT_CODES)(get.get)
-app.command(epilog="Exit codes: " + move.EXIT_CODES)(move.move)
-app.command(epilog="Exit codes: " + retrieve.EXIT_CODES)(retrieve.retrieve)
-app.command(epilog="Exit codes: " + demo.EXIT_CODES)(demo.demo)
+def make_app(commands: Sequence[str] = COMMANDS) -> typer.Typer:
+    """The command line with these of its commands."""
+    app = typer.Typer(
+        name="dimse",
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback(epilog="Exit codes: " + running.EXIT_CODES)(options)
+    for name in commands:
+        module = import_module(f"dimse.cli.{name}")
+        app.command(epilog="Exit codes: " + module.EXIT_CODES)(getattr(module, name))
+    return app
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command. Returns its exit code; what goes wrong is one line on standard error."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may have what a terminal can't show
+    # Only what is asked for is imported: an echo needs no pydicom, which takes longer than the echo.
+    wanted = [argument for argument in arguments if argument in COMMANDS][:1]
     try:
-        code = app(list(arguments), prog_name="dimse", standalone_mode=False)
+        code = make_app(wanted or COMMANDS)(list(arguments), prog_name="dimse", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         _interrupted()

@@ -5,14 +5,11 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from dimse.dataset.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, ElementScanner
 from dimse.errors import DatasetError
 from dimse.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-
-if TYPE_CHECKING:
-    pass
 
 MAX_FILE_META: Final = 1024 * 1024
 """File Meta Information is some hundred bytes; private information (0002,0102) may make it more."""
@@ -20,6 +17,8 @@ MAX_FILE_META: Final = 1024 * 1024
 _PREAMBLE: Final = bytes(128)
 _DICM: Final = b"DICM"
 _READ_AHEAD: Final = 1024
+_LOOK: Final = 256
+"""The SOP UIDs are among the first elements of a data set."""
 
 _SHORT: Final = struct.Struct("<HH2sH")
 _LONG: Final = struct.Struct("<HH2sxxL")
@@ -141,11 +140,11 @@ def read_file_meta(file: Readable) -> FileMeta:
 def _prefer_the_data_sets(values: dict[int, str], beginning: bytes, transfer_syntax_uid: str) -> None:
     scanner = ElementScanner(transfer_syntax_uid, wanted=(SOP_CLASS_UID, SOP_INSTANCE_UID))
     with suppress(DatasetError):  # what cannot be read is for the receiver to judge
-        scanner.feed(beginning)
-    for element, tag in (
-        (_MEDIA_STORAGE_SOP_CLASS_UID, SOP_CLASS_UID),
-        (_MEDIA_STORAGE_SOP_INSTANCE_UID, SOP_INSTANCE_UID),
-    ):
+        for start in range(0, len(beginning), _LOOK):
+            scanner.feed(beginning[start : start + _LOOK])
+            if scanner.passed(SOP_INSTANCE_UID):
+                break
+    for element, tag in _SAME_IN_DATA_SET:
         found = scanner.text(tag)
         if found:
             values[element] = found

@@ -15,7 +15,7 @@ from pydicom.dataelem import RawDataElement, empty_value_for_VR
 from pydicom.tag import BaseTag
 from pydicom.valuerep import IS, DSfloat, PersonName
 
-from dimse.dataset.elements import Buffer
+from dimse.dataset.elements import QUERY_RETRIEVE_LEVEL, Buffer
 
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _ITEM: Final = b"\xfe\xff\x00\xe0"
@@ -67,15 +67,22 @@ def _character_set(elements: Mapping[BaseTag, DataElement | RawDataElement]) -> 
     return convert_encodings(names if len(names) > 1 else names[0])
 
 
-def encode_plain(dataset: Dataset, *, implicit: bool) -> bytes | None:
-    """Encode a data set, little endian, that has ASCII texts and small numbers only."""
+def encode_plain(dataset: Dataset, *, implicit: bool, level: str | None = None) -> bytes | None:
+    """Encode a data set, little endian, that has ASCII texts and small numbers only.
+
+    `level` is a Query/Retrieve Level (0008,0052) that stands before the data set's own.
+    """
     parts = []
-    for tag in sorted(dataset.keys()):
-        element = dataset.get_item(tag)
-        vr = element.VR
-        if element.is_raw or vr not in _SHORT_VRS or tag < 0x00080000 or not tag & 0xFFFF:
-            return None
-        value = _encoded(vr, element.value)
+    tags = dataset.keys() if level is None else {*dataset.keys(), QUERY_RETRIEVE_LEVEL}
+    for tag in sorted(tags):
+        if level is not None and tag == QUERY_RETRIEVE_LEVEL:
+            vr, value = "CS", _encoded("CS", level)
+        else:
+            element = dataset.get_item(tag)
+            vr = element.VR
+            if element.is_raw or vr not in _SHORT_VRS or tag < 0x00080000 or not tag & 0xFFFF:
+                return None
+            value = _encoded(vr, element.value)
         if value is None:
             return None
         if implicit:

@@ -9,7 +9,6 @@ import threading
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from io import FileIO
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, Final, TypeVar, cast
 
 from dimse.dataset.elements import Buffer, check_not_cut_short
@@ -69,9 +68,9 @@ class FileSource(DatasetSource):
     repeatable = True
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path)
-        self.name = str(path)
-        with self.path.open("rb", buffering=0) as file:
+        self.path = os.fspath(path)
+        self.name = self.path
+        with FileIO(self.path) as file:
             with named(self.name):
                 meta = read_file_meta(file)
             self._identity = _identity(file.fileno())

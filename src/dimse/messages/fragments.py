@@ -6,6 +6,7 @@ A command is joined before it is passed on; a data set never is: its parts go on
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from dimse.errors import RemoteProtocolError
@@ -15,6 +16,17 @@ from dimse.upper_layer.machine import Fragment
 
 MAXIMUM_COMMAND_LENGTH: Final = 64 * 1024
 """The longest command set there can be is an N-GET-RQ that lists attributes; this holds 16 000 of them."""
+
+
+_SHORT: Final = 512
+"""Commands up to this length are remembered: the Pending responses of one query are all the same."""
+
+
+def _decode(data: bytes) -> tuple[Message, bool]:
+    return decode_message(data), command.has_right_group_length(data)
+
+
+_decoded: Final = lru_cache(maxsize=8)(_decode)
 
 
 def fragment_size(maximum_length: int) -> int:
@@ -84,9 +96,9 @@ class MessageReader:
             return None
         whole = bytes(self._command)
         self._command.clear()
-        message = decode_message(whole)
+        message, has_right_group_length = (_decoded if len(whole) <= _SHORT else _decode)(whole)
         if message.dataset_follows:
             self._in_dataset = True
         else:
             self._context = None
-        return CommandReceived(identifier, message, command.has_right_group_length(whole))
+        return CommandReceived(identifier, message, has_right_group_length)

@@ -19,6 +19,10 @@ from dimse.upper_layer.machine import CloseTransport, Machine, MachineEvent
 RECEIVE_BUFFER_SIZE: Final = 512 * 1024
 
 
+_ROOM: Final = 64 * 1024
+"""Bytes of messages that may wait for the socket, so that several leave in one system call."""
+
+
 class BufferPool:
     """Receive buffers, shared by the connections of one client or server.
 
@@ -224,6 +228,12 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None and self._transport.is_closing():
             # A write has failed, which the transport takes without a word; `connection_lost` comes with the next turn.
             await asyncio.sleep(0)
+
+    async def room(self) -> None:
+        """Wait until the transport has little left to send. What was written must not be memory that is used again."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > _ROOM:
+            await self.drained()
 
     @property
     def is_blocked(self) -> bool:

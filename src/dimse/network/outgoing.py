@@ -87,7 +87,7 @@ class Outgoing:
             self._connection.write(pdus)
             if sent is not None:
                 sent(len(data or b""))
-            await self._connection.drained()
+            await self._connection.room()
 
     def _pdus(self, context: AcceptedContext, data: bytes, *, is_command: bool) -> bytes:
         identifier, parts = context.presentation_context_id, []

@@ -9,7 +9,9 @@ from contextlib import aclosing
 from itertools import count
 from typing import Final, cast, overload
 
+from dimse import uids
 from dimse.dataset import Dataset, decode, encode
+from dimse.dataset.plain import encode_plain
 from dimse.errors import DatasetError
 from dimse.messages.primitives import C_FIND_RQ, C_FIND_RSP, Response
 from dimse.messages.status import Status
@@ -118,6 +120,7 @@ class FindService:
     async def serve(self, request: IncomingRequest) -> Answer[Response]:
         try:
             query = await QueryRequest.read(request)
+            pending = request.response(Status.PENDING, identifier=b"").message
             # An async generator, as `Server.on_c_find` has checked.
             async with aclosing(cast("AsyncGenerator[Dataset]", self._handler(query))) as matches:
                 for number in count(1):
@@ -127,13 +130,18 @@ class FindService:
                         match = await anext(matches, _END)
                     if match is _END:
                         break
-                    await request.send(self._pending(request, query, match))
+                    await request.send(Answer(pending, _encoded(match, query.level, request.context.transfer_syntax)))
             return request.response(Status.SUCCESS)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             return failure(request, error)
 
-    def _pending(self, request: IncomingRequest, query: QueryRequest, match: object) -> Answer[Response]:
-        if not isinstance(match, Dataset):
-            raise TypeError(f"the C-FIND handler yielded {type(match).__name__}, not a Dataset")
-        match = raw_identifier(query.level, match)
-        return request.response(Status.PENDING, identifier=encode(match, request.context.transfer_syntax))
+
+def _encoded(match: object, level: QueryRetrieveLevel, transfer_syntax_uid: str) -> bytes:
+    """A match as an identifier, with its level, and with its character set where a text needs one."""
+    if not isinstance(match, Dataset):
+        raise TypeError(f"the C-FIND handler yielded {type(match).__name__}, not a Dataset")
+    if transfer_syntax_uid in uids.LITTLE_ENDIAN:
+        plain = encode_plain(match, implicit=transfer_syntax_uid == uids.IMPLICIT_VR_LITTLE_ENDIAN, level=level)
+        if plain is not None:
+            return plain
+    return encode(raw_identifier(level, match), transfer_syntax_uid)

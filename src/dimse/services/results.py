@@ -113,11 +113,19 @@ class Results(ABC, Generic[T, R]):
         if self._asked.seconds is not None and self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + self._asked.seconds
         try:
-            async with asyncio.timeout_at(self._deadline) as limit, self._operation.reading:
-                return await self._next()
+            if self._deadline is None:
+                async with self._operation.reading:
+                    return await self._next()
+            return await self._next_in_time(self._deadline)
         except asyncio.CancelledError:
             await self._stop()
             raise
+
+    async def _next_in_time(self, deadline: float) -> T:
+        limit = asyncio.timeout_at(deadline)
+        try:
+            async with limit, self._operation.reading:
+                return await self._next()
         except TimeoutError as error:
             if isinstance(error, AssociationError) or not limit.expired():
                 raise
