@@ -69,6 +69,7 @@ def test_nothing_at_all_is_wrong_usage_and_shows_the_help(capfd: pytest.CaptureF
         (["send", "A@host:104", "file", "--retries", "-1"], "retries"),
         (["send", "A@host:104", "file", "--max-pdu", "3"], "maximum_length_to_send"),
         (["send", "A@host:104", "file", "--associations", "0"], "--associations"),
+        (["send", "A@host:104", "file", "--associations", "many"], "--associations"),
         (["send", "A@host:104", "-", "-"], "one standard input"),
         (["receive", "--into", "x", "--title", "A\\B"], "is not an AE title"),
         (["receive", "--into", "x", "--port", "70000"], "--port"),

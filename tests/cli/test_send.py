@@ -52,6 +52,7 @@ def test_a_folder_is_searched_and_what_is_not_dicom_is_skipped(
     assert done.code == 0
     assert done.out.startswith("2 objects stored at ")
     assert ", 1 skipped: " in done.out
+    assert done.out.rstrip().endswith("over 2 associations, up to 16 at once")
     assert done.err == f"skipped: {folder / 'notes.txt'}: not a DICOM file (no DICM at byte 128)\n"
     assert dataset_bytes(arrived(receiver, mr)) == dataset_bytes(mr)
 
@@ -110,6 +111,8 @@ def test_json_has_a_line_per_result_and_a_summary(
     assert (stored["status"], stored["meaning"], stored["error"]) == ("0x0000", "Success", None)
     assert (stored["attempts"], stored["bytes"]) == (1, 38870)
     assert summary["event"] == "summary"
+    assert 1 <= summary["associations"] <= 8
+    assert summary["operations_window"] == 16
     assert (summary["stored"], summary["failed"], summary["skipped"], summary["warnings"]) == (2, 1, 0, 0)
     assert summary["bytes"] == 38870 + 9496
 

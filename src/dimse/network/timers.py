@@ -41,7 +41,8 @@ class ProgressTimer:
         if seconds is not None:
             self._loop = asyncio.get_running_loop()
             self._interval = seconds / _CHECKS_PER_TIMEOUT
-            self._last = measure()
+            # Nothing is measured before the first look: most of what is timed is over by then.
+            self._last: object = self
             self._still = 0
             self._handle = self._loop.call_later(self._interval, self._check)
 
