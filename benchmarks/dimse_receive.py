@@ -1,4 +1,7 @@
-"""`dimse_receive.py PORT FOLDER [fsync]`: store what comes with `dimse.Server`, streaming."""
+"""`dimse_receive.py PORT FOLDER [fsync] [tls]`: store what comes with `dimse.Server`, streaming.
+
+It takes as many associations as there are: who is measured here is no attacker.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,20 @@ from loops import run
 import dimse
 
 
-async def main(port: int, folder: str, *, fsync: bool) -> None:
-    options = dimse.ServerOptions(store_mode=dimse.StoreMode.STREAMING, fsync=fsync)
+async def main(port: int, folder: str, flags: list[str]) -> None:
+    context = None
+    if "tls" in flags:
+        from certificate import server_context
+
+        context = server_context()
+    options = dimse.ServerOptions(
+        store_mode=dimse.StoreMode.STREAMING,
+        fsync="fsync" in flags,
+        max_associations=5000,
+        max_associations_per_host=None,
+        max_associations_per_title=None,
+        ssl=context,
+    )
     server = dimse.Server("BENCH", port=port, options=options)
 
     @server.on_c_store
@@ -21,4 +36,4 @@ async def main(port: int, folder: str, *, fsync: bool) -> None:
     await server.serve_forever()
 
 
-run(main(int(sys.argv[1]), sys.argv[2], fsync="fsync" in sys.argv[3:]))
+run(main(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))

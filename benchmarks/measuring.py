@@ -100,6 +100,26 @@ class Running:
             fields = file.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def memory(self) -> int:
+        """Bytes resident now; 0 where that cannot be known from outside."""
+        if not sys.platform.startswith("linux"):
+            return 0
+        with open(f"/proc/{self._process.pid}/statm") as file:  # noqa: PTH123 - no file of ours
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def wait_for_line(self, line: str) -> None:
+        """Wait until it has printed just this."""
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            size = os.fstat(self._output.fileno()).st_size
+            if line in os.pread(self._output.fileno(), size, 0).decode().splitlines():
+                return
+            if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                break
+            time.sleep(0.02)
+        self._signal(signal.SIGKILL)
+        raise RuntimeError(f"{self._name[:6]} did not print {line!r}: {self._reap().output[-2000:]}")
+
     def _signal(self, number: int) -> None:
         os.killpg(self._process.pid, number)
 

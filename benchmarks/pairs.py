@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import statistics
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from measuring import Running, free_port
-from programs import receiver, sender, transfer_seconds
+from programs import associations_used, python, receiver, sender, transfer_seconds
 from workloads import MIB, Workload
 
 
@@ -22,7 +23,11 @@ class Measurement:
     sender: str
     receiver: str
     option: str
-    """"fsync" is of our receiver, "tuned" of pynetdicom on both sides."""
+    """See `programs.SENDING`."""
+    delay: float
+    """Seconds that everything takes longer, each way."""
+    associations: int
+    """The most that there were."""
     runs: int
     objects: int
     bytes: int
@@ -59,6 +64,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class _Run:
+    associations: int
     transfer: float
     process: float
     sender_cpu: float
@@ -68,15 +74,27 @@ class _Run:
 
 
 def measure(
-    workload: Workload, files: Path, scratch: Path, pair: tuple[str, str], *, runs: int, option: str = ""
+    workload: Workload,
+    files: Path,
+    scratch: Path,
+    pair: tuple[str, str],
+    *,
+    runs: int,
+    option: str = "",
+    delay: float = 0,
 ) -> Measurement:
-    """Run `pair`, a sender and a receiver, on the files of `workload` and compare what arrives, each time."""
-    results = [_run(files, scratch, pair, option) for _ in range(runs)]
+    """Run `pair`, a sender and a receiver, on the files of `workload` and compare what arrives, each time.
+
+    With `delay` all goes through a proxy that makes it take so many seconds longer each way.
+    """
+    results = [_run(files, scratch, pair, option, delay) for _ in range(runs)]
     return Measurement(
         workload=workload.key,
         sender=pair[0],
         receiver=pair[1],
         option=option,
+        delay=delay,
+        associations=max(run.associations for run in results),
         runs=runs,
         objects=workload.count,
         bytes=sum(path.stat().st_size for path in files.iterdir()),
@@ -90,21 +108,24 @@ def measure(
     )
 
 
-def _run(files: Path, scratch: Path, pair: tuple[str, str], option: str) -> _Run:
+def _run(files: Path, scratch: Path, pair: tuple[str, str], option: str, delay: float) -> _Run:
     into = scratch / "received"
     into.mkdir()
     try:
         port = free_port()
-        with Running(receiver(pair[1], port, into, option)) as receiving:
+        with ExitStack() as stack:
+            receiving = stack.enter_context(Running(receiver(pair[1], port, into, option)))
             receiving.wait_for_port(port)
+            way = stack.enter_context(_delayed(port, delay)) if delay else port
             before = receiving.cpu_seconds()
-            with Running(sender(pair[0], port, files, option if option == "tuned" else "")) as sending:
-                sent = sending.wait()
+            sending = stack.enter_context(Running(sender(pair[0], way, files, option)))
+            sent = sending.wait()
             received = receiving.stop()
         compare(files, into)
     finally:
         shutil.rmtree(into)
     return _Run(
+        associations=associations_used(pair[0], sent.output),
         transfer=transfer_seconds(pair[0], sent.output),
         process=sent.seconds,
         sender_cpu=sent.cpu_seconds,
@@ -112,6 +133,14 @@ def _run(files: Path, scratch: Path, pair: tuple[str, str], option: str) -> _Run
         sender_memory=sent.peak_memory,
         receiver_memory=received.peak_memory,
     )
+
+
+@contextmanager
+def _delayed(target: int, delay: float) -> Iterator[int]:
+    port = free_port()
+    with Running(python("delay_proxy.py", str(port), str(target), str(delay))) as running:
+        running.wait_for_port(port)
+        yield port
 
 
 # What arrived, read with nothing of what is measured

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 HERE = Path(__file__).parent
 DCMTK = {"TCP_NODELAY": "1"}
 PDU = "131072"  # the largest that DCMTK takes
+PEM = str(HERE / "certificate.pem")
 IMPLEMENTATIONS = ("dimse", "DCMTK", "pynetdicom")
 
 
@@ -32,28 +35,60 @@ def python(script: str, *arguments: str) -> Program:
     return Program([sys.executable, str(HERE / script), *arguments], {})
 
 
+SENDING: Final = {
+    "": (),
+    "fsync": (),
+    "tuned": ("tuned",),
+    "window 1": ("--window=1",),
+    "auto": ("--associations=8", "--tune"),
+    "1 association": ("--associations=1",),
+    "4 associations": ("--associations=4",),
+    "16 associations": ("--associations=16",),
+    "TLS": ("--tls",),
+}
+"""What an option is to a sender. "fsync" is of our receiver, "tuned" of pynetdicom on both sides, "auto" is as many of
+8 associations as `dimse.send` finds worth while; "" is one association, with the operations window of the defaults.
+"""
+RECEIVING: Final = {"fsync": ("fsync",), "tuned": ("tuned",), "TLS": ("tls",), "many": ("many",)}
+"""What an option is to a receiver, if anything."""
+
+
 def receiver(implementation: str, port: int, folder: Path, option: str = "") -> Program:
     """What listens on `port` and stores into `folder`."""
     if implementation == "DCMTK":
-        return Program([dcmtk("storescp"), "+B", "-pdu", PDU, "-od", str(folder), str(port)], DCMTK)
-    return python(f"{implementation}_receive.py", str(port), str(folder), *([option] if option else []))
+        tls = ["+tls", PEM, PEM, "-ic"] if option == "TLS" else []
+        return Program([dcmtk("storescp"), "+B", "-pdu", PDU, *tls, "-od", str(folder), str(port)], DCMTK)
+    return python(f"{implementation}_receive.py", str(port), str(folder), *RECEIVING.get(option, ()))
 
 
 def sender(implementation: str, port: int, files: Path, option: str = "") -> Program:
-    """What sends all in the folder `files` over one association."""
+    """What sends all in the folder `files`, over one association unless `option` says something else."""
     if implementation == "DCMTK":
-        options = ["-lc", str(HERE / "dcmtk_log.cfg"), "-nuc", "-pdu", PDU, "--max-send-pdu", PDU]
-        return Program([dcmtk("dcmsend"), *options, "+sd", "127.0.0.1", str(port), str(files)], DCMTK)
+        return _dcmtk_sender(port, files, tls=option == "TLS")
+    flags = ("tls",) if (implementation, option) == ("floor", "TLS") else SENDING[option]
     paths = sorted(files.iterdir()) if files.is_dir() else [files]
-    return python(f"{implementation}_send.py", str(port), *([option] if option else []), *map(str, paths))
+    return python(f"{implementation}_send.py", str(port), *flags, *map(str, paths))
+
+
+def _dcmtk_sender(port: int, files: Path, *, tls: bool) -> Program:
+    options = ["-lc", str(HERE / "dcmtk_log.cfg"), "-pdu", PDU, "--max-send-pdu", PDU, "+sd"]
+    if tls:  # dcmsend has none
+        secure = ["-xe", "+tls", PEM, PEM, "+cf", PEM]
+        return Program([dcmtk("storescu"), *options, *secure, "127.0.0.1", str(port), str(files)], DCMTK)
+    return Program([dcmtk("dcmsend"), *options, "-nuc", "127.0.0.1", str(port), str(files)], DCMTK)
 
 
 def transfer_seconds(implementation: str, output: str) -> float:
     """How long the transfer alone took, from what the sender printed."""
     if implementation == "DCMTK":
-        start, end = (float(line.split()[0]) for line in output.splitlines())
-        return end - start
+        times = re.findall(r"(\d{10}\.\d+) ", output)  # storescu draws a progress bar between them
+        return float(times[-1]) - float(times[0])
     return float(output.split()[-1])
+
+
+def associations_used(implementation: str, output: str) -> int:
+    """How many `dimse.send` found worth while; the others have one."""
+    return int(output.split()[1]) if implementation == "dimse" else 1
 
 
 def dcmtk(name: str) -> str:
@@ -67,5 +102,5 @@ def dcmtk(name: str) -> str:
 
 def missing() -> list[str]:
     """What has to be installed first."""
-    names = ("dcmsend", "storescp", "dcmqrscp", "findscu", "getscu", "movescu")
+    names = ("dcmsend", "storescp", "storescu", "echoscu", "dcmqrscp", "findscu", "getscu", "movescu")
     return [name for name in names if not dcmtk(name)]

@@ -72,7 +72,7 @@ def targets(groups: Sequence[Sequence[Exchange]]) -> list[str]:
 def _verdict(ours: Exchange, factor: float, ratio: float) -> str:
     if ours.archive in ("dimse", "pynetdicom"):  # a handler in Python is what is measured, more than its client
         return f"| {ratio:.2f}x |"
-    return f">= {factor:g}x | {ratio:.2f}x | {'reached' if ratio >= factor else '**short**'}"
+    return f">= {factor:g}x | {ratio:.2f}x | {'reached' if ratio >= factor else '**NOT reached**'}"
 
 
 def _as_scp(groups: Sequence[Sequence[Exchange]]) -> list[str]:

@@ -11,18 +11,32 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import archives
+import growth
+import idle
+import latency
 import query_report
 import report
+import secure
+import start
 import workloads
 from pairs import Measurement, measure
 from programs import HERE, IMPLEMENTATIONS, missing
 from queries import Exchange, exchanges
+from tables import Section
 
-PARTS = ("store", "find", "get", "move")
+QUERIES = ("find", "get", "move")
+SECTIONS: dict[str, Callable[[Path, str, int], Section]] = {
+    "latency": latency.section,
+    "tls": secure.section,
+    "idle": lambda folder, scale, _: idle.section(folder, scale),
+    "start": lambda folder, scale, _: start.section(folder, scale),
+    "growth": lambda folder, scale, runs: growth.section(folder, scale, min(runs, 2)),
+}
+PARTS = ("store", *QUERIES, *SECTIONS)
 
 FLOOR = ("floor", "floor")
 OURS = ("dimse", "dimse")
@@ -45,12 +59,16 @@ def measurements(folder: Path, scale: str, only: str, runs: int) -> Iterator[Mea
                 yield measure(workload, files, folder, (sender, receiver), runs=1 if slow else runs)
         yield measure(workload, files, folder, OURS, runs=runs, option="fsync")
         yield measure(workload, files, folder, THEIRS, runs=1, option="tuned")
+        for option in report.SEVERAL_AT_ONCE if workload.key == "c" else ():
+            yield measure(workload, files, folder, OURS, runs=runs, option=option)
 
 
 def main() -> int:
     """Run as the arguments say; 0 if everything arrived as it was sent, whatever the numbers are."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"only {', '.join(PARTS)}; nothing is written")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"only these of {', '.join(PARTS)}; nothing is written"
+    )
     parser.add_argument("--quick", action="store_true", help="small sets, nothing is written: to try the benchmark")
     parser.add_argument("--only", default="", metavar="a,b,c,1mb", help="only these workloads, nothing is written")
     parser.add_argument("--runs", type=int, default=3, help="of the pairs without pynetdicom; the median counts")
@@ -64,6 +82,7 @@ def main() -> int:
     parts, scale = set(arguments.parts or PARTS), "quick" if arguments.quick else "full"
     results: list[Measurement] = []
     groups: list[list[Exchange]] = []
+    sections: list[Section] = []
     memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
     with tempfile.TemporaryDirectory(prefix="dimse-bench-", dir=memory if memory.is_dir() else None) as name:
         folder = Path(name)
@@ -73,15 +92,19 @@ def main() -> int:
             for result in measurements(folder, scale, arguments.only, arguments.runs):
                 results.append(result)
                 print(report.row(result), flush=True)
-        if asked := parts - {"store"}:
+        if asked := parts & set(QUERIES):
             print(query_report.TABLE.header)
             for group in exchanges(folder, scale, asked, arguments.runs, arguments.only):
                 groups.append(group)
                 print(query_report.rows(group), flush=True)
+        for part in SECTIONS:
+            if part in parts and not arguments.only:
+                sections.append(SECTIONS[part](folder, scale, arguments.runs))
+                print(f"\n{sections[-1].title}\n\n{sections[-1].table}", flush=True)
     if not arguments.only:
-        print(report.targets(results, groups))
+        print(f"\n{report.targets(results, groups, sections)}")
     if parts == set(PARTS) and not arguments.quick and not arguments.only:
-        report.write(results, groups)
+        report.write(results, groups, sections)
     return 0
 
 

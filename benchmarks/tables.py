@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def target(text: str, wanted: str = "", measured: str = "", *, reached: bool | None = None) -> str:
+    """A line of the table of targets. Where none was set, `reached` is None."""
+    verdict = {None: "", True: "reached", False: "**NOT reached**"}[reached]
+    return f"| {text} | {wanted} | {measured} | {verdict} |"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the benchmark: what was measured, and what was to be reached."""
+
+    title: str
+    about: str
+    """How it was measured."""
+    table: str
+    targets: list[str] = field(default_factory=list)
+    numbers: Sequence[Mapping[str, Any]] = ()
+    """For the JSON file."""
 
 
 class Table:

@@ -1,5 +1,7 @@
 """The objects that are sent: `python workloads.py FOLDER SCALE` makes them, each set in a folder of its own.
 
+With keys after that it makes those of `GROWN` instead.
+
 It runs as a process of its own, so that pydicom's memory is not counted to the processes that are measured.
 """
 
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 import random
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 MIB = 1024 * 1024
@@ -39,6 +41,19 @@ ONE_MEGABYTE = Workload("1mb", "one object of 1 MB", 1, 1, 512, 1024)
 """For the memory that it takes, beside that of (a)."""
 
 SCALES = {"full": (*FULL, ONE_MEGABYTE), "quick": (*QUICK, ONE_MEGABYTE)}
+
+
+def _grown(large: Workload, small: Workload) -> tuple[Workload, ...]:
+    four = min(4 * large.frames, 2047)  # the length of pixel data is below 4 GiB
+    return (
+        replace(large, key="a-quarter", frames=large.frames // 4),
+        replace(large, key="a-four", frames=four),
+        replace(small, key="c-four", count=4 * small.count),
+    )
+
+
+GROWN = {"full": _grown(FULL[0], FULL[2]), "quick": _grown(QUICK[0], QUICK[2])}
+"""Made when they are needed: what `growth.py` sends beside those of `SCALES`."""
 
 
 def root_of(workload: Workload) -> str:
@@ -113,5 +128,6 @@ def _write_header(path: Path, workload: Workload, sop_class: str, number: int) -
 
 
 if __name__ == "__main__":
-    for each in SCALES[sys.argv[2]]:
+    keys = sys.argv[3:]
+    for each in [grown for grown in GROWN[sys.argv[2]] if grown.key in keys] if keys else SCALES[sys.argv[2]]:
         make(each, Path(sys.argv[1]) / each.key)

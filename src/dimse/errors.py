@@ -157,5 +157,14 @@ class OperationTimeout(DimseError, TimeoutError):
         self.seconds = seconds
 
 
+def without_frames(error: Exception) -> Exception:
+    """`error`, to be kept for long: its traceback would keep all that the frames in it hold, which may be an object."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
+
+
 class DatasetError(DimseError):
     """A data set cannot be read, encoded, decoded or put into the accepted transfer syntax."""

@@ -167,7 +167,9 @@ def test_padded_uids(padding: str) -> None:
     assert results(padded) == [(1, 0)]
     assert accept_contexts(normalise(padded), {CT: None})[0].transfer_syntax == EXPLICIT
     role = RoleSelection(CT + padding, True, True)
-    assert accept_roles(normalise(request(role_selections=(role,))), [CT]) == (RoleSelection(CT, True, True),)
+    assert accept_roles(normalise(request(role_selections=(role,))), scu_classes=[CT], scp_classes=[CT]) == (
+        RoleSelection(CT, True, True),
+    )
     name = dataclasses.replace(request(), application_context_name="1.2.840.10008.3.1.1.1" + padding)
     assert lenient(name) is None
     assert strict(request(implementation_class_uid="1.2" + padding)) == {ABORT}
@@ -346,7 +348,14 @@ def test_every_context_is_answered_once_and_both_sides_agree(
 @pytest.mark.parametrize("scp", [True, False])
 def test_roles_are_only_reduced(scu: bool, scp: bool) -> None:
     pdu = request(role_selections=(RoleSelection(CT, scu, scp), RoleSelection(MR, scu, scp)))
-    assert accept_roles(pdu, [CT]) == (RoleSelection(CT, scu, scp), RoleSelection(MR, scu, False))
+    assert accept_roles(pdu, scu_classes=[CT, MR], scp_classes=[CT]) == (
+        RoleSelection(CT, scu, scp),
+        RoleSelection(MR, scu, False),
+    )
+    assert accept_roles(pdu, scu_classes=[], scp_classes=[CT, MR]) == (
+        RoleSelection(CT, False, scp),
+        RoleSelection(MR, False, scp),
+    )
 
 
 # The requestor
@@ -446,12 +455,8 @@ def test_the_window_that_is_granted(proposed: Window | None, most: int, answered
         (Window(5, 1), Window(1, 1), 1),
         (Window(5, 1), Window(9, 9), 5),  # the acceptor may only reduce
         (Window(5, 1), Window(0, 0), 5),  # no limit is no more than was proposed
-        pytest.param(
-            Window(0, 1),
-            Window(5, 1),
-            5,
-            marks=pytest.mark.xfail(strict=True, reason="a proposal without limit makes a window of 1"),
-        ),
+        (Window(0, 1), Window(5, 1), 5),
+        (Window(0, 1), Window(0, 1), 65535),
     ],
 )
 def test_the_window_that_was_agreed_on(proposed: Window | None, answered: Window | None, window: int) -> None:

@@ -56,16 +56,16 @@ def encode(dataset: Dataset, transfer_syntax_uid: str) -> bytes:
     return deflated + bytes(len(deflated) % 2)  # PS3.5 A.5: padded to an even length
 
 
-def decode(data: Buffer, transfer_syntax_uid: str) -> Dataset:
+def decode(data: Buffer, transfer_syntax_uid: str, max_inflated: int = MAX_INFLATED) -> Dataset:
     """Decode a whole data set. Raises `DatasetError`, also where pydicom would give back what it could read."""
     if transfer_syntax_uid in DEFLATED_SYNTAXES:
-        data, transfer_syntax_uid = inflate(data), EXPLICIT_VR_LITTLE_ENDIAN
+        data, transfer_syntax_uid = inflate(data, max_inflated), EXPLICIT_VR_LITTLE_ENDIAN
     implicit, little_endian = _encoding_of(transfer_syntax_uid)
-    plain = decode_plain(data, implicit=implicit) if little_endian and len(data) <= _PLAIN else None
-    if plain is not None:
-        return plain
-    _check_elements(memoryview(data), transfer_syntax_uid)
     try:
+        plain = decode_plain(data, implicit=implicit) if little_endian and len(data) <= _PLAIN else None
+        if plain is not None:
+            return plain
+        _check_elements(memoryview(data), transfer_syntax_uid)
         dataset = read_dataset(BytesIO(data), implicit, little_endian)
         _check_depth(dataset)
     except PYDICOM_ERRORS as error:

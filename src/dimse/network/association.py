@@ -463,27 +463,28 @@ class Association:
         call the operation. Cancelled or failed half way, it takes the association with it: what is half
         sent cannot be taken back, and a response that nobody awaits would be taken for another's.
         """
-        async with self._next:
-            data = None if source is None else await self._outgoing.prepare(source)
-            await self._turn.acquire()
+        stall = self.timer(timer, doing)
         try:
-            return await self._operate(context, message, response_type, timer, doing, data, progress)
+            async with self._next:
+                data = None if source is None else await self._outgoing.prepare(source)
+                await self._turn.acquire()
+            try:
+                return await self._operate(context, message, response_type, data, progress)
+            finally:
+                self._turn.release()
         finally:
-            self._turn.release()
+            stall.cancel()
 
     async def _operate(
         self,
         context: AcceptedContext,
         message: Request,
         response_type: type[R],
-        timer: str,
-        doing: str,
         data: DatasetSource | bytes | None,
         progress: Callable[[int], None] | None,
     ) -> R:
         outstanding = SingleResponse(self, response_type)
         self.begin(message.message_id, outstanding)
-        stall = self.timer(timer, doing)
         begun = False
 
         def sent(count: int) -> None:
@@ -504,7 +505,6 @@ class Association:
                 self.abort(AssociationAborted(0, 0, f"the association was aborted by this side{why}"))
             raise
         finally:
-            stall.cancel()
             self.forget(message.message_id)
         return cast("R", response)
 

@@ -102,6 +102,8 @@ async def _open(address: Address, options: ClientOptions) -> Association:
         raise AssociationTimeout("connect", options.timeouts.connect or 0, f"connecting to {address}") from None
     except ssl.SSLError as error:
         raise ConnectionLost(f"no TLS with {address.host}:{address.port}: {error.reason or error}") from error
+    except UnicodeError:
+        raise ConnectionLost(f"cannot connect to {address.host}: it is no host name") from None
     except OSError as error:
         # asyncio's own words for a refusal are a call and its arguments.
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or error

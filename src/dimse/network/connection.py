@@ -176,6 +176,10 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
         self._holders.add(holder)
 
+    def is_held_by(self, holder: object) -> bool:
+        """Whether `holder` has stopped it."""
+        return holder in self._holders
+
     def resume(self, holder: object) -> None:
         """Go on from where `hold` stopped, unless someone else still holds."""
         if holder not in self._holders:

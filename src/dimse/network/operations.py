@@ -93,6 +93,8 @@ class Operation(Generic[R]):
         self.response_type: type[Response] = response_type
         self.has_suboperations = has_suboperations
         """Whether the peer asks for C-STORE on the same association, as in a C-GET."""
+        self.refused: set[str] = set()
+        """The instances that were refused because the operation was cancelled."""
         self.reading = asyncio.Lock()
         """Of who takes what comes: the one who iterates, or another task that cancels."""
         self.cancelling = False
@@ -166,6 +168,8 @@ class Operation(Generic[R]):
 
     def fail(self, error: Exception) -> None:
         self._error = error
+        if self._timer is not None:
+            self._timer.cancel()
         self._wake_up()
 
     def _misses_identifier(self, message: Response) -> None:
@@ -254,6 +258,7 @@ class Operation(Generic[R]):
 
     async def refuse(self, request: IncomingRequest) -> None:
         """Answer a sub-operation that nobody wants any more (PS3.4 B.2.3)."""
+        self.refused.add(getattr(request.message, "affected_sop_instance_uid", ""))
         await self.answer(request, request.response(Status.OUT_OF_RESOURCES, error_comment="the C-GET was cancelled"))
 
     async def _request_cancel(self) -> None:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from dimse import uids
-from dimse.ae import Malformed, ServerOptions, check_ae_title
+from dimse.ae import Malformed, ServerOptions, StoreMode, check_ae_title
 from dimse.errors import (
     AssociationAborted,
     AssociationError,
@@ -190,6 +190,11 @@ class AssociationServer:
                 return _LOCAL_LIMIT_EXCEEDED
         return self._acceptance(request)
 
+    @property
+    def _operations_window(self) -> int:
+        """One where data sets are buffered, as each may be as large as all the memory there is for an association."""
+        return 1 if self.options.store_mode is StoreMode.BUFFERED else self.options.operations_window
+
     def _acceptance(self, request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:
         services = self.services.values()
         proposed = {context.abstract_syntax for context in request.presentation_contexts}
@@ -205,8 +210,8 @@ class AssociationServer:
                 maximum_length=self.options.maximum_length,
                 implementation_class_uid=uids.IMPLEMENTATION_CLASS_UID,
                 implementation_version_name=uids.IMPLEMENTATION_VERSION_NAME,
-                asynchronous_operations_window=accept_window(request, self.options.operations_window),
-                role_selections=accept_roles(request, as_scp),
+                asynchronous_operations_window=accept_window(request, self._operations_window),
+                role_selections=accept_roles(request, scu_classes=taken, scp_classes=as_scp),
                 user_identity_response=UserIdentityAC()
                 if identity is not None and identity.positive_response_requested
                 else None,
@@ -309,6 +314,8 @@ class _Session:
 
     def release(self) -> None:
         self._release_asked = True
+        for request in self._serving:
+            request.cancellation.request()
         self._wake.set()
 
     def ended(self) -> None:
@@ -331,8 +338,6 @@ class _Session:
             if self._idle is not None:
                 self._idle.cancel()
             self.association.abort()
-            for helper in self._helpers:
-                helper.cancel()
             if self._helpers:
                 await asyncio.wait(self._helpers)
             await self.association.closed(ABORT_GRACE if self._stopping else None)
@@ -426,7 +431,10 @@ class _Session:
             return self._connection.send_progress
         if self._stopping and self.association.in_message:
             return object()  # a slow line has until the deadline
-        if any(request.data is None or not request.data.waiting for request in self._serving):
+        # Who asks for more than was agreed on is not heard any more, so also not that it is gone.
+        if not self._connection.is_held_by(self) and any(
+            request.data is None or not request.data.waiting for request in self._serving
+        ):
             return object()
         return self._connection.bytes_received // _IDLE_UNIT, self._connection.machine.pdus_received
 
@@ -444,4 +452,5 @@ class _Session:
         """End the association and its handler now."""
         self.association.abort()
         self._connection.kill()
-        self.task.cancel()
+        for task in (self.task, *self._helpers):
+            task.cancel()

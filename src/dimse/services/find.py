@@ -12,7 +12,7 @@ from typing import Final, cast, overload
 from dimse import uids
 from dimse.dataset import Dataset, decode, encode
 from dimse.dataset.plain import encode_plain
-from dimse.errors import DatasetError
+from dimse.errors import DatasetError, without_frames
 from dimse.messages.primitives import C_FIND_RQ, C_FIND_RSP, Response
 from dimse.messages.status import Status
 from dimse.network.association import Association
@@ -41,7 +41,7 @@ class FindResults(Results[Dataset, C_FIND_RSP]):
             return decode(answer.identifier or b"", self._asked.context.transfer_syntax)
         except DatasetError as error:
             error.add_note("the identifier of a match cannot be read; the others are not harmed")
-            self.failures.append(error)
+            self.failures.append(without_frames(error))
             return None
 
 

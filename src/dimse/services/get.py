@@ -18,6 +18,7 @@ from dimse.errors import (
     RemoteProtocolError,
     StatusError,
     SubOperationFailed,
+    without_frames,
 )
 from dimse.messages.primitives import C_GET_RQ, C_GET_RSP, C_STORE_RQ, Response
 from dimse.messages.status import Status, StatusCategory
@@ -101,7 +102,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         self._disk = Disk()
         if self._completes and handler is not None:
             self._operation.serve_cancelled = self._complete
-        self._given: IncomingRequest | None = None
+        self._given: tuple[IncomingRequest, StoreRequest] | None = None
         """The sub-operation whose instance the caller reads."""
         self._storing: asyncio.Task[StoreRequest | None] | None = None
 
@@ -114,8 +115,11 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
 
     async def _ready(self) -> None:
         if self._given is not None and not self._operation.cancelling:
-            given, self._given = self._given, None
-            await self._operation.answer(given, given.response(Status.SUCCESS))
+            (request, store), self._given = self._given, None
+            if store.is_taken:
+                await self._operation.answer(request, request.response(Status.SUCCESS))
+            else:
+                await self._refuse(request, Status.OUT_OF_RESOURCES, "it was neither saved nor read to its end")
 
     async def _suboperation(self, request: IncomingRequest) -> StoreRequest | None:
         if not self._completes or self._handler is None:
@@ -143,10 +147,10 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         store = StoreRequest(request, data, self._options, self._disk)
         status = await store.prepare()
         if status is not None:
-            await self._refuse(request, status, Status(status).meaning)
+            await self._refuse(request, status, "its data set")
             return None
         if self._handler is None:
-            self._given = request
+            self._given = request, store
             return store
         return store if await self._handle(request, store, self._handler) else None
 
@@ -170,7 +174,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         message = request.message
         uid = message.affected_sop_instance_uid if isinstance(message, C_STORE_RQ) else None
         error = SubOperationFailed(uid, f"refused with {Status(status)}: {why}")
-        error.__cause__ = cause
+        error.__cause__ = None if cause is None else without_frames(cause)
         self.failures.append(error)
         await self._operation.answer(request, request.response(status, error_comment=why))
 
@@ -216,9 +220,7 @@ class CGetSCU:
 
     def __init__(self, association: Association, *, fsync: bool = True) -> None:
         self._association = association
-        self._options = ServerOptions(
-            store_mode=StoreMode.STREAMING, fsync=fsync, malformed=association.options.malformed
-        )
+        self._options = ServerOptions(store_mode=StoreMode.STREAMING, fsync=fsync)
 
     def get(
         self,
@@ -234,8 +236,9 @@ class CGetSCU:
         """The instances that `query` names, each given when it has been stored; never whole in memory.
 
         They go to files below the folder `into`, or to `handler` as in `Server.on_c_store`. With neither, each is
-        given while it comes: read its `pixels()` or `save()` it before the next, which tells the peer that it is
-        stored; leaving refuses it. Nothing may come for `Timeouts.get`, and all of it may take `total` seconds.
+        given while it comes: `save()` it or read its `pixels()` to their end before the next, and the peer is told that
+        it is stored; else it is refused, as it is by leaving. Nothing may come for `Timeouts.get`, and all of it may
+        take `total` seconds.
 
         Raises `ValueError` for a query that cannot be sent and `PresentationContextError` where the peer did not
         accept the model; while iterating, what `Results` says. An instance that failed is a `SubOperationFailed`.

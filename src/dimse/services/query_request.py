@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
+from typing import Final
 
 from dimse.dataset import Dataset, decode, text_of
-from dimse.dataset.elements import QUERY_RETRIEVE_LEVEL
+from dimse.dataset.elements import DEFLATED_SYNTAXES, QUERY_RETRIEVE_LEVEL
 from dimse.errors import DatasetError, StatusError
 from dimse.messages.primitives import C_MOVE_RQ, Request, Response
 from dimse.messages.status import Status, StatusCategory
@@ -14,6 +16,8 @@ from dimse.network.association import Association
 from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
 from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
 from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
+
+_LARGE: Final = 64 * 1024
 
 logger = logging.getLogger("dimse.query_retrieve")
 
@@ -45,7 +49,7 @@ class QueryRequest:
         )
         encoded = await _identifier(request)
         try:
-            identifier = decode(encoded, request.context.transfer_syntax)
+            identifier = await _decoded(encoded, request.context.transfer_syntax)
             level = text_of(identifier, QUERY_RETRIEVE_LEVEL)
         except DatasetError as error:
             logger.warning("%s: %s refused: %s", request.association.connection.peer_name, name, error)
@@ -57,6 +61,13 @@ class QueryRequest:
         else:
             return cls(request.association, request.message, model, QueryRetrieveLevel(level), identifier)
         raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, comment)
+
+
+async def _decoded(encoded: bytes, transfer_syntax_uid: str) -> Dataset:
+    """In a thread where it is large: a peer may send millions of elements, and others have to be served."""
+    if len(encoded) <= _LARGE and transfer_syntax_uid not in DEFLATED_SYNTAXES:
+        return decode(encoded, transfer_syntax_uid)
+    return await asyncio.to_thread(decode, encoded, transfer_syntax_uid, MAXIMUM_IDENTIFIER_LENGTH)
 
 
 async def _identifier(request: IncomingRequest) -> bytes:
@@ -78,7 +89,7 @@ def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:
     if isinstance(error, OperationCancelled):
         logger.info("%s: %s: cancelled", peer, name)
         return request.response(Status.CANCEL)
-    if isinstance(error, StatusError) and error.status.category is StatusCategory.FAILURE:
+    if isinstance(error, StatusError) and Status(error.status).category is StatusCategory.FAILURE:
         logger.info("%s: %s", peer, error)
         return request.response(error.status, error_comment=error.comment)
     logger.error("%s: the handler of %s failed", peer, name, exc_info=error)

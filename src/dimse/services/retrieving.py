@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from copy import copy
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Final
 from dimse import uids
 from dimse.ae import Address, ClientOptions, RetryPolicy, ServerOptions, StoreMode
 from dimse.dataset import Dataset, validate_template
+from dimse.dataset.identifiers import PYDICOM_ERRORS
 from dimse.errors import (
     AssociationError,
+    DatasetError,
     PresentationContextError,
     RemoteProtocolError,
     StatusError,
@@ -198,22 +201,29 @@ class _Job:
             found, level = self._matches, query.level
             while level is not QueryRetrieveLevel.IMAGE:
                 level = _BELOW[level]
-                found = [
-                    below
-                    for above in found
-                    for below in await self._unique_keys(scu, Query.of(level, above, model=model), above)
-                ]
+                found = [below for above in found for below in await self._below(scu, level, above)]
         for keys in found:
             uid, sop_class = keys.pop("SOPInstanceUID"), keys.pop("SOPClassUID", None)
             self._missing[uid] = _Instance(sop_class, tuple(keys.items()))
         self.listed = len(self._missing)
+
+    async def _below(self, scu: CFindSCU, level: QueryRetrieveLevel, above: dict[str, str]) -> list[dict[str, str]]:
+        """What is below one match."""
+        try:
+            query = Query.of(level, above, model=self._model)
+        except ValueError as error:
+            # A Patient ID that holds a wildcard, for one.
+            unusable = DatasetError(f"a match cannot be asked for: {error}")
+            self._note(RetrieveResult(list(above.values())[-1], error=unusable))
+            return []
+        return await self._unique_keys(scu, query, above)
 
     async def _unique_keys(self, scu: CFindSCU, query: Query, above: dict[str, str]) -> list[dict[str, str]]:
         """The unique keys of all matches, those of the levels above them among them."""
         if query.level is QueryRetrieveLevel.IMAGE:
             query = query.returning("SOPClassUID")
         wanted = _unique_keys_down_to(query)
-        found = []
+        found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         async with scu.query(query) as matches:
             async for match in matches:
                 keys = above | {key: value for key in wanted if (value := _text(match, key))}
@@ -222,9 +232,8 @@ class _Job:
                     continue
                 if query.level is QueryRetrieveLevel.IMAGE and (sop_class := _text(match, "SOPClassUID")):
                     keys["SOPClassUID"] = sop_class
-                if keys not in found:
-                    found.append(keys)
-        return found
+                found[tuple(keys.items())] = keys
+        return list(found.values())
 
     # Getting it
 
@@ -236,7 +245,7 @@ class _Job:
             self._errors.clear()
             requests = self._requests_for_missing()
             if attempt == 1 and query.level is not QueryRetrieveLevel.IMAGE:
-                requests = (Query.of(query.level, keys, model=self._model) for keys in self._matches)
+                requests = self._requests_for_matches(query.level)
             try:
                 await self._ask(requests, receiver)
             except (AssociationError, RemoteProtocolError) as error:
@@ -259,6 +268,12 @@ class _Job:
         """Whether the peer has refused, and not for want of resources."""
         refused = self._errors.get(None)
         return isinstance(refused, StatusError) and not refused.status.is_out_of_resources
+
+    def _requests_for_matches(self, level: QueryRetrieveLevel) -> Iterator[Query]:
+        """Requests for all that matched, as far as something below it was listed."""
+        key = _UNIQUE_KEYS[level]
+        listed = {dict(instance.above).get(key) for instance in self._missing.values()}
+        return (Query.of(level, keys, model=self._model) for keys in self._matches if keys[key] in listed)
 
     def _requests_for_missing(self) -> Iterator[Query]:
         """Requests at IMAGE level for exactly what is missing, series by series."""
@@ -291,10 +306,9 @@ class _Job:
         return connect(self._address, contexts=contexts, options=self._options)
 
     async def _get(self, association: Association, query: Query) -> None:
-        getting = CGetSCU(association).get(query, into=self._into, template=self._template, raise_failures=False)
-        async with getting as instances:
-            async for instance in instances:
-                self._came(instance)
+        async with CGetSCU(association).get(query, handler=self._store, raise_failures=False) as getting:
+            async for _ in getting:
+                pass
         self._note_failures(getting.failures)
 
     def _receiver(self, receiver: Address) -> Server:
@@ -308,15 +322,24 @@ class _Job:
                     "refused an instance that nobody asked for, from %s", request.association.connection.peer_name
                 )
                 return Status.NOT_AUTHORIZED
-            try:
-                await request.save_under(self._into, self._template)
-            except Exception as error:
-                self._errors[request.sop_instance_uid] = error
-                raise
-            self._came(request)
-            return Status.SUCCESS
+            return await self._store(request)
 
         return server
+
+    async def _store(self, request: StoreRequest) -> int:
+        """Save what is missing. What was not listed, or came already, is refused: it would be in no account."""
+        uid = request.sop_instance_uid
+        if uid not in self._missing:
+            logger.warning("%s: %s came and is not missing; refused", self._address, uid)
+            return Status.NOT_AUTHORIZED
+        try:
+            await request.save_under(self._into, self._template)
+        except Exception as error:
+            self._errors[uid] = copy(error)  # without the traceback, whose frames hold the instance
+            raise
+        self._missing.pop(uid, None)
+        self._note(RetrieveResult(uid, request.path, self._way))
+        return Status.SUCCESS
 
     def _is_expected(self, request: StoreRequest) -> bool:
         """By the move originator (PS3.4 C.4.2.2.1); some archives leave it out."""
@@ -335,12 +358,6 @@ class _Job:
         self._note_failures(moving.failures)
 
     # The account
-
-    def _came(self, instance: StoreRequest) -> None:
-        if self._missing.pop(instance.sop_instance_uid, None) is None:
-            logger.warning("%s: %s came and was not asked for", self._address, instance.sop_instance_uid)
-            return
-        self._note(RetrieveResult(instance.sop_instance_uid, instance.path, self._way))
 
     def _note_failures(self, failures: Sequence[Exception]) -> None:
         for failure in failures:
@@ -370,5 +387,8 @@ def _unique_keys_down_to(query: Query) -> list[str]:
 
 
 def _text(match: Dataset, keyword: str) -> str:
-    value = match.get(keyword)
-    return "" if value is None else str(value)
+    try:
+        value = match.get(keyword)
+        return "" if value is None else str(value)
+    except PYDICOM_ERRORS:
+        return ""  # as good as none

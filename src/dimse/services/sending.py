@@ -150,13 +150,15 @@ async def send(
 class _Item:
     """One source on its way."""
 
-    __slots__ = ("attempts", "begun", "number", "source", "transferred")
+    __slots__ = ("attempts", "begun", "is_suspect", "number", "source", "transferred")
 
     def __init__(self, number: int, source: DatasetSource) -> None:
         self.number = number
         self.source = source
         self.attempts = 0
         self.begun = False
+        self.is_suspect = False
+        """Whether it was under way when an association ended."""
         self.transferred = 0
 
 
@@ -187,9 +189,13 @@ class SendingJob:
         self._report = ProgressReporter(None, None)
         self._working = 0
         self.associations = self.operations_window = 1
-        self._first: Association | None = None
+        self._open: set[Association] = set()
+        self._isolated = 0
+        """How often it was found that one of several may have ended an association."""
+        self._newest: Association | None = None
+        self._busy_before = 0.0
+        """The process time when that was opened."""
         self._measured = asyncio.Event()
-        self._measure_after = 0
         self._associated = False
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
@@ -228,14 +234,15 @@ class SendingJob:
 
         While one object waits for its response, others can be sent: as many as this side can prepare in that time.
         """
-        self._measured.clear()
-        self._measure_after = len(self.results) + _MEASURED
-        busy = time.process_time()
-        await self._measured.wait()
-        association = self._first
-        if association is None or not association.responses or not queue:
-            return 0
-        busy = max((time.process_time() - busy) / association.responses, 1e-6)
+        while True:
+            self._measured.clear()
+            await self._measured.wait()
+            association = self._newest
+            if not queue or not self._working:
+                return 0
+            if association is not None and association.responses >= _MEASURED:
+                break
+        busy = max((time.process_time() - self._busy_before) / association.responses, 1e-6)
         at_once = 1 + association.response_seconds / association.responses / busy
         return math.ceil(at_once / association.operations_window) - 1
 
@@ -246,23 +253,27 @@ class SendingJob:
         that did not there is a pause, and in the end what is left fails.
         """
         self._working += 1
-        self.associations = max(self.associations, self._working)
         in_vain = 0
         try:
             while queue:
-                settled, established = len(self.results), False
+                settled, isolated, established = len(self.results), self._isolated, False
                 try:
                     async with self._connect(contexts) as association:
                         established = self._associated = True
-                        self._first = self._first or association
+                        self._open.add(association)
+                        self.associations = max(self.associations, len(self._open))
+                        self._newest, self._busy_before = association, time.process_time()
                         self.operations_window = association.operations_window
                         await self._send_on(association, queue)
                 except (AssociationError, RemoteProtocolError) as error:
                     if not established and self._working > 1:
                         return  # as many as the peer takes; the others go on with what is left
-                    in_vain = in_vain + 1 if len(self.results) == settled else 0
+                    got_on = len(self.results) > settled or self._isolated > isolated
+                    in_vain = 0 if got_on else in_vain + 1
                     if in_vain:
                         await self._wait_or_give_up(error, in_vain, queue)
+                finally:
+                    self._open = {each for each in self._open if each.is_open}
         finally:
             self._working -= 1
             self._measured.set()
@@ -279,40 +290,53 @@ class SendingJob:
             raise error
         while queue:
             item = queue.popleft()
-            self._fail(item, error if item.attempts else _not_tried(item, error))
+            self._fail(item, error if item.attempts or item.is_suspect else _not_tried(item, error))
 
     async def _send_on(self, association: Association, queue: deque[_Item]) -> None:
-        """Send until the queue is empty, as many at once as were agreed on, with the next one read meanwhile."""
+        """Send until the queue is empty, as many at once as were agreed on, with the next one read meanwhile.
+
+        First, one by one, those that were under way together when an association ended: one may be what ends it.
+        """
         scu = CStoreSCU(association, retry=RetryPolicy(retries=0), allow_decompression=self._allow_decompression)
-        tried, cut_off = False, list[tuple[_Item, DimseError]]()
+        tried = bool(queue) and association.is_open
+        if queue and queue[0].is_suspect:
+            await self._send_side_by_side(association, scu, queue, 1)
+        await self._send_side_by_side(association, scu, queue, association.operations_window + 1)
+        if queue and not tried:
+            raise AssociationError("the peer ended the association before anything could be sent")
+
+    async def _send_side_by_side(
+        self, association: Association, scu: CStoreSCU, queue: deque[_Item], most: int
+    ) -> None:
+        cut_off: list[tuple[_Item, DimseError]] = []
 
         async def send_in_turn() -> None:
-            nonlocal tried
-            while queue and association.is_open:
-                tried = True
+            while queue and association.is_open and (most > 1 or queue[0].is_suspect):
                 item = queue.popleft()
                 try:
                     await self._send_one(scu, item)
                 except (AssociationError, RemoteProtocolError) as error:
                     cut_off.append((item, error))
-                except Exception as error:  # noqa: BLE001 - an iterable of the user's may raise anything, of its item only
+                except Exception as error:  # noqa: BLE001 - a source of the user's may raise anything, of its item only
                     self._fail(item, error)
 
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(len(queue), association.operations_window + 1)):
+            for _ in range(min(len(queue), most)):
                 tasks.create_task(send_in_turn())
         self._take_back(cut_off, queue)
         if cut_off:
             raise cut_off[0][1]
-        if queue and not tried:
-            raise AssociationError("the peer ended the association before anything could be sent")
 
     def _take_back(self, cut_off: list[tuple[_Item, DimseError]], queue: deque[_Item]) -> None:
         """What the end of an association has cut off goes before the others in the queue, in its old order."""
+        begun = sum(item.begun for item, _ in cut_off)
+        self._isolated += begun > 1
         for item, error in sorted(cut_off, key=lambda each: each[0].number, reverse=True):
-            if not item.begun:
-                item.attempts -= 1  # its turn had not come
-            if item.source.repeatable and self._retry.pause(item.attempts) is not None:
+            item.is_suspect = item.begun
+            if not item.begun or begun > 1:
+                item.attempts -= 1  # its turn had not come, or it may be the fault of another
+            may_be_read = item.source.repeatable or not item.begun
+            if may_be_read and self._retry.pause(item.attempts) is not None:
                 queue.appendleft(item)
             else:
                 self._fail(item, error)
@@ -369,8 +393,7 @@ class SendingJob:
 
     def _note(self, result: SendResult) -> None:
         self.results.append(result)
-        if len(self.results) >= self._measure_after:
-            self._measured.set()
+        self._measured.set()
         if self._on_result is not None:
             try:
                 self._on_result(result)

@@ -314,6 +314,8 @@ class StoreRequest:
         self._read = False
         self.path: Path | None = None
         """Where `save` has put it."""
+        self.is_taken = False
+        """Whether it was saved, or read to its end."""
 
     def __repr__(self) -> str:
         return f"<StoreRequest {uids.name_of(self.sop_class_uid)} {self.sop_instance_uid}>"
@@ -341,6 +343,7 @@ class StoreRequest:
                 bulk, metadata = self._scanner.bulk, self._scanner.metadata
                 end = len(metadata) if bulk is None else bulk.header_offset
                 self._dataset = decode(memoryview(metadata)[:end], _inflated(self.transfer_syntax_uid))
+                self.is_taken = self.is_taken or bulk is None
         return self._dataset
 
     @property
@@ -377,6 +380,7 @@ class StoreRequest:
                     left -= len(piece)
         if left:
             raise DatasetError(f"the pixel data ends {left} bytes too early")
+        self.is_taken = True
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a Part 10 file (PS3.10 7) with the data set as it came, while it comes. Returns its path.
@@ -403,7 +407,7 @@ class StoreRequest:
         except BaseException:
             await writer.discard()
             raise
-        self.path = Path(path)
+        self.path, self.is_taken = Path(path), True
         return self.path
 
     async def save_under(self, folder: str | os.PathLike[str], template: str = DEFAULT_TEMPLATE) -> Path:

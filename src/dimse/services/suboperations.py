@@ -76,9 +76,10 @@ class RetrieveResults(Results[T, R]):
     def _note_failed(self, answer: Answer[R]) -> None:
         """Note the instances that did not arrive, once each (PS3.4 C.4.2.1.4.2, C.4.3.1.3.2)."""
         known = {failure.sop_instance_uid for failure in self.failures if isinstance(failure, SubOperationFailed)}
+        known |= self._operation.refused
         listed = self._failed_uids(answer)
         why = f"not retrieved by the {self.doing}; the peer does not say why"
-        self.failures += [SubOperationFailed(uid, why) for uid in listed if uid not in known]
+        self.failures += [SubOperationFailed(uid, why) for uid in dict.fromkeys(listed) if uid not in known]
         unnamed = (answer.message.number_of_failed_suboperations or 0) - len(known.union(listed))
         counted = self.suboperations.failed is not None or self.suboperations.warning is not None
         if not self.failures and not counted and answer.message.status.category is StatusCategory.WARNING:

@@ -7,7 +7,7 @@ takes it to mean.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +29,8 @@ MAXIMUM_CONTEXTS: Final = 128
 
 DEFAULT_MAXIMUM_LENGTH: Final = 16 * 1024
 """What to send to a peer that announced no maximum length."""
+
+_MESSAGE_IDS: Final = 0xFFFF
 
 MINIMUM_MAXIMUM_LENGTH: Final = 8
 """Six bytes of PDV header and the shortest even fragment."""
@@ -201,11 +203,16 @@ def _answer(context: PresentationContextRQ, supported: Mapping[str, Sequence[str
     return PresentationContextAC(identifier, ContextResult.ACCEPTANCE, chosen)
 
 
-def accept_roles(request: A_ASSOCIATE_RQ, scp_role_classes: Iterable[str]) -> tuple[RoleSelection, ...]:
-    """Answer the role selections: SCU always, SCP for `scp_role_classes`, nothing that was not asked for."""
-    allowed = set(scp_role_classes)
+def accept_roles(
+    request: A_ASSOCIATE_RQ, *, scu_classes: Collection[str], scp_classes: Collection[str]
+) -> tuple[RoleSelection, ...]:
+    """Answer the role selections: what the requestor may be of which class, and nothing that was not asked for."""
     return tuple(
-        RoleSelection(role.sop_class_uid, role.scu_role, role.scp_role and role.sop_class_uid in allowed)
+        RoleSelection(
+            role.sop_class_uid,
+            role.scu_role and role.sop_class_uid in scu_classes,
+            role.scp_role and role.sop_class_uid in scp_classes,
+        )
         for role in request.user_information.role_selections
     )
 
@@ -284,9 +291,9 @@ def operations_window(request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> int:
     answered = answer.user_information.asynchronous_operations_window
     if proposed is None or answered is None:
         return 1
-    # The acceptor may only reduce; its 0, no limit, is ours then (PS3.7 D.3.3.3.2).
-    most = proposed.maximum_number_operations_invoked
-    return max(1, min(answered.maximum_number_operations_invoked or most, most))
+    # The acceptor may only reduce; 0 is no limit (PS3.7 D.3.3.3.2), of which there is no more than there are IDs.
+    most = proposed.maximum_number_operations_invoked or _MESSAGE_IDS
+    return min(answered.maximum_number_operations_invoked or most, most)
 
 
 def maximum_length_to_send(announced: int | None, own_limit: int) -> int:
