@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from tests.network.sample_objects import CT, encoded, instance
 from tests.network.scripted_peer import IMPLICIT, VERIFICATION, Received, ScriptedPeer, message_pdvs, response, store
 
-from dimse import Association, CEchoSCU, CFindSCU, Query, Status, retrieval_contexts
+from dimse import Association, CEchoSCU, CFindSCU, Query, Status, StoreRequest, retrieval_contexts
 from dimse.messages.primitives import C_FIND_RQ, C_GET_RQ, C_STORE_RSP
 from dimse.services.results import Results
 from dimse.upper_layer.negotiation import ProposedContext
@@ -87,6 +87,9 @@ class Consumer:
         async with within[0], within[1]:
             async for each in results:
                 self.items.append(each)
+                if isinstance(each, StoreRequest):
+                    async for _ in each.pixels():
+                        pass  # to its end, so that it counts as stored
                 self._took.set()
 
     async def waiting(self) -> None:

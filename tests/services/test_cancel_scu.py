@@ -19,6 +19,7 @@ from dimse import (
     ClientOptions,
     CMoveSCU,
     Status,
+    StoreRequest,
     SubOperations,
     Timeouts,
     connect,
@@ -189,8 +190,10 @@ async def test_what_was_not_begun_or_has_ended_is_not_cancelled(ask: Ask) -> Non
         with pytest.raises(StopAsyncIteration):
             await anext(never)
         async with ask(association) as results:
-            async for _ in results:
-                pass
+            async for each in results:
+                if isinstance(each, StoreRequest):
+                    async for _ in each.pixels():
+                        pass
             await results.cancel()
         await use(association)
 

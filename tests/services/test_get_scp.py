@@ -196,8 +196,8 @@ def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
     ("role", "answered", "is_accepted"),
     [
         (RoleSelection(CT, False, True), (False, True), True),
-        (RoleSelection(CT, True, True), (True, True), True),
-        (RoleSelection(CT, True, False), (True, False), False),
+        (RoleSelection(CT, True, True), (False, True), True),
+        (RoleSelection(CT, True, False), (False, False), False),
         (None, None, False),
         (RoleSelection(VERIFICATION, False, True), (False, False), False),
         (RoleSelection(GET, True, True), (True, False), False),

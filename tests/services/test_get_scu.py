@@ -348,19 +348,23 @@ async def test_in_the_loop_the_pixels_are_read_while_they_come() -> None:
         await begun.wait()
         await peer.send(whole[LARGE // 2 :])
         assert await answered(peer, "1.2.1") == 0
-        assert await give(peer, "1.2.2", pixels=LARGE) == 0  # of which nothing is read
+        assert await give(peer, "1.2.2", pixels=LARGE) == 0xA700  # of which nothing is read
         await peer.send(response(received, 0))
         await peer.answer_release()
 
     pixels, given = b"", []
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        async for each in CGetSCU(association).get(STUDY):
+        results = CGetSCU(association).get(STUDY, raise_failures=False)
+        async for each in results:
             given.append((each.sop_instance_uid, each.dataset.Rows))
             if len(given) == 1:
                 async for piece in each.pixels():
                     pixels += piece
                     begun.set()
     assert given == [("1.2.1", 16), ("1.2.2", 16)]
+    assert [str(failure) for failure in results.failures] == [
+        "1.2.2: refused with 0xA700 Out of resources: it was neither saved nor read to its end"
+    ]
     assert pixels == pixel_bytes(LARGE)
 
 
@@ -504,6 +508,10 @@ async def test_an_instance_without_a_c_get_is_aborted(when: str) -> None:
 # What failed on the way
 
 
+async def take_all(_: StoreRequest) -> int:
+    return Status.SUCCESS
+
+
 async def test_the_counters() -> None:
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)
@@ -515,7 +523,7 @@ async def test_the_counters() -> None:
         await peer.answer_release()
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        results = CGetSCU(association).get(STUDY)
+        results = CGetSCU(association).get(STUDY, handler=take_all)
         seen = [results.suboperations] + [results.suboperations async for _ in results] + [results.suboperations]
     assert seen == [SubOperations(), SubOperations(2), SubOperations(), SubOperations(None, 1, None, 1)]
 
@@ -553,7 +561,11 @@ async def test_a_lost_connection_takes_the_earlier_failures_with_it() -> None:
         assert (await anext(results)).sop_instance_uid == "1.2.2"
         with pytest.raises(ExceptionGroup) as caught:
             await anext(results)
-        assert [type(each) for each in caught.value.exceptions] == [ConnectionLost, SubOperationFailed]
+        assert [type(each) for each in caught.value.exceptions] == [
+            ConnectionLost,
+            SubOperationFailed,
+            SubOperationFailed,
+        ]
 
 
 async def test_a_connection_that_is_lost_while_saving_leaves_nothing(tmp_path: Path) -> None:

@@ -399,7 +399,7 @@ A_DATE, THE_EARLIER, A_TIME = "a date YYYYMMDD", "from the earlier to the later"
 MIDNIGHT = datetime(2024, 1, 1)  # noqa: DTZ001 a study's is local time
 DAYS = [date(2024, 1, 2), date(2024, 1, 3)]
 REFUSED: Sequence[tuple[str, str, Sequence[object]]] = [
-    ("StudyInstanceUID", "a UID or a list", ["Smith", ["1.2", ""], "1.02", "1." + "2" * 63, "1.2 ", 12, 1.2]),
+    ("StudyInstanceUID", "a UID or a list", ["Smith", ["1.2", ""], "1.2a", "1." + "2" * 63, "1.2 ", 12, 1.2]),
     ("StudyInstanceUID", "no values; leave the key out, or give None", [[], ()]),
     ("StudyDate", A_DATE, ["2024-01-02", "2024W011", "20240230", "202401", "20240101 ", "-", (None, None)]),
     ("StudyDate", A_DATE, ["20240101-20240102-20240103", ("20240101-20240102", None), DAYS, 20240101]),

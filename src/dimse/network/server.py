@@ -314,8 +314,6 @@ class _Session:
 
     def release(self) -> None:
         self._release_asked = True
-        for request in self._serving:
-            request.cancellation.request()
         self._wake.set()
 
     def ended(self) -> None:
