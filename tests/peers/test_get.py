@@ -77,8 +77,11 @@ async def test_a_study_of_many_syntaxes(archive: Archive, tmp_path: Path, query:
 async def test_levels(archive: Archive, query: Query, count: int) -> None:
     """Without a folder: each is given as a stream, and read here."""
     async with dimse.connect(archive.address, contexts=contexts(archive)) as association:
-        instances = CGetSCU(association).get(query)
-        uids = [instance.dataset.SOPInstanceUID async for instance in instances]
+        instances, uids = CGetSCU(association).get(query), []
+        async for instance in instances:
+            uids.append(instance.dataset.SOPInstanceUID)
+            async for _ in instance.pixels():
+                pass
     assert instances.status == Status.SUCCESS
     assert len(uids) == len(set(uids)) == count
 
@@ -139,11 +142,12 @@ async def test_an_instance_that_we_refuse(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize("archive", ["dcmqrscp"], indirect=True)
-async def test_dcmqrscp_sends_a_class_in_one_syntax(archive: Archive) -> None:
+async def test_dcmqrscp_sends_a_class_in_one_syntax(archive: Archive, tmp_path: Path) -> None:
     """In that of the first context of the class; what it does not send it names."""
     contexts = retrieval_contexts(list(syntaxes(archive.mixed.values())))
     async with dimse.connect(archive.address, contexts=contexts) as association:
-        instances = CGetSCU(association).get(Query.studies(StudyInstanceUID=MIXED), raise_failures=False)
+        query = Query.studies(StudyInstanceUID=MIXED)
+        instances = CGetSCU(association).get(query, into=tmp_path, raise_failures=False)
         assert [instance.sop_class_uid async for instance in instances] == [CT]
     uids = {failure.sop_instance_uid for failure in instances.failures if isinstance(failure, SubOperationFailed)}
     assert uids == {uid for uid, path in archive.mixed.items() if transfer_syntax(path) not in LITTLE_ENDIAN}
