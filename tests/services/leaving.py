@@ -87,7 +87,7 @@ class Consumer:
         async with within[0], within[1]:
             async for each in results:
                 self.items.append(each)
-                if isinstance(each, StoreRequest):
+                if isinstance(each, StoreRequest) and not each.is_taken:
                     async for _ in each.pixels():
                         pass  # to its end, so that it counts as stored
                 self._took.set()
