@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
@@ -79,6 +80,7 @@ def is_compressed(transfer_syntax_uid: str) -> bool:
 _NOT_STORED = ("Storage Commitment", "Media Storage", "Storage Service Class")
 
 
+@lru_cache(maxsize=256)
 def is_storage(uid: str) -> bool:
     """Whether a SOP class is one of storage (PS3.4 B.5): the standard's, retired ones too, and private ones.
 

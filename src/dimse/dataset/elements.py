@@ -54,6 +54,7 @@ _IMPLICIT_BE: Final = Struct(">HHL")
 _LENGTH_LE: Final = Struct("<L")
 _LENGTH_BE: Final = Struct(">L")
 
+_PIXEL_DATA_HEADER: Final = b"\xe0\x7f\x10\x00"
 _CHECK_STEP: Final = 16 * 1024
 
 _ITEM_GROUP: Final = 0xFFFE
@@ -91,7 +92,7 @@ def check_not_cut_short(beginning: memoryview, length: int, transfer_syntax_uid:
 
     Gives the bulk data's header, if the beginning has it. What else is wrong is for the receiver to judge.
     """
-    if transfer_syntax_uid in DEFLATED_SYNTAXES:
+    if transfer_syntax_uid in DEFLATED_SYNTAXES or _ends_with_pixel_data(beginning, length):
         return None
     scanner = ElementScanner(transfer_syntax_uid, wanted=())
     try:
@@ -109,6 +110,17 @@ def check_not_cut_short(beginning: memoryview, length: int, transfer_syntax_uid:
         missing = bulk.value_offset + bulk.length - length
         raise DatasetError(f"cut short: {missing} bytes of {tag_name(bulk.tag)} are missing")
     return bulk
+
+
+def _ends_with_pixel_data(beginning: memoryview, length: int) -> bool:
+    """Whether what looks like the first Pixel Data ends just where the data set does: then nothing is cut short."""
+    start = bytes(beginning[:_CHECK_STEP])
+    position = start.find(_PIXEL_DATA_HEADER)
+    if not 0 <= position <= len(start) - 12:
+        return False
+    in_explicit_vr = start[position + 4 : position + 6].isalpha()
+    value = position + (12 if in_explicit_vr else 8)
+    return value + int.from_bytes(start[value - 4 : value], "little") == length
 
 
 class ElementScanner:

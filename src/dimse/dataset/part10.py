@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 from dimse.dataset.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, ElementScanner
@@ -68,6 +69,7 @@ def _element(element: int, vr: bytes, text: str, padding: bytes) -> bytes:
         raise DatasetError(f"(0002,{element:04X}) cannot be written: {type(error).__name__}") from None
 
 
+_BEGINNING: Final = _PREAMBLE + _DICM + _SHORT.pack(0x0002, 0x0000, b"UL", 4)
 _VERSION = _LONG.pack(0x0002, 0x0001, b"OB", 2) + b"\x00\x01"
 _IMPLEMENTATION = _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0") + _element(
     0x0013, b"SH", IMPLEMENTATION_VERSION_NAME, b" "
@@ -88,18 +90,28 @@ def encode_file_meta(
     `source_ae_title` (0002,0016) wrote the content or last changed it, `sending_ae_title` (0002,0017) sent it over
     a network and `receiving_ae_title` (0002,0018) received it.
     """
-    group = (
-        _VERSION
-        + _element(_MEDIA_STORAGE_SOP_CLASS_UID, b"UI", sop_class_uid, b"\0")
-        + _element(_MEDIA_STORAGE_SOP_INSTANCE_UID, b"UI", sop_instance_uid, b"\0")
-        + _element(_TRANSFER_SYNTAX_UID, b"UI", transfer_syntax_uid, b"\0")
-        + _IMPLEMENTATION
+    before, after = _around_instance(
+        sop_class_uid, transfer_syntax_uid, source_ae_title, sending_ae_title, receiving_ae_title
     )
+    group = before + _element(_MEDIA_STORAGE_SOP_INSTANCE_UID, b"UI", sop_instance_uid, b"\0") + after
+    return _BEGINNING + len(group).to_bytes(4, "little") + group
+
+
+@lru_cache(maxsize=128)
+def _around_instance(
+    sop_class_uid: str,
+    transfer_syntax_uid: str,
+    source_ae_title: str | None,
+    sending_ae_title: str | None,
+    receiving_ae_title: str | None,
+) -> tuple[bytes, bytes]:
+    """What is before and behind the SOP Instance UID: the same for all instances of a kind on an association."""
+    before = _VERSION + _element(_MEDIA_STORAGE_SOP_CLASS_UID, b"UI", sop_class_uid, b"\0")
+    after = _element(_TRANSFER_SYNTAX_UID, b"UI", transfer_syntax_uid, b"\0") + _IMPLEMENTATION
     for element, title in ((0x0016, source_ae_title), (0x0017, sending_ae_title), (0x0018, receiving_ae_title)):
         if title:
-            group += _element(element, b"AE", title.encode("ascii", "replace").decode(), b" ")
-    length = _SHORT.pack(0x0002, 0x0000, b"UL", 4) + len(group).to_bytes(4, "little")
-    return _PREAMBLE + _DICM + length + group
+            after += _element(element, b"AE", title.encode("ascii", "replace").decode(), b" ")
+    return before, after
 
 
 def read_file_meta(file: Readable) -> FileMeta:

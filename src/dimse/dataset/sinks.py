@@ -9,6 +9,7 @@ import re
 import secrets
 from contextlib import suppress
 from functools import lru_cache
+from itertools import count
 from operator import itemgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from string import Formatter
@@ -25,6 +26,10 @@ MAX_NAME: Final = 100
 
 _MAX_BUFFERS: Final = 1024
 """IOV_MAX of Linux, macOS and the BSDs; POSIX lets it be as low as 16, but none is."""
+
+_PROCESS: Final = secrets.token_hex(8)
+_NUMBERS: Final = count()
+"""With the process ID, as a fork has the other two: what makes the names of files under construction unique."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._^ +,@()=-]")
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECASE)
@@ -44,14 +49,14 @@ class Part10File:
         folder = os.path.dirname(self.path) or "."
         self._fsync = fsync
         # In the same folder, as a rename is atomic only within a file system.
-        self._temporary = os.path.join(folder, f".{secrets.token_hex(12)}.part")
-        self._changed_folders = [Path(folder)] if fsync else []
+        self._temporary = f"{folder}{os.sep}.{_PROCESS}-{os.getpid():x}-{next(_NUMBERS):x}.part"
+        self._changed_folders = [folder] if fsync else []
         self._header = [memoryview(header)]
         self._descriptor: int | None = None
         try:
             self._descriptor = _create(self._temporary)
         except FileNotFoundError:
-            self._changed_folders += _make_folders(Path(folder))
+            self._changed_folders += _make_folders(folder)
             self._descriptor = _create(self._temporary)
 
     def write(self, buffers: Sequence[memoryview]) -> None:
@@ -95,12 +100,13 @@ def _create(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
 
 
-def _make_folders(folder: Path) -> list[Path]:
+def _make_folders(name: str) -> list[str]:
     """Make a folder and those above it. Returns the folders that have a new entry by this."""
+    folder = Path(name)
     missing = [folder, *folder.parents]
     missing = missing[: next((i for i, each in enumerate(missing) if each.exists()), len(missing))]
     folder.mkdir(parents=True, exist_ok=True)
-    return [each.parent for each in missing]
+    return [str(each.parent) for each in missing]
 
 
 if hasattr(os, "writev"):
@@ -126,7 +132,7 @@ else:
                 remaining = remaining[os.write(descriptor, remaining) :]
 
 
-def _fsync_folder(folder: Path) -> None:
+def _fsync_folder(folder: str) -> None:
     """Make the new name last. Windows cannot open a folder, and does it by itself."""
     if os.name == "nt":
         return

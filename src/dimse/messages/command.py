@@ -7,7 +7,7 @@ for UI, AE and LO, a tuple of tags for AT.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from dimse.errors import RemoteProtocolError
@@ -15,7 +15,6 @@ from dimse.errors import RemoteProtocolError
 CommandValue = int | str | tuple[int, ...]
 
 _ELEMENT = struct.Struct("<HHI")
-_UNSIGNED_SHORT = struct.Struct("<H")
 _GROUP_LENGTH = struct.Struct("<HHII")
 
 COMMAND_FIELD: Final = 0x0100
@@ -51,26 +50,8 @@ VALUE_REPRESENTATIONS: Final = {
 """Element number -> VR, for the elements of PS3.7 E.1; all others are skipped when decoding."""
 
 
-def _encode_us(value: CommandValue) -> bytes:
-    if not isinstance(value, int):
-        raise TypeError(f"US takes an int, not {type(value).__name__}")
-    return _UNSIGNED_SHORT.pack(value)
-
-
-def _text(value: CommandValue) -> bytes:
-    if not isinstance(value, str):
-        raise TypeError(f"a text element takes a str, not {type(value).__name__}")
-    return value.encode("latin-1")
-
-
-def _encode_ui(value: CommandValue) -> bytes:
-    data = _text(value)
-    return data + b"\0" if len(data) % 2 else data
-
-
-def _encode_padded(value: CommandValue) -> bytes:
-    data = _text(value)
-    return data + b" " if len(data) % 2 else data
+_US_ELEMENT = struct.Struct("<HHIH")
+_PADDING: Final = {"UI": b"\0", "AE": b" ", "LO": b" "}
 
 
 def _encode_at(value: CommandValue) -> bytes:
@@ -79,58 +60,61 @@ def _encode_at(value: CommandValue) -> bytes:
     return b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in value)
 
 
-_ENCODERS: Final[dict[str, Callable[[CommandValue], bytes]]] = {
-    "US": _encode_us,
-    "UI": _encode_ui,
-    "AE": _encode_padded,
-    "LO": _encode_padded,
-    "AT": _encode_at,
-}
+def _encode_text(value: CommandValue, padding: bytes) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError(f"a text element takes a str, not {type(value).__name__}")
+    data = value.encode("latin-1")
+    return data + padding if len(data) % 2 else data
 
 
 def encode(elements: Mapping[int, CommandValue]) -> bytes:
     """The command set, ascending and with its group length (PS3.7 6.3.1)."""
     parts = []
     for element in sorted(elements):
-        data = _ENCODERS[VALUE_REPRESENTATIONS[element]](elements[element])
+        value, representation = elements[element], VALUE_REPRESENTATIONS[element]
+        if representation == "US":
+            if not isinstance(value, int):
+                raise TypeError(f"US takes an int, not {type(value).__name__}")
+            parts.append(_US_ELEMENT.pack(0, element, 2, value))
+            continue
+        data = _encode_at(value) if representation == "AT" else _encode_text(value, _PADDING[representation])
         parts.append(_ELEMENT.pack(0, element, len(data)))
         parts.append(data)
     body = b"".join(parts)
     return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
 
 
-def _decode_value(element: int, representation: str, data: bytes) -> CommandValue | None:
-    if representation == "US":
-        if len(data) < 2:
-            return None
-        return int(_UNSIGNED_SHORT.unpack_from(data)[0])
-    if representation == "AT":
-        if len(data) % 4:
-            raise RemoteProtocolError(f"command element (0000,{element:04X}) is not a list of tags", reason=6)
-        halves = struct.unpack(f"<{len(data) // 2}H", data)
-        return tuple(group << 16 | number for group, number in zip(halves[::2], halves[1::2], strict=True))
-    return data.decode("latin-1").strip("\0 ")
+def _decode_at(element: int, data: bytes) -> tuple[int, ...]:
+    if len(data) % 4:
+        raise RemoteProtocolError(f"command element (0000,{element:04X}) is not a list of tags", reason=6)
+    halves = struct.unpack(f"<{len(data) // 2}H", data)
+    return tuple(group << 16 | number for group, number in zip(halves[::2], halves[1::2], strict=True))
 
 
 def decode(data: bytes) -> dict[int, CommandValue]:
     """The elements of a command set that have a value. The group length is not needed to read it."""
     elements: dict[int, CommandValue] = {}
-    position = 0
-    while position < len(data):
-        if len(data) - position < _ELEMENT.size:
+    position, size, unpack, representations = 0, len(data), _ELEMENT.unpack_from, VALUE_REPRESENTATIONS
+    while position < size:
+        if size - position < _ELEMENT.size:
             raise RemoteProtocolError("the command set ends inside an element header", reason=6)
-        group, element, length = _ELEMENT.unpack_from(data, position)
-        position += _ELEMENT.size
+        group, element, length = unpack(data, position)
         if group != 0:
             break  # some archives put the identifier of a final response here; it does not count
-        if length > len(data) - position:
+        value = position + _ELEMENT.size
+        position = value + length
+        if position > size:
             raise RemoteProtocolError(f"command element (0000,{element:04X}) leaves the command set", reason=6)
-        representation = VALUE_REPRESENTATIONS.get(element)
-        if representation is not None and length:
-            value = _decode_value(element, representation, data[position : position + length])
-            if value is not None:
-                elements[element] = value
-        position += length
+        representation = representations.get(element)
+        if representation is None or not length:
+            continue
+        if representation == "US":
+            if length >= 2:
+                elements[element] = data[value] | data[value + 1] << 8
+        elif representation == "AT":
+            elements[element] = _decode_at(element, data[value:position])
+        else:
+            elements[element] = data[value:position].decode("latin-1").strip("\0 ")
     return elements
 
 

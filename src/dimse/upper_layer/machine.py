@@ -253,6 +253,8 @@ class Machine:
         """Take one step through the data; a fragment if the step ends in one."""
         if self._pdv_left:
             return self._take_fragment()
+        if not (self._pdu_left or self._header) and (fragment := self._plain_pdu()) is not None:
+            return fragment
         if self._skipping:
             taken = min(self._pdu_left, len(self._data))
             self._data = self._data[taken:]
@@ -265,6 +267,27 @@ class Machine:
         else:
             self._begin_pdu()
         return None
+
+    def _plain_pdu(self) -> Fragment | None:
+        """The fragment of a P-DATA-TF with one PDV and nothing odd, or None: most PDUs are so, and read in one step."""
+        data = self._data
+        if len(data) < P_DATA_HEADER.size or self.state is not State.STA6:
+            return None
+        number, length, pdv_length, identifier, control = P_DATA_HEADER.unpack_from(data)
+        is_plain = number == P_DATA_TF.pdu_type and pdv_length == length - 4 and length > 6 and not length % 2
+        if not is_plain or 0 < self._maximum_length < length or logger.isEnabledFor(logging.DEBUG):
+            return None
+        self.pdus_received += 1
+        self._empty_fragments = 0
+        end = length + 6
+        self._data = data[end:]
+        data = data[P_DATA_HEADER.size : end]
+        is_command, is_last, missing = bool(control & COMMAND), bool(control & LAST), length - 6 - len(data)
+        if missing:
+            self._pdu_type, self._pdu_left, self._pdv_left = P_DATA_TF, missing, missing
+            self._pdv = (identifier, is_command, is_last)
+            return Fragment(identifier, is_command, False, data)
+        return Fragment(identifier, is_command, is_last, data)
 
     def _six_bytes(self) -> bytes | memoryview | None:
         """A PDU header and a PDV header both have six bytes, which may come one at a time."""
