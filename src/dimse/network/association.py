@@ -32,7 +32,8 @@ from dimse.network.connection import Connection
 from dimse.network.incoming import Receiver
 from dimse.network.operations import Operation, Outstanding, SingleResponse
 from dimse.network.outgoing import Outgoing
-from dimse.network.timers import ProgressTimer
+from dimse.network.timers import ProgressTimer, SharedTimer
+from dimse.network.window import Window
 from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
 from dimse.upper_layer.negotiation import (
     AcceptedContext,
@@ -103,19 +104,18 @@ class Association:
         self._released_by_peer = False
         self._reader = MessageReader()
         self._receiver: Receiver | None = None
-        self._outgoing = Outgoing(self)
-        self.operations_window = 1
-        """How many operations of the requestor's may be outstanding at once."""
+        self.outgoing = Outgoing(self)
+        self.window = Window()
         self.responses = 0
         """How many responses have come, and ..."""
         self.response_seconds = 0.0
         """... how long the peer and the line have taken for them in all, from the last byte of the request."""
         self._next = asyncio.Lock()
         """Of the operation that is prepared for its turn: they go out in the order in which they were asked for."""
-        self._turn = asyncio.Semaphore()
-        self._clock = asyncio.get_running_loop().time
+        self.clock = asyncio.get_running_loop().time
         self._message_id = 0
         self._outstanding: dict[int, Outstanding] = {}
+        self._stall = SharedTimer(options.timeouts.store, self.progress, self._stalled)
         self._operation: Operation[Any] | None = None
         """The operation with many responses that is under way."""
         connection.owner = self
@@ -155,6 +155,11 @@ class Association:
     def in_message(self) -> bool:
         """Whether the peer is in the middle of sending a message."""
         return self._reader.in_message
+
+    @property
+    def operations_window(self) -> int:
+        """How many operations of the requestor's may be outstanding at once."""
+        return self.window.size
 
     @property
     def maximum_length_to_send(self) -> int:
@@ -203,7 +208,7 @@ class Association:
         """Take the peer's request, as the acceptor."""
         self.request, self.answer = request, answer
         self.contexts = accepted_contexts(request, answer)
-        self.operations_window = operations_window(request, answer)
+        self.window.size = operations_window(request, answer)
         self.connection.machine.accept(answer)
 
     def reject(self, answer: A_ASSOCIATE_RJ) -> None:
@@ -286,6 +291,7 @@ class Association:
             return
         self.error = error
         self.over.set_result(None)
+        self._stall.cancel()
         if not self._established.done():
             self._established.set_result(None)
         reason = error or AssociationError("the association was released")
@@ -374,8 +380,7 @@ class Association:
             logger.warning("%s: %s", self.connection.peer_name, violation)
         self.answer = answer
         self.contexts = accepted_contexts(self.request, answer)
-        self.operations_window = operations_window(self.request, answer)
-        self._turn = asyncio.Semaphore(self.operations_window)
+        self.window.size = operations_window(self.request, answer)
         if not self._established.done():
             self._established.set_result(None)
 
@@ -433,7 +438,7 @@ class Association:
         outstanding = self._outstanding.get(identifier)
         if outstanding is None or not isinstance(message, outstanding.response_type):
             raise RemoteProtocolError(f"{message.name} to message {identifier}, which does not await it", reason=5)
-        if identifier == self._outgoing.half_sent and message.status.category in _DONE:
+        if identifier == self.outgoing.half_sent and message.status.category in _DONE:
             raise RemoteProtocolError(f"{message.name}: {message.status} to what is not sent yet", reason=5)
         self._receiver = outstanding.respond(message)
 
@@ -449,64 +454,40 @@ class Association:
     async def operate(
         self,
         context: AcceptedContext,
-        message: Request,
+        request: Callable[[int], Request],
         response_type: type[R],
         *,
-        timer: str,
         doing: str,
         source: DatasetSource | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int], object] | None = None,
     ) -> R:
         """Send a request and wait for its one response, whatever its status.
 
-        `timer` names the timeout in `Timeouts`; it runs out when nothing moves. `doing` is what messages
-        call the operation. Cancelled or failed half way, it takes the association with it: what is half
-        sent cannot be taken back, and a response that nobody awaits would be taken for another's.
+        `request` makes it, when its turn has come, of a Message ID. When nothing moves for `Timeouts.store` the
+        association is aborted; `doing` is what messages call the operation. Cancelled or failed half way, it takes the
+        association with it: what is half sent cannot be taken back, and a response that nobody awaits would be taken
+        for another's.
         """
-        stall = self.timer(timer, doing)
+        operation = SingleResponse(self, context, request, response_type, doing, progress)
+        self._stall.begin(operation)
         try:
             async with self._next:
-                data = None if source is None else await self._outgoing.prepare(source)
-                await self._turn.acquire()
-            try:
-                return await self._operate(context, message, response_type, data, progress)
-            finally:
-                self._turn.release()
-        finally:
-            stall.cancel()
-
-    async def _operate(
-        self,
-        context: AcceptedContext,
-        message: Request,
-        response_type: type[R],
-        data: DatasetSource | bytes | None,
-        progress: Callable[[int], None] | None,
-    ) -> R:
-        outstanding = SingleResponse(self, response_type)
-        self.begin(message.message_id, outstanding)
-        begun = False
-
-        def sent(count: int) -> None:
-            nonlocal begun
-            begun = True
-            if progress is not None:
-                progress(count)
-
-        try:
-            await self.send(context, message, data, sent)
-            sent_at = self._clock()
-            response = await outstanding.future
-            self.response_seconds += self._clock() - sent_at
-            self.responses += 1
+                operation.data = None if source is None else await self.outgoing.prepare(source)
+                await self.window.enter(operation.start)
+            return cast("R", await operation.result())
         except BaseException as error:
-            if begun and not self._ended:
+            if operation.is_out_of_step and not self._ended:
                 why = f": {error}" if isinstance(error, DatasetError) else ""
                 self.abort(AssociationAborted(0, 0, f"the association was aborted by this side{why}"))
             raise
         finally:
-            self.forget(message.message_id)
-        return cast("R", response)
+            operation.end()
+            self._stall.end(operation)
+
+    def note_response(self, seconds: float) -> None:
+        """A response has come, so long after its request."""
+        self.responses += 1
+        self.response_seconds += seconds
 
     def begin(self, message_id: int, outstanding: Outstanding) -> None:
         """Responses to a request that is about to be sent go to `outstanding`, until `forget`."""
@@ -535,7 +516,7 @@ class Association:
         sent: Callable[[int], None] | None = None,
     ) -> None:
         """Send a whole message; see `Outgoing.send`."""
-        await self._outgoing.send(context, message, data, sent)
+        await self.outgoing.send(context, message, data, sent)
 
     def check_open(self) -> None:
         if self._ended and self.error is None and self._released_by_peer:
@@ -543,16 +524,18 @@ class Association:
         if self._ended:
             raise self.error or LocalProtocolError("the association has been released")
 
-    def timer(self, name: str, doing: str, measure: Callable[[], object] | None = None) -> ProgressTimer:
+    def timer(self, name: str, doing: str, measure: Callable[[], object]) -> ProgressTimer:
         """Ends the association when nothing moves for the seconds that `Timeouts` has under `name`."""
         seconds: float | None = getattr(self.options.timeouts, name)
+        return ProgressTimer(seconds, measure, lambda: self._timed_out(name, seconds, doing))
 
-        def stalled() -> None:
-            error = AssociationTimeout(name, seconds or 0, doing)
-            logger.info("%s: %s; aborting", self.connection.peer_name, error)
-            self.abort(error)
+    def _stalled(self, operation: SingleResponse) -> None:
+        self._timed_out("store", self.options.timeouts.store, operation.doing)
 
-        return ProgressTimer(seconds, measure or self.progress, stalled)
+    def _timed_out(self, name: str, seconds: float | None, doing: str) -> None:
+        error = AssociationTimeout(name, seconds or 0, doing)
+        logger.info("%s: %s; aborting", self.connection.peer_name, error)
+        self.abort(error)
 
     def progress(self) -> object:
         """Changes when the peer has done something: whole PDUs, as a byte a second is no progress."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
 from dimse.ae import Malformed
+from dimse.dataset.sources import DatasetSource
 from dimse.errors import AssociationTimeout, RemoteProtocolError
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
@@ -52,23 +54,79 @@ def unwanted_dataset(association: Association, message: Response) -> Receiver:
 
 
 class SingleResponse:
-    """A request with one response."""
+    """A request with one response: from its place in the operations window on, until the response has come."""
 
-    def __init__(self, association: Association, response_type: type[Response]) -> None:
+    def __init__(
+        self,
+        association: Association,
+        context: AcceptedContext,
+        request: Callable[[int], Request],
+        response_type: type[Response],
+        doing: str,
+        progress: Callable[[int], object] | None,
+    ) -> None:
         self.response_type = response_type
+        self.doing = doing
         self.future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self.data: DatasetSource | bytes | None = None
         self._association = association
+        self._context = context
+        self._request = request
+        self._message: Request | None = None
+        self._progress = progress
+        self._is_begun = self._is_sent = False
+        """Whether the peer has some of it, and all of it."""
+        self._sent_at = 0.0
+        self._has_place = False
+
+    def start(self) -> None:
+        """It is its turn: send it now, if it is small and the line is free. Raises where there is no association."""
+        message = self._request(self._association.new_message_id())
+        self._association.begin(message.message_id, self)
+        self._message, self._has_place = message, True
+        data = self.data
+        if not isinstance(data, DatasetSource) and self._association.outgoing.send_now(self._context, message, data):
+            self._is_sent, self._sent_at = True, self._association.clock()
+            self._sent(len(data or b""))
+
+    async def result(self) -> Response:
+        """Send what is not sent yet, and wait for the response."""
+        assert self._message is not None  # noqa: S101 - it was started
+        if not self._is_sent:
+            await self._association.send(self._context, self._message, self.data, self._sent)
+            self._is_sent, self._sent_at = True, self._association.clock()
+        return await self.future
+
+    @property
+    def is_out_of_step(self) -> bool:
+        """Whether the peer has some of it, and it is not sent whole or its response is still to come."""
+        return self._is_begun and not (self._is_sent and self.future.done() and not self.future.cancelled())
+
+    def _sent(self, count: int) -> None:
+        self._is_begun = True
+        if self._progress is not None:
+            self._progress(count)
 
     def respond(self, message: Response) -> Receiver | None:
         receiver = unwanted_dataset(self._association, message) if message.dataset_follows else None
         if not self.future.done():
             self.future.set_result(message)
+            if self._sent_at:
+                self._association.note_response(self._association.clock() - self._sent_at)
+            self.end()
         return receiver
 
     def fail(self, error: Exception) -> None:
         if not self.future.done():
             self.future.set_exception(error)
             self.future.exception()  # who is still sending the request does not await it yet
+
+    def end(self) -> None:
+        """Give its place to the next. May be called twice."""
+        if self._has_place and self._message is not None:
+            self._has_place = False
+            self._association.forget(self._message.message_id)
+            self._association.window.leave()
 
 
 class Operation(Generic[R]):

@@ -80,22 +80,33 @@ class Outgoing:
                 finally:
                     reader.close()
                 return
-            pdus = self._pdus(context, message.encode(), is_command=True)
-            if data is not None:
-                pdus += self._pdus(context, data, is_command=False)
-            logger.debug("%s > %s", self._connection.peer_name, message.name)
-            self._connection.write(pdus)
+            self._write(context, message, data)
             if sent is not None:
                 sent(len(data or b""))
             await self._connection.room()
 
-    def _pdus(self, context: AcceptedContext, data: bytes, *, is_command: bool) -> bytes:
-        identifier, parts = context.presentation_context_id, []
+    def send_now(self, context: AcceptedContext, message: Message, data: bytes | None) -> bool:
+        """Send a whole message that is in memory, unless it has to wait for another or for the socket."""
+        if self._turn.locked() or self._connection.is_blocked:
+            return False
+        self._association.check_open()
+        self._write(context, message, data)
+        return True
+
+    def _write(self, context: AcceptedContext, message: Message, data: bytes | None) -> None:
+        pdus = self._pdus(context, message.encode(), is_command=True)
+        if data is not None:
+            pdus += self._pdus(context, data, is_command=False)
+        logger.debug("%s > %s", self._connection.peer_name, message.name)
+        self._connection.write(b"".join(pdus))
+
+    def _pdus(self, context: AcceptedContext, data: bytes, *, is_command: bool) -> list[bytes]:
+        identifier, parts = context.presentation_context_id, list[bytes]()
         machine, size = self._connection.machine, fragment_size(self._association.maximum_length_to_send)
         for fragment, is_last in cut(data, size):
             parts.append(machine.p_data(identifier, is_command=is_command, is_last=is_last, length=len(fragment)))
             parts.append(fragment)
-        return b"".join(parts)
+        return parts
 
     async def _stream(
         self,
@@ -122,7 +133,7 @@ class Outgoing:
             if count % 2:
                 raise DatasetError("the data set has an odd length, which cannot be sent (PS3.5 7.1.1)")
             if prefix is None:
-                prefix = self._pdus(context, message.encode(), is_command=True)
+                prefix = b"".join(self._pdus(context, message.encode(), is_command=True))
                 logger.debug("%s > %s", self._connection.peer_name, message.name)
             header = self._connection.machine.p_data(
                 context.presentation_context_id, is_command=False, is_last=is_last, length=count

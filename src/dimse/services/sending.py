@@ -33,7 +33,6 @@ from dimse.services.storage import (
     ProgressCallback,
     ProgressReporter,
     Source,
-    TransferProgress,
     as_source,
     name_of_stream,
     presentation_contexts,
@@ -185,7 +184,7 @@ class SendingJob:
         self._retry = retry
         self._allow_decompression = allow_decompression
         self._on_result = on_result
-        self._under_way: set[_Item] = set()
+        self._bytes_under_way = 0
         self._report = ProgressReporter(None, None)
         self._working = 0
         self.associations = self.operations_window = 1
@@ -227,7 +226,8 @@ class SendingJob:
         except ExceptionGroup as group:
             raise group.exceptions[0] from None  # no association could be made, which each worker says
         finally:
-            self._report(self.bytes_done, final=True)
+            self._report(self.bytes_done)
+            self._report.final()
 
     async def _others_worth_while(self, queue: deque[_Item]) -> int:
         """How many more associations would keep this side busy, by what the first one has shown.
@@ -344,17 +344,17 @@ class SendingJob:
     async def _send_one(self, scu: CStoreSCU, item: _Item) -> None:
         """Send until it is stored, or fails in a way that another try on this association does not mend."""
 
-        def progressed(progress: TransferProgress) -> None:
+        def sent(count: int) -> None:
             item.begun = True
-            item.transferred = progress.bytes_transferred
-            self._report(self.bytes_done + sum(each.transferred for each in self._under_way))
+            self._bytes_under_way += count - item.transferred
+            item.transferred = count
+            self._report(self.bytes_done + self._bytes_under_way)
 
         while True:
             item.attempts += 1
-            item.begun = False
-            self._under_way.add(item)
+            item.begun, item.transferred = False, 0
             try:
-                response = await scu.send(item.source, progressed, move_originator=self._move_originator)
+                response = await scu.send_source(item.source, sent, self._move_originator)
                 break
             except StatusError as error:
                 pause = self._retry.pause(item.attempts)
@@ -362,7 +362,7 @@ class SendingJob:
                     raise
                 logger.info("%s; attempt %d in %g s", error, item.attempts + 1, pause)
             finally:
-                self._under_way.discard(item)
+                self._bytes_under_way -= item.transferred
             await asyncio.sleep(pause)
         self.bytes_done += item.transferred
         name, status = item.source.name, response.status
@@ -412,10 +412,13 @@ async def look_at(sources: Iterable[Source]) -> AsyncIterator[DatasetSource | Se
             paths.append(source)
             if len(paths) < _FILES_AT_ONCE:
                 continue
-        for found in await asyncio.to_thread(_found_at, paths):
-            yield found
-        paths = []
-        if not isinstance(source, str | os.PathLike):
+        if paths:
+            for found in await asyncio.to_thread(_found_at, paths):
+                yield found
+            paths = []
+        if isinstance(source, DatasetSource):
+            yield _checked(source)
+        elif not isinstance(source, str | os.PathLike):
             yield await _looked_at(source)
     for found in await asyncio.to_thread(_found_at, paths):
         yield found

@@ -65,6 +65,8 @@ DEFAULT_TEMPLATE: Final = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUI
 NAMING_TAGS: Final = frozenset({SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID})
 """What the scanner finds by itself, without decoding the data set."""
 
+_STORED: Final = (StatusCategory.SUCCESS, StatusCategory.WARNING)
+
 _REPORT_INTERVAL: Final = 0.1
 
 _SCAN_STEP: Final = 16 * 1024
@@ -99,15 +101,19 @@ class ProgressReporter:
         self._clock = asyncio.get_running_loop().time
         self._start = self._clock()
         self._last = -math.inf
+        self._count = 0
 
-    def __call__(self, count: int, *, final: bool = False) -> None:
+    def __call__(self, count: int) -> None:
+        self._count = count
+        if self._callback is not None and self._clock() - self._last >= _REPORT_INTERVAL:
+            self.final()
+
+    def final(self) -> None:
+        """Call it, however short the last time is ago."""
         if self._callback is None:
             return
-        now = self._clock()
-        if not final and now - self._last < _REPORT_INTERVAL:
-            return
-        self._last = now
-        elapsed = now - self._start
+        self._last, count = self._clock(), self._count
+        elapsed = self._last - self._start
         try:
             self._callback(TransferProgress(count, self._total, count / elapsed if elapsed > 0 else 0.0))
         except Exception:
@@ -121,7 +127,9 @@ async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | 
         if not isinstance(source, Dataset):
             raise TypeError("a separate pixel source goes with a pydicom Dataset")
         return PixelSource(source, pixels)
-    if isinstance(source, str | os.PathLike | Dataset | DatasetSource):
+    if isinstance(source, DatasetSource):
+        return source
+    if isinstance(source, str | os.PathLike | Dataset):
         return _as_source(source)
     return await in_thread(lambda: StreamSource(source, name_of_stream(source)))
 
@@ -215,19 +223,39 @@ class CStoreSCU:
         ...     response = await CStoreSCU(association).send("ct.dcm", progress=print)
         ...     assert response.status == 0x0000
         """
-        given = await as_source(source, pixels)
-        context, fitted = await fit(self._association, given, allow_decompression=self._allow_decompression)
+        context, fitted = await self._fit(await as_source(source, pixels))
+        report = ProgressReporter(progress, fitted.length)
+        response = await self._send(context, fitted, report, move_originator)
+        report.final()
+        return response
+
+    async def send_source(
+        self, source: DatasetSource, sent: Callable[[int], object], move_originator: tuple[str, int] | None = None
+    ) -> C_STORE_RSP:
+        """`send`; `sent` is told how many bytes of the data set have gone, whenever some have."""
+        return await self._send(*await self._fit(source), sent, move_originator)
+
+    async def _fit(self, source: DatasetSource) -> tuple[AcceptedContext, DatasetSource]:
+        return await fit(self._association, source, allow_decompression=self._allow_decompression)
+
+    async def _send(
+        self,
+        context: AcceptedContext,
+        source: DatasetSource,
+        sent: Callable[[int], object],
+        move_originator: tuple[str, int] | None,
+    ) -> C_STORE_RSP:
         for attempt in range(1, self._retry.retries + 2):
-            response = await self._attempt(context, fitted, progress, move_originator)
-            if response.status.category in (StatusCategory.SUCCESS, StatusCategory.WARNING):
+            response = await self._attempt(context, source, sent, move_originator)
+            if response.status.category in _STORED:
                 return response
             pause = self._retry.pause(attempt) if response.status.is_out_of_resources else None
-            if pause is None or not fitted.repeatable:
+            if pause is None or not source.repeatable:
                 break
-            logger.info("%s: %s; attempt %d in %g s", fitted.name, response.status, attempt + 1, pause)
+            logger.info("%s: %s; attempt %d in %g s", source.name, response.status, attempt + 1, pause)
             await asyncio.sleep(pause)
-        error = StatusError(response.status, f"C-STORE of {given.name}", response.error_comment)
-        if response.status.is_out_of_resources and not fitted.repeatable and self._retry.retries:
+        error = StatusError(response.status, f"C-STORE of {source.name}", response.error_comment)
+        if response.status.is_out_of_resources and not source.repeatable and self._retry.retries:
             error.add_note("not tried again: its source can be read only once")
         raise error
 
@@ -235,37 +263,26 @@ class CStoreSCU:
         self,
         context: AcceptedContext,
         source: DatasetSource,
-        progress: ProgressCallback | None,
+        sent: Callable[[int], object],
         move_originator: tuple[str, int] | None,
     ) -> C_STORE_RSP:
         title, message_id = (
             (check_ae_title(move_originator[0]), move_originator[1]) if move_originator else (None, None)
         )
-        report = ProgressReporter(progress, source.length)
-        transferred = 0
-
-        def sent(count: int) -> None:
-            nonlocal transferred
-            transferred = count
-            report(count)
-
-        response = await self._association.operate(
+        return await self._association.operate(
             context,
-            C_STORE_RQ(
-                message_id=self._association.new_message_id(),
+            lambda number: C_STORE_RQ(
+                message_id=number,
                 affected_sop_class_uid=source.sop_class_uid,
                 affected_sop_instance_uid=source.sop_instance_uid,
-                move_originator_application_entity_title=None if title is None else check_ae_title(title),
+                move_originator_application_entity_title=title,
                 move_originator_message_id=message_id,
             ),
             C_STORE_RSP,
-            timer="store",
             doing=f"C-STORE of {source.name}",
             source=source,
             progress=sent,
         )
-        report(transferred, final=True)
-        return response
 
 
 def presentation_contexts(

@@ -29,9 +29,8 @@ class CEchoSCU:
         context = association.context_for(uids.VERIFICATION)
         response = await association.operate(
             context,
-            C_ECHO_RQ(message_id=association.new_message_id(), affected_sop_class_uid=uids.VERIFICATION),
+            lambda number: C_ECHO_RQ(message_id=number, affected_sop_class_uid=uids.VERIFICATION),
             C_ECHO_RSP,
-            timer="store",
             doing="C-ECHO",
         )
         if response.status.category not in (StatusCategory.SUCCESS, StatusCategory.WARNING):

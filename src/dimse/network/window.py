@@ -1,0 +1,56 @@
+"""The asynchronous operations window (PS3.7 D.3.3.3): how many requests may await their response at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Window:
+    """The places of the window, and who is ready for the next one that is free: one at a time."""
+
+    def __init__(self, size: int = 1) -> None:
+        self.size = size
+        self._taken = 0
+        self._ready: tuple[asyncio.Future[None], Callable[[], None]] | None = None
+
+    async def enter(self, start: Callable[[], None]) -> None:
+        """Wait for a place and call `start` as soon as it is free, before this task has its turn again.
+
+        Raises what `start` does; then, and when it is cancelled, it has no place.
+        """
+        if self._taken < self.size:
+            self._taken += 1
+            try:
+                start()
+            except BaseException:
+                self.leave()
+                raise
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ready = future, start
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.leave()
+            raise
+        finally:
+            self._ready = None
+
+    def leave(self) -> None:
+        """Give a place back, to who is ready for it."""
+        self._taken -= 1
+        if self._ready is None or self._taken >= self.size:
+            return
+        future, start = self._ready
+        if future.done():
+            return
+        self._taken += 1
+        try:
+            start()
+        except Exception as error:  # noqa: BLE001 - it is raised where it is awaited
+            self._taken -= 1
+            future.set_exception(error)
+        else:
+            future.set_result(None)
