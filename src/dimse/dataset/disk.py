@@ -55,11 +55,10 @@ class FileWriter:
     def __init__(self, path: str | os.PathLike[str], header: bytes, disk: Disk, *, fsync: bool) -> None:
         self._path, self._header, self._disk, self._fsync = path, header, disk, fsync
         self._file: Part10File | None = None
-        self._committed = False
         self._size = 0
 
     async def write(self, buffers: list[memoryview], *, is_last: bool) -> None:
-        """Append; with `is_last` also `finish`, in the same step."""
+        """Append; with `is_last` give the file its name too, in the same step."""
         self._size += sum(map(len, buffers))
         if not (is_last and self._fsync):
             await self._disk.writing.run(self._write, buffers, is_last)
@@ -74,12 +73,6 @@ class FileWriter:
         self._file.write(buffers)
         if is_last:
             self._file.commit()
-            self._committed = True
-
-    async def finish(self) -> None:
-        """Give the file its name, if the last `write` did not."""
-        if not self._committed:
-            await self.write([], is_last=True)
 
     async def discard(self) -> None:
         """Leave nothing behind."""

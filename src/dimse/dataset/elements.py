@@ -39,6 +39,9 @@ DOUBLE_FLOAT_PIXEL_DATA: Final = 0x7FE00009
 PIXEL_DATA: Final = 0x7FE00010
 PIXEL_DATA_TAGS: Final = frozenset({FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA, PIXEL_DATA})
 
+NAMING_TAGS: Final = frozenset({SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID})
+"""What the scanner remembers unless it is told something else: what an instance is called by."""
+
 DEFLATED_SYNTAXES: Final = frozenset(
     # Deflated Explicit VR LE, and the two JPIP referenced ones that are deflated as well (PS3.5 A.5, A.7, A.9).
     {DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
@@ -138,7 +141,7 @@ class ElementScanner:
         self,
         transfer_syntax_uid: str,
         *,
-        wanted: Iterable[int] = (SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID),
+        wanted: Iterable[int] = NAMING_TAGS,
         max_metadata: int = MAX_METADATA,
     ) -> None:
         self.metadata = bytearray()

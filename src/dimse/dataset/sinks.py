@@ -192,6 +192,7 @@ def _parsed(template: str) -> tuple[tuple[str, str | None], ...]:
     return tuple(parts)
 
 
+@lru_cache(maxsize=256)
 def _safe(value: str) -> str:
     if not value:
         return _EMPTY

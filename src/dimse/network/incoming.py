@@ -104,6 +104,11 @@ class IncomingData:
         """Whether the peer has sent everything and all of it was pulled."""
         return self._complete and not self._discarding and (self._pulled or not self._views)
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether all of it was pulled and used, so that the connection has gone on."""
+        return self._complete and self._pulled and not self._views
+
     async def pull(self) -> list[memoryview]:
         """What has arrived since the last call, as views that are valid until the next; empty at the end.
 

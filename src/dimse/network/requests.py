@@ -109,8 +109,10 @@ class IncomingRequest:
     @property
     def _is_negotiated(self) -> bool:
         """Whether the SOP class is its context's; who is lenient takes any that was accepted."""
+        if self.sop_class_uid == self.context.abstract_syntax:
+            return True
         if self.association.options.malformed is Malformed.STRICT:
-            return self.sop_class_uid == self.context.abstract_syntax
+            return False
         return any(context.abstract_syntax == self.sop_class_uid for context in self.association.contexts.values())
 
     def response(
@@ -136,4 +138,5 @@ class IncomingRequest:
 
     async def send(self, answer: Answer[Response]) -> None:
         """Send a response to it: one of several that are Pending, or the final one."""
-        await self.association.send(self.context, answer.message, answer.identifier)
+        if not self.association.outgoing.send_now(self.context, answer.message, answer.identifier):
+            await self.association.send(self.context, answer.message, answer.identifier)

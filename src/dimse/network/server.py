@@ -374,7 +374,7 @@ class _Session:
         self._connection.resume(self)
         try:
             answer = await self._answer(request)
-            if request.data is not None:
+            if request.data is not None and not request.data.is_used_up:
                 await request.data.drain()
             await request.send(answer)
         except (AssociationError, RemoteProtocolError) as error:

@@ -15,7 +15,6 @@ from typing import BinaryIO, Final
 from dimse import uids
 from dimse.ae import Malformed, RetryPolicy, ServerOptions, StoreMode, check_ae_title
 from dimse.dataset import (
-    Buffer,
     Dataset,
     DatasetSource,
     Disk,
@@ -39,11 +38,10 @@ from dimse.dataset import (
 )
 from dimse.dataset.elements import (
     DEFLATED_SYNTAXES,
+    NAMING_TAGS,
     PIXEL_DATA_TAGS,
-    SERIES_INSTANCE_UID,
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
-    STUDY_INSTANCE_UID,
     tag_name,
 )
 from dimse.errors import DatasetError, LocalProtocolError, PresentationContextError, StatusError
@@ -61,9 +59,6 @@ Source = str | os.PathLike[str] | BinaryIO | Dataset | DatasetSource
 
 DEFAULT_TEMPLATE: Final = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
 """Where `StoreRequest.save_under` puts an instance."""
-
-NAMING_TAGS: Final = frozenset({SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID})
-"""What the scanner finds by itself, without decoding the data set."""
 
 _STORED: Final = (StatusCategory.SUCCESS, StatusCategory.WARNING)
 
@@ -387,14 +382,18 @@ class StoreRequest:
         self._begin_reading()
         left = bulk.length
         beginning = self._scanner.metadata if self._buffered is None else self._buffered
-        first: list[Buffer] = [memoryview(beginning)[bulk.value_offset :]]
-        async for views in self._rest(first):
+        views = [memoryview(beginning)[bulk.value_offset :], *self._take_views()]
+        while True:
             for view in views:
                 piece = bytes(view if left is None else view[:left])
                 if piece:
                     yield piece
                 if left is not None:
                     left -= len(piece)
+            if self._data.exhausted:
+                break
+            views = await self._data.pull()
+        await self._data.pull()  # lets the connection go on, so that an A-ABORT is seen
         if left:
             raise DatasetError(f"the pixel data ends {left} bytes too early")
         self.is_taken = True
@@ -415,12 +414,14 @@ class StoreRequest:
             sending_ae_title=self.association.peer_ae_title,
             receiving_ae_title=self.association.own_ae_title,
         )
-        first: list[Buffer] = [self._scanner.raw if self._buffered is None else self._buffered]
+        first = self._scanner.raw if self._buffered is None else self._buffered
         writer = FileWriter(path, header, self._disk, fsync=self._options.fsync)
         try:
-            async for views in self._rest(first):
-                await writer.write([memoryview(view) for view in views], is_last=self._data.exhausted)
-            await writer.finish()
+            await writer.write([memoryview(first), *self._take_views()], is_last=self._data.exhausted)
+            while not self._data.exhausted:
+                views = await self._data.pull()
+                await writer.write(views, is_last=self._data.exhausted)
+            await self._data.pull()  # lets the connection go on, so that an A-ABORT is seen
         except BaseException:
             await writer.discard()
             raise
@@ -511,14 +512,9 @@ class StoreRequest:
             raise LocalProtocolError("a streaming data set can be read once")
         self._read = True
 
-    async def _rest(self, first: list[Buffer]) -> AsyncIterator[list[Buffer]]:
-        yield [*first, *self._views]
-        self._views = []
-        while not self._data.exhausted:
-            views = await self._data.pull()
-            if views:
-                yield list(views)
-        await self._data.pull()  # lets the connection go on, so that an A-ABORT is seen
+    def _take_views(self) -> list[memoryview]:
+        views, self._views = self._views, []
+        return views
 
 
 def _inflated(transfer_syntax_uid: str) -> str:
