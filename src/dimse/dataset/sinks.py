@@ -112,16 +112,19 @@ def _make_folders(name: str) -> list[str]:
 if hasattr(os, "writev"):
 
     def _write_all(descriptor: int, buffers: Sequence[memoryview]) -> None:
+        written = os.writev(descriptor, buffers)
+        if written == sum(map(len, buffers)):
+            return
         remaining = list(buffers)
         while remaining:
-            written = os.writev(descriptor, remaining)
             done = 0
             while done < len(remaining) and written >= len(remaining[done]):
                 written -= len(remaining[done])
                 done += 1
             del remaining[:done]
-            if written:
+            if remaining:
                 remaining[0] = remaining[0][written:]
+                written = os.writev(descriptor, remaining)
 
 else:
 
@@ -176,10 +179,10 @@ def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str
     A value that is missing or empty reads NONE. One that has to be changed gets a hash of itself at the end, so that
     two objects never share a name that neither has.
     """
-    expanded = "".join(
-        literal + ("" if keyword is None else _safe(values.get(keyword, ""))) for literal, keyword in _parsed(template)
-    )
-    return os.path.join(root, *expanded.split("/"))
+    path = os.path.join(root, "")
+    for literal, keyword in _parsed(template):
+        path += literal if keyword is None else literal + _safe(values.get(keyword, ""))
+    return path
 
 
 @lru_cache(maxsize=64)
@@ -188,7 +191,7 @@ def _parsed(template: str) -> tuple[tuple[str, str | None], ...]:
     for literal, keyword, form, conversion in Formatter().parse(template):
         if form or conversion:
             raise ValueError(f"the file name template {template!r}: {{{keyword}}} takes no format")
-        parts.append((literal, keyword))
+        parts.append((literal.replace("/", os.sep), keyword))
     return tuple(parts)
 
 

@@ -59,14 +59,9 @@ class Message:
 
     def encode(self) -> bytes:
         """The command set (PS3.7 6.3.1)."""
-        elements = {
-            COMMAND_FIELD: self.command_field,
-            COMMAND_DATA_SET_TYPE: DATA_SET_FOLLOWS if self.dataset_follows else NO_DATA_SET,
-        }
-        for name, element in self.layout:
-            value = getattr(self, name)
-            if value is not None:
-                elements[element] = value
+        elements = {element: value for name, element in self.layout if (value := getattr(self, name)) is not None}
+        elements[COMMAND_FIELD] = self.command_field
+        elements[COMMAND_DATA_SET_TYPE] = DATA_SET_FOLLOWS if self.dataset_follows else NO_DATA_SET
         return command.encode(elements)
 
     @property

@@ -503,6 +503,11 @@ class Association:
             self._operation = outstanding
         self._outstanding[message_id] = outstanding
 
+    @property
+    def has_more_to_do(self) -> bool:
+        """Whether the peer has asked for more than this, or been asked: then a message may wait for the next."""
+        return self.connection.is_held or len(self._outstanding) > 1
+
     def forget(self, message_id: int) -> None:
         """Nothing more is expected for a request."""
         if self._outstanding.pop(message_id, None) is self._operation:

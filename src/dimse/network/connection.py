@@ -20,7 +20,13 @@ RECEIVE_BUFFER_SIZE: Final = 512 * 1024
 
 
 _ROOM: Final = 64 * 1024
-"""Bytes of messages that may wait for the socket, so that several leave in one system call."""
+"""Bytes of messages that may wait for the socket."""
+
+_TOGETHER: Final = 8
+"""Messages that leave in one system call at most: with more, the peer would have nothing to do in the meantime."""
+
+_TOGETHER_BYTES: Final = 16 * 1024
+"""... and bytes of them."""
 
 
 class BufferPool:
@@ -81,6 +87,8 @@ class Connection(asyncio.BufferedProtocol):
         self._eof = False
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._writable: asyncio.Future[None] | None = None
+        self._together: list[bytes] = []
+        """Messages that leave with the next, or when the event loop has come round."""
         self._artim: asyncio.TimerHandle | None = None
 
     # asyncio's calls
@@ -112,6 +120,7 @@ class Connection(asyncio.BufferedProtocol):
         self.bytes_received += nbytes
         self.machine.receive_data(memoryview(self._buffer)[:nbytes], self._loop.time())
         self._process()
+        self._write_together()
 
     def eof_received(self) -> bool:
         # A half-closed connection is a closed one; what came before is still used first.
@@ -214,10 +223,27 @@ class Connection(asyncio.BufferedProtocol):
 
     def write(self, data: bytes | memoryview) -> None:
         """Give `data` to the transport; await `drained` before its memory is used again."""
+        if self._together:
+            self._write_together()
         if self._transport is None:
             raise ConnectionLost("the connection is closed")
         self.bytes_sent += len(data)
         self._transport.write(data)
+
+    def write_soon(self, data: bytes) -> None:
+        """`write` what may wait until the event loop has come round, to leave together with what else is written."""
+        if not self._together:
+            self._loop.call_soon(self._write_together)
+        self._together.append(data)
+        if len(self._together) >= _TOGETHER or len(data) >= _TOGETHER_BYTES:
+            self._write_together()
+
+    def _write_together(self) -> None:
+        if self._together:
+            data = b"".join(self._together)
+            self._together.clear()
+            if self._transport is not None:
+                self.write(data)
 
     def fail_writing(self, error: Exception) -> None:
         """Let whoever waits for `drained` have `error`."""
@@ -227,6 +253,7 @@ class Connection(asyncio.BufferedProtocol):
 
     async def drained(self) -> None:
         """Wait until the transport has nothing left to send. The timer is the caller's."""
+        self._write_together()
         while self._writable is not None:
             await self._writable
         if self._transport is not None and self._transport.is_closing():
@@ -240,12 +267,18 @@ class Connection(asyncio.BufferedProtocol):
             await self.drained()
 
     @property
+    def is_held(self) -> bool:
+        """Whether something has been received that was not used yet."""
+        return bool(self._holders)
+
+    @property
     def is_blocked(self) -> bool:
         """Whether something that was written could not be sent yet."""
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     def close(self) -> None:
         """Close the transport connection when what was written is sent."""
+        self._write_together()
         if self._transport is not None:
             self._transport.close()
 

@@ -98,7 +98,10 @@ class Outgoing:
         if data is not None:
             pdus += self._pdus(context, data, is_command=False)
         logger.debug("%s > %s", self._connection.peer_name, message.name)
-        self._connection.write(b"".join(pdus))
+        if self._association.has_more_to_do:
+            self._connection.write_soon(b"".join(pdus))
+        else:
+            self._connection.write(b"".join(pdus))
 
     def _pdus(self, context: AcceptedContext, data: bytes, *, is_command: bool) -> list[bytes]:
         identifier, parts = context.presentation_context_id, list[bytes]()

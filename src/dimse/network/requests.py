@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from dimse.ae import Malformed
 from dimse.errors import LocalProtocolError
@@ -91,11 +91,10 @@ class IncomingRequest:
     def sop_class_uid(self) -> str:
         """The SOP class that the request is about, which may be called affected or requested."""
         message: Any = self.message
-        return str(
-            message.affected_sop_class_uid
-            if hasattr(message, "affected_sop_class_uid")
-            else message.requested_sop_class_uid
-        )
+        try:
+            return cast("str", message.affected_sop_class_uid)
+        except AttributeError:
+            return cast("str", message.requested_sop_class_uid)
 
     @property
     def objection(self) -> tuple[int, str] | None:
@@ -128,7 +127,7 @@ class IncomingRequest:
             fields.setdefault("affected_sop_instance_uid", getattr(self.message, "affected_sop_instance_uid", None))
         message = kind(
             message_id_being_responded_to=self.message.message_id,
-            status=Status(status),
+            status=status if isinstance(status, Status) else Status(status),
             affected_sop_class_uid=getattr(self.message, "affected_sop_class_uid", None),
             error_comment=None if error_comment is None else error_comment[:64].encode("ascii", "replace").decode(),
             dataset_follows=identifier is not None,
