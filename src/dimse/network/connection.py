@@ -83,6 +83,10 @@ class Connection(asyncio.BufferedProtocol):
         self._socket: socket.socket | None = None
         self._buffer: bytearray | None = None
         self._processing = False
+        self._receiving = False
+        """Whether the transport is just giving us what it has read, and will not read more in the same turn."""
+        self._is_tls = False
+        self._paused = False
         self._holders: set[object] = set()
         self._eof = False
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -97,7 +101,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
         # Nothing is left in the transport when it says that it can take more (see `drained`).
         # asyncio's TLS pauses *at* the limit, so that 0 would pause it for good.
-        self._transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0, low=0)
+        self._is_tls = transport.get_extra_info("sslcontext") is not None
+        self._transport.set_write_buffer_limits(high=1 if self._is_tls else 0, low=0)
         self._socket = transport.get_extra_info("socket")
         if self._socket is not None and self._socket.family in (socket.AF_INET, socket.AF_INET6):
             # With Nagle's algorithm against delayed ACK, each message would cost 40 ms.
@@ -111,6 +116,8 @@ class Connection(asyncio.BufferedProtocol):
             self.owner.connected()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        if self._holders:
+            raise RuntimeError("the transport reads although it was told to pause")
         if self._buffer is None:
             self._buffer = self._pool.take()
         return memoryview(self._buffer)  # asyncio's TLS slices it, and a slice of a bytearray is a copy
@@ -119,7 +126,9 @@ class Connection(asyncio.BufferedProtocol):
         assert self._buffer is not None  # noqa: S101 - asyncio calls `get_buffer` first
         self.bytes_received += nbytes
         self.machine.receive_data(memoryview(self._buffer)[:nbytes], self._loop.time())
+        self._receiving = nbytes < len(self._buffer) and not self._is_tls
         self._process()
+        self._receiving = False
         self._write_together()
 
     def eof_received(self) -> bool:
@@ -181,9 +190,23 @@ class Connection(asyncio.BufferedProtocol):
 
     def hold(self, holder: object) -> None:
         """Stop reading, and leave the receive buffer as it is, until each holder called `resume`."""
-        if not self._holders and self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+        if not self._holders:
+            if self._receiving:
+                # Who is woken for what has come is mostly done with it before the socket is looked at again.
+                self._loop.call_soon(self._pause_if_held)
+            else:
+                self._pause()
         self._holders.add(holder)
+
+    def _pause_if_held(self) -> None:
+        if self._holders:
+            self._pause()
+
+    def _pause(self) -> None:
+        if self._paused or self._transport is None or self._transport.is_closing():
+            return
+        self._paused = True
+        self._transport.pause_reading()
 
     def is_held_by(self, holder: object) -> bool:
         """Whether `holder` has stopped it."""
@@ -201,7 +224,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self._eof:
             self._end_of_data()
-        elif self._transport is not None and not self._transport.is_closing():
+        elif self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
             self._transport.resume_reading()
 
     # Sending

@@ -82,10 +82,10 @@ class IncomingData:
             self.buffer_used()
 
     def buffer_used(self) -> None:
-        if self._views:
-            self._connection.hold(self)
         if self._views or self._complete:
             self._wake_up()
+        if self._views:
+            self._connection.hold(self)
 
     def failed(self, error: Exception) -> None:
         self.error = error

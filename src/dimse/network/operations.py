@@ -238,11 +238,11 @@ class Operation(Generic[R]):
 
     def _deliver(self, event: Answer[R] | IncomingRequest, *, is_pending: bool) -> None:
         self._event = event
+        self._wake_up()
         if is_pending:
             self._connection.hold(self)
         elif isinstance(event, Answer):
             self.final = event
-        self._wake_up()
 
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
