@@ -47,6 +47,13 @@ COMMON_STORAGE: Final = tuple(
 )
 """The storage SOP classes that a requestor proposes when it was not told what it will send (PS3.4 B.5)."""
 
+_NAMES: Final = {
+    VERIFICATION: "Verification SOP Class",
+    IMPLICIT_VR_LITTLE_ENDIAN: "Implicit VR Little Endian",
+    EXPLICIT_VR_LITTLE_ENDIAN: "Explicit VR Little Endian",
+}
+"""What an echo speaks of: for these alone, pydicom's table is not worth its time."""
+
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 
 
@@ -59,10 +66,13 @@ def _entry(uid: str) -> tuple[str, ...] | None:
 
 def name_of(uid: str) -> str:
     """The name of a UID in PS3.6, or the UID itself: for messages and logs."""
+    if uid in _NAMES:
+        return _NAMES[uid]
     entry = _entry(uid)
     return entry[0] if entry else uid
 
 
+@lru_cache(maxsize=256)
 def is_uid(text: str) -> bool:
     """Whether `text` is a UID as PS3.5 9.1 has it, without padding."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
