@@ -142,7 +142,7 @@ class AssociationOptions:
 
     maximum_length: int = 1024 * 1024
     """The P-DATA-TF PDU-length announced to the peer, in bytes; 0 is no limit. Memory does not depend on it."""
-    maximum_length_to_send: int = 256 * 1024
+    maximum_length_to_send: int = 1024 * 1024
     """No larger PDU is sent, whatever the peer takes: this is the size of the one buffer in use."""
     operations_window: int = 16
     """How many operations a requestor may have outstanding on one association (PS3.7 D.3.3.3); 1 is one by one.

@@ -45,7 +45,7 @@ def send(
     calling: Annotated[str, typer.Option(metavar="TITLE", help="Our own AE title.")] = "DIMSE",
     retries: Annotated[int, typer.Option(help="How often to try again what may succeed later.")] = 3,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Give up where nothing moves for so long.")] = 30,
-    max_pdu: Annotated[int, typer.Option(help="Send no larger PDU, in bytes; 0 leaves it to the peer.")] = 256 * 1024,
+    max_pdu: Annotated[int, typer.Option(help="Send no larger PDU, in bytes; 0 leaves it to the peer.")] = 1024 * 1024,
     associations: Annotated[
         str,
         typer.Option(metavar="N|auto", help="How many associations to open at once; auto: as many as are worth while."),

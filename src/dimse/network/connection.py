@@ -16,7 +16,7 @@ from dimse.errors import ConnectionLost
 from dimse.network.timers import unsent_bytes
 from dimse.upper_layer.machine import CloseTransport, Machine, MachineEvent
 
-RECEIVE_BUFFER_SIZE: Final = 512 * 1024
+RECEIVE_BUFFER_SIZE: Final = 1024 * 1024
 
 
 _ROOM: Final = 64 * 1024
