@@ -12,33 +12,42 @@ import responses
 import workloads
 from loops import run
 
-import dimse
-from dimse import uids
+from dimse import (
+    CFindSCU,
+    CGetSCU,
+    ClientOptions,
+    CMoveSCU,
+    Query,
+    QueryRetrieveLevel,
+    connect,
+    retrieval_contexts,
+    uids,
+)
 
-OPTIONS = dimse.ClientOptions(calling_ae_title="BENCH")
+OPTIONS = ClientOptions(calling_ae_title="BENCH")
 
 
 async def find(address: str, load: str, place: str) -> None:
     contexts = [(uids.STUDY_ROOT_FIND, uids.LITTLE_ENDIAN)]
     identifier = responses.identifier(load)
-    async with dimse.connect(address, contexts=contexts, options=OPTIONS) as association:
-        scu = dimse.CFindSCU(association)  # imports what it needs, which is no part of the transfer
+    async with connect(address, contexts=contexts, options=OPTIONS) as association:
+        scu = CFindSCU(association)
         start = time.perf_counter()
-        async with scu.query(dimse.QueryRetrieveLevel.IMAGE, identifier) as matches:
+        async with scu.query(QueryRetrieveLevel.IMAGE, identifier) as matches:
             found = [match async for match in matches]
         print("transfer", time.perf_counter() - start)
     responses.write(place, found)
 
 
-def study(load: str) -> dimse.Query:
-    return dimse.Query.studies(StudyInstanceUID=f"{workloads.root_of(responses.workload(load))}.1")
+def study(load: str) -> Query:
+    return Query.studies(StudyInstanceUID=f"{workloads.root_of(responses.workload(load))}.1")
 
 
 async def get(address: str, load: str, place: str) -> None:
-    contexts = dimse.retrieval_contexts(["1.2.840.10008.5.1.4.1.1.2"])
-    async with dimse.connect(address, contexts=contexts, options=OPTIONS) as association:
+    contexts = retrieval_contexts(["1.2.840.10008.5.1.4.1.1.2"])
+    async with connect(address, contexts=contexts, options=OPTIONS) as association:
         start = time.perf_counter()
-        async with dimse.CGetSCU(association, fsync=False).get(study(load), into=place) as instances:
+        async with CGetSCU(association, fsync=False).get(study(load), into=place) as instances:
             async for _ in instances:
                 pass
         print("transfer", time.perf_counter() - start)
@@ -46,8 +55,8 @@ async def get(address: str, load: str, place: str) -> None:
 
 async def move(address: str, load: str, place: str) -> None:
     contexts = [(uids.STUDY_ROOT_MOVE, uids.LITTLE_ENDIAN)]
-    async with dimse.connect(address, contexts=contexts, options=OPTIONS) as association:
-        scu = dimse.CMoveSCU(association)
+    async with connect(address, contexts=contexts, options=OPTIONS) as association:
+        scu = CMoveSCU(association)
         start = time.perf_counter()
         async with scu.move(study(load), place) as counters:
             async for _ in counters:

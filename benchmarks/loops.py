@@ -10,7 +10,10 @@ from typing import Any
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Like `asyncio.run`, with what is imported left out of garbage collection. With BENCH_LOOP=asyncio in the environment it is asyncio's own loop in any case."""
+    """Like `asyncio.run`, with what is imported left out of garbage collection.
+
+    With BENCH_LOOP=asyncio in the environment it is asyncio's own loop in any case.
+    """
     gc.freeze()
     if os.environ.get("BENCH_LOOP") == "asyncio":
         asyncio.run(main)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ PARTS = ("find", "get", "move")
 
 @dataclass(frozen=True)
 class Exchange:
-    """One client and one archive: medians of its runs."""
+    """One client and one archive: the least times and the highest memory of its runs, as in `pairs.Measurement`."""
 
     operation: str
     workload: str
@@ -166,9 +165,6 @@ def _timed(client: str, program: Program, archive: Archive) -> _Run:
 
 
 def _exchange(operation: str, load: Workload, client: str, archive: Archive, size: int, runs: list[_Run]) -> Exchange:
-    def median(of: Callable[[_Run], float]) -> float:
-        return statistics.median(map(of, runs))
-
     return Exchange(
         operation=operation,
         workload=load.key,
@@ -177,10 +173,10 @@ def _exchange(operation: str, load: Workload, client: str, archive: Archive, siz
         runs=len(runs),
         objects=load.count,
         bytes=size,
-        transfer_seconds=median(lambda run: run.transfer),
-        process_seconds=median(lambda run: run.process),
-        client_cpu=median(lambda run: run.client_cpu),
-        archive_cpu=median(lambda run: run.archive_cpu),
+        transfer_seconds=min(run.transfer for run in runs),
+        process_seconds=min(run.process for run in runs),
+        client_cpu=min(run.client_cpu for run in runs),
+        archive_cpu=min(run.archive_cpu for run in runs),
         client_memory=max(run.client_memory for run in runs),
         all_transfer_seconds=tuple(run.transfer for run in runs),
     )

@@ -216,8 +216,9 @@ Written by `make bench`; the numbers with all runs are in `benchmarks/results/`.
 {about}
 
 Each pair ran alone, in turn, in one run of the benchmark, with its files in memory (/dev/shm); what arrived was
-compared with what was sent, byte by byte, after each. Pairs with pynetdicom ran once, the others three times:
-times are medians, memory is the highest.
+compared with what was sent, byte by byte, after each. Pairs with pynetdicom ran once when they store, the others
+several times (see the JSON file): times are the least, as what else happens on a machine only adds to them - a
+virtual one takes up to four times as long to write memory that its host had taken back -, memory is the highest.
 
 - *transfer s* is the transfer alone. For dimse and the floor it goes from before the connection is opened until it is
   closed, for pynetdicom from the first C-STORE to the last response, for dcmsend from "sending SOP instances" to
