@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from dimse.dataset.sources import DatasetSource, Reader
 from dimse.errors import DatasetError
 from dimse.messages.fragments import cut, fragment_size
-from dimse.messages.primitives import Message, Request
+from dimse.messages.primitives import Message, Request, Response
+from dimse.messages.status import StatusCategory
 from dimse.upper_layer.negotiation import AcceptedContext
 from dimse.upper_layer.pdu import P_DATA_HEADER
 
@@ -98,7 +99,8 @@ class Outgoing:
         if data is not None:
             pdus += self._pdus(context, data, is_command=False)
         logger.debug("%s > %s", self._connection.peer_name, message.name)
-        if self._association.has_more_to_do:
+        is_pending = isinstance(message, Response) and message.status.category is StatusCategory.PENDING
+        if is_pending or self._association.has_more_to_do:
             self._connection.write_soon(b"".join(pdus))
         else:
             self._connection.write(b"".join(pdus))
