@@ -17,8 +17,8 @@ def _have_standard_streams() -> None:
 def main() -> None:
     """Run the command line and exit with its code."""
     _have_standard_streams()
-    if find_spec("typer") is None or find_spec("rich") is None:
-        print('dimse: the command line needs typer and rich: pip install "dimse[cli]"', file=sys.stderr)  # noqa: T201
+    if find_spec("rich") is None:
+        print('dimse: the command line needs rich: pip install "dimse[cli]"', file=sys.stderr)  # noqa: T201
         sys.exit(2)
     try:
         from dimse.cli.app import run

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -78,3 +80,15 @@ def test_verbose_logs_and_twice_verbose_has_a_line_per_pdu(dimse: Callable[..., 
     for name in ("A-ASSOCIATE-RQ", "A-ASSOCIATE-AC", "P-DATA-TF", "A-RELEASE-RQ", "A-RELEASE-RP"):
         assert name in done.err
     assert "P-DATA-TF" not in dimse("-v", "echo", receiver.address).err
+
+
+def test_an_echo_imports_what_it_needs() -> None:
+    code = """
+import sys
+from dimse.cli.app import run
+assert run(["-v", "echo", "A@127.0.0.1:0"]) == 2
+assert "dimse.cli.echo" in sys.modules
+needless = {"pydicom", "rich", "numpy", "PIL", "uvloop", "shutil", "importlib.metadata", "dimse.cli.send"}
+assert not needless & sys.modules.keys(), needless & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=50)  # noqa: S603 - it is our own

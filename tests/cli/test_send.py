@@ -57,6 +57,12 @@ def test_a_folder_is_searched_and_what_is_not_dicom_is_skipped(
     assert dataset_bytes(arrived(receiver, mr)) == dataset_bytes(mr)
 
 
+def test_options_stand_anywhere(dimse: Dimse, receiver: Any, ct: Path, mr: Path) -> None:
+    done = dimse("-v", "send", "--retries", 1, receiver.address, ct, "--json", mr, "--calling", "ME")
+    assert done.code == 0
+    assert [line["name"] for line in done.lines[:-1]] == [str(ct), str(mr)]
+
+
 def test_a_zip_archive(dimse: Dimse, receiver: Any, ct: Path, tmp_path: Path) -> None:
     archive = tmp_path / "study.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:

@@ -2,102 +2,109 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
+from inspect import getdoc
 from io import TextIOWrapper
-from typing import Annotated, Final
-
-import typer
+from itertools import islice
+from typing import Final, NoReturn
 
 from dimse.cli import running
+from dimse.cli.arguments import CommandParser, Parser
 from dimse.cli.output import reason
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError
 
 COMMANDS: Final = ("echo", "send", "receive", "find", "get", "move", "retrieve", "demo")
-"""Each has a module of its name, with a function of its name."""
-
-_USAGE_ERROR: Final[type[Exception]] = typer.BadParameter.__mro__[1]
-"""Typer's UsageError, which older ones take from click and newer ones have inside."""
+"""Each has a module of its name, with `add_arguments` and a function of its name, which takes them."""
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+class _ShowVersion(argparse.Action):
+    """The version is looked up for who asks for it; that alone takes longer than to read all arguments."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version
 
         print(f"dimse {version('dimse')}")
-        raise typer.Exit
+        parser.exit()
 
 
-def options(
-    verbose: Annotated[
-        int,
-        typer.Option(
-            "--verbose",
-            "-v",
-            count=True,
-            show_default=False,
-            help="Log more, to standard error; -vv is a line per PDU.",
-        ),
-    ] = 0,
-    version: Annotated[  # noqa: ARG001 - its callback has done it all
-        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
-    ] = False,
-) -> None:
-    """DICOM networking: echo, send, receive, find, get, move and retrieve."""
-    running.log_to_stderr(verbose)
-
-
-def make_app(commands: Sequence[str] = COMMANDS) -> typer.Typer:
-    """The command line with these of its commands."""
-    app = typer.Typer(
-        name="dimse",
-        add_completion=False,
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+def make_parser(commands: Sequence[str] = COMMANDS) -> Parser:
+    """Reads the command line with these of its commands; `command` is the function of the one that is asked for."""
+    parser = Parser(
+        prog="dimse",
+        description="DICOM networking: echo, send, receive, find, get, move and retrieve.",
+        epilog="Exit codes: " + running.EXIT_CODES,
     )
-    app.callback(epilog="Exit codes: " + running.EXIT_CODES)(options)
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=0, help="Log more, to standard error; -vv is a line per PDU."
+    )
+    parser.add_argument(
+        "--version", action=_ShowVersion, nargs=0, default=argparse.SUPPRESS, help="Show the version and exit."
+    )
+    group = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, prog="dimse", parser_class=CommandParser
+    )
     for name in commands:
         module = import_module(f"dimse.cli.{name}")
-        app.command(epilog="Exit codes: " + module.EXIT_CODES)(getattr(module, name))
-    return app
+        command = getattr(module, name)
+        text = getdoc(command) or ""
+        subparser = group.add_parser(
+            name,
+            help=text.partition("\n")[0],
+            description=text,
+            epilog="Exit codes: " + module.EXIT_CODES,
+        )
+        subparser.set_defaults(command=command)
+        module.add_arguments(subparser)
+    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command. Returns its exit code; what goes wrong is one line on standard error."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may have what a terminal can't show
-    # Only what is asked for is imported: an echo needs no pydicom, which takes longer than the echo.
-    wanted = [argument for argument in arguments if argument in COMMANDS][:1]
+    named = _named(arguments)
     try:
-        code = make_app(wanted or COMMANDS)(list(arguments), prog_name="dimse", standalone_mode=False)
+        code = _run(make_parser(named or COMMANDS), arguments)
         sys.stdout.flush()
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         _interrupted()
     except BrokenPipeError:
         # Who read our output has gone: the interpreter must not fail on it again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except _USAGE_ERROR as error:
-        return _usage(error)
+    except running.UsageError as error:
+        print(f"dimse: {error} ({' '.join(['dimse', *named])} --help tells more)", file=sys.stderr)
+        return running.USAGE
     except Exception as error:  # noqa: BLE001 - a command line has no one above it to tell
         return _failed(error)
-    return int(code or 0)
+    return code
 
 
-def _usage(error: Exception) -> int:
-    context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
-        print(context.get_help(), file=sys.stderr)
-    else:
-        command = context.command_path if context is not None else "dimse"
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        print(f"dimse: {message} ({command} --help tells more)", file=sys.stderr)
-    return running.USAGE
+def _named(arguments: Sequence[str]) -> list[str]:
+    """The one command that has to be imported: an echo needs no pydicom, which takes longer than the echo.
+
+    It is the first word, since no option before it takes a value. All of them are needed for help and for a typo.
+    """
+    words = (argument for argument in arguments if argument in ("-h", "--help") or not argument.startswith("-"))
+    return [word for word in islice(words, 1) if word in COMMANDS]
+
+
+def _run(parser: Parser, arguments: Sequence[str]) -> int:
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return running.USAGE
+    try:
+        parameters = vars(parser.parse_args(arguments))
+    except SystemExit:
+        return running.OK  # after the help or the version; what is wrong is a UsageError
+    running.log_to_stderr(parameters.pop("verbose"))
+    command: Callable[..., int] = parameters.pop("command")
+    return command(**parameters)
 
 
 def _failed(error: Exception) -> int:

@@ -9,18 +9,17 @@ import shlex
 import shutil
 import subprocess
 import sys
+from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from time import perf_counter
-from typing import IO, Annotated, Any, Final
-
-import typer
+from typing import IO, Any, Final
 
 from dimse import uids
-from dimse.cli import running
+from dimse.cli import arguments, running
 from dimse.cli.output import complain, counted, size
 
 EXIT_CODES: Final = (
@@ -44,10 +43,19 @@ REAL: Final = (
 """Files that pydicom ships: valid, each its own SOP instance, in eight transfer syntaxes."""
 
 
-def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to put everything.")] = Path("demo-output"),
-    slices: Annotated[int, typer.Option(min=1, help="How many slices the generated CT study has.")] = 200,
-) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command is told."""
+    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("demo-output"), help="Where to put everything.")
+    parser.add_argument(
+        "--slices",
+        metavar="N",
+        type=arguments.integer_from(1),
+        default=200,
+        help="How many slices the generated CT study has.",
+    )
+
+
+def demo(*, out: Path, slices: int) -> int:
     """Show the main jobs on real images: receive, echo, send, find, get, move; and compare byte for byte."""
     try:
         import numpy  # noqa: F401

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from time import perf_counter
-from typing import Annotated, Any, Final
-
-import typer
+from typing import Any, Final
 
 from dimse import uids
 from dimse.ae import Address, ClientOptions, Timeouts
-from dimse.cli import running
+from dimse.cli import arguments, running
 from dimse.cli.output import emit, printable
 from dimse.network.association import Association
 from dimse.network.client import connect
@@ -21,18 +20,20 @@ EXIT_CODES: Final = (
 )
 
 
-def echo(
-    archive: Annotated[str, typer.Argument(metavar="ARCHIVE@HOST:PORT", help="Whom to ask. Port 11112 if left out.")],
-    calling: Annotated[str, typer.Option(metavar="TITLE", help="Our own AE title.")] = "DIMSE",
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long to wait for each answer.")] = 10,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command is told."""
+    arguments.add_archive(parser)
+    arguments.add_calling(parser)
+    arguments.add_timeout(parser, "How long to wait for each answer.", default=10)
+    arguments.add_json(parser, "Print one JSON object.")
+
+
+def echo(archive: Address, *, calling: str, timeout: float, json: bool) -> int:
     """Ask an application entity whether it is there (C-ECHO), and show what was negotiated."""
     with running.usage():
-        address = Address.parse(archive)
         timeouts = Timeouts(connect=timeout, association=timeout, store=timeout)
         options = ClientOptions(calling_ae_title=calling, timeouts=timeouts)
-    answer = running.run(_echo(address, options), fast=False)
+    answer = running.run(_echo(archive, options), fast=False)
     if json:
         emit(**answer)
     else:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
-
-import typer
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import Final
 
 from dimse import uids
 from dimse.ae import Address, ClientOptions
+from dimse.cli import arguments, running
 from dimse.cli import query as typed
-from dimse.cli import running
 from dimse.cli.matches import CsvMatches, JsonMatches, Matches, TableMatches
 from dimse.cli.output import complain, counted, reason
 from dimse.network.client import connect
 from dimse.services.find import CFindSCU, FindResults
-from dimse.services.query import Query, QueryRetrieveLevel
+from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
 EXIT_CODES: Final = (
     "0 all that matches was shown, were it nothing; 1 the peer refused or failed, and why is told; 2 wrong usage; "
@@ -22,32 +22,43 @@ EXIT_CODES: Final = (
 )
 
 
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command is told."""
+    arguments.add_archive(parser)
+    typed.add_find_keys(parser)
+    typed.add_level_and_model(parser)
+    arguments.add_calling(parser)
+    typed.add_timeout(parser)
+    arguments.add_json(parser, "Print a match a line, in the DICOM JSON Model.")
+    parser.add_argument("--csv", action="store_true", help="Print CSV, a header first.")
+
+
 def find(
-    archive: typed.Archive,
-    key: typed.FindKeys = None,
-    level: typed.Level = QueryRetrieveLevel.STUDY,
-    model: typed.Root = None,
-    calling: typed.Calling = "DIMSE",
-    timeout: typed.Timeout = None,
-    json: Annotated[bool, typer.Option("--json", help="Print a match a line, in the DICOM JSON Model.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a header first.")] = False,
+    archive: Address,
+    *,
+    keys: Sequence[str],
+    level: QueryRetrieveLevel,
+    model: QueryRetrieveModel | None,
+    calling: str,
+    timeout: float | None,
+    json: bool,
+    csv: bool,
 ) -> int:
     """Ask an archive what it has (C-FIND), and show it as a table.
 
     The table has the keys asked for; where all of them have values, also what there is to know of the level.
     Ctrl-C stops the search (C-CANCEL), and what had come is shown.
     """
-    keys = key or []
     with running.usage():
         if json and csv:
             raise ValueError("--json and --csv: choose one")
-        address, options = Address.parse(archive), typed.options(calling, timeout)
+        options = typed.options(calling, timeout)
         query = typed.parse(level, keys, model)
         columns = typed.columns(query, keys)
         query = query.returning(*columns)
         query.find_identifier()
     matches = (JsonMatches if json else CsvMatches if csv else TableMatches)(columns)
-    return running.run(_find(query, address, options, matches))
+    return running.run(_find(query, archive, options, matches))
 
 
 async def _find(query: Query, address: Address, options: ClientOptions, matches: Matches) -> int:

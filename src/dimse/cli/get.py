@@ -2,49 +2,68 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
-
-import typer
+from typing import Final
 
 from dimse.ae import Address, ClientOptions
+from dimse.cli import arguments, running
 from dimse.cli import query as typed
-from dimse.cli import running
 from dimse.cli.retrieval import Tally
 from dimse.network.client import connect
 from dimse.services.get import CancelBehavior, CGetSCU, GetResults, retrieval_contexts
-from dimse.services.query import Query, QueryRetrieveLevel
+from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
 EXIT_CODES: Final = (
     "0 all that there is has come; 1 some failed, each named, or there is nothing; 2 wrong usage; "
     "3 no association, or it was lost; 130 interrupted."
 )
 
+ON_CANCEL: Final = {behavior.value: behavior for behavior in CancelBehavior}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command is told."""
+    arguments.add_archive(parser)
+    typed.add_unique_keys(parser)
+    arguments.add_into(parser)
+    typed.add_level_and_model(parser)
+    parser.add_argument(
+        "--on-cancel",
+        metavar="|".join(ON_CANCEL),
+        type=arguments.one_of(ON_CANCEL),
+        default="reject",
+        help="What becomes of an instance that is on its way at Ctrl-C.",
+    )
+    arguments.add_calling(parser)
+    typed.add_timeout(parser)
+    arguments.add_json(parser)
+
 
 def get(
-    archive: typed.Archive,
-    key: typed.UniqueKeys,
-    into: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to; made if it is not there.")],
-    level: typed.Level = QueryRetrieveLevel.STUDY,
-    model: typed.Root = None,
-    on_cancel: Annotated[
-        CancelBehavior, typer.Option(help="What becomes of an instance that is on its way at Ctrl-C.")
-    ] = CancelBehavior.REJECT_IN_FLIGHT,
-    calling: typed.Calling = "DIMSE",
-    timeout: typed.Timeout = None,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line, and no progress bar.")] = False,
+    archive: Address,
+    *,
+    keys: Sequence[str],
+    into: Path,
+    level: QueryRetrieveLevel,
+    model: QueryRetrieveModel | None,
+    on_cancel: CancelBehavior,
+    calling: str,
+    timeout: float | None,
+    json: bool,
 ) -> int:
     """Get instances from an archive into a folder (C-GET), as {Study}/{Series}/{Instance}.dcm.
 
     Ctrl-C stops it (C-CANCEL); what had come stays.
     """
     with running.usage():
-        address, options = Address.parse(archive), typed.options(calling, timeout)
-        query = typed.parse(level, key, model)
+        options = typed.options(calling, timeout)
+        query = typed.parse(level, keys, model)
         query.retrieve_identifier()
     running.make_folder(into)
-    tally = Tally(address, f"retrieved from {address} into {into}", json)
-    return running.run(tally.over(_get(query, address, options, into, on_cancel, tally)))
+    tally = Tally(archive, f"retrieved from {archive} into {into}", json)
+    return running.run(tally.over(_get(query, archive, options, into, on_cancel, tally)))
 
 
 async def _get(

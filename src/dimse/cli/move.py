@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
-
-import typer
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import Final
 
 from dimse import uids
 from dimse.ae import Address, ClientOptions, check_ae_title
+from dimse.cli import arguments, running
 from dimse.cli import query as typed
-from dimse.cli import running
 from dimse.cli.retrieval import Tally
 from dimse.network.client import connect
 from dimse.services.move import CMoveSCU, MoveResults
-from dimse.services.query import Query, QueryRetrieveLevel
+from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
 EXIT_CODES: Final = (
     "0 all that there is was moved; 1 some failed, each named, or there is nothing; 2 wrong usage; "
@@ -21,29 +21,44 @@ EXIT_CODES: Final = (
 )
 
 
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command is told."""
+    arguments.add_archive(parser)
+    typed.add_unique_keys(parser)
+    parser.add_argument(
+        "--destination",
+        metavar="TITLE",
+        type=arguments.checked(check_ae_title),
+        required=True,
+        help="The AE title to send to; the archive has to know its address.",
+    )
+    typed.add_level_and_model(parser)
+    arguments.add_calling(parser)
+    typed.add_timeout(parser)
+    arguments.add_json(parser)
+
+
 def move(
-    archive: typed.Archive,
-    key: typed.UniqueKeys,
-    destination: Annotated[
-        str, typer.Option(metavar="TITLE", help="The AE title to send to; the archive has to know its address.")
-    ],
-    level: typed.Level = QueryRetrieveLevel.STUDY,
-    model: typed.Root = None,
-    calling: typed.Calling = "DIMSE",
-    timeout: typed.Timeout = None,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line, and no progress bar.")] = False,
+    archive: Address,
+    *,
+    keys: Sequence[str],
+    destination: str,
+    level: QueryRetrieveLevel,
+    model: QueryRetrieveModel | None,
+    calling: str,
+    timeout: float | None,
+    json: bool,
 ) -> int:
     """Have an archive send instances to another application entity (C-MOVE).
 
     Ctrl-C stops it (C-CANCEL); what had been moved stays where it is.
     """
     with running.usage():
-        address, options = Address.parse(archive), typed.options(calling, timeout)
-        destination = check_ae_title(destination)
-        query = typed.parse(level, key, model)
+        options = typed.options(calling, timeout)
+        query = typed.parse(level, keys, model)
         query.retrieve_identifier()
-    tally = Tally(address, f"moved from {address} to {destination}", json)
-    return running.run(tally.over(_move(query, address, options, destination, tally)))
+    tally = Tally(archive, f"moved from {archive} to {destination}", json)
+    return running.run(tally.over(_move(query, archive, options, destination, tally)))
 
 
 async def _move(query: Query, address: Address, options: ClientOptions, destination: str, tally: Tally) -> bool:

@@ -2,65 +2,16 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import Annotated, Final
-
-import typer
+from typing import Final
 
 from dimse.ae import ClientOptions, Timeouts
+from dimse.cli import arguments
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
-
-class Model(StrEnum):
-    """The root of the information model, as it is typed."""
-
-    PATIENT = "patient"
-    STUDY = "study"
-
-
-Archive = Annotated[str, typer.Argument(metavar="ARCHIVE@HOST:PORT", help="Whom to ask. Port 11112 if left out.")]
-FindKeys = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--key",
-        "-k",
-        metavar="KEY[=VALUE]",
-        help="What has to match: PatientName=Smith*, 0010,0020=4711, StudyDate=20240101-, "
-        "ProcedureCodeSequence.CodeValue=24627-2. Without a value: what to show. Any number of them.",
-    ),
-]
-UniqueKeys = Annotated[
-    list[str],
-    typer.Option(
-        "--key",
-        "-k",
-        metavar="KEY=VALUE",
-        help="Which: StudyInstanceUID=1.2.3, and what of it with --level SERIES or IMAGE. A backslash is between UIDs.",
-    ),
-]
-Level = Annotated[
-    QueryRetrieveLevel,
-    typer.Option(metavar="|".join(QueryRetrieveLevel), case_sensitive=False, help="The Query/Retrieve Level."),
-]
-Root = Annotated[
-    Model | None,
-    typer.Option(
-        "--model",
-        case_sensitive=False,
-        show_default=False,
-        help="The root of the information model. Without: patient at the PATIENT level, else study.",
-    ),
-]
-Calling = Annotated[str, typer.Option(metavar="TITLE", help="Our own AE title.")]
-Timeout = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
-        show_default=False,
-        help="Give up where nothing comes for so long. Without: 30 to connect, 10 for a match, 120 for an instance.",
-    ),
-]
+LEVELS: Final = {level.value: level for level in QueryRetrieveLevel}
+MODELS: Final = {"patient": QueryRetrieveModel.PATIENT_ROOT, "study": QueryRetrieveModel.STUDY_ROOT}
 
 DEFAULT_COLUMNS: Final = {
     QueryRetrieveLevel.PATIENT: ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
@@ -76,13 +27,59 @@ DEFAULT_COLUMNS: Final = {
 }
 
 
-def parse(level: QueryRetrieveLevel, keys: Sequence[str], model: Model | None) -> Query:
+def add_find_keys(parser: ArgumentParser, *, required: bool = False) -> None:
+    """Keys that match and keys to show."""
+    text = (
+        "What has to match: PatientName=Smith*, 0010,0020=4711, StudyDate=20240101-, "
+        "ProcedureCodeSequence.CodeValue=24627-2. Without a value: what to show. Any number of them."
+    )
+    _add_keys(parser, "KEY[=VALUE]", text, required=required)
+
+
+def add_unique_keys(parser: ArgumentParser) -> None:
+    """Keys that name what to retrieve."""
+    text = "Which: StudyInstanceUID=1.2.3, and what of it with --level SERIES or IMAGE. A backslash is between UIDs."
+    _add_keys(parser, "KEY=VALUE", text, required=True)
+
+
+def _add_keys(parser: ArgumentParser, metavar: str, text: str, *, required: bool) -> None:
+    parser.add_argument(
+        "-k", "--key", dest="keys", metavar=metavar, action="append", default=[], required=required, help=text
+    )
+
+
+def add_level_and_model(parser: ArgumentParser) -> None:
+    """Which entities, and in which information model."""
+    parser.add_argument(
+        "--level",
+        metavar="|".join(LEVELS),
+        type=arguments.one_of(LEVELS),
+        default=QueryRetrieveLevel.STUDY,
+        help="The Query/Retrieve Level.",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="|".join(MODELS),
+        type=arguments.one_of(MODELS),
+        help="The root of the information model. Without: patient at the PATIENT level, else study.",
+    )
+
+
+def add_timeout(parser: ArgumentParser) -> None:
+    """How long is too long, where each service has its own idea of it."""
+    arguments.add_timeout(
+        parser,
+        "Give up where nothing comes for so long. Without: 30 to connect, 10 for a match, 120 for an instance.",
+    )
+
+
+def parse(level: QueryRetrieveLevel, keys: Sequence[str], model: QueryRetrieveModel | None) -> Query:
     """The query that was typed. Raises `ValueError`."""
     names = [key.partition("=")[0].strip() for key in keys]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"{twice} is given twice; a backslash goes between several values of a key")
-    return Query.parse(level, keys, None if model is None else QueryRetrieveModel[f"{model.name}_ROOT"])
+    return Query.parse(level, keys, model)
 
 
 def columns(query: Query, keys: Sequence[str]) -> list[str]:

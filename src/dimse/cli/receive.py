@@ -8,17 +8,16 @@ import os
 import signal
 import socket
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any, Final
-
-import typer
+from typing import Any, Final
 
 from dimse import uids
-from dimse.ae import Address, ServerOptions, StoreMode, check_ae_title
-from dimse.cli import running
+from dimse.ae import DEFAULT_PORT, Address, ServerOptions, StoreMode, check_ae_title
+from dimse.cli import arguments, running
 from dimse.cli.output import complain, counted, emit, printable, reason, size
 from dimse.dataset import validate_template
 from dimse.messages.status import Status
@@ -33,24 +32,59 @@ EXIT_CODES: Final = (
 _EVERY_INTERFACE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - recognised, not bound by itself
 
 
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command is told."""
+    arguments.add_into(parser)
+    parser.add_argument(
+        "--port",
+        type=arguments.integer_from(0, 65535),
+        default=DEFAULT_PORT,
+        help="The port to listen on; 0 takes a free one.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="The address to listen on; 0.0.0.0 is every interface.")
+    parser.add_argument(
+        "--title",
+        type=arguments.checked(check_ae_title),
+        help="Our AE title; who calls another is rejected. Without: any is taken.",
+    )
+    parser.add_argument(
+        "--template",
+        default=DEFAULT_TEMPLATE,
+        help="Where in DIR a file goes, by keywords of data elements. The lines printed show it.",
+    )
+    parser.add_argument(
+        "--no-fsync",
+        action="store_true",
+        help="Answer before the file is safe from a power failure. Faster.",
+    )
+    parser.add_argument(
+        "--max-pdu",
+        metavar="BYTES",
+        type=int,
+        default=1024 * 1024,
+        help="The largest PDU we take, in bytes; 0 is no limit.",
+    )
+    parser.add_argument(
+        "--max-associations",
+        metavar="N",
+        type=arguments.integer_from(1),
+        default=100,
+        help="Reject further associations beyond so many.",
+    )
+    arguments.add_json(parser, "Print a JSON object a line.")
+
+
 def receive(
-    into: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to; made if it is not there.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 11112,
-    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every interface.")] = "127.0.0.1",
-    title: Annotated[
-        str | None,
-        typer.Option(metavar="TITLE", help="Our AE title; who calls another is rejected. Without: any is taken."),
-    ] = None,
-    template: Annotated[
-        str,
-        typer.Option(help="Where in DIR a file goes, by keywords of data elements. The lines printed show it."),
-    ] = DEFAULT_TEMPLATE,
-    no_fsync: Annotated[
-        bool, typer.Option("--no-fsync", help="Answer before the file is safe from a power failure. Faster.")
-    ] = False,
-    max_pdu: Annotated[int, typer.Option(help="The largest PDU we take, in bytes; 0 is no limit.")] = 1024 * 1024,
-    max_associations: Annotated[int, typer.Option(min=1, help="Reject further associations beyond so many.")] = 100,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
+    *,
+    into: Path,
+    port: int,
+    host: str,
+    title: str | None,
+    template: str,
+    no_fsync: bool,
+    max_pdu: int,
+    max_associations: int,
+    json: bool,
 ) -> int:
     """Receive DICOM objects (a storage SCP) in whatever transfer syntax they come, and write them as files."""
     with running.usage():
@@ -64,7 +98,7 @@ def receive(
             max_associations_per_title=None,
             maximum_length=max_pdu,
         )
-        server = Server(check_ae_title(title or "DIMSE"), host=host, port=port, options=options)
+        server = Server(title or "DIMSE", host=host, port=port, options=options)
     running.make_folder(into)
     return running.run(_receive(server, Ledger(into, json), template))
 

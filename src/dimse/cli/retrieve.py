@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
-
-import typer
+from typing import Final
 
 from dimse.ae import Address, ClientOptions
+from dimse.cli import arguments, running
 from dimse.cli import query as typed
-from dimse.cli import running
 from dimse.cli.retrieval import Tally
-from dimse.services.query import Query, QueryRetrieveLevel
+from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.retrieving import RetrieveResult
 from dimse.services.retrieving import retrieve as retrieve_all
 
@@ -21,36 +21,46 @@ EXIT_CODES: Final = (
 )
 
 
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command is told."""
+    arguments.add_archive(parser)
+    typed.add_find_keys(parser, required=True)
+    arguments.add_into(parser)
+    typed.add_level_and_model(parser)
+    parser.add_argument(
+        "--receiver",
+        metavar="TITLE@HOST:PORT",
+        type=arguments.checked(Address.parse),
+        help="Where we listen for a C-MOVE; the archive has to know it. Without: as --calling, on port 11112.",
+    )
+    arguments.add_calling(parser)
+    typed.add_timeout(parser)
+    arguments.add_json(parser)
+
+
 def retrieve(
-    archive: typed.Archive,
-    key: typed.FindKeys,
-    into: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to; made if it is not there.")],
-    level: typed.Level = QueryRetrieveLevel.STUDY,
-    model: typed.Root = None,
-    receiver: Annotated[
-        Address | None,
-        typer.Option(
-            metavar="TITLE@HOST:PORT",
-            parser=Address.parse,
-            show_default=False,
-            help="Where we listen for a C-MOVE; the archive has to know it. Without: as --calling, on port 11112.",
-        ),
-    ] = None,
-    calling: typed.Calling = "DIMSE",
-    timeout: typed.Timeout = None,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line, and no progress bar.")] = False,
+    archive: Address,
+    *,
+    keys: Sequence[str],
+    into: Path,
+    level: QueryRetrieveLevel,
+    model: QueryRetrieveModel | None,
+    receiver: Address | None,
+    calling: str,
+    timeout: float | None,
+    json: bool,
 ) -> int:
     """Find what matches in an archive, and bring all of it into a folder, by C-GET or else by C-MOVE to ourselves.
 
     What is missing afterwards is asked for again, instance by instance. Ctrl-C stops it; what had come stays.
     """
     with running.usage():
-        address, options = Address.parse(archive), typed.options(calling, timeout)
-        query = typed.parse(level, key or [], model)
+        options = typed.options(calling, timeout)
+        query = typed.parse(level, keys, model)
         query.find_identifier()
     running.make_folder(into)
-    tally = Tally(address, f"retrieved from {address} into {into}", json)
-    return running.run(tally.over(_retrieve(query, address, options, into, receiver, tally)))
+    tally = Tally(archive, f"retrieved from {archive} into {into}", json)
+    return running.run(tally.over(_retrieve(query, archive, options, into, receiver, tally)))
 
 
 async def _retrieve(

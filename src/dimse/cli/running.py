@@ -15,8 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
 
-import typer
-
 from dimse.cli.output import complain, reason
 
 OK: Final = 0
@@ -35,6 +33,10 @@ verbosity = 0
 """How many -v there were; set once, by `log_to_stderr`."""
 
 
+class UsageError(Exception):
+    """What was typed is wrong; the message is for who typed it."""
+
+
 def run(main: Coroutine[Any, Any, T], *, fast: bool = True) -> T:
     """Run `main`, on uvloop where it is installed. `fast=False` is for what ends before uvloop is even loaded."""
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
@@ -44,11 +46,8 @@ def run(main: Coroutine[Any, Any, T], *, fast: bool = True) -> T:
         loop_factory = uvloop.new_event_loop
     gc.freeze()  # what is imported stays: a full collection need not look at it again, which takes 10 ms each time
     runner = asyncio.Runner(loop_factory=loop_factory)
-    try:
-        result = runner.run(main)
-    except KeyboardInterrupt:
-        raise typer.Abort from None  # with the runner not closed: that would wait for its threads
-    runner.close()
+    result = runner.run(main)
+    runner.close()  # but not after a KeyboardInterrupt: that would wait for its threads
     return result
 
 
@@ -80,7 +79,7 @@ def why(error: BaseException) -> str:
 def make_folder(into: Path) -> None:
     """Make the folder that a command writes to, or raise what is told of it."""
     if into.exists() and not into.is_dir():
-        raise typer.BadParameter(f"--into {into}: not a folder")
+        raise UsageError(f"--into {into}: not a folder")
     into.mkdir(parents=True, exist_ok=True)
     if not os.access(into, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "this folder cannot be written to", str(into))
@@ -92,7 +91,7 @@ def usage() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def log_to_stderr(verbose: int) -> None:

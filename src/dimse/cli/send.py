@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any, BinaryIO, Final, cast
-
-import typer
+from typing import Any, BinaryIO, Final, cast
 
 import dimse
 from dimse.ae import Address, ClientOptions, RetryPolicy, Timeouts
-from dimse.cli import running
+from dimse.cli import arguments, running
 from dimse.cli.output import about, complain, counted, emit, reason, size
 from dimse.cli.progress import Bar
 from dimse.dataset import DatasetSource, NotSent, StreamSource, in_thread
@@ -31,30 +30,69 @@ EXIT_CODES: Final = (
 
 STANDARD_INPUT: Final = "standard input"
 NO_LIMIT: Final = 2**24
-
-
 AUTO: Final = "auto"
 
 
+def add_arguments(parser: ArgumentParser) -> None:
+    """What the command is told."""
+    arguments.add_archive(parser, "Where to. Port 11112 if left out.")
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="Files, folders, DICOMDIRs, zip archives; - is standard input.",
+    )
+    arguments.add_calling(parser)
+    parser.add_argument(
+        "--retries", metavar="N", type=int, default=3, help="How often to try again what may succeed later."
+    )
+    arguments.add_timeout(parser, "Give up where nothing moves for so long.", default=30)
+    parser.add_argument(
+        "--max-pdu",
+        metavar="BYTES",
+        type=int,
+        default=1024 * 1024,
+        help="Send no larger PDU, in bytes; 0 leaves it to the peer.",
+    )
+    parser.add_argument(
+        "--associations",
+        metavar="N|auto",
+        type=arguments.checked(_associations),
+        default=AUTO,
+        help="How many associations to open at once; auto: as many as are worth while.",
+    )
+    parser.add_argument(
+        "--max-associations",
+        metavar="N",
+        type=arguments.integer_from(1),
+        default=8,
+        help="How many of them auto may open.",
+    )
+    parser.add_argument("--decompress", action="store_true", help="Decompress what the peer takes in no other way.")
+    arguments.add_json(parser)
+
+
+def _associations(text: str) -> int | None:
+    """How many; None is auto."""
+    if text == AUTO:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} is neither a number from 1 on nor auto")
+    return int(text)
+
+
 def send(
-    archive: Annotated[str, typer.Argument(metavar="ARCHIVE@HOST:PORT", help="Where to. Port 11112 if left out.")],
-    paths: Annotated[
-        list[str],
-        typer.Argument(metavar="PATH", help="Files, folders, DICOMDIRs, zip archives; - is standard input."),
-    ],
-    calling: Annotated[str, typer.Option(metavar="TITLE", help="Our own AE title.")] = "DIMSE",
-    retries: Annotated[int, typer.Option(help="How often to try again what may succeed later.")] = 3,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Give up where nothing moves for so long.")] = 30,
-    max_pdu: Annotated[int, typer.Option(help="Send no larger PDU, in bytes; 0 leaves it to the peer.")] = 1024 * 1024,
-    associations: Annotated[
-        str,
-        typer.Option(metavar="N|auto", help="How many associations to open at once; auto: as many as are worth while."),
-    ] = AUTO,
-    max_associations: Annotated[int, typer.Option(help="How many of them auto may open.", min=1)] = 8,
-    decompress: Annotated[
-        bool, typer.Option("--decompress", help="Decompress what the peer takes in no other way.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line, and no progress bar.")] = False,
+    archive: Address,
+    paths: Sequence[str],
+    *,
+    calling: str,
+    retries: int,
+    timeout: float,
+    max_pdu: int,
+    associations: int | None,
+    max_associations: int,
+    decompress: bool,
+    json: bool,
 ) -> int:
     """Send DICOM files to a storage SCP (C-STORE).
 
@@ -62,7 +100,7 @@ def send(
     """
     with running.usage():
         job = _Job(
-            Address.parse(archive),
+            archive,
             ClientOptions(
                 calling_ae_title=calling,
                 timeouts=Timeouts(connect=timeout, association=timeout, store=timeout),
@@ -70,19 +108,13 @@ def send(
             ),
             RetryPolicy(retries=retries),
             Tally(json),
-            max_associations if associations == AUTO else _positive(associations),
-            associations == AUTO,
+            associations or max_associations,
+            associations is None,
             decompress,
         )
         if paths.count("-") > 1:
             raise ValueError("- is given twice, and there is one standard input")
     return running.run(job.run(paths))
-
-
-def _positive(number: str) -> int:
-    if not number.isdecimal() or int(number) < 1:
-        raise ValueError(f"--associations is {number!r}; it is a number from 1 on, or auto")
-    return int(number)
 
 
 class Tally:

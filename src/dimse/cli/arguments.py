@@ -1,0 +1,137 @@
+"""What is typed: how it is read and how help shows it, and the arguments that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+from dimse.ae import Address
+from dimse.cli.running import UsageError
+
+T = TypeVar("T")
+
+WIDEST: Final = 100
+"""Columns of help; longer lines are hard to read."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises `UsageError` for what it cannot read, and takes options by their whole names only."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_Help, allow_abbrev=False, add_help=False, **settings)
+        self.color = False  # Python 3.14 colours help by itself
+        self.add_argument("-h", "--help", action="help", help="Show this message and exit.")
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse, which would print the whole usage and exit."""
+        raise UsageError(message)
+
+
+class CommandParser(Parser):
+    """Of one command: its options may stand anywhere, as in `send ARCHIVE@pacs first/ --json second/`."""
+
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Called without a namespace by the parser of the whole command line; with one by what is called here."""
+        if namespace is None:
+            return self.parse_known_intermixed_args(args, argparse.Namespace())
+        return super().parse_known_args(args, namespace)
+
+
+class _Help(argparse.HelpFormatter):
+    """Keeps the paragraphs of a text, and says of an argument what its default is or that it is required."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=34, width=_width())
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        return "\n\n".join(fill(paragraph, width, indent) for paragraph in text.split("\n\n"))
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.required:
+            return f"{action.help} [required]"
+        if action.default and action.default != argparse.SUPPRESS:
+            return f"{action.help} [default: %(default)s]"
+        return action.help
+
+
+def _width() -> int:
+    """The terminal's, as shutil would say it, which is not imported for every command only to be asked this."""
+    columns = 0
+    with suppress(ValueError, OSError):
+        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+    return min(columns if columns > 0 else 80, WIDEST)
+
+
+# For `type=`
+
+
+def checked(convert: Callable[[str], T]) -> Callable[[str], T]:
+    """`convert`, whose ValueError is told in its own words; argparse would only say that the value is invalid."""
+
+    def value(text: str) -> T:
+        try:
+            return convert(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return value
+
+
+def one_of(members: Mapping[str, T]) -> Callable[[str], T]:
+    """What a name stands for, in capitals or not."""
+
+    def member(text: str) -> T:
+        for name, value in members.items():
+            if name.lower() == text.lower():
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(members)}")
+
+    return member
+
+
+def integer_from(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A number within these bounds."""
+
+    def integer(text: str) -> int:  # argparse tells its name where `text` is no number at all
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{number} is less than {least}")
+        if most is not None and number > most:
+            raise argparse.ArgumentTypeError(f"{number} is more than {most}")
+        return number
+
+    return integer
+
+
+# Arguments of several commands
+
+
+def add_archive(parser: argparse.ArgumentParser, text: str = "Whom to ask. Port 11112 if left out.") -> None:
+    """Who is at the other end."""
+    parser.add_argument("archive", metavar="ARCHIVE@HOST:PORT", type=checked(Address.parse), help=text)
+
+
+def add_into(parser: argparse.ArgumentParser) -> None:
+    """The folder for what comes."""
+    text = "The folder to write to; made if it is not there."
+    parser.add_argument("--into", metavar="DIR", type=Path, required=True, help=text)
+
+
+def add_calling(parser: argparse.ArgumentParser) -> None:
+    """Who we are."""
+    parser.add_argument("--calling", metavar="TITLE", default="DIMSE", help="Our own AE title.")
+
+
+def add_timeout(parser: argparse.ArgumentParser, text: str, default: float | None = None) -> None:
+    """How long is too long."""
+    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=default, help=text)
+
+
+def add_json(parser: argparse.ArgumentParser, text: str = "Print a JSON object a line, and no progress bar.") -> None:
+    """Output for programs."""
+    parser.add_argument("--json", action="store_true", help=text)
