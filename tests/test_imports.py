@@ -133,5 +133,12 @@ def test_lazy_names_are_those_that_a_type_checker_sees(package: str) -> None:
 
 
 def test_an_echo_does_without_pydicom() -> None:
-    code = "import sys; from dimse import CEchoSCU, connect; assert 'pydicom' not in sys.modules"
+    code = """
+import sys
+from dimse import CEchoSCU, connect, uids
+names = [uids.name_of(uid) for uid in (uids.VERIFICATION, *uids.LITTLE_ENDIAN)]
+assert 'pydicom' not in sys.modules
+from pydicom.uid import UID
+assert names == [UID(uid).name for uid in (uids.VERIFICATION, *uids.LITTLE_ENDIAN)]
+"""
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - it is our own

@@ -704,6 +704,29 @@ async def test_a_cancelled_c_store_aborts(moment: str, tmp_path: Path) -> None:
             await CEchoSCU(association).echo()
 
 
+async def test_a_c_store_cancelled_when_its_response_has_come_leaves_the_association_in_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(instance(), tmp_path / "a.dcm")
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        for _ in range(2):
+            received = await peer.receive_message()
+            await peer.send(message_pdvs(store_response(received.message), context=received.presentation_context_id))
+        await peer.answer_release()
+        await peer.closed()
+
+    async with listening(script) as address, asyncio.timeout(10), connect(address, contexts=CONTEXTS) as association:
+        task = asyncio.create_task(CStoreSCU(association).send(path))
+        # In the very turn of the loop that takes the response.
+        monkeypatch.setattr(association, "note_response", lambda seconds: task.cancel())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        monkeypatch.undo()
+        assert (await CStoreSCU(association).send(path)).status == Status.SUCCESS
+
+
 async def test_a_file_that_never_began_leaves_the_association_usable(tmp_path: Path) -> None:
     whole = save(instance(), tmp_path / "a.dcm")
     short = tmp_path / "short.dcm"
