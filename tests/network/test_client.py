@@ -720,7 +720,7 @@ async def test_a_c_store_cancelled_when_its_response_has_come_leaves_the_associa
     async with listening(script) as address, asyncio.timeout(10), connect(address, contexts=CONTEXTS) as association:
         task = asyncio.create_task(CStoreSCU(association).send(path))
         # In the very turn of the loop that takes the response.
-        monkeypatch.setattr(association, "note_response", lambda seconds: task.cancel())
+        monkeypatch.setattr(association, "note_response", lambda _: task.cancel())
         with pytest.raises(asyncio.CancelledError):
             await task
         monkeypatch.undo()
