@@ -19,6 +19,8 @@ from pydicom.data import get_testdata_file
 
 TIMEOUT = 50
 COMMAND = [sys.executable, "-m", "dimse"]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+"""Without the terminal's width, which the readline library and those who run tests side by side put there."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +55,7 @@ def run_dimse(*arguments: object, stdin: bytes = b"", **environment: str) -> End
         capture_output=True,
         timeout=TIMEOUT,
         check=False,
-        env=os.environ | environment,
+        env=ENVIRONMENT | environment,
     )
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -66,9 +68,8 @@ async def run_beside(*arguments: object, **environment: str) -> Ended:
 async def start_beside(*arguments: object) -> asyncio.subprocess.Process:
     """Start a command that the test wants to interrupt."""
     pipe = asyncio.subprocess.PIPE
-    # Without env, a child also sees the COLUMNS that the readline library sets behind Python's back.
     return await asyncio.create_subprocess_exec(
-        *COMMAND, *map(str, arguments), stdout=pipe, stderr=pipe, env=dict(os.environ)
+        *COMMAND, *map(str, arguments), stdout=pipe, stderr=pipe, env=ENVIRONMENT
     )
 
 
