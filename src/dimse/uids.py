@@ -72,7 +72,6 @@ def name_of(uid: str) -> str:
     return entry[0] if entry else uid
 
 
-@lru_cache(maxsize=256)
 def is_uid(text: str) -> bool:
     """Whether `text` is a UID as PS3.5 9.1 has it, without padding."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
@@ -90,7 +89,6 @@ def is_compressed(transfer_syntax_uid: str) -> bool:
 _NOT_STORED = ("Storage Commitment", "Media Storage", "Storage Service Class")
 
 
-@lru_cache(maxsize=256)
 def is_storage(uid: str) -> bool:
     """Whether a SOP class is one of storage (PS3.4 B.5): the standard's, retired ones too, and private ones.
 
@@ -99,6 +97,11 @@ def is_storage(uid: str) -> bool:
     """
     if not uid.startswith("1.2.840.10008."):
         return True
+    return len(uid) <= 64 and _is_storage_of_the_standard(uid)
+
+
+@lru_cache(maxsize=256)
+def _is_storage_of_the_standard(uid: str) -> bool:
     entry = _entry(uid)
     if entry is None:
         return uid.startswith("1.2.840.10008.5.1.4.1.1.")  # newer than the dictionary

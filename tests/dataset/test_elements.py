@@ -25,6 +25,7 @@ from dimse.dataset.elements import (
     SOP_INSTANCE_UID,
     STUDY_INSTANCE_UID,
     ElementScanner,
+    check_not_cut_short,
 )
 from dimse.dataset.part10 import read_file_meta
 from dimse.errors import DatasetError
@@ -304,3 +305,30 @@ def test_garbage_is_a_dataset_error_or_nothing(data: bytes, syntax: str) -> None
     except DatasetError:
         pass
     assert len(scanner.raw) == len(data)
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_pixel_data_of_an_icon_does_not_hide_a_file_cut_short(syntax: str) -> None:
+    icon = Dataset()
+    icon.add_new(PIXEL_DATA, "OB", bytes(64))
+    dataset = Dataset()
+    dataset.IconImageSequence = Sequence([icon])
+    dataset["IconImageSequence"].is_undefined_length = True
+    dataset.add_new(PIXEL_DATA, "OW", bytes(100))
+    data = encoded(dataset, syntax)
+    assert check_not_cut_short(memoryview(data), len(data), syntax) is not None
+    for length in range(9, data.index(SEQUENCE_END) + 8):
+        with pytest.raises(DatasetError):
+            check_not_cut_short(memoryview(data)[:length], length, syntax)
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_a_data_set_that_ends_with_its_pixel_data_is_whole(syntax: str) -> None:
+    dataset = Dataset()
+    dataset.SOPInstanceUID = "1.2.3"
+    dataset.add_new(PIXEL_DATA, "OW", bytes(100))
+    data = encoded(dataset, syntax)
+    check_not_cut_short(memoryview(data), len(data), syntax)
+    for missing in (1, 2, 50):
+        with pytest.raises(DatasetError, match="cut short"):
+            check_not_cut_short(memoryview(data)[:-missing], len(data) - missing, syntax)

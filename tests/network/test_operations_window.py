@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -499,3 +500,94 @@ async def test_a_find_cannot_begin_while_stores_are_outstanding_nor_they_while_i
                 await CStoreSCU(association).send(instance("1.2.3"))
             assert [match async for match in matches] == []
         assert not await errors_of(storing(association, 3))
+
+
+# Places that must not be lost, nor given twice
+
+
+async def one_at_a_time(peer: ScriptedPeer, count: int) -> None:
+    """Answer so many C-STOREs, none of which may come before the one before it is answered."""
+    for _ in range(count):
+        (received,) = await stores(peer, 1)
+        await nothing_more(peer)
+        await peer.send(response(received))
+
+
+async def test_a_request_that_cannot_be_encoded_leaves_the_window_as_it_was() -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await granted(peer, Window(1, 1))
+        await one_at_a_time(peer, 4)
+        await peer.answer_release()
+
+    async with associated(script) as association:
+        for _ in range(3):
+            with pytest.raises(struct.error):
+                await CStoreSCU(association).send(instance(), move_originator=("WS1", 70000))
+        assert not await errors_of(storing(association, 1, 2, 3, 4))
+
+
+@pytest.mark.parametrize("pixels", [1000, LARGE])
+async def test_who_is_cancelled_when_its_turn_has_just_come_gives_one_place_back(
+    monkeypatch: pytest.MonkeyPatch, pixels: int
+) -> None:
+    """Before it has sent anything, if it is large; a small one is sent at once, which ends the association."""
+
+    async def script(peer: ScriptedPeer) -> None:
+        await granted(peer, Window(1, 1))
+        await one_at_a_time(peer, 1)
+        if pixels == LARGE:
+            await one_at_a_time(peer, 3)
+            await peer.answer_release()
+        else:
+            (_,) = await stores(peer, 1)
+            await peer.expect_abort(0, 0)
+
+    async with associated(script) as association:
+        (first,) = storing(association, 1)
+        (second,) = storing(association, 2, pixels=pixels)
+        # Called for the first response, which starts the second in the same turn of the loop.
+        monkeypatch.setattr(association, "note_response", lambda _: asyncio.get_running_loop().call_soon(second.cancel))
+        await first
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        monkeypatch.undo()
+        if pixels == LARGE:
+            assert not await errors_of(storing(association, 3, 4, 5))
+        assert association.is_open is (pixels == LARGE)
+
+
+async def test_a_success_to_what_is_not_sent_yet_is_no_success() -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await granted(peer, Window(2, 1))
+        first, second = await stores(peer, 2)
+        assert isinstance(second.message, C_STORE_RQ)
+        third = replace(second, message=replace(second.message, message_id=3))
+        await peer.send(wire(*map(response, (first, third, second))))
+        await peer.expect_abort(2, 5)
+
+    async with associated(script) as association:
+        tasks = storing(association, 1, 2, 3, pixels=LARGE)
+        errors = await errors_of(tasks)
+        assert tasks[0].result().status == Status.SUCCESS
+        assert ["to what is not sent yet" in str(error) for error in errors] == [True, True]
+        assert not association.is_open
+
+
+async def test_sends_that_wait_when_the_association_is_released_are_told_so() -> None:
+    outstanding = asyncio.Event()
+
+    async def script(peer: ScriptedPeer) -> None:
+        await granted(peer, Window(1, 1))
+        (received,) = await stores(peer, 1)
+        outstanding.set()
+        await peer.expect(A_RELEASE_RQ)
+        await peer.send(response(received), A_RELEASE_RP())
+        await peer.closed()
+
+    async with associated(script) as association:
+        tasks = storing(association, 1, 2)
+        await outstanding.wait()
+        await association.release()
+        (error,) = await errors_of(tasks)
+        assert isinstance(error, LocalProtocolError)
+        assert "is being released" in str(error)

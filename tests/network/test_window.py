@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -31,37 +32,58 @@ async def test_who_is_ready_is_started_before_its_task_has_its_turn() -> None:
     await waiting
 
 
-async def test_a_start_that_fails_gives_its_place_back() -> None:
-    def fail() -> None:
-        raise ValueError("not now")
+def fail() -> None:
+    raise ValueError("not now")
 
+
+async def is_free(window: Window) -> bool:
+    """Whether there is just one free place."""
+    async with asyncio.timeout(5):
+        await window.enter(nothing)
+    second = asyncio.create_task(window.enter(nothing))
+    await asyncio.sleep(0)
+    return not second.done() and second.cancel()
+
+
+async def test_a_start_that_fails_has_its_place_until_it_leaves() -> None:
     window = Window()
     with pytest.raises(ValueError, match="not now"):
         await window.enter(fail)
+    window.leave()
     await window.enter(nothing)
     waiting = asyncio.create_task(window.enter(fail))
     await asyncio.sleep(0)
     window.leave()
     with pytest.raises(ValueError, match="not now"):
         await waiting
-    await asyncio.wait_for(window.enter(nothing), 5)
+    window.leave()
+    assert await is_free(window)
 
 
-@pytest.mark.parametrize("is_started", [False, True])
-async def test_who_is_cancelled_has_no_place(is_started: bool) -> None:
-    window, started = Window(), list[str]()
+@pytest.mark.parametrize("start", [nothing, fail])
+async def test_who_is_cancelled_after_it_was_started_has_its_place_until_it_leaves(start: Callable[[], None]) -> None:
+    window = Window()
     await window.enter(nothing)
-    waiting = asyncio.create_task(window.enter(lambda: started.append("cancelled")))
+    waiting = asyncio.create_task(window.enter(start))
     await asyncio.sleep(0)
-    if is_started:
-        window.leave()
+    window.leave()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    if not is_started:
-        window.leave()
-    assert started == (["cancelled"] if is_started else [])
-    await asyncio.wait_for(window.enter(nothing), 5)
+    window.leave()
+    assert await is_free(window)
+
+
+async def test_who_is_cancelled_before_it_was_started_never_has_a_place() -> None:
+    window = Window()
+    await window.enter(nothing)
+    waiting = asyncio.create_task(window.enter(fail))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    window.leave()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await is_free(window)
 
 
 async def test_a_place_beyond_the_size_is_not_given_on() -> None:

@@ -57,7 +57,8 @@ _IMPLICIT_BE: Final = Struct(">HHL")
 _LENGTH_LE: Final = Struct("<L")
 _LENGTH_BE: Final = Struct(">L")
 
-_PIXEL_DATA_HEADER: Final = b"\xe0\x7f\x10\x00"
+_PIXEL_DATA_TAG: Final = b"\xe0\x7f\x10\x00"
+_ITEM_TAG: Final = b"\xfe\xff\x00\xe0"
 _CHECK_STEP: Final = 16 * 1024
 
 _ITEM_GROUP: Final = 0xFFFE
@@ -93,7 +94,8 @@ def tag_name(tag: int) -> str:
 def check_not_cut_short(beginning: memoryview, length: int, transfer_syntax_uid: str) -> BulkHeader | None:
     """Raise `DatasetError` if a data set of `length` bytes that begins so ends too early, as far as that shows.
 
-    Gives the bulk data's header, if the beginning has it. What else is wrong is for the receiver to judge.
+    Gives the bulk data's header where the beginning has it and its length does not say already that all is there. What
+    else is wrong is for the receiver to judge.
     """
     if transfer_syntax_uid in DEFLATED_SYNTAXES or _ends_with_pixel_data(beginning, length):
         return None
@@ -116,10 +118,13 @@ def check_not_cut_short(beginning: memoryview, length: int, transfer_syntax_uid:
 
 
 def _ends_with_pixel_data(beginning: memoryview, length: int) -> bool:
-    """Whether what looks like the first Pixel Data ends just where the data set does: then nothing is cut short."""
+    """Whether what looks like the first Pixel Data ends just where the data set does: then nothing is cut short.
+
+    Not where there are items before: it may be an icon's.
+    """
     start = bytes(beginning[:_CHECK_STEP])
-    position = start.find(_PIXEL_DATA_HEADER)
-    if not 0 <= position <= len(start) - 12:
+    position = start.find(_PIXEL_DATA_TAG)
+    if not 0 <= position <= len(start) - 12 or _ITEM_TAG in start[:position]:
         return False
     in_explicit_vr = start[position + 4 : position + 6].isalpha()
     value = position + (12 if in_explicit_vr else 8)

@@ -181,7 +181,10 @@ def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str
     """
     path = os.path.join(root, "")
     for literal, keyword in _parsed(template):
-        path += literal if keyword is None else literal + _safe(values.get(keyword, ""))
+        path += literal
+        if keyword is not None:
+            value = values.get(keyword, "")
+            path += _safe_uid(value) if keyword.endswith("UID") and len(value) <= MAX_NAME else _safe(value)
     return path
 
 
@@ -196,6 +199,11 @@ def _parsed(template: str) -> tuple[tuple[str, str | None], ...]:
 
 
 @lru_cache(maxsize=256)
+def _safe_uid(value: str) -> str:
+    """`_safe` of what comes again and again, as the UIDs of studies and series do."""
+    return _safe(value)
+
+
 def _safe(value: str) -> str:
     if not value:
         return _EMPTY

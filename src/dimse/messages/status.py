@@ -104,6 +104,11 @@ class Status(int):
         return _MEANINGS.get(code, self.category.capitalize())
 
     @property
+    def is_done(self) -> bool:
+        """Success or a warning: what was asked for was done."""
+        return self.category in (StatusCategory.SUCCESS, StatusCategory.WARNING)
+
+    @property
     def is_out_of_resources(self) -> bool:
         """Refused: Out of Resources, 0xA7xx: the same request may succeed later (PS3.4 B.2.3)."""
         return 0xA700 <= self <= 0xA7FF

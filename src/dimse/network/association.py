@@ -26,8 +26,7 @@ from dimse.errors import (
     RemoteProtocolError,
 )
 from dimse.messages.fragments import CommandReceived, DataReceived, MessageReader
-from dimse.messages.primitives import Message, Request, Response
-from dimse.messages.status import StatusCategory
+from dimse.messages.primitives import Request, Response
 from dimse.network.connection import Connection
 from dimse.network.incoming import Receiver
 from dimse.network.operations import Operation, Outstanding, SingleResponse
@@ -58,8 +57,6 @@ logger = logging.getLogger("dimse.network")
 
 ABORT_GRACE: Final = 2.0
 """Seconds that a peer has to close the connection after an A-ABORT that someone waits for."""
-
-_DONE: Final = (StatusCategory.SUCCESS, StatusCategory.WARNING)
 
 R = TypeVar("R", bound=Response)
 
@@ -102,6 +99,7 @@ class Association:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when there is none any more; `error` then says why."""
         self._released_by_peer = False
+        self._releasing = False
         self._reader = MessageReader()
         self._receiver: Receiver | None = None
         self.outgoing = Outgoing(self)
@@ -225,6 +223,7 @@ class Association:
         if self._ended:
             await self.closed()
             return
+        self._releasing = True
         self.connection.machine.release()
         self.connection.flush()
         await self._answered(self.over, "waiting for the answer to A-RELEASE-RQ")
@@ -438,7 +437,7 @@ class Association:
         outstanding = self._outstanding.get(identifier)
         if outstanding is None or not isinstance(message, outstanding.response_type):
             raise RemoteProtocolError(f"{message.name} to message {identifier}, which does not await it", reason=5)
-        if identifier == self.outgoing.half_sent and message.status.category in _DONE:
+        if identifier == self.outgoing.half_sent and message.status.is_done:
             raise RemoteProtocolError(f"{message.name}: {message.status} to what is not sent yet", reason=5)
         self._receiver = outstanding.respond(message)
 
@@ -513,17 +512,10 @@ class Association:
         if self._outstanding.pop(message_id, None) is self._operation:
             self._operation = None
 
-    async def send(
-        self,
-        context: AcceptedContext,
-        message: Message,
-        data: DatasetSource | bytes | None = None,
-        sent: Callable[[int], None] | None = None,
-    ) -> None:
-        """Send a whole message; see `Outgoing.send`."""
-        await self.outgoing.send(context, message, data, sent)
-
     def check_open(self) -> None:
+        """Raise why no operation is possible, if none is."""
+        if self._releasing and not self._ended:
+            raise LocalProtocolError("the association is being released")
         if self._ended and self.error is None and self._released_by_peer:
             raise AssociationError("the peer has released the association")
         if self._ended:

@@ -2,7 +2,8 @@
 
 Received bytes stay in the one buffer they were read into: the machine gives views of it, and while a
 receiver holds views (`hold`) the socket is not read. Sent bytes leave the buffer they were assembled in
-before it is used again (`drained`). So neither direction has a queue, and TCP's backpressure is the only one.
+before it is used again (`drained`). So neither direction has a queue but for a few small messages that leave
+together, and TCP's backpressure is the only one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _TOGETHER: Final = 8
 """Messages that leave in one system call at most: with more, the peer would have nothing to do in the meantime."""
 
 _TOGETHER_BYTES: Final = 16 * 1024
-"""... and bytes of them."""
+"""... and bytes of them, if they are more than one."""
 
 
 class BufferPool:
@@ -83,9 +84,9 @@ class Connection(asyncio.BufferedProtocol):
         self._socket: socket.socket | None = None
         self._buffer: bytearray | None = None
         self._processing = False
-        self._receiving = False
-        """Whether the transport is just giving us what it has read, and will not read more in the same turn."""
-        self._is_tls = False
+        self._ahead: bytearray | None = None
+        """What was read while the buffer was held: once, as a rule, as reading is then paused."""
+        self._ahead_size = 0
         self._paused = False
         self._holders: set[object] = set()
         self._eof = False
@@ -93,6 +94,7 @@ class Connection(asyncio.BufferedProtocol):
         self._writable: asyncio.Future[None] | None = None
         self._together: list[bytes] = []
         """Messages that leave with the next, or when the event loop has come round."""
+        self._together_size = 0
         self._artim: asyncio.TimerHandle | None = None
 
     # asyncio's calls
@@ -101,8 +103,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
         # Nothing is left in the transport when it says that it can take more (see `drained`).
         # asyncio's TLS pauses *at* the limit, so that 0 would pause it for good.
-        self._is_tls = transport.get_extra_info("sslcontext") is not None
-        self._transport.set_write_buffer_limits(high=1 if self._is_tls else 0, low=0)
+        self._transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0, low=0)
         self._socket = transport.get_extra_info("socket")
         if self._socket is not None and self._socket.family in (socket.AF_INET, socket.AF_INET6):
             # With Nagle's algorithm against delayed ACK, each message would cost 40 ms.
@@ -117,18 +118,22 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         if self._holders:
-            raise RuntimeError("the transport reads although it was told to pause")
+            # The event loop reads again before `_pause_if_held` had its turn. (To pause it here would crash uvloop.)
+            if self._ahead is None:
+                self._ahead, self._ahead_size = self._pool.take(), 0
+            return memoryview(self._ahead)[self._ahead_size :]
         if self._buffer is None:
             self._buffer = self._pool.take()
         return memoryview(self._buffer)  # asyncio's TLS slices it, and a slice of a bytearray is a copy
 
     def buffer_updated(self, nbytes: int) -> None:
-        assert self._buffer is not None  # noqa: S101 - asyncio calls `get_buffer` first
         self.bytes_received += nbytes
-        self.machine.receive_data(memoryview(self._buffer)[:nbytes], self._loop.time())
-        self._receiving = nbytes < len(self._buffer) and not self._is_tls
+        if self._ahead is not None:
+            self._ahead_size += nbytes
+            self._pause()
+            return
+        self._receive(nbytes)
         self._process()
-        self._receiving = False
         self._write_together()
 
     def eof_received(self) -> bool:
@@ -171,16 +176,29 @@ class Connection(asyncio.BufferedProtocol):
         try:
             while not self._holders:
                 event = self.machine.next_event()
-                if event is None:
-                    self.owner.buffer_used()
+                if event is not None:
+                    self.owner.happened(event)
+                    if isinstance(event, CloseTransport):
+                        self.close()
+                    continue
+                self.owner.buffer_used()
+                if self._holders or self._ahead is None:
                     break
-                self.owner.happened(event)
-                if isinstance(event, CloseTransport):
-                    self.close()
+                self._give_back()
+                self._buffer, self._ahead = self._ahead, None
+                self._receive(self._ahead_size)
         finally:
             self._processing = False
         self.flush()
-        if not self._holders and self._buffer is not None:
+        if not self._holders:
+            self._give_back()
+
+    def _receive(self, size: int) -> None:
+        assert self._buffer is not None  # noqa: S101 - asyncio calls `get_buffer` first
+        self.machine.receive_data(memoryview(self._buffer)[:size], self._loop.time())
+
+    def _give_back(self) -> None:
+        if self._buffer is not None:
             self._pool.give_back(self._buffer)
             self._buffer = None
 
@@ -190,12 +208,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def hold(self, holder: object) -> None:
         """Stop reading, and leave the receive buffer as it is, until each holder called `resume`."""
-        if not self._holders:
-            if self._receiving:
-                # Who is woken for what has come is mostly done with it before the socket is looked at again.
-                self._loop.call_soon(self._pause_if_held)
-            else:
-                self._pause()
+        if not self._holders and not self._paused:
+            # Who is woken for what has come is mostly done with it before the socket is looked at again.
+            self._loop.call_soon(self._pause_if_held)
         self._holders.add(holder)
 
     def _pause_if_held(self) -> None:
@@ -256,16 +271,20 @@ class Connection(asyncio.BufferedProtocol):
 
     def write_soon(self, data: bytes) -> None:
         """`write` what may wait until the event loop has come round, to leave together with what else is written."""
+        if self._together_size + len(data) > _TOGETHER_BYTES:
+            self._write_together()
         if not self._together:
             self._loop.call_soon(self._write_together)
         self._together.append(data)
-        if len(self._together) >= _TOGETHER or len(data) >= _TOGETHER_BYTES:
+        self._together_size += len(data)
+        if len(self._together) >= _TOGETHER:
             self._write_together()
 
     def _write_together(self) -> None:
         if self._together:
             data = b"".join(self._together)
             self._together.clear()
+            self._together_size = 0
             if self._transport is not None:
                 self.write(data)
 

@@ -76,26 +76,30 @@ class SingleResponse:
         self._progress = progress
         self._is_begun = self._is_sent = False
         """Whether the peer has some of it, and all of it."""
-        self._sent_at = 0.0
+        self._sent_at: float | None = None
         self._has_place = False
 
     def start(self) -> None:
         """It is its turn: send it now, if it is small and the line is free. Raises where there is no association."""
+        self._has_place = True
         message = self._request(self._association.new_message_id())
         self._association.begin(message.message_id, self)
-        self._message, self._has_place = message, True
+        self._message = message
         data = self.data
         if not isinstance(data, DatasetSource) and self._association.outgoing.send_now(self._context, message, data):
-            self._is_sent, self._sent_at = True, self._association.clock()
+            self._note_sent()
             self._sent(len(data or b""))
 
     async def result(self) -> Response:
         """Send what is not sent yet, and wait for the response."""
         assert self._message is not None  # noqa: S101 - it was started
         if not self._is_sent:
-            await self._association.send(self._context, self._message, self.data, self._sent)
-            self._is_sent, self._sent_at = True, self._association.clock()
+            await self._association.outgoing.send(self._context, self._message, self.data, self._sent)
+            self._note_sent()
         return await self.future
+
+    def _note_sent(self) -> None:
+        self._is_sent, self._sent_at = True, self._association.clock()
 
     @property
     def is_out_of_step(self) -> bool:
@@ -108,11 +112,13 @@ class SingleResponse:
             self._progress(count)
 
     def respond(self, message: Response) -> Receiver | None:
+        if message.status.is_done and not self._is_begun:
+            raise RemoteProtocolError(f"{message.name}: {message.status} to what is not sent yet", reason=5)
         receiver = unwanted_dataset(self._association, message) if message.dataset_follows else None
         if not self.future.done():
             self.future.set_result(message)
-            if self._sent_at:
-                self._association.note_response(self._association.clock() - self._sent_at)
+            now = self._association.clock()
+            self._association.note_response(now - (self._sent_at or now))
             self.end()
         return receiver
 
@@ -123,10 +129,12 @@ class SingleResponse:
 
     def end(self) -> None:
         """Give its place to the next. May be called twice."""
-        if self._has_place and self._message is not None:
-            self._has_place = False
+        if not self._has_place:
+            return
+        self._has_place = False
+        if self._message is not None:
             self._association.forget(self._message.message_id)
-            self._association.window.leave()
+        self._association.window.leave()
 
 
 class Operation(Generic[R]):
@@ -258,7 +266,7 @@ class Operation(Generic[R]):
         def sent(count: int) -> None:  # noqa: ARG001 - it is sent at once
             self.is_sent = True
 
-        await self._association.send(self._context, self._message, identifier, sent)
+        await self._association.outgoing.send(self._context, self._message, identifier, sent)
 
     async def next(self) -> Answer[R] | IncomingRequest:
         """The next response or sub-operation. Raises what ended the association, or ran out of time."""
@@ -325,7 +333,7 @@ class Operation(Generic[R]):
             return
         self.cancelling = True
         cancel = C_CANCEL_RQ(message_id_being_responded_to=self._message.message_id)
-        await self._association.send(self._context, cancel)
+        await self._association.outgoing.send(self._context, cancel)
 
     def end(self) -> None:
         """Nothing more is expected: the association is free for another operation."""

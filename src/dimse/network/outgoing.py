@@ -42,6 +42,8 @@ class Outgoing:
         self._association = association
         self._connection = association.connection
         self._turn = asyncio.Lock()
+        self._waiting = 0
+        """How many have the turn or wait for it."""
         self._buffer = bytearray()
 
     async def prepare(self, source: DatasetSource) -> DatasetSource | bytes:
@@ -72,23 +74,35 @@ class Outgoing:
         A data set that is in memory goes into the socket with its command at once, so that cancelling this
         never leaves it half sent.
         """
-        async with self._turn:
-            self._association.check_open()
-            if isinstance(data, DatasetSource):
-                reader = data.open()
-                try:
-                    await self._stream(context, message, data, reader, sent or _nobody)
-                finally:
-                    reader.close()
-                return
+        self._waiting += 1
+        try:
+            async with self._turn:
+                self._association.check_open()
+                await self._send(context, message, data, sent or _nobody)
+        finally:
+            self._waiting -= 1
+
+    async def _send(
+        self,
+        context: AcceptedContext,
+        message: Message,
+        data: DatasetSource | bytes | None,
+        sent: Callable[[int], None],
+    ) -> None:
+        if not isinstance(data, DatasetSource):
             self._write(context, message, data)
-            if sent is not None:
-                sent(len(data or b""))
+            sent(len(data or b""))
             await self._connection.room()
+            return
+        reader = data.open()
+        try:
+            await self._stream(context, message, data, reader, sent)
+        finally:
+            reader.close()
 
     def send_now(self, context: AcceptedContext, message: Message, data: bytes | None) -> bool:
         """Send a whole message that is in memory, unless it has to wait for another or for the socket."""
-        if self._turn.locked() or self._connection.is_blocked:
+        if self._waiting or self._connection.is_blocked:
             return False
         self._association.check_open()
         self._write(context, message, data)

@@ -138,4 +138,4 @@ class IncomingRequest:
     async def send(self, answer: Answer[Response]) -> None:
         """Send a response to it: one of several that are Pending, or the final one."""
         if not self.association.outgoing.send_now(self.context, answer.message, answer.identifier):
-            await self.association.send(self.context, answer.message, answer.identifier)
+            await self.association.outgoing.send(self.context, answer.message, answer.identifier)

@@ -17,40 +17,34 @@ class Window:
     async def enter(self, start: Callable[[], None]) -> None:
         """Wait for a place and call `start` as soon as it is free, before this task has its turn again.
 
-        Raises what `start` does; then, and when it is cancelled, it has no place.
+        Who was called has the place until it calls `leave`, whatever becomes of it. Raises what `start` does.
         """
         if self._taken < self.size:
             self._taken += 1
-            try:
-                start()
-            except BaseException:
-                self.leave()
-                raise
+            start()
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ready = future, start
         try:
             await future
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled():
-                self.leave()
-            raise
-        finally:
             self._ready = None
+            if future.done() and not future.cancelled():
+                future.exception()  # it was started, and nobody is to be told how that went
+            raise
 
     def leave(self) -> None:
         """Give a place back, to who is ready for it."""
         self._taken -= 1
         if self._ready is None or self._taken >= self.size:
             return
-        future, start = self._ready
-        if future.done():
+        (future, start), self._ready = self._ready, None
+        if future.cancelled():
             return
         self._taken += 1
         try:
             start()
         except Exception as error:  # noqa: BLE001 - it is raised where it is awaited
-            self._taken -= 1
             future.set_exception(error)
         else:
             future.set_result(None)

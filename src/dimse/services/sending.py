@@ -420,8 +420,9 @@ async def look_at(sources: Iterable[Source]) -> AsyncIterator[DatasetSource | Se
             yield _checked(source)
         elif not isinstance(source, str | os.PathLike):
             yield await _looked_at(source)
-    for found in await asyncio.to_thread(_found_at, paths):
-        yield found
+    if paths:
+        for found in await asyncio.to_thread(_found_at, paths):
+            yield found
 
 
 async def _looked_at(source: Source) -> DatasetSource | SendResult:

@@ -60,8 +60,6 @@ Source = str | os.PathLike[str] | BinaryIO | Dataset | DatasetSource
 DEFAULT_TEMPLATE: Final = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
 """Where `StoreRequest.save_under` puts an instance."""
 
-_STORED: Final = (StatusCategory.SUCCESS, StatusCategory.WARNING)
-
 _REPORT_INTERVAL: Final = 0.1
 
 _SCAN_STEP: Final = 16 * 1024
@@ -97,20 +95,23 @@ class ProgressReporter:
         self._start = self._clock()
         self._last = -math.inf
         self._count = 0
+        self._told: int | None = None
 
     def __call__(self, count: int) -> None:
         self._count = count
         if self._callback is not None and self._clock() - self._last >= _REPORT_INTERVAL:
-            self.final()
+            self._tell(count, self._callback)
 
     def final(self) -> None:
-        """Call it, however short the last time is ago."""
-        if self._callback is None:
-            return
-        self._last, count = self._clock(), self._count
+        """Call it with where the transfer has ended, unless it knows."""
+        if self._callback is not None and self._told != self._count:
+            self._tell(self._count, self._callback)
+
+    def _tell(self, count: int, callback: ProgressCallback) -> None:
+        self._last, self._told = self._clock(), count
         elapsed = self._last - self._start
         try:
-            self._callback(TransferProgress(count, self._total, count / elapsed if elapsed > 0 else 0.0))
+            callback(TransferProgress(count, self._total, count / elapsed if elapsed > 0 else 0.0))
         except Exception:
             logger.exception("the progress callback failed; it is not called again")
             self._callback = None
@@ -122,9 +123,7 @@ async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | 
         if not isinstance(source, Dataset):
             raise TypeError("a separate pixel source goes with a pydicom Dataset")
         return PixelSource(source, pixels)
-    if isinstance(source, DatasetSource):
-        return source
-    if isinstance(source, str | os.PathLike | Dataset):
+    if isinstance(source, DatasetSource | str | os.PathLike | Dataset):
         return _as_source(source)
     return await in_thread(lambda: StreamSource(source, name_of_stream(source)))
 
@@ -242,7 +241,7 @@ class CStoreSCU:
     ) -> C_STORE_RSP:
         for attempt in range(1, self._retry.retries + 2):
             response = await self._attempt(context, source, sent, move_originator)
-            if response.status.category in _STORED:
+            if response.status.is_done:
                 return response
             pause = self._retry.pause(attempt) if response.status.is_out_of_resources else None
             if pause is None or not source.repeatable:
@@ -261,16 +260,14 @@ class CStoreSCU:
         sent: Callable[[int], object],
         move_originator: tuple[str, int] | None,
     ) -> C_STORE_RSP:
-        title, message_id = (
-            (check_ae_title(move_originator[0]), move_originator[1]) if move_originator else (None, None)
-        )
+        title, message_id = move_originator or (None, None)
         return await self._association.operate(
             context,
             lambda number: C_STORE_RQ(
                 message_id=number,
                 affected_sop_class_uid=source.sop_class_uid,
                 affected_sop_instance_uid=source.sop_instance_uid,
-                move_originator_application_entity_title=title,
+                move_originator_application_entity_title=None if title is None else check_ae_title(title),
                 move_originator_message_id=message_id,
             ),
             C_STORE_RSP,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dimse import uids
 from dimse.errors import StatusError
 from dimse.messages.primitives import C_ECHO_RQ, C_ECHO_RSP, Response
-from dimse.messages.status import Status, StatusCategory
+from dimse.messages.status import Status
 from dimse.network.association import Association
 from dimse.network.requests import Answer, IncomingRequest
 
@@ -33,7 +33,7 @@ class CEchoSCU:
             C_ECHO_RSP,
             doing="C-ECHO",
         )
-        if response.status.category not in (StatusCategory.SUCCESS, StatusCategory.WARNING):
+        if not response.status.is_done:
             raise StatusError(response.status, "C-ECHO", response.error_comment)
         return response
 
