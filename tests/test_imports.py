@@ -132,6 +132,11 @@ def test_lazy_names_are_those_that_a_type_checker_sees(package: str) -> None:
         assert getattr(module, name).__class__ is not type(module), f"{name} is hidden by the module of that name"
 
 
+def test_sending_files_does_without_pydicom() -> None:
+    code = "import sys, dimse; dimse.send, dimse.FileSource, dimse.CStoreSCU; assert 'pydicom' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - it is our own
+
+
 def test_an_echo_does_without_pydicom() -> None:
     code = """
 import sys

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from dimse.dataset.part10 import FileMeta, encode_file_meta, read_file_meta
     from dimse.dataset.pixels import EncapsulatedFrames, NativePixels, PixelSource, from_dataset
     from dimse.dataset.sinks import Part10File, safe_path, template_keywords, validate_template
-    from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, Reader, StreamSource, in_thread
+    from dimse.dataset.sources import (
+        DatasetSource,
+        FileSource,
+        MemorySource,
+        Reader,
+        StreamSource,
+        in_thread,
+        is_dataset,
+    )
     from dimse.dataset.transcode import decompress, even, reencode
 
 __all__ = [
@@ -59,6 +67,7 @@ __all__ = [
     "even",
     "from_dataset",
     "in_thread",
+    "is_dataset",
     "keyword_for_tag",
     "read_file_meta",
     "reencode",
@@ -77,13 +86,14 @@ _NAMES_OF: Final = {
     "dimse.dataset.part10": "FileMeta encode_file_meta read_file_meta",
     "dimse.dataset.pixels": "EncapsulatedFrames NativePixels PixelSource from_dataset",
     "dimse.dataset.sinks": "Part10File safe_path template_keywords validate_template",
-    "dimse.dataset.sources": "DatasetSource FileSource MemorySource Reader StreamSource in_thread",
+    "dimse.dataset.sources": "DatasetSource FileSource MemorySource Reader StreamSource in_thread is_dataset",
     "dimse.dataset.transcode": "decompress even reencode",
     "pydicom": "DataElement Dataset",
     "pydicom.config": "IGNORE",
     "pydicom.datadict": "dictionary_VR keyword_for_tag tag_for_keyword",
 }
 _HOME_OF: Final = {name: module for module, names in _NAMES_OF.items() for name in names.split()}
+
 
 if not TYPE_CHECKING:
 

@@ -12,14 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import MediaStorageDirectoryStorage
-
-from dimse.dataset.identifiers import PYDICOM_ERRORS
 from dimse.dataset.part10 import read_file_meta
 from dimse.dataset.sources import DatasetSource, FileSource, Reader, StreamReader, named
 from dimse.errors import DatasetError
+from dimse.uids import MEDIA_STORAGE_DIRECTORY_STORAGE
 
 _HEAD: Final = 132
 
@@ -86,7 +82,7 @@ def _file(path: Path, *, named: bool) -> Iterator[DatasetSource | NotSent]:
     except (OSError, ValueError, DatasetError) as error:
         yield NotSent(str(path), error, skipped=False)
         return
-    if source.sop_class_uid != MediaStorageDirectoryStorage:
+    if source.sop_class_uid != MEDIA_STORAGE_DIRECTORY_STORAGE:
         yield source
     elif named:
         yield from _directory(path)
@@ -96,6 +92,11 @@ def _file(path: Path, *, named: bool) -> Iterator[DatasetSource | NotSent]:
 
 def _directory(path: Path) -> Iterator[DatasetSource | NotSent]:
     """What a DICOMDIR refers to, by Referenced File ID (0004,1500): path components below its folder."""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    from dimse.dataset.identifiers import PYDICOM_ERRORS
+
     try:
         records = dcmread(path).get("DirectoryRecordSequence", [])
         references = [record.ReferencedFileID for record in records if record.get("ReferencedFileID")]
@@ -132,7 +133,7 @@ def _archive(path: Path) -> Iterator[DatasetSource | NotSent]:
                 reason = "it is encrypted" if member.flag_bits & 1 else error
                 yield NotSent(name, DatasetError(f"{name}: cannot be unpacked: {reason}"), skipped=False)
             else:
-                if source.sop_class_uid == MediaStorageDirectoryStorage:
+                if source.sop_class_uid == MEDIA_STORAGE_DIRECTORY_STORAGE:
                     yield NotSent(name, DatasetError(f"{name}: a DICOMDIR"), skipped=True)
                 else:
                     yield source

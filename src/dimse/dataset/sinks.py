@@ -15,8 +15,6 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from string import Formatter
 from typing import TYPE_CHECKING, Final
 
-from pydicom.datadict import tag_for_keyword
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from os import PathLike
@@ -159,6 +157,8 @@ def validate_template(template: str) -> None:
         raise ValueError(f"the file name template {template!r} is absolute: it must be relative")
     if any(part.strip(". ") == "" for part in template.split("/")):
         raise ValueError(f"the file name template {template!r} has a part that is empty, '.' or '..'")
+    from pydicom.datadict import tag_for_keyword
+
     for _, keyword in _parsed(template):
         if keyword is not None and (not keyword or tag_for_keyword(keyword) is None):
             raise ValueError(f"the file name template {template!r}: {{{keyword}}} is no keyword of PS3.6")
@@ -167,6 +167,8 @@ def validate_template(template: str) -> None:
 @lru_cache(maxsize=64)
 def template_keywords(template: str) -> tuple[tuple[str, int], ...]:
     """(keyword, tag) of the elements whose values a template needs, by tag. Raises as `validate_template`."""
+    from pydicom.datadict import tag_for_keyword
+
     validate_template(template)
     keywords = {keyword for _, keyword in _parsed(template) if keyword is not None}
     tags = ((keyword, tag_for_keyword(keyword)) for keyword in keywords)

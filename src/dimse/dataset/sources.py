@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from os import PathLike
 
+    from pydicom import Dataset
+    from typing_extensions import TypeIs
+
 T = TypeVar("T")
 
 _ITEM: Final = b"\xfe\xff\x00\xe0"
@@ -364,6 +367,11 @@ async def in_thread(function: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="dimse", daemon=True).start()
     return await future
+
+
+def is_dataset(value: object) -> TypeIs[Dataset]:
+    """Whether it is a pydicom data set. Who has one has imported pydicom, which this does not."""
+    return "pydicom" in sys.modules and isinstance(value, sys.modules["pydicom"].Dataset)
 
 
 async def _each(buffers: Iterable[Buffer]) -> AsyncIterator[Buffer]:

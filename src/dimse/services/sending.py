@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from dimse.ae import Address, ClientOptions, RetryPolicy
-from dimse.dataset import Dataset, DatasetSource, NotSent
+from dimse.dataset import DatasetSource, NotSent, is_dataset
 from dimse.dataset.discover import discover
 from dimse.errors import (
     AssociationError,
@@ -454,7 +454,7 @@ def _not_tried(item: _Item, reason: Exception) -> AssociationError:
 
 def _each(sources: Iterable[Source] | Source) -> Iterable[Source]:
     """`sources` may be one; a data set and a stream are iterable too, but not of sources."""
-    if isinstance(sources, str | os.PathLike | Dataset | DatasetSource) or hasattr(sources, "read"):
+    if isinstance(sources, str | os.PathLike | DatasetSource) or is_dataset(sources) or hasattr(sources, "read"):
         return [cast("Source", sources)]
     return sources
 

@@ -10,31 +10,23 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
+from dimse import dataset as datasets
 from dimse import uids
 from dimse.ae import Malformed, RetryPolicy, ServerOptions, StoreMode, check_ae_title
 from dimse.dataset import (
-    Dataset,
     DatasetSource,
     Disk,
     ElementScanner,
-    EncapsulatedFrames,
     FileSource,
     FileWriter,
-    NativePixels,
-    PixelSource,
     StreamSource,
-    decode,
-    decompress,
     encode_file_meta,
-    even,
-    from_dataset,
     in_thread,
-    reencode,
+    is_dataset,
     safe_path,
     template_keywords,
-    text_of,
 )
 from dimse.dataset.elements import (
     DEFLATED_SYNTAXES,
@@ -52,9 +44,12 @@ from dimse.network.incoming import IncomingData
 from dimse.network.requests import Answer, IncomingRequest
 from dimse.upper_layer.negotiation import AcceptedContext
 
+if TYPE_CHECKING:
+    from dimse.dataset import Dataset, EncapsulatedFrames, NativePixels
+
 logger = logging.getLogger("dimse.storage")
 
-Source = str | os.PathLike[str] | BinaryIO | Dataset | DatasetSource
+Source: TypeAlias = "str | os.PathLike[str] | BinaryIO | Dataset | DatasetSource"
 """What can be sent: a path, a binary stream, a pydicom data set, or a source made beforehand."""
 
 DEFAULT_TEMPLATE: Final = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
@@ -120,10 +115,10 @@ class ProgressReporter:
 async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | None = None) -> DatasetSource:
     """Whatever can be sent, as a `DatasetSource`. Raises `DatasetError` or `OSError`, naming the file."""
     if pixels is not None:
-        if not isinstance(source, Dataset):
+        if not is_dataset(source):
             raise TypeError("a separate pixel source goes with a pydicom Dataset")
-        return PixelSource(source, pixels)
-    if isinstance(source, DatasetSource | str | os.PathLike | Dataset):
+        return datasets.PixelSource(source, pixels)
+    if isinstance(source, DatasetSource | str | os.PathLike) or is_dataset(source):
         return _as_source(source)
     return await in_thread(lambda: StreamSource(source, name_of_stream(source)))
 
@@ -131,8 +126,8 @@ async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | 
 def _as_source(source: str | os.PathLike[str] | Dataset | DatasetSource) -> DatasetSource:
     if isinstance(source, DatasetSource):
         return source
-    if isinstance(source, Dataset):
-        return from_dataset(source)
+    if is_dataset(source):
+        return datasets.from_dataset(source)
     return FileSource(source)
 
 
@@ -163,7 +158,7 @@ async def fit(
             raise error from None
         return context, await _convert(source, context.transfer_syntax, error, allow_decompression)
     if source.length is not None and source.length % 2:
-        source = await even(source)
+        source = await datasets.even(source)
     return context, source
 
 
@@ -173,12 +168,12 @@ async def _convert(
     if uids.is_compressed(source.transfer_syntax_uid):
         if not allow_decompression:
             raise PresentationContextError(f"{error}; decompression would make it fit, but was not allowed") from None
-        source = await decompress(source)
+        source = await datasets.decompress(source)
     elif source.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN:
         raise error
     if source.transfer_syntax_uid == transfer_syntax_uid:
         return source
-    return await reencode(source, transfer_syntax_uid)
+    return await datasets.reencode(source, transfer_syntax_uid)
 
 
 class CStoreSCU:
@@ -347,11 +342,11 @@ class StoreRequest:
         """
         if self._dataset is None:
             if self._buffered is not None:
-                self._dataset = decode(self._buffered, self.transfer_syntax_uid)
+                self._dataset = datasets.decode(self._buffered, self.transfer_syntax_uid)
             else:
                 bulk, metadata = self._scanner.bulk, self._scanner.metadata
                 end = len(metadata) if bulk is None else bulk.header_offset
-                self._dataset = decode(memoryview(metadata)[:end], _inflated(self.transfer_syntax_uid))
+                self._dataset = datasets.decode(memoryview(metadata)[:end], _inflated(self.transfer_syntax_uid))
                 self.is_taken = self.is_taken or bulk is None
         return self._dataset
 
@@ -444,7 +439,7 @@ class StoreRequest:
             if self._scan_error is not None and not self._scanner.passed(tag):
                 raise self._scan_error
             return ""
-        return text_of(self.dataset, tag)
+        return datasets.text_of(self.dataset, tag)
 
     # What the service does before and after the handler
 
