@@ -234,8 +234,23 @@ class CStoreSCU:
         sent: Callable[[int], object],
         move_originator: tuple[str, int] | None,
     ) -> C_STORE_RSP:
+        title, message_id = move_originator or (None, None)
+        title = None if title is None else check_ae_title(title)
+
+        def request(number: int) -> C_STORE_RQ:
+            return C_STORE_RQ(
+                message_id=number,
+                affected_sop_class_uid=source.sop_class_uid,
+                affected_sop_instance_uid=source.sop_instance_uid,
+                move_originator_application_entity_title=title,
+                move_originator_message_id=message_id,
+            )
+
+        doing = f"C-STORE of {source.name}"
         for attempt in range(1, self._retry.retries + 2):
-            response = await self._attempt(context, source, sent, move_originator)
+            response = await self._association.operate(
+                context, request, C_STORE_RSP, doing=doing, source=source, progress=sent
+            )
             if response.status.is_done:
                 return response
             pause = self._retry.pause(attempt) if response.status.is_out_of_resources else None
@@ -243,33 +258,10 @@ class CStoreSCU:
                 break
             logger.info("%s: %s; attempt %d in %g s", source.name, response.status, attempt + 1, pause)
             await asyncio.sleep(pause)
-        error = StatusError(response.status, f"C-STORE of {source.name}", response.error_comment)
+        error = StatusError(response.status, doing, response.error_comment)
         if response.status.is_out_of_resources and not source.repeatable and self._retry.retries:
             error.add_note("not tried again: its source can be read only once")
         raise error
-
-    async def _attempt(
-        self,
-        context: AcceptedContext,
-        source: DatasetSource,
-        sent: Callable[[int], object],
-        move_originator: tuple[str, int] | None,
-    ) -> C_STORE_RSP:
-        title, message_id = move_originator or (None, None)
-        return await self._association.operate(
-            context,
-            lambda number: C_STORE_RQ(
-                message_id=number,
-                affected_sop_class_uid=source.sop_class_uid,
-                affected_sop_instance_uid=source.sop_instance_uid,
-                move_originator_application_entity_title=None if title is None else check_ae_title(title),
-                move_originator_message_id=message_id,
-            ),
-            C_STORE_RSP,
-            doing=f"C-STORE of {source.name}",
-            source=source,
-            progress=sent,
-        )
 
 
 def presentation_contexts(
