@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/dimse demo
 
 test: .venv/installed
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check

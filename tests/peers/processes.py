@@ -25,7 +25,7 @@ import pytest
 
 from dimse import uids
 
-DEADLINE: Final = 20.0
+DEADLINE: Final = 50.0
 """Seconds within which a peer has to be there, or to have gone."""
 
 PYNETDICOM_PEER: Final = Path(__file__).with_name("pynetdicom_peer.py")
