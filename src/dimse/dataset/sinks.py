@@ -107,30 +107,30 @@ def _make_folders(name: str) -> list[str]:
     return [str(each.parent) for each in missing]
 
 
-if hasattr(os, "writev"):
+def _write_together(descriptor: int, buffers: Sequence[memoryview]) -> None:
+    written = os.writev(descriptor, buffers)
+    if written == sum(map(len, buffers)):
+        return
+    remaining = list(buffers)
+    while remaining:
+        done = 0
+        while done < len(remaining) and written >= len(remaining[done]):
+            written -= len(remaining[done])
+            done += 1
+        del remaining[:done]
+        if remaining:
+            remaining[0] = remaining[0][written:]
+            written = os.writev(descriptor, remaining)
 
-    def _write_all(descriptor: int, buffers: Sequence[memoryview]) -> None:
-        written = os.writev(descriptor, buffers)
-        if written == sum(map(len, buffers)):
-            return
-        remaining = list(buffers)
+
+def _write_each(descriptor: int, buffers: Sequence[memoryview]) -> None:
+    for buffer in buffers:
+        remaining = buffer
         while remaining:
-            done = 0
-            while done < len(remaining) and written >= len(remaining[done]):
-                written -= len(remaining[done])
-                done += 1
-            del remaining[:done]
-            if remaining:
-                remaining[0] = remaining[0][written:]
-                written = os.writev(descriptor, remaining)
+            remaining = remaining[os.write(descriptor, remaining) :]
 
-else:
 
-    def _write_all(descriptor: int, buffers: Sequence[memoryview]) -> None:
-        for buffer in buffers:
-            remaining = buffer
-            while remaining:
-                remaining = remaining[os.write(descriptor, remaining) :]
+_write_all: Final = _write_together if hasattr(os, "writev") else _write_each
 
 
 def _fsync_folder(folder: str) -> None:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from dimse.errors import RemoteProtocolError
 from dimse.messages import command
 from dimse.messages.primitives import Message, decode_message
-from dimse.upper_layer.machine import Fragment
+from dimse.upper_layer.machine import Fragment, Machine
 
 MAXIMUM_COMMAND_LENGTH: Final = 64 * 1024
 """The longest command set there can be is an N-GET-RQ that lists attributes; this holds 16 000 of them."""
@@ -40,6 +40,21 @@ def cut(data: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
         yield data[start : start + size], start + size >= len(data)
 
 
+def in_pdus(machine: Machine, presentation_context_id: int, command_set: bytes, data: bytes | None, size: int) -> bytes:
+    """A message that is in memory, as P-DATA-TF PDUs with a fragment of at most `size` bytes each."""
+    parts: list[bytes] = []
+    for whole, is_command in ((command_set, True), (data, False)):
+        if whole is not None:
+            for fragment, is_last in cut(whole, size):
+                parts.append(
+                    machine.p_data(
+                        presentation_context_id, is_command=is_command, is_last=is_last, length=len(fragment)
+                    )
+                )
+                parts.append(fragment)
+    return b"".join(parts)
+
+
 class CommandReceived(NamedTuple):
     """A whole command; where its `dataset_follows`, the data come next as `DataReceived`."""
 
@@ -51,7 +66,7 @@ class CommandReceived(NamedTuple):
 class DataReceived(NamedTuple):
     """The next part of the data set that belongs to the last command."""
 
-    data: memoryview
+    data: "memoryview"  # noqa: UP037 - as in `Fragment`
     is_last: bool
 
 

@@ -25,7 +25,7 @@ from dimse.errors import (
     PresentationContextError,
     RemoteProtocolError,
 )
-from dimse.messages.fragments import CommandReceived, DataReceived, MessageReader
+from dimse.messages.fragments import CommandReceived, DataReceived, MessageReader, fragment_size
 from dimse.messages.primitives import Request, Response
 from dimse.network.connection import Connection
 from dimse.network.incoming import Receiver
@@ -91,6 +91,8 @@ class Association:
         self.answer: A_ASSOCIATE_AC | None = None
         self.contexts: dict[int, AcceptedContext] = {}
         """The accepted presentation contexts by ID."""
+        self.maximum_length_to_send = 0
+        """The P-DATA-TF PDU-length that is sent to the peer at most."""
         self.error: Exception | None = None
         """Why the association ended; None while it lives, and after a release."""
         self._provider = provider
@@ -159,13 +161,6 @@ class Association:
         """How many operations of the requestor's may be outstanding at once."""
         return self.window.size
 
-    @property
-    def maximum_length_to_send(self) -> int:
-        """The P-DATA-TF PDU-length that is sent to the peer at most."""
-        peer = self.answer if self.connection.machine.is_requestor else self.request
-        announced = None if peer is None else peer.user_information.maximum_length
-        return maximum_length_to_send(announced, self.options.maximum_length_to_send)
-
     def context_for(self, abstract_syntax: str, transfer_syntaxes: Iterable[str] | None = None) -> AcceptedContext:
         """The accepted context for a SOP class on which we are SCU: the first of `transfer_syntaxes` that has one.
 
@@ -204,10 +199,17 @@ class Association:
 
     def accept(self, request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> None:
         """Take the peer's request, as the acceptor."""
+        self._agree(request, answer)
+        self.connection.machine.accept(answer)
+
+    def _agree(self, request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> None:
         self.request, self.answer = request, answer
         self.contexts = accepted_contexts(request, answer)
         self.window.size = operations_window(request, answer)
-        self.connection.machine.accept(answer)
+        peer = answer if self.connection.machine.is_requestor else request
+        announced = peer.user_information.maximum_length
+        self.maximum_length_to_send = maximum_length_to_send(announced, self.options.maximum_length_to_send)
+        self.outgoing.fragment_size = fragment_size(self.maximum_length_to_send)
 
     def reject(self, answer: A_ASSOCIATE_RJ) -> None:
         """Turn the peer's request down, as the acceptor."""
@@ -377,9 +379,7 @@ class Association:
             if self.options.malformed is Malformed.STRICT:
                 raise violation
             logger.warning("%s: %s", self.connection.peer_name, violation)
-        self.answer = answer
-        self.contexts = accepted_contexts(self.request, answer)
-        self.window.size = operations_window(self.request, answer)
+        self._agree(self.request, answer)
         if not self._established.done():
             self._established.set_result(None)
 

@@ -2,7 +2,7 @@
 
 Received bytes stay in the one buffer they were read into: the machine gives views of it, and while a
 receiver holds views (`hold`) the socket is not read. Sent bytes leave the buffer they were assembled in
-before it is used again (`drained`). So neither direction has a queue but for a few small messages that leave
+before it is used again (`writable`). So neither direction has a queue but for a few small messages that leave
 together, and TCP's backpressure is the only one.
 """
 
@@ -101,7 +101,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        # Nothing is left in the transport when it says that it can take more (see `drained`).
+        # Nothing is left in the transport when it says that it can take more (see `writable`).
         # asyncio's TLS pauses *at* the limit, so that 0 would pause it for good.
         self._transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0, low=0)
         self._socket = transport.get_extra_info("socket")
@@ -261,7 +261,7 @@ class Connection(asyncio.BufferedProtocol):
         self.kill()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Give `data` to the transport; await `drained` before its memory is used again."""
+        """Give `data` to the transport; await `writable` before its memory is used again."""
         if self._together:
             self._write_together()
         if self._transport is None:
@@ -289,25 +289,27 @@ class Connection(asyncio.BufferedProtocol):
                 self.write(data)
 
     def fail_writing(self, error: Exception) -> None:
-        """Let whoever waits for `drained` have `error`."""
+        """Let whoever waits for `writable` have `error`."""
         if self._writable is not None and not self._writable.done():
             self._writable.set_exception(error)
             self._writable.exception()  # it may be that nobody waits
 
-    async def drained(self) -> None:
-        """Wait until the transport has nothing left to send. The timer is the caller's."""
+    @property
+    def writable(self) -> asyncio.Future[None] | None:
+        """What to await, again and again, until it is None: then nothing that was written is left to send."""
         self._write_together()
-        while self._writable is not None:
-            await self._writable
-        if self._transport is not None and self._transport.is_closing():
-            # A write has failed, which the transport takes without a word; `connection_lost` comes with the next turn.
-            await asyncio.sleep(0)
+        return self._writable
 
-    async def room(self) -> None:
-        """Wait until the transport has little left to send. What was written must not be memory that is used again."""
+    @property
+    def has_room(self) -> bool:
+        """Whether there is little left to send."""
         transport = self._transport
-        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > _ROOM:
-            await self.drained()
+        return transport is not None and not transport.is_closing() and transport.get_write_buffer_size() <= _ROOM
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the transport is about to say that it is closed. It takes a write that fails without a word."""
+        return self._transport is not None and self._transport.is_closing()
 
     @property
     def is_held(self) -> bool:
@@ -330,9 +332,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def wait_closed(self) -> None:
-        """Wait until the transport connection is closed."""
-        await asyncio.shield(self._closed)
+    def wait_closed(self) -> asyncio.Future[None]:
+        """Await it until the transport connection is closed."""
+        return asyncio.shield(self._closed)
 
     @property
     def send_progress(self) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dimse.dataset.sources import DatasetSource, Reader
 from dimse.errors import DatasetError
-from dimse.messages.fragments import cut, fragment_size
+from dimse.messages.fragments import in_pdus
 from dimse.messages.primitives import Message, Request, Response
 from dimse.messages.status import StatusCategory
 from dimse.upper_layer.negotiation import AcceptedContext
@@ -39,6 +39,8 @@ class Outgoing:
     def __init__(self, association: Association) -> None:
         self.half_sent: int | None = None
         """The request whose data set is on its way: a Success to it would be no Success."""
+        self.fragment_size = 0
+        """The longest that the peer takes, once there is an association."""
         self._association = association
         self._connection = association.connection
         self._turn = asyncio.Lock()
@@ -92,7 +94,8 @@ class Outgoing:
         if not isinstance(data, DatasetSource):
             self._write(context, message, data)
             sent(len(data or b""))
-            await self._connection.room()
+            if not self._connection.has_room:
+                await self._drained()
             return
         reader = data.open()
         try:
@@ -109,23 +112,23 @@ class Outgoing:
         return True
 
     def _write(self, context: AcceptedContext, message: Message, data: bytes | None) -> None:
-        pdus = self._pdus(context, message.encode(), is_command=True)
-        if data is not None:
-            pdus += self._pdus(context, data, is_command=False)
+        pdus = self._pdus(context, message.encode(), data)
         logger.debug("%s > %s", self._connection.peer_name, message.name)
         is_pending = isinstance(message, Response) and message.status.category is StatusCategory.PENDING
         if is_pending or self._association.has_more_to_do:
-            self._connection.write_soon(b"".join(pdus))
+            self._connection.write_soon(pdus)
         else:
-            self._connection.write(b"".join(pdus))
+            self._connection.write(pdus)
 
-    def _pdus(self, context: AcceptedContext, data: bytes, *, is_command: bool) -> list[bytes]:
-        identifier, parts = context.presentation_context_id, list[bytes]()
-        machine, size = self._connection.machine, fragment_size(self._association.maximum_length_to_send)
-        for fragment, is_last in cut(data, size):
-            parts.append(machine.p_data(identifier, is_command=is_command, is_last=is_last, length=len(fragment)))
-            parts.append(fragment)
-        return parts
+    def _pdus(self, context: AcceptedContext, command: bytes, data: bytes | None) -> bytes:
+        return in_pdus(self._connection.machine, context.presentation_context_id, command, data, self.fragment_size)
+
+    async def _drained(self) -> None:
+        """Wait until nothing is left to send. The timer is the caller's."""
+        while (writable := self._connection.writable) is not None:
+            await writable
+        if self._connection.is_closing:
+            await asyncio.sleep(0)  # then it is known
 
     async def _stream(
         self,
@@ -136,7 +139,7 @@ class Outgoing:
         sent: Callable[[int], None],
     ) -> None:
         """Each fragment is read into the place where it is sent from; the command goes with the first one."""
-        size, length = fragment_size(self._association.maximum_length_to_send), source.length
+        size, length = self.fragment_size, source.length
         space = _COMMAND_SPACE + P_DATA_HEADER.size + (size if length is None else min(size, length + 1))
         if len(self._buffer) < space:
             self._buffer = bytearray(space)
@@ -152,7 +155,7 @@ class Outgoing:
             if count % 2:
                 raise DatasetError("the data set has an odd length, which cannot be sent (PS3.5 7.1.1)")
             if prefix is None:
-                prefix = b"".join(self._pdus(context, message.encode(), is_command=True))
+                prefix = self._pdus(context, message.encode(), None)
                 logger.debug("%s > %s", self._connection.peer_name, message.name)
             header = self._connection.machine.p_data(
                 context.presentation_context_id, is_command=False, is_last=is_last, length=count
@@ -162,7 +165,7 @@ class Outgoing:
             buffer[start:data_start] = prefix + header
             self._connection.write(buffer[start : data_start + count])
             sent(total)
-            await self._connection.drained()
+            await self._drained()
             prefix = b""
 
     async def _is_the_last(self, source: DatasetSource, reader: Reader, total: int, *, is_full: bool) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from dimse.ae import Malformed
@@ -21,12 +20,14 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Response, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
 class Answer(Generic[R]):
     """A response, and the identifier that goes with it in the transfer syntax of its context."""
 
-    message: R
-    identifier: bytes | None = None
+    __slots__ = ("identifier", "message")
+
+    def __init__(self, message: R, identifier: bytes | None = None) -> None:
+        self.message = message
+        self.identifier = identifier
 
 
 class OperationCancelled(Exception):
@@ -74,18 +75,27 @@ class Cancellation:
             self._interruptible = None
 
 
-@dataclass(slots=True, eq=False)
 class IncomingRequest:
     """An operation that the peer asks for."""
 
-    association: Association
-    context: AcceptedContext
-    message: Request
-    data: IncomingData | None
-    has_right_group_length: bool = True
-    cancellation: Cancellation = field(default_factory=Cancellation)
-    answered: bool = False
-    """Whether its final response was sent, as a sub-operation of ours."""
+    __slots__ = ("answered", "association", "cancellation", "context", "data", "has_right_group_length", "message")
+
+    def __init__(
+        self,
+        association: Association,
+        context: AcceptedContext,
+        message: Request,
+        data: IncomingData | None,
+        has_right_group_length: bool = True,
+    ) -> None:
+        self.association = association
+        self.context = context
+        self.message = message
+        self.data = data
+        self.has_right_group_length = has_right_group_length
+        self.cancellation = Cancellation()
+        self.answered = False
+        """Whether its final response was sent, as a sub-operation of ours."""
 
     @property
     def sop_class_uid(self) -> str:

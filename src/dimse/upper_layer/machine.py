@@ -61,7 +61,7 @@ class Fragment(NamedTuple):
     presentation_context_id: int
     is_command: bool
     is_last: bool
-    data: memoryview
+    data: "memoryview"  # noqa: UP037 - mypyc looks an unquoted one up when the class is made
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,286 @@
+"""An association that a server took, and who serves its requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+from dimse.ae import Malformed
+from dimse.errors import (
+    AssociationAborted,
+    AssociationError,
+    AssociationTimeout,
+    ConnectionLost,
+    RemoteProtocolError,
+)
+from dimse.messages.fragments import CommandReceived
+from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
+from dimse.messages.status import Status
+from dimse.network.association import ABORT_GRACE, Association
+from dimse.network.connection import Connection
+from dimse.network.incoming import Discard, IncomingData, Receiver
+from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
+from dimse.network.timers import ProgressTimer
+from dimse.upper_layer.negotiation import AcceptedContext, normalise, refusal, violations
+from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+
+if TYPE_CHECKING:
+    from dimse.network.server import AssociationServer
+
+logger = logging.getLogger("dimse.network")
+
+_IDLE_UNIT: Final = 64 * 1024
+"""Bytes of a message under way that count as progress where no PDU ends: a byte a second does not."""
+
+
+class Service(Protocol):
+    """What answers one kind of request."""
+
+    def supports(self, abstract_syntax: str) -> bool:
+        """Whether presentation contexts for this SOP class are accepted."""
+
+    def sends(self, abstract_syntax: str) -> bool:
+        """Whether it sends this SOP class to the requestor, on the same association (C-GET)."""
+
+    async def serve(self, request: IncomingRequest) -> Answer[Response]:
+        """Do it, and give the final response; Pending ones it sends itself.
+
+        Data that are not read are drained afterwards; an exception becomes Processing Failure.
+        """
+
+
+def _in_words(violation: A_ASSOCIATE_RJ | RemoteProtocolError) -> str:
+    if isinstance(violation, RemoteProtocolError):
+        return str(violation)
+    return "the calling AE title is malformed" if violation.reason == 3 else "the called AE title is malformed"
+
+
+class Session:
+    """One association that a server took.
+
+    Its requests are served by one task, one after the other. Where an asynchronous operations window was negotiated
+    and that task is busy, further tasks help, and the responses go out in the order in which they are ready.
+    """
+
+    def __init__(self, server: AssociationServer, connection: Connection) -> None:
+        self.association = Association(connection, server.options, self)
+        self._server = server
+        self._connection = connection
+        self._waiting: deque[IncomingRequest] = deque()
+        self._serving: set[IncomingRequest] = set()
+        self._helpers: set[asyncio.Task[None]] = set()
+        self._release_asked = False
+        self._stopping = False
+        self._ended = False
+        self._wake = asyncio.Event()
+        self._idle: ProgressTimer | None = None
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    # As `Provider`
+
+    def associate(self, request: A_ASSOCIATE_RQ) -> None:
+        options, peer = self._server.options, self._connection.peer_name
+        as_sent, request = request, normalise(request)
+        answer = self._objection(as_sent, request) or self._server.admit(request, self)
+        if not isinstance(answer, A_ASSOCIATE_AC):
+            self._turn_down(answer)
+            return
+        self.association.accept(request, answer)
+        accepted = len(self.association.contexts)
+        logger.info(
+            "%s: association from %r accepted, %d of %d contexts",
+            *(peer, request.calling_ae_title, accepted, len(request.presentation_contexts)),
+        )
+        self._idle = self._idle_timer(options.timeouts.idle)
+
+    def _objection(
+        self, as_sent: A_ASSOCIATE_RQ, request: A_ASSOCIATE_RQ
+    ) -> A_ASSOCIATE_RJ | RemoteProtocolError | None:
+        refused = refusal(request)
+        if refused is not None:
+            return refused
+        for violation in violations(as_sent):
+            if self._server.options.malformed is Malformed.STRICT:
+                return violation
+            logger.warning("%s: A-ASSOCIATE-RQ: %s", self._connection.peer_name, _in_words(violation))
+        return None
+
+    def _turn_down(self, answer: A_ASSOCIATE_RJ | RemoteProtocolError) -> None:
+        if isinstance(answer, RemoteProtocolError):
+            raise answer
+        self.association.reject(answer)
+        logger.info("%s: %s", self._connection.peer_name, self.association.error)
+
+    def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
+        message = command.message
+        if not isinstance(message, Request):
+            if not isinstance(message, C_CANCEL_RQ):
+                raise RemoteProtocolError(f"{message.name} is not a request", reason=5)
+            self._cancel(message.message_id_being_responded_to)
+            return Discard()
+        data = IncomingData(self._connection) if message.dataset_follows else None
+        busy = len(self._serving) + len(self._waiting)
+        if busy >= self.association.operations_window:
+            # It waits where it is, in the socket, until fewer are served than were negotiated.
+            self._connection.hold(self)
+        elif busy:
+            # Mostly the busy task is done before the loop gets to this.
+            asyncio.get_running_loop().call_soon(self._get_help)
+        self._waiting.append(IncomingRequest(self.association, context, message, data, command.has_right_group_length))
+        self._wake.set()
+        return data if data is not None else Discard()
+
+    def _get_help(self) -> None:
+        if self._waiting and self._serving and not self._ended:
+            helper = asyncio.get_running_loop().create_task(self._serve_waiting())
+            self._helpers.add(helper)
+            helper.add_done_callback(self._helpers.discard)
+
+    def _cancel(self, message_id: int) -> None:
+        """PS3.7 9.3.2.3: a C-CANCEL for nothing is ignored."""
+        for request in (*self._serving, *self._waiting):
+            if request.message.message_id == message_id:
+                request.cancellation.request()
+
+    def release(self) -> None:
+        self._release_asked = True
+        self._wake.set()
+
+    def ended(self) -> None:
+        error = self.association.error
+        if isinstance(error, ConnectionLost | AssociationAborted):
+            logger.info("%s: %s", self._connection.peer_name, error)
+        self._ended = True
+        for request in self._serving:
+            request.cancellation.request()
+        self._wake.set()
+
+    # The task
+
+    async def _run(self) -> None:
+        try:
+            await self._serve_all()
+        except Exception:
+            logger.exception("%s: serving the association failed", self._connection.peer_name)
+        finally:
+            if self._idle is not None:
+                self._idle.cancel()
+            self.association.abort()
+            if self._helpers:
+                await asyncio.wait(self._helpers)
+            await self.association.closed(ABORT_GRACE if self._stopping else None)
+
+    async def _serve_all(self) -> None:
+        """Serve until the association ends, and is released only between two requests."""
+        while not self._ended or self._waiting:
+            if self._waiting:
+                await self._serve_waiting()
+            elif self._release_asked and not self._serving:
+                self._release_asked = False
+                self.association.answer_release()
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+
+    async def _serve_waiting(self) -> None:
+        try:
+            while self._waiting:
+                await self._serve_next()
+        except (AssociationError, RemoteProtocolError):
+            self._end()  # `ended` has said why
+        except Exception:
+            logger.exception("%s: serving the association failed", self._connection.peer_name)
+            self._end()
+        finally:
+            self._wake.set()
+
+    def _end(self) -> None:
+        self.association.abort()
+        self._waiting.clear()
+
+    async def _serve_next(self) -> None:
+        request = self._waiting.popleft()
+        self._serving.add(request)
+        self._connection.resume(self)
+        try:
+            answer = await self._answer(request)
+            if request.data is not None and not request.data.is_used_up:
+                await request.data.drain()
+            await request.send(answer)
+        except (AssociationError, RemoteProtocolError) as error:
+            if not self._release_asked:
+                raise
+            # What is asked for next is the answer to the release; the half object is never acknowledged.
+            logger.info("%s: %s", self._connection.peer_name, error)
+        finally:
+            self._serving.discard(request)
+            if request.data is not None:
+                request.data.release()
+
+    async def _answer(self, request: IncomingRequest) -> Answer[Response]:
+        service = self._server.services.get(type(request.message))
+        if service is None:
+            return request.response(Status.UNRECOGNIZED_OPERATION)
+        if request.objection is not None:
+            status, comment = request.objection
+            return request.response(status, error_comment=comment)
+        if not service.supports(request.sop_class_uid):
+            return request.response(Status.SOP_CLASS_NOT_SUPPORTED)
+        try:
+            return await service.serve(request)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            logger.exception("%s: the handler of %s was cancelled", self._connection.peer_name, request.message.name)
+            return request.response(Status.PROCESSING_FAILURE, error_comment="the handler was cancelled")
+        except OperationCancelled:
+            return request.response(Status.CANCEL)
+        except Exception as error:
+            lost = request.data.error if request.data is not None else None
+            if self._ended or lost is not None:
+                raise self.association.error or lost or AssociationError("the association has ended") from error
+            logger.exception("%s: the handler of %s failed", self._connection.peer_name, request.message.name)
+            return request.response(Status.PROCESSING_FAILURE, error_comment="the handler failed")
+
+    # Timers
+
+    def _idle_timer(self, seconds: float | None) -> ProgressTimer:
+        def stalled() -> None:
+            error = AssociationTimeout("idle", seconds or 0, "waiting for the peer")
+            logger.warning("%s: %s; aborting", self._connection.peer_name, error)
+            self.association.abort(error)
+
+        return ProgressTimer(seconds, self._activity, stalled)
+
+    def _activity(self) -> object:
+        """Changes while it is the peer's turn and the peer does something, or while it is ours."""
+        if self._connection.is_blocked:
+            return self._connection.send_progress
+        if self._stopping and self.association.in_message:
+            return object()  # a slow line has until the deadline
+        # Who asks for more than was agreed on is not heard any more, so also not that it is gone.
+        if not self._connection.is_held_by(self) and any(
+            request.data is None or not request.data.waiting for request in self._serving
+        ):
+            return object()
+        return self._connection.bytes_received // _IDLE_UNIT, self._connection.machine.pdus_received
+
+    def stop_when_idle(self, seconds: float) -> None:
+        """End the association when nothing moves for `seconds` between two messages."""
+        if self._ended:
+            self._connection.close()
+            return
+        if self._idle is not None:
+            self._idle.cancel()
+        self._stopping = True
+        self._idle = self._idle_timer(seconds)
+
+    def cut_off(self) -> None:
+        """End the association and its handler now."""
+        self.association.abort()
+        self._connection.kill()
+        for task in (self.task, *self._helpers):
+            task.cancel()
