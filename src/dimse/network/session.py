@@ -71,6 +71,7 @@ class Session:
         self._waiting: deque[IncomingRequest] = deque()
         self._serving: set[IncomingRequest] = set()
         self._helpers: set[asyncio.Task[None]] = set()
+        self._help_is_due = False
         self._release_asked = False
         self._stopping = False
         self._ended = False
@@ -125,15 +126,19 @@ class Session:
         if busy >= self.association.operations_window:
             # It waits where it is, in the socket, until fewer are served than were negotiated.
             self._connection.hold(self)
-        elif busy:
+        elif busy and not self._help_is_due:
             # Mostly the busy task is done before the loop gets to this.
+            self._help_is_due = True
             asyncio.get_running_loop().call_soon(self._get_help)
         self._waiting.append(IncomingRequest(self.association, context, message, data, command.has_right_group_length))
         self._wake.set()
         return data if data is not None else Discard()
 
     def _get_help(self) -> None:
-        if self._waiting and self._serving and not self._ended:
+        self._help_is_due = False
+        if not self._serving or self._ended:
+            return
+        for _ in self._waiting:
             helper = asyncio.get_running_loop().create_task(self._serve_waiting())
             self._helpers.add(helper)
             helper.add_done_callback(self._helpers.discard)
