@@ -1,22 +1,30 @@
 # Everything runs in .venv, made from pyproject.toml on first use.
 PYTHON ?= python3
 BIN := .venv/bin
+COMPILED := $(CURDIR)/build/compiled
+# What has compiled modules below it; the rest does not notice.
+COMPILED_TESTS := $(addprefix tests/,upper_layer messages dataset network services test_compiled.py)
 
-.PHONY: demo test lint bench format clean
+.PHONY: demo test test-compiled lint bench format clean
 
 demo: .venv/installed
 	$(BIN)/dimse demo
 
 test: .venv/installed
 	$(BIN)/pytest -n 2 --dist loadfile
+	@if command -v cc >/dev/null || [ -n "$$CI" ]; then $(MAKE) test-compiled; \
+	else echo "no C compiler, so the compiled modules are not tested"; fi
+
+test-compiled: .venv/installed $(COMPILED)/installed
+	DIMSE_COMPILED=true PYTHONPATH=$(COMPILED) $(BIN)/pytest -n 2 --dist loadfile $(COMPILED_TESTS)
 
 lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: .venv/installed
-	$(BIN)/python benchmarks/run.py
+bench: .venv/installed $(COMPILED)/installed
+	PYTHONPATH=$(COMPILED) $(BIN)/python benchmarks/run.py
 
 format: .venv/installed
 	$(BIN)/ruff check --fix
@@ -26,6 +34,14 @@ format: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@
+
+# Of a copy, as the compiler leaves its modules beside the sources, where they would hide them.
+$(COMPILED)/installed: .venv/installed $(shell find src -name '*.py')
+	rm -rf build
+	mkdir -p build/source
+	cp -r pyproject.toml README.md LICENSE src build/source
+	HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(BIN)/pip install --quiet --no-deps --target $(COMPILED) build/source
 	touch $@
 
 clean:

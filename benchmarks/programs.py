@@ -30,15 +30,16 @@ class Program:
         return " ".join([*(f"{name}={value}" for name, value in self.environment.items()), shlex.join(self.command)])
 
 
-def python(script: str, *arguments: str) -> Program:
-    """A script of this folder."""
-    return Program([sys.executable, str(HERE / script), *arguments], {})
+def python(script: str, *arguments: str, pure: bool = False) -> Program:
+    """A script of this folder; `pure` is without our compiled modules, which the Makefile puts in the way."""
+    return Program([sys.executable, str(HERE / script), *arguments], {"PYTHONPATH": ""} if pure else {})
 
 
 SENDING: Final = {
     "": (),
     "fsync": (),
     "tuned": ("tuned",),
+    "pure": (),
     "window 1": ("--window=1",),
     "auto": ("--associations=8", "--tune"),
     "1 association": ("--associations=1",),
@@ -46,8 +47,9 @@ SENDING: Final = {
     "16 associations": ("--associations=16",),
     "TLS": ("--tls",),
 }
-"""What an option is to a sender. "fsync" is of our receiver, "tuned" of pynetdicom on both sides, "auto" is as many of
-8 associations as `dimse.send` finds worth while; "" is one association, with the operations window of the defaults.
+"""What an option is to a sender. "fsync" is of our receiver, "tuned" of pynetdicom on both sides, "pure" is both
+sides without compiled modules, "auto" is as many of 8 associations as `dimse.send` finds worth while; "" is one
+association, with the operations window of the defaults.
 """
 RECEIVING: Final = {"fsync": ("fsync",), "tuned": ("tuned",), "TLS": ("tls",), "many": ("many",)}
 """What an option is to a receiver, if anything."""
@@ -58,7 +60,8 @@ def receiver(implementation: str, port: int, folder: Path, option: str = "") -> 
     if implementation == "DCMTK":
         tls = ["+tls", PEM, PEM, "-ic"] if option == "TLS" else []
         return Program([dcmtk("storescp"), "+B", "-pdu", PDU, *tls, "-od", str(folder), str(port)], DCMTK)
-    return python(f"{implementation}_receive.py", str(port), str(folder), *RECEIVING.get(option, ()))
+    flags = RECEIVING.get(option, ())
+    return python(f"{implementation}_receive.py", str(port), str(folder), *flags, pure=option == "pure")
 
 
 def sender(implementation: str, port: int, files: Path, option: str = "") -> Program:
@@ -67,7 +70,7 @@ def sender(implementation: str, port: int, files: Path, option: str = "") -> Pro
         return _dcmtk_sender(port, files, tls=option == "TLS")
     flags = ("tls",) if (implementation, option) == ("floor", "TLS") else SENDING[option]
     paths = sorted(files.iterdir()) if files.is_dir() else [files]
-    return python(f"{implementation}_send.py", str(port), *flags, *map(str, paths))
+    return python(f"{implementation}_send.py", str(port), *flags, *map(str, paths), pure=option == "pure")
 
 
 def _dcmtk_sender(port: int, files: Path, *, tls: bool) -> Program:

@@ -22,6 +22,8 @@ from pairs import Measurement
 from queries import Exchange
 from tables import Section, Table, target
 
+from dimse.upper_layer import machine
+
 _TITLES = {workload.key: workload.title for workload in (*workloads.FULL, workloads.ONE_MEGABYTE)}
 TABLE: Final = Table(
     ("load", "sender", "receiver"),
@@ -106,6 +108,12 @@ def _store_targets(results: Sequence[Measurement]) -> list[str]:
         tuned = by_pair[load, "pynetdicom", "pynetdicom", "tuned"].transfer_seconds / ours(load).transfer_seconds
         lines.append(f"| {_TITLES[load]}: beside pynetdicom, tuned, transfer | | {tuned:.2f}x | |")
     for load in "abc":
+        pure = (
+            by_pair[load, "DCMTK", "DCMTK", ""].transfer_seconds
+            / by_pair[load, "dimse", "dimse", "pure"].transfer_seconds
+        )
+        lines.append(f"| {_TITLES[load]}: beside DCMTK, without compiled modules, transfer | | {pure:.2f}x | |")
+    for load in "abc":
         floor = by_pair[load, "floor", "floor", ""].transfer_seconds / ours(load).transfer_seconds
         lines.append(f"| {_TITLES[load]}: part of what a plain socket reaches, transfer | | {floor:.2f}x | |")
     return lines
@@ -134,6 +142,7 @@ def environment() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     if info.exists():
         processor = next(line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line)
+    is_pure = str(machine.__file__).endswith(".py")
     revision = _first_line("git", "-C", str(programs.HERE), "describe", "--always", "--dirty")
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -143,7 +152,7 @@ def environment() -> dict[str, Any]:
         "load_average": os.getloadavg()[0],
         "system": platform.platform(),
         "python": platform.python_version(),
-        "dimse": f"{version('dimse')} ({revision})",
+        "dimse": f"{version('dimse')} ({revision}, {'pure Python' if is_pure else 'with compiled modules'})",
         "DCMTK": _first_line(programs.dcmtk("storescp"), "--version").split()[2],
         "Orthanc": _first_line(archives.orthanc(), "--version").split()[-1],
         **{name: version(name) for name in ("pynetdicom", "pydicom", "uvloop")},
@@ -233,6 +242,7 @@ virtual one takes up to four times as long to write memory that its host had tak
   with a request and a response for each.
 - *tuned* is pynetdicom with PDUs of 128 KiB and with TCP_NODELAY on both sides, for which it has no setting. The
   targets are for pynetdicom as the issue sets it: chunked, PDUs unlimited; what tuned takes is told beside them.
+- *pure* is dimse without its compiled modules, on both sides.
 - *fsync* is `ServerOptions(fsync=True)`, the default. Elsewhere it is off, as DCMTK and pynetdicom do not sync either.
 
 ## Targets

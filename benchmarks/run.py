@@ -57,7 +57,8 @@ def measurements(folder: Path, scale: str, only: str, runs: int) -> Iterator[Mea
             for receiver in IMPLEMENTATIONS:
                 slow = "pynetdicom" in (sender, receiver)
                 yield measure(workload, files, folder, (sender, receiver), runs=1 if slow else runs)
-        yield measure(workload, files, folder, OURS, runs=runs, option="fsync")
+        for option in ("fsync", "pure"):
+            yield measure(workload, files, folder, OURS, runs=runs, option=option)
         yield measure(workload, files, folder, THEIRS, runs=1, option="tuned")
         for option in report.SEVERAL_AT_ONCE if workload.key == "c" else ():
             yield measure(workload, files, folder, OURS, runs=runs, option=option)

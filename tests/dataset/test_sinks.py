@@ -231,7 +231,7 @@ def test_a_plain_write_where_there_is_no_writev(tmp_path: Path, monkeypatch: pyt
     import importlib.util
 
     monkeypatch.delattr(os, "writev")
-    spec = importlib.util.spec_from_file_location("sinks_without_writev", sinks.__file__)
+    spec = importlib.util.spec_from_file_location("sinks_without_writev", Path(sinks.__file__).with_name("sinks.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

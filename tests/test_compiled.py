@@ -1,0 +1,48 @@
+"""The modules that are compiled where the installation asks for it (pyproject.toml)."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+
+
+def compiled_modules() -> list[str]:
+    build = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    included: list[str] = build["targets"]["wheel"]["hooks"]["mypyc"]["include"]
+    return [path.removeprefix("/src/").removesuffix(".py").replace("/", ".") for path in included]
+
+
+@pytest.mark.parametrize("name", compiled_modules())
+def test_compiled_is_what_was_to_be_compiled(name: str) -> None:
+    file = importlib.import_module(name).__file__
+    assert file is not None
+    assert file.endswith(".py") != (os.environ.get("DIMSE_COMPILED") == "true")
+
+
+def unsafe(tree: ast.AST) -> list[ast.AST]:
+    """What suspends a function while an exception may be handled in it."""
+    return [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.YieldFrom)] + [
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try | ast.With)
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Yield)
+    ]
+
+
+@pytest.mark.parametrize("name", compiled_modules())
+def test_nothing_that_is_compiled_awaits(name: str) -> None:
+    source = PYPROJECT.parent / "src" / Path(*name.split(".")).with_suffix(".py")
+    assert unsafe(ast.parse(source.read_text(encoding="utf-8"))) == []
+
+
+def test_what_awaits_is_seen() -> None:
+    assert unsafe(ast.parse("async def f():\n    pass"))
+    assert unsafe(ast.parse("def f():\n    try:\n        yield\n    finally:\n        g()"))
