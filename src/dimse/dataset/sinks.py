@@ -30,6 +30,8 @@ _NUMBERS: Final = count()
 """With the process ID, as a fork has the other two: what makes the names of files under construction unique."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._^ +,@()=-]")
+_UID = re.compile(r"[0-9][0-9.]*[0-9]", re.ASCII)
+"""Safe as it is, and mostly what there is."""
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECASE)
 _EMPTY: Final = "NONE"
 
@@ -186,7 +188,7 @@ def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str
         path += literal
         if keyword is not None:
             value = values.get(keyword, "")
-            path += _safe_uid(value) if keyword.endswith("UID") and len(value) <= MAX_NAME else _safe(value)
+            path += _safe(value)
     return path
 
 
@@ -200,13 +202,9 @@ def _parsed(template: str) -> tuple[tuple[str, str | None], ...]:
     return tuple(parts)
 
 
-@lru_cache(maxsize=256)
-def _safe_uid(value: str) -> str:
-    """`_safe` of what comes again and again, as the UIDs of studies and series do."""
-    return _safe(value)
-
-
 def _safe(value: str) -> str:
+    if _UID.fullmatch(value) and len(value) <= MAX_NAME:
+        return value
     if not value:
         return _EMPTY
     safe = _UNSAFE.sub("_", value)[:MAX_NAME]

@@ -113,12 +113,16 @@ class Outgoing:
 
     def _write(self, context: AcceptedContext, message: Message, data: bytes | None) -> None:
         pdus = self._pdus(context, message.encode(), data)
-        logger.debug("%s > %s", self._connection.peer_name, message.name)
+        self._log(message)
         is_pending = isinstance(message, Response) and message.status.category is StatusCategory.PENDING
         if is_pending or self._association.has_more_to_do:
             self._connection.write_soon(pdus)
         else:
             self._connection.write(pdus)
+
+    def _log(self, message: Message) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s > %s", self._connection.peer_name, message.name)
 
     def _pdus(self, context: AcceptedContext, command: bytes, data: bytes | None) -> bytes:
         return in_pdus(self._connection.machine, context.presentation_context_id, command, data, self.fragment_size)
@@ -156,7 +160,7 @@ class Outgoing:
                 raise DatasetError("the data set has an odd length, which cannot be sent (PS3.5 7.1.1)")
             if prefix is None:
                 prefix = self._pdus(context, message.encode(), None)
-                logger.debug("%s > %s", self._connection.peer_name, message.name)
+                self._log(message)
             header = self._connection.machine.p_data(
                 context.presentation_context_id, is_command=False, is_last=is_last, length=count
             )
