@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -24,6 +26,13 @@ def test_compiled_is_what_was_to_be_compiled(name: str) -> None:
     file = importlib.import_module(name).__file__
     assert file is not None
     assert file.endswith(".py") != (os.environ.get("DIMSE_COMPILED") == "true")
+
+
+def test_the_command_line_says_what_it_is() -> None:
+    shown = subprocess.run(  # noqa: S603 - it is our own
+        [sys.executable, "-m", "dimse", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    assert shown.endswith(", compiled\n") == (os.environ.get("DIMSE_COMPILED") == "true")
 
 
 def unsafe(tree: ast.AST) -> list[ast.AST]:

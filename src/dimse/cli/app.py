@@ -28,7 +28,10 @@ class _ShowVersion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version
 
-        print(f"dimse {version('dimse')}")
+        from dimse.upper_layer import states
+
+        compiled = "" if str(states.__file__).endswith(".py") else ", compiled"
+        print(f"dimse {version('dimse')}{compiled}")
         parser.exit()
 
 
