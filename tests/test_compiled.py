@@ -29,7 +29,7 @@ def test_compiled_is_what_was_to_be_compiled(name: str) -> None:
 
 
 def test_the_command_line_says_what_it_is() -> None:
-    shown = subprocess.run(  # noqa: S603 - it is our own
+    shown = subprocess.run(
         [sys.executable, "-m", "dimse", "--version"], capture_output=True, text=True, check=True
     ).stdout
     assert shown.endswith(", compiled\n") == (os.environ.get("DIMSE_COMPILED") == "true")
