@@ -75,10 +75,25 @@ def test_decoded_as_pydicom_does(dataset: Dataset, name: str, implicit: bool) ->
         assert list(map(decoded.get_item, decoded.keys())) == list(map(expected.get_item, expected.keys()))
         assert decoded.original_character_set == expected.original_character_set
         assert decoded.original_encoding == expected.original_encoding
+        assert vars(decoded).keys() == vars(Dataset()).keys()
         assert decoded == expected  # which decodes the values
         again = encode_plain(decoded, implicit=implicit)
         assert again is None or again == data
         assert by_pydicom(decoded, implicit=implicit) == data
+
+
+def test_what_is_decoded_shares_nothing() -> None:
+    first, second = decode_plain(b"", implicit=False), decode_plain(b"", implicit=False)
+    assert first is not None
+    assert second is not None
+    first.private_block(0x0009, "MAKER", create=True).add_new(1, "SH", "x")
+    first.PatientID = "1"
+    assert list(second.keys()) == []
+    with pytest.raises(KeyError):
+        second.private_block(0x0009, "MAKER")
+    mutable = [name for name, value in vars(first).items() if isinstance(value, dict | list | set)]
+    assert mutable
+    assert not [name for name in mutable if vars(first)[name] is vars(second)[name]]
 
 
 @given(datasets(), st.data(), st.booleans())

@@ -6,7 +6,8 @@ What is not plain is left to pydicom: both functions then give None. Its results
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from pydicom import DataElement, Dataset
@@ -29,11 +30,17 @@ _SHORT: Final = {vr.encode(): vr for vr in (*_TEXT, *_NUMBERS, "AT", "DS", "FD",
 """Those with a length of 16 bits that are no sequences, in Explicit VR (PS3.5 7.1.2)."""
 _SHORT_VRS: Final = frozenset(_SHORT.values())
 
+_tag: Final = lru_cache(maxsize=4096)(BaseTag)
+_raw_element: Final[Callable[[tuple[Any, ...]], RawDataElement]] = partial(tuple.__new__, RawDataElement)
+"""As `RawDataElement._make`, which is a named tuple's own way around its slow `__new__`."""
+_DEFAULTS: Final = tuple(RawDataElement._field_defaults.values())
+
 
 def decode_plain(data: Buffer, *, implicit: bool) -> Dataset | None:
     """Decode a little endian data set into elements that pydicom decodes when they are asked for."""
+    data = bytes(data)
     unpack, position, end = (_IMPLICIT if implicit else _EXPLICIT).unpack_from, 0, len(data)
-    view, last = memoryview(data), -1
+    last = -1
     elements: MutableMapping[BaseTag, DataElement | RawDataElement] = {}
     while position < end:
         if position + 8 > end:
@@ -48,15 +55,37 @@ def decode_plain(data: Buffer, *, implicit: bool) -> Dataset | None:
                 return None
         tag, position = group << 16 | element, position + 8
         # A sequence of Implicit VR shows by its items only; an undefined length is over any end.
-        if tag <= last or position + length > end or (implicit and bytes(view[position : position + 4]) == _ITEM):
+        if tag <= last or position + length > end or (implicit and data[position : position + 4] == _ITEM):
             return None
-        value: Any = bytes(view[position : position + length]) if length else empty_value_for_VR(vr, raw=True)
-        key = BaseTag(tag)
-        elements[key] = RawDataElement(key, vr, length, value, position, implicit, True)
+        value: Any = data[position : position + length] if length else empty_value_for_VR(vr, raw=True)
+        key = _tag(tag)
+        elements[key] = _raw_element((key, vr, length, value, position, implicit, True, *_DEFAULTS))
         last, position = tag, position + length
-    dataset = Dataset(elements)
-    dataset.set_original_encoding(implicit, True, _character_set(elements))
+    return _dataset(elements, _character_set(elements), implicit=implicit)
+
+
+def _dataset(
+    elements: MutableMapping[BaseTag, DataElement | RawDataElement], character_set: Any, *, implicit: bool
+) -> Dataset:
+    """`Dataset(elements)` with its original encoding.
+
+    pydicom looks each attribute that it sets up in its dictionary of keywords, which takes longer than the elements do.
+    So this is made as `copy.copy` would make it, of an empty one.
+    """
+    dataset, empty = Dataset.__new__(Dataset), _empty(implicit=implicit)
+    vars(dataset).update(
+        {name: value.copy() if isinstance(value, dict) else value for name, value in empty.items()},
+        _dict=elements,
+        _read_charset=character_set,
+    )
     return dataset
+
+
+@lru_cache
+def _empty(*, implicit: bool) -> dict[str, Any]:
+    dataset = Dataset()
+    dataset.set_original_encoding(implicit, True)
+    return vars(dataset)
 
 
 def _character_set(elements: Mapping[BaseTag, DataElement | RawDataElement]) -> Any:
