@@ -38,7 +38,7 @@ format: .venv/installed
 
 # Of a copy, as the compiler leaves its modules beside the sources, where they would hide them.
 $(COMPILED)/installed: .venv/installed $(shell find src -name '*.py')
-	rm -rf build
+	rm -rf build/source $(COMPILED)
 	mkdir -p build/source
 	cp -r pyproject.toml README.md LICENSE src build/source
 	HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(BIN)/pip install --quiet --no-deps --target $(COMPILED) build/source
