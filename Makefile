@@ -5,6 +5,8 @@ COMPILED := $(CURDIR)/build/compiled
 # What has compiled modules below it; the rest does not notice.
 COMPILED_TESTS := $(addprefix tests/,upper_layer messages dataset network services test_compiled.py)
 
+INCLUDE := 'import sysconfig; print(sysconfig.get_path("include"))'
+
 .PHONY: demo test test-compiled lint bench format clean
 
 demo: .venv/installed
@@ -12,8 +14,9 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/pytest -n 2 --dist loadfile
-	@if command -v cc >/dev/null || [ -n "$$CI" ]; then $(MAKE) test-compiled; \
-	else echo "no C compiler, so the compiled modules are not tested"; fi
+	@if [ -n "$$CI" ] || { command -v cc && test -e "$$($(BIN)/python -c $(INCLUDE))/Python.h"; } >/dev/null; \
+	then $(MAKE) test-compiled; \
+	else echo "no C compiler or no headers of Python's (Debian: gcc python3-dev): the compiled modules are not tested"; fi
 
 test-compiled: .venv/installed $(COMPILED)/installed
 	DIMSE_COMPILED=true PYTHONPATH=$(COMPILED) $(BIN)/pytest -n 2 --dist loadfile $(COMPILED_TESTS)

@@ -5,6 +5,7 @@ All options are frozen, keyword-only, and checked when they are made.
 
 from __future__ import annotations
 
+import operator
 import re
 import ssl as ssl_module
 from dataclasses import dataclass, field, fields
@@ -113,6 +114,8 @@ class Timeouts:
             seconds = getattr(self, timer.name)
             if seconds is not None and not seconds > 0:
                 raise ValueError(f"timeout {timer.name} is {seconds!r}; it is a positive number of seconds, or None")
+            if seconds is not None and not isinstance(seconds, int):
+                object.__setattr__(self, timer.name, float(seconds))  # it may be one of numpy's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +156,8 @@ class AssociationOptions:
     malformed: Malformed = Malformed.STRICT
 
     def __post_init__(self) -> None:
+        for name in ("operations_window", "maximum_length", "maximum_length_to_send"):
+            object.__setattr__(self, name, operator.index(getattr(self, name)))  # it may be one of numpy's
         if not 1 <= self.operations_window <= 0xFFFF:
             raise ValueError(f"operations_window is {self.operations_window}; it is 1 to 65535")
         if self.maximum_length != 0 and not MINIMUM_MAXIMUM_LENGTH <= self.maximum_length < 2**32:
@@ -201,6 +206,7 @@ class ServerOptions(AssociationOptions):
 
     def __post_init__(self) -> None:
         super(ServerOptions, self).__post_init__()
+        object.__setattr__(self, "fsync", bool(self.fsync))
         if self.calling_ae_titles is not None:
             titles = frozenset(check_ae_title(title) for title in self.calling_ae_titles)
             object.__setattr__(self, "calling_ae_titles", titles)

@@ -164,6 +164,34 @@ async def test_no_more_are_served_at_once_than_were_granted(window: int) -> None
         await peer.release()
 
 
+@pytest.mark.parametrize("window", [1, 2, 3, 8])
+async def test_requests_without_data_are_served_side_by_side_too(window: int) -> None:
+    """All that were granted at once, and no more, though nothing of them waits in the receive buffer to be read."""
+    count, go_on = 0, asyncio.Semaphore(0)
+    changed = asyncio.Condition()
+    async with Archive(window) as server, peer_of(server) as peer:
+
+        @server.on_c_echo
+        async def handler(_: object) -> Status:
+            nonlocal count
+            async with changed:
+                count += 1
+                changed.notify_all()
+            await go_on.acquire()
+            count -= 1
+            return Status.SUCCESS
+
+        await peer.send(wire(*(message_pdvs(echo(number)) for number in range(1, 20))))
+        for answered in range(19):
+            async with changed:
+                await changed.wait_for(lambda now=answered: count == min(window, 19 - now))  # type: ignore[misc]
+            await nothing_comes(peer)
+            assert count == min(window, 19 - answered)
+            go_on.release()
+            await answer(peer, C_ECHO_RSP)
+        await peer.release()
+
+
 async def test_an_echo_goes_past_a_find() -> None:
     go_on = asyncio.Event()
     async with Archive() as server, peer_of(server) as peer:

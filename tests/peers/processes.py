@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -77,11 +78,15 @@ def _missing(reason: str) -> None:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port of the loopback address that nobody listens on, and that no connection of another test is given.
+
+    Those that a system gives to who connects are above 32767, on Linux, and from 49152 elsewhere.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(22_768)  # not `random`, which hypothesis seeds for all alike
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def names_in(folder: Path) -> set[str]:

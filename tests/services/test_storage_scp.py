@@ -42,6 +42,7 @@ from dimse import (
     connect,
     presentation_contexts,
 )
+from dimse.errors import LocalProtocolError
 from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
 from dimse.upper_layer.pdu import A_ABORT, P_DATA_TF
 
@@ -204,6 +205,36 @@ async def test_encapsulated_pixels_are_the_items() -> None:
     data = dataset_bytes(Path(path))
     start = data.index(b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff") + 12
     assert bytes(got) == data[start:]
+
+
+@pytest.mark.parametrize("pieces", [3, 12])
+async def test_what_is_kept_of_one_object_gives_nothing_of_another(pieces: int) -> None:
+    """The receive buffer that it would be read from is another association's by then."""
+    kept: list[AsyncIterator[bytes]] = []
+
+    async def handler(request: StoreRequest) -> Status:
+        pixels = request.pixels()
+        if kept:
+            async for _ in pixels:
+                pass
+        else:
+            kept.append(pixels)
+            for _ in range(pieces):
+                await anext(pixels)
+        return Status.SUCCESS
+
+    async with (
+        serving(handler, store_mode=StoreMode.STREAMING) as server,
+        peer_of(server) as peer,
+        peer_of(server) as other,
+    ):
+        for each in (peer, other):
+            await each.send(message_pdvs(store(), encoded(instance(pixels=840_000))))
+            assert await status_of(each) == Status.SUCCESS
+        with pytest.raises(LocalProtocolError, match="not wanted any more"):
+            await anext(kept[0])
+        await peer.release()
+        await other.release()
 
 
 async def test_pixels_of_an_object_without_any() -> None:

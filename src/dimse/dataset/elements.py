@@ -7,9 +7,8 @@ metadata and stops where the bulk data begins. It reads headers only and never d
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dimse.errors import DatasetError
 from dimse.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
@@ -72,8 +71,7 @@ _INFLATE_STEP: Final = 64 * 1024
 _READS_ON = -1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BulkHeader:
+class BulkHeader(NamedTuple):
     """The header of the element that ended the metadata. The offsets are into `ElementScanner.metadata`."""
 
     tag: int
@@ -129,6 +127,13 @@ def _ends_with_pixel_data(beginning: memoryview, length: int) -> bool:
     in_explicit_vr = start[position + 4 : position + 6].isalpha()
     value = position + (12 if in_explicit_vr else 8)
     return value + int.from_bytes(start[value - 4 : value], "little") == length
+
+
+def _inflated(inflater: zlib._Decompress, data: Buffer) -> bytes | None:
+    try:
+        return inflater.decompress(data, _INFLATE_STEP)
+    except zlib.error:
+        return None
 
 
 class ElementScanner:
@@ -214,10 +219,9 @@ class ElementScanner:
 
     def _inflate(self, inflater: zlib._Decompress, data: Buffer) -> None:
         while self.bulk is None:
-            try:
-                piece = inflater.decompress(data, _INFLATE_STEP)
-            except zlib.error:
-                raise DatasetError(f"not deflated data, at byte {len(self.metadata)} of the inflated") from None
+            piece = _inflated(inflater, data)
+            if piece is None:
+                raise DatasetError(f"not deflated data, at byte {len(self.metadata)} of the inflated")
             self.metadata += piece
             self._scan()
             data = inflater.unconsumed_tail

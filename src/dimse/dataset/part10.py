@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from dimse.dataset.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, ElementScanner
+from dimse.dataset.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, Buffer, ElementScanner
 from dimse.errors import DatasetError
 from dimse.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -20,6 +19,9 @@ _DICM: Final = b"DICM"
 _READ_AHEAD: Final = 1024
 _LOOK: Final = 256
 """The SOP UIDs are among the first elements of a data set."""
+
+_LONGEST: Final = 0xFFFE
+"""With a length of 16 bits (PS3.5 7.1.2), which is even."""
 
 _SHORT: Final = struct.Struct("<HH2sH")
 _LONG: Final = struct.Struct("<HH2sxxL")
@@ -39,11 +41,10 @@ _SAME_IN_DATA_SET: Final = (
 class Readable(Protocol):
     """A binary file, as far as reading from its beginning to its end goes."""
 
-    def read(self, size: int, /) -> bytes | None: ...
+    def read(self, size: int, /) -> Buffer | None: ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileMeta:
+class FileMeta(NamedTuple):
     """What the beginning of a file says of its data set.
 
     The SOP UIDs are the data set's own; the File Meta Information's where the beginning does not have them. Some
@@ -60,13 +61,12 @@ class FileMeta:
 
 
 def _element(element: int, vr: bytes, text: str, padding: bytes) -> bytes:
-    try:
-        value = text.encode("ascii")
-        if len(value) % 2:
-            value += padding
-        return _SHORT.pack(0x0002, element, vr, len(value)) + value
-    except (UnicodeEncodeError, struct.error) as error:
-        raise DatasetError(f"(0002,{element:04X}) cannot be written: {type(error).__name__}") from None
+    if not text.isascii() or len(text) > _LONGEST:
+        raise DatasetError(f"(0002,{element:04X}) cannot be written: not ASCII, or longer than {_LONGEST} characters")
+    value = text.encode("ascii")
+    if len(value) % 2:
+        value += padding
+    return _SHORT.pack(0x0002, element, vr, len(value)) + value
 
 
 _BEGINNING: Final = _PREAMBLE + _DICM + _SHORT.pack(0x0002, 0x0000, b"UL", 4)

@@ -110,7 +110,7 @@ def _make_folders(name: str) -> list[str]:
 
 
 def _write_together(descriptor: int, buffers: Sequence[memoryview]) -> None:
-    written = os.writev(descriptor, buffers)
+    written = os.writev(descriptor, buffers)  # type: ignore[attr-defined, unused-ignore]  # not on Windows
     if written == sum(map(len, buffers)):
         return
     remaining = list(buffers)
@@ -122,7 +122,7 @@ def _write_together(descriptor: int, buffers: Sequence[memoryview]) -> None:
         del remaining[:done]
         if remaining:
             remaining[0] = remaining[0][written:]
-            written = os.writev(descriptor, remaining)
+            written = os.writev(descriptor, remaining)  # type: ignore[attr-defined, unused-ignore]  # as above
 
 
 def _write_each(descriptor: int, buffers: Sequence[memoryview]) -> None:

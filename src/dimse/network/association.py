@@ -92,7 +92,7 @@ class Association:
         self.contexts: dict[int, AcceptedContext] = {}
         """The accepted presentation contexts by ID."""
         self.maximum_length_to_send = 0
-        """The P-DATA-TF PDU-length that is sent to the peer at most."""
+        """The P-DATA-TF PDU-length that is sent to the peer at most; 0 before there is an association."""
         self.error: Exception | None = None
         """Why the association ended; None while it lives, and after a release."""
         self._provider = provider

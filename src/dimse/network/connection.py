@@ -296,8 +296,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def writable(self) -> asyncio.Future[None] | None:
-        """What to await, again and again, until it is None: then nothing that was written is left to send."""
-        self._write_together()
+        """What to await, again and again, until it is None: then nothing of what was written is left to send."""
         return self._writable
 
     @property

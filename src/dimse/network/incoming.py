@@ -115,9 +115,13 @@ class IncomingData:
         Raises what ended the association if it ended before the data set did, and `LocalProtocolError` when the rest
         is not wanted any more: who did not read it to its end has not got it.
         """
+        self.check_wanted()
+        return await self._pull()
+
+    def check_wanted(self) -> None:
+        """Raise `LocalProtocolError` when the rest is not wanted any more: views of it may be of others' data."""
         if self._discarding:
             raise LocalProtocolError("the rest of the data set is not wanted any more")
-        return await self._pull()
 
     async def _pull(self) -> list[memoryview]:
         if self._wake is not None:

@@ -132,7 +132,7 @@ class Outgoing:
         while (writable := self._connection.writable) is not None:
             await writable
         if self._connection.is_closing:
-            await asyncio.sleep(0)  # then it is known
+            await asyncio.sleep(0)  # a write has failed, which `connection_lost` says with the next turn
 
     async def _stream(
         self,

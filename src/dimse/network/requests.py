@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from dimse.ae import Malformed
 from dimse.errors import LocalProtocolError
@@ -26,8 +26,8 @@ class Answer(Generic[R]):
     __slots__ = ("identifier", "message")
 
     def __init__(self, message: R, identifier: bytes | None = None) -> None:
-        self.message = message
-        self.identifier = identifier
+        self.message: Final = message
+        self.identifier: Final = identifier
 
 
 class OperationCancelled(Exception):

@@ -138,7 +138,8 @@ class Session:
         self._help_is_due = False
         if not self._serving or self._ended:
             return
-        for _ in self._waiting:
+        free = self.association.operations_window - len(self._serving)
+        for _ in range(min(len(self._waiting), free)):
             helper = asyncio.get_running_loop().create_task(self._serve_waiting())
             self._helpers.add(helper)
             helper.add_done_callback(self._helpers.discard)

@@ -7,11 +7,10 @@ import errno
 import logging
 import math
 import os
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
 from dimse import dataset as datasets
 from dimse import uids
@@ -350,27 +349,39 @@ class StoreRequest:
             raise LocalProtocolError("the data set is streaming: use pixels() or save(), or StoreMode.BUFFERED")
         return memoryview(self._buffered)
 
-    def pixels(self) -> AsyncIterator[bytes]:
+    async def pixels(self) -> AsyncIterator[bytes]:
         """The value of the pixel data as it comes, in pieces; nothing where there is none.
 
         Native pixel data has its exact length. Of encapsulated pixel data (PS3.5 A.4) it is the items, as
         they are encoded, up to the end of the data set. Raises what ended the association if it ended first,
         and `DatasetError` where native pixel data ends too early or so much stands before it that it was not found.
         """
-        return _PixelPieces(self, self._data)
-
-    def begin_pixels(self) -> tuple[list[memoryview], int | None] | None:
-        """What has come of the pixel data's value, and how long it is, if that is known; None where there is none."""
         bulk = self._scanner.bulk
         if _inflated(self.transfer_syntax_uid) != self.transfer_syntax_uid:
             raise DatasetError("pixels() does not inflate: use dataset with StoreMode.BUFFERED, or save()")
         if bulk is None:
-            return None
+            return
         if bulk.tag not in PIXEL_DATA_TAGS:
             raise DatasetError(f"the pixel data is behind {tag_name(bulk.tag)}, which is too long to be held in memory")
         self._begin_reading()
+        left = bulk.length
         beginning = self._scanner.metadata if self._buffered is None else self._buffered
-        return [memoryview(beginning)[bulk.value_offset :], *self._take_views()], bulk.length
+        views = [memoryview(beginning)[bulk.value_offset :], *self._take_views()]
+        while True:
+            for view in views:
+                self._data.check_wanted()
+                piece = bytes(view if left is None else view[:left])
+                if piece:
+                    yield piece
+                if left is not None:
+                    left -= len(piece)
+            if self._data.exhausted:
+                break
+            views = await self._data.pull()
+        await self._data.pull()  # lets the connection go on, so that an A-ABORT is seen
+        if left:
+            raise DatasetError(f"the pixel data ends {left} bytes too early")
+        self.is_taken = True
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a Part 10 file (PS3.10 7) with the data set as it came, while it comes. Returns its path.
@@ -484,57 +495,12 @@ class StoreRequest:
     def _begin_reading(self) -> None:
         if self._read and self._buffered is None:
             raise LocalProtocolError("a streaming data set can be read once")
+        self._data.check_wanted()
         self._read = True
 
     def _take_views(self) -> list[memoryview]:
         views, self._views = self._views, []
         return views
-
-
-class _PixelPieces:
-    """The value of the pixel data of a `StoreRequest` as it comes."""
-
-    def __init__(self, request: StoreRequest, data: IncomingData) -> None:
-        self._request = request
-        self._data = data
-        self._views: deque[memoryview] = deque()
-        self._left: int | None = None
-        self._is_begun = self._is_over = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._is_begun:
-            self._begin()
-        while not self._is_over:
-            if not self._views:
-                await self._pull()
-            while self._views:
-                view = self._views.popleft()
-                piece = bytes(view if self._left is None else view[: self._left])
-                if self._left is not None:
-                    self._left -= len(piece)
-                if piece:
-                    return piece
-        raise StopAsyncIteration
-
-    def _begin(self) -> None:
-        self._is_begun, begun = True, self._request.begin_pixels()
-        if begun is None:
-            self._is_over = True
-        else:
-            self._views.extend(begun[0])
-            self._left = begun[1]
-
-    async def _pull(self) -> None:
-        self._views.extend(await self._data.pull())
-        if self._views:
-            return
-        self._is_over = True
-        if self._left:
-            raise DatasetError(f"the pixel data ends {self._left} bytes too early")
-        self._request.is_taken = True
 
 
 def _inflated(transfer_syntax_uid: str) -> str:
