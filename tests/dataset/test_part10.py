@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -76,6 +78,11 @@ def test_a_group_length_that_is_wrong_or_missing(length: int | None) -> None:
     result = read_file_meta(BytesIO(broken + b"\x08\0\x16\0UI\x02\x001\0"))
     assert result.length == len(broken)
     assert result.peeked == b"\x08\0\x16\0UI\x02\x001\0"
+
+
+def test_it_can_go_to_another_process() -> None:
+    found = read_file_meta(BytesIO(meta()))
+    assert pickle.loads(pickle.dumps(found)) == copy.deepcopy(found) == found  # noqa: S301 - it is our own
 
 
 def test_a_file_without_a_data_set() -> None:

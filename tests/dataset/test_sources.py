@@ -124,6 +124,16 @@ async def test_a_stream_that_does_not_seek_is_read_once(step: int) -> None:
         source.open()
 
 
+async def test_a_stream_that_gives_bytearrays() -> None:
+    class Arrays(BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return bytearray(super().read(size))  # type: ignore[return-value]  # what some streams do
+
+    source = StreamSource(Arrays(META + DATA))
+    check_uids(source)
+    assert await drain(source.open()) == DATA
+
+
 async def test_a_stream_that_ends_early() -> None:
     stream = BytesIO(META + DATA)
     source = StreamSource(stream, "a name")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy
 import pytest
 
 from dimse import Address, ClientOptions, Malformed, RetryPolicy, ServerOptions, StoreMode, Timeouts
@@ -55,6 +56,21 @@ def test_timeouts_are_positive_or_none(timer: str) -> None:
     for seconds in (0, -1, float("nan")):
         with pytest.raises(ValueError, match=timer):
             Timeouts(**{timer: seconds})
+
+
+@pytest.mark.parametrize("option", ["operations_window", "maximum_length", "maximum_length_to_send"])
+@pytest.mark.parametrize("options", [ClientOptions, ServerOptions])
+def test_numbers_of_other_kinds_are_made_plain(options: Any, option: str) -> None:
+    """What is computed with numpy may be one of its numbers; compiled modules take no others than Python's own."""
+    assert type(getattr(options(**{option: numpy.int64(4096)}), option)) is int
+    with pytest.raises(TypeError):
+        options(**{option: 4096.0})
+
+
+def test_timeouts_and_switches_of_other_kinds_are_made_plain() -> None:
+    assert type(Timeouts(artim=numpy.float32(5)).artim) is float  # type: ignore[arg-type]
+    assert ServerOptions(fsync=numpy.bool_(False)).fsync is False  # type: ignore[arg-type]
+    assert ServerOptions(fsync=1).fsync is True  # type: ignore[arg-type]
 
 
 def test_the_timeouts_are_the_promised_ones() -> None:
