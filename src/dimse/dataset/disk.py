@@ -59,13 +59,13 @@ class FileWriter:
 
     async def write(self, buffers: list[memoryview], *, is_last: bool) -> None:
         """Append; with `is_last` give the file its name too, in the same step."""
-        self._size += sum(map(len, buffers))
-        if not (is_last and self._fsync):
-            await self._disk.writing.run(self._write, buffers, is_last)
-        elif self._size <= _SMALL:
-            await self._disk.syncing.run(self._write, buffers, is_last)
-        else:
-            await _in_thread(self._write, buffers, is_last)
+        if self._fsync:
+            self._size += sum(map(len, buffers))
+            if is_last and self._size > _SMALL:
+                await _in_thread(self._write, buffers, is_last)
+                return
+        pace = self._disk.syncing if is_last and self._fsync else self._disk.writing
+        await pace.run(self._write, buffers, is_last)
 
     def _write(self, buffers: list[memoryview], is_last: bool) -> None:
         if self._file is None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from dimse.errors import LocalProtocolError, RemoteProtocolError
 from dimse.network.connection import Connection
@@ -109,14 +109,14 @@ class IncomingData:
         """Whether all of it was pulled and used, so that the connection has gone on."""
         return self._complete and self._pulled and not self._views
 
-    async def pull(self) -> list[memoryview]:
-        """What has arrived since the last call, as views that are valid until the next; empty at the end.
+    def pull(self) -> Coroutine[Any, Any, list[memoryview]]:
+        """Await it: what has arrived since the last call, as views that are valid until the next; empty at the end.
 
         Raises what ended the association if it ended before the data set did, and `LocalProtocolError` when the rest
         is not wanted any more: who did not read it to its end has not got it.
         """
         self.check_wanted()
-        return await self._pull()
+        return self._pull()
 
     def check_wanted(self) -> None:
         """Raise `LocalProtocolError` when the rest is not wanted any more: views of it may be of others' data."""

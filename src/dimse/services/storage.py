@@ -547,7 +547,7 @@ async def handled(handler: StoreHandler, store: StoreRequest) -> int:
     status = await handler(store)
     if not isinstance(status, int) or isinstance(status, bool):
         raise TypeError(f"the C-STORE handler returned {type(status).__name__}, not a status")
-    if Status(status).category in (StatusCategory.PENDING, StatusCategory.CANCEL):
+    if status and Status(status).category in (StatusCategory.PENDING, StatusCategory.CANCEL):
         raise ValueError(f"the C-STORE handler returned {Status(status)}, which C-STORE does not have")
     return status
 
