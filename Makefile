@@ -27,7 +27,7 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 bench: .venv/installed $(COMPILED)/installed
-	PYTHONPATH=$(COMPILED) $(BIN)/python benchmarks/run.py
+	PYTHONPATH=$(COMPILED) $(BIN)/python benchmarks/run.py $(PARTS)
 
 format: .venv/installed
 	$(BIN)/ruff check --fix
