@@ -157,7 +157,10 @@ class AssociationOptions:
 
     def __post_init__(self) -> None:
         for name in ("operations_window", "maximum_length", "maximum_length_to_send"):
-            object.__setattr__(self, name, operator.index(getattr(self, name)))  # it may be one of numpy's
+            value = getattr(self, name)
+            if not hasattr(value, "__index__"):
+                raise TypeError(f"{name} is {value!r}; it is an int")
+            object.__setattr__(self, name, operator.index(value))  # it may be one of numpy's
         if not 1 <= self.operations_window <= 0xFFFF:
             raise ValueError(f"operations_window is {self.operations_window}; it is 1 to 65535")
         if self.maximum_length != 0 and not MINIMUM_MAXIMUM_LENGTH <= self.maximum_length < 2**32:
