@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import struct
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -235,6 +236,38 @@ async def test_what_is_kept_of_one_object_gives_nothing_of_another(pieces: int) 
             await anext(kept[0])
         await peer.release()
         await other.release()
+
+
+@both_modes
+async def test_a_save_that_the_handler_does_not_wait_for_is_waited_for(
+    mode: StoreMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes what is in the receive buffer, which is given on when the object is answered."""
+    begun, go_on, real, left = threading.Event(), threading.Event(), os.writev, list[asyncio.Task[Path]]()
+
+    def writev(descriptor: int, buffers: Sequence[memoryview]) -> int:
+        begun.set()
+        go_on.wait(20)
+        return real(descriptor, buffers)
+
+    async def handler(request: StoreRequest) -> Status:
+        left.append(asyncio.create_task(request.save(tmp_path / "a.dcm")))
+        await asyncio.to_thread(begun.wait, 20)
+        return Status.SUCCESS
+
+    monkeypatch.setattr(os, "writev", writev)
+    data = encoded(instance(pixels=300_000))
+    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), data))
+        answer = asyncio.create_task(status_of(peer))
+        await asyncio.to_thread(begun.wait, 20)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not answer.done()
+        go_on.set()
+        assert await answer == Status.SUCCESS
+        assert dataset_bytes(await left[0]) == data
+        await peer.release()
 
 
 async def test_pixels_of_an_object_without_any() -> None:

@@ -308,6 +308,8 @@ class StoreRequest:
         self._buffered: bytearray | None = None
         self._dataset: Dataset | None = None
         self._read = False
+        self._saved: asyncio.Future[None] | None = None
+        """Done when `save` has ended, if it has begun."""
         self.path: Path | None = None
         """Where `save` has put it."""
         self.is_taken = False
@@ -401,6 +403,7 @@ class StoreRequest:
         )
         first = self._scanner.raw if self._buffered is None else self._buffered
         writer = FileWriter(path, header, self._disk, fsync=self._options.fsync)
+        saved = self._saved = asyncio.get_running_loop().create_future()
         try:
             await writer.write([memoryview(first), *self._take_views()], is_last=self._data.exhausted)
             while not self._data.exhausted:
@@ -410,6 +413,8 @@ class StoreRequest:
         except BaseException:
             await writer.discard()
             raise
+        finally:
+            saved.set_result(None)
         self.path, self.is_taken = Path(path), True
         return self.path
 
@@ -435,6 +440,11 @@ class StoreRequest:
         return datasets.text_of(self.dataset, tag)
 
     # What the service does before and after the handler
+
+    async def left(self) -> None:
+        """The handler has ended: wait for a `save` that it left to another task, which writes what is received here."""
+        if self._saved is not None and not self._saved.done():
+            await asyncio.shield(self._saved)
 
     async def prepare(self) -> int | None:
         """Read as far as the handler needs. Returns the status to refuse it with, or None."""
@@ -544,7 +554,10 @@ class StoreService:
 
 async def handled(handler: StoreHandler, store: StoreRequest) -> int:
     """The status that `handler` gives. Raises what it raises, and for what is no status of C-STORE."""
-    status = await handler(store)
+    try:
+        status = await handler(store)
+    finally:
+        await store.left()
     if not isinstance(status, int) or isinstance(status, bool):
         raise TypeError(f"the C-STORE handler returned {type(status).__name__}, not a status")
     if status and Status(status).category in (StatusCategory.PENDING, StatusCategory.CANCEL):
