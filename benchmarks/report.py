@@ -22,8 +22,6 @@ from pairs import Measurement
 from queries import Exchange
 from tables import Section, Table, target
 
-from dimse.upper_layer import machine
-
 _TITLES = {workload.key: workload.title for workload in (*workloads.FULL, workloads.ONE_MEGABYTE)}
 TABLE: Final = Table(
     ("load", "sender", "receiver"),
@@ -142,7 +140,6 @@ def environment() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     if info.exists():
         processor = next(line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line)
-    is_pure = str(machine.__file__).endswith(".py")
     revision = _first_line("git", "-C", str(programs.HERE), "describe", "--always", "--dirty")
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -152,7 +149,7 @@ def environment() -> dict[str, Any]:
         "load_average": os.getloadavg()[0],
         "system": platform.platform(),
         "python": platform.python_version(),
-        "dimse": f"{version('dimse')} ({revision}, {'pure Python' if is_pure else 'with compiled modules'})",
+        "dimse": f"{_first_line(sys.executable, '-m', 'dimse', '--version').removeprefix('dimse ')} ({revision})",
         "DCMTK": _first_line(programs.dcmtk("storescp"), "--version").split()[2],
         "Orthanc": _first_line(archives.orthanc(), "--version").split()[-1],
         **{name: version(name) for name in ("pynetdicom", "pydicom", "uvloop")},

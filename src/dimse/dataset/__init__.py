@@ -94,7 +94,6 @@ _NAMES_OF: Final = {
 }
 _HOME_OF: Final = {name: module for module, names in _NAMES_OF.items() for name in names.split()}
 
-
 if not TYPE_CHECKING:
 
     def __getattr__(name):

@@ -185,10 +185,7 @@ def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str
     """
     path = os.path.join(root, "")
     for literal, keyword in _parsed(template):
-        path += literal
-        if keyword is not None:
-            value = values.get(keyword, "")
-            path += _safe(value)
+        path += literal if keyword is None else literal + _safe(values.get(keyword, ""))
     return path
 
 

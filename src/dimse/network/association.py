@@ -25,7 +25,7 @@ from dimse.errors import (
     PresentationContextError,
     RemoteProtocolError,
 )
-from dimse.messages.fragments import CommandReceived, DataReceived, MessageReader, fragment_size
+from dimse.messages.fragments import CommandReceived, DataReceived, MessageReader
 from dimse.messages.primitives import Request, Response
 from dimse.network.connection import Connection
 from dimse.network.incoming import Receiver
@@ -209,7 +209,6 @@ class Association:
         peer = answer if self.connection.machine.is_requestor else request
         announced = peer.user_information.maximum_length
         self.maximum_length_to_send = maximum_length_to_send(announced, self.options.maximum_length_to_send)
-        self.outgoing.fragment_size = fragment_size(self.maximum_length_to_send)
 
     def reject(self, answer: A_ASSOCIATE_RJ) -> None:
         """Turn the peer's request down, as the acceptor."""

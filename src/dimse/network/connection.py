@@ -75,6 +75,8 @@ class Connection(asyncio.BufferedProtocol):
         self.owner: ConnectionOwner | None = None
         self.bytes_received = 0
         self.bytes_sent = 0
+        self.writable: asyncio.Future[None] | None = None
+        """What to await, again and again, until it is None: then nothing of what was written is left to send."""
         self.peer_name = ""
         self.peer_host = ""
         self._loop = asyncio.get_running_loop()
@@ -91,7 +93,6 @@ class Connection(asyncio.BufferedProtocol):
         self._holders: set[object] = set()
         self._eof = False
         self._closed: asyncio.Future[None] = self._loop.create_future()
-        self._writable: asyncio.Future[None] | None = None
         self._together: list[bytes] = []
         """Messages that leave with the next, or when the event loop has come round."""
         self._together_size = 0
@@ -157,13 +158,13 @@ class Connection(asyncio.BufferedProtocol):
             self.owner.disconnected(exc)
 
     def pause_writing(self) -> None:
-        if self._writable is None or self._writable.done():
-            self._writable = self._loop.create_future()
+        if self.writable is None or self.writable.done():
+            self.writable = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        self._writable = None
+        if self.writable is not None and not self.writable.done():
+            self.writable.set_result(None)
+        self.writable = None
 
     # Receiving
 
@@ -290,14 +291,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def fail_writing(self, error: Exception) -> None:
         """Let whoever waits for `writable` have `error`."""
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_exception(error)
-            self._writable.exception()  # it may be that nobody waits
-
-    @property
-    def writable(self) -> asyncio.Future[None] | None:
-        """What to await, again and again, until it is None: then nothing of what was written is left to send."""
-        return self._writable
+        if self.writable is not None and not self.writable.done():
+            self.writable.set_exception(error)
+            self.writable.exception()  # it may be that nobody waits
 
     @property
     def has_room(self) -> bool:

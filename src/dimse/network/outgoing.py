@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dimse.dataset.sources import DatasetSource, Reader
 from dimse.errors import DatasetError
-from dimse.messages.fragments import in_pdus
+from dimse.messages.fragments import fragment_size, in_pdus
 from dimse.messages.primitives import Message, Request, Response
 from dimse.messages.status import StatusCategory
 from dimse.upper_layer.negotiation import AcceptedContext
@@ -39,8 +39,6 @@ class Outgoing:
     def __init__(self, association: Association) -> None:
         self.half_sent: int | None = None
         """The request whose data set is on its way: a Success to it would be no Success."""
-        self.fragment_size = 0
-        """The longest that the peer takes, once there is an association."""
         self._association = association
         self._connection = association.connection
         self._turn = asyncio.Lock()
@@ -125,7 +123,11 @@ class Outgoing:
             logger.debug("%s > %s", self._connection.peer_name, message.name)
 
     def _pdus(self, context: AcceptedContext, command: bytes, data: bytes | None) -> bytes:
-        return in_pdus(self._connection.machine, context.presentation_context_id, command, data, self.fragment_size)
+        return in_pdus(self._connection.machine, context.presentation_context_id, command, data, self._fragment_size)
+
+    @property
+    def _fragment_size(self) -> int:
+        return fragment_size(self._association.maximum_length_to_send)
 
     async def _drained(self) -> None:
         """Wait until nothing is left to send. The timer is the caller's."""
@@ -143,7 +145,7 @@ class Outgoing:
         sent: Callable[[int], None],
     ) -> None:
         """Each fragment is read into the place where it is sent from; the command goes with the first one."""
-        size, length = self.fragment_size, source.length
+        size, length = self._fragment_size, source.length
         space = _COMMAND_SPACE + P_DATA_HEADER.size + (size if length is None else min(size, length + 1))
         if len(self._buffer) < space:
             self._buffer = bytearray(space)
