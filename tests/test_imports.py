@@ -95,12 +95,12 @@ def test_every_import_points_down(path: Path) -> None:
         ("messages/command.py", "def late():\n    import time"),
         ("messages/command.py", "from pydicom.uid import UID"),
         ("upper_layer/pdu.py", "from dimse.messages.status import Status"),
-        ("network/server.py", "from dimse.services.storage import StoreService"),
+        ("network/server.py", "from dimse.services.store_scp import StoreService"),
         ("network/server.py", "import pydicom"),
         ("uids.py", "from dimse.dataset import decode"),
         ("ae.py", "from dimse import network"),
-        ("services/storage.py", "from dimse.cli import main"),
-        ("services/storage.py", "from dimse import send"),
+        ("services/store_scp.py", "from dimse.cli import main"),
+        ("services/store_scp.py", "from dimse import send"),
     ],
 )
 def test_the_rule_is_seen_to_be_broken(path: str, source: str) -> None:

@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from dimse.services.retrieving import RetrieveReport, RetrieveResult, RetrieveWay, retrieve
     from dimse.services.sending import SendReport, SendResult, send
     from dimse.services.server import Server
-    from dimse.services.storage import CStoreSCU, StoreRequest, TransferProgress, presentation_contexts
+    from dimse.services.store_scp import StoreRequest
+    from dimse.services.store_scu import CStoreSCU, presentation_contexts
     from dimse.services.suboperations import SubOperations
+    from dimse.services.transfer_progress import TransferProgress
     from dimse.services.verification import CEchoSCU
     from dimse.upper_layer.items import UserIdentityRQ, UserIdentityType
 
@@ -125,8 +127,10 @@ _NAMES_OF: Final = {
     "dimse.services.retrieving": "RetrieveReport RetrieveResult RetrieveWay retrieve",
     "dimse.services.sending": "SendReport SendResult send",
     "dimse.services.server": "Server",
-    "dimse.services.storage": "CStoreSCU StoreRequest TransferProgress presentation_contexts",
+    "dimse.services.store_scp": "StoreRequest",
+    "dimse.services.store_scu": "CStoreSCU presentation_contexts",
     "dimse.services.suboperations": "SubOperations",
+    "dimse.services.transfer_progress": "TransferProgress",
     "dimse.services.verification": "CEchoSCU",
     "dimse.upper_layer.items": "UserIdentityRQ UserIdentityType",
 }

@@ -49,7 +49,7 @@ from dimse import (
 )
 from dimse.dataset import Reader, decode, encode
 from dimse.messages.primitives import C_CANCEL_RQ, C_ECHO_RSP, C_GET_RQ, C_GET_RSP, C_STORE_RQ, C_STORE_RSP
-from dimse.services.storage import Source
+from dimse.services.store_scu import Source
 from dimse.upper_layer.items import RoleSelection
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, P_DATA_TF, PDV
 

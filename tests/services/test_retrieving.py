@@ -39,7 +39,7 @@ from dimse import (
     presentation_contexts,
 )
 from dimse.dataset import MemorySource
-from dimse.services.storage import Source
+from dimse.services.store_scu import Source
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 
 KEYS = {

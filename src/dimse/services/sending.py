@@ -28,15 +28,8 @@ from dimse.errors import (
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.client import connect
-from dimse.services.storage import (
-    CStoreSCU,
-    ProgressCallback,
-    ProgressReporter,
-    Source,
-    as_source,
-    name_of_stream,
-    presentation_contexts,
-)
+from dimse.services.store_scu import CStoreSCU, Source, as_source, name_of_stream, presentation_contexts
+from dimse.services.transfer_progress import ProgressCallback, ProgressReporter
 from dimse.uids import is_uid
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS
 

@@ -12,7 +12,7 @@ from dimse.network.server import AssociationServer
 from dimse.services.find import FindHandler, FindService
 from dimse.services.get import GetService
 from dimse.services.move import Destinations, MoveService
-from dimse.services.storage import StoreHandler, StoreService
+from dimse.services.store_scp import StoreHandler, StoreService
 from dimse.services.suboperations import RetrieveHandler
 from dimse.services.verification import EchoHandler, EchoService
 

@@ -17,7 +17,7 @@ from dimse.network.requests import Answer, IncomingRequest
 from dimse.services.query_request import QueryRequest
 from dimse.services.results import Results
 from dimse.services.sending import SendResult, look_at
-from dimse.services.storage import Source
+from dimse.services.store_scu import Source
 from dimse.uids import is_uid
 
 logger = logging.getLogger("dimse.query_retrieve")

@@ -1,0 +1,197 @@
+"""The SCU of the Storage service class (PS3.4 Annex B): C-STORE, sent as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+
+from dimse import dataset as datasets
+from dimse import uids
+from dimse.ae import RetryPolicy, check_ae_title
+from dimse.dataset import DatasetSource, FileSource, StreamSource, in_thread, is_dataset
+from dimse.errors import DatasetError, PresentationContextError, StatusError
+from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
+from dimse.network.association import Association
+from dimse.services.transfer_progress import ProgressCallback, ProgressReporter
+from dimse.upper_layer.negotiation import AcceptedContext
+
+if TYPE_CHECKING:
+    from dimse.dataset import Dataset, EncapsulatedFrames, NativePixels
+
+logger = logging.getLogger("dimse.storage")
+
+Source: TypeAlias = "str | os.PathLike[str] | BinaryIO | Dataset | DatasetSource"
+"""What can be sent: a path, a binary stream, a pydicom data set, or a source made beforehand."""
+
+
+async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | None = None) -> DatasetSource:
+    """Whatever can be sent, as a `DatasetSource`. Raises `DatasetError` or `OSError`, naming the file."""
+    if pixels is not None:
+        if not is_dataset(source):
+            raise TypeError("a separate pixel source goes with a pydicom Dataset")
+        return datasets.PixelSource(source, pixels)
+    if isinstance(source, DatasetSource | str | os.PathLike) or is_dataset(source):
+        return _as_source(source)
+    return await in_thread(lambda: StreamSource(source, name_of_stream(source)))
+
+
+def _as_source(source: str | os.PathLike[str] | Dataset | DatasetSource) -> DatasetSource:
+    if isinstance(source, DatasetSource):
+        return source
+    if is_dataset(source):
+        return datasets.from_dataset(source)
+    return FileSource(source)
+
+
+def name_of_stream(stream: object) -> str:
+    """What to call it in messages: its name, if it has one that is not a file descriptor."""
+    name = getattr(stream, "name", None)
+    return name if isinstance(name, str) else "the stream"
+
+
+async def fit(
+    association: Association, source: DatasetSource, *, allow_decompression: bool = False
+) -> tuple[AcceptedContext, DatasetSource]:
+    """The accepted context on which `source` goes, and the source in that context's transfer syntax.
+
+    As it is, if the peer accepted that; else between the little endian syntaxes, or decompressed where that
+    is allowed. Data are never sent under the name of a syntax they are not in. Raises
+    `PresentationContextError`, which names what was offered and accepted.
+    """
+    syntax = source.transfer_syntax_uid
+    if len(source.sop_instance_uid) > 64:
+        raise DatasetError(f"{source.name}: the SOP Instance UID has more than 64 characters (PS3.5 9.1)")
+    try:
+        context = association.context_for(source.sop_class_uid, [syntax])
+    except PresentationContextError as error:
+        try:
+            context = association.context_for(source.sop_class_uid, uids.LITTLE_ENDIAN)
+        except PresentationContextError:
+            raise error from None
+        return context, await _convert(source, context.transfer_syntax, error, allow_decompression)
+    if source.length is not None and source.length % 2:
+        source = await datasets.even(source)
+    return context, source
+
+
+async def _convert(
+    source: DatasetSource, transfer_syntax_uid: str, error: PresentationContextError, allow_decompression: bool
+) -> DatasetSource:
+    if uids.is_compressed(source.transfer_syntax_uid):
+        if not allow_decompression:
+            raise PresentationContextError(f"{error}; decompression would make it fit, but was not allowed") from None
+        source = await datasets.decompress(source)
+    elif source.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN:
+        raise error
+    if source.transfer_syntax_uid == transfer_syntax_uid:
+        return source
+    return await datasets.reencode(source, transfer_syntax_uid)
+
+
+class CStoreSCU:
+    """Sends SOP instances over an association (PS3.4 B.2).
+
+    `retry` says what to do when the peer is out of resources (0xA7xx); `allow_decompression` whether compressed
+    pixel data may be decompressed for a peer that takes it in no other way.
+    """
+
+    def __init__(
+        self, association: Association, *, retry: RetryPolicy | None = None, allow_decompression: bool = False
+    ) -> None:
+        self._association = association
+        self._retry = retry or RetryPolicy()
+        self._allow_decompression = allow_decompression
+
+    async def send(
+        self,
+        source: Source,
+        progress: ProgressCallback | None = None,
+        *,
+        pixels: NativePixels | EncapsulatedFrames | None = None,
+        move_originator: tuple[str, int] | None = None,
+    ) -> C_STORE_RSP:
+        """Send one SOP instance and wait until the peer has answered. Returns the response: Success or a warning.
+
+        A file or stream goes out in slices as the socket takes them and is never whole in memory. `pixels`
+        are the pixel data of a `Dataset` that has none. `move_originator` is the AE title and the message ID
+        of the C-MOVE that this is part of.
+
+        Raises `StatusError` for a failure status, after the retries that make sense; `DatasetError`, `OSError`
+        or `PresentationContextError` for what could not be sent; `AssociationError` if the association ended.
+        When it fails or is cancelled half way the association is aborted: a C-STORE cannot be taken back.
+
+        >>> async def main(association):
+        ...     response = await CStoreSCU(association).send("ct.dcm", progress=print)
+        ...     assert response.status == 0x0000
+        """
+        context, fitted = await self._fit(await as_source(source, pixels))
+        report = ProgressReporter(progress, fitted.length)
+        response = await self._send(context, fitted, report, move_originator)
+        report.final()
+        return response
+
+    async def send_source(
+        self, source: DatasetSource, sent: Callable[[int], object], move_originator: tuple[str, int] | None = None
+    ) -> C_STORE_RSP:
+        """`send`; `sent` is told how many bytes of the data set have gone, whenever some have."""
+        return await self._send(*await self._fit(source), sent, move_originator)
+
+    async def _fit(self, source: DatasetSource) -> tuple[AcceptedContext, DatasetSource]:
+        return await fit(self._association, source, allow_decompression=self._allow_decompression)
+
+    async def _send(
+        self,
+        context: AcceptedContext,
+        source: DatasetSource,
+        sent: Callable[[int], object],
+        move_originator: tuple[str, int] | None,
+    ) -> C_STORE_RSP:
+        title, message_id = move_originator or (None, None)
+        title = None if title is None else check_ae_title(title)
+
+        def request(number: int) -> C_STORE_RQ:
+            return C_STORE_RQ(
+                message_id=number,
+                affected_sop_class_uid=source.sop_class_uid,
+                affected_sop_instance_uid=source.sop_instance_uid,
+                move_originator_application_entity_title=title,
+                move_originator_message_id=message_id,
+            )
+
+        doing = f"C-STORE of {source.name}"
+        for attempt in range(1, self._retry.retries + 2):
+            response = await self._association.operate(
+                context, request, C_STORE_RSP, doing=doing, source=source, progress=sent
+            )
+            if response.status.is_done:
+                return response
+            pause = self._retry.pause(attempt) if response.status.is_out_of_resources else None
+            if pause is None or not source.repeatable:
+                break
+            logger.info("%s: %s; attempt %d in %g s", source.name, response.status, attempt + 1, pause)
+            await asyncio.sleep(pause)
+        error = StatusError(response.status, doing, response.error_comment)
+        if response.status.is_out_of_resources and not source.repeatable and self._retry.retries:
+            error.add_note("not tried again: its source can be read only once")
+        raise error
+
+
+def presentation_contexts(
+    sources: Iterable[str | os.PathLike[str] | Dataset | DatasetSource],
+) -> list[tuple[str, tuple[str]]]:
+    """The contexts to propose for what is to be sent: one per SOP class and transfer syntax, then the fallbacks.
+
+    Each SOP class is also proposed in the uncompressed little endian syntaxes (PS3.5 10.1), so that what can be
+    re-encoded has somewhere to go. Every context has one syntax: the acceptor then cannot choose between them.
+    """
+    wanted: dict[tuple[str, str], None] = {}
+    for given in sources:
+        source = _as_source(given)
+        wanted[source.sop_class_uid, source.transfer_syntax_uid] = None
+    for sop_class in dict.fromkeys(sop_class for sop_class, _ in wanted):
+        for syntax in uids.LITTLE_ENDIAN:
+            wanted[sop_class, syntax] = None
+    return [(sop_class, (syntax,)) for sop_class, syntax in wanted]
