@@ -332,3 +332,80 @@ def test_a_data_set_that_ends_with_its_pixel_data_is_whole(syntax: str) -> None:
     for missing in (1, 2, 50):
         with pytest.raises(DatasetError, match="cut short"):
             check_not_cut_short(memoryview(data)[:-missing], len(data) - missing, syntax)
+
+
+def other_form(data: Dataset, syntax: str) -> bytes:
+    return encoded(data, EXPLICIT if syntax == IMPLICIT else IMPLICIT)
+
+
+def sample() -> Dataset:
+    dataset = Dataset()
+    dataset.SOPInstanceUID, dataset.StudyInstanceUID = "1.2.3", "1.2.4"
+    dataset.add(DataElement(PIXEL_DATA, "OW", bytes(8)))
+    return dataset
+
+
+@pytest.mark.parametrize("in_bytes", [True, False])
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, "1.2.840.10008.1.2.4.50"])
+def test_the_first_header_shows_the_form(syntax: str, in_bytes: bool) -> None:
+    stream = other_form(sample(), syntax)
+    scanner = scan(stream, syntax, list(range(1, len(stream))) if in_bytes else None)
+    assert scanner.is_mislabelled
+    assert scanner.implicit == (syntax != IMPLICIT)
+    assert scanner.text(SOP_INSTANCE_UID) == "1.2.3"
+    assert scanner.text(STUDY_INSTANCE_UID) == "1.2.4"
+    assert scanner.bulk is not None
+    assert scanner.bulk.tag == PIXEL_DATA
+    assert not scan(encoded(sample(), syntax), syntax).is_mislabelled
+
+
+@pytest.mark.parametrize("following", [b"\x08\x00\x16\x00UI\x02\x001\0", b""])
+def test_an_empty_element_shows_its_form_by_what_follows(following: bytes) -> None:
+    empty = explicit(0x00080005, b"CS", b"")
+    scanner = scan(empty + following, IMPLICIT)
+    assert scanner.is_mislabelled
+    assert not scanner.implicit
+
+
+def test_a_length_that_reads_as_a_vr_is_a_length() -> None:
+    value = b"1.2.3\\" * 3384 + b"1.2.3\0"  # of 0x4F56 bytes would be "VO"
+    value = value.ljust(int.from_bytes(b"LO", "little"), b"4")
+    scanner = scan(struct.pack("<HHL", 8, 0x58, len(value)) + value, IMPLICIT)
+    assert not scanner.is_mislabelled
+    assert scanner.implicit
+
+
+def test_sc_rgb_jpeg_has_no_vrs() -> None:
+    path = get_testdata_file("SC_rgb_jpeg.dcm", download=False)
+    assert isinstance(path, str)
+    content = Path(path).read_bytes()
+    meta = read_file_meta(BytesIO(content))
+    scanner = scan(content[meta.length :], meta.transfer_syntax_uid)
+    assert scanner.is_mislabelled
+    assert scanner.implicit
+    with pytest.warns(UserWarning, match="found implicit VR"):
+        assert scanner.text(STUDY_INSTANCE_UID) == str(dcmread(path).StudyInstanceUID)
+    assert scanner.bulk is not None
+    assert scanner.bulk[:3] == (PIXEL_DATA, None, None)
+
+
+@pytest.mark.parametrize("in_bytes", [True, False])
+@pytest.mark.parametrize(
+    ("syntax", "vr", "in_explicit"),
+    [(EXPLICIT, b"UN", True), (EXPLICIT, b"SQ", False), (IMPLICIT, b"", True)],
+)
+def test_the_first_element_of_an_item_shows_its_form(syntax: str, vr: bytes, in_explicit: bool, in_bytes: bool) -> None:
+    innermost, nested = Dataset(), Dataset()
+    innermost.ReferencedSOPInstanceUID = nested.ReferencedSOPInstanceUID = "1.2.3"
+    innermost.is_undefined_length_sequence_item = True
+    nested.add(DataElement(0x00400275, "SQ", Sequence([innermost])))
+    nested[0x00400275].is_undefined_length = True
+    head = struct.pack("<HH", 0x0008, 0x1140) + (vr + b"\0\0" if vr else b"") + UNDEFINED
+    item = ITEM + UNDEFINED + encoded(nested, EXPLICIT if in_explicit else IMPLICIT) + ITEM_END
+    first, last = Dataset(), Dataset()
+    first.SOPInstanceUID, last.StudyInstanceUID = "1.2.3", "1.2.4"
+    stream = encoded(first, syntax) + head + item + item + SEQUENCE_END + encoded(last, syntax)
+    scanner = scan(stream, syntax, list(range(1, len(stream))) if in_bytes else None)
+    assert scanner.mislabelled_items == 0x00081140
+    assert not scanner.is_mislabelled
+    assert scanner.text(STUDY_INSTANCE_UID) == "1.2.4"

@@ -49,6 +49,10 @@ DEFLATED_SYNTAXES: Final = frozenset(
 _SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 """The VRs with a 16-bit length (PS3.5 7.1.2). All others, and any to come, have a 32-bit one."""
 
+_VRS: Final = _SHORT_VRS.union(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_LONGEST_FIRST: Final = 2**16
+"""Where no VR is, a first element of this length or longer is no element in Implicit VR either."""
+
 _EXPLICIT_LE: Final = Struct("<HH2sH")
 _EXPLICIT_BE: Final = Struct(">HH2sH")
 _IMPLICIT_LE: Final = Struct("<HHL")
@@ -63,9 +67,9 @@ _CHECK_STEP: Final = 16 * 1024
 _ITEM_GROUP: Final = 0xFFFE
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xE000, 0xE00D, 0xE0DD
 
-_IN_ITEM, _IS_IMPLICIT = 1, 2
+_IN_ITEM, _IS_IMPLICIT, _IS_ENTERED = 1, 2, 4
 """What a level of the stack is: a sequence, which holds items, or (1) an item, which holds elements; (2) is how
-these are encoded."""
+these are encoded; (4) is that the first of them has shown it."""
 
 _INFLATE_STEP: Final = 64 * 1024
 _READS_ON = -1
@@ -145,6 +149,9 @@ class ElementScanner:
 
     The metadata ends before the top-level (Float, Double Float) Pixel Data, and before a top-level element that
     would take it over `max_metadata`. Of the top-level elements in `wanted` the values can be asked for.
+
+    The first header of a data set, and of an item, shows whether VRs are there. Where it shows otherwise than the
+    transfer syntax has it, the scanner follows what is there: `is_mislabelled`, `mislabelled_items`.
     """
 
     def __init__(
@@ -158,12 +165,18 @@ class ElementScanner:
         self.raw = self.metadata
         """What was fed, as it was fed: not `metadata` only in a deflated syntax."""
         self.bulk: BulkHeader | None = None
+        self.implicit = transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN
+        """Whether the top level is in Implicit VR, as its first header shows."""
+        self.is_mislabelled = False
+        """Whether that is not what the transfer syntax says."""
+        self.mislabelled_items: int | None = None
+        """The first top-level element of undefined length that holds elements in the other form, if any does."""
 
+        self._form_shown = False
         self._inflater: zlib._Decompress | None = None
         if transfer_syntax_uid in DEFLATED_SYNTAXES:
             self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
             self.raw = bytearray()
-        self._implicit = transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN
         big_endian = transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
         self._explicit_header = _EXPLICIT_BE if big_endian else _EXPLICIT_LE
         self._plain_header = _IMPLICIT_BE if big_endian else _IMPLICIT_LE
@@ -193,6 +206,8 @@ class ElementScanner:
     def finish(self) -> None:
         """The data set has ended. Raises `DatasetError` if that was in the middle of an element."""
         self._finished = True
+        if not self._form_shown:
+            self._scan()
         if self.bulk is not None:
             return
         if self._inflater is not None and not self._inflater.eof:
@@ -233,6 +248,8 @@ class ElementScanner:
             raise DatasetError("the deflated data set is larger than the metadata it inflates to")
 
     def _scan(self) -> None:
+        if not self._form_shown and not self._look_at_form():
+            return
         while self.bulk is None:
             before = self._position
             if self._stack:
@@ -242,11 +259,39 @@ class ElementScanner:
             if self._position == before or self._position + 8 > len(self.metadata):
                 break
 
+    def _look_at_form(self) -> bool:
+        """See by the first header whether VRs are there. Returns whether there is enough to tell."""
+        if len(self.metadata) < 8:
+            return False
+        implicit: bool | None = self._is_implicit(0, self.implicit, self._plain_header)
+        if implicit is None:
+            return False
+        self.is_mislabelled = implicit != self.implicit
+        self.implicit, self._form_shown = implicit, True
+        return True
+
+    def _is_implicit(self, position: int, expected: bool, layout: Struct) -> bool | None:
+        """Whether the element at `position` is in Implicit VR; None as long as what follows it must tell."""
+        metadata = self.metadata
+        vr = bytes(metadata[position + 4 : position + 6])
+        if not expected:
+            group, _, length = layout.unpack_from(metadata, position)
+            # Two printable characters are a VR, or one misspelled.
+            is_length = not (32 <= vr[0] < 127 and 32 <= vr[1] < 127)
+            return group != 0 and is_length and (length < _LONGEST_FIRST or length == UNDEFINED_LENGTH)
+        if vr not in _SHORT_VRS:
+            return vr not in _VRS  # one of the others would be an odd length in Implicit VR
+        after = position + 8 + int.from_bytes(metadata[position + 6 : position + 8], "little")
+        following = bytes(metadata[after : after + 6])
+        if len(following) < 6:
+            return None if not self._finished else after != len(metadata)
+        return following[4:] not in _VRS and following[:2] != _ITEM_TAG[:2]
+
     def _scan_top_level(self) -> None:
         """Walk elements until one is not whole, has an undefined length, or ends the metadata."""
         metadata, end, position, limit = self.metadata, len(self.metadata), self._position, self._max_metadata
         unpack, unpack_plain = self._explicit_header.unpack_from, self._plain_header.unpack_from
-        implicit, marked, short_vrs = self._implicit, self._marked, _SHORT_VRS
+        implicit, marked, short_vrs = self.implicit, self._marked, _SHORT_VRS
         tag, header, vr = self._tag, self._header_offset, None
         while position + 8 <= end:
             if implicit:
@@ -277,7 +322,7 @@ class ElementScanner:
             self._end_metadata(length)
         else:
             # UN of undefined length holds Implicit VR Little Endian, whatever is around it (PS3.5 6.2.2 note 2).
-            self._stack.append(_IS_IMPLICIT if self._implicit or self._vr == b"UN" else 0)
+            self._stack.append(_IS_IMPLICIT if self.implicit or self._vr == b"UN" else 0)
 
     def _end_metadata(self, length: int) -> None:
         self.bulk = BulkHeader(
@@ -299,6 +344,9 @@ class ElementScanner:
                 self._position = self._item_or_end(element, length, level)
             elif not level & _IN_ITEM:
                 raise DatasetError(f"no item where one must be, in {self._where(position, self._tag)}")
+            elif not level & _IS_ENTERED:
+                if not self._enter(level, layout):
+                    return
             elif (after := self._nested_element(group << 16 | element, length, level)) == _READS_ON:
                 return
             else:
@@ -306,6 +354,17 @@ class ElementScanner:
             if self._position > self._max_metadata:
                 self._end_metadata(UNDEFINED_LENGTH)
                 return
+
+    def _enter(self, level: int, layout: Struct) -> bool:
+        """See by its first element whether an item has VRs. Returns whether there is enough to tell."""
+        expected = level & _IS_IMPLICIT != 0
+        implicit = self._is_implicit(self._position, expected, layout)
+        if implicit is None:
+            return False
+        if implicit != expected and self.mislabelled_items is None:
+            self.mislabelled_items = self._tag
+        self._stack[-1] = _IN_ITEM | _IS_ENTERED | (_IS_IMPLICIT if implicit else 0)
+        return True
 
     def _item_or_end(self, element: int, length: int, level: int) -> int:
         """Enter or skip an item, or leave an item or a sequence. Returns where to go on."""
