@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 from dimse.cli import running
 from dimse.cli.arguments import CommandParser, Parser
-from dimse.cli.output import reason
+from dimse.cli.output import complain, reason, tell
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError
 
 COMMANDS: Final = ("echo", "send", "receive", "find", "get", "move", "retrieve", "demo")
@@ -31,7 +31,7 @@ class _ShowVersion(argparse.Action):
         from dimse.upper_layer import states
 
         compiled = "" if str(states.__file__).endswith(".py") else ", compiled"
-        print(f"dimse {version('dimse')}{compiled}")
+        tell(f"dimse {version('dimse')}{compiled}")
         parser.exit()
 
 
@@ -81,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except running.UsageError as error:
-        print(f"dimse: {error} ({' '.join(['dimse', *named])} --help tells more)", file=sys.stderr)
+        complain(f"dimse: {error} ({' '.join(['dimse', *named])} --help tells more)")
         return running.USAGE
     except Exception as error:  # noqa: BLE001 - a command line has no one above it to tell
         return _failed(error)
@@ -116,14 +116,15 @@ def _failed(error: Exception) -> int:
     if isinstance(error, BrokenPipeError):
         return running.FAILED
     if running.verbosity > 1 and not isinstance(error, DimseError | OSError):
-        traceback.print_exception(error)
-    print(f"dimse: {reason(error)}", file=sys.stderr)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            complain(line)
+    complain(f"dimse: {reason(error)}")
     return running.NO_ASSOCIATION if isinstance(error, AssociationError | RemoteProtocolError) else running.FAILED
 
 
 def _interrupted() -> None:
     """Leave at once: a thread that still waits for standard input would hold up the interpreter's own end."""
-    print("dimse: interrupted", file=sys.stderr)
+    complain("dimse: interrupted")
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -9,7 +9,7 @@ from typing import Any, Final
 from dimse import uids
 from dimse.ae import Address, ClientOptions, Timeouts
 from dimse.cli import arguments, running
-from dimse.cli.output import emit, printable
+from dimse.cli.output import emit, tell
 from dimse.network.association import Association
 from dimse.network.client import connect
 from dimse.services.verification import CEchoSCU
@@ -78,9 +78,9 @@ def _show(answer: dict[str, Any]) -> None:
     limit = answer["maximum_length"]
     maximum = {None: "not given", 0: "no limit"}.get(limit, f"{limit} bytes")
     version, class_uid = answer["implementation_version_name"], answer["implementation_class_uid"]
-    print(f"{answer['address']} answered in {answer['round_trip_ms']:.1f} ms")
-    print(f"  association     {answer['association_ms']:.1f} ms")
-    print(f"  maximum length  {maximum}")
-    print(f"  implementation  {printable(version or 'no version name')} ({printable(class_uid or 'no class UID')})")
+    tell(f"{answer['address']} answered in {answer['round_trip_ms']:.1f} ms")
+    tell(f"  association     {answer['association_ms']:.1f} ms")
+    tell(f"  maximum length  {maximum}")
+    tell(f"  implementation  {version or 'no version name'} ({class_uid or 'no class UID'})")
     for context in answer["contexts"]:
-        print(f"  context         {context['abstract_syntax_name']}, {context['transfer_syntax_name']}")
+        tell(f"  context         {context['abstract_syntax_name']}, {context['transfer_syntax_name']}")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from dimse.cli.output import complain, counted, emit, printable
+from dimse.cli.output import complain, counted, emit, printable, tell
 from dimse.cli.progress import Counters
 from dimse.dataset import Dataset, tag_for_keyword
 
@@ -147,7 +147,7 @@ class TableMatches(Matches):
     def _end(self) -> None:
         is_cut = bool(self._rows) and self._print()
         hint = "; cut to the width of the terminal, --csv and --json have all of it" if is_cut else ""
-        print(counted(self.count, "match", "matches") + hint, flush=True)
+        tell(counted(self.count, "match", "matches") + hint)
 
     def _print(self) -> bool:
         """Whether something had to be cut."""

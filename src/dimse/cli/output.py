@@ -1,17 +1,26 @@
-"""Words and JSON: what the commands share of telling what happened."""
+"""Words and JSON: the one way to the terminal for all that the commands tell, of which peers may have written some."""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+import unicodedata
+from typing import Any, Final
 
 from dimse.errors import DimseError
+
+_JOINERS: Final = "\u200c\u200d"
+"""Format characters that Persian and Indic names are written with; no terminal obeys them."""
 
 
 def emit(**fields: Any) -> None:
     """One JSON object on a line of standard output, at once."""
-    print(json.dumps(fields), flush=True)
+    print(json.dumps(fields).replace("\x7f", "\\u007f"), flush=True)
+
+
+def tell(text: str) -> None:
+    """A line on standard output, at once."""
+    print(printable(text), flush=True)
 
 
 def complain(text: str) -> None:
@@ -20,8 +29,19 @@ def complain(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """`text` with what a terminal would obey, and what it can't encode, escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    """`text` in one line, with what a terminal would obey (controls, marks of direction), and surrogates, escaped."""
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def printable_lines(text: str) -> str:
+    """`printable` for a text of several lines, such as a traceback."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape", "backslashreplace").decode()
 
 
 def reason(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from dimse import uids
 from dimse.ae import DEFAULT_PORT, Address, ServerOptions, StoreMode, check_ae_title
 from dimse.cli import arguments, running
-from dimse.cli.output import complain, counted, emit, printable, reason, size
+from dimse.cli.output import complain, counted, emit, reason, size, tell
 from dimse.dataset import validate_template
 from dimse.messages.status import Status
 from dimse.services.server import Server
@@ -120,7 +120,7 @@ class Ledger:
             emit(event="listening", host=server.host, port=server.port, title=server.ae_title, into=str(self.folder))
             return
         address = Address(server.ae_title, host, server.port)
-        print(f"Receiving into {self.folder}; send to it with: dimse send {address} PATH", flush=True)
+        tell(f"Receiving into {self.folder}; send to it with: dimse send {address} PATH")
 
     def received(self, request: StoreRequest, path: Path) -> None:
         """A line per instance. It is stored, whether anyone still reads the lines or not."""
@@ -143,7 +143,7 @@ class Ledger:
             )
         else:
             title = request.association.calling_ae_title
-            print(printable(f"{name}, {size(length)}, {relative}, from {title}"), flush=True)
+            tell(f"{name}, {size(length)}, {relative}, from {title}")
 
     def failed_one(self, request: StoreRequest, error: Exception) -> None:
         """What was not written, and why."""
@@ -167,7 +167,7 @@ class Ledger:
             emit(event="summary", stored=self.stored, failed=self.failed, bytes=self.bytes, seconds=seconds)
         else:
             failed = f", {self.failed} failed" if self.failed else ""
-            print(f"{counted(self.stored, 'object')} received, {size(self.bytes)}{failed}", flush=True)
+            tell(f"{counted(self.stored, 'object')} received, {size(self.bytes)}{failed}")
 
 
 def _identity(request: StoreRequest) -> dict[str, Any]:

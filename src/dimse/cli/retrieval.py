@@ -10,7 +10,7 @@ from typing import Any
 
 from dimse.ae import Address
 from dimse.cli import running
-from dimse.cli.output import complain, counted, emit, reason, size
+from dimse.cli.output import complain, counted, emit, reason, size, tell
 from dimse.cli.progress import Counters
 from dimse.errors import DimseError, SubOperationFailed
 from dimse.services.suboperations import SubOperations
@@ -94,7 +94,7 @@ class Tally:
         number = "instances" if self._retrieved is None else counted(self._retrieved, "instance")
         failed = f", {self._failed} failed" if self._failed else ""
         moved = f"{size(self._bytes)} in " if self._bytes else ""
-        print(f"{number} {self._done}{failed}: {moved}{seconds:.1f} s", flush=True)
+        tell(f"{number} {self._done}{failed}: {moved}{seconds:.1f} s")
 
 
 def _why(error: Exception) -> str:

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
 
-from dimse.cli.output import complain, reason
+from dimse.cli.output import complain, printable, printable_lines, reason
 
 OK: Final = 0
 FAILED: Final = 1
@@ -128,5 +128,11 @@ class _OneLine(logging.Formatter):
         if record.exc_info and record.exc_info[1] is not None and verbosity < 2:
             plain = logging.makeLogRecord(record.__dict__)
             plain.exc_info = plain.exc_text = None
-            return f"{super().format(plain)}: {reason(record.exc_info[1])}"
+            return f"{super().format(plain)}: {printable(reason(record.exc_info[1]))}"
         return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
+        return printable_lines(super().formatException(ei))

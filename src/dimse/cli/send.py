@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, cast
 import dimse
 from dimse.ae import Address, ClientOptions, RetryPolicy, Timeouts
 from dimse.cli import arguments, running
-from dimse.cli.output import about, complain, counted, emit, reason, size
+from dimse.cli.output import about, complain, counted, emit, reason, size, tell
 from dimse.cli.progress import Bar
 from dimse.dataset import DatasetSource, NotSent, StreamSource, in_thread
 from dimse.dataset.discover import discover
@@ -179,7 +179,7 @@ class Tally:
         rate = f", {size(self.bytes / seconds)}/s" if self.bytes and seconds else ""
         over = f", over {self.associations} associations" if self.associations > 1 else ""
         over += f", up to {self.at_once} at once" if self.at_once > 1 and self.stored > 1 else ""
-        print(f"{', '.join(parts)}: {size(self.bytes)} in {seconds:.1f} s{rate}{over}", flush=True)
+        tell(f"{', '.join(parts)}: {size(self.bytes)} in {seconds:.1f} s{rate}{over}")
 
 
 class _Job:
