@@ -41,7 +41,8 @@ from dimse import (
     connect,
 )
 from dimse.messages.primitives import C_ECHO_RQ, C_ECHO_RSP, C_FIND_RQ, C_STORE_RQ, C_STORE_RSP
-from dimse.upper_layer.items import ContextResult, PresentationContextAC, UserInformation
+from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
+from dimse.upper_layer.items import ContextResult, PresentationContextAC, RoleSelection, UserInformation
 from dimse.upper_layer.pdu import (
     A_ABORT,
     A_ASSOCIATE_AC,
@@ -266,13 +267,18 @@ def answer_to(asked: A_ASSOCIATE_RQ, *contexts: PresentationContextAC, **informa
 
 ACCEPTED = PresentationContextAC(1, 0, IMPLICIT)
 REFUSED = PresentationContextAC(3, ContextResult.NO_REASON, "")
-BAD_ANSWERS = [
-    ((ACCEPTED,), {}),  # one not answered
+BAD_ANSWERS: list[tuple[tuple[PresentationContextAC, ...], dict[str, object]]] = [
     ((ACCEPTED, REFUSED, PresentationContextAC(5, 0, IMPLICIT)), {}),  # one not proposed
     ((ACCEPTED, PresentationContextAC(3, 0, "1.2.840.10008.1.2.4.50")), {}),  # a syntax not proposed
-    ((PresentationContextAC(1, 0, IMPLICIT + "\0"), REFUSED), {}),  # padded
-    ((ACCEPTED, REFUSED), {"implementation_class_uid": None}),
-    ((ACCEPTED, REFUSED), {"implementation_version_name": "SEVENTEEN_LETTERS"}),
+]
+ODD_ANSWERS = [
+    ((ACCEPTED,), {}, "contexts are not answered"),
+    ((PresentationContextAC(1, 0, IMPLICIT + "\0"), REFUSED), {}, "UIDs are padded"),
+    ((ACCEPTED, REFUSED), {"implementation_class_uid": None}, "class UID is missing"),
+    ((ACCEPTED, REFUSED), {"implementation_class_uid": ""}, "class UID is missing"),
+    ((ACCEPTED, REFUSED), {"implementation_version_name": "SEVENTEEN_LETTERS"}, "more than 16 characters"),
+    ((ACCEPTED, REFUSED), {"asynchronous_operations_window": Window(0, 0)}, "a larger operations window"),
+    ((ACCEPTED, REFUSED), {"role_selections": (RoleSelection(CT, True, True),)}, "roles are granted"),
 ]
 
 
@@ -304,6 +310,30 @@ async def test_a_bad_answer_leniently(
         assert (await CEchoSCU(association).echo()).status == 0x0000
         with pytest.raises(PresentationContextError):
             association.context_for(CT)
+
+
+@pytest.mark.parametrize("options", [ClientOptions(), LENIENT], ids=["strict", "lenient"])
+@pytest.mark.parametrize(("contexts", "information", "told"), ODD_ANSWERS)
+async def test_an_answer_with_one_safe_reading_is_told_of(
+    contexts: tuple[PresentationContextAC, ...],
+    information: dict[str, object],
+    told: str,
+    options: ClientOptions,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.send(answer_to(await peer.expect(A_ASSOCIATE_RQ), *contexts, **information))
+        await peer.answer_echo()
+        await peer.answer_release()
+
+    caplog.set_level("INFO")
+    async with listening(script) as address, connect(address, contexts=CONTEXTS, options=options) as association:
+        await CEchoSCU(association).echo()
+        with pytest.raises(PresentationContextError):
+            association.context_for(CT)
+    (record,) = (record for record in caplog.records if "A-ASSOCIATE-AC" in record.getMessage())
+    assert told in record.getMessage()
+    assert record.levelname == "INFO"
 
 
 @pytest.mark.parametrize("options", [ClientOptions(), LENIENT], ids=["strict", "lenient"])
@@ -429,17 +459,19 @@ async def test_a_message_on_a_context_never_accepted() -> None:
                 await CEchoSCU(association).echo()
 
 
-async def test_an_odd_fragment_is_refused_strictly() -> None:
+async def test_odd_fragments_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
     async def script(peer: ScriptedPeer) -> None:
         await peer.accept()
-        received = await peer.receive_message()
-        await peer.send(message_pdvs(echo_response(received.message), size=33))
-        await peer.expect_abort(2, 6)
+        for _ in range(2):
+            received = await peer.receive_message()
+            await peer.send(message_pdvs(echo_response(received.message), size=33))
+        await peer.answer_release()
 
-    async with listening(script) as address:
-        with pytest.raises(RemoteProtocolError, match="even length"):
-            async with connect(address, contexts=CONTEXTS) as association:
-                await CEchoSCU(association).echo()
+    caplog.set_level("INFO")
+    async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
+        for _ in range(2):
+            await CEchoSCU(association).echo()
+    assert sum("fragments of an odd length" in record.getMessage() for record in caplog.records) == 1
 
 
 async def test_a_failure_status_is_an_error_with_the_peers_words() -> None:

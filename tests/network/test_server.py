@@ -198,9 +198,17 @@ def context(identifier: int, abstract: bytes = VERIFICATION.encode(), syntax: by
     return item(0x20, bytes((identifier, 0, 0, 0)) + item(0x30, abstract) + item(0x40, syntax))
 
 
+TWICE = item(0x20, b"\1\0\0\0" + item(0x30, VERIFICATION.encode()) + item(0x40, IMPLICIT.encode()) * 2)
+ROLE = item(0x54, len(CT).to_bytes(2, "big") + CT.encode() + b"\1\1")
+ODDITIES = {
+    "UIDs are padded": APPLICATION + context(1, VERIFICATION.encode() + b"\0", IMPLICIT.encode() + b" ") + USER,
+    "no UID": APPLICATION + context(1) + item(0x50, item(0x51, bytes((0, 0, 64, 0))) + item(0x52, b"")),
+    "class UID is missing": APPLICATION + context(1) + item(0x50, item(0x51, bytes((0, 0, 64, 0)))),
+    "more than 16 characters": APPLICATION + context(1) + item(0x50, USER[4:] + item(0x55, b"v" * 17)),
+    "a transfer syntax twice": APPLICATION + TWICE + USER,
+    "roles are selected": APPLICATION + context(1) + item(0x50, USER[4:] + ROLE),
+}
 DEVIATIONS = {
-    "uid padded with NUL": APPLICATION + context(1, VERIFICATION.encode() + b"\0", IMPLICIT.encode() + b"\0") + USER,
-    "uid padded with space": APPLICATION + context(1, syntax=IMPLICIT.encode() + b" ") + USER,
     "another context's uid too long": APPLICATION + context(1) + context(3, b"1" * 65) + USER,
     "another context's uid with letters": APPLICATION + context(1) + context(3, b"1.2.x") + USER,
     "items out of order": USER + context(1) + APPLICATION,
@@ -208,8 +216,7 @@ DEVIATIONS = {
     "an even context ID": APPLICATION + context(2) + context(1) + USER,
     "context ID zero": APPLICATION + context(0) + context(1) + USER,
     "a repeated context ID": APPLICATION + context(1) + context(1, MR.encode()) + USER,
-    "no implementation class UID": APPLICATION + context(1) + item(0x50, item(0x51, bytes((0, 0, 64, 0)))),
-    "version name of 17": APPLICATION + context(1) + item(0x50, USER[4:] + item(0x55, b"v" * 17)),
+    "a context for nothing": APPLICATION + context(1) + item(0x20, b"\3\0\0\0" + item(0x40, IMPLICIT.encode())) + USER,
 }
 
 
@@ -232,6 +239,23 @@ async def test_a_deviation_strictly(items: bytes) -> None:
         await peer.send(raw_request(items=items))
         await peer.expect_abort(2, 6)
         await is_well(server)
+
+
+@pytest.mark.parametrize("options", [ServerOptions(), STRICT], ids=["lenient", "strict"])
+@pytest.mark.parametrize("told", ODDITIES)
+async def test_what_has_one_safe_reading_is_told_of(
+    told: str, options: ServerOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with Archive(options) as server, await ScriptedPeer.connect(server.port) as peer:
+        await peer.send(raw_request(items=ODDITIES[told]))
+        await peer.expect(A_ASSOCIATE_AC)
+        await peer.send(message_pdvs(echo()))
+        assert (await answer_of(peer)).status == 0x0000
+        await peer.release()
+    (record,) = (record for record in caplog.records if "A-ASSOCIATE-RQ" in record.getMessage())
+    assert told in record.getMessage()
+    assert record.levelname == "INFO"
 
 
 @pytest.mark.parametrize("options", [ServerOptions(), STRICT], ids=["lenient", "strict"])
@@ -464,14 +488,12 @@ async def test_out_of_step(pdvs: list[PDV], options: ServerOptions) -> None:
 
 async def test_odd_fragments() -> None:
     pdvs = message_pdvs(store(), DATA, context=3, size=101)
-    async with Archive() as server, peer_of(server) as peer:
-        await peer.send(pdvs)
-        assert (await answer_of(peer)).status == Status.SUCCESS
-        assert server.stored["1.2.3.4"] == DATA
-        await peer.release()
-    async with Archive(STRICT) as server, peer_of(server) as peer:
-        await peer.send(pdvs)
-        await peer.expect_abort(2, 6)
+    for options in (ServerOptions(), STRICT):
+        async with Archive(options) as server, peer_of(server) as peer:
+            await peer.send(pdvs)
+            assert (await answer_of(peer)).status == Status.SUCCESS
+            assert server.stored["1.2.3.4"] == DATA
+            await peer.release()
 
 
 async def test_empty_fragments() -> None:

@@ -222,21 +222,16 @@ def test_the_transfer_syntax_of_a_refused_context_is_not_tested(rest: bytes) -> 
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        b"\1\0\0\0",  # no abstract syntax
-        b"\1\0\0\0" + encode_item(0x30, b"1.2") * 2,
-    ],
+    ("uids", "meant"), [([], ""), ([b"1.2"], "1.2"), ([b"1.2", b"1.2"], "1.2"), ([b"1.2", b"1.3"], "")]
 )
-def test_a_context_has_one_abstract_syntax(body: bytes) -> None:
-    with pytest.raises(RemoteProtocolError, match="abstract syntaxes, not 1"):
-        PresentationContextRQ.decode(body)
-
-
-@pytest.mark.parametrize("count", [0, 2])
-def test_an_accepted_context_has_one_transfer_syntax(count: int) -> None:
-    with pytest.raises(RemoteProtocolError, match=f"{count} transfer syntaxes"):
-        PresentationContextAC.decode(b"\1\0\0\0" + encode_item(0x40, b"1.2") * count)
+def test_a_context_has_one_abstract_syntax_and_is_accepted_with_one_transfer_syntax(
+    uids: list[bytes], meant: str
+) -> None:
+    proposed = PresentationContextRQ.decode(b"\1\0\0\0" + b"".join(encode_item(0x30, uid) for uid in uids))
+    assert proposed == PresentationContextRQ(1, meant, ())
+    answered = PresentationContextAC.decode(b"\1\0\0\0" + b"".join(encode_item(0x40, uid) for uid in uids))
+    assert answered == PresentationContextAC(1, 0, meant)
+    assert answered.is_repeated == (len(uids) > 1)
 
 
 @pytest.mark.parametrize("length", [0, 3, 5])

@@ -28,11 +28,13 @@ from dimse.upper_layer.negotiation import (
     accept_roles,
     accept_window,
     accepted_contexts,
+    answer_oddities,
     answer_refusal,
     answer_violations,
     maximum_length_to_send,
     no_context,
     normalise,
+    oddities,
     operations_window,
     propose,
     refusal,
@@ -107,9 +109,12 @@ def results(pdu: A_ASSOCIATE_RQ) -> list[tuple[int, int]]:
 def test_what_we_send_has_no_violations() -> None:
     ours = request(*propose([(CT, (EXPLICIT, IMPLICIT)), (MR, (IMPLICIT,))])[0])
     assert strict(ours) == strict(received(ours)) == set()
+    assert not list(oddities(received(ours)))
     assert lenient(received(ours)) is None
     theirs = A_ASSOCIATE_AC("B", "A", INFORMATION, presentation_contexts=accept_contexts(ours, {CT: None}))
-    assert not list(answer_violations(A_ASSOCIATE_AC.decode(theirs.encode()[6:]), ours))
+    theirs = A_ASSOCIATE_AC.decode(theirs.encode()[6:])
+    assert not list(answer_violations(theirs, ours))
+    assert not list(answer_oddities(theirs, ours))
     assert answer_refusal(theirs) is None
 
 
@@ -163,7 +168,8 @@ def test_blank_ae_titles(blank: str) -> None:
 @pytest.mark.parametrize("padding", ["\0", " ", " \0"])
 def test_padded_uids(padding: str) -> None:
     padded = received(request(Context(1, CT + padding, (EXPLICIT + padding,))))
-    assert strict(padded) == {ABORT}
+    assert strict(padded) == set()
+    assert list(oddities(padded)) == ["UIDs are padded"]
     assert results(padded) == [(1, 0)]
     assert accept_contexts(normalise(padded), {CT: None})[0].transfer_syntax == EXPLICIT
     role = RoleSelection(CT + padding, True, True)
@@ -172,7 +178,10 @@ def test_padded_uids(padding: str) -> None:
     )
     name = dataclasses.replace(request(), application_context_name="1.2.840.10008.3.1.1.1" + padding)
     assert lenient(name) is None
-    assert strict(request(implementation_class_uid="1.2" + padding)) == {ABORT}
+    assert list(oddities(request(implementation_class_uid="1.2" + padding))) == ["UIDs are padded"]
+    assert list(answer_oddities(answer(PresentationContextAC(1, 0, EXPLICIT + padding)), request())) == [
+        "UIDs are padded"
+    ]
 
 
 @pytest.mark.parametrize("uid", ["1." * 32 + "1", "1.2.three", "1.02", "", "1..2"])
@@ -264,12 +273,32 @@ def test_too_many_contexts() -> None:
     assert lenient(request(*contexts, Context(1, CT, (EXPLICIT,)))) == ABORT
 
 
-def test_implementation_identification() -> None:
-    for wrong in (request(implementation_version_name="X" * 17), request(implementation_class_uid=None)):
-        assert strict(wrong) == {ABORT}
-        assert lenient(wrong) is None
-    theirs = answer(implementation_version_name="X" * 17, implementation_class_uid=None)
-    assert [earned(objection) for objection in answer_violations(theirs, request())] == [ABORT, ABORT]
+@pytest.mark.parametrize(
+    ("information", "told"),
+    [
+        ({"implementation_version_name": "X" * 17}, "the implementation version name has more than 16 characters"),
+        ({"implementation_class_uid": None}, "the implementation class UID is missing, or no UID"),
+        ({"implementation_class_uid": ""}, "the implementation class UID is missing, or no UID"),
+        ({"implementation_class_uid": "dcm4che"}, "the implementation class UID is missing, or no UID"),
+    ],
+)
+def test_implementation_identification_is_harmless(information: dict[str, object], told: str) -> None:
+    odd = dataclasses.replace(request(), user_information=answer(**information).user_information)
+    assert strict(odd) == set()
+    assert lenient(odd) is None
+    assert list(oddities(odd)) == [told]
+    assert list(answer_oddities(answer(**information), request())) == [told]
+    assert not list(answer_violations(answer(**information), request()))
+
+
+def test_what_is_proposed_twice_or_for_nothing_is_harmless() -> None:
+    odd = request(Context(1, CT, (EXPLICIT, EXPLICIT)), role_selections=(RoleSelection(MR, True, True),))
+    assert strict(odd) == set()
+    assert list(oddities(odd)) == [
+        "a presentation context has a transfer syntax twice",
+        "roles are selected for SOP classes that are not proposed",
+    ]
+    assert accept_contexts(odd, {CT: None}) == (PresentationContextAC(1, 0, EXPLICIT),)
 
 
 @pytest.mark.parametrize(
@@ -367,18 +396,39 @@ def test_roles_are_only_reduced(scu: bool, scp: bool) -> None:
         pytest.param([(1, 0, EXPLICIT), (99, 0, EXPLICIT)], {1: EXPLICIT}, id="never proposed"),
         pytest.param([(1, 0, EXPLICIT), (1, 0, IMPLICIT)], {1: EXPLICIT}, id="twice"),
         pytest.param([(1, 0, JPEG)], {}, id="syntax not proposed"),
-        pytest.param([(1, 0, EXPLICIT + "\0")], {1: EXPLICIT}, id="padded"),
-        pytest.param([(3, 0, EXPLICIT)], {3: EXPLICIT}, id="unanswered"),
+        pytest.param([(1, 0, "")], {}, id="no syntax"),
     ],
 )
 def test_wrong_answers(contexts: list[tuple[int, int, str]], usable: dict[int, str]) -> None:
     pdu = request(Context(1, CT, (EXPLICIT, IMPLICIT)))
-    if 3 in usable:
-        pdu = request(Context(1, CT, (EXPLICIT,)), Context(3, CT, (EXPLICIT,)))
     theirs = answer(*(PresentationContextAC(*context) for context in contexts))
     assert [earned(objection) for objection in answer_violations(theirs, pdu)] == [ABORT]
     taken = accepted_contexts(pdu, theirs)
     assert {identifier: context.transfer_syntax for identifier, context in taken.items()} == usable
+
+
+def test_a_context_that_is_not_answered_is_refused() -> None:
+    pdu = request(Context(1, CT, (EXPLICIT,)), Context(3, CT, (EXPLICIT,)))
+    theirs = answer(PresentationContextAC(3, 0, EXPLICIT))
+    assert not list(answer_violations(theirs, pdu))
+    assert list(answer_oddities(theirs, pdu)) == ["presentation contexts are not answered, which is taken as refused"]
+    assert set(accepted_contexts(pdu, theirs)) == {3}
+
+
+def test_a_transfer_syntax_that_is_accepted_twice_is_one() -> None:
+    body = with_items(answer(), [0x10, encode_item(0x21, b"\1\0\0\0" + encode_item(0x40, EXPLICIT.encode()) * 2), 0x50])
+    theirs = A_ASSOCIATE_AC.decode(body)
+    assert not list(answer_violations(theirs, request()))
+    assert list(answer_oddities(theirs, request())) == [
+        "a presentation context is accepted with its transfer syntax twice"
+    ]
+    assert accepted_contexts(request(), theirs)[1].transfer_syntax == EXPLICIT
+
+
+def test_titles_in_an_answer_are_not_tested() -> None:
+    swapped = dataclasses.replace(answer(), called_ae_title="A", calling_ae_title="B")
+    assert not list(answer_violations(swapped, request()))
+    assert list(answer_oddities(swapped, request())) == ["the AE titles are not those of the request"]
 
 
 def test_a_refused_context_is_not_usable() -> None:
@@ -408,6 +458,10 @@ def test_roles_of_accepted_contexts(
     theirs = answer(role_selections=(RoleSelection(CT + "\0", *given_back),) if given_back else ())
     assert accepted_contexts(pdu, theirs) == {1: AcceptedContext(1, CT, EXPLICIT, *roles)}
     assert AcceptedContext(1, CT, EXPLICIT) == AcceptedContext(1, CT, EXPLICIT, True, False)
+    assert not list(answer_violations(theirs, pdu))
+    asked = asked or (False, False)
+    ignored = given_back is not None and any(given > want for given, want in zip(given_back, asked, strict=True))
+    assert ("roles are granted that were not asked for, and ignored" in answer_oddities(theirs, pdu)) == ignored
 
 
 def test_no_context_says_what_was_offered_and_accepted() -> None:
@@ -444,24 +498,30 @@ def test_the_window_that_is_granted(proposed: Window | None, most: int, answered
 
 
 @pytest.mark.parametrize(
-    ("proposed", "answered", "window"),
+    ("proposed", "answered", "window", "too_much"),
     [
-        (None, None, 1),
-        (None, Window(5, 1), 1),  # an answer to nothing
-        (Window(5, 1), None, 1),
-        (Window(5, 1), Window(5, 1), 5),
-        (Window(5, 1), Window(3, 1), 3),
-        (Window(5, 1), Window(3, 0), 3),
-        (Window(5, 1), Window(1, 1), 1),
-        (Window(5, 1), Window(9, 9), 5),  # the acceptor may only reduce
-        (Window(5, 1), Window(0, 0), 5),  # no limit is no more than was proposed
-        (Window(0, 1), Window(5, 1), 5),
-        (Window(0, 1), Window(0, 1), 65535),
+        (None, None, 1, False),
+        (None, Window(5, 1), 1, True),  # an answer to nothing
+        (Window(5, 1), None, 1, False),
+        (Window(5, 1), Window(5, 1), 5, False),
+        (Window(5, 1), Window(3, 1), 3, False),
+        (Window(5, 1), Window(3, 0), 3, True),
+        (Window(5, 1), Window(1, 1), 1, False),
+        (Window(5, 1), Window(9, 9), 5, True),  # the acceptor may only reduce
+        (Window(5, 1), Window(0, 0), 5, True),  # no limit is no more than was proposed
+        (Window(0, 1), Window(5, 1), 5, False),
+        (Window(0, 1), Window(0, 1), 65535, False),
     ],
 )
-def test_the_window_that_was_agreed_on(proposed: Window | None, answered: Window | None, window: int) -> None:
-    asked = request(asynchronous_operations_window=proposed)
-    assert operations_window(asked, answer(asynchronous_operations_window=answered)) == window
+def test_the_window_that_was_agreed_on(
+    proposed: Window | None, answered: Window | None, window: int, too_much: bool
+) -> None:
+    asked, theirs = request(asynchronous_operations_window=proposed), answer(asynchronous_operations_window=answered)
+    assert operations_window(asked, theirs) == window
+    assert not list(answer_violations(theirs, asked))
+    assert (
+        list(answer_oddities(theirs, asked)) == ["a larger operations window is granted than was proposed"] * too_much
+    )
 
 
 counts = st.integers(0, 0xFFFF)

@@ -33,10 +33,12 @@ from dimse.network.operations import Operation, Outstanding, SingleResponse
 from dimse.network.outgoing import Outgoing
 from dimse.network.timers import ProgressTimer, SharedTimer
 from dimse.network.window import Window
+from dimse.upper_layer.deviations import Deviations, out_of_step
 from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
 from dimse.upper_layer.negotiation import (
     AcceptedContext,
     accepted_contexts,
+    answer_oddities,
     answer_refusal,
     answer_violations,
     maximum_length_to_send,
@@ -87,6 +89,8 @@ class Association:
     def __init__(self, connection: Connection, options: AssociationOptions, provider: Provider | None = None) -> None:
         self.connection = connection
         self.options = options
+        self.deviations = Deviations(connection, strict=options.malformed is Malformed.STRICT)
+        """What the peer does against the standard."""
         self.request: A_ASSOCIATE_RQ | None = None
         self.answer: A_ASSOCIATE_AC | None = None
         self.contexts: dict[int, AcceptedContext] = {}
@@ -343,8 +347,11 @@ class Association:
                 self._release_requested()
             case A_RELEASE_RP() if self.connection.machine.state is State.STA12:
                 self.answer_release()
-            case Oddity():
-                logger.warning("%s: %s", self.connection.peer_name, event.message)
+            case Oddity(message, is_harmless):
+                if is_harmless:
+                    self.deviations.harmless(message)
+                else:
+                    logger.warning("%s: %s", self.connection.peer_name, message)
             case _:
                 self._end(self._reason(event))
 
@@ -375,9 +382,9 @@ class Association:
         if refusal is not None:
             raise refusal
         for violation in answer_violations(answer, self.request):
-            if self.options.malformed is Malformed.STRICT:
-                raise violation
-            logger.warning("%s: %s", self.connection.peer_name, violation)
+            self.deviations.malformed(violation)
+        for oddity in answer_oddities(answer, self.request):
+            self.deviations.harmless(f"A-ASSOCIATE-AC: {oddity}")
         self._agree(self.request, answer)
         if not self._established.done():
             self._established.set_result(None)
@@ -421,7 +428,7 @@ class Association:
         message = command.message
         context = self.contexts.get(command.presentation_context_id)
         if context is None:
-            raise RemoteProtocolError(f"a message on context {command.presentation_context_id}, not accepted", reason=5)
+            raise out_of_step(f"a message on context {command.presentation_context_id}, not accepted")
         if isinstance(message, Response):
             self._receive_response(message)
         elif self._provider is not None:
@@ -429,15 +436,15 @@ class Association:
         elif self._operation is not None and self._operation.has_suboperations:
             self._receiver = self._operation.request(context, command)
         else:
-            raise RemoteProtocolError(f"{message.name} to a requestor that offered no SCP role", reason=5)
+            raise out_of_step(f"{message.name} to a requestor that offered no SCP role")
 
     def _receive_response(self, message: Response) -> None:
         identifier = message.message_id_being_responded_to
         outstanding = self._outstanding.get(identifier)
         if outstanding is None or not isinstance(message, outstanding.response_type):
-            raise RemoteProtocolError(f"{message.name} to message {identifier}, which does not await it", reason=5)
+            raise out_of_step(f"{message.name} to message {identifier}, which does not await it")
         if identifier == self.outgoing.half_sent and message.status.is_done:
-            raise RemoteProtocolError(f"{message.name}: {message.status} to what is not sent yet", reason=5)
+            raise out_of_step(f"{message.name}: {message.status} to what is not sent yet")
         self._receiver = outstanding.respond(message)
 
     # Messages out

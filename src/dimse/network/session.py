@@ -7,7 +7,6 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from dimse.ae import Malformed
 from dimse.errors import (
     AssociationAborted,
     AssociationError,
@@ -23,7 +22,7 @@ from dimse.network.connection import Connection
 from dimse.network.incoming import Discard, IncomingData, Receiver
 from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
 from dimse.network.timers import ProgressTimer
-from dimse.upper_layer.negotiation import AcceptedContext, normalise, refusal, violations
+from dimse.upper_layer.negotiation import AcceptedContext, normalise, oddities, refusal, violations
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
 if TYPE_CHECKING:
@@ -88,6 +87,8 @@ class Session:
         if not isinstance(answer, A_ASSOCIATE_AC):
             self._turn_down(answer)
             return
+        for oddity in oddities(as_sent):
+            self.association.deviations.harmless(f"A-ASSOCIATE-RQ: {oddity}")
         self.association.accept(request, answer)
         accepted = len(self.association.contexts)
         logger.info(
@@ -103,7 +104,7 @@ class Session:
         if refused is not None:
             return refused
         for violation in violations(as_sent):
-            if self._server.options.malformed is Malformed.STRICT:
+            if self.association.deviations.is_strict:
                 return violation
             logger.warning("%s: A-ASSOCIATE-RQ: %s", self._connection.peer_name, _in_words(violation))
         return None

@@ -9,21 +9,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final, Self
+from typing import Self
 
-from dimse.errors import RemoteProtocolError
-
-INVALID_PARAMETER: Final = 6  # A-ABORT reason: invalid-PDU-parameter value (PS3.8 Table 9-26)
+from dimse.upper_layer.deviations import invalid
 
 _ITEM_HEADER = struct.Struct(">BxH")
 _UINT16 = struct.Struct(">H")
-
-
-def invalid(message: str) -> RemoteProtocolError:
-    """The error for a PDU whose content breaks PS3.8; answered with A-ABORT (2, 6)."""
-    return RemoteProtocolError(message, source=2, reason=INVALID_PARAMETER)
 
 
 def encode_item(item_type: int, body: bytes) -> bytes:
@@ -125,9 +118,9 @@ class PresentationContextRQ:
                 abstract_syntaxes.append(decode_text(value))
             elif item_type == 0x40:
                 transfer_syntaxes.append(decode_text(value))
-        if len(abstract_syntaxes) != 1:
-            raise invalid(f"presentation context {identifier} has {len(abstract_syntaxes)} abstract syntaxes, not 1")
-        return cls(identifier, abstract_syntaxes[0], tuple(transfer_syntaxes))
+        # Without one, or with two that differ, it is a context for nothing.
+        abstract_syntax = abstract_syntaxes[0] if len(set(abstract_syntaxes)) == 1 else ""
+        return cls(identifier, abstract_syntax, tuple(transfer_syntaxes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +133,9 @@ class PresentationContextAC:
     presentation_context_id: int
     result: int
     transfer_syntax: str
+    """Empty where an acceptance came with none, or with two that differ."""
+    is_repeated: bool = field(default=False, compare=False)
+    """Whether the transfer syntax was received more than once."""
 
     def encode(self) -> bytes:
         head = bytes((self.presentation_context_id, 0, self.result, 0))
@@ -156,9 +152,7 @@ class PresentationContextAC:
             for item_type, value in decode_items(fields.rest(), f"presentation context {identifier}")
             if item_type == 0x40
         ]
-        if len(syntaxes) != 1:
-            raise invalid(f"presentation context {identifier} is accepted with {len(syntaxes)} transfer syntaxes")
-        return cls(identifier, result, syntaxes[0])
+        return cls(identifier, result, syntaxes[0] if len(set(syntaxes)) == 1 else "", len(syntaxes) > 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from dimse.errors import LocalProtocolError, RemoteProtocolError
-from dimse.upper_layer.items import invalid
+from dimse.upper_layer.deviations import invalid
 from dimse.upper_layer.pdu import (
     A_ABORT,
     A_ASSOCIATE_AC,
@@ -78,9 +78,10 @@ class CloseTransport:
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
-    """Something that a lenient reader lets pass and a strict one does not."""
+    """What the peer does against the standard and is let pass: harmless, or malformed (see `deviations`)."""
 
     message: str
+    is_harmless: bool
 
 
 MachineEvent = (
@@ -129,7 +130,7 @@ class Machine:
         self._pdv_left = 0
         self._pdv = (0, False, False)
         self._empty_fragments = 0
-        self._warned_of_length = False
+        self._warned_of_length = self._told_of_odd_fragments = False
         self._skipping = False
         self._broken = False
 
@@ -341,7 +342,7 @@ class Machine:
                 raise invalid(message)
             if not self._warned_of_length:
                 self._warned_of_length = True
-                self._events.append(Oddity(message))
+                self._events.append(Oddity(message, is_harmless=False))
 
     def _count_empty(self) -> None:
         self._empty_fragments += 1
@@ -359,8 +360,10 @@ class Machine:
             raise invalid(f"PDV of {length} bytes does not fit the {self._pdu_left} left in its P-DATA-TF")
         self._pdu_left -= 6
         self._pdv_left = length - 2
-        if self._strict and length % 2:
-            raise invalid(f"PDV of {length} bytes; a fragment has an even length")
+        if length % 2 and not self._told_of_odd_fragments:
+            # PS3.8 9.3.1 wants them even; put together they are the same.
+            self._told_of_odd_fragments = True
+            self._events.append(Oddity("fragments of an odd length", is_harmless=True))
         self._pdv = (identifier, bool(control & COMMAND), bool(control & LAST))
         if self._pdv_left:
             self._empty_fragments = 0

@@ -1,7 +1,8 @@
 """What two sides agree on: proposed x supported -> accepted (PS3.8 9.3.2, 9.3.3; PS3.7 D.3.3). Pure functions.
 
-`violations` and `answer_violations` say what a strict reader objects to; `normalise` is what a lenient one
-takes it to mean.
+What a peer does against the standard has a function for each class of `deviations`: `oddities` are harmless,
+`violations` are malformed, `refusal` is why nobody can go on; the same with `answer_` for A-ASSOCIATE-AC.
+`normalise` is what the harmless and the malformed are taken to mean.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from dimse.errors import PresentationContextError, RemoteProtocolError
 from dimse.uids import APPLICATION_CONTEXT, is_uid, name_of
+from dimse.upper_layer.deviations import invalid
 from dimse.upper_layer.items import (
     AsynchronousOperationsWindow,
     ContextResult,
@@ -20,7 +22,6 @@ from dimse.upper_layer.items import (
     PresentationContextRQ,
     RoleSelection,
     UserInformation,
-    invalid,
 )
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
@@ -85,8 +86,21 @@ def propose(
 # The acceptor's side
 
 
+def oddities(request: A_ASSOCIATE_RQ) -> Iterator[str]:
+    """What is harmless in a received `request`."""
+    contexts, information = request.presentation_contexts, request.user_information
+    if _are_padded(request, *(uid for each in contexts for uid in (each.abstract_syntax, *each.transfer_syntaxes))):
+        yield "UIDs are padded"
+    if any(len(set(context.transfer_syntaxes)) < len(context.transfer_syntaxes) for context in contexts):
+        yield "a presentation context has a transfer syntax twice"
+    proposed = {context.abstract_syntax.strip(_PADDING) for context in contexts}
+    if any(role.sop_class_uid.strip(_PADDING) not in proposed for role in information.role_selections):
+        yield "roles are selected for SOP classes that are not proposed"
+    yield from _information_oddities(information)
+
+
 def violations(request: A_ASSOCIATE_RQ) -> Iterator[A_ASSOCIATE_RJ | RemoteProtocolError]:
-    """What a strict acceptor objects to in `request`, each with the answer it earns."""
+    """What is malformed in a received `request`, each with the answer that a strict acceptor gives to it."""
     for title, reason in ((request.calling_ae_title, 3), (request.called_ae_title, 7)):
         if title != title.strip(_PADDING) or not (title.isascii() and title.isprintable()):
             yield A_ASSOCIATE_RJ(result=1, source=1, reason=reason)
@@ -101,9 +115,8 @@ def violations(request: A_ASSOCIATE_RQ) -> Iterator[A_ASSOCIATE_RJ | RemoteProto
         if not context.transfer_syntaxes:
             yield invalid(f"presentation context {identifier} has no transfer syntax")
         for uid in (context.abstract_syntax, *context.transfer_syntaxes):
-            if not is_uid(uid):
+            if not is_uid(uid.strip(_PADDING)):
                 yield invalid(f"presentation context {identifier} has an invalid UID")
-    yield from _information_violations(request.user_information)
 
 
 def _disordered(pdu: A_ASSOCIATE_RQ | A_ASSOCIATE_AC, context_item: int) -> bool:
@@ -113,17 +126,24 @@ def _disordered(pdu: A_ASSOCIATE_RQ | A_ASSOCIATE_AC, context_item: int) -> bool
     return bool(pdu.item_order) and (not contexts or known != [0x10, *([context_item] * contexts), 0x50])
 
 
-def _information_violations(information: UserInformation) -> Iterator[RemoteProtocolError]:
-    if information.implementation_class_uid is None:
-        yield invalid("there is no implementation class UID")
-    elif not is_uid(information.implementation_class_uid):
-        yield invalid("the implementation class UID is not a UID")
+def _are_padded(pdu: A_ASSOCIATE_RQ | A_ASSOCIATE_AC, *uids: str) -> bool:
+    """Whether one of these, or of the UIDs that both PDUs have, is longer than it has to be."""
+    information = pdu.user_information
+    roles = (role.sop_class_uid for role in information.role_selections)
+    all_uids = (pdu.application_context_name, information.implementation_class_uid or "", *roles, *uids)
+    return any(uid != uid.strip(_PADDING) for uid in all_uids)
+
+
+def _information_oddities(information: UserInformation) -> Iterator[str]:
+    """It says which software the peer is, and nothing depends on it (PS3.7 D.3.3.2)."""
+    if not is_uid((information.implementation_class_uid or "").strip(_PADDING)):
+        yield "the implementation class UID is missing, or no UID"
     if len(information.implementation_version_name or "") > 16:
-        yield invalid("the implementation version name has more than 16 characters")
+        yield "the implementation version name has more than 16 characters"
 
 
 def normalise(request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_RQ:
-    """`request` without the padding that devices add to AE titles and UIDs."""
+    """A received `request` without the padding that devices add to AE titles and UIDs."""
     return dataclasses.replace(
         request,
         called_ae_title=request.called_ae_title.strip(_PADDING),
@@ -231,8 +251,41 @@ def accept_window(request: A_ASSOCIATE_RQ, most: int) -> AsynchronousOperationsW
 # Both sides, once there is an answer
 
 
+def answer_oddities(answer: A_ASSOCIATE_AC, request: A_ASSOCIATE_RQ) -> Iterator[str]:
+    """What is harmless in a received `answer` to our `request`."""
+    if _are_padded(answer, *(context.transfer_syntax for context in answer.presentation_contexts)):
+        yield "UIDs are padded"
+    if any(context.is_repeated and context.transfer_syntax for context in answer.presentation_contexts):
+        yield "a presentation context is accepted with its transfer syntax twice"
+    answered = {context.presentation_context_id for context in answer.presentation_contexts}
+    if any(context.presentation_context_id not in answered for context in request.presentation_contexts):
+        yield "presentation contexts are not answered, which is taken as refused"
+    asked = {role.sop_class_uid: role for role in request.user_information.role_selections}
+    for given in answer.user_information.role_selections:
+        role = asked.get(given.sop_class_uid.strip(_PADDING), RoleSelection("", scu_role=False, scp_role=False))
+        if given.scu_role > role.scu_role or given.scp_role > role.scp_role:
+            yield "roles are granted that were not asked for, and ignored"
+    if _grants_too_much(request, answer):
+        yield "a larger operations window is granted than was proposed"
+    titles = answer.called_ae_title.strip(_PADDING), answer.calling_ae_title.strip(_PADDING)
+    if titles != (request.called_ae_title, request.calling_ae_title):
+        yield "the AE titles are not those of the request"  # PS3.8 Table 9-17: not to be tested
+    yield from _information_oddities(answer.user_information)
+
+
+def _grants_too_much(request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> bool:
+    """Whether the acceptor did more than reduce the window (PS3.7 D.3.3.3.2); 0 is no limit."""
+    window = answer.user_information.asynchronous_operations_window
+    proposed = request.user_information.asynchronous_operations_window or AsynchronousOperationsWindow()
+    if window is None:
+        return False
+    granted = window.maximum_number_operations_invoked, window.maximum_number_operations_performed
+    most = proposed.maximum_number_operations_invoked, proposed.maximum_number_operations_performed
+    return any(limit and not 0 < count <= limit for count, limit in zip(granted, most, strict=True))
+
+
 def answer_violations(answer: A_ASSOCIATE_AC, request: A_ASSOCIATE_RQ) -> Iterator[RemoteProtocolError]:
-    """What a strict requestor objects to in `answer`."""
+    """What is malformed in a received `answer` to our `request`."""
     proposed = {context.presentation_context_id: context for context in request.presentation_contexts}
     seen: set[int] = set()
     for context in answer.presentation_contexts:
@@ -243,17 +296,12 @@ def answer_violations(answer: A_ASSOCIATE_AC, request: A_ASSOCIATE_RQ) -> Iterat
             context.result == ContextResult.ACCEPTANCE
             and context.transfer_syntax.strip(_PADDING) not in proposed[identifier].transfer_syntaxes
         ):
-            yield invalid(f"presentation context {identifier} is accepted with a transfer syntax not proposed")
-        elif context.result == ContextResult.ACCEPTANCE and not is_uid(context.transfer_syntax):
-            yield invalid(f"presentation context {identifier} is accepted with a padded transfer syntax")
+            yield invalid(f"presentation context {identifier} is accepted with no transfer syntax that was proposed")
         seen.add(identifier)
     if answer.application_context_name.strip(_PADDING) != APPLICATION_CONTEXT:
         yield invalid("A-ASSOCIATE-AC has another application context name")
-    if unanswered := proposed.keys() - seen:
-        yield invalid(f"presentation contexts {sorted(unanswered)} are not answered")
     if _disordered(answer, 0x21):
         yield invalid("A-ASSOCIATE-AC items are missing or out of order")
-    yield from _information_violations(answer.user_information)
 
 
 def answer_refusal(answer: A_ASSOCIATE_AC) -> RemoteProtocolError | None:

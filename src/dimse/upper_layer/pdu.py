@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, Generic, Self, TypeVar, cast
 
 from dimse.uids import APPLICATION_CONTEXT
+from dimse.upper_layer.deviations import invalid
 from dimse.upper_layer.items import (
     PresentationContextAC,
     PresentationContextRQ,
@@ -16,7 +17,6 @@ from dimse.upper_layer.items import (
     decode_items,
     decode_text,
     encode_item,
-    invalid,
 )
 
 PDU_HEADER: Final = struct.Struct(">BxI")
