@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -235,32 +235,66 @@ async def test_left_in_the_loop() -> None:
         await use(association)
 
 
-async def test_cancelled_while_the_loop_saves(tmp_path: Path) -> None:
-    """What the cancelling task reads to its end is missing from the file: it must not be there as if it were whole."""
+class BusyDisk:
+    """Keeps what the caller writes waiting until it is `free`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.free, self._writev = threading.Event(), threading.Event(), os.writev
+        monkeypatch.setattr(os, "writev", self._write)
+
+    def _write(self, descriptor: int, buffers: Sequence[memoryview]) -> int:
+        self.begun.set()
+        self.free.wait(20)
+        return self._writev(descriptor, buffers)
+
+
+@pytest.mark.parametrize("pixels", [LARGE, 1000], ids=["the first of several writes", "the only write"])
+async def test_cancelled_while_the_loop_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: int) -> None:
+    """What comes next is not received into the buffer that is being written: a file is whole, or not there."""
+    data = encoded(instance("1.2.1", pixels=pixels))
 
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)
-        await peer.send(sent("1.2.1"))
+        await peer.send(message_pdvs(store("1.2.1"), data, context=STORAGE))
         await peer.expect_cancel(received)
+        await answered(peer, received, Status.OUT_OF_RESOURCES)
+        await peer.send(message_pdvs(store("1.2.2"), bytes(len(data)), context=STORAGE))
         await answered(peer, received, Status.OUT_OF_RESOURCES)
         await peer.send(response(received, Status.CANCEL))
         await usable(peer)
 
-    disk_is_free = threading.Event()
-    loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(1))
-    blocked = loop.run_in_executor(None, disk_is_free.wait)
+    disk = BusyDisk(monkeypatch)
     async with listening(script) as address, connect(address, contexts=ALL) as association:
         results = CGetSCU(association).get(STUDY)
-        given = await anext(results)
-        saving = asyncio.create_task(given.save(tmp_path / "1.2.1"))
-        await asyncio.sleep(0)  # it waits for the disk now
-        try:
-            await results.cancel()
-        finally:
-            disk_is_free.set()
-            await blocked
+        saving = asyncio.create_task((await anext(results)).save(tmp_path / "1.2.1"))
+        await asyncio.to_thread(disk.begun.wait, 20)
+        cancelling = asyncio.create_task(results.cancel())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not cancelling.done()
+        disk.free.set()
+        await cancelling
         await use(association)
-        with pytest.raises(DimseError):
-            await saving
-        Folder(tmp_path).check()
+        if pixels == LARGE:
+            with pytest.raises(DimseError):
+                await saving
+            Folder(tmp_path).check()
+        else:
+            assert dataset_bytes(await saving) == data
+
+
+async def test_a_save_that_is_left_to_a_task_is_waited_for(tmp_path: Path) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        for uid in ("1.2.1", "1.2.2"):
+            await peer.send(sent(uid))
+            await answered(peer, received, Status.SUCCESS)
+        await peer.send(response(received, Status.SUCCESS))
+        await usable(peer)
+
+    async with listening(script) as address, connect(address, contexts=ALL) as association:
+        results = CGetSCU(association).get(STUDY)
+        saving = [asyncio.create_task(each.save(tmp_path / each.sop_instance_uid)) async for each in results]
+        await asyncio.gather(*saving)
+        Folder(tmp_path).check("1.2.1", "1.2.2")
+        await use(association)

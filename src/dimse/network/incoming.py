@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from dimse.errors import LocalProtocolError, RemoteProtocolError
@@ -71,6 +71,8 @@ class IncomingData:
         self.error: Exception | None = None
         """Why the rest will not come."""
         self._wake: asyncio.Future[None] | None = None
+        self._used: asyncio.Future[None] | None = None
+        """Done when `use` is, while there is one."""
 
     # As `Receiver`
 
@@ -143,6 +145,15 @@ class IncomingData:
         self._pulled = True
         return self._views
 
+    async def use(self, work: Awaitable[None]) -> None:
+        """Await `work`, which uses the views that were pulled last; the receive buffer is not given on before."""
+        used = self._used = asyncio.get_running_loop().create_future()
+        try:
+            await work
+        finally:
+            self._used = None
+            used.set_result(None)
+
     async def drain(self) -> None:
         """Read the rest to its end and drop it (so that the next message is found)."""
         if self._wake is not None and not self._wake.done():
@@ -150,12 +161,17 @@ class IncomingData:
             self._wake.set_exception(LocalProtocolError("the rest of the data set is not wanted any more"))
             self._wake = None
         self._discarding = True
+        while self._used is not None:  # by a write of such a task
+            await asyncio.shield(self._used)
         self._views.clear()
         self._pulled = True
         while await self._pull():
             pass
 
     def release(self) -> None:
-        """Nothing of it is needed any more: let the connection go on."""
+        """Nothing of it is needed any more: let the connection go on, when `use` is done."""
+        if self._used is not None:
+            self._used.add_done_callback(lambda _: self.release())
+            return
         self._views.clear()
         self._connection.resume(self)

@@ -115,12 +115,15 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         self._note_failed(answer)
 
     async def _ready(self) -> None:
-        if self._given is not None and not self._operation.cancelling:
-            (request, store), self._given = self._given, None
-            if store.is_taken:
-                await self._operation.answer(request, request.response(Status.SUCCESS))
-            else:
-                await self._refuse(request, Status.OUT_OF_RESOURCES, "it was neither saved nor read to its end")
+        if self._given is None or self._operation.cancelling:
+            return
+        (request, store), self._given = self._given, None
+        if not store.is_taken:
+            await store.left()
+        if store.is_taken:
+            await self._operation.answer(request, request.response(Status.SUCCESS))
+        else:
+            await self._refuse(request, Status.OUT_OF_RESOURCES, "it was neither saved nor read to its end")
 
     async def _suboperation(self, request: IncomingRequest) -> StoreRequest | None:
         if not self._completes or self._handler is None:

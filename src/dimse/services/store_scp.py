@@ -164,11 +164,12 @@ class StoreRequest:
         writer = FileWriter(path, header, self._disk, fsync=self._options.fsync)
         saved = self._saved = asyncio.get_running_loop().create_future()
         try:
-            await writer.write([memoryview(first), *self._take_views()], is_last=self._data.exhausted)
-            while not self._data.exhausted:
+            views = [memoryview(first), *self._take_views()]
+            while not (is_last := self._data.exhausted):
+                await self._data.use(writer.write(views, is_last=False))
                 views = await self._data.pull()
-                await writer.write(views, is_last=self._data.exhausted)
-            await self._data.pull()  # lets the connection go on, so that an A-ABORT is seen
+            await self._data.use(writer.write(views, is_last=is_last))
+            self._data.release()  # lets the connection go on, so that an A-ABORT is seen
         except BaseException:
             await writer.discard()
             raise
@@ -202,6 +203,8 @@ class StoreRequest:
 
     async def left(self) -> None:
         """The handler has ended: wait for a `save` that it left to another task, which writes what is received here."""
+        if not self._read and self._buffered is None:
+            await asyncio.sleep(0)  # the first turn of a task that was made for it
         if self._saved is not None and not self._saved.done():
             await asyncio.shield(self._saved)
 
