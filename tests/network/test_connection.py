@@ -42,6 +42,8 @@ class Transport(asyncio.Transport):
 class Owner:
     """Accepts an association, and holds the connection at each fragment of a command."""
 
+    awaits_more = False
+
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.commands: list[bytes] = []

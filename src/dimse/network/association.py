@@ -329,6 +329,13 @@ class Association:
         if self._receiver is not None:
             self._receiver.buffer_used()
 
+    @property
+    def awaits_more(self) -> bool:
+        """As `ConnectionOwner`: the rest of a message, or a response, unless a sub-operation is answered first."""
+        if self._reader.in_message:
+            return True
+        return bool(self._outstanding) and (self._operation is None or not self._operation.has_unanswered)
+
     def disconnected(self, error: Exception | None) -> None:
         """As `ConnectionOwner`."""
         self._end(ConnectionLost(f"the connection was lost: {error}" if error else self._closed_by_peer()))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol, cast
 
 from dimse.errors import ConnectionLost
@@ -28,6 +29,9 @@ _TOGETHER: Final = 8
 
 _TOGETHER_BYTES: Final = 16 * 1024
 """... and bytes of them, if they are more than one."""
+
+_QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
+"""Linux has it."""
 
 
 class BufferPool:
@@ -58,6 +62,10 @@ class ConnectionOwner(Protocol):
 
     def buffer_used(self) -> None:
         """All events of what was received are told; views of it are valid only while `hold` keeps it."""
+
+    @property
+    def awaits_more(self) -> bool:
+        """Whether the peer has more to send before it is this side's turn."""
 
     def disconnected(self, error: Exception | None) -> None:
         """The transport connection is closed, with the operating system's reason if it had one."""
@@ -92,6 +100,8 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = False
         self._holders: set[object] = set()
         self._eof = False
+        self._owes_ack = False
+        """Whether nothing was sent since the last read, which would have carried its acknowledgment."""
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._together: list[bytes] = []
         """Messages that leave with the next, or when the event loop has come round."""
@@ -109,6 +119,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._socket is not None and self._socket.family in (socket.AF_INET, socket.AF_INET6):
             # With Nagle's algorithm against delayed ACK, each message would cost 40 ms.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._owes_ack = True
+            self._acknowledge()
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.peer_host, self.peer_name = peer[0], f"{peer[0]}:{peer[1]}"
@@ -129,6 +141,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self.bytes_received += nbytes
+        self._owes_ack = True
         if self._ahead is not None:
             self._ahead_size += nbytes
             self._pause()
@@ -136,6 +149,7 @@ class Connection(asyncio.BufferedProtocol):
         self._receive(nbytes)
         self._process()
         self._write_together()
+        self._acknowledge_if_more_comes()
 
     def eof_received(self) -> bool:
         # A half-closed connection is a closed one; what came before is still used first.
@@ -203,6 +217,23 @@ class Connection(asyncio.BufferedProtocol):
             self._pool.give_back(self._buffer)
             self._buffer = None
 
+    def _acknowledge_if_more_comes(self) -> None:
+        """Where the peer goes on, let it: with Nagle's algorithm it sends nothing before the last is acknowledged.
+
+        The kernel would do that with the next message of ours, or after 40 ms.
+        """
+        if not self._owes_ack or self._holders or self.owner is None:
+            return
+        if self.machine.in_pdu or self.owner.awaits_more:
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Have the kernel acknowledge at once what was read; it forgets that it was told (tcp(7))."""
+        self._owes_ack = False
+        if _QUICKACK is not None and self._socket is not None and self._transport is not None:
+            with suppress(OSError):  # the connection is gone, which the transport is about to say
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+
     def _end_of_data(self) -> None:
         self.machine.receive_eof(self._loop.time())
         self._process()
@@ -243,6 +274,7 @@ class Connection(asyncio.BufferedProtocol):
         elif self._paused and self._transport is not None and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
+        self._acknowledge_if_more_comes()
 
     # Sending
 
@@ -268,6 +300,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None:
             raise ConnectionLost("the connection is closed")
         self.bytes_sent += len(data)
+        self._owes_ack = False
         self._transport.write(data)
 
     def write_soon(self, data: bytes) -> None:

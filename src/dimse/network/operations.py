@@ -194,6 +194,11 @@ class Operation(Generic[R]):
         """What is asked for: C-FIND, C-MOVE or C-GET."""
         return self._message.name.removesuffix("-RQ")
 
+    @property
+    def has_unanswered(self) -> bool:
+        """Whether the peer waits for the answer to a sub-operation."""
+        return self._unanswered is not None
+
     # As `Outstanding`
 
     def respond(self, message: Response) -> Receiver | None:

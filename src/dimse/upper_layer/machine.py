@@ -250,6 +250,11 @@ class Machine:
 
     # Reading PDUs
 
+    @property
+    def in_pdu(self) -> bool:
+        """Whether the peer is in the middle of sending a PDU."""
+        return self._pdu_left > 0 or len(self._header) > 0
+
     def _parse(self) -> Fragment | None:
         """Take one step through the data; a fragment if the step ends in one."""
         if self._pdv_left:
