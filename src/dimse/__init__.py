@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from dimse.services.retrieving import RetrieveReport, RetrieveResult, RetrieveWay, retrieve
     from dimse.services.sending import SendReport, SendResult, send
     from dimse.services.server import Server
-    from dimse.services.store_scp import StoreRequest
+    from dimse.services.store_request import StoreRequest
     from dimse.services.store_scu import CStoreSCU, presentation_contexts
     from dimse.services.suboperations import SubOperations
     from dimse.services.transfer_progress import TransferProgress
@@ -127,7 +127,7 @@ _NAMES_OF: Final = {
     "dimse.services.retrieving": "RetrieveReport RetrieveResult RetrieveWay retrieve",
     "dimse.services.sending": "SendReport SendResult send",
     "dimse.services.server": "Server",
-    "dimse.services.store_scp": "StoreRequest",
+    "dimse.services.store_request": "StoreRequest",
     "dimse.services.store_scu": "CStoreSCU presentation_contexts",
     "dimse.services.suboperations": "SubOperations",
     "dimse.services.transfer_progress": "TransferProgress",

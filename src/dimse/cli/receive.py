@@ -22,7 +22,7 @@ from dimse.cli.output import complain, counted, emit, reason, size, tell
 from dimse.dataset import validate_template
 from dimse.messages.status import Status
 from dimse.services.server import Server
-from dimse.services.store_scp import DEFAULT_TEMPLATE, StoreRequest
+from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 
 EXIT_CODES: Final = (
     "0 ended by Ctrl-C or SIGTERM, after what was under way; 1 the port or the folder cannot be used; "

@@ -28,7 +28,8 @@ from dimse.services.query import Query, QueryRetrieveModel
 from dimse.services.query_request import QueryRequest, failure
 from dimse.services.results import Asked
 from dimse.services.sending import SendResult
-from dimse.services.store_scp import DEFAULT_TEMPLATE, StoreHandler, StoreRequest, handled, refusal_of
+from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
+from dimse.services.store_scp import StoreHandler, handled, refusal_of
 from dimse.services.store_scu import CStoreSCU
 from dimse.services.suboperations import PENDING_PACE, Account, RetrieveHandler, RetrieveResults
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS, ProposedContext

@@ -33,7 +33,7 @@ from dimse.services.get import CGetSCU, retrieval_contexts
 from dimse.services.move import CMoveSCU
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.server import Server
-from dimse.services.store_scp import DEFAULT_TEMPLATE, StoreRequest
+from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS
 
 logger = logging.getLogger("dimse.query_retrieve")
