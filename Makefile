@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 COMPILED := $(CURDIR)/build/compiled
+LOWEST := build/lowest
 # What has compiled modules below it; the rest does not notice.
 COMPILED_TESTS := $(addprefix tests/,upper_layer messages dataset network services test_compiled.py)
 
 INCLUDE := 'import sysconfig; print(sysconfig.get_path("include"))'
 
-.PHONY: demo test test-compiled lint bench format clean
+.PHONY: demo test test-compiled test-lowest lint bench format clean
 
 demo: .venv/installed
 	$(BIN)/dimse demo
@@ -17,9 +18,14 @@ test: .venv/installed
 	@if [ -n "$$CI" ] || { command -v cc && test -e "$$($(BIN)/python -c $(INCLUDE))/Python.h"; } >/dev/null; \
 	then $(MAKE) test-compiled; \
 	else echo "no C compiler or no headers of Python's (Debian: gcc python3-dev): the compiled modules are not tested"; fi
+	@if [ -n "$$CI" ]; then $(MAKE) test-lowest; fi
 
 test-compiled: .venv/installed $(COMPILED)/installed
 	DIMSE_COMPILED=true PYTHONPATH=$(COMPILED) $(BIN)/pytest -n 2 --dist loadfile $(COMPILED_TESTS)
+
+# All but other people's software, with the lowest versions that pyproject.toml allows.
+test-lowest: $(LOWEST)/installed
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile --ignore tests/peers --ignore tests/test_compiled.py
 
 lint: .venv/installed
 	$(BIN)/ruff check
@@ -45,6 +51,13 @@ $(COMPILED)/installed: .venv/installed $(shell find src -name '*.py')
 	mkdir -p build/source
 	cp -r pyproject.toml README.md LICENSE src build/source
 	HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(BIN)/pip install --quiet --no-deps --target $(COMPILED) build/source
+	touch $@
+
+$(LOWEST)/installed: .venv/installed
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+		--editable '.[cli,fast]' --group dev
 	touch $@
 
 clean:

@@ -67,7 +67,7 @@ def answer(keys: Dataset, images: list[Dataset]) -> Dataset:
     if "SpecificCharacterSet" in images[0]:
         match.SpecificCharacterSet = images[0].SpecificCharacterSet
     if "ModalitiesInStudy" in keys:
-        match.ModalitiesInStudy = sorted({image.Modality for image in images})
+        match.ModalitiesInStudy = sorted({image.Modality for image in images if image.get("Modality")})
     for number in ("NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances"):
         if number in keys:
             match[number].value = len(images)

@@ -277,6 +277,19 @@ async def test_query_server_finds_again_what_it_had(study: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send on Windows")
+async def test_query_server_has_an_instance_without_modality(study: Path) -> None:
+    image = dcmread(study / "ct.dcm")
+    del image.Modality
+    image.save_as(study / "ct.dcm")
+    async with running("query_server.py", 0, study) as (_, address), dimse.connect(address) as association:
+        query = dimse.Query.studies().returning("ModalitiesInStudy")
+        found = {
+            match.StudyInstanceUID: match.ModalitiesInStudy async for match in dimse.CFindSCU(association).query(query)
+        }
+    assert found == {CT_STUDY: "", MR_STUDY: "MR"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send on Windows")
 async def test_retrieve(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

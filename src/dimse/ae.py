@@ -18,7 +18,7 @@ from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
 DEFAULT_PORT: Final = 11112
 """The port registered for DICOM (PS3.8 9.1.1)."""
 
-_ADDRESS = re.compile(r"(?:(?P<title>[^@]*)@)?(?P<host>\[[^\]@/\s]+\]|[^:\[\]@/\s]+)(?::(?P<port>\d+))?")
+_ADDRESS = re.compile(r"(?:(?P<title>.*)@)?(?P<host>\[[^\]@/\s]+\]|[^:\[\]@/\s]+)(?::(?P<port>\d+))?")
 
 
 def check_ae_title(title: str) -> str:
@@ -45,6 +45,8 @@ class Address:
     @classmethod
     def parse(cls, text: str | Address) -> Address:
         """Read `TITLE@host:port`. Without a port it is 11112; without a title it is `ANY-SCP`.
+
+        An AE title may hold an `@`: the last one counts.
 
         >>> Address.parse("ARCHIVE@pacs:104")
         Address(ae_title='ARCHIVE', host='pacs', port=104)

@@ -20,6 +20,8 @@ from dimse import Address, ClientOptions, Malformed, RetryPolicy, ServerOptions,
         ("pacs.example.org", Address("ANY-SCP", "pacs.example.org", 11112)),
         ("  MY TITLE @10.0.0.1:1", Address("MY TITLE", "10.0.0.1", 1)),
         ("ARCHIVE@[::1]:104", Address("ARCHIVE", "::1", 104)),
+        ("SCAN@WARD@pacs:104", Address("SCAN@WARD", "pacs", 104)),
+        ("A@@[::1]", Address("A@", "::1", 11112)),
         ("ARCHIVE@[fe80::1%eth0]", Address("ARCHIVE", "fe80::1%eth0", 11112)),
         ("[2001:db8::2]:65535", Address("ANY-SCP", "2001:db8::2", 65535)),
         ("A-B_C.1@h:1", Address("A-B_C.1", "h", 1)),
@@ -36,7 +38,7 @@ def test_addresses(text: str, address: Address) -> None:
     [
         *("", "@", "@pacs:104", "   @pacs", "ARCHIVE@", "ARCHIVE@:104", "pacs:", "pacs:port", "pacs:-1", "A@pacs:1:2"),
         *("A@::1:104", "A@[::1", "A@[]:1", "SEVENTEEN_LETTERS@pacs", "BACK\\SLASH@pacs", "\xc4RCHIV@pacs", "T\nT@pacs"),
-        *("A@pacs:0", "A@pacs:65536", "A@B@pacs:104", "A@pa cs:104", "A@pacs/echo:104", "http://pacs:104"),
+        *("A@pacs:0", "A@pacs:65536", "A@B@", "A@pacs@:104", "A@pa cs:104", "A@pacs/echo:104", "http://pacs:104"),
     ],
 )
 def test_what_is_no_address(text: str) -> None:
