@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from dimse.dataset import DatasetSource, NotSent
+from dimse.dataset import DatasetSource, NotSent, read_file_meta
 from dimse.dataset.discover import discover
 from dimse.errors import DatasetError
 
@@ -181,3 +183,82 @@ def test_a_damaged_member_costs_itself_only(tmp_path: Path) -> None:
     assert names == ["mr"]
     assert other.name.endswith("!ct")
     assert not other.skipped
+
+
+def copied(folder: Path, *names: str) -> Path:
+    """A DICOMDIR whose four references have become these paths."""
+    directory = path_of("DICOMDIR")
+    records = dcmread(directory).DirectoryRecordSequence
+    references = [list(record.ReferencedFileID) for record in records if "ReferencedFileID" in record]
+    shutil.copy(directory, folder / "DICOMDIR")
+    for reference, name in zip(references, names, strict=False):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(directory.parent.joinpath(*reference), folder / name)
+    return folder / "DICOMDIR"
+
+
+@pytest.mark.parametrize(
+    "renamed",
+    [
+        str.lower,
+        lambda name: f"{name}.dcm",
+        lambda name: f"{name}.DCM;1",
+        lambda name: f"{name}.;1",
+        lambda name: f"{name};1",
+        lambda name: f"{name.lower()}.",
+    ],
+    ids=["lower case", "an extension", "both", "a version and a dot", "a version", "a dot"],
+)
+def test_a_dicomdir_finds_its_files_as_copying_has_renamed_them(tmp_path: Path, renamed: Callable[[str], str]) -> None:
+    records = dcmread(path_of("DICOMDIR")).DirectoryRecordSequence
+    references = ["/".join(record.ReferencedFileID) for record in records if "ReferencedFileID" in record]
+    names, others = found(copied(tmp_path, *map(renamed, references)))
+    assert len(names) == len(references)
+    assert not others
+
+
+def test_a_dicomdir_prefers_the_very_name_and_what_is_dicom(tmp_path: Path) -> None:
+    records = dcmread(path_of("DICOMDIR")).DirectoryRecordSequence
+    first, second = ["/".join(record.ReferencedFileID) for record in records if "ReferencedFileID" in record][:2]
+    directory = copied(tmp_path, first, f"{second}.dcm")
+    for name in (f"{first}.a", f"{second}.a"):
+        (tmp_path / name).write_text("a preview")
+    names, others = found(directory)
+    assert names == [Path(first).name, f"{Path(second).name}.dcm"]
+    assert all(isinstance(other.error, FileNotFoundError) and not other.skipped for other in others)
+
+
+def without_meta(name: str) -> bytes:
+    content = read(path_of(name))
+    return content[read_file_meta(BytesIO(content)).length :]
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A folder with a file of just a data set, one of just a data set without SOP UIDs, and one of text."""
+    content = read(path_of("nested_priv_SQ.dcm"))
+    (tmp_path / "a").write_bytes(without_meta("CT_small.dcm"))
+    (tmp_path / "b").write_bytes(content[content.index(b"\1\0\1\0") :])
+    (tmp_path / "c").write_text("not an image")
+    return tmp_path
+
+
+def check_bare(paths: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names, others = found(paths)
+    assert names == ["a"]
+    assert [other.skipped for other in others] == [False, True]
+    assert "a: names no transfer syntax; its first element shows Explicit VR Little Endian" in caplog.text
+
+
+def test_a_file_without_meta_is_found_by_its_content(bare: Path, caplog: pytest.LogCaptureFixture) -> None:
+    check_bare(bare, caplog)
+
+
+def test_an_archive_member_without_meta_is_found_by_its_content(
+    bare: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    archive = tmp_path / "bare.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in "abc":
+            file.write(bare / name, name)
+    check_bare(archive, caplog)

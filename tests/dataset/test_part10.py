@@ -15,10 +15,23 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from dimse.dataset.part10 import MAX_FILE_META, encode_file_meta, read_file_meta
+from dimse.dataset.recognizing import NotDicom
 from dimse.errors import DatasetError
-from dimse.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dimse.uids import (
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+)
 
 CLASS, INSTANCE, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.3.4.5", "1.2.840.10008.1.2.1"
+
+
+def sample(name: str) -> bytes:
+    path = get_testdata_file(name, download=False)
+    assert isinstance(path, str)
+    return Path(path).read_bytes()
 
 
 def meta(**changes: str) -> bytes:
@@ -135,11 +148,110 @@ def test_files_of_others(name: str) -> None:
     assert result.length == 144 + expected.FileMetaInformationGroupLength
 
 
-def test_no_meta() -> None:
-    path = get_testdata_file("no_meta.dcm", download=False)
-    assert isinstance(path, str)
-    with pytest.raises(DatasetError):
-        read_file_meta(BytesIO(Path(path).read_bytes()))
+def test_what_begins_with_half_an_element_is_not_taken_for_a_data_set() -> None:
+    with pytest.raises(NotDicom):
+        read_file_meta(BytesIO(sample("no_meta.dcm")))
+
+
+@pytest.mark.parametrize(
+    ("name", "syntax"),
+    [
+        ("ExplVR_LitEndNoMeta.dcm", EXPLICIT_VR_LITTLE_ENDIAN),
+        ("ExplVR_BigEndNoMeta.dcm", EXPLICIT_VR_BIG_ENDIAN),
+        ("rtstruct.dcm", IMPLICIT_VR_LITTLE_ENDIAN),
+    ],
+)
+def test_without_meta_the_first_element_shows_the_syntax(name: str, syntax: str) -> None:
+    content = sample(name)
+    expected = dcmread(BytesIO(content), force=True)
+    assert read_file_meta(BytesIO(content)) == (
+        *(expected.SOPClassUID, expected.SOPInstanceUID, syntax),
+        *(True, 0, content[:1024]),
+    )
+
+
+@pytest.mark.parametrize("start", [128, 132])
+def test_without_preamble(start: int) -> None:
+    """The prefix alone, or not even that."""
+    behind = sample("CT_small.dcm")[-500:]
+    result = read_file_meta(BytesIO(meta()[start:] + behind))
+    assert result[:5] == (CLASS, INSTANCE, SYNTAX, False, len(meta()) - start)
+    assert result.peeked == behind
+
+
+@pytest.mark.parametrize("preamble", [132, 0])
+@pytest.mark.parametrize("layout", ["<HHL", ">HH2sH"])
+def test_a_meta_in_another_encoding(preamble: int, layout: str) -> None:
+    """Implicit VR, and Explicit VR Big Endian, as some devices have it."""
+    if layout.startswith(">") and not preamble:
+        return
+    values = ((0x0002, CLASS), (0x0003, INSTANCE), (0x0010, SYNTAX))
+    header = b""
+    for element, text in values:
+        value = text.encode() + bytes(len(text) % 2)
+        vr = () if layout == "<HHL" else (b"UI",)
+        header += struct.pack(layout, 2, element, *vr, len(value)) + value
+    header = meta()[:preamble] + header
+    result = read_file_meta(BytesIO(header + b"\x08\0\x16\0UI\x02\x001\0"))
+    assert result[:5] == ("1", INSTANCE, SYNTAX, False, len(header))
+
+
+def test_a_meta_without_transfer_syntax() -> None:
+    path = "CT_small.dcm"
+    header = meta().replace(struct.pack("<HH2s", 2, 16, b"UI"), struct.pack("<HH2s", 2, 0x99, b"UI"))
+    content = sample(path)
+    result = read_file_meta(BytesIO(header + content[read_file_meta(BytesIO(content)).length :]))
+    assert (result.transfer_syntax_uid, result.is_guessed) == (EXPLICIT_VR_LITTLE_ENDIAN, True)
+
+
+def test_uids_far_from_the_beginning_are_found_where_nothing_else_has_them() -> None:
+    before = b"".join(struct.pack("<HHL", 8, element, 0) for element in (5, 8, 0x12, 0x13))
+    private = struct.pack("<HHL", 8, 0x15, 5000) + b"A" * 5000
+    uids = b"".join(struct.pack("<HHL6s", 8, *each) for each in ((0x16, 6, b"1.2.3\0"), (0x18, 6, b"1.2.4\0")))
+    result = read_file_meta(Dribble(before + private + uids))
+    assert result[:3] == ("1.2.3", "1.2.4", IMPLICIT_VR_LITTLE_ENDIAN)
+
+
+def test_a_data_set_without_uids_is_said_to_lack_them() -> None:
+    content = sample("nested_priv_SQ.dcm")
+    with pytest.raises(DatasetError, match=r"has no SOP Class UID, \(0008,0016\)") as raised:
+        read_file_meta(BytesIO(content[content.index(b"\1\0\1\0") :]))
+    assert not isinstance(raised.value, NotDicom)
+
+
+@given(st.binary(max_size=2000))
+def test_random_bytes_are_not_dicom(data: bytes) -> None:
+    with pytest.raises(NotDicom):
+        read_file_meta(BytesIO(data))
+
+
+def words(*numbers: int) -> bytes:
+    return struct.pack(f"<{len(numbers)}H", *numbers)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        bytes(4096),
+        b"The quick brown fox\n" * 100,
+        "Ünïcode".encode("utf-16") * 100,
+        b"\x89PNG\r\n\x1a\n" + bytes(600),
+        b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(600),
+        b"\0\x05\x16\x07\0\x02\0\0Mac OS X        " + bytes(600),
+        b"\x5c\1\0\0" + bytes(600),  # NIfTI
+        b"II*\0\x08\0\0\0" + bytes(600),
+        b"\0\0\1\0\1\0\x10\x10" + bytes(600),  # an icon
+        words(*range(1000)),
+        words(*([8, 0x16, 20, 0] * 200)),
+        words(*(8 + number % 7 for number in range(1000))),
+        bytes(range(8, 16)) * 100,
+        b"\x08\0\x16\0UI\x06\x001.2.3\0" + b"and then it is something else" * 10,
+    ],
+)
+def test_what_is_clearly_something_else_is_not_dicom(content: bytes) -> None:
+    with pytest.raises(NotDicom, match="not a DICOM file"):
+        read_file_meta(BytesIO(content))
 
 
 def test_the_uids_are_the_data_sets_own() -> None:

@@ -18,6 +18,7 @@ from dimse.errors import DatasetError
 CLASS, INSTANCE, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.3.4.5", "1.2.840.10008.1.2.1"
 META = encode_file_meta(sop_class_uid=CLASS, sop_instance_uid=INSTANCE, transfer_syntax_uid=SYNTAX)
 DATA = bytes(range(256)) * 100
+RTSTRUCT = Path(str(get_testdata_file("rtstruct.dcm", download=False))).read_bytes()
 
 
 async def drain(reader: Reader, size: int = 1000) -> bytes:
@@ -204,3 +205,11 @@ async def test_a_whole_file_is_not_taken_for_one_cut_short(name: str) -> None:
     assert isinstance(path, str)
     source = FileSource(path)
     assert (await drain(source.open(), 1 << 20)) == read(path)[-source.length :]
+
+
+@pytest.mark.parametrize("kind", [BytesIO, Pipe])
+async def test_a_stream_of_a_data_set_alone(kind: type[BytesIO], caplog: pytest.LogCaptureFixture) -> None:
+    source = StreamSource(kind(RTSTRUCT), "it")
+    assert source.transfer_syntax_uid == "1.2.840.10008.1.2"
+    assert await drain(source.open()) == RTSTRUCT
+    assert caplog.messages == ["it: names no transfer syntax; its first element shows Implicit VR Little Endian"]

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import lzma
 import os
+import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from dimse.dataset.part10 import read_file_meta
-from dimse.dataset.sources import DatasetSource, FileSource, Reader, StreamReader, named
+from dimse.dataset.recognizing import NotDicom
+from dimse.dataset.sources import DatasetSource, FileSource, Part10Source, Reader, StreamReader
 from dimse.errors import DatasetError
 from dimse.uids import MEDIA_STORAGE_DIRECTORY_STORAGE
 
-_HEAD: Final = 132
+_VERSION: Final = re.compile(r"\.?;\d+$|\.$")
+"""ISO 9660 names files `IM1.;1`, or `IM1.DCM;1`."""
 
 _ZIP_ERRORS: Final = (
     zipfile.BadZipFile,
@@ -70,15 +73,13 @@ def _file(path: Path, *, named: bool) -> Iterator[DatasetSource | NotSent]:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
             yield NotSent(str(path), DatasetError(f"{path}: not a file"), not named)
             return
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-        if head[128:] != b"DICM":
-            if zipfile.is_zipfile(path):
-                yield from _archive(path)
-            else:
-                yield NotSent(str(path), DatasetError(f"{path}: not a DICOM file (no DICM at byte 128)"), not named)
-            return
         source = FileSource(path)
+    except NotDicom as error:
+        if zipfile.is_zipfile(path):
+            yield from _archive(path)
+        else:
+            yield NotSent(str(path), DatasetError(str(error)), skipped=not named)
+        return
     except (OSError, ValueError, DatasetError) as error:
         yield NotSent(str(path), error, skipped=False)
         return
@@ -103,14 +104,56 @@ def _directory(path: Path) -> Iterator[DatasetSource | NotSent]:
     except (InvalidDicomError, OSError, *PYDICOM_ERRORS) as error:
         yield NotSent(str(path), DatasetError(f"{path}: the DICOMDIR cannot be read: {type(error).__name__}"), False)
         return
+    listings: _Listings = {}
     for reference in references:
         parts = [reference] if isinstance(reference, str) else list(reference)
         if any(not isinstance(part, str) or part in ("", ".", "..") or set(part) & set("/\\\0") for part in parts):
             yield NotSent(str(path), DatasetError(f"{path}: a Referenced File ID leaves the DICOMDIR's folder"), False)
             continue
-        for found in _file(path.parent.joinpath(*parts), named=False):
+        for found in _referred_to(path.parent, parts, listings):
             # What is referred to must be there, and an image: another DICOMDIR might refer back.
             yield replace(found, skipped=False) if isinstance(found, NotSent) else found
+
+
+def _referred_to(folder: Path, parts: Sequence[str], listings: _Listings) -> Iterator[DatasetSource | NotSent]:
+    """What is in the file of that name, or else in the one that it became where the medium was copied."""
+    path = folder.joinpath(*parts)
+    if not os.path.lexists(path):
+        for other in _renamed(folder, parts, listings):
+            found = list(_file(other, named=False))
+            if any(isinstance(each, DatasetSource) for each in found):
+                yield from found
+                return
+    yield from _file(path, named=False)
+
+
+_Listings = dict[Path, dict[str, list[str]]]
+"""The names in each folder that was looked through, by what they are without what copying adds."""
+
+
+def _renamed(folder: Path, parts: Sequence[str], listings: _Listings) -> Iterator[Path]:
+    """What has this path but for upper and lower case, an ISO 9660 version (`;1`), and an extension."""
+    if not parts:
+        yield folder
+        return
+    if folder not in listings:
+        listings[folder] = _listing(folder)
+    for name in listings[folder].get(_without_version(parts[0]), ()):
+        yield from _renamed(folder / name, parts[1:], listings)
+
+
+def _listing(folder: Path) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    with suppress(OSError):
+        for name in sorted((path.name for path in folder.iterdir()), key=lambda name: (len(name), name)):
+            plain = _without_version(name)
+            for key in {plain, plain.rpartition(".")[0] or plain}:
+                names.setdefault(key, []).append(name)
+    return names
+
+
+def _without_version(name: str) -> str:
+    return _VERSION.sub("", name).casefold()
 
 
 def _archive(path: Path) -> Iterator[DatasetSource | NotSent]:
@@ -126,9 +169,7 @@ def _archive(path: Path) -> Iterator[DatasetSource | NotSent]:
             try:
                 source = ZipSource(path, member, archive)
             except DatasetError as error:
-                with archive.open(member) as stream:
-                    is_dicom = stream.read(_HEAD)[128:] == b"DICM"
-                yield NotSent(name, error, skipped=not is_dicom)
+                yield NotSent(name, error, skipped=isinstance(error, NotDicom))
             except (OSError, *_ZIP_ERRORS) as error:
                 reason = "it is encrypted" if member.flag_bits & 1 else error
                 yield NotSent(name, DatasetError(f"{name}: cannot be unpacked: {reason}"), skipped=False)
@@ -139,7 +180,7 @@ def _archive(path: Path) -> Iterator[DatasetSource | NotSent]:
                     yield source
 
 
-class ZipSource(DatasetSource):
+class ZipSource(Part10Source):
     """A DICOM file in a zip archive, unpacked as it is sent."""
 
     repeatable = True
@@ -147,11 +188,8 @@ class ZipSource(DatasetSource):
     def __init__(self, path: Path, member: zipfile.ZipInfo, archive: zipfile.ZipFile) -> None:
         self.name = f"{path}!{member.filename}"
         self._path, self._member = path, member
-        with archive.open(member) as stream, named(self.name):
-            meta = read_file_meta(stream)
-        self.sop_class_uid = meta.sop_class_uid
-        self.sop_instance_uid = meta.sop_instance_uid
-        self.transfer_syntax_uid = meta.transfer_syntax_uid
+        with archive.open(member) as stream:
+            meta = self._read_file_meta(stream)
         self.length: int = member.file_size - meta.length
         self._offset = meta.length
 

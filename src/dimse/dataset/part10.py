@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
 from dimse.dataset.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, Buffer, ElementScanner
+from dimse.dataset.recognizing import LONG_VRS, NotDicom, begins_like_a_data_set, syntax_of_first_element
 from dimse.errors import DatasetError
 from dimse.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -20,12 +21,19 @@ _READ_AHEAD: Final = 1024
 _LOOK: Final = 256
 """The SOP UIDs are among the first elements of a data set."""
 
+_LOOK_FAR: Final = 64 * 1024
+"""How far they are looked for where nothing else has them."""
+
 _LONGEST: Final = 0xFFFE
 """With a length of 16 bits (PS3.5 7.1.2), which is even."""
 
 _SHORT: Final = struct.Struct("<HH2sH")
 _LONG: Final = struct.Struct("<HH2sxxL")
-_LONG_VRS: Final = frozenset(b"OB OW OF OD OL OV SQ UC UR UT UN SV UV".split())
+_SHORT_BE: Final = struct.Struct(">HH2sH")
+_LONG_BE: Final = struct.Struct(">HH2sxxL")
+_IMPLICIT: Final = struct.Struct("<HHL")
+_GROUP: Final = b"\x02\x00"
+_GROUP_BE: Final = b"\x00\x02"
 
 _MEDIA_STORAGE_SOP_CLASS_UID = 0x0002
 _MEDIA_STORAGE_SOP_INSTANCE_UID = 0x0003
@@ -54,6 +62,8 @@ class FileMeta(NamedTuple):
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
+    is_guessed: bool
+    """Whether the transfer syntax is what the first element shows, as the file does not say."""
     length: int
     """Bytes from the beginning of the preamble to the data set."""
     peeked: bytes
@@ -117,43 +127,72 @@ def _around_instance(
 def read_file_meta(file: Readable) -> FileMeta:
     """Read the File Meta Information from where `file` is, and at most a kilobyte beyond: see `peeked`.
 
-    The end is found by the first tag of another group, as group lengths are wrong or missing in the wild. The
-    caller adds the file's name to a `DatasetError`.
+    The end is found by the first tag of another group, as group lengths are wrong or missing in the wild; so are
+    preambles, and all of it. A group 0002 in Implicit VR or Big Endian is read too. The caller adds the file's name to
+    a `DatasetError`. What cannot be a DICOM file at all is `NotDicom`.
     """
     head = _Head(file)
-    if not head.reach(132) or head.data[128:132] != _DICM:
-        raise DatasetError("not a DICOM file (no DICM at byte 128)")
-    position, values = 132, dict[int, str]()
-    while head.reach(position + 8):
-        group, element, vr, length = _SHORT.unpack_from(head.data, position)
-        if group != 0x0002:
-            break
-        value = position + 8
-        if vr in _LONG_VRS:
-            value += 4
-            head.demand(value)
-            length = _LONG.unpack_from(head.data, position)[3]
-        head.demand(value + length)
-        position = value + length
+    position = _start(head)
+    values = dict[int, str]()
+    while (found := _meta_element(head, position)) is not None:
+        element, value, end = found
         if element in (_MEDIA_STORAGE_SOP_CLASS_UID, _MEDIA_STORAGE_SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID):
-            values[element] = head.data[value:position].decode("latin-1").strip(" \0")
+            values[element] = head.data[value:end].decode("latin-1").strip(" \0")
+        position = end
+    shown = None if values.get(_TRANSFER_SYNTAX_UID) else syntax_of_first_element(bytes(head.data[position:]))
+    if shown is not None:
+        values[_TRANSFER_SYNTAX_UID] = shown
     transfer_syntax_uid = _required(values, _TRANSFER_SYNTAX_UID, "Transfer Syntax UID", "(0002,0010)")
-    peeked = bytes(head.data[position:])
-    _prefer_the_data_sets(values, peeked, transfer_syntax_uid)
+    _prefer_the_data_sets(values, head, position, transfer_syntax_uid)
     return FileMeta(
         sop_class_uid=_required(values, _MEDIA_STORAGE_SOP_CLASS_UID, "SOP Class UID", "(0008,0016)"),
         sop_instance_uid=_required(values, _MEDIA_STORAGE_SOP_INSTANCE_UID, "SOP Instance UID", "(0008,0018)"),
         transfer_syntax_uid=transfer_syntax_uid,
+        is_guessed=shown is not None,
         length=position,
-        peeked=peeked,
+        peeked=bytes(head.data[position:]),
     )
 
 
-def _prefer_the_data_sets(values: dict[int, str], beginning: bytes, transfer_syntax_uid: str) -> None:
+def _start(head: _Head) -> int:
+    """Where the File Meta Information begins, or the data set of a file that has none."""
+    if head.reach(132) and head.data[128:132] == _DICM:
+        return 132
+    head.reach(_READ_AHEAD)
+    start = 4 if head.data[:4] == _DICM else 0
+    if not begins_like_a_data_set(bytes(head.data[start:])):
+        raise NotDicom("not a DICOM file (no DICM at byte 128)")
+    return start
+
+
+def _meta_element(head: _Head, position: int) -> tuple[int, int, int] | None:
+    """The number of the element at `position`, and where its value begins and ends; None in another group."""
+    group = bytes(head.data[position : position + 2]) if head.reach(position + 8) else b""
+    if group not in (_GROUP, _GROUP_BE):
+        return None
+    big_endian = group == _GROUP_BE
+    _, element, vr, length = (_SHORT_BE if big_endian else _SHORT).unpack_from(head.data, position)
+    value = position + 8
+    if vr in LONG_VRS:
+        value += 4
+        head.demand(value)
+        length = (_LONG_BE if big_endian else _LONG).unpack_from(head.data, position)[3]
+    elif not (vr.isalpha() and vr.isupper()):
+        length = _IMPLICIT.unpack_from(head.data, position)[2]
+    head.demand(value + length)
+    return element, value, value + length
+
+
+def _prefer_the_data_sets(values: dict[int, str], head: _Head, position: int, transfer_syntax_uid: str) -> None:
+    """Take the SOP UIDs from the data set, as far as it has been read; further where nothing else has them."""
     scanner = ElementScanner(transfer_syntax_uid, wanted=(SOP_CLASS_UID, SOP_INSTANCE_UID))
+    needed = not all(values.get(element) for element, _ in _SAME_IN_DATA_SET)
     with suppress(DatasetError):  # what cannot be read is for the receiver to judge
-        for start in range(0, len(beginning), _LOOK):
-            scanner.feed(beginning[start : start + _LOOK])
+        start, limit = position, position + (_LOOK_FAR if needed else 0)
+        while start < len(head.data) or (start < limit and head.reach(start + 1)):
+            piece = head.data[start : start + _LOOK]
+            scanner.feed(piece)
+            start += len(piece)
             if scanner.passed(SOP_INSTANCE_UID):
                 break
     for element, tag in _SAME_IN_DATA_SET:

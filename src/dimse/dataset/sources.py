@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import threading
@@ -12,9 +13,9 @@ from io import FileIO
 from typing import IO, TYPE_CHECKING, BinaryIO, Final, TypeVar, cast
 
 from dimse.dataset.elements import Buffer, check_not_cut_short
-from dimse.dataset.part10 import read_file_meta
+from dimse.dataset.part10 import FileMeta, Readable, read_file_meta
 from dimse.errors import DatasetError
-from dimse.uids import is_compressed
+from dimse.uids import is_compressed, name_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
     from typing_extensions import TypeIs
+
+logger = logging.getLogger("dimse.storage")
 
 T = TypeVar("T")
 
@@ -65,7 +68,22 @@ class DatasetSource(ABC):
         """Begin a pass."""
 
 
-class FileSource(DatasetSource):
+class Part10Source(DatasetSource):
+    """A DICOM file (PS3.10), wherever it is."""
+
+    def _read_file_meta(self, file: Readable) -> FileMeta:
+        with named(self.name):
+            meta = read_file_meta(file)
+        if meta.is_guessed:
+            syntax = name_of(meta.transfer_syntax_uid)
+            logger.warning("%s: names no transfer syntax; its first element shows %s", self.name, syntax)
+        self.sop_class_uid = meta.sop_class_uid
+        self.sop_instance_uid = meta.sop_instance_uid
+        self.transfer_syntax_uid = meta.transfer_syntax_uid
+        return meta
+
+
+class FileSource(Part10Source):
     """A DICOM file on disk. Its File Meta Information is read now, its data set when it is sent."""
 
     repeatable = True
@@ -74,12 +92,8 @@ class FileSource(DatasetSource):
         self.path = os.fspath(path)
         self.name = self.path
         with FileIO(self.path) as file:
-            with named(self.name):
-                meta = read_file_meta(file)
+            meta = self._read_file_meta(file)
             self._identity = _identity(file.fileno())
-        self.sop_class_uid = meta.sop_class_uid
-        self.sop_instance_uid = meta.sop_instance_uid
-        self.transfer_syntax_uid = meta.transfer_syntax_uid
         self.length: int = self._identity[1] - meta.length
         self._offset = meta.length
 
@@ -93,7 +107,7 @@ class FileSource(DatasetSource):
         return _FileReader(file, self)
 
 
-class StreamSource(DatasetSource):
+class StreamSource(Part10Source):
     """A DICOM file in a binary stream, from where it stands. Reads in a thread; the stream remains yours to close.
 
     The File Meta Information is read now. `repeatable` only if the stream can seek.
@@ -104,11 +118,7 @@ class StreamSource(DatasetSource):
         self._stream = stream
         self.repeatable = stream.seekable()
         start = stream.tell() if self.repeatable else 0
-        with named(name):
-            meta = read_file_meta(stream)
-        self.sop_class_uid = meta.sop_class_uid
-        self.sop_instance_uid = meta.sop_instance_uid
-        self.transfer_syntax_uid = meta.transfer_syntax_uid
+        meta = self._read_file_meta(stream)
         self.length = None
         self._offset = start + meta.length
         self._peeked = meta.peeked
@@ -336,7 +346,7 @@ def named(name: str) -> Iterator[None]:
     try:
         yield
     except DatasetError as error:
-        raise DatasetError(f"{name}: {error}") from None
+        raise type(error)(f"{name}: {error}") from None
 
 
 async def in_thread(function: Callable[[], T]) -> T:

@@ -1,0 +1,86 @@
+"""Telling from its first elements in which transfer syntax a data set is that no File Meta Information describes."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from dimse.dataset.elements import UNDEFINED_LENGTH
+from dimse.errors import DatasetError
+from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+
+
+class NotDicom(DatasetError):
+    """A file is something else than a DICOM file."""
+
+
+SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+"""The VRs with a 16-bit length and those with a 32-bit one (PS3.5 7.1.2)."""
+
+_ENOUGH: Final = 4
+"""Elements in a row that no other kind of file begins with."""
+
+_LAST_FIRST_GROUP: Final = 0x0010
+"""Every data set that can be sent has a SOP Class UID, (0008,0016): it begins there or before."""
+
+_EXPLICIT: Final = {False: Struct("<HH2sH"), True: Struct(">HH2sH")}
+_IMPLICIT: Final = Struct("<HHL")
+_LONG_LENGTH: Final = {False: Struct("<L"), True: Struct(">L")}
+_ITEM: Final = b"\xfe\xff\x00\xe0"
+_ITEMS: Final = (_ITEM, b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\x00", b"\xff\xfe\xe0\xdd")
+"""What a sequence begins with: an item or its end, in either byte order (PS3.5 7.5)."""
+
+
+def syntax_of_first_element(beginning: bytes) -> str | None:
+    """The native transfer syntax (PS3.5 A.1 to A.3) that the first element of a data set shows, None if there is none.
+
+    Explicit where a VR is where it must be then, and big endian where its group would be 0400 or more in little.
+    """
+    if len(beginning) < 8:
+        return None
+    if beginning[4:6] not in SHORT_VRS | LONG_VRS:
+        return IMPLICIT_VR_LITTLE_ENDIAN
+    return EXPLICIT_VR_BIG_ENDIAN if int.from_bytes(beginning[:2], "little") >= 0x0400 else EXPLICIT_VR_LITTLE_ENDIAN
+
+
+def begins_like_a_data_set(beginning: bytes) -> bool:
+    """Whether `beginning`, of whatever file, has elements in ascending order, or group 0002 alone (PS3.10 7.1)."""
+    syntax = syntax_of_first_element(beginning)
+    position, last, seen = 0, 0, 0
+    while syntax is not None and seen < _ENOUGH and position + 8 <= len(beginning):
+        header = _header(beginning, position, syntax)
+        if last >> 16 == 0x0002 and beginning[position : position + 2] != b"\x02\x00":
+            return seen > 1  # the data set may be in another encoding
+        if header is None or header[0] <= last or (not last and header[0] >> 16 > _LAST_FIRST_GROUP):
+            return False
+        last, value, length = header
+        if length == UNDEFINED_LENGTH or beginning[value : value + 4] == _ITEM:
+            return beginning[value : value + 4] in _ITEMS
+        position, seen = value + length, seen + 1
+    return seen == _ENOUGH or (seen > 1 and position == len(beginning))
+
+
+def _header(data: bytes, position: int, syntax: str) -> tuple[int, int, int] | None:
+    """Tag, position of the value and its length; None where no element can be."""
+    value = position + 8
+    if syntax == IMPLICIT_VR_LITTLE_ENDIAN:
+        group, element, length = _IMPLICIT.unpack_from(data, position)
+        tag = group << 16 | element
+        return (tag, value, length) if _is_known(tag, length) else None
+    big_endian = syntax == EXPLICIT_VR_BIG_ENDIAN
+    group, element, vr, length = _EXPLICIT[big_endian].unpack_from(data, position)
+    if vr in LONG_VRS and value + 4 <= len(data):
+        length, value = _LONG_LENGTH[big_endian].unpack_from(data, value)[0], value + 4
+    elif vr not in SHORT_VRS:
+        return None
+    return group << 16 | element, value, length
+
+
+def _is_known(tag: int, length: int) -> bool:
+    """Whether PS3.6 has it, or need not: group lengths (PS3.5 7.2) and private elements."""
+    from pydicom.datadict import dictionary_has_tag
+
+    if not tag & 0xFFFF:
+        return length == 4
+    return (length == UNDEFINED_LENGTH or not length % 2) and (bool(tag >> 16 & 1) or dictionary_has_tag(tag))
