@@ -28,6 +28,7 @@ from dimse.errors import (
 from dimse.messages.status import Status
 from dimse.network.association import Association
 from dimse.network.client import connect
+from dimse.services.callbacks import Callback
 from dimse.services.find import CFindSCU
 from dimse.services.get import CGetSCU, retrieval_contexts
 from dimse.services.move import CMoveSCU
@@ -173,7 +174,7 @@ class _Job:
         self._options = options
         self._into = into
         self._template = template
-        self._on_result = on_result
+        self._on_result = Callback("on_result", on_result, logger)
         self._way = RetrieveWay.GET
         self._missing: dict[str, _Instance] = {}
         """What is listed and not here, by SOP Instance UID."""
@@ -366,11 +367,7 @@ class _Job:
 
     def _note(self, result: RetrieveResult) -> None:
         self.results.append(result)
-        if self._on_result is not None:
-            try:
-                self._on_result(result)
-            except Exception:
-                logger.exception("the on_result callback failed")
+        self._on_result(result)
 
 
 def _fixed_keys(query: Query) -> dict[str, str]:

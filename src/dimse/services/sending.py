@@ -28,8 +28,9 @@ from dimse.errors import (
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.client import connect
+from dimse.services.callbacks import Callback
 from dimse.services.store_scu import CStoreSCU, Source, as_source, name_of_stream, presentation_contexts
-from dimse.services.transfer_progress import ProgressCallback, ProgressReporter
+from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, ProgressReporter
 from dimse.uids import is_uid
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS
 
@@ -127,6 +128,7 @@ async def send(
     def connect_to(contexts: Contexts) -> AbstractAsyncContextManager[Association]:
         return connect(address, contexts=contexts, calling_ae_title=calling_ae_title, options=options)
 
+    Callback("progress", progress, logger)  # refused before anything is read
     job = SendingJob(connect_to, retry or RetryPolicy(), allow_decompression, on_result)
     start = asyncio.get_running_loop().time()
     await job.look_at(sources)
@@ -142,16 +144,15 @@ async def send(
 class _Item:
     """One source on its way."""
 
-    __slots__ = ("attempts", "begun", "is_suspect", "number", "source", "transferred")
+    __slots__ = ("attempts", "is_suspect", "number", "progress", "source")
 
-    def __init__(self, number: int, source: DatasetSource) -> None:
+    def __init__(self, number: int, source: DatasetSource, progress: ObjectProgress) -> None:
         self.number = number
         self.source = source
+        self.progress = progress
         self.attempts = 0
-        self.begun = False
         self.is_suspect = False
         """Whether it was under way when an association ended."""
-        self.transferred = 0
 
 
 Contexts = Sequence[tuple[str, Sequence[str]]]
@@ -176,9 +177,7 @@ class SendingJob:
         self._connect = connect
         self._retry = retry
         self._allow_decompression = allow_decompression
-        self._on_result = on_result
-        self._bytes_under_way = 0
-        self._report = ProgressReporter(None, None)
+        self._on_result = Callback("on_result", on_result, logger)
         self._working = 0
         self.associations = self.operations_window = 1
         self._open: set[Association] = set()
@@ -205,10 +204,10 @@ class SendingJob:
         """
         lengths = [source.length for source in self.sources]
         total = None if None in lengths else sum(length or 0 for length in lengths)
-        self._report = ProgressReporter(progress, total)
+        report = ProgressReporter(progress, total)
         try:
             for contexts, members in _groups(self.sources):
-                queue = deque(_Item(number, source) for number, source in enumerate(members))
+                queue = deque(_Item(number, each, ObjectProgress(report)) for number, each in enumerate(members))
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._work(contexts, queue))
                     others = min(associations, len(queue)) - 1
@@ -219,8 +218,7 @@ class SendingJob:
         except ExceptionGroup as group:
             raise group.exceptions[0] from None  # no association could be made, which each worker says
         finally:
-            self._report(self.bytes_done)
-            self._report.final()
+            report.final()
 
     async def _others_worth_while(self, queue: deque[_Item]) -> int:
         """How many more associations would keep this side busy, by what the first one has shown.
@@ -322,13 +320,13 @@ class SendingJob:
 
     def _take_back(self, cut_off: list[tuple[_Item, DimseError]], queue: deque[_Item]) -> None:
         """What the end of an association has cut off goes before the others in the queue, in its old order."""
-        begun = sum(item.begun for item, _ in cut_off)
+        begun = sum(item.progress.begun for item, _ in cut_off)
         self._isolated += begun > 1
         for item, error in sorted(cut_off, key=lambda each: each[0].number, reverse=True):
-            item.is_suspect = item.begun
-            if not item.begun or begun > 1:
+            item.is_suspect = item.progress.begun
+            if not item.progress.begun or begun > 1:
                 item.attempts -= 1  # its turn had not come, or it may be the fault of another
-            may_be_read = item.source.repeatable or not item.begun
+            may_be_read = item.source.repeatable or not item.progress.begun
             if may_be_read and self._retry.pause(item.attempts) is not None:
                 queue.appendleft(item)
             else:
@@ -336,28 +334,19 @@ class SendingJob:
 
     async def _send_one(self, scu: CStoreSCU, item: _Item) -> None:
         """Send until it is stored, or fails in a way that another try on this association does not mend."""
-
-        def sent(count: int) -> None:
-            item.begun = True
-            self._bytes_under_way += count - item.transferred
-            item.transferred = count
-            self._report(self.bytes_done + self._bytes_under_way)
-
         while True:
             item.attempts += 1
-            item.begun, item.transferred = False, 0
+            item.progress.restart()
             try:
-                response = await scu.send_source(item.source, sent, self._move_originator)
+                response = await scu.send_source(item.source, item.progress, self._move_originator)
                 break
             except StatusError as error:
                 pause = self._retry.pause(item.attempts)
                 if pause is None or not error.status.is_out_of_resources or not item.source.repeatable:
                     raise
                 logger.info("%s; attempt %d in %g s", error, item.attempts + 1, pause)
-            finally:
-                self._bytes_under_way -= item.transferred
             await asyncio.sleep(pause)
-        self.bytes_done += item.transferred
+        self.bytes_done += item.progress.transferred
         name, status = item.source.name, response.status
         if status.category is StatusCategory.WARNING:
             logger.warning("%s: stored with a warning, %s", name, status)
@@ -366,7 +355,7 @@ class SendingJob:
                 *(name, item.source.sop_instance_uid, status),
                 comment=response.error_comment,
                 attempts=item.attempts,
-                bytes_sent=item.transferred,
+                bytes_sent=item.progress.transferred,
             )
         )
 
@@ -387,11 +376,7 @@ class SendingJob:
     def _note(self, result: SendResult) -> None:
         self.results.append(result)
         self._measured.set()
-        if self._on_result is not None:
-            try:
-                self._on_result(result)
-            except Exception:
-                logger.exception("the on_result callback failed")
+        self._on_result(result)
 
 
 async def look_at(sources: Iterable[Source]) -> AsyncIterator[DatasetSource | SendResult]:

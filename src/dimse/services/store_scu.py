@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from dimse import dataset as datasets
@@ -15,7 +15,8 @@ from dimse.dataset import DatasetSource, FileSource, StreamSource, in_thread, is
 from dimse.errors import DatasetError, PresentationContextError, StatusError
 from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
 from dimse.network.association import Association
-from dimse.services.transfer_progress import ProgressCallback, ProgressReporter
+from dimse.services.callbacks import Callback
+from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, ProgressReporter
 from dimse.upper_layer.negotiation import AcceptedContext
 
 if TYPE_CHECKING:
@@ -127,17 +128,18 @@ class CStoreSCU:
         ...     response = await CStoreSCU(association).send("ct.dcm", progress=print)
         ...     assert response.status == 0x0000
         """
+        Callback("progress", progress, logger)  # refused before anything is read
         context, fitted = await self._fit(await as_source(source, pixels))
         report = ProgressReporter(progress, fitted.length)
-        response = await self._send(context, fitted, report, move_originator)
+        response = await self._send(context, fitted, ObjectProgress(report), move_originator)
         report.final()
         return response
 
     async def send_source(
-        self, source: DatasetSource, sent: Callable[[int], object], move_originator: tuple[str, int] | None = None
+        self, source: DatasetSource, progress: ObjectProgress, move_originator: tuple[str, int] | None = None
     ) -> C_STORE_RSP:
-        """`send`; `sent` is told how many bytes of the data set have gone, whenever some have."""
-        return await self._send(*await self._fit(source), sent, move_originator)
+        """`send`; `progress` is told how many bytes of the data set have gone, whenever some have."""
+        return await self._send(*await self._fit(source), progress, move_originator)
 
     async def _fit(self, source: DatasetSource) -> tuple[AcceptedContext, DatasetSource]:
         return await fit(self._association, source, allow_decompression=self._allow_decompression)
@@ -146,7 +148,7 @@ class CStoreSCU:
         self,
         context: AcceptedContext,
         source: DatasetSource,
-        sent: Callable[[int], object],
+        progress: ObjectProgress,
         move_originator: tuple[str, int] | None,
     ) -> C_STORE_RSP:
         title, message_id = move_originator or (None, None)
@@ -163,9 +165,10 @@ class CStoreSCU:
 
         doing = f"C-STORE of {source.name}"
         for attempt in range(1, self._retry.retries + 2):
-            response = await self._association.operate(
-                context, request, C_STORE_RSP, doing=doing, source=source, progress=sent
-            )
+            with progress:
+                response = await self._association.operate(
+                    context, request, C_STORE_RSP, doing=doing, source=source, progress=progress
+                )
             if response.status.is_done:
                 return response
             pause = self._retry.pause(attempt) if response.status.is_out_of_resources else None

@@ -7,16 +7,26 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
+
+from dimse.services.callbacks import Callback
 
 logger = logging.getLogger("dimse.storage")
 
 _REPORT_INTERVAL: Final = 0.1
+"""Seconds between the end of one call and the next, at least, and ..."""
+
+_SHARE: Final = 10
+"""... this many times what the last call took: a slow callback does not set the pace of the transfer."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferProgress:
-    """How far a transfer is. `total_bytes` is None where that shows only at the end."""
+    """How far a transfer is.
+
+    `bytes_transferred` never goes back, also where an object is sent again. `total_bytes` is None where that shows
+    only at the end. `bytes_per_second` counts all bytes that were sent, and no pause between two attempts.
+    """
 
     bytes_transferred: int
     total_bytes: int | None
@@ -29,33 +39,82 @@ ProgressCallback = Callable[[TransferProgress], object]
 class ProgressReporter:
     """Calls a progress callback at the first byte and then at most ten times a second.
 
-    It never lets it harm the transfer.
+    It never lets it harm the transfer. Raises `TypeError` for an `async def`.
     """
 
     def __init__(self, callback: ProgressCallback | None, total: int | None) -> None:
-        self._callback = callback
+        self._callback = Callback("progress", callback, logger, stops=True)
         self._total = total
         self._clock = asyncio.get_running_loop().time
-        self._start = self._clock()
-        self._last = -math.inf
+        self._due = -math.inf
         self._count = 0
         self._told: int | None = None
+        self._sent = 0
+        """Bytes that were sent, those that were sent again included."""
+        self._under_way = 0
+        self._since = self._seconds = 0.0
+        """When the first of those under way was begun, and for how long there were any before."""
 
-    def __call__(self, count: int) -> None:
-        self._count = count
-        if self._callback is not None and self._clock() - self._last >= _REPORT_INTERVAL:
-            self._tell(count, self._callback)
+    def begin(self) -> None:
+        """One more object is under way."""
+        if not self._under_way:
+            self._since = self._clock()
+        self._under_way += 1
+
+    def end(self) -> None:
+        """One object less is under way."""
+        self._under_way -= 1
+        if not self._under_way:
+            self._seconds += self._clock() - self._since
+
+    def moved(self, sent: int, further: int) -> None:
+        """So many bytes more were sent, of which `further` had not been sent before."""
+        self._sent += sent
+        self._count += further
+        if self._callback.is_wanted and self._clock() >= self._due:
+            self._tell()
 
     def final(self) -> None:
         """Call it with where the transfer has ended, unless it knows."""
-        if self._callback is not None and self._told != self._count:
-            self._tell(self._count, self._callback)
+        if self._callback.is_wanted and self._told != self._count:
+            self._tell()
 
-    def _tell(self, count: int, callback: ProgressCallback) -> None:
-        self._last, self._told = self._clock(), count
-        elapsed = self._last - self._start
-        try:
-            callback(TransferProgress(count, self._total, count / elapsed if elapsed > 0 else 0.0))
-        except Exception:
-            logger.exception("the progress callback failed; it is not called again")
-            self._callback = None
+    def _tell(self) -> None:
+        start, self._told = self._clock(), self._count
+        seconds = self._seconds + (start - self._since if self._under_way else 0)
+        rate = self._sent / seconds if seconds > 0 else 0.0
+        self._callback(TransferProgress(self._count, self._total, rate))
+        end = self._clock()
+        self._due = end + max(_REPORT_INTERVAL, _SHARE * (end - start))
+
+
+class ObjectProgress:
+    """One object on its way; `with` is one attempt at it, in which it is called with how many bytes have gone."""
+
+    __slots__ = ("_furthest", "_reporter", "begun", "transferred")
+
+    def __init__(self, reporter: ProgressReporter) -> None:
+        self.begun = False
+        """Whether the peer has some of it, by this attempt."""
+        self.transferred = 0
+        """Bytes that have gone in this attempt."""
+        self._furthest = 0
+        self._reporter = reporter
+
+    def restart(self) -> None:
+        """Nothing of the next attempt has gone yet."""
+        self.begun, self.transferred = False, 0
+
+    def __enter__(self) -> Self:
+        self.restart()
+        self._reporter.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reporter.end()
+
+    def __call__(self, count: int) -> None:
+        sent, further = count - self.transferred, max(count - self._furthest, 0)
+        self.begun, self.transferred = True, count
+        self._furthest += further
+        self._reporter.moved(sent, further)

@@ -1,0 +1,193 @@
+"""Progress never goes back, its rate is of the transfer, and its callback cannot hold the transfer up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.network.sample_objects import CT, dataset_bytes, instance, save
+from tests.network.scripted_peer import EXPLICIT, ScriptedPeer, listening, response
+
+import dimse
+from dimse import CStoreSCU, RetryPolicy, Server, StoreRequest, TransferProgress, connect
+from dimse.services.transfer_progress import ObjectProgress, ProgressReporter
+
+QUICK = RetryPolicy(delay=0.01, factor=1)
+
+
+class Archive(Server):
+    """Answers with these statuses, and then with Success."""
+
+    def __init__(self, *statuses: int) -> None:
+        super().__init__("ARCHIVE", port=0)
+        self.statuses = list(statuses)
+        self.on_c_store(self.answer)
+
+    async def answer(self, _: StoreRequest) -> int:
+        return self.statuses.pop(0) if self.statuses else 0
+
+    @property
+    def address(self) -> str:
+        return f"ARCHIVE@127.0.0.1:{self.port}"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return save(instance(pixels=3_000_000), tmp_path / "a.dcm")
+
+
+def check(reports: list[TransferProgress], end: int) -> None:
+    transferred = [one.bytes_transferred for one in reports]
+    assert transferred == sorted(transferred)
+    assert transferred[-1] == end
+    assert all(one.bytes_per_second > 0 for one in reports[1:])
+
+
+async def test_an_object_that_is_sent_again(path: Path) -> None:
+    reports: list[TransferProgress] = []
+    async with Archive(0xA700, 0xA700) as archive, connect(archive.address, contexts=[(CT, [EXPLICIT])]) as association:
+        await CStoreSCU(association, retry=QUICK).send(path, reports.append)
+    check(reports, len(dataset_bytes(path)))
+
+
+@pytest.mark.parametrize("associations", [1, 2])
+@pytest.mark.parametrize("statuses", [(0xC000,), (0xA700, 0xC000, 0, 0xA700)])
+async def test_a_job_that_fails_or_tries_again(path: Path, statuses: tuple[int, ...], associations: int) -> None:
+    reports: list[TransferProgress] = []
+    async with Archive(*statuses) as archive:
+        paths = [path] * 3
+        await dimse.send(
+            archive.address,
+            paths,
+            associations=associations,
+            retry=QUICK,
+            progress=reports.append,
+            raise_failures=False,
+        )
+    check(reports, 3 * len(dataset_bytes(path)))
+
+
+async def test_a_job_over_an_association_that_breaks(path: Path) -> None:
+    async def breaks(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.receive()
+        await peer.receive()
+        peer.reset()
+
+    async def takes_it(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.send(response(await peer.receive_message()))
+        await peer.answer_release()
+
+    reports: list[TransferProgress] = []
+    async with listening(breaks, takes_it) as address:
+        await dimse.send(address, path, retry=QUICK, progress=reports.append)
+    check(reports, len(dataset_bytes(path)))
+
+
+# With a clock that is set
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def reporter(clock: Clock, callback: Callable[[TransferProgress], object], total: int = 1000) -> ProgressReporter:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio.get_running_loop(), "time", clock)
+        return ProgressReporter(callback, total)
+
+
+async def test_the_rate_is_without_pauses_and_with_what_was_sent_again(clock: Clock) -> None:
+    reports: list[TransferProgress] = []
+    report = reporter(clock, reports.append)
+    first, second = ObjectProgress(report), ObjectProgress(report)
+    with first:
+        clock.now += 2
+        first(400)
+    clock.now += 50  # a pause, after which it is sent again
+    with first:
+        with second:
+            clock.now += 1
+            second(100)
+        clock.now += 1
+        first(300)
+    report.final()
+    assert [(one.bytes_transferred, one.bytes_per_second) for one in reports] == [
+        (400, 200),
+        (500, 500 / 3),
+        (500, 200),
+    ]
+
+
+async def test_a_slow_callback_is_called_seldom(clock: Clock) -> None:
+    reports: list[TransferProgress] = []
+
+    def slow(progress: TransferProgress) -> None:
+        reports.append(progress)
+        clock.now += 1
+
+    one = ObjectProgress(reporter(clock, slow, total=1000))
+    with one:
+        for count in range(1, 1001):
+            clock.now += 0.02
+            one(count)
+    assert clock.now == pytest.approx(100 + 1000 * 0.02 + len(reports))
+    assert len(reports) == 2
+
+
+# What may be a callback
+
+
+async def asynchronous(_: object) -> None:
+    """Nothing would await it."""
+
+
+class Asynchronous:
+    async def __call__(self, _: object) -> None:
+        """Nor this."""
+
+
+NO_FUNCTIONS = pytest.mark.parametrize("callback", [asynchronous, partial(asynchronous), Asynchronous(), 5])
+
+
+@NO_FUNCTIONS
+@pytest.mark.parametrize("name", ["progress", "on_result"])
+async def test_a_job_refuses_an_async_callback(callback: Any, name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be a (plain )?function, not"):
+        await dimse.send("A@127.0.0.1:1", [], **{name: callback})
+
+
+@NO_FUNCTIONS
+async def test_an_scu_refuses_an_async_callback(callback: Any, path: Path) -> None:
+    async with Archive() as archive, connect(archive.address, contexts=[(CT, [EXPLICIT])]) as association:
+        with pytest.raises(TypeError, match="progress must be a"):
+            await CStoreSCU(association).send(path, callback)
+
+
+@NO_FUNCTIONS
+async def test_retrieve_refuses_an_async_callback(callback: Any, tmp_path: Path) -> None:
+    query = dimse.Query.studies(StudyInstanceUID="1.2.3")
+    with pytest.raises(TypeError, match="on_result must be a"):
+        await dimse.retrieve("A@127.0.0.1:1", query, into=tmp_path, on_result=callback)
+
+
+async def test_a_callback_that_returns_a_coroutine_is_told_of(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with Archive() as archive:
+        report = await dimse.send(archive.address, path, progress=lambda progress: asynchronous(progress))
+    assert len(report.stored) == 1
+    assert "the progress callback failed; it is not called again" in caplog.text
+    assert "returned a coroutine" in caplog.text
