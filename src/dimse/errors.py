@@ -20,7 +20,7 @@ Many failures at the end of one operation are an `ExceptionGroup` of these.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, overload
 
 if TYPE_CHECKING:
     from dimse.messages.status import Status
@@ -126,13 +126,28 @@ class PresentationContextError(DimseError):
     """No accepted presentation context fits; the message names what was offered and accepted."""
 
 
+_NOT_GIVEN: Final[str] = "\0"
+
+
 class StatusError(DimseError):
     """The peer answered an operation with a failure status (PS3.7 Annex C).
 
-    A handler raises it to answer with `status` and the Error Comment `comment`.
+    A handler raises `StatusError(status, comment)` to answer with that status and Error Comment. Where a peer has
+    answered with it, `doing` says to what.
     """
 
-    def __init__(self, status: Status, doing: str = "", comment: str | None = None) -> None:
+    @overload
+    def __init__(self, status: Status, comment: str | None, /) -> None: ...
+
+    @overload
+    def __init__(self, status: Status, *, comment: str | None = None) -> None: ...
+
+    @overload
+    def __init__(self, status: Status, doing: str, comment: str | None) -> None: ...
+
+    def __init__(self, status: Status, doing: str | None = "", comment: str | None = _NOT_GIVEN) -> None:
+        if comment is _NOT_GIVEN:
+            doing, comment = "", doing or None
         super().__init__((f"{doing}: " if doing else "") + str(status) + (f" ({comment})" if comment else ""))
         self.status = status
         self.comment = comment

@@ -460,12 +460,12 @@ async def yields_none(_: QueryRequest) -> AsyncIterator[Dataset]:
     yield None  # type: ignore[misc]
 
 
-async def says_warning(_: QueryRequest) -> AsyncIterator[Dataset]:
+async def says_pending(_: QueryRequest) -> AsyncIterator[Dataset]:
     yield study(1)
-    raise dimse.StatusError(Status(0xB000), "SECRET", "SECRET")
+    raise dimse.StatusError(Status.PENDING, "SECRET", "SECRET")
 
 
-@pytest.mark.parametrize("handler", [failing, yields_nonsense, yields_none, says_warning])
+@pytest.mark.parametrize("handler", [failing, yields_nonsense, yields_none, says_pending])
 async def test_a_handler_that_fails(handler: Handler, caplog: pytest.LogCaptureFixture) -> None:
     """The requestor learns that it did and not with what words: those may be of a patient."""
     async with serving(handler) as server, peer_of(server) as peer:

@@ -303,7 +303,7 @@ def raises(error: Exception) -> Callable[[StoreRequest], Awaitable[int]]:
         (OSError(28, "No space left on device"), 0xA700),
         (PermissionError(13, "no"), 0x0110),
         (TimeoutError(), 0x0110),
-        (StatusError(Status(0xA700), "another C-STORE"), 0x0110),
+        (StatusError(Status(0xA701), "another C-STORE", None), 0xA701),
         (ConnectionLost("to another archive"), 0x0110),
         (RemoteProtocolError("of another archive"), 0x0110),
     ],

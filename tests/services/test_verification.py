@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.network.scripted_peer import CT, EXPLICIT, IMPLICIT, VERIFICATION
+from tests.network.scripted_peer import CT, EXPLICIT, IMPLICIT, VERIFICATION, ScriptedPeer, listening, response
 
 from dimse import CEchoSCU, PresentationContextError, Server, Status, StatusError, connect
 from dimse.network.requests import IncomingRequest
@@ -46,16 +46,12 @@ async def test_a_handler_decides() -> None:
 
 @pytest.mark.parametrize("status", [0xFF00, 0xFE00])
 async def test_what_is_no_final_success_is_an_error(status: int) -> None:
-    server = Server("ARCHIVE", port=0)
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.send(response(await peer.receive_message(), status))
+        await peer.answer_release()
 
-    @server.on_c_echo
-    async def handler(_: IncomingRequest) -> int:
-        return status
-
-    async with (
-        server,
-        connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(VERIFICATION, [IMPLICIT])]) as association,
-    ):
+    async with listening(script) as address, connect(address, contexts=[(VERIFICATION, [IMPLICIT])]) as association:
         with pytest.raises(StatusError) as caught:
             await CEchoSCU(association).echo()
         assert caught.value.status == status

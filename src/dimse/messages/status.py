@@ -59,13 +59,18 @@ _RANGES: Final = ((0xA700, 0xA7FF, 0xA700), (0xA900, 0xA9FF, 0xA900), (0xC000, 0
 
 
 class Status(int):
-    """A status code: an int that knows its category and its meaning.
+    """A status code: an int that knows its category and its meaning, and has the Error Comment that a handler gives it.
 
     >>> Status(0xA700).category
     <StatusCategory.FAILURE: 'failure'>
     >>> Status(0xA700) == 0xA700
     True
+    >>> Status(0xA700).with_comment("the quota is used up").comment
+    'the quota is used up'
     """
+
+    comment: str | None = None
+    """What a handler tells the peer with it (PS3.7 C.5: Error Comment); not what a peer told us."""
 
     SUCCESS: ClassVar[Status]
     PROCESSING_FAILURE: ClassVar[Status]
@@ -112,6 +117,12 @@ class Status(int):
     def is_out_of_resources(self) -> bool:
         """Refused: Out of Resources, 0xA7xx: the same request may succeed later (PS3.4 B.2.3)."""
         return 0xA700 <= self <= 0xA7FF
+
+    def with_comment(self, comment: str | None) -> Status:
+        """The same status, with what a handler tells the peer about it: 64 characters at most are sent, of ASCII."""
+        status = Status(self)
+        status.comment = comment
+        return status
 
     def __str__(self) -> str:
         return f"0x{int(self):04X} {self.meaning}"

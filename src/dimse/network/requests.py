@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
@@ -28,6 +29,14 @@ class Answer(Generic[R]):
     def __init__(self, message: R, identifier: bytes | None = None) -> None:
         self.message: Final = message
         self.identifier: Final = identifier
+
+
+_NOT_IN_LO: Final = re.compile(r"[^ -\[\]-~]")
+
+
+def _error_comment(text: str) -> str:
+    """`text` as an LO of the default repertoire (PS3.5 6.2): 64 characters, one line, no backslash."""
+    return _NOT_IN_LO.sub("?", " ".join(text.split()))[:64]
 
 
 class OperationCancelled(Exception):
@@ -127,9 +136,11 @@ class IncomingRequest:
     def response(
         self, status: int, *, error_comment: str | None = None, identifier: bytes | None = None, **fields: Any
     ) -> Answer[Response]:
-        """The response that belongs to the request. Raises `ValueError` for what is no status."""
+        """The response that belongs to the request, with the comment of `status`. Raises `ValueError` for no status."""
         if not isinstance(status, int) or not 0 <= status <= 0xFFFF:
             raise ValueError(f"{status!r} is not a status: it is an int of 16 bits")
+        status = status if isinstance(status, Status) else Status(status)
+        comment = status.comment if error_comment is None else error_comment
         kind = MESSAGES[self.message.command_field | 0x8000]
         if not issubclass(kind, Response):
             raise LocalProtocolError(f"{self.message.name} has no response")
@@ -137,9 +148,9 @@ class IncomingRequest:
             fields.setdefault("affected_sop_instance_uid", getattr(self.message, "affected_sop_instance_uid", None))
         message = kind(
             message_id_being_responded_to=self.message.message_id,
-            status=status if isinstance(status, Status) else Status(status),
+            status=status,
             affected_sop_class_uid=getattr(self.message, "affected_sop_class_uid", None),
-            error_comment=None if error_comment is None else error_comment[:64].encode("ascii", "replace").decode(),
+            error_comment=None if comment is None else _error_comment(comment),
             dataset_follows=identifier is not None,
             **fields,
         )

@@ -166,11 +166,11 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         except Exception as error:
             if not self._association.is_open:
                 raise
-            status, comment = refusal_of(error) or (Status.PROCESSING_FAILURE, "the handler failed")
-            await self._refuse(request, status, comment, error)
+            refusal, comment = refusal_of(error) or (Status.PROCESSING_FAILURE, "the handler failed")
+            await self._refuse(request, refusal, comment, error)
             return False
-        if Status(status).category is StatusCategory.FAILURE:
-            await self._refuse(request, status, "the handler refused it")
+        if status.category is StatusCategory.FAILURE:
+            await self._refuse(request, status, status.comment or "the handler refused it")
             return False
         await self._operation.answer(request, request.response(status))
         return True

@@ -11,10 +11,11 @@ from dimse.dataset import Dataset, decode, text_of
 from dimse.dataset.elements import DEFLATED_SYNTAXES, QUERY_RETRIEVE_LEVEL
 from dimse.errors import DatasetError, StatusError
 from dimse.messages.primitives import C_MOVE_RQ, Request, Response
-from dimse.messages.status import Status, StatusCategory
+from dimse.messages.status import Status
 from dimse.network.association import Association
 from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
 from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
+from dimse.services.handlers import raised
 from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
 
 _LARGE: Final = 64 * 1024
@@ -89,8 +90,13 @@ def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:
     if isinstance(error, OperationCancelled):
         logger.info("%s: %s: cancelled", peer, name)
         return request.response(Status.CANCEL)
-    if isinstance(error, StatusError) and Status(error.status).category is StatusCategory.FAILURE:
-        logger.info("%s: %s", peer, error)
-        return request.response(error.status, error_comment=error.comment)
+    if isinstance(error, StatusError):
+        try:
+            status = raised(error, name.removesuffix("-RQ"))
+        except (TypeError, ValueError) as no_status:
+            error = no_status
+        else:
+            logger.info("%s: %s", peer, error)
+            return request.response(status)
     logger.error("%s: the handler of %s failed", peer, name, exc_info=error)
     return request.response(Status.CANNOT_UNDERSTAND, error_comment=f"the handler failed: {type(error).__name__}")

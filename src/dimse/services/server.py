@@ -44,7 +44,11 @@ class Server(AssociationServer):
         self.services[C_ECHO_RQ] = EchoService()
 
     def on_c_echo(self, handler: EchoHandler) -> EchoHandler:
-        """Decorate what answers C-ECHO: `async def handler(request) -> Status`."""
+        """Decorate what answers C-ECHO: `async def handler(request) -> Status`.
+
+        As in every handler, `status.with_comment(...)` has an Error Comment, and `StatusError(status, comment)` may be
+        raised instead.
+        """
         _check_is_async(handler)
         self.services[C_ECHO_RQ] = EchoService(handler)
         return handler
@@ -53,7 +57,8 @@ class Server(AssociationServer):
         """Decorate what answers C-STORE: `async def handler(request: StoreRequest) -> Status`.
 
         The status goes back when the data set has been read to its end. An exception of the handler becomes
-        a failure status: out of resources (0xA700) for a full disk, else processing failure (0x0110).
+        a failure status: the one of a `StatusError`, out of resources (0xA700) for a full disk, else processing failure
+        (0x0110).
         """
         _check_is_async(handler)
         self.services[C_STORE_RQ] = StoreService(handler, self.options)
@@ -63,7 +68,8 @@ class Server(AssociationServer):
         """Decorate what answers C-FIND: `async def handler(request: QueryRequest)`, which yields a `Dataset` a match.
 
         Each match goes out when it is yielded, as fast as the peer takes them. A C-CANCEL closes the generator. A
-        `StatusError` that it raises is the final status; any other exception is Unable to Process (0xC000).
+        `StatusError` that it raises is the final status, with its comment; any other exception is Unable to Process
+        (0xC000).
 
         >>> server = Server()
         >>> @server.on_c_find

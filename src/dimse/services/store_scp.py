@@ -13,8 +13,9 @@ from dimse.ae import ServerOptions
 from dimse.dataset import Disk
 from dimse.errors import DatasetError
 from dimse.messages.primitives import Response
-from dimse.messages.status import Status, StatusCategory
+from dimse.messages.status import Status
 from dimse.network.requests import Answer, IncomingRequest
+from dimse.services.handlers import answered
 from dimse.services.store_request import StoreRequest
 
 logger = logging.getLogger("dimse.storage")
@@ -57,17 +58,12 @@ class StoreService:
             return request.response(refusal[0], error_comment=refusal[1])
 
 
-async def handled(handler: StoreHandler, store: StoreRequest) -> int:
-    """The status that `handler` gives. Raises what it raises, and for what is no status of C-STORE."""
+async def handled(handler: StoreHandler, store: StoreRequest) -> Status:
+    """The status that `handler` answers. Raises as `answered` does."""
     try:
-        status = await handler(store)
+        return await answered(handler(store), "C-STORE")
     finally:
         await store.left()
-    if not isinstance(status, int) or isinstance(status, bool):
-        raise TypeError(f"the C-STORE handler returned {type(status).__name__}, not a status")
-    if status and Status(status).category in (StatusCategory.PENDING, StatusCategory.CANCEL):
-        raise ValueError(f"the C-STORE handler returned {Status(status)}, which C-STORE does not have")
-    return status
 
 
 def refusal_of(error: Exception) -> tuple[int, str] | None:

@@ -10,6 +10,7 @@ from dimse.messages.primitives import C_ECHO_RQ, C_ECHO_RSP, Response
 from dimse.messages.status import Status
 from dimse.network.association import Association
 from dimse.network.requests import Answer, IncomingRequest
+from dimse.services.handlers import answered
 
 EchoHandler = Callable[[IncomingRequest], Awaitable[int]]
 
@@ -51,5 +52,6 @@ class EchoService:
         return False
 
     async def serve(self, request: IncomingRequest) -> Answer[Response]:
-        status = Status.SUCCESS if self._handler is None else await self._handler(request)
-        return request.response(status)
+        if self._handler is None:
+            return request.response(Status.SUCCESS)
+        return request.response(await answered(self._handler(request), "C-ECHO"))

@@ -1,0 +1,36 @@
+"""What a handler answers, in the same way for all services."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from dimse.errors import StatusError
+from dimse.messages.status import Status, StatusCategory
+
+
+async def answered(handling: Awaitable[int], name: str) -> Status:
+    """The status that a handler of `name` returns or raises as a `StatusError`, with its Error Comment.
+
+    Raises what else it raises, and `TypeError` or `ValueError` for what is no final status of `name`.
+    """
+    try:
+        status = await handling
+    except StatusError as error:
+        return raised(error, name)
+    return _final(status, name)
+
+
+def raised(error: StatusError, name: str) -> Status:
+    """The status that a handler of `name` has raised; `ValueError` as in `answered`."""
+    return _final(error.status, name).with_comment(error.comment)
+
+
+def _final(status: object, name: str) -> Status:
+    if not isinstance(status, int) or isinstance(status, bool):
+        raise TypeError(f"the {name} handler returned {type(status).__name__}, not a status")
+    if not 0 <= status <= 0xFFFF:
+        raise ValueError(f"the {name} handler returned {status}, which is no status: it has 16 bits")
+    status = status if isinstance(status, Status) else Status(status)
+    if status.category in (StatusCategory.PENDING, StatusCategory.CANCEL):
+        raise ValueError(f"the {name} handler returned {status}, which is not for a handler to answer")
+    return status

@@ -1,0 +1,175 @@
+"""What a handler answers: a status with an Error Comment, returned or raised, in the same way for all services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from itertools import product
+
+import pytest
+from pydicom.dataset import Dataset
+from tests.network.sample_objects import encoded, instance
+from tests.network.scripted_peer import (
+    CT,
+    EXPLICIT,
+    IMPLICIT,
+    VERIFICATION,
+    Received,
+    ScriptedPeer,
+    echo,
+    listening,
+    message_pdvs,
+    request,
+    response,
+    store,
+)
+from tests.services.leaving import ALL, STORAGE, STUDY, asked, usable, use
+
+import dimse
+from dimse import CGetSCU, QueryRequest, Server, Status, StatusError, SubOperationFailed, connect, uids
+from dimse.dataset import encode
+from dimse.messages.primitives import C_FIND_RQ, C_STORE_RSP, Response
+from dimse.network.requests import IncomingRequest
+from dimse.upper_layer.pdu import PDV
+
+WORDS = "the quota of this department is used up, ask the archive's administrator for more of it"
+
+
+def returned(status: int, comment: str | None) -> int:
+    return Status(status).with_comment(comment)
+
+
+def raised(status: int, comment: str | None) -> int:
+    raise StatusError(Status(status), comment)
+
+
+def raised_with_its_operation(status: int, comment: str | None) -> int:
+    raise StatusError(Status(status), "another C-STORE", comment)
+
+
+Say = Callable[[int, str | None], int]
+SAY = pytest.mark.parametrize("say", [returned, raised, raised_with_its_operation])
+STATUSES = pytest.mark.parametrize(
+    ("status", "comment", "sent"),
+    [
+        (0xC001, WORDS, WORDS[:64]),
+        (0xA700, "two\r\nlines \x1b[31m\\ \xe9", "two lines ?[31m? ?"),
+        (0x0124, None, None),
+        (0xB000, "kept, but not as it came", "kept, but not as it came"),
+        (0x0000, "well done", "well done"),
+    ],
+    ids=lambda value: f"0x{value:04X}" if isinstance(value, int) else "",
+)
+
+
+def server_that(say: Callable[[], int]) -> Server:
+    server = Server("ARCHIVE", port=0)
+
+    @server.on_c_echo
+    async def on_echo(_: IncomingRequest) -> int:
+        return say()
+
+    @server.on_c_store
+    async def on_store(_: dimse.StoreRequest) -> int:
+        return say()
+
+    @server.on_c_find
+    async def on_find(_: QueryRequest) -> AsyncIterator[Dataset]:
+        say()
+        yield Dataset()  # never
+
+    return server
+
+
+def find() -> list[PDV]:
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "STUDY"
+    command = C_FIND_RQ(message_id=1, affected_sop_class_uid=uids.STUDY_ROOT_FIND)
+    return message_pdvs(command, encode(identifier, EXPLICIT), context=5)
+
+
+REQUESTS = {
+    "C-ECHO": message_pdvs(echo(), context=1),
+    "C-STORE": message_pdvs(store(), encoded(instance(pixels=200_000)), context=3),
+    "C-FIND": find(),
+}
+
+
+async def answer_of(server: Server, pdvs: list[PDV]) -> Response:
+    contexts = (VERIFICATION, [IMPLICIT]), (CT, [EXPLICIT]), (uids.STUDY_ROOT_FIND, [EXPLICIT])
+    async with server, await ScriptedPeer.connect(server.port) as peer:
+        await peer.associate(request(*contexts))
+        await peer.send(pdvs)
+        answer = (await peer.receive_message()).message
+        assert isinstance(answer, Response)
+        await peer.release()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("service", "say"),
+    [
+        *product(("C-ECHO", "C-STORE"), (returned, raised, raised_with_its_operation)),
+        *product(("C-FIND",), (raised, raised_with_its_operation)),
+    ],
+)
+@STATUSES
+async def test_a_server_answers_what_its_handler_says(
+    service: str, say: Say, status: int, comment: str | None, sent: str | None
+) -> None:
+    answer = await answer_of(server_that(lambda: say(status, comment)), REQUESTS[service])
+    assert (answer.status, answer.error_comment) == (status, sent)
+
+
+@pytest.mark.parametrize(("service", "status"), [("C-ECHO", 0x0110), ("C-STORE", 0x0110), ("C-FIND", 0xC000)])
+@pytest.mark.parametrize("wrong", [0xFF00, 0xFF01, 0xFE00])
+async def test_what_is_no_final_status_is_an_error_of_the_handler(
+    service: str, status: int, wrong: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await answer_of(server_that(lambda: raised(wrong, "SECRET")), REQUESTS[service])
+    assert answer.status == status
+    assert (answer.error_comment or "").startswith("the handler failed")
+    assert "not for a handler to answer" in caplog.text
+
+
+@SAY
+@STATUSES
+async def test_a_receiver_of_a_c_get_answers_it_too(
+    say: Say, status: int, comment: str | None, sent: str | None
+) -> None:
+    async def handler(_: dimse.StoreRequest) -> int:
+        return say(status, comment)
+
+    answers: list[Received] = []
+
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(message_pdvs(store(), encoded(instance(pixels=200_000)), context=STORAGE))
+        answers.append(await peer.receive_message())
+        await peer.send(response(received, Status.SUCCESS))
+        await usable(peer)
+
+    async with listening(script) as address, connect(address, contexts=ALL) as association:
+        results = CGetSCU(association).get(STUDY, handler=handler, raise_failures=False)
+        taken = [each async for each in results]
+        await use(association)
+    answer = answers[0].message
+    assert isinstance(answer, C_STORE_RSP)
+    assert answer.status == status
+    if Status(status).is_done:
+        assert (len(taken), results.failures, answer.error_comment) == (1, [], sent)
+    else:
+        assert answer.error_comment == sent or comment is None
+        (failure,) = results.failures
+        assert isinstance(failure, SubOperationFailed)
+        assert f"0x{status:04X}" in str(failure)
+        assert (comment or "the handler refused it") in str(failure)
+
+
+def test_what_a_status_error_says() -> None:
+    said = StatusError(Status(0xA700), "no disk")
+    assert (said.comment, str(said)) == ("no disk", "0xA700 Out of resources (no disk)")
+    said = StatusError(Status(0xA700), "C-STORE", None)
+    assert (said.comment, str(said)) == (None, "C-STORE: 0xA700 Out of resources")
+    said = StatusError(Status(0xA700), comment="no disk")
+    assert said.comment == "no disk"
+    assert StatusError(Status(0xA700)).comment is None
