@@ -14,7 +14,6 @@ import logging
 import re
 import shlex
 import shutil
-import socket
 import sqlite3
 import ssl
 import sys
@@ -40,6 +39,7 @@ from dimse.messages.primitives import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
 from dimse.network.client import DEFAULT_CONTEXTS
 from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
 from tests.certificate import CERTIFICATE, KEY
+from tests.ports import free_port
 
 ROOT: Final = Path(__file__).parent.parent
 DOCUMENTS: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -115,13 +115,6 @@ def fill(folder: Path) -> None:
 
 
 CT_STUDY: Final = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def example(name: str) -> Any:

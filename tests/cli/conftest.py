@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from pydicom.data import get_testdata_file
+from tests.ports import free_port
 
 TIMEOUT = 50
 COMMAND = [sys.executable, "-m", "dimse"]
@@ -171,8 +171,7 @@ def dicomdir() -> Path:
 @pytest.fixture
 def closed_port() -> int:
     """A port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    return free_port()
 
 
 def sample(name: str) -> Path:

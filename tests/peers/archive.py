@@ -16,9 +16,10 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 import dimse
+from tests.ports import free_port
 
 from . import processes
-from .processes import Orthanc, Peer, free_port
+from .processes import Orthanc, Peer
 from .samples import sop_instance_uid
 
 CT: Final = "1.2.840.10008.5.1.4.1.1.2"

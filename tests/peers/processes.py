@@ -7,7 +7,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -25,6 +24,7 @@ from typing import Any, Final, Self
 import pytest
 
 from dimse import uids
+from tests.ports import free_port
 
 DEADLINE: Final = 50.0
 """Seconds within which a peer has to be there, or to have gone."""
@@ -75,18 +75,6 @@ def _missing(reason: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on, and that no connection of another test is given.
-
-    Those that a system gives to who connects are above 32767, on Linux, and from 49152 elsewhere.
-    """
-    while True:
-        port = 10_000 + secrets.randbelow(22_768)  # not `random`, which hypothesis seeds for all alike
-        with socket.socket() as listener, contextlib.suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return port
 
 
 def names_in(folder: Path) -> set[str]:

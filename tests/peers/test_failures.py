@@ -13,6 +13,7 @@ from pydicom import dcmread
 
 import dimse
 from dimse import CEchoSCU, ClientOptions, CStoreSCU, NativePixels, RetryPolicy, ServerOptions, StoreMode, Timeouts
+from tests.ports import free_port
 
 from . import processes
 from .conftest import PeerFactory
@@ -198,7 +199,7 @@ async def test_pynetdicom_dies_in_mid_object(tmp_path: Path, big_file: Path) -> 
 
 
 async def test_nobody_listens(samples: Samples) -> None:
-    port = processes.free_port()
+    port = free_port()
     with pytest.raises(dimse.ConnectionLost, match=str(port)):
         await dimse.send(f"NOBODY@127.0.0.1:{port}", samples["icon"], associations=2)
 
@@ -314,6 +315,6 @@ async def _accept(request: dimse.StoreRequest) -> dimse.Status:
 
 def test_a_peer_that_ends_at_once_is_noticed(tmp_path: Path) -> None:
     """The tests' own helper: it says what the program said."""
-    failing = Peer([need("storescp"), "--no-such-option"], processes.free_port(), tmp_path / "received", title="X")
+    failing = Peer([need("storescp"), "--no-such-option"], free_port(), tmp_path / "received", title="X")
     with pytest.raises(AssertionError, match="no-such-option"), failing:
         pass

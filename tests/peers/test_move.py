@@ -11,11 +11,12 @@ import pytest
 import dimse
 from dimse import CEchoSCU, CMoveSCU, Query, QueryRetrieveModel, ServerOptions, Status, StoreRequest
 from dimse.uids import LITTLE_ENDIAN
+from tests.ports import free_port
 
 from .archive import CT, MANY, MIXED, TREE, Archive
 from .conftest import PeerFactory
 from .dimse_peer import FileArchive
-from .processes import PYNETDICOM_PEER, free_port, names_in, need, need_pynetdicom, run
+from .processes import PYNETDICOM_PEER, names_in, need, need_pynetdicom, run
 from .samples import dataset_bytes, differences, sop_instance_uid, transfer_syntax
 
 PATIENT_ROOT, STUDY_ROOT = QueryRetrieveModel

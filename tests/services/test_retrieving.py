@@ -15,6 +15,7 @@ import pytest
 from pydicom.dataset import Dataset
 from tests.network.sample_objects import instance, pixel_bytes, read
 from tests.network.scripted_peer import EXPLICIT, VERIFICATION
+from tests.ports import free_port
 
 import dimse
 from dimse import (
@@ -77,8 +78,7 @@ class Archive(Server):
         """What the next requests are answered with."""
         self.asked: list[tuple[str, str, list[str]]] = []
         """The level and the unique keys of each C-GET and C-MOVE."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.receiver = f"WS1@127.0.0.1:{free.getsockname()[1]}"
+        self.receiver = f"WS1@127.0.0.1:{free_port()}"
         self.on_c_find(self.find)
         if get:
             self.on_c_get()(self.bring)
