@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         DatasetError,
         DimseError,
         LocalProtocolError,
+        NothingRetrieved,
         OperationTimeout,
         PresentationContextError,
         ProtocolError,
@@ -72,6 +73,7 @@ __all__ = [
     "Malformed",
     "MoveDestination",
     "NativePixels",
+    "NothingRetrieved",
     "OperationTimeout",
     "PixelSource",
     "PresentationContextError",
@@ -113,7 +115,7 @@ _NAMES_OF: Final = {
     "dimse.dataset": "DatasetSource EncapsulatedFrames FileSource NativePixels PixelSource StreamSource",
     "dimse.errors": """
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost
-        DatasetError DimseError LocalProtocolError OperationTimeout PresentationContextError
+        DatasetError DimseError LocalProtocolError NothingRetrieved OperationTimeout PresentationContextError
         ProtocolError RemoteProtocolError StatusError SubOperationFailed
     """,
     "dimse.messages.status": "Status StatusCategory",

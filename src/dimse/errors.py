@@ -12,6 +12,7 @@
     ├── PresentationContextError        no accepted context for this SOP class, syntax and role
     ├── StatusError                     the peer answered with a failure status
     ├── SubOperationFailed              one instance of a C-GET or C-MOVE did not arrive; says which
+    ├── NothingRetrieved            a C-GET or C-MOVE ended with Success, and brought nothing
     ├── OperationTimeout                also a TimeoutError: an operation took too long and was cancelled
     └── DatasetError                    cannot be read, encoded or put into the accepted transfer syntax
 
@@ -162,6 +163,10 @@ class SubOperationFailed(DimseError):
     def __init__(self, sop_instance_uid: str | None, why: str) -> None:
         super().__init__(f"{sop_instance_uid or 'an instance'}: {why}")
         self.sop_instance_uid = sop_instance_uid
+
+
+class NothingRetrieved(DimseError):
+    """A C-GET or C-MOVE ended with Success, and brought nothing: most often nothing matches."""
 
 
 class OperationTimeout(DimseError, TimeoutError):

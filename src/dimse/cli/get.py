@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from dimse.ae import Address, ClientOptions
+from dimse.ae import Address, ClientOptions, Malformed
 from dimse.cli import arguments, running
 from dimse.cli import query as typed
 from dimse.cli.retrieval import Tally
@@ -58,7 +59,7 @@ def get(
     Ctrl-C stops it (C-CANCEL); what had come stays.
     """
     with running.usage():
-        options = typed.options(calling, timeout)
+        options = replace(typed.options(calling, timeout), malformed=Malformed.LENIENT)
         query = typed.parse(level, keys, model)
         query.retrieve_identifier()
     running.make_folder(into)

@@ -12,7 +12,7 @@ from dimse.ae import Address
 from dimse.cli import running
 from dimse.cli.output import complain, counted, emit, reason, size, tell
 from dimse.cli.progress import Counters
-from dimse.errors import DimseError, SubOperationFailed
+from dimse.errors import DimseError, NothingRetrieved, SubOperationFailed
 from dimse.services.suboperations import SubOperations
 
 
@@ -70,6 +70,8 @@ class Tally:
     def failures(self, errors: Iterable[Exception], in_all: int | None = None) -> None:
         """What did not come, or why nothing did. The peer may name fewer than there are `in_all`."""
         for error in errors:
+            if isinstance(error, NothingRetrieved):
+                continue  # `over` says so
             why, uid = _why(error), error.sop_instance_uid if isinstance(error, SubOperationFailed) else None
             of_instance = isinstance(error, SubOperationFailed)
             if of_instance:

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Final
 
 from dimse import uids
-from dimse.ae import RetryPolicy, ServerOptions, StoreMode
+from dimse.ae import Malformed, RetryPolicy, ServerOptions, StoreMode
 from dimse.dataset import DatasetSource, Disk, encode, validate_template
 from dimse.errors import (
     AssociationError,
@@ -96,12 +96,15 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         on_cancel: CancelBehavior,
     ) -> None:
         super().__init__(association, asked)
+        self.arrived = 0
+        """How many instances came, those that were refused too."""
         self.completed_in_flight: list[StoreRequest] = []
         """What came after the operation was cancelled, with `CancelBehavior.COMPLETE_IN_FLIGHT`."""
         self._handler = handler
         self._options = options
         self._completes = on_cancel is CancelBehavior.COMPLETE_IN_FLIGHT
         self._disk = Disk()
+        self._warned: set[str] = set()
         if self._completes and handler is not None:
             self._operation.serve_cancelled = self._complete
         self._given: tuple[IncomingRequest, StoreRequest] | None = None
@@ -114,6 +117,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
     def _final(self, answer: Answer[C_GET_RSP]) -> None:
         self._count(answer)
         self._note_failed(answer)
+        self._note_absent(answer, self.arrived)
 
     async def _ready(self) -> None:
         if self._given is None or self._operation.cancelling:
@@ -140,11 +144,13 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if not isinstance(message, C_STORE_RQ):
             await self._operation.answer(request, request.response(Status.UNRECOGNIZED_OPERATION))
             return None
+        self.arrived += 1
         if request.objection is not None:
             await self._refuse(request, *request.objection)
             return None
-        if not request.context.requestor_is_scp:
-            await self._refuse(request, Status.SOP_CLASS_NOT_SUPPORTED, "the SCP role was not agreed on for its class")
+        objection = self._context_objection(request)
+        if objection is not None:
+            await self._refuse(request, Status.SOP_CLASS_NOT_SUPPORTED, objection)
             return None
         if data is None:
             await self._refuse(request, Status.CANNOT_UNDERSTAND, "it came without a data set")
@@ -158,6 +164,24 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
             self._given = request, store
             return store
         return store if await self._handle(request, store, self._handler) else None
+
+    def _context_objection(self, request: IncomingRequest) -> str | None:
+        """Why the peer may not send this on its context; a lenient requestor takes what it proposed to be SCP for."""
+        role = _scp_role(self._association, request.sop_class_uid)
+        lenient = self._association.options.malformed is Malformed.LENIENT
+        if role is not _SCPRole.AGREED and not (lenient and role is _SCPRole.UNANSWERED):
+            return f"the SCP role for its SOP class {role}"
+        if role is _SCPRole.UNANSWERED:
+            self._warn(f"the SCP role {role} (PS3.7 D.3.3.4), and instances come; taken")
+        if request.context.abstract_syntax != request.sop_class_uid:
+            self._warn("instances come on a context that is not of their SOP class (PS3.4 C.5.3); taken")
+        return None
+
+    def _warn(self, text: str) -> None:
+        """Once for each operation, not for each instance."""
+        if text not in self._warned:
+            self._warned.add(text)
+            logger.warning("%s: C-GET: %s", self._association.connection.peer_name, text)
 
     async def _handle(self, request: IncomingRequest, store: StoreRequest, handler: StoreHandler) -> bool:
         """Whether the handler took it; it is answered either way."""
@@ -225,7 +249,8 @@ class CGetSCU:
 
     def __init__(self, association: Association, *, fsync: bool = True) -> None:
         self._association = association
-        self._options = ServerOptions(store_mode=StoreMode.STREAMING, fsync=fsync)
+        malformed = association.options.malformed
+        self._options = ServerOptions(store_mode=StoreMode.STREAMING, fsync=fsync, malformed=malformed)
 
     def get(
         self,
@@ -261,14 +286,56 @@ class CGetSCU:
             handler = _into(into, template)
         model = query.model
         context = self._association.context_for(model.get)
-        if not any(context.requestor_is_scp for context in self._association.contexts.values()):
-            raise PresentationContextError(
-                "no context has the SCP role that instances come on; connect with contexts=retrieval_contexts()"
-            )
+        _check_scp_role(self._association)
         message = C_GET_RQ(message_id=self._association.new_message_id(), affected_sop_class_uid=model.get)
         encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
         asked = Asked(context, message, encoded, total, raise_failures)
         return GetResults(self._association, asked, handler, self._options, on_cancel)
+
+
+class _SCPRole(StrEnum):
+    """What became of the SCP role for a SOP class (PS3.7 D.3.3.4), in words that follow it."""
+
+    AGREED = "was agreed on"
+    REFUSED = "was refused by the peer"
+    UNANSWERED = "was proposed and not answered by the peer"
+    NOT_PROPOSED = "was not proposed"
+
+
+def _scp_role(association: Association, sop_class_uid: str) -> _SCPRole:
+    """The role of the requestor, which this side is."""
+    contexts = association.contexts.values()
+    if any(context.abstract_syntax == sop_class_uid and context.requestor_is_scp for context in contexts):
+        return _SCPRole.AGREED
+    if association.request is None or association.answer is None:
+        return _SCPRole.NOT_PROPOSED
+    proposed = association.request.user_information.role_selections
+    answered = association.answer.user_information.role_selections
+    if not any(role.sop_class_uid == sop_class_uid and role.scp_role for role in proposed):
+        return _SCPRole.NOT_PROPOSED
+    is_answered = any(role.sop_class_uid.strip(" \0") == sop_class_uid for role in answered)
+    return _SCPRole.REFUSED if is_answered else _SCPRole.UNANSWERED
+
+
+def _check_scp_role(association: Association) -> None:
+    """Raise `PresentationContextError` where there is no context on which instances may come."""
+    accepted = dict.fromkeys(context.abstract_syntax for context in association.contexts.values())
+    roles = {_scp_role(association, sop_class_uid) for sop_class_uid in accepted}
+    lenient = association.options.malformed is Malformed.LENIENT
+    if _SCPRole.AGREED in roles or (lenient and _SCPRole.UNANSWERED in roles):
+        return
+    proposed = () if association.request is None else association.request.user_information.role_selections
+    if not any(role.scp_role for role in proposed):
+        raise PresentationContextError(
+            "no context has the SCP role that instances come on; connect with contexts=retrieval_contexts()"
+        )
+    for role in (_SCPRole.UNANSWERED, _SCPRole.REFUSED):
+        if role in roles:
+            raise PresentationContextError(
+                f"the SCP role {role}, which accepted C-GET: without it no instances may come (PS3.7 D.3.3.4); "
+                "a C-MOVE does not need it"
+            )
+    raise PresentationContextError("the peer accepted C-GET, and none of the storage classes that were proposed")
 
 
 def _into(folder: str | os.PathLike[str], template: str) -> StoreHandler:

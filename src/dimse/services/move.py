@@ -44,6 +44,9 @@ class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
     def _final(self, answer: Answer[C_MOVE_RSP]) -> SubOperations | None:
         self._count(answer)
         self._note_failed(answer)
+        counters = self.suboperations
+        if counters.completed is not None or counters.warning is not None:
+            self._note_absent(answer, (counters.completed or 0) + (counters.warning or 0))
         refused = answer.message.status.category is StatusCategory.FAILURE and self.suboperations == SubOperations()
         return None if refused else self.suboperations
 

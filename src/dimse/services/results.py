@@ -12,6 +12,7 @@ from typing import Generic, Self, TypeVar
 from dimse.errors import (
     AssociationError,
     DimseError,
+    NothingRetrieved,
     OperationTimeout,
     RemoteProtocolError,
     StatusError,
@@ -49,7 +50,7 @@ class Results(ABC, Generic[T, R]):
     iterate to the end.
 
     When the iteration ends, one `ExceptionGroup` has all that failed on the way; with `raise_failures=False` it is
-    in `failures` instead. A failure status with nothing else is a `StatusError` alone. Where the association
+    in `failures` instead, where a lone `NothingRetrieved` always is. A failure status with nothing else is a `StatusError` alone. Where the association
     ends, why it did is raised at once.
     """
 
@@ -146,10 +147,15 @@ class Results(ABC, Generic[T, R]):
                 raise self._lost(error) from None
             if item is not None:
                 return item
-        if self.failures and self._asked.raise_failures and not self._raised:
+        if self._has_failed and self._asked.raise_failures and not self._raised:
             self._raised = True
             raise self._together()
         raise StopAsyncIteration
+
+    @property
+    def _has_failed(self) -> bool:
+        """Whether there is more to raise than that nothing came, which is also how an archive says that it has none."""
+        return any(not isinstance(failure, NothingRetrieved) for failure in self.failures)
 
     async def _use(self, event: Answer[R] | IncomingRequest) -> T | None:
         if isinstance(event, IncomingRequest):

@@ -8,9 +8,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
-from dimse.dataset import Dataset, DatasetSource, ElementScanner, encode
+from dimse.dataset import IGNORE, DataElement, Dataset, DatasetSource, ElementScanner, encode
 from dimse.dataset.elements import FAILED_SOP_INSTANCE_UID_LIST
-from dimse.errors import DatasetError, SubOperationFailed
+from dimse.errors import DatasetError, NothingRetrieved, SubOperationFailed
 from dimse.messages.primitives import C_GET_RSP, C_MOVE_RSP, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.requests import Answer, IncomingRequest
@@ -18,7 +18,6 @@ from dimse.services.query_request import QueryRequest
 from dimse.services.results import Results
 from dimse.services.sending import SendResult, look_at
 from dimse.services.store_scu import Source
-from dimse.uids import is_uid
 
 logger = logging.getLogger("dimse.query_retrieve")
 
@@ -98,11 +97,23 @@ class RetrieveResults(Results[T, R]):
             error.add_note("the list of the instances that failed cannot be read")
             self.failures.append(error)
             return []
-        text = scanner.text(FAILED_SOP_INSTANCE_UID_LIST)
-        uids = text.split("\\") if text else []
-        if not all(map(is_uid, uids)):
-            self.failures.append(DatasetError("the list of the instances that failed has what is no UID"))
-        return [uid for uid in uids if is_uid(uid)]
+        text = scanner.text(FAILED_SOP_INSTANCE_UID_LIST) or ""
+        listed = [uid for each in text.split("\\") if (uid := each.strip(" \0"))]
+        if not all(map(str.isprintable, listed)):
+            self.failures.append(DatasetError("the list of the instances that failed has what is no text"))
+        # Whatever else PS3.5 9.1 forbids: each is a failure that has to be told.
+        return [uid for uid in listed if uid.isprintable()]
+
+    def _note_absent(self, answer: Answer[R], came: int) -> None:
+        """Success has to have something to show for it."""
+        message = answer.message
+        if message.status != Status.SUCCESS or self._operation.cancelling:
+            return
+        counted = (message.number_of_completed_suboperations or 0) + (message.number_of_warning_suboperations or 0)
+        if came < counted:
+            self.failures.append(SubOperationFailed(None, f"{counted - came} that the peer counts did not come"))
+        elif came == 0 and not self.failures:
+            self.failures.append(NothingRetrieved(f"{self.doing}: Success, and nothing came"))
 
 
 # The SCP
@@ -173,11 +184,12 @@ class Account:
 
     def _list(self) -> bytes | None:
         """Failed SOP Instance UID List (0008,0058)."""
-        uids = [uid for uid in self.failed if is_uid(uid)]
+        # Also what PS3.5 9.1 forbids; but a backslash would make two of one.
+        uids = [uid for uid in self.failed if uid and "\\" not in uid]
         if not uids:
             return None
         identifier = Dataset()
-        identifier.FailedSOPInstanceUIDList = uids
+        identifier.add(DataElement(FAILED_SOP_INSTANCE_UID_LIST, "UI", uids, validation_mode=IGNORE))
         return encode(identifier, self._request.context.transfer_syntax)
 
     def _response(self, status: Status, **fields: Any) -> Answer[Response]:
