@@ -207,6 +207,7 @@ class ScriptedPeer:
         syntaxes: Iterable[str] | None = None,
         information: UserInformation = INFORMATION,
         refused_roles: Iterable[str] = (),
+        answers_roles: bool = True,
     ) -> A_ASSOCIATE_RQ:
         """As acceptor: read the request, accept what is in `syntaxes`; anything if None. `also` shares its segment.
 
@@ -221,7 +222,7 @@ class ScriptedPeer:
             answers.append(PresentationContextAC(identifier, 0 if chosen else 4, chosen or IMPLICIT))
         asked_roles = asked.user_information.role_selections
         roles = tuple(replace(role, scp_role=role.sop_class_uid not in refused_roles) for role in asked_roles)
-        if roles:
+        if roles and answers_roles:
             information = replace(information, role_selections=roles)
         answer = A_ASSOCIATE_AC(
             asked.called_ae_title, asked.calling_ae_title, information, presentation_contexts=tuple(answers)

@@ -42,12 +42,13 @@ from dimse import (
     StatusCategory,
     StatusError,
     StoreRequest,
+    SubOperationFailed,
     Timeouts,
     connect,
     retrieval_contexts,
     uids,
 )
-from dimse.dataset import Reader, decode, encode
+from dimse.dataset import MemorySource, Reader, decode, encode
 from dimse.messages.primitives import C_CANCEL_RQ, C_ECHO_RSP, C_GET_RQ, C_GET_RSP, C_STORE_RQ, C_STORE_RSP
 from dimse.services.store_scu import Source
 from dimse.upper_layer.items import RoleSelection
@@ -230,6 +231,42 @@ async def test_without_the_role_nothing_is_sent() -> None:
         assert result.said == (0xA702, (None, 0, 1, 0), ["1.2.3.4"])
         assert result.stores == []
         await check_usable(peer)
+
+
+@pytest.mark.parametrize(
+    ("roles", "contexts", "comment"),
+    [
+        ([], STORAGE, "the requestor proposed no SCP role for a SOP class"),
+        (None, [(CT, ["1.2.840.10008.1.2.4.50"])], f"no context in {EXPLICIT}"),
+    ],
+    ids=["no role", "no context"],
+)
+async def test_the_error_comment_says_what_was_not_proposed(
+    roles: list[RoleSelection] | None, contexts: Contexts, comment: str
+) -> None:
+    async with serving(gives(instance("1.2.1"))) as server, await ScriptedPeer.connect(server.port) as peer:
+        await associate(peer, contexts, roles)
+        await peer.send(get())
+        final = (await outcome(peer)).final
+    assert (final.status, final.error_comment) == (0xA702, comment)
+
+
+async def test_a_long_list_of_uids_of_any_form_has_them_all(tmp_path: Path) -> None:
+    """More than a UI of Explicit VR has room for (PS3.5 7.1.2); a lone backslash would make two of one."""
+    too_long = [f"1.2.{number}.[{'x' * 60}]" for number in range(1500)]
+    sources = [
+        MemorySource([b""], sop_class_uid=CT, sop_instance_uid=uid, transfer_syntax_uid=EXPLICIT)
+        for uid in [*too_long, f"1\\{'2' * 64}"]
+    ]
+    async with serving(gives(*sources)) as server:
+        address = f"ARCHIVE@127.0.0.1:{server.port}"
+        async with connect(address, contexts=retrieval_contexts([CT])) as association:
+            query = Query.studies(StudyInstanceUID="1.2.3.1")
+            async with CGetSCU(association).get(query, into=tmp_path, raise_failures=False) as getting:
+                async for _ in getting:
+                    pass
+    named = [failure.sop_instance_uid for failure in getting.failures if isinstance(failure, SubOperationFailed)]
+    assert named == [*too_long, None]
 
 
 async def test_without_a_handler_no_context_is_accepted() -> None:

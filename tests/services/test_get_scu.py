@@ -6,7 +6,9 @@ How it is left before its end is in `test_cancel_scu` and `test_get_in_flight`.
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ from dimse import (
     ClientOptions,
     ConnectionLost,
     DatasetError,
+    Malformed,
+    NothingRetrieved,
     PresentationContextError,
     Query,
     QueryRequest,
@@ -424,6 +428,82 @@ async def test_without_any_role_nothing_is_asked_for() -> None:
             CGetSCU(association).get(STUDY)
 
 
+LENIENT = replace(QUICK, malformed=Malformed.LENIENT)
+
+
+async def test_without_an_answer_to_the_roles_a_lenient_requestor_takes_what_comes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer, answers_roles=False)
+        for number in (1, 2):
+            assert await give(peer, f"1.2.{number}", message_id=number) == 0
+        await peer.send(response(received, 0))
+        await peer.answer_echo()
+        await peer.answer_release()
+
+    error, _ = await got(script, LENIENT, into=tmp_path)
+    assert error is None
+    assert files(tmp_path) == ["1.2.1.dcm", "1.2.2.dcm"]
+    assert caplog.text.count("not answered by the peer") == 1
+
+
+@pytest.mark.parametrize(
+    ("accepts", "words"),
+    [
+        ({"answers_roles": False}, "was proposed and not answered by the peer.* C-MOVE"),
+        ({"refused_roles": [CT, "1.2.840.10008.5.1.4.1.1.128"]}, "was refused by the peer.* C-MOVE"),
+    ],
+)
+async def test_a_strict_requestor_says_what_the_peer_did_not_do(accepts: dict[str, Any], words: str) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept(**accepts)
+        await peer.answer_release()
+
+    async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
+        with pytest.raises(PresentationContextError, match=words) as caught:
+            CGetSCU(association).get(STUDY)
+        assert "retrieval_contexts" not in str(caught.value)
+
+
+@pytest.mark.parametrize("role", ["unanswered", "refused"])
+async def test_the_role_of_another_class_helps_no_lenient_requestor(role: str, tmp_path: Path) -> None:
+    """It may come only where the SCP role was proposed and the peer has not refused it."""
+    verification = role == "unanswered"
+
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer, answers_roles=not verification, refused_roles=() if verification else [CT])
+        sop_class, context = (VERIFICATION, 7) if verification else (CT, 3)
+        await peer.send(
+            message_pdvs(store("1.2.1", 1, sop_class), encoded(instance("1.2.1"), EXPLICIT), context=context)
+        )
+        assert await answered(peer, "1.2.1") == 0x0122
+        await peer.send(response(received, 0))
+        await peer.answer_echo()
+        await peer.answer_release()
+
+    error, _ = await got(script, LENIENT, into=tmp_path)
+    assert [uid for uid, _ in failed(error)] == ["1.2.1"]
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("options", [QUICK, LENIENT], ids=["strict", "lenient"])
+async def test_instances_on_the_context_of_the_c_get(options: ClientOptions, tmp_path: Path) -> None:
+    strict = options is QUICK
+
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(message_pdvs(store("1.2.1"), encoded(instance("1.2.1"), EXPLICIT), context=1))
+        assert await answered(peer, "1.2.1") == (0x0122 if strict else 0)
+        await peer.send(response(received, 0))
+        await peer.answer_echo()
+        await peer.answer_release()
+
+    error, _ = await got(script, options, into=tmp_path)
+    assert (error is not None) is strict
+    assert files(tmp_path) == ([] if strict else ["1.2.1.dcm"])
+
+
 async def test_a_class_that_was_not_negotiated(tmp_path: Path) -> None:
     await refused(tmp_path, 0x0122, sop_class=MR)
 
@@ -547,6 +627,28 @@ async def test_a_list_that_cannot_be_read() -> None:
     cut_short = b"\x08\0\x58\0UI\x40\x001.2."
     error, _ = await got(gives(status=0xA702, final=cut_short, number_of_failed_suboperations=3))
     assert [type(each) for each in error.exceptions] == [DatasetError, SubOperationFailed, StatusError]
+
+
+@pytest.mark.parametrize("uids", [["1.2.[3]", "UID-4", "1..2", "01.2", "9" * 70], [" 1.2\0", "1.2", "", "1.3 "]])
+async def test_uids_that_break_the_rules_are_named_as_they_came(uids: list[str]) -> None:
+    text = "\\".join(uids)
+    text += "\0" * (len(text) % 2)
+    identifier = struct.pack("<HH2sH", 0x0008, 0x0058, b"UI", len(text)) + text.encode()
+    script = gives(status=0xB000, final=identifier, number_of_failed_suboperations=len(uids))
+    error, _ = await got(script, into="unused")
+    wanted = list(dict.fromkeys(uid for each in uids if (uid := each.strip(" \0"))))
+    assert [uid for uid, _ in failed(error)][: len(wanted)] == wanted
+
+
+async def test_success_with_nothing_is_told() -> None:
+    error, results = await got(gives())
+    assert error is None  # an archive has no other way to say that it has none
+    assert [type(failure) for failure in results.failures] == [NothingRetrieved]
+
+
+async def test_what_the_peer_counts_and_did_not_send_has_failed() -> None:
+    error, _ = await got(gives("1.2.1", number_of_completed_suboperations=3), handler=take_all)
+    assert failed(error) == [(None, "an instance: 2 that the peer counts did not come")]
 
 
 async def test_a_lost_connection_takes_the_earlier_failures_with_it() -> None:

@@ -14,6 +14,7 @@ from dimse import (
     CMoveSCU,
     DatasetError,
     Malformed,
+    NothingRetrieved,
     PresentationContextError,
     Query,
     RemoteProtocolError,
@@ -207,6 +208,13 @@ async def test_those_that_are_not_named_are_counted(
 async def test_a_warning_without_failures_raises_nothing() -> None:
     given, error, results = await moved(says((0xB000, None, counters(None, 2, 0, 1))))
     assert (given, error, results.status) == ([SubOperations(None, 2, 0, 1)], None, 0xB000)
+
+
+@pytest.mark.parametrize("completed", [0, 1, None])
+async def test_success_with_nothing_is_told_where_the_counters_say_so(completed: int | None) -> None:
+    _, error, results = await moved(says((0, None, counters(None, completed))))
+    assert error is None
+    assert [type(failure) for failure in results.failures] == ([NothingRetrieved] if completed == 0 else [])
 
 
 async def test_failures_may_be_looked_at_instead() -> None:

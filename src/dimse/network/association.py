@@ -33,6 +33,7 @@ from dimse.network.operations import Operation, Outstanding, SingleResponse
 from dimse.network.outgoing import Outgoing
 from dimse.network.timers import ProgressTimer, SharedTimer
 from dimse.network.window import Window
+from dimse.uids import name_of
 from dimse.upper_layer.deviations import Deviations, out_of_step
 from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
 from dimse.upper_layer.negotiation import (
@@ -44,6 +45,7 @@ from dimse.upper_layer.negotiation import (
     maximum_length_to_send,
     no_context,
     operations_window,
+    proposes_scp,
 )
 from dimse.upper_layer.pdu import (
     A_ABORT,
@@ -189,6 +191,9 @@ class Association:
         wanted = transfer_syntaxes[0] if transfer_syntaxes else None
         if self.request is None:
             raise PresentationContextError("there is no association")
+        is_accepted = any(context.abstract_syntax == abstract_syntax for context in self.contexts.values())
+        if not requestor and is_accepted and not proposes_scp(self.request, abstract_syntax):
+            raise PresentationContextError(f"the requestor proposed no SCP role for {name_of(abstract_syntax)}")
         raise no_context(abstract_syntax, wanted, self.request, self.contexts.values())
 
     # Establishing

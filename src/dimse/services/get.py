@@ -32,7 +32,7 @@ from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 from dimse.services.store_scp import StoreHandler, handled, refusal_of
 from dimse.services.store_scu import CStoreSCU
 from dimse.services.suboperations import PENDING_PACE, Account, RetrieveHandler, RetrieveResults
-from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS, ProposedContext
+from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS, ProposedContext, proposes_scp
 
 logger = logging.getLogger("dimse.query_retrieve")
 
@@ -309,10 +309,9 @@ def _scp_role(association: Association, sop_class_uid: str) -> _SCPRole:
         return _SCPRole.AGREED
     if association.request is None or association.answer is None:
         return _SCPRole.NOT_PROPOSED
-    proposed = association.request.user_information.role_selections
-    answered = association.answer.user_information.role_selections
-    if not any(role.sop_class_uid == sop_class_uid and role.scp_role for role in proposed):
+    if not proposes_scp(association.request, sop_class_uid):
         return _SCPRole.NOT_PROPOSED
+    answered = association.answer.user_information.role_selections
     is_answered = any(role.sop_class_uid.strip(" \0") == sop_class_uid for role in answered)
     return _SCPRole.REFUSED if is_answered else _SCPRole.UNANSWERED
 

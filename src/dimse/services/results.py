@@ -50,8 +50,8 @@ class Results(ABC, Generic[T, R]):
     iterate to the end.
 
     When the iteration ends, one `ExceptionGroup` has all that failed on the way; with `raise_failures=False` it is
-    in `failures` instead, where a lone `NothingRetrieved` always is. A failure status with nothing else is a `StatusError` alone. Where the association
-    ends, why it did is raised at once.
+    in `failures` instead, where a lone `NothingRetrieved` always is. A failure status with nothing else is a
+    `StatusError` alone. Where the association ends, why it did is raised at once.
     """
 
     doing = "the operation"

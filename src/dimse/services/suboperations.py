@@ -10,14 +10,15 @@ from typing import Any, Final, TypeVar, cast
 
 from dimse.dataset import IGNORE, DataElement, Dataset, DatasetSource, ElementScanner, encode
 from dimse.dataset.elements import FAILED_SOP_INSTANCE_UID_LIST
-from dimse.errors import DatasetError, NothingRetrieved, SubOperationFailed
-from dimse.messages.primitives import C_GET_RSP, C_MOVE_RSP, Response
+from dimse.errors import DatasetError, NothingRetrieved, PresentationContextError, StatusError, SubOperationFailed
+from dimse.messages.primitives import C_GET_RQ, C_GET_RSP, C_MOVE_RSP, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.requests import Answer, IncomingRequest
 from dimse.services.query_request import QueryRequest
 from dimse.services.results import Results
 from dimse.services.sending import SendResult, look_at
 from dimse.services.store_scu import Source
+from dimse.upper_layer.negotiation import proposes_scp
 
 logger = logging.getLogger("dimse.query_retrieve")
 
@@ -26,6 +27,8 @@ MAXIMUM_COUNT: Final = 0xFFFF
 
 PENDING_PACE: Final = 0.1
 """Seconds between two Pending responses at least: they are for people to look at."""
+
+_LONGEST_UI: Final = 0xFFFE
 
 T = TypeVar("T")
 R = TypeVar("R", C_GET_RSP, C_MOVE_RSP)
@@ -129,6 +132,8 @@ class Account:
         self.completed = self.warning = 0
         self.failed: list[str] = []
         """SOP Instance UIDs; empty ones for what could not be read."""
+        self._comment: str | None = None
+        """Why the first one failed, as an Error Comment."""
         self._settled = 0
         """How many of the sources were tried, for good or ill."""
         self._request = request
@@ -143,18 +148,35 @@ class Account:
                 self.sources.append(found)
             elif not found.skipped:
                 logger.warning("%s: cannot be sent: %s", found.name, found.error)
-                self.failed.append(found.sop_instance_uid or "")
+                self._note_failed(found)
 
     def note(self, result: SendResult) -> None:
         """One was sent, or failed."""
         self._settled += 1
         if not result.stored or result.status is None:
             logger.warning("%s: not sent: %s", result.name, result.error)
-            self.failed.append(result.sop_instance_uid or "")
+            self._note_failed(result)
         elif result.status.category is StatusCategory.WARNING:
             self.warning += 1
         else:
             self.completed += 1
+
+    def _note_failed(self, result: SendResult) -> None:
+        self.failed.append(result.sop_instance_uid or "")
+        self._comment = self._comment or self._comment_on(result)
+
+    def _comment_on(self, result: SendResult) -> str:
+        """In 64 characters, without a path or a value of ours."""
+        if isinstance(result.error, PresentationContextError):
+            source = next(each for each in self.sources if each.sop_instance_uid == result.sop_instance_uid)
+            requestor = self._request.association.request
+            is_get = isinstance(self._request.message, C_GET_RQ)
+            if is_get and requestor is not None and not proposes_scp(requestor, source.sop_class_uid):
+                return "the requestor proposed no SCP role for a SOP class"
+            return f"no context in {source.transfer_syntax_uid}"
+        if isinstance(result.error, StatusError):
+            return f"an instance was refused with {result.error.status}"
+        return "an instance cannot be read or encoded"
 
     def not_sent(self) -> None:
         """None of the sources could be sent, as there was no association to send them on."""
@@ -176,7 +198,7 @@ class Account:
             status = Status.SUCCESS
         elif not self.completed and not self.warning:
             status = Status.UNABLE_TO_PERFORM_SUBOPERATIONS
-        return self._response(status, identifier=self._list())
+        return self._response(status, identifier=self._list(), error_comment=self._comment)
 
     @property
     def _remaining(self) -> int:
@@ -188,8 +210,12 @@ class Account:
         uids = [uid for uid in self.failed if uid and "\\" not in uid]
         if not uids:
             return None
+        text = "\\".join(uids).encode("latin-1", "replace")
+        text += b"\0" * (len(text) % 2)
+        # UI has a 16-bit length in Explicit VR; UN has one of 32 bits (PS3.5 7.1.2).
+        vr = "UI" if len(text) <= _LONGEST_UI else "UN"
         identifier = Dataset()
-        identifier.add(DataElement(FAILED_SOP_INSTANCE_UID_LIST, "UI", uids, validation_mode=IGNORE))
+        identifier.add(DataElement(FAILED_SOP_INSTANCE_UID_LIST, vr, text, validation_mode=IGNORE))
         return encode(identifier, self._request.context.transfer_syntax)
 
     def _response(self, status: Status, **fields: Any) -> Answer[Response]:

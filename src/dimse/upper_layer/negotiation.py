@@ -351,6 +351,12 @@ def maximum_length_to_send(announced: int | None, own_limit: int) -> int:
     return own_limit if announced == 0 else min(announced, own_limit)
 
 
+def proposes_scp(request: A_ASSOCIATE_RQ, abstract_syntax: str) -> bool:
+    """Whether the requestor proposes to be SCP of a SOP class (PS3.7 D.3.3.4)."""
+    roles = request.user_information.role_selections
+    return any(role.sop_class_uid == abstract_syntax and role.scp_role for role in roles)
+
+
 def no_context(
     abstract_syntax: str,
     wanted: str | None,
