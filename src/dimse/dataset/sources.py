@@ -28,6 +28,9 @@ logger = logging.getLogger("dimse.storage")
 
 T = TypeVar("T")
 
+_LEFT_BEHIND: Final = 10.0
+"""Seconds that a read of a stream that nobody awaits any more may take, before the stream is read again."""
+
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 _SEQUENCE_END: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
@@ -122,6 +125,7 @@ class StreamSource(Part10Source):
         self.length = None
         self._offset = start + meta.length
         self._peeked = meta.peeked
+        self._turn = threading.Lock()
         self._opened = False
         if self.repeatable:
             self.length = stream.seek(0, os.SEEK_END) - self._offset
@@ -129,8 +133,9 @@ class StreamSource(Part10Source):
     def open(self) -> Reader:
         """Begin a pass: at most one at a time, as there is one stream."""
         if self.repeatable:
-            self._stream.seek(self._offset)
-            return StreamReader(self._stream, b"", self.length, self.name, self.transfer_syntax_uid)
+            reader = StreamReader(self._stream, b"", self.length, self.name, self.transfer_syntax_uid)
+            reader.share(self._turn, self._offset)
+            return reader
         if self._opened:
             raise DatasetError(f"{self.name}: can be read only once")
         self._opened = True
@@ -280,7 +285,10 @@ def _check_fragments(file: FileIO, position: int) -> None:
 
 
 class StreamReader(Reader):
-    """Reads any stream, in a thread as it may block. The peeked bytes go first."""
+    """Reads any stream, in a thread as it may block. The peeked bytes go first.
+
+    A read whose caller is cancelled is left behind in its thread. The stream is not closed before it has ended.
+    """
 
     def __init__(
         self,
@@ -300,6 +308,14 @@ class StreamReader(Reader):
         self._total = 0
         self._promised: int | None = None
         """Bytes that there must be at least, once the beginning has said so."""
+        self._turn = threading.Lock()
+        """Held by the thread that reads."""
+        self._position: int | None = None
+        self._closed = False
+
+    def share(self, turn: threading.Lock, position: int) -> None:
+        """Begin at `position` of a stream of which another pass may have left a read behind; all hold `turn`."""
+        self._turn, self._position = turn, position
 
     async def read_into(self, buffer: memoryview) -> int:
         # The thread fills memory of its own: one left behind by a cancellation must not write into our buffer.
@@ -321,6 +337,18 @@ class StreamReader(Reader):
                 raise DatasetError(f"cut short: {self._promised - self._total} bytes are missing")
 
     def _read(self, size: int) -> bytes:
+        if not self._turn.acquire(timeout=_LEFT_BEHIND):
+            raise DatasetError(f"{self._name}: the last read of it has not ended in {_LEFT_BEHIND:g} s")
+        try:
+            return b"" if self._closed else self._read_in_turn(size)
+        finally:
+            self._turn.release()
+            if self._closed:
+                self._let_go()
+
+    def _read_in_turn(self, size: int) -> bytes:
+        if self._position is not None:
+            self._stream.seek(self._position)
         if self._remaining is not None:
             size = min(size, self._remaining)
         pieces, missing = [self._peeked[:size]], size - len(self._peeked[:size])
@@ -332,12 +360,22 @@ class StreamReader(Reader):
             if missing:
                 raise DatasetError(f"{self._name}: ends {self._remaining - size + missing} bytes too early")
             self._remaining -= size
+        if self._position is not None:
+            self._position += size
         return b"".join(pieces)
 
     def close(self) -> None:
         """The stream is the caller's, who may have asked to be told."""
-        if self._on_close is not None:
-            self._on_close()
+        self._closed = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Tell, unless a thread still reads, which does this afterwards."""
+        if self._on_close is not None and self._turn.acquire(blocking=False):
+            try:
+                self._on_close()
+            finally:
+                self._turn.release()
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dimse.dataset.sources import DatasetSource, Reader
 from dimse.errors import DatasetError
@@ -27,6 +27,11 @@ peer's smallest maximum length spreads those over some 60 PDUs."""
 
 _SMALL: Final = 64 * 1024
 """A data set up to this size is read before its turn to be sent: as many of them are in memory as have one."""
+
+_LEFT_BEHIND: Final = 2.0
+"""Seconds that a read has to end when its association has, or its caller was cancelled."""
+
+T = TypeVar("T")
 
 
 def _nobody(count: int) -> None:
@@ -54,7 +59,7 @@ class Outgoing:
         data = bytearray(length)
         reader = source.open()
         try:
-            count = await self._read(reader, memoryview(data))
+            count = await self._read(source, reader, memoryview(data))
             await self._is_the_last(source, reader, count, is_full=count == length)
         finally:
             reader.close()
@@ -154,7 +159,7 @@ class Outgoing:
         place = buffer[data_start : data_start + size]
         total, is_last, prefix = 0, False, None
         while not is_last:
-            count = await self._read(reader, place)
+            count = await self._read(source, reader, place)
             total += count
             is_last = await self._is_the_last(source, reader, total, is_full=count == len(place))
             self._association.check_open()  # reading may have taken a while, and the association may have ended in it
@@ -178,18 +183,21 @@ class Outgoing:
         """Whether `source` has ended after `total` bytes; if it promised another length that is a `DatasetError`."""
         if source.length is None:
             return not is_full
-        if total == source.length and (not is_full or await self._read(reader, memoryview(bytearray(1))) == 0):
+        if total == source.length and (not is_full or await self._read(source, reader, memoryview(bytearray(1))) == 0):
             return True
         if total >= source.length or not is_full:
             comparison = "fewer" if total < source.length else "more"
             raise DatasetError(f"{source.name}: {comparison} than the {source.length} bytes that it said to have")
         return False
 
-    async def _read(self, reader: Reader, place: memoryview) -> int:
-        """Read, but not for longer than there is an association: a pipe may give nothing for ever."""
+    async def _read(self, source: DatasetSource, reader: Reader, place: memoryview) -> int:
         if not reader.may_wait:
             return await reader.read_into(place)
-        reading = asyncio.ensure_future(reader.read_into(place))
+        return await self.while_open(reader.read_into(place), source)
+
+    async def while_open(self, work: Coroutine[Any, Any, T], source: DatasetSource) -> T:
+        """Do what reads from `source`, but not for longer than there is an association: a pipe may give nothing."""
+        reading = asyncio.ensure_future(work)
         first: set[asyncio.Future[Any]] = {reading, self._association.over}
         try:
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
@@ -197,5 +205,20 @@ class Outgoing:
             return reading.result()
         finally:
             if not reading.done():
-                reading.cancel()
-                await asyncio.wait({reading})
+                await self._stop(reading, source)
+            if reading.done() and not reading.cancelled():
+                reading.exception()  # of no interest where it is not raised
+
+    async def _stop(self, reading: asyncio.Future[Any], source: DatasetSource) -> None:
+        """End a read that is not needed any more.
+
+        Before it is cancelled it may end by itself, if `source` is to be read again: a thread that is left behind would
+        read along with the next one.
+        """
+        self._buffer = bytearray()  # one that is left behind may still write into the old one
+        if source.repeatable:
+            await asyncio.wait({reading}, timeout=_LEFT_BEHIND)
+        reading.cancel()
+        await asyncio.wait({reading}, timeout=_LEFT_BEHIND)
+        if not reading.done():
+            logger.warning("%s: a read of it does not end when it is cancelled, and is left behind", source.name)

@@ -72,9 +72,10 @@ async def fit(
             context = association.context_for(source.sop_class_uid, uids.LITTLE_ENDIAN)
         except PresentationContextError:
             raise error from None
-        return context, await _convert(source, context.transfer_syntax, error, allow_decompression)
+        converting = _convert(source, context.transfer_syntax, error, allow_decompression)
+        return context, await association.outgoing.while_open(converting, source)
     if source.length is not None and source.length % 2:
-        source = await datasets.even(source)
+        source = await association.outgoing.while_open(datasets.even(source), source)
     return context, source
 
 
