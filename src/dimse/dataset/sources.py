@@ -40,6 +40,8 @@ class Reader(ABC):
 
     may_wait = True
     """Whether `read_into` may suspend, as long as it likes."""
+    stops_at_once = False
+    """Whether nothing of a cancelled `read_into` goes on and disturbs the next pass, as a thread of it might."""
 
     @abstractmethod
     async def read_into(self, buffer: memoryview) -> int:
@@ -199,6 +201,8 @@ class MemorySource(PiecesSource):
 class PiecesReader(Reader):
     """Reads what an iterator of buffers gives. `close` also calls `on_close`."""
 
+    stops_at_once = True
+
     def __init__(self, pieces: AsyncIterator[Buffer], on_close: Callable[[], None] | None = None) -> None:
         self._pieces: AsyncIterator[Buffer] | None = pieces
         self._piece = memoryview(b"")
@@ -287,8 +291,11 @@ def _check_fragments(file: FileIO, position: int) -> None:
 class StreamReader(Reader):
     """Reads any stream, in a thread as it may block. The peeked bytes go first.
 
-    A read whose caller is cancelled is left behind in its thread. The stream is not closed before it has ended.
+    A read whose caller is cancelled is left behind in its thread; the next one waits for it, and the stream is not
+    closed before it has ended.
     """
+
+    stops_at_once = True
 
     def __init__(
         self,

@@ -193,10 +193,15 @@ class Outgoing:
     async def _read(self, source: DatasetSource, reader: Reader, place: memoryview) -> int:
         if not reader.may_wait:
             return await reader.read_into(place)
-        return await self.while_open(reader.read_into(place), source)
+        may_end = source.repeatable and not reader.stops_at_once
+        return await self.while_open(reader.read_into(place), source.name, may_end=may_end)
 
-    async def while_open(self, work: Coroutine[Any, Any, T], source: DatasetSource) -> T:
-        """Do what reads from `source`, but not for longer than there is an association: a pipe may give nothing."""
+    async def while_open(self, work: Coroutine[Any, Any, T], name: str, *, may_end: bool = False) -> T:
+        """Do what reads from a source, but not for longer than there is an association: a pipe may give nothing.
+
+        With `may_end` it has a little time to end by itself before it is cancelled: a thread that it left behind would
+        read along with the next attempt.
+        """
         reading = asyncio.ensure_future(work)
         first: set[asyncio.Future[Any]] = {reading, self._association.over}
         try:
@@ -205,20 +210,12 @@ class Outgoing:
             return reading.result()
         finally:
             if not reading.done():
-                await self._stop(reading, source)
-            if reading.done() and not reading.cancelled():
+                self._buffer = bytearray()  # what is left behind may still write into the old one
+                if may_end:
+                    await asyncio.wait({reading}, timeout=_LEFT_BEHIND)
+                reading.cancel()
+                await asyncio.wait({reading}, timeout=_LEFT_BEHIND)
+            if not reading.done():
+                logger.warning("%s: a read of it does not end when it is cancelled, and is left behind", name)
+            elif not reading.cancelled():
                 reading.exception()  # of no interest where it is not raised
-
-    async def _stop(self, reading: asyncio.Future[Any], source: DatasetSource) -> None:
-        """End a read that is not needed any more.
-
-        Before it is cancelled it may end by itself, if `source` is to be read again: a thread that is left behind would
-        read along with the next one.
-        """
-        self._buffer = bytearray()  # one that is left behind may still write into the old one
-        if source.repeatable:
-            await asyncio.wait({reading}, timeout=_LEFT_BEHIND)
-        reading.cancel()
-        await asyncio.wait({reading}, timeout=_LEFT_BEHIND)
-        if not reading.done():
-            logger.warning("%s: a read of it does not end when it is cancelled, and is left behind", source.name)

@@ -73,9 +73,9 @@ async def fit(
         except PresentationContextError:
             raise error from None
         converting = _convert(source, context.transfer_syntax, error, allow_decompression)
-        return context, await association.outgoing.while_open(converting, source)
+        return context, await association.outgoing.while_open(converting, source.name)
     if source.length is not None and source.length % 2:
-        source = await association.outgoing.while_open(datasets.even(source), source)
+        source = await association.outgoing.while_open(datasets.even(source), source.name)
     return context, source
 
 
