@@ -36,6 +36,8 @@ EXPLICIT_VR_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 LITTLE_ENDIAN: Final = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 """The two syntaxes between which a data set can be re-encoded without touching its pixels."""
 
+NATIVE_LITTLE_ENDIAN: Final = (*LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
+
 COMMON_STORAGE: Final = tuple(
     f"1.2.840.10008.5.1.4.1.1.{tail}"
     for tail in (

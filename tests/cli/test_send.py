@@ -63,6 +63,30 @@ def test_options_stand_anywhere(dimse: Dimse, receiver: Any, ct: Path, mr: Path)
     assert [line["name"] for line in done.lines[:-1]] == [str(ct), str(mr)]
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--syntax", "Implicit"], "1.2.840.10008.1.2"),
+        (["--syntax", "1.2.840.10008.1.2"], "1.2.840.10008.1.2"),
+        (["--syntax", "jpeg-baseline,deflated"], "1.2.840.10008.1.2.1.99"),
+        (["--syntax", "jpeg-baseline", "--syntax", "deflated"], "1.2.840.10008.1.2.1.99"),
+    ],
+)
+def test_the_syntax_is_as_asked_for(dimse: Dimse, receiver: Any, ct: Path, options: list[str], expected: str) -> None:
+    done = dimse("send", receiver.address, ct, *options)
+    assert (done.code, done.err) == (0, "")
+    assert pydicom.dcmread(arrived(receiver, ct)).file_meta.TransferSyntaxUID == expected
+
+
+def test_a_syntax_that_does_not_fit_is_said(dimse: Dimse, receiver: Any, ct: Path) -> None:
+    done = dimse("send", receiver.address, ct, "--syntax", "jpeg-baseline")
+    assert done.code == 1
+    assert "offered: JPEG Baseline (Process 1)" in done.err
+    done = dimse("send", receiver.address, ct, "--syntax", "jpeg")
+    assert done.code == 2
+    assert "'jpeg' is neither a transfer syntax UID nor one of implicit, explicit, deflated" in done.err
+
+
 def test_a_zip_archive(dimse: Dimse, receiver: Any, ct: Path, tmp_path: Path) -> None:
     archive = tmp_path / "study.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:

@@ -14,7 +14,12 @@ from typing import cast
 
 import pytest
 from pydicom.data import get_testdata_file
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, read, save
 from tests.network.scripted_peer import MR, ScriptedPeer, listening, message_pdvs
 
@@ -40,7 +45,7 @@ from dimse import (
     Timeouts,
     TransferProgress,
 )
-from dimse.dataset import MemorySource, PixelSource
+from dimse.dataset import MemorySource, PixelSource, decode
 from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
 from dimse.upper_layer.pdu import (
     A_ABORT,
@@ -52,6 +57,7 @@ from dimse.upper_layer.pdu import (
 )
 
 IMPLICIT, EXPLICIT = str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)
+DEFLATED = str(DeflatedExplicitVRLittleEndian)
 QUICK = RetryPolicy(delay=0.01, factor=1)
 
 
@@ -100,6 +106,15 @@ def notes_of(error: BaseException) -> str:
 
 
 # What there is to send
+
+
+@pytest.mark.parametrize("syntaxes", [[IMPLICIT], [DEFLATED], [EXPLICIT, IMPLICIT], [str(RLELossless), IMPLICIT]])
+async def test_the_transfer_syntaxes_that_are_offered(archive: Archive, tmp_path: Path, syntaxes: list[str]) -> None:
+    (path,) = study(tmp_path / "a", 1)
+    await dimse.send(archive.address, path, transfer_syntaxes=syntaxes)
+    expected = EXPLICIT if EXPLICIT in syntaxes else syntaxes[-1]
+    assert archive.syntaxes == {"1.2.1": expected}
+    assert decode(archive.stored["1.2.1"], expected) == read(path)
 
 
 async def test_a_folder(archive: Archive, tmp_path: Path) -> None:

@@ -317,6 +317,16 @@ async def test_compressed_is_decompressed_only_where_that_is_allowed(archive: Ar
     assert stored.PixelData == read(Path(original)).PixelData
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_decompression_is_no_hint_where_nothing_can_decompress(archive: Archive, allowed: bool) -> None:
+    """A private syntax, which may well be native."""
+    source = MemorySource([b""], sop_class_uid=CT, sop_instance_uid="1.2", transfer_syntax_uid="1.2.840.113619.5.2")
+    async with connect(archive.address, contexts=contexts_for(EXPLICIT, IMPLICIT)) as association:
+        with pytest.raises(PresentationContextError, match=r"accepted: Explicit VR Little Endian") as caught:
+            await CStoreSCU(association, allow_decompression=allowed).send(source)
+    assert "decompress" not in str(caught.value)
+
+
 def test_the_contexts_that_are_proposed() -> None:
     rle_path = cast("str", get_testdata_file("MR_small_RLE.dcm", download=False))
     ct_path = cast("str", get_testdata_file("CT_small.dcm", download=False))
@@ -329,6 +339,9 @@ def test_the_contexts_that_are_proposed() -> None:
         (CT, (IMPLICIT,)),
     ]
     assert presentation_contexts([rle_path, Path(ct_path)]) == presentation_contexts([read(Path(rle_path)), ct])
+    assert presentation_contexts([rle, ct], [IMPLICIT, str(RLELossless)]) == [
+        (sop_class, (syntax,)) for sop_class in (rle.sop_class_uid, CT) for syntax in (IMPLICIT, str(RLELossless))
+    ]
     assert len(COMMON_STORAGE) < 128
 
 

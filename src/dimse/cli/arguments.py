@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from dimse.ae import Address
 from dimse.cli.running import UsageError
+from dimse.uids import is_uid
 
 T = TypeVar("T")
 
@@ -130,6 +131,51 @@ def add_calling(parser: argparse.ArgumentParser) -> None:
 def add_timeout(parser: argparse.ArgumentParser, text: str, default: float | None = None) -> None:
     """How long is too long."""
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=default, help=text)
+
+
+SYNTAXES: Final = {
+    "implicit": "1.2.840.10008.1.2",
+    "explicit": "1.2.840.10008.1.2.1",
+    "deflated": "1.2.840.10008.1.2.1.99",
+    "big-endian": "1.2.840.10008.1.2.2",
+    "jpeg-baseline": "1.2.840.10008.1.2.4.50",
+    "jpeg-extended": "1.2.840.10008.1.2.4.51",
+    "jpeg-lossless": "1.2.840.10008.1.2.4.70",
+    "jpeg-ls-lossless": "1.2.840.10008.1.2.4.80",
+    "jpeg-ls": "1.2.840.10008.1.2.4.81",
+    "jpeg2000-lossless": "1.2.840.10008.1.2.4.90",
+    "jpeg2000": "1.2.840.10008.1.2.4.91",
+    "mpeg2": "1.2.840.10008.1.2.4.100",
+    "mpeg4": "1.2.840.10008.1.2.4.102",
+    "hevc": "1.2.840.10008.1.2.4.107",
+    "jpeg-xl-lossless": "1.2.840.10008.1.2.4.110",
+    "jpeg-xl": "1.2.840.10008.1.2.4.112",
+    "htj2k-lossless": "1.2.840.10008.1.2.4.201",
+    "htj2k": "1.2.840.10008.1.2.4.203",
+    "rle": "1.2.840.10008.1.2.5",
+}
+"""Transfer syntaxes (PS3.6 A.1) by what they are called on the command line; others are given by their UIDs."""
+
+
+def _syntaxes(text: str) -> list[str]:
+    found = [SYNTAXES.get(name.lower(), name) for name in text.split(",")]
+    for name in found:
+        if not is_uid(name) or "." not in name:
+            raise ValueError(f"{name!r} is neither a transfer syntax UID nor one of {', '.join(SYNTAXES)}")
+    return found
+
+
+def add_syntaxes(parser: argparse.ArgumentParser, text: str) -> None:
+    """In which transfer syntaxes."""
+    parser.add_argument(
+        "--syntax",
+        metavar="NAME",
+        dest="syntaxes",
+        action="extend",
+        type=checked(_syntaxes),
+        default=[],
+        help=f"{text} Several: by commas, or the option again. Names: {', '.join(SYNTAXES)}; or UIDs.",
+    )
 
 
 def add_json(parser: argparse.ArgumentParser, text: str = "Print a JSON object a line, and no progress bar.") -> None:

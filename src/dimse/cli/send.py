@@ -69,6 +69,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="How many of them auto may open.",
     )
     parser.add_argument("--decompress", action="store_true", help="Decompress what the peer takes in no other way.")
+    arguments.add_syntaxes(parser, "Offer what is sent in this transfer syntax only, re-encoded where it must be.")
     arguments.add_json(parser)
 
 
@@ -92,6 +93,7 @@ def send(
     associations: int | None,
     max_associations: int,
     decompress: bool,
+    syntaxes: list[str],
     json: bool,
 ) -> int:
     """Send DICOM files to a storage SCP (C-STORE).
@@ -111,6 +113,7 @@ def send(
             associations or max_associations,
             associations is None,
             decompress,
+            syntaxes,
         )
         if paths.count("-") > 1:
             raise ValueError("- is given twice, and there is one standard input")
@@ -194,9 +197,11 @@ class _Job:
         associations: int,
         tune: bool,
         decompress: bool,
+        syntaxes: Sequence[str],
     ) -> None:
         self._address, self._options, self._retry = address, options, retry
         self._tally, self._associations, self._tune, self._decompress = tally, associations, tune, decompress
+        self._syntaxes = syntaxes
 
     async def run(self, paths: Sequence[str]) -> int:
         sources = [source for path in paths for source in await self._find(path)]
@@ -244,6 +249,7 @@ class _Job:
             tune=self._tune,
             retry=self._retry,
             allow_decompression=self._decompress,
+            transfer_syntaxes=self._syntaxes or None,
             progress=progress,
             on_result=self._tally,
             raise_failures=False,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         in_thread,
         is_dataset,
     )
-    from dimse.dataset.transcode import decompress, even, reencode
+    from dimse.dataset.transcode import can_decompress, decompress, even, reencode
 
 __all__ = [
     "IGNORE",
@@ -59,6 +59,7 @@ __all__ = [
     "PixelSource",
     "Reader",
     "StreamSource",
+    "can_decompress",
     "decode",
     "decompress",
     "dictionary_VR",
@@ -87,7 +88,7 @@ _NAMES_OF: Final = {
     "dimse.dataset.pixels": "EncapsulatedFrames NativePixels PixelSource from_dataset",
     "dimse.dataset.sinks": "Part10File safe_path template_keywords validate_template",
     "dimse.dataset.sources": "DatasetSource FileSource MemorySource Reader StreamSource in_thread is_dataset",
-    "dimse.dataset.transcode": "decompress even reencode",
+    "dimse.dataset.transcode": "can_decompress decompress even reencode",
     "pydicom": "DataElement Dataset",
     "pydicom.config": "IGNORE",
     "pydicom.datadict": "dictionary_VR keyword_for_tag tag_for_keyword",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID
 
 from dimse.dataset.elements import (
     MAX_METADATA,
@@ -27,6 +28,7 @@ from dimse.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     LITTLE_ENDIAN,
+    NATIVE_LITTLE_ENDIAN,
     is_compressed,
     name_of,
 )
@@ -42,18 +44,20 @@ _BULK_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UC", "UN", "U
 
 
 async def reencode(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSource:
-    """Put a native data set into Explicit or Implicit VR Little Endian (PS3.5 A.1, A.2), also a deflated one.
+    """Put a native data set into Explicit, Implicit or Deflated Explicit VR Little Endian (PS3.5 A.1, A.2, A.5).
 
     Metadata and what follows the bulk data are held in memory, each at most 16 MiB; the bulk data passes as it
     comes. Values stay as they are. The result has a length if the source has one and no element follows the bulk
     data. A `source` that can be read only once is open from now on, until the result's reader is closed. Raises
     `DatasetError`.
     """
-    if transfer_syntax_uid not in LITTLE_ENDIAN or not _is_native_little_endian(source.transfer_syntax_uid):
+    if not {transfer_syntax_uid, source.transfer_syntax_uid} <= set(NATIVE_LITTLE_ENDIAN):
         raise DatasetError(
             f"{source.name}: cannot be put from {name_of(source.transfer_syntax_uid)}"
             f" into {name_of(transfer_syntax_uid)} without touching its pixels"
         )
+    if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        return _Deflated(await reencode(source, EXPLICIT_VR_LITTLE_ENDIAN))
     if source.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
         source = _Inflated(source)
         if transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN:
@@ -128,8 +132,14 @@ def _decompress(source: DatasetSource, data: Buffer, transfer_syntax_uid: str) -
     )
 
 
-def _is_native_little_endian(transfer_syntax_uid: str) -> bool:
-    return transfer_syntax_uid in (*LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
+def can_decompress(transfer_syntax_uid: str) -> bool:
+    """Whether pydicom, with what is installed beside it, can decompress this transfer syntax."""
+    from pydicom.pixels.decoders.base import get_decoder
+
+    try:
+        return get_decoder(UID(transfer_syntax_uid)).is_available
+    except NotImplementedError:
+        return False
 
 
 class _Derived(DatasetSource):
@@ -161,6 +171,28 @@ class _Padded(_Derived):
         while count := await reader.read_into(buffer):
             yield buffer[:count]
         yield b"\0"
+
+
+class _Deflated(_Derived):
+    """A data set in Explicit VR Little Endian, deflated as it is read (PS3.5 A.5)."""
+
+    def __init__(self, source: DatasetSource) -> None:
+        super().__init__(source, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, None)
+
+    def open(self) -> Reader:
+        """Begin a pass."""
+        reader = self._source.open()
+        return PiecesReader(self._pieces(reader), reader.close)
+
+    async def _pieces(self, reader: Reader) -> AsyncIterator[Buffer]:
+        deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        buffer, total = memoryview(bytearray(_STEP)), 0
+        while count := await reader.read_into(buffer):
+            piece = deflater.compress(buffer[:count])
+            total += len(piece)
+            yield piece
+        end = deflater.flush()
+        yield end + bytes((total + len(end)) % 2)
 
 
 class _Inflated(_Derived):

@@ -102,6 +102,7 @@ async def send(
     tune: bool = False,
     retry: RetryPolicy | None = None,
     allow_decompression: bool = False,
+    transfer_syntaxes: Sequence[str] | None = None,
     progress: ProgressCallback | None = None,
     on_result: Callable[[SendResult], object] | None = None,
     raise_failures: bool = True,
@@ -109,10 +110,11 @@ async def send(
     """Send files, folders, DICOMDIRs, zip archives, streams and data sets to the storage SCP at `address`.
 
     Presentation contexts are worked out from what there is to send, and spread over more than one association
-    where 128 are not enough. `associations` may be open at once; with `tune` it is as many of those as the response
-    time of the first one makes worth while, and `report.associations` says how many. A lost connection is made
-    again, and what was not acknowledged is sent again, as `retry` says. `on_result` is called with each `SendResult`
-    as it is known, `progress` with the bytes of all of them.
+    where 128 are not enough; `transfer_syntaxes` are the only ones that they offer. `associations` may be open at once;
+    with `tune` it is as many of those as the response time of the first one makes worth while, and
+    `report.associations` says how many. A lost connection is made again, and what was not acknowledged is sent again,
+    as `retry` says. `on_result` is called with each `SendResult` as it is known, `progress` with the bytes of all of
+    them.
 
     Raises `AssociationError` where no association could be made at all. At the end, one `ExceptionGroup` has the
     errors of everything that was not stored; with `raise_failures=False` they are in `report.failures` instead.
@@ -129,7 +131,9 @@ async def send(
         return connect(address, contexts=contexts, calling_ae_title=calling_ae_title, options=options)
 
     Callback("progress", progress, logger)  # refused before anything is read
-    job = SendingJob(connect_to, retry or RetryPolicy(), allow_decompression, on_result)
+    job = SendingJob(
+        connect_to, retry or RetryPolicy(), allow_decompression, on_result, transfer_syntaxes=transfer_syntaxes
+    )
     start = asyncio.get_running_loop().time()
     await job.look_at(sources)
     await job.run(associations, progress, tune=tune)
@@ -169,6 +173,7 @@ class SendingJob:
         allow_decompression: bool,
         on_result: Callable[[SendResult], object] | None,
         move_originator: tuple[str, int] | None = None,
+        transfer_syntaxes: Sequence[str] | None = None,
     ) -> None:
         self.results: list[SendResult] = []
         self.sources: list[DatasetSource] = []
@@ -177,6 +182,7 @@ class SendingJob:
         self._connect = connect
         self._retry = retry
         self._allow_decompression = allow_decompression
+        self._transfer_syntaxes = transfer_syntaxes
         self._on_result = Callback("on_result", on_result, logger)
         self._working = 0
         self.associations = self.operations_window = 1
@@ -206,7 +212,7 @@ class SendingJob:
         total = None if None in lengths else sum(length or 0 for length in lengths)
         report = ProgressReporter(progress, total)
         try:
-            for contexts, members in _groups(self.sources):
+            for contexts, members in _groups(self.sources, self._transfer_syntaxes):
                 queue = deque(_Item(number, each, ObjectProgress(report)) for number, each in enumerate(members))
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._work(contexts, queue))
@@ -447,7 +453,7 @@ def _found_at(paths: Sequence[str | os.PathLike[str]]) -> list[DatasetSource | S
 
 
 def _groups(
-    sources: Sequence[DatasetSource],
+    sources: Sequence[DatasetSource], transfer_syntaxes: Sequence[str] | None
 ) -> list[tuple[list[tuple[str, tuple[str]]], list[DatasetSource]]]:
     """Split by SOP class so that no group needs more than 128 contexts; order is kept within a group."""
     by_class: dict[str, list[DatasetSource]] = {}
@@ -455,7 +461,7 @@ def _groups(
         by_class.setdefault(source.sop_class_uid, []).append(source)
     groups: list[tuple[list[tuple[str, tuple[str]]], list[DatasetSource]]] = []
     for members in by_class.values():
-        contexts = presentation_contexts(members)
+        contexts = presentation_contexts(members, transfer_syntaxes)
         if groups and len(groups[-1][0]) + len(contexts) <= MAXIMUM_CONTEXTS:
             groups[-1][0].extend(contexts)
             groups[-1][1].extend(members)

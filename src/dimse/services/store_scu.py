@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from dimse import dataset as datasets
@@ -58,8 +58,8 @@ async def fit(
 ) -> tuple[AcceptedContext, DatasetSource]:
     """The accepted context on which `source` goes, and the source in that context's transfer syntax.
 
-    As it is, if the peer accepted that; else between the little endian syntaxes, or decompressed where that
-    is allowed. Data are never sent under the name of a syntax they are not in. Raises
+    As it is, if the peer accepted that; else between the little endian syntaxes, deflated where it takes nothing else,
+    or decompressed where that is allowed. Data are never sent under the name of a syntax they are not in. Raises
     `PresentationContextError`, which names what was offered and accepted.
     """
     syntax = source.transfer_syntax_uid
@@ -69,7 +69,7 @@ async def fit(
         context = association.context_for(source.sop_class_uid, [syntax])
     except PresentationContextError as error:
         try:
-            context = association.context_for(source.sop_class_uid, uids.LITTLE_ENDIAN)
+            context = association.context_for(source.sop_class_uid, uids.NATIVE_LITTLE_ENDIAN)
         except PresentationContextError:
             raise error from None
         converting = _convert(source, context.transfer_syntax, error, allow_decompression)
@@ -83,6 +83,8 @@ async def _convert(
     source: DatasetSource, transfer_syntax_uid: str, error: PresentationContextError, allow_decompression: bool
 ) -> DatasetSource:
     if uids.is_compressed(source.transfer_syntax_uid):
+        if not datasets.can_decompress(source.transfer_syntax_uid):
+            raise error
         if not allow_decompression:
             raise PresentationContextError(f"{error}; decompression would make it fit, but was not allowed") from None
         source = await datasets.decompress(source)
@@ -185,17 +187,18 @@ class CStoreSCU:
 
 def presentation_contexts(
     sources: Iterable[str | os.PathLike[str] | Dataset | DatasetSource],
+    transfer_syntaxes: Sequence[str] | None = None,
 ) -> list[tuple[str, tuple[str]]]:
     """The contexts to propose for what is to be sent: one per SOP class and transfer syntax, then the fallbacks.
 
     Each SOP class is also proposed in the uncompressed little endian syntaxes (PS3.5 10.1), so that what can be
-    re-encoded has somewhere to go. Every context has one syntax: the acceptor then cannot choose between them.
+    re-encoded has somewhere to go; or it is proposed in `transfer_syntaxes` and in nothing else. Every context has one
+    syntax: the acceptor then cannot choose between them.
     """
     wanted: dict[tuple[str, str], None] = {}
     for given in sources:
         source = _as_source(given)
         wanted[source.sop_class_uid, source.transfer_syntax_uid] = None
-    for sop_class in dict.fromkeys(sop_class for sop_class, _ in wanted):
-        for syntax in uids.LITTLE_ENDIAN:
-            wanted[sop_class, syntax] = None
-    return [(sop_class, (syntax,)) for sop_class, syntax in wanted]
+    offered = transfer_syntaxes or uids.LITTLE_ENDIAN
+    fallbacks = {(sop_class, syntax): None for sop_class, _ in wanted for syntax in offered}
+    return [(sop_class, (syntax,)) for sop_class, syntax in (fallbacks if transfer_syntaxes else wanted | fallbacks)]
