@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dimse.errors import RemoteProtocolError
+from dimse.messages import command
 from dimse.messages.fragments import (
     MAXIMUM_COMMAND_LENGTH,
     CommandReceived,
     DataReceived,
+    Flaw,
     MessageReader,
     cut,
     fragment_size,
 )
-from dimse.messages.primitives import C_ECHO_RQ, C_STORE_RQ, N_GET_RQ
+from dimse.messages.primitives import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RSP, C_STORE_RQ, N_GET_RQ, Message
+from dimse.messages.status import Status
 from dimse.upper_layer.machine import Fragment
 
 ECHO = C_ECHO_RQ(message_id=1, affected_sop_class_uid="1.2.840.10008.1.1")
@@ -65,7 +69,7 @@ def test_cut_and_join_at_every_size() -> None:
     for size in range(1, len(encoded) + 2):
         reader = MessageReader()
         (received,) = feed(reader, command_fragments(encoded, size))
-        assert received == CommandReceived(1, STORE, True)
+        assert received == CommandReceived(1, STORE, None)
         assert reader.in_message
         parts = [reader.receive(fragment(part, last=last)) for part, last in cut(b"0123456789", size)]
         assert b"".join(part.data for part in parts if isinstance(part, DataReceived)) == b"0123456789"
@@ -88,7 +92,7 @@ def test_empty_fragments_and_an_empty_last_one() -> None:
 def test_messages_without_data_follow_each_other() -> None:
     reader = MessageReader()
     received = feed(reader, [fragment(ECHO.encode(), command=True, last=True, context=c) for c in (1, 3, 255)])
-    assert received == [CommandReceived(c, ECHO, True) for c in (1, 3, 255)]
+    assert received == [CommandReceived(c, ECHO, None) for c in (1, 3, 255)]
 
 
 def test_data_is_not_copied() -> None:
@@ -143,4 +147,59 @@ def test_a_wrong_group_length_is_noted() -> None:
     encoded = bytearray(ECHO.encode())
     encoded[8] += 1
     (received,) = feed(MessageReader(), command_fragments(bytes(encoded), 20))
-    assert received == CommandReceived(1, ECHO, False)
+    assert received == CommandReceived(1, ECHO, Flaw.GROUP_LENGTH)
+
+
+# What a message says of its data set, and what comes
+
+
+def told(message: Message, *, context: int = 1) -> Fragment:
+    return fragment(message.encode(), command=True, last=True, context=context)
+
+
+def response(status: int, *, follows: bool) -> C_FIND_RSP:
+    return C_FIND_RSP(message_id_being_responded_to=1, status=Status(status), dataset_follows=follows)
+
+
+CANCEL = C_CANCEL_RQ(message_id_being_responded_to=1, dataset_follows=True)
+
+
+@pytest.mark.parametrize(
+    "announcing", [response(0, follows=True), response(0xC000, follows=True), response(0xFF00, follows=True), CANCEL]
+)
+@pytest.mark.parametrize("context", [1, 3])
+def test_a_command_may_come_where_nothing_of_a_data_set_has(announcing: Message, context: int) -> None:
+    reader = MessageReader()
+    received = feed(reader, [told(announcing), told(ECHO, context=context)])
+    assert received == [CommandReceived(1, announcing, None), CommandReceived(context, ECHO, None)]
+    assert not reader.in_message
+    feed(reader, [told(announcing), fragment(b"ab")])
+    with pytest.raises(RemoteProtocolError, match="a command inside a data set"):
+        reader.receive(told(ECHO, context=context))
+
+
+def test_a_final_response_may_have_a_data_set_that_it_does_not_announce() -> None:
+    reader = MessageReader()
+    for parts in ([fragment(b"ab", last=True)], [fragment(b"ab"), fragment(b"cd", last=True)], []):
+        received = feed(reader, [told(response(0, follows=False)), *parts])
+        assert received[1:] == [DataReceived(part.data, part.is_last) for part in parts]
+        assert not reader.in_message
+    with pytest.raises(RemoteProtocolError, match="context 3 inside a message on context 1"):
+        reader.receive(fragment(b"ab", context=3))
+
+
+def test_a_pending_response_has_no_data_set_that_it_does_not_announce() -> None:
+    with pytest.raises(RemoteProtocolError, match="the command said there is none"):
+        feed(MessageReader(), [told(response(0xFF00, follows=False)), fragment(b"ab")])
+
+
+@pytest.mark.parametrize(
+    ("message", "follows"),
+    [(ECHO, False), (STORE, True), (response(0, follows=True), False), (response(0xFF00, follows=False), True)],
+)
+def test_without_data_set_type_it_is_what_messages_of_its_kind_have(message: Message, follows: bool) -> None:
+    elements = command.decode(message.encode())
+    del elements[command.COMMAND_DATA_SET_TYPE]
+    without = command.encode(elements)
+    (received,) = feed(MessageReader(), [fragment(without, command=True, last=True)])
+    assert received == CommandReceived(1, replace(message, dataset_follows=follows), Flaw.DATA_SET_TYPE)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from tests.network.scripted_peer import (
     ScriptedPeer,
     listening,
     message_pdvs,
+    response,
 )
 
 from dimse import (
@@ -40,7 +43,8 @@ from dimse import (
     Timeouts,
     connect,
 )
-from dimse.messages.primitives import C_ECHO_RQ, C_ECHO_RSP, C_FIND_RQ, C_STORE_RQ, C_STORE_RSP
+from dimse.messages import command
+from dimse.messages.primitives import C_CANCEL_RQ, C_ECHO_RQ, C_ECHO_RSP, C_FIND_RQ, C_STORE_RQ, C_STORE_RSP
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.items import ContextResult, PresentationContextAC, RoleSelection, UserInformation
 from dimse.upper_layer.pdu import (
@@ -404,33 +408,101 @@ async def test_an_answer_of_another_type() -> None:
                 await CEchoSCU(association).echo()
 
 
-async def response_with_data(peer: ScriptedPeer) -> None:
+DATA = b"\x08\0\x05\0CS\0\0"
+
+
+@pytest.mark.parametrize("options", [ClientOptions(), LENIENT], ids=["strict", "lenient"])
+@pytest.mark.parametrize(
+    ("announced", "data", "told"),
+    [
+        (True, DATA, "announces a data set, which is dropped"),
+        (True, b"", "announces a data set, which is dropped"),
+        (True, None, "a data set that a message announces does not come"),
+        (False, DATA, "comes with a data set that it does not announce"),
+    ],
+    ids=["as announced", "an empty one", "none though announced", "one that is not announced"],
+)
+async def test_a_data_set_that_a_response_needs_not(
+    announced: bool, data: bytes | None, told: str, options: ClientOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two contexts: the next response is also the end of a data set that does not come where it is on another."""
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        for _ in range(4):
+            received = await peer.receive_message()
+            await peer.send(response(received, 0, data, dataset_follows=announced))
+        await peer.answer_release()
+
+    caplog.set_level("INFO")
+    contexts = [(VERIFICATION, [IMPLICIT]), (VERIFICATION, [EXPLICIT])]
+    async with listening(script) as address, connect(address, contexts=contexts, options=options) as association:
+        usable = list(association.contexts.values())
+        for number in range(4):
+            answer = await association.operate(
+                usable[number % 2],
+                lambda number: C_ECHO_RQ(message_id=number, affected_sop_class_uid=VERIFICATION),
+                C_ECHO_RSP,
+                doing="C-ECHO",
+            )
+            assert answer.status == 0x0000
+    assert sum(told in record.getMessage() for record in caplog.records) == 1
+    assert not [record for record in caplog.records if record.levelname != "INFO"]
+
+
+OTHER = "1.2.840.10008.5.1.4.1.1.4"
+MALFORMED_RESPONSES = {
+    "another Affected SOP Class UID": {"affected_sop_class_uid": OTHER},
+    "another Affected SOP Instance UID": {"affected_sop_instance_uid": "1.2.3.5"},
+    "Command Data Set Type (0000,0800) is missing": {},
+}
+
+
+async def answers_badly(peer: ScriptedPeer, fields: dict[str, str]) -> None:
     await peer.accept()
     received = await peer.receive_message()
-    assert isinstance(received.message, C_ECHO_RQ)
-    response = C_ECHO_RSP(
-        message_id_being_responded_to=received.message.message_id, status=Status.SUCCESS, dataset_follows=True
-    )
-    await peer.send(message_pdvs(response, b"\x08\0\x05\0CS\0\0", size=6))
-    if isinstance(pdu := await peer.receive(), A_RELEASE_RQ):
-        await peer.send(A_RELEASE_RP())
-    else:
-        assert pdu == A_ABORT(2, 5)
+    (pdv,) = response(received, 0, None, **fields)
+    if not fields:
+        elements = command.decode(pdv.fragment)
+        del elements[command.COMMAND_DATA_SET_TYPE]
+        pdv = replace(pdv, fragment=command.encode(elements))
+    await peer.send(pdv)
 
 
-async def test_a_final_response_with_a_data_set_strictly() -> None:
-    async with listening(response_with_data) as address:
-        with pytest.raises(RemoteProtocolError, match="comes with a data set"):
+@pytest.mark.parametrize("why", MALFORMED_RESPONSES)
+async def test_a_malformed_response_strictly(why: str, tmp_path: Path) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await answers_badly(peer, MALFORMED_RESPONSES[why])
+        await peer.expect_abort(2, 6)
+
+    path = save(instance("1.2.3.4"), tmp_path / "a.dcm")
+    async with listening(script) as address:
+        with pytest.raises(RemoteProtocolError, match=re.escape(why)):
             async with connect(address, contexts=CONTEXTS) as association:
-                await CEchoSCU(association).echo()
+                await CStoreSCU(association).send(path)
 
 
-async def test_a_final_response_with_a_data_set_leniently() -> None:
-    async with (
-        listening(response_with_data) as address,
-        connect(address, contexts=CONTEXTS, options=LENIENT) as association,
-    ):
-        assert (await CEchoSCU(association).echo()).status == 0x0000
+@pytest.mark.parametrize("why", MALFORMED_RESPONSES)
+async def test_a_malformed_response_leniently(why: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await answers_badly(peer, MALFORMED_RESPONSES[why])
+        await peer.answer_release()
+
+    path = save(instance("1.2.3.4"), tmp_path / "a.dcm")
+    async with listening(script) as address, connect(address, contexts=CONTEXTS, options=LENIENT) as association:
+        assert (await CStoreSCU(association).send(path)).status == 0x0000
+    assert [record.levelname for record in caplog.records if why in record.getMessage()] == ["WARNING"]
+
+
+async def test_a_cancel_to_a_requestor_is_for_nothing() -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        received = await peer.receive_message()
+        await peer.send(message_pdvs(C_CANCEL_RQ(message_id_being_responded_to=1), context=3), response(received))
+        await peer.answer_release()
+
+    async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
+        await CEchoSCU(association).echo()
 
 
 async def test_a_request_to_a_requestor_without_scp_role() -> None:

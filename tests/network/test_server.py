@@ -43,6 +43,7 @@ from dimse import (
     Timeouts,
     connect,
 )
+from dimse.messages import command
 from dimse.messages.primitives import (
     C_CANCEL_RQ,
     C_ECHO_RSP,
@@ -459,11 +460,29 @@ async def test_an_unknown_operation_is_read_to_its_end_and_answered() -> None:
 
 
 async def test_a_cancel_for_nothing_is_ignored() -> None:
+    nothing = C_CANCEL_RQ(message_id_being_responded_to=1)
     for options in (ServerOptions(), STRICT):
         async with Archive(options) as server, peer_of(server) as peer:
-            await peer.send(message_pdvs(C_CANCEL_RQ(message_id_being_responded_to=1)))
+            await peer.send(message_pdvs(nothing), message_pdvs(nothing, context=3))
+            await peer.send(message_pdvs(replace(nothing, dataset_follows=True)))  # and which does not come
             await peer.send(message_pdvs(echo()))
             assert (await answer_of(peer)).status == Status.SUCCESS
+            await peer.release()
+
+
+async def test_the_data_set_type_of_a_command() -> None:
+    """Without it, a request has a data set if requests of its kind do."""
+
+    def without(pdvs: list[PDV]) -> list[PDV]:
+        elements = command.decode(pdvs[0].fragment)
+        del elements[command.COMMAND_DATA_SET_TYPE]
+        return [replace(pdvs[0], fragment=command.encode(elements)), *pdvs[1:]]
+
+    for options, expected in ((ServerOptions(), Status.SUCCESS), (STRICT, Status.PROCESSING_FAILURE)):
+        async with Archive(options) as server, peer_of(server) as peer:
+            for pdvs in (message_pdvs(store(), DATA, context=3), message_pdvs(echo())):
+                await peer.send(without(pdvs))
+                assert (await answer_of(peer)).status == expected
             await peer.release()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from pydicom.dataset import Dataset
@@ -281,12 +282,15 @@ def ended(status: int, message_id: int = 1) -> C_FIND_RSP:
 
 
 BROKEN: Sequence[tuple[str, Script, str]] = [
-    ("pending without identifier", aborted((PENDING, None)), "no identifier"),
-    ("final with a data set", aborted((FINAL, match("2"))), "comes with a data set"),
     ("another message ID", aborted((ended(FINAL, 7), None)), "does not await it"),
     ("C-ECHO-RSP", aborted((C_ECHO_RSP(message_id_being_responded_to=1, status=FINAL), None)), "does not await it"),
     ("C-MOVE-RSP", aborted((C_MOVE_RSP(message_id_being_responded_to=1, status=PENDING), None)), "does not await it"),
     ("C-STORE-RQ", aborted((store(), b"")), "offered no SCP role"),
+    (
+        "another SOP class",
+        aborted((replace(ended(FINAL), affected_sop_class_uid="1.2"), None), reason=6),
+        "another Affected SOP Class UID",
+    ),
     ("over 16 MiB", aborted((PENDING, bytes(16 * 1024 * 1024 + 2)), reason=0), "more than 16777216 bytes"),
 ]
 
@@ -312,17 +316,33 @@ async def test_a_response_after_the_final_one_is_aborted() -> None:
         assert isinstance(association.error, RemoteProtocolError)
 
 
-async def test_a_lenient_reader_skips_what_means_nothing() -> None:
+@pytest.mark.parametrize("options", [ClientOptions(), LENIENT], ids=["strict", "lenient"])
+@pytest.mark.parametrize("announced", [True, False])
+async def test_what_means_nothing_is_skipped(announced: bool, options: ClientOptions) -> None:
+    """Pending responses without an identifier, and a final one with a data set, announced or not."""
+
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)
-        await peer.send(response(received, PENDING), response(received, PENDING, match("1")))
-        await peer.send(response(received, PENDING), response(received, FINAL, match("2", comments=60_000)))
+        nothing = response(received, PENDING, dataset_follows=announced)
+        await peer.send(nothing, response(received, PENDING, match("1")), nothing)
+        await peer.send(response(received, FINAL, match("2", comments=60_000), dataset_follows=announced))
         await peer.answer_echo()
         await peer.answer_release()
 
-    async with listening(script) as address, connect(address, contexts=CONTEXTS, options=LENIENT) as association:
+    async with listening(script) as address, connect(address, contexts=CONTEXTS, options=options) as association:
         assert await ids(CFindSCU(association).query(STUDIES)) == ["1"]
         await CEchoSCU(association).echo()
+
+
+async def test_a_failure_that_announces_a_data_set_is_told_with_its_comment() -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(response(received, 0xC000, error_comment="no such table", dataset_follows=True))
+        await peer.answer_release()
+
+    async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
+        with pytest.raises(StatusError, match="no such table"):
+            await ids(CFindSCU(association).query(STUDIES))
 
 
 # What ends the association

@@ -10,14 +10,11 @@ from pydicom.dataset import Dataset
 from tests.network.scripted_peer import EXPLICIT, Received, Script, ScriptedPeer, listening, response
 
 from dimse import (
-    ClientOptions,
     CMoveSCU,
     DatasetError,
-    Malformed,
     NothingRetrieved,
     PresentationContextError,
     Query,
-    RemoteProtocolError,
     Status,
     StatusError,
     SubOperationFailed,
@@ -239,19 +236,27 @@ async def test_a_list_that_cannot_be_read(unreadable: bytes) -> None:
     assert [type(failure) for failure in error.exceptions] == [DatasetError, SubOperationFailed]
 
 
-async def test_a_pending_response_with_a_data_set() -> None:
+async def test_a_data_set_of_a_pending_response_is_dropped() -> None:
+    given, error, _ = await moved(says((PENDING, failed_list("1.2"), counters(1, 1)), (0, None, counters(None, 2))))
+    assert error is None
+    assert given == [SubOperations(1, 1), SubOperations(None, 2)]
+
+
+@pytest.mark.parametrize("follows", ["a release", "the end of the association"])
+async def test_a_list_that_is_announced_and_does_not_come(follows: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if follows == "a release":
+        monkeypatch.setattr("dimse.network.operations.IDENTIFIER_GRACE", 0.1)
+
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)
-        await peer.send(response(received, PENDING, b"", **counters(1, 1)))
-        await peer.expect_abort(2, 5)
+        await peer.send(response(received, 0xB000, dataset_follows=True, **counters(None, 1, 1, 0)))
+        if follows == "a release":
+            await peer.answer_release()
 
-    _, error, _ = await moved(script)
-    assert isinstance(error, RemoteProtocolError)
-    options = ClientOptions(malformed=Malformed.LENIENT)
-    lenient = says((PENDING, failed_list("1.2"), counters(1, 1)), (0, None, counters(None, 2)))
-    async with listening(lenient) as address, connect(address, contexts=CONTEXTS, options=options) as association:
-        given = [each async for each in CMoveSCU(association).move(STUDY, "WS1")]
-    assert given == [SubOperations(1, 1), SubOperations(None, 2)]
+    _, error, results = await moved(script)
+    assert isinstance(error, ExceptionGroup)
+    assert [str(failure) for failure in error.exceptions] == ["an instance: 1 failed that the peer does not name"]
+    assert results.status == 0xB000
 
 
 async def test_left_early_it_knows_how_far_it_came() -> None:

@@ -6,12 +6,14 @@ A command is joined before it is passed on; a data set never is: its parts go on
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum, StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from dimse.errors import RemoteProtocolError
 from dimse.messages import command
-from dimse.messages.primitives import Message, decode_message
+from dimse.messages.primitives import Message, Request, Response, message_of
+from dimse.messages.status import StatusCategory
+from dimse.upper_layer.deviations import out_of_step
 from dimse.upper_layer.machine import Fragment, Machine
 
 MAXIMUM_COMMAND_LENGTH: Final = 64 * 1024
@@ -22,8 +24,18 @@ _SHORT: Final = 512
 """Commands up to this length are remembered: the Pending responses of one query are all the same."""
 
 
-def _decode(data: bytes) -> tuple[Message, bool]:
-    return decode_message(data), command.has_right_group_length(data)
+class Flaw(StrEnum):
+    """What is malformed in a command that can be read nevertheless."""
+
+    DATA_SET_TYPE = "Command Data Set Type (0000,0800) is missing"
+    GROUP_LENGTH = "the command group length is missing or wrong"
+
+
+def _decode(data: bytes) -> tuple[Message, Flaw | None]:
+    elements = command.decode(data)
+    if command.COMMAND_DATA_SET_TYPE not in elements:
+        return message_of(elements), Flaw.DATA_SET_TYPE
+    return message_of(elements), None if command.has_right_group_length(data) else Flaw.GROUP_LENGTH
 
 
 _decoded: Final = lru_cache(maxsize=8)(_decode)
@@ -60,60 +72,76 @@ class CommandReceived(NamedTuple):
 
     presentation_context_id: int
     message: Message
-    has_right_group_length: bool
+    flaw: Flaw | None
 
 
 class DataReceived(NamedTuple):
-    """The next part of the data set that belongs to the last command."""
+    """The next part of the data set that belongs to the last command, whether that has announced it or not."""
 
     data: "memoryview"  # noqa: UP037 - as in `Fragment`
     is_last: bool
 
 
-def _unexpected(message: str) -> RemoteProtocolError:
-    return RemoteProtocolError(message, source=2, reason=5)
+class _State(Enum):
+    """Where in a message the reader is."""
+
+    IDLE = "before a command"
+    ENDED = "after a final response without a data set; one may come nevertheless"
+    COMMAND = "in a command"
+    ANNOUNCED = "after a command that needs no data set and announces one; it may not come"
+    DATA = "in a data set, or before one that has to come"
 
 
 class MessageReader:
-    """Puts received fragments together. Messages come one after the other, never mixed (PS3.8 Annex E.1)."""
+    """Puts received fragments together. Messages come one after the other, never mixed (PS3.8 Annex E.1).
+
+    What a response or a C-CANCEL says of its data set need not be true: nothing depends on that, as the next message
+    begins with a command. With a request something does: what follows it would be taken for what it is not.
+    """
 
     def __init__(self) -> None:
         self._command = bytearray()
-        self._context: int | None = None
-        self._in_dataset = False
+        self._context = 0
+        self._state = _State.IDLE
 
     @property
     def in_message(self) -> bool:
         """Whether a message has begun and not ended."""
-        return self._context is not None
+        return self._state is not _State.IDLE and self._state is not _State.ENDED
 
     def receive(self, fragment: Fragment) -> CommandReceived | DataReceived | None:
         """Take the next fragment. What cannot be read safely is answered with A-ABORT (2, 5)."""
         identifier, is_command, is_last, data = fragment
-        if self._context is not None and identifier != self._context:
-            raise _unexpected(f"a fragment on context {identifier} inside a message on context {self._context}")
         if is_command:
             return self._receive_command(identifier, is_last, data)
-        if not self._in_dataset:
-            raise _unexpected("data before the end of its command, or where the command said there is none")
-        if is_last:
-            self._context, self._in_dataset = None, False
+        if self._state is _State.IDLE or self._state is _State.COMMAND:
+            raise out_of_step("data before the end of its command, or where the command said there is none")
+        if identifier != self._context:
+            raise out_of_step(f"a fragment on context {identifier} inside a message on context {self._context}")
+        self._state = _State.IDLE if is_last else _State.DATA
         return DataReceived(data, is_last)
 
     def _receive_command(self, identifier: int, is_last: bool, data: memoryview) -> CommandReceived | None:
-        if self._in_dataset:
-            raise _unexpected("a command inside a data set")
+        if self._state is _State.DATA:
+            raise out_of_step("a command inside a data set")
+        if self._state is _State.COMMAND and identifier != self._context:
+            raise out_of_step(f"a fragment on context {identifier} inside a message on context {self._context}")
         if len(self._command) + len(data) > MAXIMUM_COMMAND_LENGTH:
-            raise _unexpected(f"a command set of more than {MAXIMUM_COMMAND_LENGTH} bytes")
-        self._context = identifier
+            raise out_of_step(f"a command set of more than {MAXIMUM_COMMAND_LENGTH} bytes")
+        self._context, self._state = identifier, _State.COMMAND
         self._command += data
         if not is_last:
             return None
         whole = bytes(self._command)
         self._command.clear()
-        message, has_right_group_length = (_decoded if len(whole) <= _SHORT else _decode)(whole)
-        if message.dataset_follows:
-            self._in_dataset = True
-        else:
-            self._context = None
-        return CommandReceived(identifier, message, has_right_group_length)
+        message, flaw = (_decoded if len(whole) <= _SHORT else _decode)(whole)
+        self._state = _after(message)
+        return CommandReceived(identifier, message, flaw)
+
+
+def _after(message: Message) -> _State:
+    """Where the reader is after this command."""
+    if message.dataset_follows:
+        return _State.DATA if isinstance(message, Request) else _State.ANNOUNCED
+    is_final = isinstance(message, Response) and message.status.category is not StatusCategory.PENDING
+    return _State.ENDED if is_final else _State.IDLE

@@ -6,14 +6,21 @@ sent. `dataset_follows` is Command Data Set Type: whether a data set or identifi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, ClassVar, Final, TypeVar
 
 from dimse.errors import RemoteProtocolError
 from dimse.messages import command
-from dimse.messages.command import COMMAND_DATA_SET_TYPE, COMMAND_FIELD, DATA_SET_FOLLOWS, NO_DATA_SET
-from dimse.messages.status import Status
+from dimse.messages.command import (
+    COMMAND_DATA_SET_TYPE,
+    COMMAND_FIELD,
+    DATA_SET_FOLLOWS,
+    NO_DATA_SET,
+    CommandValue,
+)
+from dimse.messages.status import Status, StatusCategory
 
 _ELEMENT_OF: Final = {
     "affected_sop_class_uid": 0x0002,
@@ -314,12 +321,17 @@ class N_DELETE_RSP(Response):
 
 
 def decode_message(data: bytes) -> Message:
-    """The message whose command set `data` is.
+    """The message whose command set `data` is; raises what `message_of` does."""
+    return message_of(command.decode(data))
+
+
+def message_of(elements: Mapping[int, CommandValue]) -> Message:
+    """The message that has these elements.
 
     A command field that PS3.7 does not have, or a message without a field it cannot be without, is a
-    `RemoteProtocolError`: nothing can be answered to it.
+    `RemoteProtocolError`: nothing can be answered to it. Without Command Data Set Type it has a data set if
+    messages of its kind do.
     """
-    elements = command.decode(data)
     number = elements.get(COMMAND_FIELD)
     kind = MESSAGES.get(number) if isinstance(number, int) else None
     if kind is None:
@@ -327,9 +339,12 @@ def decode_message(data: bytes) -> Message:
     values: dict[str, Any] = {name: elements[element] for name, element in kind.layout if element in elements}
     if "status" in values:
         values["status"] = Status(values["status"])
-    dataset_follows = elements.get(COMMAND_DATA_SET_TYPE, NO_DATA_SET) != NO_DATA_SET
+    if COMMAND_DATA_SET_TYPE in elements:
+        values["dataset_follows"] = elements[COMMAND_DATA_SET_TYPE] != NO_DATA_SET
+    elif kind is C_FIND_RSP and "status" in values:
+        values["dataset_follows"] = values["status"].category is StatusCategory.PENDING
     try:
-        return kind(dataset_follows=dataset_follows, **values)
+        return kind(**values)
     except TypeError as error:
         missing = [f"(0000,{element:04X})" for name, element in kind.layout if name not in values]
         name = kind.__name__.replace("_", "-")

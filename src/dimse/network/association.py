@@ -25,16 +25,16 @@ from dimse.errors import (
     PresentationContextError,
     RemoteProtocolError,
 )
-from dimse.messages.fragments import CommandReceived, DataReceived, MessageReader
-from dimse.messages.primitives import Request, Response
+from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, MessageReader
+from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
 from dimse.network.connection import Connection
-from dimse.network.incoming import Receiver
+from dimse.network.incoming import Discard, Receiver
 from dimse.network.operations import Operation, Outstanding, SingleResponse
 from dimse.network.outgoing import Outgoing
 from dimse.network.timers import ProgressTimer, SharedTimer
 from dimse.network.window import Window
 from dimse.uids import name_of
-from dimse.upper_layer.deviations import Deviations, out_of_step
+from dimse.upper_layer.deviations import Deviations, invalid, out_of_step
 from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
 from dimse.upper_layer.negotiation import (
     AcceptedContext,
@@ -73,6 +73,9 @@ class Provider(Protocol):
 
     def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
         """The peer asks for an operation; its data set, if one follows, goes to the receiver given back."""
+
+    def cancel(self, message_id: int) -> bool:
+        """The peer does not want an operation any more. Whether it is under way."""
 
     def release(self) -> None:
         """The peer asks to end the association."""
@@ -429,10 +432,12 @@ class Association:
         received = self._reader.receive(fragment)
         if isinstance(received, DataReceived):
             receiver = self._receiver
-            if receiver is not None:
-                if received.is_last:
-                    self._receiver = None
-                receiver.receive(received.data, received.is_last)
+            if receiver is None:
+                self.deviations.harmless("a final response comes with a data set that it does not announce; dropped")
+                return
+            if received.is_last:
+                self._receiver = None
+            receiver.receive(received.data, received.is_last)
         elif received is not None:
             self._receive_command(received)
 
@@ -441,14 +446,32 @@ class Association:
         context = self.contexts.get(command.presentation_context_id)
         if context is None:
             raise out_of_step(f"a message on context {command.presentation_context_id}, not accepted")
+        if self._receiver is not None:
+            self._miss_dataset(self._receiver)
+        if command.flaw is Flaw.DATA_SET_TYPE and not (self.deviations.is_strict and isinstance(message, Request)):
+            self.deviations.malformed(invalid(f"{message.name}: {command.flaw}"))
         if isinstance(message, Response):
             self._receive_response(message)
+        elif isinstance(message, C_CANCEL_RQ):
+            self._receive_cancel(message)
         elif self._provider is not None:
             self._receiver = self._provider.request(context, command)
         elif self._operation is not None and self._operation.has_suboperations:
             self._receiver = self._operation.request(context, command)
         else:
             raise out_of_step(f"{message.name} to a requestor that offered no SCP role")
+
+    def _miss_dataset(self, receiver: Receiver) -> None:
+        """A command has come where a data set was announced, of which there is nothing."""
+        self.deviations.harmless("a data set that a message announces does not come")
+        self._receiver = None
+        receiver.failed(AssociationError("the data set that was announced does not come"))
+
+    def _receive_cancel(self, message: C_CANCEL_RQ) -> None:
+        if message.dataset_follows:
+            self._receiver = Discard()
+        if self._provider is None or not self._provider.cancel(message.message_id_being_responded_to):
+            self.deviations.harmless("C-CANCEL-RQ for no operation under way; ignored")  # PS3.7 9.3.2.3
 
     def _receive_response(self, message: Response) -> None:
         identifier = message.message_id_being_responded_to

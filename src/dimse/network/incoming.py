@@ -34,23 +34,38 @@ class Discard:
 
 
 class Collect:
-    """A receiver that joins a data set of at most `maximum` bytes and then calls `done` with it."""
+    """A receiver that joins a data set of at most `maximum` bytes and calls `done` with it; with None if it fails."""
 
-    def __init__(self, maximum: int, done: Callable[[bytes], None]) -> None:
+    def __init__(self, maximum: int, done: Callable[[bytes | None], None]) -> None:
         self._maximum = maximum
-        self._done = done
+        self._done: Callable[[bytes | None], None] | None = done
         self._data = bytearray()
+        self._begun = False
 
     def receive(self, data: memoryview, is_last: bool) -> None:
+        if self._done is None:
+            return
         if len(self._data) + len(data) > self._maximum:
             raise RemoteProtocolError(f"an identifier of more than {self._maximum} bytes", reason=0)
+        self._begun = True
         self._data += data
         if is_last:
-            self._done(bytes(self._data))
+            self._end(bytes(self._data))
 
     def buffer_used(self) -> None: ...
 
-    def failed(self, error: Exception) -> None: ...
+    def failed(self, error: Exception) -> None:  # noqa: ARG002 - as `Receiver` has it
+        self._end(None)
+
+    def give_up_unless_begun(self) -> None:
+        """It is late. What comes of it nevertheless is dropped."""
+        if not self._begun:
+            self._end(None)
+
+    def _end(self, data: bytes | None) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(data)
 
 
 class IncomingData:

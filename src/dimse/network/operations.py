@@ -7,15 +7,15 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
-from dimse.ae import Malformed
 from dimse.dataset.sources import DatasetSource
-from dimse.errors import AssociationTimeout, RemoteProtocolError
+from dimse.errors import AssociationTimeout
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.incoming import Collect, Discard, IncomingData, Receiver
 from dimse.network.requests import Answer, IncomingRequest
 from dimse.network.timers import ProgressTimer
+from dimse.upper_layer.deviations import invalid, out_of_step
 from dimse.upper_layer.negotiation import AcceptedContext
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ logger = logging.getLogger("dimse.network")
 
 MAXIMUM_IDENTIFIER_LENGTH: Final = 16 * 1024 * 1024
 """An identifier is attributes to match, or UIDs: this holds a list of 250 000 of them."""
+
+IDENTIFIER_GRACE: Final = 2.0
+"""Seconds in which the identifier that a final response announces has to begin: it is in the next PDU, or nowhere."""
 
 _TURN: Final = 64
 """Events that are taken in a row before other tasks have a turn."""
@@ -45,12 +48,19 @@ class Outstanding(Protocol):
 
 
 def unwanted_dataset(association: Association, message: Response) -> Receiver:
-    """What takes a data set that `message` has no business to come with. Raises where that ends the association."""
-    text = f"{message.name} ({message.status}) comes with a data set"
-    if association.options.malformed is Malformed.STRICT:
-        raise RemoteProtocolError(text, reason=5)
-    logger.warning("%s: %s; dropped", association.connection.peer_name, text)
+    """What takes a data set that `message` announces and that nobody needs. It may not come."""
+    association.deviations.harmless(f"{message.name} announces a data set, which is dropped")
     return Discard()
+
+
+def check_response(association: Association, request: Request, response: Response) -> None:
+    """That a response is about what was asked for: its UIDs, if it has any, are the request's (PS3.7 9.1.1.1)."""
+    for name in ("affected_sop_class_uid", "affected_sop_instance_uid"):
+        asked, answered = getattr(request, name, None), getattr(response, name, None)
+        if None not in (asked, answered) and asked != answered:
+            label = "SOP Class" if name == "affected_sop_class_uid" else "SOP Instance"
+            text = f"{response.name} has another Affected {label} UID than its request"
+            association.deviations.malformed(invalid(text))
 
 
 class SingleResponse:
@@ -113,7 +123,9 @@ class SingleResponse:
 
     def respond(self, message: Response) -> Receiver | None:
         if message.status.is_done and not self._is_begun:
-            raise RemoteProtocolError(f"{message.name}: {message.status} to what is not sent yet", reason=5)
+            raise out_of_step(f"{message.name}: {message.status} to what is not sent yet")
+        assert self._message is not None  # noqa: S101 - it was started
+        check_response(self._association, self._message, message)
         receiver = unwanted_dataset(self._association, message) if message.dataset_follows else None
         if not self.future.done():
             self.future.set_result(message)
@@ -205,36 +217,37 @@ class Operation(Generic[R]):
         response = cast("R", message)
         is_pending = message.status.category is StatusCategory.PENDING
         if self.final is not None:
-            raise RemoteProtocolError(f"{message.name} after the final one", reason=5)
+            raise out_of_step(f"{message.name} after the final one")
+        check_response(self._association, self._message, message)
         if is_pending and self.cancelling:
             return Discard() if message.dataset_follows else None
         if message.dataset_follows and is_pending == self._has_matches:
-            return Collect(
-                MAXIMUM_IDENTIFIER_LENGTH,
-                lambda identifier: self._deliver(Answer(response, identifier), is_pending=is_pending),
-            )
-        receiver: Receiver | None = None
-        if message.dataset_follows:
-            # Some archives add one to the end of what was cancelled.
-            receiver = Discard() if self.cancelling else unwanted_dataset(self._association, message)
+            return self._collect(response, is_pending=is_pending)
         if is_pending and self._has_matches:
-            self._misses_identifier(message)
-        else:
-            self._deliver(Answer(response), is_pending=is_pending)
+            self._association.deviations.harmless(f"{message.name} is pending and has no identifier; skipped")
+            return None
+        self._deliver(Answer(response), is_pending=is_pending)
+        return unwanted_dataset(self._association, message) if message.dataset_follows else None
+
+    def _collect(self, response: R, *, is_pending: bool) -> Receiver:
+        """What takes the identifier. A match without one is none; a final response is one, if it is late."""
+
+        def done(identifier: bytes | None) -> None:
+            if identifier is not None or not is_pending:
+                self._deliver(Answer(response, identifier), is_pending=is_pending)
+
+        receiver = Collect(MAXIMUM_IDENTIFIER_LENGTH, done)
+        if not is_pending:
+            asyncio.get_running_loop().call_later(IDENTIFIER_GRACE, receiver.give_up_unless_begun)
         return receiver
 
     def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
         """The peer asks for a sub-operation."""
         message = command.message
-        if isinstance(message, C_CANCEL_RQ):
-            return Discard()  # for nothing: ignored (PS3.7 9.3.2.3)
         if self.final is not None or not isinstance(message, Request):
-            raise RemoteProtocolError(f"{message.name} outside of {self._message.name}", reason=5)
+            raise out_of_step(f"{message.name} outside of {self._message.name}")
         data = IncomingData(self._connection) if message.dataset_follows else None
-        self._deliver(
-            IncomingRequest(self._association, context, message, data, command.has_right_group_length),
-            is_pending=True,
-        )
+        self._deliver(IncomingRequest(self._association, context, message, data, command.flaw), is_pending=True)
         return data if data is not None else Discard()
 
     def fail(self, error: Exception) -> None:
@@ -242,12 +255,6 @@ class Operation(Generic[R]):
         if self._timer is not None:
             self._timer.cancel()
         self._wake_up()
-
-    def _misses_identifier(self, message: Response) -> None:
-        text = f"{message.name} is pending and has no identifier"
-        if self._association.options.malformed is Malformed.STRICT:
-            raise RemoteProtocolError(text, reason=5)
-        logger.warning("%s: %s; skipped", self._connection.peer_name, text)
 
     def _deliver(self, event: Answer[R] | IncomingRequest, *, is_pending: bool) -> None:
         self._event = event

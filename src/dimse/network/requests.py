@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from dimse.ae import Malformed
 from dimse.errors import LocalProtocolError
+from dimse.messages.fragments import Flaw
 from dimse.messages.primitives import MESSAGES, Request, Response
 from dimse.messages.status import Status
 from dimse.network.incoming import IncomingData
@@ -87,7 +87,7 @@ class Cancellation:
 class IncomingRequest:
     """An operation that the peer asks for."""
 
-    __slots__ = ("answered", "association", "cancellation", "context", "data", "has_right_group_length", "message")
+    __slots__ = ("answered", "association", "cancellation", "context", "data", "flaw", "message")
 
     def __init__(
         self,
@@ -95,13 +95,13 @@ class IncomingRequest:
         context: AcceptedContext,
         message: Request,
         data: IncomingData | None,
-        has_right_group_length: bool = True,
+        flaw: Flaw | None = None,
     ) -> None:
         self.association = association
         self.context = context
         self.message = message
         self.data = data
-        self.has_right_group_length = has_right_group_length
+        self.flaw = flaw
         self.cancellation = Cancellation()
         self.answered = False
         """Whether its final response was sent, as a sub-operation of ours."""
@@ -118,8 +118,8 @@ class IncomingRequest:
     @property
     def objection(self) -> tuple[int, str] | None:
         """The status and Error Comment that refuse the request whatever it asks for, or None."""
-        if self.association.options.malformed is Malformed.STRICT and not self.has_right_group_length:
-            return Status.PROCESSING_FAILURE, "the command group length is missing or wrong"
+        if self.flaw is not None and self.association.deviations.is_strict:
+            return Status.PROCESSING_FAILURE, self.flaw
         if not self._is_negotiated:
             return Status.SOP_CLASS_NOT_SUPPORTED, "its SOP class is not that of its context"
         return None
@@ -129,7 +129,7 @@ class IncomingRequest:
         """Whether the SOP class is its context's; who is lenient takes any that was accepted."""
         if self.sop_class_uid == self.context.abstract_syntax:
             return True
-        if self.association.options.malformed is Malformed.STRICT:
+        if self.association.deviations.is_strict:
             return False
         return any(context.abstract_syntax == self.sop_class_uid for context in self.association.contexts.values())
 

@@ -15,7 +15,7 @@ from dimse.errors import (
     RemoteProtocolError,
 )
 from dimse.messages.fragments import CommandReceived
-from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
+from dimse.messages.primitives import Request, Response
 from dimse.messages.status import Status
 from dimse.network.association import ABORT_GRACE, Association
 from dimse.network.connection import Connection
@@ -117,11 +117,7 @@ class Session:
 
     def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
         message = command.message
-        if not isinstance(message, Request):
-            if not isinstance(message, C_CANCEL_RQ):
-                raise RemoteProtocolError(f"{message.name} is not a request", reason=5)
-            self._cancel(message.message_id_being_responded_to)
-            return Discard()
+        assert isinstance(message, Request)  # noqa: S101 - the association gives no other
         data = IncomingData(self._connection) if message.dataset_follows else None
         busy = len(self._serving) + len(self._waiting)
         if busy >= self.association.operations_window:
@@ -131,7 +127,7 @@ class Session:
             # Mostly the busy task is done before the loop gets to this.
             self._help_is_due = True
             asyncio.get_running_loop().call_soon(self._get_help)
-        self._waiting.append(IncomingRequest(self.association, context, message, data, command.has_right_group_length))
+        self._waiting.append(IncomingRequest(self.association, context, message, data, command.flaw))
         self._wake.set()
         return data if data is not None else Discard()
 
@@ -145,11 +141,11 @@ class Session:
             self._helpers.add(helper)
             helper.add_done_callback(self._helpers.discard)
 
-    def _cancel(self, message_id: int) -> None:
-        """PS3.7 9.3.2.3: a C-CANCEL for nothing is ignored."""
-        for request in (*self._serving, *self._waiting):
-            if request.message.message_id == message_id:
-                request.cancellation.request()
+    def cancel(self, message_id: int) -> bool:
+        found = [each for each in (*self._serving, *self._waiting) if each.message.message_id == message_id]
+        for request in found:
+            request.cancellation.request()
+        return bool(found)
 
     def release(self) -> None:
         self._release_asked = True
