@@ -133,7 +133,7 @@ async def test_odd_pixel_data_is_padded() -> None:
 
 def test_pixel_data_is_not_copied() -> None:
     pixels = bytes(1000)
-    pieces = encoded_pieces(image(PixelData=pixels), EXPLICIT_VR_LITTLE_ENDIAN)
+    pieces = encoded_pieces(image(PixelData=pixels), EXPLICIT_VR_LITTLE_ENDIAN, name="it")
     assert any(piece.obj is pixels for piece in pieces if isinstance(piece, memoryview))
 
 

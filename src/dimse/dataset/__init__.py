@@ -6,6 +6,7 @@ discover      what there is to send: files, folders, DICOMDIRs, archives
 sources       what can be sent: files, streams, memory
 pixels        a pydicom data set to send, its pixel data with it or from elsewhere
 transcode     into the accepted transfer syntax
+misfits       what Implicit VR cannot hold
 sinks         what was received, into files
 disk          those files, beside an event loop that goes on
 identifiers   whole small data sets between bytes and pydicom

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from dimse.dataset.elements import DEFLATED_SYNTAXES, PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
 from dimse.dataset.identifiers import encode, encode_elements
-from dimse.dataset.rewriting import encode_as_read
+from dimse.dataset.misfits import may_be_misread
+from dimse.dataset.rewriting import encode_as_read, rewrite
 from dimse.dataset.sources import DatasetSource, MemorySource, PiecesSource
 from dimse.errors import DatasetError
 from dimse.uids import (
@@ -79,7 +80,7 @@ class PixelSource(PiecesSource):
             kind = "native pixels" if native else "encapsulated frames"
             raise DatasetError(f"{kind} cannot go out in {name_of(syntax) or 'no transfer syntax'}")
         sop_class_uid, sop_instance_uid = _sop_uids(dataset)
-        before, after = _encode_around_pixel_data(dataset, syntax)
+        before, after = _encode_around_pixel_data(dataset, syntax, sop_instance_uid)
         self._pixels = pixels
         if isinstance(pixels, NativePixels):
             padded = pixels.length + pixels.length % 2
@@ -139,26 +140,29 @@ def from_dataset(dataset: Dataset, transfer_syntax_uid: str | None = None) -> Da
     syntax = transfer_syntax_uid or _labelled(dataset) or _read_in(dataset)
     _refuse_other_pixel_encoding(dataset, syntax)
     return MemorySource(
-        encoded_pieces(dataset, syntax),
+        encoded_pieces(dataset, syntax, name=sop_instance_uid),
         sop_class_uid=sop_class_uid,
         sop_instance_uid=sop_instance_uid,
         transfer_syntax_uid=syntax,
     )
 
 
-def encoded_pieces(dataset: Dataset, syntax: str, *, as_read: bool = False) -> list[Buffer]:
-    """Encode around the pixel data, which becomes a view. `as_read` is for what was just read in little endian."""
+def encoded_pieces(dataset: Dataset, syntax: str, *, name: str, as_read: bool = False) -> list[Buffer]:
+    """Encode around the pixel data, which becomes a view. `as_read` is for what was just read in little endian.
+
+    `name` is what warnings are about.
+    """
     value = dataset[PIXEL_DATA].value if PIXEL_DATA in dataset else None
     if as_read:
         implicit = syntax == IMPLICIT_VR_LITTLE_ENDIAN
-        before, after = (encode_as_read(part, implicit=implicit) for part in _around_pixel_data(dataset))
+        before, after = (encode_as_read(part, implicit=implicit, name=name) for part in _around_pixel_data(dataset))
         if not isinstance(value, bytes):
             return [before, after]
     elif not isinstance(value, bytes | bytearray) or syntax in DEFLATED_SYNTAXES | {EXPLICIT_VR_BIG_ENDIAN}:
         # Without group 0000 and 0002, which have no place in a data set (PS3.5 7.1).
-        return [encode(dataset[0x00030000:], syntax)]
+        return [_encode(dataset[0x00030000:], syntax, name)]
     else:
-        before, after = _encode_around_pixel_data(dataset, syntax)
+        before, after = _encode_around_pixel_data(dataset, syntax, name)
     view = memoryview(value)
     if not is_compressed(syntax):
         padding = len(view) % 2
@@ -172,10 +176,20 @@ def _around_pixel_data(dataset: Dataset) -> tuple[Dataset, Dataset]:
     return dataset[0x00030000:PIXEL_DATA], dataset[PIXEL_DATA + 1 :]
 
 
-def _encode_around_pixel_data(dataset: Dataset, syntax: str) -> tuple[bytes, bytes]:
+def _encode_around_pixel_data(dataset: Dataset, syntax: str, name: str) -> tuple[bytes, bytes]:
     """What stands before and behind (7FE0,0010), encoded."""
     before, after = _around_pixel_data(dataset)
-    return encode_elements(before, syntax), encode_elements(after, syntax, dataset.get("SpecificCharacterSet"))
+    return _encode(before, syntax, name), _encode(after, syntax, name, dataset.get("SpecificCharacterSet"))
+
+
+def _encode(dataset: Dataset, syntax: str, name: str, character_set: str | list[str] | None = None) -> bytes:
+    """Encode; what a receiver would misread in Implicit VR is left out with a warning, or refused."""
+    if syntax in DEFLATED_SYNTAXES:
+        return encode(dataset, syntax)
+    if syntax != IMPLICIT_VR_LITTLE_ENDIAN or not may_be_misread(dataset):
+        return encode_elements(dataset, syntax, character_set)
+    explicit = encode_elements(dataset, EXPLICIT_VR_LITTLE_ENDIAN, character_set)
+    return rewrite(explicit, implicit=False, to_implicit=True, name=name)
 
 
 def _header(syntax: str, length: int) -> bytes:

@@ -10,15 +10,15 @@ from io import BytesIO
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from pydicom.datadict import dictionary_VR, private_dictionary_VR
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_data_element
 
 from dimse.dataset.identifiers import PYDICOM_ERRORS, pydicom_failed
+from dimse.dataset.misfits import Misfit, dictionary_vr, is_misread, leave_out
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
+    from pydicom import DataElement, Dataset
     from pydicom.tag import BaseTag
 
 _EXPLICIT: Final = Struct("<HH2sH")
@@ -33,43 +33,61 @@ _PADDED_WITH_SPACE: Final = frozenset(
 )
 
 
-def rewrite(encoded: bytes, *, implicit: bool, to_implicit: bool) -> bytes:
+def rewrite(encoded: bytes, *, implicit: bool, to_implicit: bool, name: str = "a data set") -> bytes:
     """Turn elements in Implicit VR Little Endian (`implicit`) or Explicit into the one or the other.
 
-    Values of odd length get their padding, also where the syntax stays (PS3.5 7.1.1).
+    Values of odd length get their padding, also where the syntax stays (PS3.5 7.1.1). What a receiver would misread in
+    Implicit VR is left out with a warning, or refused. `name` is what the warning is about.
     """
     try:
-        return encode_as_read(read_dataset(BytesIO(encoded), implicit, True), implicit=to_implicit)
+        return encode_as_read(read_dataset(BytesIO(encoded), implicit, True), implicit=to_implicit, name=name)
     except PYDICOM_ERRORS as error:
         raise pydicom_failed("cannot be re-encoded", error) from None
 
 
-def encode_as_read(dataset: Dataset, *, implicit: bool, signed: bool = False) -> bytes:
-    """Encode a data set that was read in little endian. `signed` is what the data set around this one says.
+def encode_as_read(dataset: Dataset, *, implicit: bool, name: str) -> bytes:
+    """Encode a data set that was read in little endian.
 
     Elements that were changed since go through pydicom. Raises what pydicom raises.
     """
+    misfits: list[Misfit] = []
+    encoded = _encode(dataset, implicit, False, misfits)
+    leave_out(misfits, name)
+    return encoded
+
+
+def _encode(dataset: Dataset, implicit: bool, signed: bool, misfits: list[Misfit]) -> bytes:
+    """`signed` is what the data set around this one says."""
     if "PixelRepresentation" in dataset:
         signed = dataset.PixelRepresentation == 1
-    file = DicomBytesIO()
-    file.is_little_endian, file.is_implicit_VR = True, implicit
+    parts: list[bytes] = []
     for tag in sorted(dataset.keys()):
         if tag.element == 0:
             continue  # retired group lengths (PS3.5 7.2), which would be wrong now
         element = dataset.get_item(tag)
         vr = element.VR or _vr_of(dataset, tag, signed)
         if vr == "SQ":
-            items = [encode_as_read(item, implicit=implicit, signed=signed) for item in dataset[tag].value or ()]
+            items = [_encode(item, implicit, signed, misfits) for item in dataset[tag].value or ()]
             value = b"".join(_IMPLICIT.pack(0xFFFE, 0xE000, len(item)) + item for item in items)
         elif element.is_raw:
             value = element.value or b""
         else:
-            write_data_element(file, element)
+            value = _value_of(element)
+        if implicit and (read_as := dictionary_vr(dataset, tag)) is not None and is_misread(value, vr, read_as):
+            misfits.append(Misfit(tag, vr, read_as))
             continue
         if len(value) % 2:
             value += b" " if vr in _PADDED_WITH_SPACE else b"\0"
-        file.write(_header(tag, vr, len(value), implicit) + value)
-    return file.getvalue()
+        parts.append(_header(tag, vr, len(value), implicit) + value)
+    return b"".join(parts)
+
+
+def _value_of(element: DataElement) -> bytes:
+    """What pydicom makes of the value of an element that has been decoded."""
+    file = DicomBytesIO()
+    file.is_little_endian, file.is_implicit_VR = True, True
+    write_data_element(file, element)
+    return file.getvalue()[_IMPLICIT.size :]
 
 
 def _header(tag: BaseTag, vr: str, length: int, implicit: bool) -> bytes:
@@ -84,25 +102,8 @@ def _header(tag: BaseTag, vr: str, length: int, implicit: bool) -> bytes:
 
 def _vr_of(dataset: Dataset, tag: BaseTag, signed: bool) -> str:
     """The VR that Implicit VR leaves to the dictionary (PS3.5 A.1, PS3.6)."""
-    if tag.is_private:
-        return _private_vr_of(dataset, tag)
-    try:
-        vr = dictionary_VR(tag)
-    except KeyError:
-        return "UN"
+    vr = dictionary_vr(dataset, tag) or "UN"
     if vr == "US or SS":
         return "SS" if signed else "US"
     # Of the choices that have it OW is the one that is always legal, and what pydicom chooses.
     return "OW" if vr.endswith(" or OW") else vr
-
-
-def _private_vr_of(dataset: Dataset, tag: BaseTag) -> str:
-    if tag.is_private_creator:
-        return "LO"  # PS3.5 7.8.1
-    creator = dataset.get_item(tag.group << 16 | tag.element >> 8) if tag.element >> 8 else None
-    try:
-        value = creator.value if creator is not None else b""
-        name = value.decode("latin-1").strip(" \0") if isinstance(value, bytes) else str(value)
-        return private_dictionary_VR(tag, name)
-    except KeyError:
-        return "UN"

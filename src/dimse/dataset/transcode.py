@@ -120,7 +120,7 @@ def _decompress(source: DatasetSource, data: Buffer, transfer_syntax_uid: str) -
     if "PixelDataProviderURL" in dataset:
         raise DatasetError(f"{doing}: its pixels are elsewhere, at a URL (PS3.5 A.6)")
     try:
-        pieces = encoded_pieces(dataset, transfer_syntax_uid, as_read=True)
+        pieces = encoded_pieces(dataset, transfer_syntax_uid, as_read=True, name=source.name)
     except PYDICOM_ERRORS as error:
         raise pydicom_failed(doing, error) from None
     return MemorySource(
@@ -325,6 +325,7 @@ class _Reencoded(_Derived):
                 encoded,
                 implicit=self._source.transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN,
                 to_implicit=self.transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN,
+                name=self.name,
             )
         except DatasetError as error:
             raise DatasetError(f"{self.name}: {error}") from None
