@@ -34,6 +34,7 @@ import dimse
 from dimse import ClientOptions, Query, Server, ServerOptions, Status, StoreMode, Timeouts, uids
 from dimse.cli.app import COMMANDS, make_parser
 from dimse.cli.running import UsageError
+from dimse.dataset.identifiers import IDENTIFIER_LIMITS
 from dimse.errors import _ABORT_REASONS, _REJECT_REASONS
 from dimse.messages.primitives import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
 from dimse.network.client import DEFAULT_CONTEXTS
@@ -568,6 +569,7 @@ def limits() -> str:
             ("of them from one host", server.max_associations_per_host or "no limit", "`max_associations_per_host`"),
             ("of them from one title", server.max_associations_per_title or "no limit", "`max_associations_per_title`"),
             ("identifier of a query, bytes", MAXIMUM_IDENTIFIER_LENGTH, "none"),
+            ("elements and items of an identifier", " and ".join(map(str, IDENTIFIER_LIMITS)), "none"),
             ("buffered data set, bytes", server.maximum_buffered, "`maximum_buffered`; does not apply to streaming"),
             ("calling AE title", client.calling_ae_title, "`calling_ae_title`, `--calling`"),
             ("AE title of a server", Server().ae_title, "the first argument of `Server`, `--title`"),

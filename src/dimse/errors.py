@@ -161,8 +161,17 @@ class SubOperationFailed(DimseError):
     """
 
     def __init__(self, sop_instance_uid: str | None, why: str) -> None:
-        super().__init__(f"{sop_instance_uid or 'an instance'}: {why}")
-        self.sop_instance_uid = sop_instance_uid
+        # The text is made when it is asked for: there may be hundreds of thousands of these.
+        super().__init__(sop_instance_uid, why)
+
+    def __str__(self) -> str:
+        return f"{self.sop_instance_uid or 'an instance'}: {self.args[1]}"
+
+    @property
+    def sop_instance_uid(self) -> str | None:
+        """The instance, as the peer names it."""
+        uid: str | None = self.args[0]
+        return uid
 
 
 class NothingRetrieved(DimseError):

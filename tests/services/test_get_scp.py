@@ -459,7 +459,12 @@ async def refusing(_: QueryRequest) -> AsyncIterator[Source]:
         (failing, get(), 0xC000, "the handler failed: KeyError"),
         (refusing, get(), 0xA701, "too many"),
         (gives(), get(level="PATIENT"), 0xA900, "Study Root has no PATIENT level"),
-        (gives(), message_pdvs(GET_RQ, b"SECRET" * 3), 0xC000, "the identifier cannot be read"),
+        (
+            gives(),
+            message_pdvs(GET_RQ, b"SECRET" * 3),
+            0xC000,
+            "identifier: an unknown value representation, at (4553,5243)",
+        ),
     ],
     ids=["failing", "refusing", "level", "identifier"],
 )

@@ -323,7 +323,13 @@ def no_table(_: str) -> str:
         (ANYWHERE, failing, move(), 0xC000, "the handler failed: KeyError"),
         (ANYWHERE, refusing, move(), 0xA701, "too many"),
         (ANYWHERE, gives(), move(level="PATIENT"), 0xA900, "Study Root has no PATIENT level"),
-        (ANYWHERE, gives(), message_pdvs(MOVE_RQ, b"SECRET" * 3), 0xC000, "the identifier cannot be read"),
+        (
+            ANYWHERE,
+            gives(),
+            message_pdvs(MOVE_RQ, b"SECRET" * 3),
+            0xC000,
+            "identifier: an unknown value representation, at (4553,5243)",
+        ),
     ],
     ids=["no table", "failing", "refusing", "level", "identifier"],
 )

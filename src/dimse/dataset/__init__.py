@@ -9,6 +9,8 @@ transcode     into the accepted transfer syntax
 misfits       what Implicit VR cannot hold
 sinks         what was received, into files
 disk          those files, beside an event loop that goes on
+structure     the headers of a whole data set, within limits, before pydicom sees it
+threads       what would hold up the event loop
 identifiers   whole small data sets between bytes and pydicom
 """
 

@@ -9,21 +9,15 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 from pydicom.charset import default_encoding
-from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.errors import BytesLengthException
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
-from dimse.dataset.elements import (
-    DEFLATED_SYNTAXES,
-    MAX_SEQUENCE_DEPTH,
-    PIXEL_DATA,
-    Buffer,
-    ElementScanner,
-    tag_name,
-)
+from dimse.dataset.elements import DEFLATED_SYNTAXES, Buffer, tag_name
 from dimse.dataset.plain import decode_plain, encode_plain
+from dimse.dataset.structure import Limits, check_structure
+from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, name_of
 
@@ -32,6 +26,22 @@ if TYPE_CHECKING:
 
 MAX_INFLATED: Final = 64 * 1024 * 1024
 """What a deflated data set may inflate to in memory: deflate goes down to a thousandth."""
+
+DATASET_LIMITS: Final = Limits(elements=500_000, items=100_000)
+"""Of a data set that a peer sent and that is decoded. pydicom takes 450 bytes and 2 us for an element, and 1.5 KB and
+15 us for an item."""
+
+IDENTIFIER_LIMITS: Final = Limits(elements=20_000, items=5000)
+"""Of an identifier. A real one has under a tenth of them."""
+
+MAX_IDENTIFIER_INFLATED: Final = 16 * 1024 * 1024
+"""What a deflated identifier may inflate to: what one that is not deflated may have."""
+
+MAX_VALUES: Final = 2**18
+"""Values of an identifier, by the backslashes between them: a list of UIDs that fills one has about as many."""
+
+MAX_TEXT: Final = 64 * 1024
+"""Bytes of a value that is asked for as one text."""
 
 PYDICOM_ERRORS: Final = (
     *(AttributeError, BytesLengthException, LookupError, NotImplementedError, OverflowError, RecursionError),
@@ -42,7 +52,9 @@ PYDICOM_ERRORS: Final = (
 _PLAIN: Final = 64 * 1024
 """Larger data sets are not tried as plain ones: they have pixel data, or are worth the time."""
 
-_ITEM: Final = struct.Struct("<HHL")
+_SMALL: Final = 8 * 1024
+"""What is decoded on the event loop where it is not plain. An item of 8 bytes takes as long as ten elements."""
+
 _TAG = re.compile(r"\(([0-9A-Fa-f]{4}), ?([0-9A-Fa-f]{4})\)")
 
 
@@ -56,21 +68,72 @@ def encode(dataset: Dataset, transfer_syntax_uid: str) -> bytes:
     return deflated + bytes(len(deflated) % 2)  # PS3.5 A.5: padded to an even length
 
 
-def decode(data: Buffer, transfer_syntax_uid: str, max_inflated: int = MAX_INFLATED) -> Dataset:
+def decode(
+    data: Buffer,
+    transfer_syntax_uid: str,
+    *,
+    max_inflated: int = MAX_INFLATED,
+    limits: Limits = DATASET_LIMITS,
+) -> Dataset:
     """Decode a whole data set. Raises `DatasetError`, also where pydicom would give back what it could read."""
     if transfer_syntax_uid in DEFLATED_SYNTAXES:
         data, transfer_syntax_uid = inflate(data, max_inflated), EXPLICIT_VR_LITTLE_ENDIAN
-    implicit, little_endian = _encoding_of(transfer_syntax_uid)
-    try:
-        plain = decode_plain(data, implicit=implicit) if little_endian and len(data) <= _PLAIN else None
+    plain = _plain(data, transfer_syntax_uid)
+    return _decoded(data, transfer_syntax_uid, limits) if plain is None else plain
+
+
+async def decode_identifier(data: Buffer, transfer_syntax_uid: str) -> Dataset:
+    """Decode an identifier that a peer sent, within the limits of one, and a large one beside the event loop.
+
+    Raises `DatasetError`. A thread that has begun cannot be stopped, so these are few, and none begins for a task that
+    was cancelled.
+    """
+    if transfer_syntax_uid not in DEFLATED_SYNTAXES:
+        if len(data) > _PLAIN and bytes(data).count(b"\\") > MAX_VALUES:
+            raise DatasetError(f"more than {MAX_VALUES} values")
+        plain = _plain(data, transfer_syntax_uid)
         if plain is not None:
             return plain
-        _check_elements(memoryview(data), transfer_syntax_uid)
-        dataset = read_dataset(BytesIO(data), implicit, little_endian)
-        _check_depth(dataset)
+        if len(data) <= _SMALL:
+            return _decoded(data, transfer_syntax_uid, IDENTIFIER_LIMITS)
+    return await beside_the_loop(lambda: _identifier(data, transfer_syntax_uid))
+
+
+def value_of(data: Buffer, transfer_syntax_uid: str, tag: int) -> bytes:
+    """The encoded value of one element of an identifier, empty without it; cheap where it is megabytes of UIDs."""
+    if transfer_syntax_uid in DEFLATED_SYNTAXES:
+        data, transfer_syntax_uid = inflate(data, MAX_IDENTIFIER_INFLATED), EXPLICIT_VR_LITTLE_ENDIAN
+    values = check_structure(data, transfer_syntax_uid, IDENTIFIER_LIMITS, (tag,)).values
+    start, end = values.get(tag, (0, 0))
+    return bytes(memoryview(data)[start:end])
+
+
+def _identifier(data: Buffer, transfer_syntax_uid: str) -> Dataset:
+    if transfer_syntax_uid in DEFLATED_SYNTAXES:
+        data, transfer_syntax_uid = inflate(data, MAX_IDENTIFIER_INFLATED), EXPLICIT_VR_LITTLE_ENDIAN
+        if data.count(b"\\") > MAX_VALUES:
+            raise DatasetError(f"more than {MAX_VALUES} values")
+    return _decoded(data, transfer_syntax_uid, IDENTIFIER_LIMITS)
+
+
+def _plain(data: Buffer, transfer_syntax_uid: str) -> Dataset | None:
+    implicit, little_endian = _encoding_of(transfer_syntax_uid)
+    if not little_endian or len(data) > _PLAIN:
+        return None
+    try:
+        return decode_plain(data, implicit=implicit)
     except PYDICOM_ERRORS as error:
         raise pydicom_failed("cannot be decoded", error) from None
-    return dataset
+
+
+def _decoded(data: Buffer, transfer_syntax_uid: str, limits: Limits) -> Dataset:
+    structure = check_structure(data, transfer_syntax_uid, limits)
+    if structure.end < len(data):
+        data = memoryview(data)[: structure.end]
+    try:
+        return read_dataset(BytesIO(data), structure.implicit, _encoding_of(transfer_syntax_uid)[1])
+    except PYDICOM_ERRORS as error:
+        raise pydicom_failed("cannot be decoded", error) from None
 
 
 def inflate(data: Buffer, max_length: int = MAX_INFLATED) -> bytes:
@@ -113,56 +176,13 @@ def _encoding_of(transfer_syntax_uid: str) -> tuple[bool, bool]:
     return transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN, transfer_syntax_uid != EXPLICIT_VR_BIG_ENDIAN
 
 
-def _check_elements(data: memoryview, transfer_syntax_uid: str) -> None:
-    """Find what is cut short or malformed; pydicom warns, and gives back the part before it."""
-    while True:
-        scanner = ElementScanner(transfer_syntax_uid, wanted=(), max_metadata=len(data))
-        scanner.feed(data)
-        scanner.finish()
-        bulk = scanner.bulk
-        if bulk is None:
-            return
-        start, length = bulk.value_offset, bulk.length
-        end = _end_of_fragments(data, start) if length is None else start + length
-        if end > len(data):
-            raise DatasetError(f"the data set ends within {tag_name(bulk.tag)}")
-        data = data[end:]
-
-
-def _end_of_fragments(data: memoryview, position: int) -> int:
-    """Where encapsulated pixel data ends (PS3.5 A.4), behind `data` if it is cut short."""
-    while position + 8 <= len(data):
-        group, element, length = _ITEM.unpack_from(data, position)
-        position += 8
-        if (group, element) == (0xFFFE, 0xE0DD):
-            return position
-        if (group, element) != (0xFFFE, 0xE000):
-            raise DatasetError(f"no fragment where one must be, in {tag_name(PIXEL_DATA)}")
-        position += length
-    return max(position, len(data)) + 8
-
-
-def _check_depth(dataset: Dataset, depth: int = 0) -> None:
-    """pydicom decodes a sequence of defined length when it is asked for: find too deep ones now."""
-    for tag in list(dataset.keys()):
-        vr = dataset.get_item(tag).VR
-        if vr != "SQ" and (vr not in (None, "UN") or not _is_sequence(tag)):
-            continue
-        if depth == MAX_SEQUENCE_DEPTH:
-            raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH}, at {tag_name(tag)}")
-        element = dataset[tag]
-        for item in element.value if element.VR == "SQ" and element.value else ():
-            _check_depth(item, depth + 1)
-
-
-def _is_sequence(tag: int) -> bool:
-    return dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ"
-
-
 def text_of(dataset: Dataset, tag: int) -> str:
     """The value of an element as text, empty if there is none. Raises `DatasetError`, without the value."""
+    element = dataset.get_item(tag) if tag in dataset else None
+    if element is not None and element.is_raw and len(element.value or b"") > MAX_TEXT:
+        raise DatasetError(f"{tag_name(tag)} has more than {MAX_TEXT} bytes")
     try:
-        value = dataset[tag].value if tag in dataset else None
+        value = None if element is None else dataset[tag].value
         return "" if value is None else str(value)
     except PYDICOM_ERRORS as error:
         raise pydicom_failed(f"{tag_name(tag)} cannot be read", error) from None

@@ -17,8 +17,8 @@ from pydicom.tag import BaseTag
 from pydicom.valuerep import IS, DSfloat, PersonName
 
 from dimse.dataset.elements import QUERY_RETRIEVE_LEVEL, Buffer
+from dimse.dataset.structure import MAX_CHARACTER_SETS, SPECIFIC_CHARACTER_SET
 
-_SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 _IMPLICIT: Final = struct.Struct("<HHL")
 _EXPLICIT: Final = struct.Struct("<HH2sH")
@@ -57,6 +57,8 @@ def decode_plain(data: Buffer, *, implicit: bool) -> Dataset | None:
         # A sequence of Implicit VR shows by its items only; an undefined length is over any end.
         if tag <= last or position + length > end or (implicit and data[position : position + 4] == _ITEM):
             return None
+        if tag == SPECIFIC_CHARACTER_SET and length > MAX_CHARACTER_SETS:
+            return None
         value: Any = data[position : position + length] if length else empty_value_for_VR(vr, raw=True)
         key = _tag(tag)
         elements[key] = _raw_element((key, vr, length, value, position, implicit, True, *_DEFAULTS))
@@ -89,7 +91,7 @@ def _empty(*, implicit: bool) -> dict[str, Any]:
 
 
 def _character_set(elements: Mapping[BaseTag, DataElement | RawDataElement]) -> Any:
-    element = elements.get(BaseTag(_SPECIFIC_CHARACTER_SET))
+    element = elements.get(BaseTag(SPECIFIC_CHARACTER_SET))
     if element is None or not element.value:
         return default_encoding
     names = [name.strip(" \0") for name in element.value.decode("latin-1").split("\\")]

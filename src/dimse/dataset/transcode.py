@@ -22,6 +22,7 @@ from dimse.dataset.identifiers import PYDICOM_ERRORS, decode, pydicom_failed
 from dimse.dataset.pixels import encoded_pieces
 from dimse.dataset.rewriting import rewrite
 from dimse.dataset.sources import DatasetSource, MemorySource, PiecesReader, Reader, in_thread, named
+from dimse.dataset.structure import Limits
 from dimse.errors import DatasetError
 from dimse.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -105,7 +106,7 @@ async def decompress(source: DatasetSource, transfer_syntax_uid: str = EXPLICIT_
 def _decompress(source: DatasetSource, data: Buffer, transfer_syntax_uid: str) -> DatasetSource:
     doing = f"{source.name}: cannot be decompressed from {name_of(source.transfer_syntax_uid)}"
     try:
-        dataset = decode(data, source.transfer_syntax_uid)
+        dataset = decode(data, source.transfer_syntax_uid, limits=Limits())
         dataset.file_meta = FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = source.transfer_syntax_uid  # type: ignore[assignment]
         if PIXEL_DATA in dataset:

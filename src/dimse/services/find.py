@@ -10,7 +10,8 @@ from itertools import count
 from typing import Final, cast, overload
 
 from dimse import uids
-from dimse.dataset import Dataset, decode, encode
+from dimse.dataset import Dataset, encode
+from dimse.dataset.identifiers import decode_identifier
 from dimse.dataset.plain import encode_plain
 from dimse.errors import DatasetError, without_frames
 from dimse.messages.primitives import C_FIND_RQ, C_FIND_RSP, Response
@@ -36,9 +37,9 @@ class FindResults(Results[Dataset, C_FIND_RSP]):
     response_type = C_FIND_RSP
     has_matches = True
 
-    def _pending(self, answer: Answer[C_FIND_RSP]) -> Dataset | None:
+    async def _pending(self, answer: Answer[C_FIND_RSP]) -> Dataset | None:
         try:
-            return decode(answer.identifier or b"", self._asked.context.transfer_syntax)
+            return await decode_identifier(answer.identifier or b"", self._asked.context.transfer_syntax)
         except DatasetError as error:
             error.add_note("the identifier of a match cannot be read; the others are not harmed")
             self.failures.append(without_frames(error))

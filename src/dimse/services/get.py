@@ -111,7 +111,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         """The sub-operation whose instance the caller reads."""
         self._storing: asyncio.Task[StoreRequest | None] | None = None
 
-    def _pending(self, answer: Answer[C_GET_RSP]) -> None:
+    async def _pending(self, answer: Answer[C_GET_RSP]) -> None:
         self._count(answer)
 
     def _final(self, answer: Answer[C_GET_RSP]) -> None:

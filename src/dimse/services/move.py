@@ -37,7 +37,7 @@ class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
     timer = "move"
     response_type = C_MOVE_RSP
 
-    def _pending(self, answer: Answer[C_MOVE_RSP]) -> SubOperations:
+    async def _pending(self, answer: Answer[C_MOVE_RSP]) -> SubOperations:
         self._count(answer)
         return self.suboperations
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Final
 
-from dimse.dataset import Dataset, decode, text_of
-from dimse.dataset.elements import DEFLATED_SYNTAXES, QUERY_RETRIEVE_LEVEL
+from dimse.dataset import Dataset, text_of
+from dimse.dataset.elements import QUERY_RETRIEVE_LEVEL
+from dimse.dataset.identifiers import decode_identifier
 from dimse.errors import DatasetError, StatusError
 from dimse.messages.primitives import C_MOVE_RQ, Request, Response
 from dimse.messages.status import Status
@@ -17,8 +16,6 @@ from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
 from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
 from dimse.services.handlers import raised
 from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
-
-_LARGE: Final = 64 * 1024
 
 logger = logging.getLogger("dimse.query_retrieve")
 
@@ -50,11 +47,12 @@ class QueryRequest:
         )
         encoded = await _identifier(request)
         try:
-            identifier = await _decoded(encoded, request.context.transfer_syntax)
+            with request.cancellation.interrupts():
+                identifier = await decode_identifier(encoded, request.context.transfer_syntax)
             level = text_of(identifier, QUERY_RETRIEVE_LEVEL)
         except DatasetError as error:
             logger.warning("%s: %s refused: %s", request.association.connection.peer_name, name, error)
-            raise StatusError(Status.CANNOT_UNDERSTAND, name, "the identifier cannot be read") from None
+            raise StatusError(Status.CANNOT_UNDERSTAND, name, f"identifier: {error}") from None
         if level not in list(QueryRetrieveLevel):
             comment = "(0008,0052) is no Query/Retrieve Level"
         elif level == QueryRetrieveLevel.PATIENT and model is QueryRetrieveModel.STUDY_ROOT:
@@ -62,13 +60,6 @@ class QueryRequest:
         else:
             return cls(request.association, request.message, model, QueryRetrieveLevel(level), identifier)
         raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, comment)
-
-
-async def _decoded(encoded: bytes, transfer_syntax_uid: str) -> Dataset:
-    """In a thread where it is large: a peer may send millions of elements, and others have to be served."""
-    if len(encoded) <= _LARGE and transfer_syntax_uid not in DEFLATED_SYNTAXES:
-        return decode(encoded, transfer_syntax_uid)
-    return await asyncio.to_thread(decode, encoded, transfer_syntax_uid, MAXIMUM_IDENTIFIER_LENGTH)
 
 
 async def _identifier(request: IncomingRequest) -> bytes:

@@ -91,7 +91,7 @@ class Results(ABC, Generic[T, R]):
         return None if self._operation.final is None else self._operation.final.message.status
 
     @abstractmethod
-    def _pending(self, answer: Answer[R]) -> T | None:
+    async def _pending(self, answer: Answer[R]) -> T | None:
         """What a Pending response gives."""
 
     async def _ready(self) -> None:
@@ -164,7 +164,7 @@ class Results(ABC, Generic[T, R]):
                 return None
             return await self._suboperation(event)
         if event.message.status.category is StatusCategory.PENDING:
-            return self._pending(event)
+            return await self._pending(event)
         self._operation.end()
         return self._conclude(event)
 

@@ -8,9 +8,17 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
-from dimse.dataset import IGNORE, DataElement, Dataset, DatasetSource, ElementScanner, encode
+from dimse.dataset import IGNORE, DataElement, Dataset, DatasetSource, encode
 from dimse.dataset.elements import FAILED_SOP_INSTANCE_UID_LIST
-from dimse.errors import DatasetError, NothingRetrieved, PresentationContextError, StatusError, SubOperationFailed
+from dimse.dataset.identifiers import MAX_VALUES, value_of
+from dimse.errors import (
+    DatasetError,
+    NothingRetrieved,
+    PresentationContextError,
+    StatusError,
+    SubOperationFailed,
+    without_frames,
+)
 from dimse.messages.primitives import C_GET_RQ, C_GET_RSP, C_MOVE_RSP, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.requests import Answer, IncomingRequest
@@ -92,16 +100,17 @@ class RetrieveResults(Results[T, R]):
     def _failed_uids(self, answer: Answer[R]) -> list[str]:
         if answer.identifier is None:
             return []
-        scanner = ElementScanner(self._asked.context.transfer_syntax, wanted=(FAILED_SOP_INSTANCE_UID_LIST,))
         try:
-            scanner.feed(answer.identifier)
-            scanner.finish()
+            value = value_of(answer.identifier, self._asked.context.transfer_syntax, FAILED_SOP_INSTANCE_UID_LIST)
         except DatasetError as error:
             error.add_note("the list of the instances that failed cannot be read")
-            self.failures.append(error)
+            self.failures.append(without_frames(error))
             return []
-        text = scanner.text(FAILED_SOP_INSTANCE_UID_LIST) or ""
-        listed = [uid for each in text.split("\\") if (uid := each.strip(" \0"))]
+        values = value.decode("latin-1").split("\\", MAX_VALUES)
+        if len(values) > MAX_VALUES:
+            more = values.pop().count("\\") + 1
+            self.failures.append(SubOperationFailed(None, f"{more} failed after the first {MAX_VALUES} in the list"))
+        listed = [uid for each in values if (uid := each.strip(" \0"))]
         if not all(map(str.isprintable, listed)):
             self.failures.append(DatasetError("the list of the instances that failed has what is no text"))
         # Whatever else PS3.5 9.1 forbids: each is a failure that has to be told.

@@ -1,0 +1,245 @@
+"""The structure of a whole encoded data set, checked before pydicom sees it (PS3.5 7).
+
+pydicom reads on past what is cut short, opens sequences when they are asked for, and takes 300 bytes for an empty
+element. So the same headers are looked at here first: in one pass, without recursion, within limits.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection
+from functools import lru_cache
+from struct import Struct
+from typing import Final, NamedTuple
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
+
+from dimse.dataset.elements import MAX_SEQUENCE_DEPTH, PIXEL_DATA_TAGS, UNDEFINED_LENGTH, Buffer, tag_name
+from dimse.errors import DatasetError
+from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+
+SPECIFIC_CHARACTER_SET: Final = 0x00080005
+MAX_CHARACTER_SETS: Final = 1024
+"""Bytes of a Specific Character Set; all that there are take a quarter. pydicom copies the list for each text."""
+
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_SHORT: Final = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_16)
+_LONG: Final = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
+_SURPLUS: Final = re.compile(rb"(?:\xfe\xff[\x0d\xdd]\xe0\0{4}|\0++)*+")
+"""Delimiters of items and sequences, and zeros."""
+
+
+class Structure(NamedTuple):
+    """What the headers of a data set say."""
+
+    implicit: bool
+    """Whether it is in Implicit VR, as its first header shows (as pydicom looks at it)."""
+    end: int
+    """Where its last element ends; only delimiters or zeros are behind."""
+    values: dict[int, tuple[int, int]]
+    """Where the values of the wanted elements are."""
+
+
+class Limits(NamedTuple):
+    """How many there may be in a data set, at all levels together."""
+
+    elements: int = sys.maxsize
+    """Fragments count as well."""
+    items: int = sys.maxsize
+
+
+def check_structure(data: Buffer, transfer_syntax_uid: str, limits: Limits, wanted: Collection[int] = ()) -> Structure:
+    """Look at all headers of a data set, nested ones too. `wanted` are tags of the top level.
+
+    Raises `DatasetError` for what is over the limits, for sequences that are nested too deep, for Pixel Data that comes
+    twice, and for what ends too early or is out of place.
+    """
+    return _Walk(data, transfer_syntax_uid, limits, wanted).run()
+
+
+class _Malformed(DatasetError):
+    """What is no element or item where one must be; within a value that may be none at all, it says just that."""
+
+
+class _Level(NamedTuple):
+    """A sequence that holds items, or an item that holds elements."""
+
+    holds_items: bool
+    implicit: bool
+    end: int
+    """Where it must end; with an undefined length it ends before, at its delimiter."""
+    is_undefined: bool = False
+    is_certain: bool = True
+    """Whether it is a sequence. Else it is a value of unknown VR that begins like one, and may hold anything."""
+
+
+class _Walk:
+    def __init__(self, data: Buffer, transfer_syntax_uid: str, limits: Limits, wanted: Collection[int]) -> None:
+        order = ">" if transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN else "<"
+        self._unpack, self._unpack_short = Struct(f"{order}HHL").unpack_from, Struct(f"{order}H").unpack_from
+        self._unpack_long = Struct(f"{order}L").unpack_from
+        self._item_tag = Struct(f"{order}HH").pack(_ITEM >> 16, _ITEM & 0xFFFF)
+        self._data, self._position = data, 0
+        self._limits, self._elements, self._items = limits, 0, 0
+        self._wanted, self._values = wanted, dict[int, tuple[int, int]]()
+        self._pixel_data: set[int] = set()
+        self._surplus_ends = 0
+        """What looks like surplus at the position ends here, so that none of it is looked at again."""
+        self._tag = 0
+        """The element that was looked at last."""
+        implicit = self._is_implicit(0, len(data), expected=transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN)
+        self._stack = [_Level(holds_items=False, implicit=implicit, end=len(data))]
+
+    def run(self) -> Structure:
+        top = self._stack[0]
+        while self._stack:
+            level = self._stack[-1]
+            try:
+                if self._position == level.end and not level.is_undefined:
+                    self._stack.pop()
+                elif level is top and self._is_surplus():
+                    break
+                elif self._position + 8 > level.end:
+                    raise self._ends_early()
+                elif level.holds_items:
+                    self._item(level)
+                else:
+                    self._element(level)
+            except _Malformed as error:
+                self._leave_uncertain(str(error))
+        return Structure(top.implicit, self._position, self._values)
+
+    def _is_implicit(self, position: int, end: int, *, expected: bool) -> bool:
+        """By the first element, as pydicom has it."""
+        vr = bytes(self._data[position + 4 : min(position + 6, end)])
+        return expected if len(vr) < 2 else not (b"A" <= vr[:1] <= b"Z" and b"A" <= vr[1:] <= b"Z")
+
+    def _is_surplus(self) -> bool:
+        """Whether delimiters, or zeros up to a block, are all that there is behind the last element."""
+        if self._position >= self._surplus_ends:
+            surplus = _SURPLUS.match(self._data, self._position)
+            self._surplus_ends = self._position if surplus is None else surplus.end()
+        return self._surplus_ends == len(self._data)
+
+    def _count_element(self) -> None:
+        self._elements += 1
+        if self._elements > self._limits.elements:
+            raise DatasetError(f"more than {self._limits.elements} elements")
+
+    def _ends_early(self) -> DatasetError:
+        return _Malformed(f"the data set ends within or after {tag_name(self._tag)}, byte {self._position}")
+
+    def _element(self, level: _Level) -> None:
+        position = self._position
+        group, number, length = self._unpack(self._data, position)
+        tag, vr, value = group << 16 | number, b"", position + 8
+        if group == 0xFFFE:
+            self._end_item(level, tag)
+            return
+        self._count_element()
+        self._tag = tag
+        if not level.implicit:
+            vr = bytes(self._data[position + 4 : position + 6])
+            if vr in _SHORT:
+                (length,) = self._unpack_short(self._data, position + 6)
+            elif vr in _LONG and value + 4 <= level.end:
+                (length,) = self._unpack_long(self._data, value)
+                value += 4
+            elif b"AA" <= vr <= b"ZZ":
+                raise _Malformed(f"an unknown value representation, at {tag_name(tag)}")
+            else:
+                vr = b""  # an element in Implicit VR among the others, as pydicom reads it
+        if len(self._stack) == 1:
+            self._note(tag, value, length)
+        if tag == SPECIFIC_CHARACTER_SET and length > MAX_CHARACTER_SETS:
+            raise DatasetError(f"{tag_name(tag)} has more than {MAX_CHARACTER_SETS} bytes")
+        self._value(level, vr, value, length)
+
+    def _note(self, tag: int, value: int, length: int) -> None:
+        if tag in PIXEL_DATA_TAGS:
+            if tag in self._pixel_data:
+                raise DatasetError(f"{tag_name(tag)} comes twice")
+            self._pixel_data.add(tag)
+        if tag in self._wanted:
+            self._values[tag] = value, value + length
+
+    def _value(self, level: _Level, vr: bytes, value: int, length: int) -> None:
+        """Go behind the value, or into it."""
+        self._position = value
+        is_undefined = length == UNDEFINED_LENGTH
+        end = level.end if is_undefined else value + length
+        if end > level.end:
+            raise _Malformed(f"the data set ends within {tag_name(self._tag)}")
+        begins_like_one = self._data[value : value + 4] == self._item_tag
+        if vr == b"SQ" or (is_undefined and vr == b"UN"):
+            is_sequence = is_certain = True
+        elif vr in (b"", b"UN"):
+            known = _dictionary_vr(self._tag)
+            is_certain = known == "SQ" or (is_undefined and known is None)
+            is_sequence = is_certain or (begins_like_one and known is None)
+        else:
+            is_sequence = is_certain = False
+        if is_sequence and length:
+            # A level of the stack for each sequence and each item.
+            if len(self._stack) > 2 * MAX_SEQUENCE_DEPTH:
+                raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH}, at {tag_name(self._tag)}")
+            self._stack.append(_Level(True, level.implicit, end, is_undefined, is_certain))
+        elif is_undefined:
+            self._fragments(level.end)
+        else:
+            self._position = end
+
+    def _fragments(self, end: int) -> None:
+        """Encapsulated pixel data (PS3.5 A.4)."""
+        while self._position + 8 <= end:
+            group, number, length = self._unpack(self._data, self._position)
+            tag = group << 16 | number
+            self._position += 8
+            if tag == _SEQUENCE_END:
+                return
+            if tag != _ITEM:
+                raise _Malformed(f"no fragment where one must be, in {tag_name(self._tag)}")
+            self._count_element()
+            self._position += length
+        raise self._ends_early()
+
+    def _item(self, level: _Level) -> None:
+        group, number, length = self._unpack(self._data, self._position)
+        tag = group << 16 | number
+        self._position += 8
+        if tag == _SEQUENCE_END and (level.is_undefined or self._position == level.end):
+            self._stack.pop()
+        elif tag != _ITEM:
+            raise _Malformed(f"no item where one must be, in or after {tag_name(self._tag)}")
+        else:
+            self._items += 1
+            if self._items > self._limits.items:
+                raise DatasetError(f"more than {self._limits.items} items")
+            is_undefined = length == UNDEFINED_LENGTH
+            end = level.end if is_undefined else self._position + length
+            if end > level.end:
+                raise self._ends_early()
+            # Sequences in Implicit VR may be within Explicit VR, and not the other way round.
+            implicit = level.implicit or self._is_implicit(self._position, end, expected=False)
+            self._stack.append(_Level(False, implicit, end, is_undefined))
+
+    def _end_item(self, level: _Level, tag: int) -> None:
+        self._position += 8
+        if tag != _ITEM_END or len(self._stack) == 1 or not (level.is_undefined or self._position == level.end):
+            raise _Malformed(f"an item or delimiter out of place, after {tag_name(self._tag)}")
+        self._stack.pop()
+
+    def _leave_uncertain(self, why: str) -> None:
+        """Where it went wrong within what may be no sequence, it is none: go on behind it."""
+        while self._stack and self._stack[-1].is_certain:
+            self._stack.pop()
+        if not self._stack:
+            raise DatasetError(why)
+        self._position = self._stack.pop().end
+
+
+@lru_cache(maxsize=4096)
+def _dictionary_vr(tag: int) -> str | None:
+    return dictionary_VR(tag) if dictionary_has_tag(tag) else None

@@ -1,0 +1,46 @@
+"""Decoding beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import threading
+from typing import Any
+
+import pytest
+from pydicom.filereader import read_dataset
+
+from dimse.dataset import identifiers
+from dimse.dataset.threads import AT_ONCE, beside_the_loop
+from dimse.uids import IMPLICIT_VR_LITTLE_ENDIAN
+
+
+async def test_what_was_cancelled_before_its_turn_never_begins() -> None:
+    go_on, ran = threading.Event(), list[int]()
+    busy = [asyncio.ensure_future(beside_the_loop(go_on.wait)) for _ in range(AT_ONCE)]
+    unwanted = asyncio.ensure_future(beside_the_loop(lambda: ran.append(1)))
+    await asyncio.sleep(0)
+    unwanted.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await unwanted
+    go_on.set()
+    await asyncio.gather(*busy)
+    await beside_the_loop(lambda: ran.append(2))
+    assert ran == [2]
+
+
+@pytest.mark.parametrize(("items", "leaves_the_loop"), [(100, False), (2000, True)])
+async def test_a_large_identifier_leaves_the_loop(
+    items: int, leaves_the_loop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = list[threading.Thread]()
+
+    def noting(*arguments: Any) -> Any:
+        threads.append(threading.current_thread())
+        return read_dataset(*arguments)
+
+    monkeypatch.setattr(identifiers, "read_dataset", noting)
+    data = struct.pack("<HHL", 8, 0x1140, items * 8) + struct.pack("<HHL", 0xFFFE, 0xE000, 0) * items
+    match = await identifiers.decode_identifier(data, IMPLICIT_VR_LITTLE_ENDIAN)
+    assert len(match.ReferencedImageSequence) == items
+    assert (threads != [threading.current_thread()]) == leaves_the_loop
