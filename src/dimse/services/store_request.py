@@ -21,6 +21,8 @@ from dimse.dataset.elements import (
     SOP_INSTANCE_UID,
     tag_name,
 )
+from dimse.dataset.structure import Limits, check_structure
+from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError, LocalProtocolError
 from dimse.messages.primitives import C_STORE_RQ
 from dimse.messages.status import Status
@@ -37,6 +39,15 @@ DEFAULT_TEMPLATE: Final = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUI
 
 _SCAN_STEP: Final = 16 * 1024
 """How much is looked at at a time for the end of the metadata; no more than this of the bulk data is copied."""
+
+STREAMED_LIMITS: Final = Limits(elements=100_000, items=20_000)
+"""Of what is decoded on the event loop, as `StoreRequest.dataset` while streaming: it takes half a second at most."""
+
+_LARGE: Final = 32 * 1024
+"""Metadata that is decoded beside the event loop where it is buffered: the smallest elements take 8 bytes each."""
+
+_FEW: Final = Limits(elements=1000, items=1000)
+"""What may come from the pixel data on, its fragments too, in a data set that is not large."""
 
 
 class StoreRequest:
@@ -60,7 +71,8 @@ class StoreRequest:
         self._views: list[memoryview] = []
         """What was pulled and is neither in the scanner nor read by the handler."""
         self._buffered: bytearray | None = None
-        self._dataset: Dataset | None = None
+        self._dataset: Dataset | DatasetError | None = None
+        """When it is decoded, or why it cannot be."""
         self._read = False
         self._saved: asyncio.Future[None] | None = None
         """Done when `save` has ended, if it has begun."""
@@ -86,17 +98,27 @@ class StoreRequest:
     def dataset(self) -> Dataset:
         """The data set, decoded when first asked for; while streaming, what comes before the pixel data.
 
-        Raises `DatasetError` for one that pydicom can't read.
+        With `StoreMode.BUFFERED` a large one is decoded beside the event loop before the handler is called. While
+        streaming there is no time for that, so one of more than 100 000 elements or 20 000 items is not decoded.
+
+        Raises `DatasetError` for one that pydicom can't read, or with more elements than there may be.
         """
         if self._dataset is None:
             if self._buffered is not None:
                 self._dataset = datasets.decode(self._buffered, self.transfer_syntax_uid)
             else:
-                bulk, metadata = self._scanner.bulk, self._scanner.metadata
-                end = len(metadata) if bulk is None else bulk.header_offset
-                self._dataset = datasets.decode(memoryview(metadata)[:end], _inflated(self.transfer_syntax_uid))
-                self.is_taken = self.is_taken or bulk is None
+                syntax = _inflated(self.transfer_syntax_uid)
+                self._dataset = datasets.decode(self._metadata, syntax, limits=STREAMED_LIMITS)
+                self.is_taken = self.is_taken or self._scanner.bulk is None
+        if isinstance(self._dataset, DatasetError):
+            raise self._dataset
         return self._dataset
+
+    @property
+    def _metadata(self) -> memoryview:
+        """What comes before the pixel data, inflated."""
+        bulk = self._scanner.bulk
+        return memoryview(self._scanner.metadata)[: None if bulk is None else bulk.header_offset]
 
     @property
     def data(self) -> memoryview:
@@ -216,7 +238,33 @@ class StoreRequest:
             if found is not None and found != expected:
                 logger.warning("C-STORE refused: the command and the data set differ in (%04X,%04X)", 8, tag & 0xFFFF)
                 return Status.DATASET_DOES_NOT_MATCH
+        await self._decode_large()
         return None
+
+    async def _decode_large(self) -> None:
+        """Decode a large buffered data set beside the event loop, as `dataset` cannot be awaited."""
+        if self._buffered is None or not self._is_large(self._buffered):
+            return
+        try:
+            self._dataset = await beside_the_loop(self._decode_if_wanted)
+        except DatasetError as error:
+            self._dataset = error
+
+    def _decode_if_wanted(self) -> Dataset:
+        if not self.association.is_open:
+            raise DatasetError("the association has ended")
+        return datasets.decode(self._buffered or b"", self.transfer_syntax_uid)
+
+    def _is_large(self, buffered: bytearray) -> bool:
+        """Whether there may be many elements, before the pixel data or behind it."""
+        bulk = self._scanner.bulk
+        if bulk is None or len(self._metadata) > _LARGE or self.transfer_syntax_uid in DEFLATED_SYNTAXES:
+            return len(buffered) > _LARGE
+        try:
+            check_structure(memoryview(buffered)[bulk.header_offset :], self.transfer_syntax_uid, _FEW)
+        except DatasetError:
+            return True
+        return False
 
     async def _stream(self) -> None:
         while views := await self._data.pull():

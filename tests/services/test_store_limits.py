@@ -1,0 +1,78 @@
+"""Data sets of more elements than the event loop has time for, as the handler of a C-STORE sees them."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from typing import Any
+
+import pytest
+from pydicom.filereader import read_dataset
+from tests.network.scripted_peer import CT, message_pdvs, store
+from tests.services.test_storage_scp import peer_of, serving, status_of
+
+from dimse import Status, StoreMode, StoreRequest
+from dimse.dataset import identifiers
+
+IMPLICIT = "1.2.840.10008.1.2"
+
+
+def element(tag: int, value: bytes = b"") -> bytes:
+    return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value
+
+
+KEYS = element(0x00080016, CT.encode() + b"\0") + element(0x00080018, b"1.2.3.4\0")
+EMPTY = b"".join(element(0x00210010 + number) for number in range(5000))
+PIXELS = element(0x7FE00010, bytes(1000))
+
+
+async def stored(mode: StoreMode, data: bytes, *, looks: bool = True) -> Status:
+    """What the peer is told, by a handler that looks at the data set, or does not."""
+
+    async def handler(request: StoreRequest) -> int:
+        if looks:
+            assert request.dataset.SOPInstanceUID == "1.2.3.4"
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=mode) as server, peer_of(server, (CT, [IMPLICIT])) as peer:
+        await peer.send(message_pdvs(store("1.2.3.4"), data))
+        status = await status_of(peer)
+        await peer.release()
+    return status
+
+
+@pytest.mark.parametrize(
+    ("data", "leaves_the_loop"),
+    [
+        (KEYS + element(0x00200013, b"1 ") + PIXELS, False),
+        (KEYS + EMPTY + PIXELS, True),
+        (KEYS + PIXELS + EMPTY.replace(b"\x21\0", b"\xf1\x7f"), True),
+    ],
+    ids=["small", "before the pixel data", "behind it"],
+)
+async def test_what_is_large_is_decoded_beside_the_loop(
+    data: bytes, leaves_the_loop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = list[threading.Thread]()
+
+    def noting(*arguments: Any) -> Any:
+        threads.append(threading.current_thread())
+        return read_dataset(*arguments)
+
+    monkeypatch.setattr(identifiers, "read_dataset", noting)
+    monkeypatch.setattr(identifiers, "decode_plain", lambda *_, **__: None)
+    assert await stored(StoreMode.BUFFERED, data) == Status.SUCCESS
+    assert [thread is not threading.current_thread() for thread in threads] == [leaves_the_loop]
+
+
+@pytest.mark.parametrize(
+    ("mode", "elements", "looks", "expected"),
+    [
+        (StoreMode.BUFFERED, 500_000, True, Status.CANNOT_UNDERSTAND),
+        (StoreMode.STREAMING, 100_000, True, Status.CANNOT_UNDERSTAND),
+        (StoreMode.STREAMING, 100_000, False, Status.SUCCESS),
+    ],
+    ids=["buffered", "streaming", "not looked at"],
+)
+async def test_more_elements_than_there_may_be(mode: StoreMode, elements: int, looks: bool, expected: int) -> None:
+    assert await stored(mode, KEYS + element(0x00210010) * elements + PIXELS, looks=looks) == expected
