@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from dimse.messages.status import Status, StatusCategory
     from dimse.network.association import Association
     from dimse.network.client import connect
+    from dimse.services.contexts import retrieval_contexts
     from dimse.services.find import CFindSCU
-    from dimse.services.get import CancelBehavior, CGetSCU, retrieval_contexts
+    from dimse.services.get import CancelBehavior, CGetSCU
     from dimse.services.move import CMoveSCU, MoveDestination
     from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
     from dimse.services.query_request import QueryRequest
@@ -122,7 +123,8 @@ _NAMES_OF: Final = {
     "dimse.network.association": "Association",
     "dimse.network.client": "connect",
     "dimse.services.find": "CFindSCU",
-    "dimse.services.get": "CGetSCU CancelBehavior retrieval_contexts",
+    "dimse.services.contexts": "retrieval_contexts",
+    "dimse.services.get": "CGetSCU CancelBehavior",
     "dimse.services.move": "CMoveSCU MoveDestination",
     "dimse.services.query": "Query QueryRetrieveLevel QueryRetrieveModel",
     "dimse.services.query_request": "QueryRequest",

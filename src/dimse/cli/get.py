@@ -13,7 +13,8 @@ from dimse.cli import arguments, running
 from dimse.cli import query as typed
 from dimse.cli.retrieval import Tally
 from dimse.network.client import connect
-from dimse.services.get import CancelBehavior, CGetSCU, GetResults, retrieval_contexts
+from dimse.services.contexts import retrieval_contexts
+from dimse.services.get import CancelBehavior, CGetSCU, GetResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
 EXIT_CODES: Final = (

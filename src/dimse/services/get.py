@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
 from enum import Enum, StrEnum
-from typing import Final
 
 from dimse import uids
 from dimse.ae import Malformed, RetryPolicy, ServerOptions, StoreMode
@@ -32,18 +30,9 @@ from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 from dimse.services.store_scp import StoreHandler, handled, refusal_of
 from dimse.services.store_scu import CStoreSCU
 from dimse.services.suboperations import PENDING_PACE, Account, RetrieveHandler, RetrieveResults
-from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS, ProposedContext, proposes_scp
+from dimse.upper_layer.negotiation import proposes_scp
 
 logger = logging.getLogger("dimse.query_retrieve")
-
-_COMPRESSED: Final = tuple(
-    f"1.2.840.10008.1.2.{tail}"
-    for tail in (
-        *("4.50", "4.90", "4.70", "5", "4.80", "4.91", "4.51", "4.57", "4.81", "4.201", "4.202", "4.203"),
-        *("1.99", "4.100", "4.101", "4.102", "4.103", "4.104", "4.105", "4.106", "4.107", "4.108", "4.92", "4.93"),
-    )
-)
-"""What stored instances are in beside the uncompressed syntaxes, the frequent ones first (PS3.5 A.4)."""
 
 
 class CancelBehavior(Enum):
@@ -53,30 +42,6 @@ class CancelBehavior(Enum):
     """They are read to their end, dropped, and answered with a refusal."""
     COMPLETE_IN_FLIGHT = "complete"
     """They go to the folder or the handler as the others did; see `GetResults.completed_in_flight`."""
-
-
-def retrieval_contexts(
-    sop_classes: Sequence[str] = uids.COMMON_STORAGE,
-    transfer_syntaxes: Sequence[str] = (*uids.LITTLE_ENDIAN, *_COMPRESSED),
-) -> list[ProposedContext]:
-    """The contexts for a C-GET of instances of these storage classes, of which the requestor will be SCP.
-
-    Query/Retrieve first; then each class uncompressed; then, as far as 128 contexts go, each class in each
-    compressed syntax. Every context of those has one syntax, as the provider may not re-encode. Some providers look
-    at the first context of a class only: give them the one of the `transfer_syntaxes` that they have. Raises
-    `ValueError` for more classes than there are contexts.
-    """
-    contexts = [ProposedContext(uid, uids.LITTLE_ENDIAN) for uid in uids.QUERY_RETRIEVE]
-    classes = list(dict.fromkeys(sop_classes))
-    if len(classes) > MAXIMUM_CONTEXTS - len(contexts):
-        most = MAXIMUM_CONTEXTS - len(contexts)
-        raise ValueError(f"{len(classes)} SOP classes; one association has contexts for {most}: retrieve in parts")
-    uncompressed = tuple(syntax for syntax in transfer_syntaxes if syntax in uids.LITTLE_ENDIAN)
-    if uncompressed:
-        contexts += [ProposedContext(uid, uncompressed, as_scp=True) for uid in classes]
-    others = [syntax for syntax in transfer_syntaxes if syntax not in uids.LITTLE_ENDIAN]
-    contexts += [ProposedContext(uid, (syntax,), as_scp=True) for syntax in others for uid in classes]
-    return contexts[:MAXIMUM_CONTEXTS]
 
 
 class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
@@ -96,6 +61,8 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         on_cancel: CancelBehavior,
     ) -> None:
         super().__init__(association, asked)
+        self.refusals: dict[str | None, SubOperationFailed] = {}
+        """What this side refused and why, by SOP Instance UID."""
         self.arrived = 0
         """How many instances came, those that were refused too."""
         self.completed_in_flight: list[StoreRequest] = []
@@ -205,6 +172,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         error = SubOperationFailed(uid, f"refused with {Status(status)}: {why}")
         error.__cause__ = None if cause is None else without_frames(cause)
         self.failures.append(error)
+        self.refusals[uid] = error
         await self._operation.answer(request, request.response(status, error_comment=why))
 
     async def cancel(self) -> None:

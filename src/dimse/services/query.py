@@ -205,6 +205,11 @@ class Query:
         split = (key.partition("=") for key in keys)
         return cls.of(level, {key.strip(): value for key, _, value in split}, model)
 
+    @classmethod
+    def as_found(cls, level: QueryRetrieveLevel, unique_keys: Mapping[str, str], model: QueryRetrieveModel) -> Query:
+        """Make a query by unique keys that an archive gave, by keyword; their form is not checked."""
+        return cls(level, model, tuple(sorted(((_tag(keyword),), text) for keyword, text in unique_keys.items())))
+
     def where(self, **keys: QueryValue) -> Query:
         """Set any keys, by keyword."""
         return self._with(keys)

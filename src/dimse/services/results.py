@@ -90,6 +90,11 @@ class Results(ABC, Generic[T, R]):
         """The final status; None while there is none."""
         return None if self._operation.final is None else self._operation.final.message.status
 
+    @property
+    def error_comment(self) -> str | None:
+        """What the peer says with the final status."""
+        return None if self._operation.final is None else self._operation.final.message.error_comment
+
     @abstractmethod
     async def _pending(self, answer: Answer[R]) -> T | None:
         """What a Pending response gives."""

@@ -1,0 +1,420 @@
+"""How what an archive lists is brought: by C-GET, by C-MOVE, all at once or one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from copy import copy
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Final, cast
+
+from dimse import uids
+from dimse.ae import Address, ClientOptions, RetryPolicy, ServerOptions, StoreMode
+from dimse.errors import (
+    AssociationAborted,
+    AssociationError,
+    ConnectionLost,
+    DimseError,
+    NothingRetrieved,
+    PresentationContextError,
+    RemoteProtocolError,
+    StatusError,
+    SubOperationFailed,
+)
+from dimse.messages.primitives import C_STORE_RQ, Response
+from dimse.messages.status import Status, StatusCategory
+from dimse.network.association import Association
+from dimse.network.client import connect
+from dimse.network.requests import Answer, IncomingRequest
+from dimse.services.contexts import Plan, by_association, every_syntax, native_first, retrieval_contexts
+from dimse.services.get import CGetSCU, GetResults
+from dimse.services.listing import UNIQUE_KEYS, Listing, can_be_asked_for
+from dimse.services.move import CMoveSCU, MoveResults
+from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.server import Server
+from dimse.services.store_request import StoreRequest
+from dimse.services.store_scp import StoreHandler, StoreService
+from dimse.upper_layer.negotiation import ProposedContext
+
+logger = logging.getLogger("dimse.query_retrieve")
+
+_UIDS_AT_ONCE: Final = 200
+"""Of a UID list in one request: with more, some archives stumble over the length."""
+
+_IN_VAIN: Final = 3
+"""Associations in a row that an archive may end without having brought anything, before this way is given up."""
+
+_SYNTAX: Final = re.compile(r"1\.2\.840\.10008\.1\.2(?:\.[0-9]+)*")
+
+_Ask = Callable[[Association, Query], Awaitable[GetResults | MoveResults]]
+_Syntaxes = Mapping[str, Sequence[str]]
+_MakePlan = Callable[[Iterable[str], _Syntaxes], Plan]
+
+
+class RetrieveWay(StrEnum):
+    """How instances came."""
+
+    GET = "C-GET"
+    MOVE = "C-MOVE"
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveResult:
+    """What became of one instance: it is at `path`, or `error` says why not."""
+
+    sop_instance_uid: str
+    path: Path | None = None
+    way: RetrieveWay | None = None
+    error: Exception | None = None
+
+    @property
+    def retrieved(self) -> bool:
+        """Whether it is here."""
+        return self.path is not None
+
+
+class Bringing:
+    """Everything that the associations of one `retrieve` share."""
+
+    def __init__(
+        self,
+        address: Address,
+        model: QueryRetrieveModel,
+        options: ClientOptions,
+        listing: Listing,
+        into: Path,
+        template: str,
+        receiver: Address,
+        on_result: Callable[[RetrieveResult], object] | None,
+    ) -> None:
+        self.results: list[RetrieveResult] = []
+        self._address = address
+        self._model = model
+        self._options = options
+        self._listing = listing
+        self._into = into
+        self._template = template
+        self._receiver = receiver
+        self._on_result = on_result
+        self._way = RetrieveWay.GET if listing.offers_get else RetrieveWay.MOVE
+        self._missing = dict(listing.instances)
+        """What is listed and not here, by SOP Instance UID."""
+        self._all_here = asyncio.Event()
+        self._refusals: dict[str, Exception] = {}
+        """Why this side refused an instance: that says more than the peer's account of it."""
+        self._errors: dict[str | None, Exception] = {}
+        """What went wrong in this attempt, by SOP Instance UID; None is for what was not about one."""
+        self._failed = False
+        """Whether the archive or this side has said that something failed."""
+        self._said: dict[str, None] = {}
+        """The transfer syntaxes that the Error Comments of the archive name."""
+        self._listening = AsyncExitStack()
+        self._is_listening = False
+
+    async def run(self, level: QueryRetrieveLevel, retry: RetryPolicy) -> None:
+        """Ask for all of it, then for what is missing, until nothing is or the retries are used up."""
+        for uid, error in self._listing.failures:
+            self._note(RetrieveResult(uid, error=error))
+        async with self._listening:
+            attempt = 0
+            while self._missing:
+                attempt, came = attempt + 1, len(self.results)
+                self._errors.clear()
+                pause = retry.pause(attempt)
+                asked = level if attempt == 1 else QueryRetrieveLevel.IMAGE
+                outcomes = await self._attempt(asked, attempt, is_last=pause is None)
+                if attempt == 1 and all(isinstance(each, PresentationContextError) for each in outcomes):
+                    raise cast("PresentationContextError", outcomes[0])
+                hopeless = len(self.results) == came and all(map(_is_final, outcomes))
+                if not self._missing or pause is None or hopeless:
+                    break
+                logger.info("%d of %d are missing; asked for again in %g s", len(self._missing), self.listed, pause)
+                await self._wait(pause)
+        for uid in self._missing:
+            self._note(RetrieveResult(uid, way=self._way, error=self._reason(uid)))
+
+    @property
+    def listed(self) -> int:
+        """How many instances the archive says that it has."""
+        return len(self._listing.instances)
+
+    async def _wait(self, seconds: float) -> None:
+        """For what an archive still sends, though it has said that it is done."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._all_here.wait()
+
+    # The ways
+
+    async def _attempt(self, level: QueryRetrieveLevel, attempt: int, *, is_last: bool) -> list[Exception | None]:
+        """Try each way in turn, for what is missing by then. Returns how each of them ended, None for well."""
+        outcomes: list[Exception | None] = []
+        if self._listing.offers_get:
+            came = len(self.results)
+            outcomes += await self._get_both(level, attempt, is_last=is_last)
+            level = level if len(self.results) == came else QueryRetrieveLevel.IMAGE
+        if self._missing and self._listing.offers_move:
+            if self._listing.offers_get:
+                logger.info("%s: C-MOVE for %d that did not come by C-GET", self._address, len(self._missing))
+            outcomes.append(await self._outcome(self._move(level)))
+        return outcomes
+
+    async def _get_both(self, level: QueryRetrieveLevel, attempt: int, *, is_last: bool) -> list[Exception | None]:
+        """C-GET with native contexts, and with others; every second attempt the other way round.
+
+        The second of them is left to the next attempt where there was no failure that it might mend.
+        """
+        plans: list[_MakePlan] = [native_first, partial(every_syntax, turn=attempt // 2)]
+        first, second = plans if attempt % 2 else reversed(plans)
+        self._failed = False
+        outcomes = [await self._outcome(self._get(level, first))]
+        if self._missing and outcomes[0] is None and (self._failed or (is_last and attempt == 1)):
+            outcomes.append(await self._outcome(self._get(QueryRetrieveLevel.IMAGE, second)))
+        return outcomes
+
+    async def _outcome(self, way: Awaitable[None]) -> Exception | None:
+        """How a way ended: with the error that ended it, or the status that refused all of it."""
+        self._errors.pop(None, None)
+        try:
+            await way
+        except (AssociationError, RemoteProtocolError, PresentationContextError, _ReceiverError) as error:
+            logger.info("%s: %s", self._address, error)
+            self._errors[None] = error
+            return error
+        refused = self._errors.get(None)
+        # Out of resources is also what many answer where no sub-operation succeeded.
+        is_refused = isinstance(refused, StatusError) and not refused.status.is_out_of_resources
+        return refused if is_refused else None
+
+    async def _get(self, level: QueryRetrieveLevel, plan: _MakePlan) -> None:
+        self._way = RetrieveWay.GET
+        classes = dict.fromkeys(each.sop_class_uid for each in self._missing.values() if each.sop_class_uid)
+        groups: list[tuple[Sequence[str | None], list[ProposedContext]]] = [
+            *by_association(plan(classes, self._known()))
+        ]
+        if any(each.sop_class_uid is None for each in self._missing.values()):
+            groups.append(([None], retrieval_contexts()))
+        for group, contexts in groups:
+            await self._ask_all(level, contexts, self._get_one, group)
+            level = QueryRetrieveLevel.IMAGE
+
+    async def _move(self, level: QueryRetrieveLevel) -> None:
+        self._way = RetrieveWay.MOVE
+        await self._listen()
+        contexts = [ProposedContext(self._model.move, uids.LITTLE_ENDIAN)]
+        await self._ask_all(level, contexts, self._move_one)
+
+    def _known(self) -> _Syntaxes:
+        """By SOP class, the syntaxes in which the archive has said that there are some."""
+        known: dict[str, list[str]] = {}
+        for each in self._missing.values():
+            if each.sop_class_uid is not None:
+                known.setdefault(each.sop_class_uid, []).extend((*each.transfer_syntaxes, *self._said))
+        return {uid: [*dict.fromkeys(syntaxes)] for uid, syntaxes in known.items()}
+
+    # The requests
+
+    async def _ask_all(
+        self,
+        level: QueryRetrieveLevel,
+        contexts: Sequence[ProposedContext],
+        ask: _Ask,
+        classes: Sequence[str | None] | None = None,
+    ) -> None:
+        """All that is missing, of these classes: by what matched at a level above, else by lists of instances."""
+        if level is not QueryRetrieveLevel.IMAGE:
+            async with self._connect(contexts) as association:
+                for query in self._requests_for_matches(level):
+                    await ask(association, query)
+            return
+        waiting, in_vain = deque(self._lists(classes)), 0
+        while waiting:
+            async with self._connect(contexts) as association:
+                came = len(self.results)
+                try:
+                    await self._ask_lists(association, waiting, ask)
+                except (AssociationAborted, ConnectionLost, RemoteProtocolError) as error:
+                    in_vain = 0 if len(self.results) > came else in_vain + 1
+                    if not waiting or in_vain == _IN_VAIN:
+                        raise
+                    logger.info("%s: %s; the rest is asked for instance by instance", self._address, error)
+
+    async def _ask_lists(self, association: Association, waiting: deque[list[str]], ask: _Ask) -> None:
+        """Ask for one list after the other; the members of one that ended early wait again, one by one.
+
+        The last first, as it is most often the first one left that is in the way.
+        """
+        while waiting:
+            listed = [uid for uid in waiting.popleft() if uid in self._missing]
+            if not listed:
+                continue
+            keys = dict(self._missing[listed[0]].above) | {"SOPInstanceUID": "\\".join(listed)}
+            ended_early = True
+            try:
+                results = await ask(association, Query.as_found(QueryRetrieveLevel.IMAGE, keys, self._model))
+                ended_early = self._ended_early(results, listed)
+            finally:
+                if ended_early and len(listed) > 1:
+                    rest = [uid for uid in listed if uid in self._missing and uid not in self._errors]
+                    waiting.extendleft([uid] for uid in rest)
+
+    def _ended_early(self, results: GetResults | MoveResults, listed: Sequence[str]) -> bool:
+        """Whether the archive may have stopped before it came to all that is listed."""
+        status, counters = results.status, results.suboperations
+        if status is None or status.is_out_of_resources:
+            return False
+        if isinstance(results, GetResults) or status != Status.SUCCESS:
+            return True
+        return counters.completed is not None and counters.completed < len(listed)  # the rest may be on its way
+
+    def _requests_for_matches(self, level: QueryRetrieveLevel) -> Iterator[Query]:
+        """Requests for all that matched, as far as something below it was listed."""
+        key = UNIQUE_KEYS[level]
+        listed = {dict(instance.above).get(key) for instance in self._missing.values()}
+        for keys in self._listing.matches:
+            if keys[key] in listed and can_be_asked_for(keys[key]):
+                yield Query.as_found(level, keys, self._model)
+
+    def _lists(self, classes: Sequence[str | None] | None) -> Iterator[list[str]]:
+        """What is missing, series by series; what is no UID on its own, so that it harms no other."""
+        by_series: dict[object, list[str]] = {}
+        for uid, instance in self._missing.items():
+            if (classes is None or instance.sop_class_uid in classes) and can_be_asked_for(uid):
+                is_plain = set(uid) <= set("0123456789.")
+                by_series.setdefault(instance.above if is_plain else uid, []).append(uid)
+        for members in by_series.values():
+            for start in range(0, len(members), _UIDS_AT_ONCE):
+                yield members[start : start + _UIDS_AT_ONCE]
+
+    @asynccontextmanager
+    async def _connect(self, contexts: Sequence[ProposedContext]) -> AsyncIterator[Association]:
+        """An association that is released, and not aborted, where it has no context for what is to be asked."""
+        unusable = None
+        async with connect(self._address, contexts=contexts, options=self._options) as association:
+            try:
+                yield association
+            except PresentationContextError as error:
+                unusable = error
+        if unusable is not None:
+            raise unusable
+
+    async def _get_one(self, association: Association, query: Query) -> GetResults:
+        async with CGetSCU(association).get(query, handler=self._store, raise_failures=False) as getting:
+            try:
+                async for _ in getting:
+                    pass
+            finally:
+                self._refusals |= {uid: error for uid, error in getting.refusals.items() if uid is not None}
+        self._note_failures(getting)
+        return getting
+
+    async def _move_one(self, association: Association, query: Query) -> MoveResults:
+        scu, destination = CMoveSCU(association), self._receiver.ae_title
+        async with scu.move(query, destination, raise_failures=False) as moving:
+            async for suboperations in moving:
+                logger.debug("%s: %s", self._address, suboperations)
+        self._note_failures(moving)
+        return moving
+
+    # What comes
+
+    async def _listen(self) -> None:
+        """Take what comes by C-MOVE from now on, until `run` gives up."""
+        if self._is_listening:
+            return
+        receiver = self._receiver
+        options = ServerOptions(store_mode=StoreMode.STREAMING, max_associations_per_title=None)
+        server = Server(receiver.ae_title, host=receiver.host, port=receiver.port, options=options)
+        server.services[C_STORE_RQ] = _NotingService(self._store, options, self._note_refusal)
+        try:
+            await self._listening.enter_async_context(server)
+        except OSError as error:
+            if not self._listing.offers_get:
+                raise
+            raise _ReceiverError(f"cannot listen for a C-MOVE at {receiver}: {error.strerror or error}") from error
+        self._is_listening = True
+
+    def _note_refusal(self, uid: str, status: Status, comment: str | None) -> None:
+        why = f"refused with {status}" + (f": {comment}" if comment else "")
+        self._refusals.setdefault(uid, SubOperationFailed(uid, why))
+
+    async def _store(self, request: StoreRequest) -> int:
+        """Save what is missing. What was not listed, or came already, is refused: it would be in no account."""
+        uid = request.sop_instance_uid
+        if uid not in self._missing:
+            logger.warning("%s: %s came and is not missing; refused", self._address, uid)
+            return Status.NOT_AUTHORIZED
+        try:
+            await request.save_under(self._into, self._template)
+        except (AssociationError, RemoteProtocolError):
+            raise
+        except Exception as error:
+            self._refusals[uid] = copy(error)  # without the traceback, whose frames hold the instance
+            raise
+        if self._missing.pop(uid, None) is not None:
+            self._note(RetrieveResult(uid, request.path, self._way))
+        if not self._missing:
+            self._all_here.set()
+        return Status.SUCCESS
+
+    # The account
+
+    def _note_failures(self, results: GetResults | MoveResults) -> None:
+        for failure in results.failures:
+            self._errors.setdefault(getattr(failure, "sop_instance_uid", None), failure)
+        failures = [failure for failure in results.failures if not isinstance(failure, NothingRetrieved)]
+        self._failed |= results.status != Status.SUCCESS or bool(failures)
+        self._said |= dict.fromkeys(_SYNTAX.findall(results.error_comment or ""))
+
+    def _reason(self, uid: str) -> SubOperationFailed:
+        """Why an instance is not here. Why this side refused it says more than the archive's account of it."""
+        if not can_be_asked_for(uid):
+            return SubOperationFailed(uid, "did not come, and cannot be asked for alone: it is not one value of a UID")
+        failed = self._refusals.get(uid) or self._errors.get(uid)
+        if isinstance(failed, SubOperationFailed):
+            return failed
+        cause = failed or self._errors.get(None)
+        failed = SubOperationFailed(uid, f"did not come by {self._way}" if cause is None else str(cause))
+        failed.__cause__ = cause
+        return failed
+
+    def _note(self, result: RetrieveResult) -> None:
+        self.results.append(result)
+        if self._on_result is not None:
+            try:
+                self._on_result(result)
+            except Exception:
+                logger.exception("the on_result callback failed")
+
+
+class _ReceiverError(DimseError):
+    """The receiver for a C-MOVE cannot listen."""
+
+
+class _NotingService(StoreService):
+    """Tells why an instance was refused, which the archive does not tell later."""
+
+    def __init__(
+        self, handler: StoreHandler, options: ServerOptions, note: Callable[[str, Status, str | None], None]
+    ) -> None:
+        super().__init__(handler, options)
+        self._note = note
+
+    async def serve(self, request: IncomingRequest) -> Answer[Response]:
+        answer = await super().serve(request)
+        status, message = answer.message.status, request.message
+        if status.category is StatusCategory.FAILURE and isinstance(message, C_STORE_RQ):
+            self._note(message.affected_sop_instance_uid, status, answer.message.error_comment)
+        return answer
+
+
+def _is_final(outcome: Exception | None) -> bool:
+    """Whether another try will not go better."""
+    return isinstance(outcome, StatusError | PresentationContextError | _ReceiverError)

@@ -1,0 +1,173 @@
+"""What an archive has: a C-FIND at each level, down to the instances."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Final
+
+from dimse import uids
+from dimse.ae import Address, ClientOptions
+from dimse.dataset import Dataset, tag_for_keyword
+from dimse.dataset.identifiers import PYDICOM_ERRORS
+from dimse.errors import DatasetError, PresentationContextError, StatusError
+from dimse.network.association import Association
+from dimse.network.client import connect
+from dimse.services.find import CFindSCU
+from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
+
+logger = logging.getLogger("dimse.query_retrieve")
+
+UNIQUE_KEYS: Final = {
+    QueryRetrieveLevel.PATIENT: "PatientID",
+    QueryRetrieveLevel.STUDY: "StudyInstanceUID",
+    QueryRetrieveLevel.SERIES: "SeriesInstanceUID",
+    QueryRetrieveLevel.IMAGE: "SOPInstanceUID",
+}
+_BELOW: Final = {
+    QueryRetrieveLevel.PATIENT: QueryRetrieveLevel.STUDY,
+    QueryRetrieveLevel.STUDY: QueryRetrieveLevel.SERIES,
+    QueryRetrieveLevel.SERIES: QueryRetrieveLevel.IMAGE,
+}
+_OF_INSTANCES: Final = ("SOPClassUID", "AvailableTransferSyntaxUID")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One that the archive lists: its class, the unique keys above it, and the syntaxes in which it can come."""
+
+    sop_instance_uid: str
+    sop_class_uid: str | None
+    above: tuple[tuple[str, str], ...]
+    transfer_syntaxes: tuple[str, ...] = ()
+    """Available Transfer Syntax UID (0008,3002), which few archives know."""
+
+
+@dataclass(slots=True)
+class Listing:
+    """All that matches a query."""
+
+    instances: dict[str, Instance] = field(default_factory=dict)
+    """By SOP Instance UID, as the archive writes it."""
+    matches: list[dict[str, str]] = field(default_factory=list)
+    """The unique keys of what matches the query itself."""
+    failures: list[tuple[str, Exception]] = field(default_factory=list)
+    """What could not be listed: the UID above it, or an empty text, and why."""
+    offers_get: bool = False
+    offers_move: bool = False
+
+
+def can_be_asked_for(unique_key: str) -> bool:
+    """Whether a unique key that an archive gave can stand in a request: one value, whatever PS3.5 9.1 says of it."""
+    return 0 < len(unique_key) <= 64 and unique_key.isprintable() and not any(each in unique_key for each in "\\*?")
+
+
+async def list_instances(address: Address, query: Query, options: ClientOptions) -> Listing:
+    """List all instances that match `query`, and find out by which ways the archive brings them.
+
+    Raises `AssociationError` where there is no association, and `PresentationContextError` or `StatusError` where the
+    archive cannot be asked. What one match makes impossible is in the listing's failures.
+    """
+    model = query.model
+    contexts = [(uid, uids.LITTLE_ENDIAN) for uid in (model.find, model.get, model.move)]
+    async with connect(address, contexts=contexts, options=options) as association:
+        listing = Listing(offers_get=_accepts(association, model.get), offers_move=_accepts(association, model.move))
+        if not listing.offers_get:
+            association.context_for(model.move)
+        await _Lister(association, address, model, listing).run(query)
+    return listing
+
+
+def _accepts(association: Association, sop_class_uid: str) -> bool:
+    try:
+        association.context_for(sop_class_uid)
+    except PresentationContextError:
+        return False
+    return True
+
+
+class _Lister:
+    """Descends the levels, one query for each parent: hierarchical queries are those that every archive answers."""
+
+    def __init__(self, association: Association, address: Address, model: QueryRetrieveModel, listing: Listing) -> None:
+        self._scu = CFindSCU(association)
+        self._address = address
+        self._model = model
+        self._listing = listing
+
+    async def run(self, query: Query) -> None:
+        found, refusal = await self._unique_keys(query, _fixed_keys(query))
+        if refusal is not None:
+            raise refusal
+        self._listing.matches, level = found, query.level
+        while level is not QueryRetrieveLevel.IMAGE:
+            level = _BELOW[level]
+            found = [below for above in found for below in await self._below(level, above)]
+        for keys in found:
+            uid, sop_class = keys.pop("SOPInstanceUID"), keys.pop("SOPClassUID", None)
+            syntaxes = tuple(filter(uids.is_uid, keys.pop("AvailableTransferSyntaxUID", "").split("\\")))
+            self._listing.instances[uid] = Instance(uid, sop_class, tuple(keys.items()), syntaxes)
+
+    async def _below(self, level: QueryRetrieveLevel, above: dict[str, str]) -> list[dict[str, str]]:
+        """What is below one match."""
+        parent = list(above.values())[-1]
+        if not can_be_asked_for(parent):
+            unusable = DatasetError("a match cannot be asked for: its unique key is not one value without wild cards")
+            self._listing.failures.append((parent, unusable))
+            return []
+        found, refusal = await self._unique_keys(Query.as_found(level, above, self._model), above)
+        if refusal is not None:
+            self._listing.failures.append((parent, refusal))
+        return found
+
+    async def _unique_keys(
+        self, query: Query, above: dict[str, str]
+    ) -> tuple[list[dict[str, str]], StatusError | None]:
+        """The unique keys of all matches, those of the levels above them among them; and why there are no more."""
+        is_image = query.level is QueryRetrieveLevel.IMAGE
+        if is_image:
+            query = query.returning(*_OF_INSTANCES)
+        wanted = (*_unique_keys_down_to(query), *(_OF_INSTANCES if is_image else ()))
+        found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+        async with self._scu.query(query, raise_failures=False) as matches:
+            async for match in matches:
+                keys = above | {key: value for key in wanted if (value := _text(match, key))}
+                if UNIQUE_KEYS[query.level] not in keys:
+                    logger.warning("%s: a match has no %s; left out", self._address, UNIQUE_KEYS[query.level])
+                    continue
+                found[tuple(keys.items())] = keys
+        parent, refusal = next(reversed(above.values()), ""), None
+        for failure in matches.failures:
+            if isinstance(failure, StatusError):
+                refusal = failure
+            else:
+                self._listing.failures.append((parent, failure))
+        return list(found.values()), refusal
+
+
+def _fixed_keys(query: Query) -> dict[str, str]:
+    """The unique keys above its level that a query gives: not all archives return them."""
+    identifier = query.find_identifier()
+    return {key: value for key in _unique_keys_down_to(query)[:-1] if (value := _text(identifier, key))}
+
+
+def _unique_keys_down_to(query: Query) -> list[str]:
+    """The unique keys that queries of its model have, down to its own level."""
+    levels = list(UNIQUE_KEYS)
+    first = levels.index(QueryRetrieveLevel.STUDY) if query.model is QueryRetrieveModel.STUDY_ROOT else 0
+    return [UNIQUE_KEYS[level] for level in levels[first : levels.index(query.level) + 1]]
+
+
+def _text(match: Dataset, keyword: str) -> str:
+    """The value as it came, whatever its VR allows, without padding."""
+    tag = tag_for_keyword(keyword)
+    element = match.get_item(tag) if tag is not None else None
+    if element is None or not element.value:
+        return ""
+    if element.is_raw and keyword != "PatientID":
+        return bytes(element.value).decode("latin-1").strip(" \0")
+    try:
+        value = match[keyword].value
+    except PYDICOM_ERRORS:
+        return ""  # as good as none
+    return str(value) if isinstance(value, str) else "\\".join(map(str, value))
