@@ -152,7 +152,7 @@ class AssociationOptions:
     operations_window: int = 16
     """How many operations a requestor may have outstanding on one association (PS3.7 D.3.3.3); 1 is one by one.
 
-    A requestor proposes it and uses what the acceptor grants.
+    A requestor proposes it where it has objects to send (see `connect`), and uses what the acceptor grants.
     """
     timeouts: Timeouts = field(default_factory=Timeouts)
     malformed: Malformed = Malformed.STRICT

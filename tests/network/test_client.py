@@ -42,9 +42,11 @@ from dimse import (
     StatusError,
     Timeouts,
     connect,
+    retrieval_contexts,
 )
 from dimse.messages import command
 from dimse.messages.primitives import C_CANCEL_RQ, C_ECHO_RQ, C_ECHO_RSP, C_FIND_RQ, C_STORE_RQ, C_STORE_RSP
+from dimse.uids import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.items import ContextResult, PresentationContextAC, RoleSelection, UserInformation
 from dimse.upper_layer.pdu import (
@@ -340,6 +342,31 @@ async def test_an_answer_with_one_safe_reading_is_told_of(
     assert record.levelname == "INFO"
 
 
+@pytest.mark.parametrize(
+    ("contexts", "size", "proposed"),
+    [
+        (None, 16, None),  # for anything
+        ([(VERIFICATION, [IMPLICIT])], 16, None),
+        ([(STUDY_ROOT_FIND, [IMPLICIT]), (STUDY_ROOT_MOVE, [IMPLICIT])], 16, None),
+        (retrieval_contexts([CT]), 16, None),  # to receive
+        ([(VERIFICATION, [IMPLICIT]), (CT, [IMPLICIT])], 16, Window(16, 1)),
+        ([*retrieval_contexts([CT]), (CT, [IMPLICIT])], 3, Window(3, 1)),
+        ([(CT, [IMPLICIT])], 1, None),
+    ],
+)
+async def test_a_window_is_proposed_to_who_is_sent_objects(
+    contexts: list[tuple[str, list[str]]] | None, size: int, proposed: Window | None
+) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        asked = await peer.accept()
+        assert asked.user_information.asynchronous_operations_window == proposed
+        await peer.answer_release()
+
+    options = ClientOptions(operations_window=size)
+    async with listening(script) as address, connect(address, contexts=contexts, options=options):
+        pass
+
+
 @pytest.mark.parametrize("options", [ClientOptions(), LENIENT], ids=["strict", "lenient"])
 async def test_a_maximum_length_without_room_for_data(options: ClientOptions) -> None:
     async def script(peer: ScriptedPeer) -> None:
@@ -492,6 +519,17 @@ async def test_a_malformed_response_leniently(why: str, tmp_path: Path, caplog: 
     async with listening(script) as address, connect(address, contexts=CONTEXTS, options=LENIENT) as association:
         assert (await CStoreSCU(association).send(path)).status == 0x0000
     assert [record.levelname for record in caplog.records if why in record.getMessage()] == ["WARNING"]
+
+
+async def test_a_final_status_that_the_service_does_not_have_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.send(response(await peer.receive_message(), 0xB123))
+        await peer.answer_release()
+
+    async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
+        assert (await CEchoSCU(association).echo()).status == 0xB123
+    assert "C-ECHO ended with 0xB123" in caplog.text
 
 
 async def test_a_cancel_to_a_requestor_is_for_nothing() -> None:

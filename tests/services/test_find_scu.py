@@ -334,6 +334,23 @@ async def test_what_means_nothing_is_skipped(announced: bool, options: ClientOpt
         await CEchoSCU(association).echo()
 
 
+@pytest.mark.parametrize("status", [0xB000, 0xB100, 0x0001])
+async def test_a_final_status_that_the_service_does_not_have_is_told(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(response(received, PENDING, match("1")), response(received, status))
+        await peer.answer_release()
+
+    async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
+        results = CFindSCU(association).query(STUDIES)
+        assert await ids(results) == ["1"]
+        assert results.status == status
+    (record,) = (record for record in caplog.records if f"C-FIND ended with 0x{status:04X}" in record.getMessage())
+    assert record.levelname == "WARNING"
+
+
 async def test_a_failure_that_announces_a_data_set_is_told_with_its_comment() -> None:
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)

@@ -259,6 +259,15 @@ async def test_a_list_that_is_announced_and_does_not_come(follows: str, monkeypa
     assert results.status == 0xB000
 
 
+@pytest.mark.parametrize(("status", "told"), [(0xB000, 0), (0xB100, 1)])
+async def test_a_final_status_that_the_service_does_not_have_is_told(
+    status: int, told: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, error, results = await moved(says((status, None, counters(None, 1, 0, 1))))
+    assert (error, results.status) == (None, status)
+    assert caplog.text.count("C-MOVE ended with 0xB100") == told
+
+
 async def test_left_early_it_knows_how_far_it_came() -> None:
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)

@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import cast
@@ -21,7 +22,7 @@ from pydicom.uid import (
     RLELossless,
 )
 from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, read, save
-from tests.network.scripted_peer import MR, ScriptedPeer, listening, message_pdvs
+from tests.network.scripted_peer import INFORMATION, MR, ScriptedPeer, listening, message_pdvs, response
 
 import dimse
 from dimse import (
@@ -47,6 +48,7 @@ from dimse import (
 )
 from dimse.dataset import MemorySource, PixelSource, decode
 from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
+from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.pdu import (
     A_ABORT,
     A_ASSOCIATE_RJ,
@@ -582,6 +584,58 @@ async def test_a_peer_that_releases_at_once_is_given_up(tmp_path: Path) -> None:
     assert report.stored == ()
     assert [failure.sop_instance_uid for failure in report.failures] == ["1.2.1", "1.2.2", "1.2.3"]
     assert all("before anything could be sent" in str(failure.error) for failure in report.failures)
+
+
+class NoWindow:
+    """A device that closes the connection at the first message where a window was proposed; else it takes so many
+    objects on each association, or closes it where there are none.
+    """
+
+    def __init__(self, *objects: int, granted: int | None = None) -> None:
+        self.objects, self.granted = list(objects), granted
+        self.proposed: list[bool] = []
+        self.stored: list[str] = []
+
+    async def __call__(self, peer: ScriptedPeer) -> None:
+        window = None if self.granted is None else Window(self.granted, 1)
+        asked = await peer.accept(information=replace(INFORMATION, asynchronous_operations_window=window))
+        self.proposed.append(asked.user_information.asynchronous_operations_window is not None)
+        if self.proposed[-1] or not self.objects:
+            await peer.receive_message()
+            return
+        for _ in range(self.objects.pop(0)):
+            received = await peer.receive_message()
+            assert isinstance(received.message, C_STORE_RQ)
+            self.stored.append(received.message.affected_sop_instance_uid)
+            await peer.send(response(received))
+        await peer.answer_release()
+
+
+@pytest.mark.parametrize("granted", [None, 2])
+async def test_a_device_that_drops_who_proposes_a_window(
+    granted: int | None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without retries; and it is remembered for all associations of the run, of which there are two here."""
+    monkeypatch.setattr("dimse.services.sending.MAXIMUM_CONTEXTS", 3)
+    paths = [*study(tmp_path, 3), save(instance("1.3", sop_class=MR), tmp_path / "mr.dcm")]
+    device = NoWindow(3, 1, granted=granted)
+    async with listening(device) as address:
+        report = await dimse.send(address, paths, retry=RetryPolicy(retries=0))
+    assert device.stored == ["1.2.1", "1.2.2", "1.2.3", "1.3"]
+    assert device.proposed == [True, False, False]
+    assert len(report.stored) == 4
+    assert [record.levelname for record in caplog.records if "without an asynchronous" in record.getMessage()] == [
+        "WARNING"
+    ]
+
+
+async def test_it_is_tried_once_without_a_window(tmp_path: Path) -> None:
+    device = NoWindow()
+    async with listening(device) as address:
+        report = await dimse.send(address, study(tmp_path, 1), retry=RetryPolicy(retries=0), raise_failures=False)
+    assert device.proposed == [True, False]
+    (failure,) = report.failures
+    assert isinstance(failure.error, ConnectionLost)
 
 
 async def test_without_retries_an_abort_costs_one_object_only(tmp_path: Path) -> None:

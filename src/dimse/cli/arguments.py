@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
-from dimse.ae import Address
+from dimse.ae import Address, ClientOptions, Malformed, Timeouts
 from dimse.cli.running import UsageError
 from dimse.uids import is_uid
 
@@ -55,7 +55,7 @@ class _Help(argparse.HelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.required:
             return f"{action.help} [required]"
-        if action.default and action.default != argparse.SUPPRESS:
+        if action.default and action.default != argparse.SUPPRESS and action.nargs != 0:
             return f"{action.help} [default: %(default)s]"
         return action.help
 
@@ -123,9 +123,23 @@ def add_into(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--into", metavar="DIR", type=Path, required=True, help=text)
 
 
-def add_calling(parser: argparse.ArgumentParser) -> None:
-    """Who we are."""
+def add_calling(parser: argparse.ArgumentParser, malformed: Malformed = Malformed.STRICT) -> None:
+    """Who we are, and what we take from others."""
     parser.add_argument("--calling", metavar="TITLE", default="DIMSE", help="Our own AE title.")
+    add_malformed(parser, malformed)
+
+
+def add_malformed(parser: argparse.ArgumentParser, default: Malformed) -> None:
+    """What to do with what is malformed."""
+    group = parser.add_mutually_exclusive_group()
+    for choice, text in (
+        (Malformed.STRICT, "End the association where the peer sends what is malformed, and say why."),
+        (Malformed.LENIENT, "Warn of what is malformed, and go on."),
+    ):
+        text += " The default." if choice is default else ""
+        group.add_argument(
+            f"--{choice.value}", dest="malformed", action="store_const", const=choice, default=default, help=text
+        )
 
 
 def add_timeout(parser: argparse.ArgumentParser, text: str, default: float | None = None) -> None:
@@ -176,6 +190,13 @@ def add_syntaxes(parser: argparse.ArgumentParser, text: str) -> None:
         default=[],
         help=f"{text} Several: by commas, or the option again. Names: {', '.join(SYNTAXES)}; or UIDs.",
     )
+
+
+def client_options(calling: str, malformed: Malformed, timeout: float | None, **more: Any) -> ClientOptions:
+    """How we behave, with one timeout for all that a peer may take long for. Raises `ValueError`."""
+    timers = ("connect", "association", "store", "find", "get", "move")
+    timeouts = Timeouts() if timeout is None else Timeouts(**dict.fromkeys(timers, timeout))
+    return ClientOptions(calling_ae_title=calling, malformed=malformed, timeouts=timeouts, **more)
 
 
 def add_json(parser: argparse.ArgumentParser, text: str = "Print a JSON object a line, and no progress bar.") -> None:

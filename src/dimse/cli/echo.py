@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from dimse import uids
-from dimse.ae import Address, ClientOptions, Timeouts
+from dimse.ae import Address, ClientOptions, Malformed
 from dimse.cli import arguments, running
 from dimse.cli.output import emit, tell
 from dimse.network.association import Association
@@ -28,11 +28,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_json(parser, "Print one JSON object.")
 
 
-def echo(archive: Address, *, calling: str, timeout: float, json: bool) -> int:
+def echo(archive: Address, *, calling: str, malformed: Malformed, timeout: float, json: bool) -> int:
     """Ask an application entity whether it is there (C-ECHO), and show what was negotiated."""
     with running.usage():
-        timeouts = Timeouts(connect=timeout, association=timeout, store=timeout)
-        options = ClientOptions(calling_ae_title=calling, timeouts=timeouts)
+        options = arguments.client_options(calling, malformed, timeout)
     answer = running.run(_echo(archive, options), fast=False)
     if json:
         emit(**answer)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dimse import uids
-from dimse.ae import Address, ClientOptions
+from dimse.ae import Address, ClientOptions, Malformed
 from dimse.cli import arguments, running
 from dimse.cli import query as typed
 from dimse.cli.matches import CsvMatches, JsonMatches, Matches, TableMatches
@@ -40,6 +40,7 @@ def find(
     level: QueryRetrieveLevel,
     model: QueryRetrieveModel | None,
     calling: str,
+    malformed: Malformed,
     timeout: float | None,
     json: bool,
     csv: bool,
@@ -52,7 +53,7 @@ def find(
     with running.usage():
         if json and csv:
             raise ValueError("--json and --csv: choose one")
-        options = typed.options(calling, timeout)
+        options = arguments.client_options(calling, malformed, timeout)
         query = typed.parse(level, keys, model)
         columns = typed.columns(query, keys)
         query = query.returning(*columns)

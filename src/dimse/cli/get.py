@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="reject",
         help="What becomes of an instance that is on its way at Ctrl-C.",
     )
-    arguments.add_calling(parser)
+    arguments.add_calling(parser, Malformed.LENIENT)
     typed.add_timeout(parser)
     arguments.add_json(parser)
 
@@ -52,6 +51,7 @@ def get(
     model: QueryRetrieveModel | None,
     on_cancel: CancelBehavior,
     calling: str,
+    malformed: Malformed,
     timeout: float | None,
     json: bool,
 ) -> int:
@@ -60,7 +60,7 @@ def get(
     Ctrl-C stops it (C-CANCEL); what had come stays.
     """
     with running.usage():
-        options = replace(typed.options(calling, timeout), malformed=Malformed.LENIENT)
+        options = arguments.client_options(calling, malformed, timeout)
         query = typed.parse(level, keys, model)
         query.retrieve_identifier()
     running.make_folder(into)

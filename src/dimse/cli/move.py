@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dimse import uids
-from dimse.ae import Address, ClientOptions, check_ae_title
+from dimse.ae import Address, ClientOptions, Malformed, check_ae_title
 from dimse.cli import arguments, running
 from dimse.cli import query as typed
 from dimse.cli.retrieval import Tally
@@ -46,6 +46,7 @@ def move(
     level: QueryRetrieveLevel,
     model: QueryRetrieveModel | None,
     calling: str,
+    malformed: Malformed,
     timeout: float | None,
     json: bool,
 ) -> int:
@@ -54,7 +55,7 @@ def move(
     Ctrl-C stops it (C-CANCEL); what had been moved stays where it is.
     """
     with running.usage():
-        options = typed.options(calling, timeout)
+        options = arguments.client_options(calling, malformed, timeout)
         query = typed.parse(level, keys, model)
         query.retrieve_identifier()
     tally = Tally(archive, f"moved from {archive} to {destination}", json)

@@ -6,7 +6,6 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Final
 
-from dimse.ae import ClientOptions, Timeouts
 from dimse.cli import arguments
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
@@ -95,11 +94,3 @@ def _may_ask(query: Query, key: str) -> bool:
     """Patient Root has the keys of the patient at the PATIENT level only (PS3.4 C.6.1)."""
     is_below = query.model is QueryRetrieveModel.PATIENT_ROOT and query.level is not QueryRetrieveLevel.PATIENT
     return key != "PatientName" or not is_below
-
-
-def options(calling: str, timeout: float | None) -> ClientOptions:
-    """How we behave. Raises `ValueError`."""
-    if timeout is None:
-        return ClientOptions(calling_ae_title=calling)
-    timers = ("connect", "association", "store", "find", "get", "move")
-    return ClientOptions(calling_ae_title=calling, timeouts=Timeouts(**dict.fromkeys(timers, timeout)))

@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from dimse import uids
-from dimse.ae import DEFAULT_PORT, Address, ServerOptions, StoreMode, check_ae_title
+from dimse.ae import DEFAULT_PORT, Address, Malformed, ServerOptions, StoreMode, check_ae_title
 from dimse.cli import arguments, running
 from dimse.cli.output import complain, counted, emit, reason, size, tell
 from dimse.dataset import validate_template
@@ -71,6 +71,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=100,
         help="Reject further associations beyond so many.",
     )
+    arguments.add_malformed(parser, Malformed.LENIENT)
     arguments.add_json(parser, "Print a JSON object a line.")
 
 
@@ -84,6 +85,7 @@ def receive(
     no_fsync: bool,
     max_pdu: int,
     max_associations: int,
+    malformed: Malformed,
     json: bool,
 ) -> int:
     """Receive DICOM objects (a storage SCP) in whatever transfer syntax they come, and write them as files."""
@@ -97,6 +99,7 @@ def receive(
             max_associations_per_host=None,  # whoever is let in may use all of them
             max_associations_per_title=None,
             maximum_length=max_pdu,
+            malformed=malformed,
         )
         server = Server(title or "DIMSE", host=host, port=port, options=options)
     running.make_folder(into)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dimse.ae import Address, ClientOptions
+from dimse.ae import Address, ClientOptions, Malformed
 from dimse.cli import arguments, running
 from dimse.cli import query as typed
 from dimse.cli.retrieval import Tally
@@ -47,6 +47,7 @@ def retrieve(
     model: QueryRetrieveModel | None,
     receiver: Address | None,
     calling: str,
+    malformed: Malformed,
     timeout: float | None,
     json: bool,
 ) -> int:
@@ -55,7 +56,7 @@ def retrieve(
     What is missing afterwards is asked for again, instance by instance. Ctrl-C stops it; what had come stays.
     """
     with running.usage():
-        options = typed.options(calling, timeout)
+        options = arguments.client_options(calling, malformed, timeout)
         query = typed.parse(level, keys, model)
         query.find_identifier()
     running.make_folder(into)

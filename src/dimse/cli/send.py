@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any, BinaryIO, Final, cast
 
 import dimse
-from dimse.ae import Address, ClientOptions, RetryPolicy, Timeouts
+from dimse.ae import Address, ClientOptions, Malformed, RetryPolicy
 from dimse.cli import arguments, running
 from dimse.cli.output import about, complain, counted, emit, reason, size, tell
 from dimse.cli.progress import Bar
@@ -68,6 +68,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=8,
         help="How many of them auto may open.",
     )
+    parser.add_argument(
+        "--window",
+        metavar="N",
+        type=arguments.integer_from(1, 65535),
+        default=ClientOptions().operations_window,
+        help="How many objects may be under way at once on an association, if the peer agrees; 1 proposes no window.",
+    )
     parser.add_argument("--decompress", action="store_true", help="Decompress what the peer takes in no other way.")
     arguments.add_syntaxes(parser, "Offer what is sent in this transfer syntax only, re-encoded where it must be.")
     arguments.add_json(parser)
@@ -87,11 +94,13 @@ def send(
     paths: Sequence[str],
     *,
     calling: str,
+    malformed: Malformed,
     retries: int,
     timeout: float,
     max_pdu: int,
     associations: int | None,
     max_associations: int,
+    window: int,
     decompress: bool,
     syntaxes: list[str],
     json: bool,
@@ -103,10 +112,8 @@ def send(
     with running.usage():
         job = _Job(
             archive,
-            ClientOptions(
-                calling_ae_title=calling,
-                timeouts=Timeouts(connect=timeout, association=timeout, store=timeout),
-                maximum_length_to_send=max_pdu or NO_LIMIT,
+            arguments.client_options(
+                calling, malformed, timeout, maximum_length_to_send=max_pdu or NO_LIMIT, operations_window=window
             ),
             RetryPolicy(retries=retries),
             Tally(json),

@@ -28,15 +28,19 @@ DEFAULT_CONTEXTS = tuple(
 async def connect(
     address: str | Address,
     *,
-    contexts: Iterable[tuple[str, Sequence[str]] | ProposedContext] = DEFAULT_CONTEXTS,
+    contexts: Iterable[tuple[str, Sequence[str]] | ProposedContext] | None = None,
     calling_ae_title: str | None = None,
     options: ClientOptions | None = None,
 ) -> AsyncIterator[Association]:
     """An association with the application entity at `address` (PS3.8 7.1), for an `async with`.
 
     `contexts` are (abstract syntax, transfer syntaxes) pairs, 128 at most; `presentation_contexts(files)`
-    works them out from what is to be sent, `retrieval_contexts(sop_classes)` from what a C-GET is to bring.
-    `calling_ae_title` stands before the one in `options`.
+    works them out from what is to be sent, `retrieval_contexts(sop_classes)` from what a C-GET is to bring. Without any
+    they are verification, query/retrieve and the common storage SOP classes. `calling_ae_title` stands before the one
+    in `options`.
+
+    The operations window of `options` is proposed where `contexts` has a storage SOP class to send: nothing else
+    uses it, and some devices drop the connection of who proposes one.
 
     Leaving the block releases the association; leaving it by an exception aborts it. Raises
     `ConnectionLost` where nobody listens, `AssociationRejected`, `AssociationAborted` or
@@ -48,7 +52,10 @@ async def connect(
     """
     address = Address.parse(address)
     options = options or ClientOptions()
-    proposed, roles = propose(contexts)
+    proposed, roles = propose(DEFAULT_CONTEXTS if contexts is None else contexts)
+    to_receive = {role.sop_class_uid for role in roles if not role.scu_role}
+    to_send = [each for each in proposed if uids.is_storage(each.abstract_syntax)] if contexts is not None else []
+    uses_window = options.operations_window > 1 and any(each.abstract_syntax not in to_receive for each in to_send)
     request = A_ASSOCIATE_RQ(
         called_ae_title=address.ae_title,
         calling_ae_title=calling_ae_title or options.calling_ae_title,
@@ -58,7 +65,7 @@ async def connect(
             implementation_class_uid=uids.IMPLEMENTATION_CLASS_UID,
             implementation_version_name=uids.IMPLEMENTATION_VERSION_NAME,
             asynchronous_operations_window=AsynchronousOperationsWindow(options.operations_window, 1)
-            if options.operations_window > 1
+            if uses_window
             else None,
             role_selections=roles,
             user_identity=options.user_identity,

@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dimse.ae import Address, ClientOptions, RetryPolicy, check_ae_title
@@ -161,10 +161,9 @@ class MoveService:
     async def _move(self, request: IncomingRequest, account: Account, destination: MoveDestination) -> Answer[Response]:
         changed = asyncio.Event()
 
-        def connect_to(contexts: Contexts) -> AbstractAsyncContextManager[Association]:
-            return connect(
-                destination.address, contexts=contexts, calling_ae_title=self._ae_title, options=destination.options
-            )
+        def connect_to(contexts: Contexts, one_by_one: bool) -> AbstractAsyncContextManager[Association]:
+            options = replace(destination.options, operations_window=1) if one_by_one else destination.options
+            return connect(destination.address, contexts=contexts, calling_ae_title=self._ae_title, options=options)
 
         def settled(result: SendResult) -> None:
             account.note(result)

@@ -59,6 +59,8 @@ class Results(ABC, Generic[T, R]):
     response_type: type[R]
     has_matches = False
     has_suboperations = False
+    final_warnings: frozenset[int] = frozenset()
+    """The warnings with which such an operation may end."""
 
     def __init__(self, association: Association, asked: Asked) -> None:
         self.failures: list[Exception] = []
@@ -183,6 +185,9 @@ class Results(ABC, Generic[T, R]):
         cancelled = self._operation.cancelling and status.category is StatusCategory.CANCEL
         if status.category in (StatusCategory.FAILURE, StatusCategory.CANCEL) and not cancelled:
             self.failures.append(StatusError(status, self.doing, answer.message.error_comment))
+        if status.category is StatusCategory.WARNING and status not in self.final_warnings:
+            peer = self._association.connection.peer_name
+            logger.warning("%s: %s ended with %s, a status that it does not have", peer, self.doing, status)
         return item
 
     def _lost(self, error: DimseError) -> Exception:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from dimse.ae import Address, ClientOptions, RetryPolicy
@@ -19,6 +19,7 @@ from dimse.dataset.discover import discover
 from dimse.errors import (
     AssociationError,
     AssociationRejected,
+    ConnectionLost,
     DatasetError,
     DimseError,
     PresentationContextError,
@@ -127,8 +128,9 @@ async def send(
         raise ValueError(f"associations is {associations}; it is at least 1")
     address, options = Address.parse(address), options or ClientOptions()
 
-    def connect_to(contexts: Contexts) -> AbstractAsyncContextManager[Association]:
-        return connect(address, contexts=contexts, calling_ae_title=calling_ae_title, options=options)
+    def connect_to(contexts: Contexts, one_by_one: bool) -> AbstractAsyncContextManager[Association]:
+        chosen = replace(options, operations_window=1) if one_by_one else options
+        return connect(address, contexts=contexts, calling_ae_title=calling_ae_title, options=chosen)
 
     Callback("progress", progress, logger)  # refused before anything is read
     job = SendingJob(
@@ -160,7 +162,8 @@ class _Item:
 
 
 Contexts = Sequence[tuple[str, Sequence[str]]]
-Connect = Callable[[Contexts], AbstractAsyncContextManager[Association]]
+Connect = Callable[[Contexts, bool], AbstractAsyncContextManager[Association]]
+"""Makes an association with these contexts; True is for one without an asynchronous operations window."""
 
 
 class SendingJob:
@@ -180,6 +183,8 @@ class SendingJob:
         self.bytes_done = 0
         self._move_originator = move_originator
         self._connect = connect
+        self._one_by_one = False
+        """Whether the peer may have dropped an association because of the operations window."""
         self._retry = retry
         self._allow_decompression = allow_decompression
         self._transfer_syntaxes = transfer_syntaxes
@@ -255,7 +260,8 @@ class SendingJob:
             while queue:
                 settled, isolated, established = len(self.results), self._isolated, False
                 try:
-                    async with self._connect(contexts) as association:
+                    one_by_one = self._one_by_one
+                    async with self._connect(contexts, one_by_one) as association:
                         established = self._associated = True
                         self._open.add(association)
                         self.associations = max(self.associations, len(self._open))
@@ -263,6 +269,8 @@ class SendingJob:
                         self.operations_window = association.operations_window
                         await self._send_on(association, queue)
                 except (AssociationError, RemoteProtocolError) as error:
+                    if established and self._one_by_one and not one_by_one:
+                        continue
                     if not established and self._working > 1:
                         return  # as many as the peer takes; the others go on with what is left
                     got_on = len(self.results) > settled or self._isolated > isolated
@@ -320,17 +328,33 @@ class SendingJob:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(min(len(queue), most)):
                 tasks.create_task(send_in_turn())
-        self._take_back(cut_off, queue)
         if cut_off:
+            self._take_back(cut_off, queue, counts=not self._may_be_the_window(association, cut_off[0][1]))
             raise cut_off[0][1]
 
-    def _take_back(self, cut_off: list[tuple[_Item, DimseError]], queue: deque[_Item]) -> None:
-        """What the end of an association has cut off goes before the others in the queue, in its old order."""
+    def _may_be_the_window(self, association: Association, error: DimseError) -> bool:
+        """Whether the peer closed an association with a window at the first message. None is proposed from then on."""
+        assert association.request is not None  # noqa: S101 - it is established
+        is_proposed = association.request.user_information.asynchronous_operations_window is not None
+        is_first = not association.responses and all(result.status is None for result in self.results)
+        if not (is_proposed and is_first and isinstance(error, ConnectionLost)):
+            return False
+        if not self._one_by_one:
+            text = "%s: %s, at the first message; tried without an asynchronous operations window, from now on"
+            logger.warning(text, association.connection.peer_name, error)
+        self._one_by_one = True
+        return True
+
+    def _take_back(self, cut_off: list[tuple[_Item, DimseError]], queue: deque[_Item], *, counts: bool) -> None:
+        """What the end of an association has cut off goes before the others in the queue, in its old order.
+
+        Whether it `counts` as an attempt.
+        """
         begun = sum(item.progress.begun for item, _ in cut_off)
-        self._isolated += begun > 1
+        self._isolated += counts and begun > 1
         for item, error in sorted(cut_off, key=lambda each: each[0].number, reverse=True):
-            item.is_suspect = item.progress.begun
-            if not item.progress.begun or begun > 1:
+            item.is_suspect = counts and item.progress.begun
+            if not counts or not item.progress.begun or begun > 1:
                 item.attempts -= 1  # its turn had not come, or it may be the fault of another
             may_be_read = item.source.repeatable or not item.progress.begun
             if may_be_read and self._retry.pause(item.attempts) is not None:

@@ -77,6 +77,7 @@ class SubOperations:
 class RetrieveResults(Results[T, R]):
     """The results of a C-GET or C-MOVE; see `Results`."""
 
+    final_warnings = frozenset({Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES})
     suboperations = SubOperations()
     """The counters that came last."""
 

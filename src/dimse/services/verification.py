@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from dimse import uids
@@ -11,6 +12,8 @@ from dimse.messages.status import Status
 from dimse.network.association import Association
 from dimse.network.requests import Answer, IncomingRequest
 from dimse.services.handlers import answered
+
+logger = logging.getLogger("dimse.network")
 
 EchoHandler = Callable[[IncomingRequest], Awaitable[int]]
 
@@ -36,6 +39,9 @@ class CEchoSCU:
         )
         if not response.status.is_done:
             raise StatusError(response.status, "C-ECHO", response.error_comment)
+        if response.status != Status.SUCCESS:
+            peer = association.connection.peer_name
+            logger.warning("%s: C-ECHO ended with %s, a status that it does not have", peer, response.status)
         return response
 
 

@@ -1,0 +1,80 @@
+"""`--strict` and `--lenient`, on every command that talks to a peer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.network.scripted_peer import ScriptedPeer, listening, request
+
+from dimse.cli.app import run
+from dimse.upper_layer.items import PresentationContextAC
+from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ, A_RELEASE_RP, A_RELEASE_RQ
+
+Beside = Callable[..., Any]
+
+COMMANDS: Final[dict[str, list[str]]] = {
+    "echo": [],
+    "send": ["{ct}", "--retries", "0"],
+    "find": ["-k", "PatientID"],
+    "get": ["-k", "StudyInstanceUID=1.2", "--into", "{folder}"],
+    "move": ["-k", "StudyInstanceUID=1.2", "--destination", "WS1"],
+    "retrieve": ["-k", "StudyInstanceUID=1.2", "--into", "{folder}"],
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(command, option) for command in COMMANDS for option in ("--strict", "--lenient")],
+)
+async def test_what_is_malformed(command: str, option: str, beside: Beside, ct: Path, tmp_path: Path) -> None:
+    """All contexts are accepted with what nobody proposed: strict refuses that, lenient can use none of them."""
+
+    async def script(peer: ScriptedPeer) -> None:
+        asked = await peer.expect(A_ASSOCIATE_RQ)
+        contexts = tuple(
+            PresentationContextAC(context.presentation_context_id, 0, "1.2.3")
+            for context in asked.presentation_contexts
+        )
+        information = asked.user_information
+        answer = A_ASSOCIATE_AC("ARCHIVE", "DIMSE", information, presentation_contexts=contexts)
+        await peer.send(answer)
+        while (pdu := await peer.receive()) is not None:
+            if isinstance(pdu, A_RELEASE_RQ):
+                await peer.send(A_RELEASE_RP())
+
+    arguments = [each.format(ct=ct, folder=tmp_path / "out") for each in COMMANDS[command]]
+    async with listening(script) as address:
+        done = await beside(command, address, *arguments, option)
+    if option == "--strict":
+        assert done.code == 3
+        assert done.err.splitlines()[-1].endswith("is accepted with no transfer syntax that was proposed")
+    else:
+        assert done.code == 1
+        assert "is accepted with no transfer syntax that was proposed" in done.err  # the warning
+        assert "no presentation context" in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("options", [[], ["--lenient"], ["--strict"]])
+async def test_a_receiver(options: list[str], receive: Callable[..., Any]) -> None:
+    receiver = receive(*options)
+    async with await ScriptedPeer.connect(receiver.port) as peer:
+        await peer.send(request(calling=" PADDED"))
+        answer = await peer.receive()
+    assert isinstance(answer, A_ASSOCIATE_AC) == (options != ["--strict"])
+
+
+def test_one_of_the_two(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["echo", "A@127.0.0.1", "--strict", "--lenient"]) == 2
+    assert "not allowed with argument --strict" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "receive"])
+def test_help_says_which_is_the_default(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run([command, "--help"]) == 0
+    text = " ".join(capfd.readouterr().out.split())
+    default = "go on. The default." if command in ("get", "receive") else "say why. The default."
+    assert default in text
+    assert text.count("The default.") == 1
