@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         DimseError,
         LocalProtocolError,
         NothingRetrieved,
+        OperationCancelled,
         OperationTimeout,
         PresentationContextError,
         ProtocolError,
@@ -75,6 +76,7 @@ __all__ = [
     "MoveDestination",
     "NativePixels",
     "NothingRetrieved",
+    "OperationCancelled",
     "OperationTimeout",
     "PixelSource",
     "PresentationContextError",
@@ -116,8 +118,8 @@ _NAMES_OF: Final = {
     "dimse.dataset": "DatasetSource EncapsulatedFrames FileSource NativePixels PixelSource StreamSource",
     "dimse.errors": """
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost
-        DatasetError DimseError LocalProtocolError NothingRetrieved OperationTimeout PresentationContextError
-        ProtocolError RemoteProtocolError StatusError SubOperationFailed
+        DatasetError DimseError LocalProtocolError NothingRetrieved OperationCancelled OperationTimeout
+        PresentationContextError ProtocolError RemoteProtocolError StatusError SubOperationFailed
     """,
     "dimse.messages.status": "Status StatusCategory",
     "dimse.network.association": "Association",

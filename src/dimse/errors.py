@@ -14,6 +14,7 @@
     ├── SubOperationFailed              one instance of a C-GET or C-MOVE did not arrive; says which
     ├── NothingRetrieved            a C-GET or C-MOVE ended with Success, and brought nothing
     ├── OperationTimeout                also a TimeoutError: an operation took too long and was cancelled
+    ├── OperationCancelled              an operation was cancelled under whoever iterates: answers are missing
     └── DatasetError                    cannot be read, encoded or put into the accepted transfer syntax
 
 Many failures at the end of one operation are an `ExceptionGroup` of these.
@@ -184,6 +185,16 @@ class OperationTimeout(DimseError, TimeoutError):
     def __init__(self, doing: str, seconds: float) -> None:
         super().__init__(f"{doing}: not finished after {seconds:g} s; it was cancelled")
         self.seconds = seconds
+
+
+class OperationCancelled(DimseError):
+    """An operation was cancelled before its end, and not by the task that asks for more: answers are missing.
+
+    Its association goes on.
+    """
+
+    def __init__(self, doing: str) -> None:
+        super().__init__(f"{doing}: it was cancelled before its end; answers are missing")
 
 
 def without_frames(error: Exception) -> Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from dimse import (
     CGetSCU,
     ClientOptions,
     CMoveSCU,
+    OperationCancelled,
     Status,
     StoreRequest,
     SubOperations,
@@ -79,26 +81,20 @@ async def by_cancel_in_the_loop(results: Results[Any, Any]) -> None:
         await results.cancel()
 
 
-async def by_cancel_of_another_task_in_the_loop(results: Results[Any, Any]) -> None:
-    async for _ in results:
-        await asyncio.create_task(results.cancel())
+async def by_closing(results: Results[Any, Any]) -> None:
+    async with aclosing(results):
+        await anext(results)
 
 
-async def by_cancel_twice_at_once(results: Results[Any, Any]) -> None:
-    async for _ in results:
-        await asyncio.gather(results.cancel(), results.cancel())
+async def cancel_of_another_task(results: Results[Any, Any]) -> None:
+    await asyncio.create_task(results.cancel())
 
 
-LEFT = pytest.mark.parametrize(
-    "leave",
-    [
-        by_break,
-        by_an_exception,
-        by_cancel_in_the_loop,
-        by_cancel_of_another_task_in_the_loop,
-        by_cancel_twice_at_once,
-    ],
-)
+async def cancel_twice_at_once(results: Results[Any, Any]) -> None:
+    await asyncio.gather(results.cancel(), results.cancel())
+
+
+LEFT = pytest.mark.parametrize("leave", [by_break, by_an_exception, by_cancel_in_the_loop, by_closing])
 LATE = pytest.mark.parametrize(("late", "status"), [(0, Status.CANCEL), (3, Status.CANCEL), (1, Status.SUCCESS)])
 
 
@@ -117,6 +113,25 @@ async def test_left_in_the_loop(
             await anext(results)
 
 
+@pytest.mark.parametrize("cancel", [cancel_of_another_task, cancel_twice_at_once])
+@LATE
+async def test_cancelled_under_the_loop(
+    ask: Ask, cancel: Callable[[Results[Any, Any]], Awaitable[None]], late: int, status: int
+) -> None:
+    script = cancelled(late=late, status=status)
+    async with listening(script) as address, connect(address, contexts=ALL) as association:
+        results = ask(association)
+        async for _ in results:
+            await cancel(results)
+            with pytest.raises(OperationCancelled, match="answers are missing"):
+                await anext(results)
+            break
+        assert results.status == status
+        await use(association)
+        with pytest.raises(OperationCancelled):
+            await anext(results)
+
+
 @pytest.mark.parametrize("entered", [True, False], ids=["async with", "async for"])
 @LATE
 async def test_the_task_is_cancelled(ask: Ask, entered: bool, late: int, status: int) -> None:
@@ -132,13 +147,14 @@ async def test_the_task_is_cancelled(ask: Ask, entered: bool, late: int, status:
 
 @LATE
 async def test_cancelled_by_another_task(ask: Ask, late: int, status: int) -> None:
-    """The iteration of who waits for the next ends, and nothing that came late is given."""
+    """The one that waits for the next learns that answers are missing, and nothing that came late is given."""
     script = cancelled(waits := asyncio.Event(), late, status)
     async with listening(script) as address, connect(address, contexts=ALL) as association:
         consumer = Consumer(results := ask(association), waits)
         await consumer.waiting()
         await results.cancel()
-        await consumer.task
+        with pytest.raises(OperationCancelled, match="answers are missing"):
+            await consumer.task
         is_move = isinstance(consumer.items[0], SubOperations)
         assert len(consumer.items) == (2 if is_move else 1)  # the final counters are an item too
         assert results.failures == []
@@ -225,7 +241,7 @@ async def test_leaving_the_association_cancels(ask: Ask) -> None:
         async with connect(address, contexts=ALL) as association:
             results = ask(association)
             await anext(results)
-        with pytest.raises(StopAsyncIteration):
+        with pytest.raises(OperationCancelled):
             await anext(results)
 
 

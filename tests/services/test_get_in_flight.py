@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from tests.network.scripted_peer import Script, ScriptedPeer, listening, message
 from tests.services.leaving import ALL, STORAGE, STUDY, Consumer, answered, asked, by_break, usable, use
 
 from dimse import (
+    AssociationTimeout,
     CancelBehavior,
     CGetSCU,
     ClientOptions,
     DimseError,
+    OperationCancelled,
     OperationTimeout,
     Status,
     StoreRequest,
@@ -111,6 +114,62 @@ async def test_what_is_in_flight_is_completed(tmp_path: Path) -> None:
         await use(association)
 
 
+def slowly(status: int) -> Script:
+    """Sends an instance, half of it after the C-CANCEL and more slowly than `SHORT` as a whole, but not in any part."""
+
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(sent("1.2.1")[: LARGE // 2])
+        await peer.expect_cancel(received)
+        rest = sent("1.2.1")[LARGE // 2 :]
+        step = len(rest) // 10
+        for start in range(0, len(rest), step):
+            await asyncio.sleep(0.05)
+            await peer.send(rest[start : start + step])
+        await answered(peer, received, status)
+        await peer.send(response(received, Status.CANCEL))
+        await usable(peer)
+
+    return script
+
+
+@pytest.mark.parametrize("on_cancel", CancelBehavior)
+async def test_what_comes_slowly_has_the_time_that_it_takes(tmp_path: Path, on_cancel: CancelBehavior) -> None:
+    completes = on_cancel is COMPLETE
+    script = slowly(Status.SUCCESS if completes else Status.OUT_OF_RESOURCES)
+    async with listening(script) as address, connect(address, contexts=ALL, options=SHORT) as association:
+        results = CGetSCU(association).get(STUDY, handler=(folder := Folder(tmp_path)), on_cancel=on_cancel)
+        await cancel_while_saving(results, folder)
+        folder.check(*(["1.2.1"] if completes else []))
+        await use(association)
+
+
+async def test_what_comes_after_it_has_not(tmp_path: Path) -> None:
+    """A peer that goes on sending takes no notice of the C-CANCEL."""
+
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(sent("1.2.1")[: LARGE // 2])
+        await peer.expect_cancel(received)
+        await peer.send(sent("1.2.1")[LARGE // 2 :])
+        await answered(peer, received, Status.SUCCESS)
+        aborted = asyncio.create_task(peer.expect_abort(0, 0))
+        late = sent("1.2.2")
+        for start in range(0, len(late), LARGE // 40):
+            if aborted.done():
+                break
+            with suppress(ConnectionError):
+                await peer.send(late[start : start + LARGE // 40])
+            await asyncio.sleep(0.05)
+        await aborted
+
+    async with listening(script) as address, connect(address, contexts=ALL, options=SHORT) as association:
+        results = CGetSCU(association).get(STUDY, handler=(folder := Folder(tmp_path)), on_cancel=COMPLETE)
+        await cancel_while_saving(results, folder)
+        assert isinstance(association.error, AssociationTimeout)
+        folder.check("1.2.1")
+
+
 async def test_what_is_in_flight_is_completed_when_time_is_up(tmp_path: Path) -> None:
     async with listening(in_flight(Status.SUCCESS)) as address, connect(address, contexts=ALL) as association:
         folder = Folder(tmp_path)
@@ -123,12 +182,14 @@ async def test_what_is_in_flight_is_completed_when_time_is_up(tmp_path: Path) ->
         await use(association)
 
 
-async def test_without_a_place_to_go_nothing_is_completed() -> None:
-    script = in_flight(Status.OUT_OF_RESOURCES, after=["1.2.2"])
+async def test_without_a_place_to_go_nothing_can_be_completed() -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.answer_release()
+
     async with listening(script) as address, connect(address, contexts=ALL) as association:
-        await by_break(results := CGetSCU(association).get(STUDY, on_cancel=COMPLETE))
-        assert results.completed_in_flight == []
-        await use(association)
+        with pytest.raises(ValueError, match="COMPLETE_IN_FLIGHT needs `into` or a `handler`"):
+            CGetSCU(association).get(STUDY, on_cancel=COMPLETE)
 
 
 def late(status: int, waits: asyncio.Event) -> Script:
@@ -163,7 +224,8 @@ async def test_what_comes_late(tmp_path: Path, on_cancel: CancelBehavior, by_ano
             consumer = Consumer(results, waits)
             await consumer.waiting()
             await results.cancel()
-            await consumer.task
+            with pytest.raises(OperationCancelled):
+                await consumer.task
             assert len(consumer.items) == 1
         else:
             await by_break(results)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
 from dimse.dataset.sources import DatasetSource
-from dimse.errors import AssociationTimeout
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
 from dimse.messages.status import Status, StatusCategory
@@ -149,6 +149,17 @@ class SingleResponse:
         self._association.window.leave()
 
 
+class Stage(Enum):
+    """How far an operation with many responses is."""
+
+    NEW = "not sent"
+    UNDER_WAY = "sent"
+    LEFT = "nobody takes what comes any more; it is about to be cancelled"
+    CANCELLING = "C-CANCEL was sent"
+    CANCELLED = "over, after a C-CANCEL"
+    ENDED = "over"
+
+
 class Operation(Generic[R]):
     """A request with many responses, and with sub-operations where it is a C-GET.
 
@@ -175,8 +186,11 @@ class Operation(Generic[R]):
         """The instances that were refused because the operation was cancelled."""
         self.reading = asyncio.Lock()
         """Of who takes what comes: the one who iterates, or another task that cancels."""
-        self.cancelling = False
-        """Whether C-CANCEL was sent."""
+        self.stage = Stage.NEW
+        self.ended = asyncio.Event()
+        """Set when nothing more comes."""
+        self.error: Exception | None = None
+        """Why the rest will not come."""
         self.final: Answer[R] | None = None
         """The final response, when it has come."""
         self.serve_cancelled = self.refuse
@@ -193,18 +207,35 @@ class Operation(Generic[R]):
         self._event: Answer[R] | IncomingRequest | None = None
         self._unanswered: IncomingRequest | None = None
         """The sub-operation that was taken last."""
+        self._in_flight: IncomingRequest | None = None
+        """The one that was under way when C-CANCEL was sent, or the first after it."""
         self._wake: asyncio.Future[None] | None = None
-        self._error: Exception | None = None
         self._taken = 0
-        self.is_over = False
-        """Whether nothing more comes."""
-        self.is_sent = False
-        """Whether the peer has the request, so that only its final response or a C-CANCEL ends it."""
 
     @property
     def name(self) -> str:
         """What is asked for: C-FIND, C-MOVE or C-GET."""
         return self._message.name.removesuffix("-RQ")
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether C-CANCEL was sent."""
+        return self.stage in (Stage.CANCELLING, Stage.CANCELLED)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is being cancelled, or about to be."""
+        return self.stage in (Stage.LEFT, Stage.CANCELLING)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes."""
+        return self.stage in (Stage.CANCELLED, Stage.ENDED)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that the peer has answered was taken."""
+        return self.stage is Stage.ENDED and self.final is not None
 
     @property
     def has_unanswered(self) -> bool:
@@ -251,7 +282,7 @@ class Operation(Generic[R]):
         return data if data is not None else Discard()
 
     def fail(self, error: Exception) -> None:
-        self._error = error
+        self.error = error
         if self._timer is not None:
             self._timer.cancel()
         self._wake_up()
@@ -272,13 +303,17 @@ class Operation(Generic[R]):
 
     async def begin(self, identifier: bytes) -> None:
         """Send the request. Raises `LocalProtocolError` while another operation is under way."""
+        await self._association.settled()
         self._association.begin(self._message.message_id, self)
+        self.stage = Stage.UNDER_WAY
         self._timer = self._association.timer(self._timer_name, self._doing, self._measure)
-
-        def sent(count: int) -> None:  # noqa: ARG001 - it is sent at once
-            self.is_sent = True
-
-        await self._association.outgoing.send(self._context, self._message, identifier, sent)
+        sent: list[int] = []
+        try:
+            await self._association.outgoing.send(self._context, self._message, identifier, sent.append)
+        except BaseException:
+            if not sent:  # else only its final response or a C-CANCEL ends it
+                self.end()
+            raise
 
     async def next(self) -> Answer[R] | IncomingRequest:
         """The next response or sub-operation. Raises what ended the association, or ran out of time."""
@@ -286,8 +321,8 @@ class Operation(Generic[R]):
         if self._taken % _TURN == 0:
             await asyncio.sleep(0)
         while self._event is None:
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             self._wake = asyncio.get_running_loop().create_future()
             try:
                 await self._wake
@@ -296,6 +331,8 @@ class Operation(Generic[R]):
         event, self._event = self._event, None
         if isinstance(event, IncomingRequest):
             self._unanswered = event
+            if self.cancelling and self._in_flight is None:
+                self._in_flight = event
         self._connection.resume(self)
         return event
 
@@ -311,23 +348,18 @@ class Operation(Generic[R]):
     async def cancel(self) -> None:
         """Send C-CANCEL, and drop all that comes until the final response.
 
-        After `Timeouts.cancel` the association is aborted instead, and `AssociationTimeout` raised.
+        A peer that does not end it in `Timeouts.cancel` is aborted instead, and `AssociationTimeout` raised. An
+        instance that is under way may take longer, as long as it moves.
         """
-        seconds = self._association.options.timeouts.cancel
         try:
-            async with asyncio.timeout(seconds) as limit:
-                await self._request_cancel()
-                async with self.reading:
-                    while self.final is None:
-                        if self._unanswered is not None:
-                            await self.serve_cancelled(self._unanswered)
-                        await self.next()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            error = AssociationTimeout("cancel", seconds or 0, f"{self._doing}: waiting for its end after C-CANCEL")
-            self._association.abort(error)
-            raise error from None
+            await self.request_cancel()
+            async with self.reading:
+                while self.final is None and not self.is_over:
+                    if self._unanswered is not None:
+                        await self.serve_cancelled(self._unanswered)
+                    await self.next()
+            if self.final is None and self.error is not None:
+                raise self.error
         except asyncio.CancelledError:
             self._association.abort()
             raise
@@ -339,17 +371,29 @@ class Operation(Generic[R]):
         self.refused.add(getattr(request.message, "affected_sop_instance_uid", ""))
         await self.answer(request, request.response(Status.OUT_OF_RESOURCES, error_comment="the C-GET was cancelled"))
 
-    async def _request_cancel(self) -> None:
+    async def request_cancel(self) -> None:
         """PS3.7 9.3.2.3: it has no response of its own; the operation's final response is the acknowledgement."""
-        if self.cancelling or self.final is not None:
+        if self.cancelling or self.is_over or self.final is not None:
             return
-        self.cancelling = True
+        self.stage, self._in_flight = Stage.CANCELLING, self._unanswered
+        if self._timer is not None:
+            self._timer.cancel()
+        doing = f"{self._doing}: waiting for its end after C-CANCEL"
+        self._timer = self._association.timer("cancel", doing, self._measure_ending)
         cancel = C_CANCEL_RQ(message_id_being_responded_to=self._message.message_id)
         await self._association.outgoing.send(self._context, cancel)
 
+    def leave(self) -> bool:
+        """Nobody takes what comes any more. Whether it has to be cancelled for that."""
+        if self.stage is not Stage.UNDER_WAY or self.reading.locked():
+            return False
+        self.stage = Stage.LEFT
+        return True
+
     def end(self) -> None:
         """Nothing more is expected: the association is free for another operation."""
-        self.is_over = True
+        self.stage = Stage.CANCELLED if self.cancelling else Stage.ENDED
+        self.ended.set()
         if self._timer is not None:
             self._timer.cancel()
         self._association.forget(self._message.message_id)
@@ -362,3 +406,12 @@ class Operation(Generic[R]):
         if not is_waiting and not self._connection.is_blocked:
             return object()
         return self._association.progress()
+
+    def _measure_ending(self) -> object:
+        """Changes while the instance under way comes, and, if it is to be completed, while it is stored.
+
+        Nothing else counts: a peer that goes on sending takes no notice of the C-CANCEL.
+        """
+        if self._unanswered is None or self._unanswered is not self._in_flight:
+            return None
+        return self._association.progress() if self.serve_cancelled == self.refuse else self._measure()

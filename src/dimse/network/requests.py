@@ -39,7 +39,7 @@ def _error_comment(text: str) -> str:
     return _NOT_IN_LO.sub("?", " ".join(text.split()))[:64]
 
 
-class OperationCancelled(Exception):
+class CancelRequested(Exception):
     """The requestor does not want the operation any more: it sent C-CANCEL, or its association has ended."""
 
 
@@ -60,9 +60,9 @@ class Cancellation:
 
     @contextmanager
     def interrupts(self) -> Iterator[None]:
-        """A block that is left with `OperationCancelled`, at its present or first await, once it is requested."""
+        """A block that is left with `CancelRequested`, at its present or first await, once it is requested."""
         if self.requested:
-            raise OperationCancelled
+            raise CancelRequested
         task = self._interruptible = asyncio.current_task()
         assert task is not None  # noqa: S101 - requests are served by a task
         cancelling = task.cancelling()
@@ -70,7 +70,7 @@ class Cancellation:
             yield
         except asyncio.CancelledError:
             if self._interrupted and task.uncancel() <= cancelling:
-                raise OperationCancelled from None
+                raise CancelRequested from None
             raise
         except BaseException:
             if self._interrupted:  # the block has made another error of it
@@ -79,7 +79,7 @@ class Cancellation:
         else:
             if self._interrupted:  # the block took no notice
                 task.uncancel()
-                raise OperationCancelled
+                raise CancelRequested
         finally:
             self._interruptible = None
 

@@ -20,7 +20,7 @@ from dimse.messages.status import Status
 from dimse.network.association import ABORT_GRACE, Association
 from dimse.network.connection import Connection
 from dimse.network.incoming import Discard, IncomingData, Receiver
-from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
+from dimse.network.requests import Answer, CancelRequested, IncomingRequest
 from dimse.network.timers import ProgressTimer
 from dimse.upper_layer.negotiation import AcceptedContext, normalise, oddities, refusal, violations
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
@@ -239,7 +239,7 @@ class Session:
                 raise
             logger.exception("%s: the handler of %s was cancelled", self._connection.peer_name, request.message.name)
             return request.response(Status.PROCESSING_FAILURE, error_comment="the handler was cancelled")
-        except OperationCancelled:
+        except CancelRequested:
             return request.response(Status.CANCEL)
         except Exception as error:
             lost = request.data.error if request.data is not None else None

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from enum import Enum, StrEnum
+from typing import Any
 
 from dimse import uids
 from dimse.ae import Malformed, RetryPolicy, ServerOptions, StoreMode
@@ -21,7 +22,7 @@ from dimse.errors import (
 from dimse.messages.primitives import C_GET_RQ, C_GET_RSP, C_STORE_RQ, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
-from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
+from dimse.network.requests import Answer, CancelRequested, IncomingRequest
 from dimse.services.query import Query, QueryRetrieveModel
 from dimse.services.query_request import QueryRequest, failure
 from dimse.services.results import Asked
@@ -72,11 +73,13 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         self._completes = on_cancel is CancelBehavior.COMPLETE_IN_FLIGHT
         self._disk = Disk()
         self._warned: set[str] = set()
-        if self._completes and handler is not None:
+        if self._completes:
             self._operation.serve_cancelled = self._complete
         self._given: tuple[IncomingRequest, StoreRequest] | None = None
         """The sub-operation whose instance the caller reads."""
         self._storing: asyncio.Task[StoreRequest | None] | None = None
+        self._handling: asyncio.Task[Any] | None = None
+        """The task that is in the handler."""
 
     async def _pending(self, answer: Answer[C_GET_RSP]) -> None:
         self._count(answer)
@@ -98,7 +101,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
             await self._refuse(request, Status.OUT_OF_RESOURCES, "it was neither saved nor read to its end")
 
     async def _suboperation(self, request: IncomingRequest) -> StoreRequest | None:
-        if not self._completes or self._handler is None:
+        if not self._completes:
             return await self._store(request)
         # A cancelled caller must not interrupt what is to be completed.
         self._storing = asyncio.ensure_future(self._store(request))
@@ -128,7 +131,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
             await self._refuse(request, status, "its data set")
             return None
         if self._handler is None:
-            self._given = request, store
+            self._given, store.given_by = (request, store), self
             return store
         return store if await self._handle(request, store, self._handler) else None
 
@@ -153,7 +156,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
     async def _handle(self, request: IncomingRequest, store: StoreRequest, handler: StoreHandler) -> bool:
         """Whether the handler took it; it is answered either way."""
         try:
-            status = await handled(handler, store)
+            status = await self._say(handler, store)
         except Exception as error:
             if not self._association.is_open:
                 raise
@@ -166,6 +169,13 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         await self._operation.answer(request, request.response(status))
         return True
 
+    async def _say(self, handler: StoreHandler, store: StoreRequest) -> Status:
+        self._handling = asyncio.current_task()
+        try:
+            return await handled(handler, store)
+        finally:
+            self._handling = None
+
     async def _refuse(self, request: IncomingRequest, status: int, why: str, cause: Exception | None = None) -> None:
         message = request.message
         uid = message.affected_sop_instance_uid if isinstance(message, C_STORE_RQ) else None
@@ -176,6 +186,9 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         await self._operation.answer(request, request.response(status, error_comment=why))
 
     async def cancel(self) -> None:
+        if self._handling is asyncio.current_task():
+            await self._operation.request_cancel()  # the iteration, which waits for this handler, reads to the end
+            return
         try:
             await super().cancel()
         finally:
@@ -238,8 +251,9 @@ class CGetSCU:
         it is stored; else it is refused, as it is by leaving. Nothing may come for `Timeouts.get`, and all of it may
         take `total` seconds.
 
-        Raises `ValueError` for a query that cannot be sent and `PresentationContextError` where the peer did not
-        accept the model; while iterating, what `Results` says. An instance that failed is a `SubOperationFailed`.
+        Raises `ValueError` for a query that cannot be sent, or for `COMPLETE_IN_FLIGHT` with neither, and
+        `PresentationContextError` where the peer did not accept the model; while iterating, what `Results` says. An
+        instance that failed is a `SubOperationFailed`.
 
         >>> async def main(address, study):
         ...     async with connect(address, contexts=retrieval_contexts()) as association:
@@ -249,6 +263,10 @@ class CGetSCU:
         """
         if into is not None and handler is not None:
             raise ValueError("instances go into a folder or to a handler, not both")
+        if on_cancel is CancelBehavior.COMPLETE_IN_FLIGHT and into is None and handler is None:
+            raise ValueError(
+                "COMPLETE_IN_FLIGHT needs `into` or a `handler`: what comes after the loop was left has nowhere to go"
+            )
         if into is not None:
             validate_template(template)
             handler = _into(into, template)
@@ -336,7 +354,7 @@ class GetService:
             with request.cancellation.interrupts():
                 await account.look_at(query, self._handler)
             return await self._send(request, account)
-        except OperationCancelled:
+        except CancelRequested:
             return account.cancelled()
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             return failure(request, error)

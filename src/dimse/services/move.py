@@ -17,7 +17,7 @@ from dimse.messages.primitives import C_MOVE_RQ, C_MOVE_RSP, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.client import connect
-from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
+from dimse.network.requests import Answer, CancelRequested, IncomingRequest
 from dimse.services.query import Query, QueryRetrieveModel
 from dimse.services.query_request import QueryRequest, failure
 from dimse.services.results import Asked
@@ -145,7 +145,7 @@ class MoveService:
                 destination = await self._destination(query.move_destination or "")
                 await account.look_at(query, self._handler)
             return await self._move(request, account, destination)
-        except OperationCancelled:
+        except CancelRequested:
             return account.cancelled()
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             return failure(request, error)

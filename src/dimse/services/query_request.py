@@ -13,7 +13,7 @@ from dimse.messages.primitives import C_MOVE_RQ, Request, Response
 from dimse.messages.status import Status
 from dimse.network.association import Association
 from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
-from dimse.network.requests import Answer, IncomingRequest, OperationCancelled
+from dimse.network.requests import Answer, CancelRequested, IncomingRequest
 from dimse.services.handlers import raised
 from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
 
@@ -78,7 +78,7 @@ def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:
     name, peer = request.message.name, request.association.connection.peer_name
     if not request.association.is_open or (request.data is not None and request.data.error is not None):
         raise error
-    if isinstance(error, OperationCancelled):
+    if isinstance(error, CancelRequested):
         logger.info("%s: %s: cancelled", peer, name)
         return request.response(Status.CANCEL)
     if isinstance(error, StatusError):

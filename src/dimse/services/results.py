@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
+from enum import Enum
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from dimse.errors import (
     AssociationError,
     DimseError,
     NothingRetrieved,
+    OperationCancelled,
     OperationTimeout,
     RemoteProtocolError,
     StatusError,
@@ -20,7 +23,7 @@ from dimse.errors import (
 from dimse.messages.primitives import Request, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
-from dimse.network.operations import Operation
+from dimse.network.operations import Operation, Stage
 from dimse.network.requests import Answer, IncomingRequest
 from dimse.upper_layer.negotiation import AcceptedContext
 
@@ -42,12 +45,23 @@ class Asked:
     raise_failures: bool = True
 
 
+class _Account(Enum):
+    """What has become of the failures."""
+
+    OPEN = "more may come"
+    NOTED = "the final response was looked at"
+    TOLD = "they were raised"
+
+
 class Results(ABC, Generic[T, R]):
     """The results of one operation: an asynchronous iterator, and a context manager that cancels what is left.
 
     Leaving the `async with` early, cancelling the task, or `cancel()` sends a C-CANCEL and reads to the
-    operation's end, `Timeouts.cancel` at most; then the association can be used again. Without the `async with`,
-    iterate to the end.
+    operation's end, for which the peer has `Timeouts.cancel`; then the association can be used again. Leaving an `async
+    for` that is in no `async with` does the same, in the background: the next operation waits for it.
+
+    A task that asks for more of what another has cancelled gets an `OperationCancelled`, and never the end: answers
+    are missing. To the task that did it itself, it is the end.
 
     When the iteration ends, one `ExceptionGroup` has all that failed on the way; with `raise_failures=False` it is
     in `failures` instead, where a lone `NothingRetrieved` always is. A failure status with nothing else is a
@@ -78,9 +92,10 @@ class Results(ABC, Generic[T, R]):
             has_suboperations=self.has_suboperations,
         )
         self._deadline: float | None = None
-        self._begun = False
-        self._concluded = False
-        self._raised = False
+        self._account = _Account.OPEN
+        self._takers = 0
+        """How many `async with` and `async for` take what comes."""
+        self._cancelled_by: asyncio.Task[Any] | None = None
 
     @property
     def message_id(self) -> int:
@@ -114,8 +129,8 @@ class Results(ABC, Generic[T, R]):
 
     # Iterating
 
-    def __aiter__(self) -> Self:
-        return self
+    def __aiter__(self) -> AsyncIterator[T]:
+        return _Iteration(self)
 
     async def __anext__(self) -> T:
         if self._asked.seconds is not None and self._deadline is None:
@@ -141,7 +156,7 @@ class Results(ABC, Generic[T, R]):
             raise OperationTimeout(self.doing, self._asked.seconds or 0) from None
 
     async def _next(self) -> T:
-        while not self._operation.is_over:
+        while self._operation.stage not in (Stage.LEFT, Stage.CANCELLED, Stage.ENDED):
             try:
                 await self._begin()
                 await self._ready()
@@ -151,18 +166,38 @@ class Results(ABC, Generic[T, R]):
                 if self._association.is_open:
                     raise  # of another association
                 self._operation.end()
-                raise self._lost(error) from None
+                raise self._incomplete(error) from None
             if item is not None:
                 return item
-        if self._has_failed and self._asked.raise_failures and not self._raised:
-            self._raised = True
-            raise self._together()
-        raise StopAsyncIteration
+        raise self._end()
 
-    @property
-    def _has_failed(self) -> bool:
-        """Whether there is more to raise than that nothing came, which is also how an archive says that it has none."""
-        return any(not isinstance(failure, NothingRetrieved) for failure in self.failures)
+    def _end(self) -> Exception:
+        """What is raised where nothing more comes."""
+        if not self._operation.is_complete and self._cancelled_by is not asyncio.current_task():
+            return self._incomplete(self._operation.error or OperationCancelled(self.doing))
+        failures = self._untold()
+        if not failures:
+            return StopAsyncIteration()
+        if len(failures) == 1 and isinstance(failures[0], StatusError):
+            return failures[0]
+        return ExceptionGroup(f"{self.doing}: {len(failures)} failed", failures)
+
+    def _incomplete(self, error: Exception) -> Exception:
+        """`error`, for which answers are missing, with what else has failed."""
+        failures = self._untold()
+        return ExceptionGroup(f"{self.doing}: not all has come", [error, *failures]) if failures else error
+
+    def _untold(self) -> list[Exception]:
+        """The failures, once, if they are to be raised; not that nothing came, where there is nothing else.
+
+        That is also how an archive says that it has none.
+        """
+        if not self._asked.raise_failures or self._account is _Account.TOLD:
+            return []
+        if all(isinstance(failure, NothingRetrieved) for failure in self.failures):
+            return []
+        self._account = _Account.TOLD
+        return self.failures
 
     async def _use(self, event: Answer[R] | IncomingRequest) -> T | None:
         if isinstance(event, IncomingRequest):
@@ -177,9 +212,9 @@ class Results(ABC, Generic[T, R]):
 
     def _conclude(self, answer: Answer[R]) -> T | None:
         """Note what the final response says, once."""
-        if self._concluded:
+        if self._account is not _Account.OPEN:
             return None
-        self._concluded = True
+        self._account = _Account.NOTED
         item = self._final(answer)
         status = answer.message.status
         cancelled = self._operation.cancelling and status.category is StatusCategory.CANCEL
@@ -190,28 +225,9 @@ class Results(ABC, Generic[T, R]):
             logger.warning("%s: %s ended with %s, a status that it does not have", peer, self.doing, status)
         return item
 
-    def _lost(self, error: DimseError) -> Exception:
-        if self.failures and self._asked.raise_failures:
-            self._raised = True
-            return ExceptionGroup(f"{self.doing}: the association ended", [error, *self.failures])
-        return error
-
-    def _together(self) -> Exception:
-        failures = self.failures
-        if len(failures) == 1 and isinstance(failures[0], StatusError):
-            return failures[0]
-        return ExceptionGroup(f"{self.doing}: {len(failures)} failed", failures)
-
     async def _begin(self) -> None:
-        if self._begun:
-            return
-        self._begun = True
-        try:
+        if self._operation.stage is Stage.NEW:
             await self._operation.begin(self._asked.identifier)
-        except BaseException:
-            if not self._operation.is_sent:
-                self._operation.end()
-            raise
 
     # Ending early
 
@@ -220,13 +236,17 @@ class Results(ABC, Generic[T, R]):
 
         Raises `AssociationTimeout` where the peer does not end it in `Timeouts.cancel` seconds.
         """
-        if not self._begun:
-            self._begun = True
+        self._cancelled_by = asyncio.current_task()
+        if self._operation.stage is Stage.NEW:
             self._operation.end()
         if not self._operation.is_over:
             await self._operation.cancel()
         if self._operation.final is not None:
             self._conclude(self._operation.final)
+
+    async def aclose(self) -> None:
+        """`cancel`, as `contextlib.aclosing` calls it."""
+        await self.cancel()
 
     async def _stop(self) -> None:
         """`cancel` while something else is being raised, which is not to be hidden."""
@@ -242,12 +262,37 @@ class Results(ABC, Generic[T, R]):
         except asyncio.CancelledError:
             await self._stop()
             raise
+        self._takers += 1
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._takers -= 1
         if kind is None:
             await self.cancel()
         else:
             await self._stop()
+
+    def _let_go(self) -> None:
+        """Cancel it, if nobody is left who takes what comes."""
+        if self._takers == 0 and self._operation.leave():
+            self._association.stop_soon(self._stop)
+
+    def __del__(self) -> None:
+        self._let_go()
+
+
+class _Iteration(AsyncIterator[T]):
+    """One `async for`."""
+
+    def __init__(self, results: Results[T, Any]) -> None:
+        self._results = results
+        results._takers += 1
+
+    def __anext__(self) -> Awaitable[T]:
+        return self._results.__anext__()
+
+    def __del__(self) -> None:
+        self._results._takers -= 1
+        self._results._let_go()

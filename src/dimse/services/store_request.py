@@ -78,6 +78,8 @@ class StoreRequest:
         """Done when `save` has ended, if it has begun."""
         self.path: Path | None = None
         """Where `save` has put it."""
+        self.given_by: object = None
+        """The results that it is one of: they end when nobody has them any more, nor this."""
         self.is_taken = False
         """Whether it was saved, or read to its end."""
 
