@@ -289,13 +289,16 @@ async def test_a_pipe_is_re_encoded_too(archive: Archive, tmp_path: Path) -> Non
     assert read(archive.path("1.2.3.4")) == read(path)
 
 
-async def test_big_endian_is_not_re_encoded(archive: Archive) -> None:
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+async def test_big_endian_is_swapped(archive: Archive, syntax: str) -> None:
     path = get_testdata_file("MR_small_bigendian.dcm", download=False)
     assert path is not None
     source = FileSource(path)
-    async with connect(archive.address, contexts=contexts_for(EXPLICIT, sop_class=source.sop_class_uid)) as association:
-        with pytest.raises(PresentationContextError, match=r"Explicit VR Big Endian; offered.*accepted"):
-            await CStoreSCU(association).send(source)
+    async with connect(archive.address, contexts=contexts_for(syntax, sop_class=source.sop_class_uid)) as association:
+        await CStoreSCU(association).send(source)
+    little = get_testdata_file("MR_small.dcm", download=False)
+    assert little is not None
+    assert read(archive.path(source.sop_instance_uid)).PixelData == read(Path(little)).PixelData
 
 
 async def test_compressed_is_decompressed_only_where_that_is_allowed(archive: Archive) -> None:

@@ -10,6 +10,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID
 
+from dimse.dataset.byteorder import LittleEndianSource
 from dimse.dataset.elements import (
     MAX_METADATA,
     PIXEL_DATA,
@@ -26,6 +27,7 @@ from dimse.dataset.structure import Limits
 from dimse.errors import DatasetError
 from dimse.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     LITTLE_ENDIAN,
@@ -47,16 +49,23 @@ _BULK_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UC", "UN", "U
 async def reencode(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSource:
     """Put a native data set into Explicit, Implicit or Deflated Explicit VR Little Endian (PS3.5 A.1, A.2, A.5).
 
+    Also one in Explicit VR Big Endian (PS3.5 A.3), whose numbers and words of pixel data are swapped.
+
     Metadata and what follows the bulk data are held in memory, each at most 16 MiB; the bulk data passes as it
     comes. Values stay as they are. The result has a length if the source has one and no element follows the bulk
     data. A `source` that can be read only once is open from now on, until the result's reader is closed. Raises
     `DatasetError`.
     """
-    if not {transfer_syntax_uid, source.transfer_syntax_uid} <= set(NATIVE_LITTLE_ENDIAN):
+    from_native = source.transfer_syntax_uid in (*NATIVE_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN)
+    if not from_native or transfer_syntax_uid not in NATIVE_LITTLE_ENDIAN:
         raise DatasetError(
             f"{source.name}: cannot be put from {name_of(source.transfer_syntax_uid)}"
             f" into {name_of(transfer_syntax_uid)} without touching its pixels"
         )
+    if source.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN:
+        source = LittleEndianSource(source)
+        if transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN:
+            return source
     if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
         return _Deflated(await reencode(source, EXPLICIT_VR_LITTLE_ENDIAN))
     if source.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:

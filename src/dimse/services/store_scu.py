@@ -88,8 +88,6 @@ async def _convert(
         if not allow_decompression:
             raise PresentationContextError(f"{error}; decompression would make it fit, but was not allowed") from None
         source = await datasets.decompress(source)
-    elif source.transfer_syntax_uid == uids.EXPLICIT_VR_BIG_ENDIAN:
-        raise error
     if source.transfer_syntax_uid == transfer_syntax_uid:
         return source
     return await datasets.reencode(source, transfer_syntax_uid)
