@@ -17,7 +17,7 @@ from dimse.dataset import elements, transcode
 from dimse.dataset.elements import MAX_METADATA
 from dimse.dataset.identifiers import encode
 from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, StreamSource
-from dimse.dataset.transcode import decompress, even, reencode
+from dimse.dataset.transcode import even, reencode
 from dimse.errors import DatasetError
 from dimse.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -245,37 +245,3 @@ async def test_trailing_elements_that_are_cut_short() -> None:
     source = await reencode(memory(data[:-3], EXPLICIT_VR_LITTLE_ENDIAN), IMPLICIT_VR_LITTLE_ENDIAN)
     with pytest.raises(DatasetError, match=r"ends within .* \(FFFC,FFFC\)"):
         await sent(source)
-
-
-@pytest.mark.parametrize("name", ["SC_rgb_rle.dcm", "MR_small_RLE.dcm", "SC_rgb_rle_2frame.dcm", "rtdose_rle.dcm"])
-@pytest.mark.parametrize("target", [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN])
-async def test_decompress(name: str, target: str) -> None:
-    source = FileSource(path_of(name))
-    expected = dcmread(path_of(name))
-    expected.decompress(generate_instance_uid=False)
-    result = await decompress(source, target)
-    assert result.transfer_syntax_uid == target
-    assert result.sop_instance_uid == source.sop_instance_uid
-    read = decoded(await sent(result), target)
-    assert read.PixelData == expected.PixelData
-    assert read.SOPInstanceUID == expected.SOPInstanceUID
-    assert [element.tag for element in read] == [element.tag for element in expected]
-
-
-async def test_decompress_what_is_not_compressed() -> None:
-    result = await decompress(FileSource(path_of("MR_small_implicit.dcm")))
-    assert decoded(await sent(result), EXPLICIT_VR_LITTLE_ENDIAN) == dcmread(path_of("MR_small_implicit.dcm"))
-
-
-async def test_no_plugin_for_it() -> None:
-    with pytest.raises(DatasetError, match=r"JPEGLSNearLossless_08\.dcm: cannot be decompressed.*plugin"):
-        await decompress(FileSource(path_of("JPEGLSNearLossless_08.dcm")))
-
-
-async def test_compressed_and_broken() -> None:
-    data = await sent(FileSource(path_of("SC_rgb_rle.dcm")))
-    for broken in (data[:-200], data[:-8], data[:-20] + bytes(20), data[:100]):
-        with pytest.raises(DatasetError, match="cannot be decompressed"):
-            await decompress(memory(broken, "1.2.840.10008.1.2.5"))
-    with pytest.raises(DatasetError, match="into Explicit VR Big Endian"):
-        await decompress(memory(data, "1.2.840.10008.1.2.5"), EXPLICIT_VR_BIG_ENDIAN)

@@ -6,6 +6,7 @@ discover      what there is to send: files, folders, DICOMDIRs, archives
 sources       what can be sent: files, streams, memory
 pixels        a pydicom data set to send, its pixel data with it or from elsewhere
 transcode     into the accepted transfer syntax
+decompression pixel data out of fragments, frame by frame
 misfits       what Implicit VR cannot hold
 sinks         what was received, into files
 disk          those files, beside an event loop that goes on
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pydicom.config import IGNORE
     from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
+    from dimse.dataset.decompression import can_decompress, decompress
     from dimse.dataset.discover import NotSent
     from dimse.dataset.disk import Disk, FileWriter
     from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
         in_thread,
         is_dataset,
     )
-    from dimse.dataset.transcode import can_decompress, decompress, even, reencode
+    from dimse.dataset.transcode import even, reencode
 
 __all__ = [
     "IGNORE",
@@ -83,6 +85,7 @@ __all__ = [
 ]
 
 _NAMES_OF: Final = {
+    "dimse.dataset.decompression": "can_decompress decompress",
     "dimse.dataset.discover": "NotSent",
     "dimse.dataset.disk": "Disk FileWriter",
     "dimse.dataset.elements": "Buffer BulkHeader ElementScanner",
@@ -91,7 +94,7 @@ _NAMES_OF: Final = {
     "dimse.dataset.pixels": "EncapsulatedFrames NativePixels PixelSource from_dataset",
     "dimse.dataset.sinks": "Part10File safe_path template_keywords validate_template",
     "dimse.dataset.sources": "DatasetSource FileSource MemorySource Reader StreamSource in_thread is_dataset",
-    "dimse.dataset.transcode": "can_decompress decompress even reencode",
+    "dimse.dataset.transcode": "even reencode",
     "pydicom": "DataElement Dataset",
     "pydicom.config": "IGNORE",
     "pydicom.datadict": "dictionary_VR keyword_for_tag tag_for_keyword",

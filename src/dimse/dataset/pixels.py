@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from dimse.dataset.elements import DEFLATED_SYNTAXES, PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
 from dimse.dataset.identifiers import encode, encode_elements
 from dimse.dataset.misfits import may_be_misread
-from dimse.dataset.rewriting import encode_as_read, rewrite
+from dimse.dataset.rewriting import rewrite
 from dimse.dataset.sources import DatasetSource, MemorySource, PiecesSource
 from dimse.errors import DatasetError
 from dimse.uids import (
@@ -84,10 +84,10 @@ class PixelSource(PiecesSource):
         self._pixels = pixels
         if isinstance(pixels, NativePixels):
             padded = pixels.length + pixels.length % 2
-            self._before, self._after = before + _header(syntax, padded), after
+            self._before, self._after = before + pixel_data_header(syntax, padded), after
             length = len(self._before) + padded + len(after)
         else:
-            self._before = before + _header(syntax, UNDEFINED_LENGTH) + _EMPTY_OFFSET_TABLE
+            self._before = before + pixel_data_header(syntax, UNDEFINED_LENGTH) + _EMPTY_OFFSET_TABLE
             self._after, length = _SEQUENCE_END + after, None
         super().__init__(
             self._all,
@@ -147,29 +147,20 @@ def from_dataset(dataset: Dataset, transfer_syntax_uid: str | None = None) -> Da
     )
 
 
-def encoded_pieces(dataset: Dataset, syntax: str, *, name: str, as_read: bool = False) -> list[Buffer]:
-    """Encode around the pixel data, which becomes a view. `as_read` is for what was just read in little endian.
-
-    `name` is what warnings are about.
-    """
+def encoded_pieces(dataset: Dataset, syntax: str, *, name: str) -> list[Buffer]:
+    """Encode around the pixel data, which becomes a view. `name` is what warnings are about."""
     value = dataset[PIXEL_DATA].value if PIXEL_DATA in dataset else None
-    if as_read:
-        implicit = syntax == IMPLICIT_VR_LITTLE_ENDIAN
-        before, after = (encode_as_read(part, implicit=implicit, name=name) for part in _around_pixel_data(dataset))
-        if not isinstance(value, bytes):
-            return [before, after]
-    elif not isinstance(value, bytes | bytearray) or syntax in DEFLATED_SYNTAXES | {EXPLICIT_VR_BIG_ENDIAN}:
+    if not isinstance(value, bytes | bytearray) or syntax in DEFLATED_SYNTAXES | {EXPLICIT_VR_BIG_ENDIAN}:
         # Without group 0000 and 0002, which have no place in a data set (PS3.5 7.1).
         return [_encode(dataset[0x00030000:], syntax, name)]
-    else:
-        before, after = _encode_around_pixel_data(dataset, syntax, name)
+    before, after = _encode_around_pixel_data(dataset, syntax, name)
     view = memoryview(value)
     if not is_compressed(syntax):
         padding = len(view) % 2
-        return [before + _header(syntax, len(view) + padding), view, bytes(padding) + after]
+        return [before + pixel_data_header(syntax, len(view) + padding), view, bytes(padding) + after]
     if bytes(view[:4]) != _ITEM_START:
         raise DatasetError(f"{tag_name(PIXEL_DATA)} is not encapsulated as {name_of(syntax)} demands")
-    return [before + _header(syntax, UNDEFINED_LENGTH), view, _SEQUENCE_END + after]
+    return [before + pixel_data_header(syntax, UNDEFINED_LENGTH), view, _SEQUENCE_END + after]
 
 
 def _around_pixel_data(dataset: Dataset) -> tuple[Dataset, Dataset]:
@@ -192,7 +183,7 @@ def _encode(dataset: Dataset, syntax: str, name: str, character_set: str | list[
     return rewrite(explicit, implicit=False, to_implicit=True, name=name)
 
 
-def _header(syntax: str, length: int) -> bytes:
+def pixel_data_header(syntax: str, length: int) -> bytes:
     """The header of (7FE0,0010): OW if native, which is legal for any depth (PS3.5 A.1, A.2), OB if encapsulated."""
     if syntax == IMPLICIT_VR_LITTLE_ENDIAN:
         return _IMPLICIT.pack(0x7FE0, 0x0010, length)

@@ -7,8 +7,6 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID
 
 from dimse.dataset.byteorder import LittleEndianSource
 from dimse.dataset.elements import (
@@ -19,11 +17,8 @@ from dimse.dataset.elements import (
     ElementScanner,
     tag_name,
 )
-from dimse.dataset.identifiers import PYDICOM_ERRORS, decode, pydicom_failed
-from dimse.dataset.pixels import encoded_pieces
 from dimse.dataset.rewriting import rewrite
-from dimse.dataset.sources import DatasetSource, MemorySource, PiecesReader, Reader, in_thread, named
-from dimse.dataset.structure import Limits
+from dimse.dataset.sources import DatasetSource, PiecesReader, Reader, named
 from dimse.errors import DatasetError
 from dimse.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -32,7 +27,6 @@ from dimse.uids import (
     IMPLICIT_VR_LITTLE_ENDIAN,
     LITTLE_ENDIAN,
     NATIVE_LITTLE_ENDIAN,
-    is_compressed,
     name_of,
 )
 
@@ -96,60 +90,6 @@ async def even(source: DatasetSource) -> DatasetSource:
     if source.transfer_syntax_uid not in LITTLE_ENDIAN:
         raise DatasetError(f"{source.name}: has an odd length, which cannot be sent (PS3.8 9.3.1)")
     return await reencode(source, source.transfer_syntax_uid)
-
-
-async def decompress(source: DatasetSource, transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN) -> DatasetSource:
-    """Decompress the pixel data (PS3.5 A.4) with what pydicom finds installed. The SOP Instance UID is kept.
-
-    Holds the whole object in memory, compressed and not; RLE needs numpy, the others a plugin of pydicom's. A
-    source that is not compressed is re-encoded. Raises `DatasetError` with the reason.
-    """
-    if not is_compressed(source.transfer_syntax_uid):
-        return await reencode(source, transfer_syntax_uid)
-    if transfer_syntax_uid not in LITTLE_ENDIAN:
-        raise DatasetError(f"{source.name}: cannot be decompressed into {name_of(transfer_syntax_uid)}")
-    data = await _read_all(source)
-    return await in_thread(lambda: _decompress(source, data, transfer_syntax_uid))
-
-
-def _decompress(source: DatasetSource, data: Buffer, transfer_syntax_uid: str) -> DatasetSource:
-    doing = f"{source.name}: cannot be decompressed from {name_of(source.transfer_syntax_uid)}"
-    try:
-        dataset = decode(data, source.transfer_syntax_uid, limits=Limits())
-        dataset.file_meta = FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = source.transfer_syntax_uid  # type: ignore[assignment]
-        if PIXEL_DATA in dataset:
-            dataset.decompress(generate_instance_uid=False)
-    except (RuntimeError, ImportError) as error:
-        # The one whose words are worth having: which plugins are missing. They hold no values.
-        raise DatasetError(f"{doing}: {' '.join(str(error).split())}") from None
-    except PYDICOM_ERRORS as error:
-        raise pydicom_failed(doing, error) from None
-    except DatasetError as error:
-        raise DatasetError(f"{doing}: {error}") from None
-    if "PixelDataProviderURL" in dataset:
-        raise DatasetError(f"{doing}: its pixels are elsewhere, at a URL (PS3.5 A.6)")
-    try:
-        pieces = encoded_pieces(dataset, transfer_syntax_uid, as_read=True, name=source.name)
-    except PYDICOM_ERRORS as error:
-        raise pydicom_failed(doing, error) from None
-    return MemorySource(
-        pieces,
-        sop_class_uid=source.sop_class_uid,
-        sop_instance_uid=source.sop_instance_uid,
-        transfer_syntax_uid=transfer_syntax_uid,
-        name=source.name,
-    )
-
-
-def can_decompress(transfer_syntax_uid: str) -> bool:
-    """Whether pydicom, with what is installed beside it, can decompress this transfer syntax."""
-    from pydicom.pixels.decoders.base import get_decoder
-
-    try:
-        return get_decoder(UID(transfer_syntax_uid)).is_available
-    except NotImplementedError:
-        return False
 
 
 class _Derived(DatasetSource):
@@ -354,13 +294,3 @@ class _Reencoded(_Derived):
         if self.transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN:
             return _IMPLICIT.pack(bulk.tag >> 16, bulk.tag & 0xFFFF, length)
         return _EXPLICIT.pack(bulk.tag >> 16, bulk.tag & 0xFFFF, vr.encode("ascii"), length)
-
-
-async def _read_all(source: DatasetSource) -> bytearray:
-    reader, data, buffer = source.open(), bytearray(), memoryview(bytearray(_STEP))
-    try:
-        while count := await reader.read_into(buffer):
-            data += buffer[:count]
-    finally:
-        reader.close()
-    return data
