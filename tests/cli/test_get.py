@@ -13,10 +13,12 @@ from typing import Any
 import pydicom
 import pytest
 
-from dimse import Association, QueryRequest, QueryRetrieveModel, Server, Status, StatusError
+from dimse import Association, QueryRequest, QueryRetrieveModel, Server, Status, StatusError, uids
 from dimse.dataset import FileSource
+from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 
 Beside = Callable[..., Any]
+CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 STUDY = ("-k", "StudyInstanceUID=1.2.3")
 
 
@@ -188,3 +190,50 @@ async def test_ctrl_c_cancels_and_says_what_had_come(start: Beside, mr: Path, tm
     assert summary["error"] == "interrupted"
     assert summary["retrieved"] == len(retrieved) < total
     assert files(tmp_path) == {uid(mr): dataset_bytes(mr)}
+
+
+def proposed(server: Server) -> list[list[tuple[str, tuple[str, ...]]]]:
+    """What each association is asked for beside Query/Retrieve, as they come."""
+    asked: list[list[tuple[str, tuple[str, ...]]]] = []
+    acceptance = server._acceptance
+
+    def noting(request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:
+        contexts = [(each.abstract_syntax, each.transfer_syntaxes) for each in request.presentation_contexts]
+        asked.append([each for each in contexts if each[0] not in uids.QUERY_RETRIEVE])
+        return acceptance(request)
+
+    server._acceptance = noting  # type: ignore[method-assign]
+    return asked
+
+
+async def test_the_classes_and_syntaxes_that_are_proposed(beside: Beside, ct: Path, tmp_path: Path) -> None:
+    archive = Archive(ct)
+    asked = proposed(archive.server)
+    classes = ("--class", "CT,MR Image Storage", "--class=1.2.840.10008.5.1.4.1.1.104.1,mrimagestorage")
+    syntaxes = ("--syntax", "implicit,explicit", "--syntax", "rle")
+    async with archive.server:
+        done = await beside("get", archive.address, *STUDY, "--into", tmp_path, *classes, *syntaxes)
+    assert done.code == 0
+    wanted = [CT, MR, "1.2.840.10008.5.1.4.1.1.104.1"]
+    native = (uids.IMPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_LITTLE_ENDIAN)
+    (contexts,) = asked
+    assert contexts == [*((uid, native) for uid in wanted), *((uid, ("1.2.840.10008.1.2.5",)) for uid in wanted)]
+
+
+def test_a_class_that_is_none(dimse: Beside, closed_port: int, tmp_path: Path) -> None:
+    for name in ("CTT", "VerificationSOPClass", ""):
+        done = dimse("get", f"A@127.0.0.1:{closed_port}", *STUDY, "--into", tmp_path, "--class", name)
+        assert done.code == 2
+        assert "neither a SOP class UID nor a storage SOP class" in done.err
+
+
+async def test_what_was_proposed_is_said_where_a_context_is_missing(beside: Beside, ct: Path, tmp_path: Path) -> None:
+    archive = Archive(ct)
+    async with archive.server:
+        arguments = ("get", archive.address, *STUDY, "--into", tmp_path, "--class", "MR", "--syntax", "rle,implicit")
+        done = await beside(*arguments)
+    assert done.code == 1
+    assert done.err.splitlines()[-1] == (
+        "dimse: proposed were Implicit VR Little Endian, RLE Lossless for MR Image Storage. "
+        "--class and --syntax choose what is proposed"
+    )

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from dimse.ae import Address, ClientOptions, Malformed, Timeouts
 from dimse.cli.running import UsageError
-from dimse.uids import is_uid
+from dimse.uids import is_storage, is_uid
 
 T = TypeVar("T")
 
@@ -189,6 +189,36 @@ def add_syntaxes(parser: argparse.ArgumentParser, text: str) -> None:
         type=checked(_syntaxes),
         default=[],
         help=f"{text} Several: by commas, or the option again. Names: {', '.join(SYNTAXES)}; or UIDs.",
+    )
+
+
+def _classes(text: str) -> list[str]:
+    from pydicom._uid_dict import UID_dictionary  # of all commands only one that is told a class needs it
+
+    named: dict[str, str] = {}
+    for uid, (_, kind, _, _, keyword) in UID_dictionary.items():
+        if kind == "SOP Class" and is_storage(uid):
+            whole = keyword.lower()
+            named |= dict.fromkeys((whole, whole.removesuffix("storage"), whole.removesuffix("imagestorage")), uid)
+    found = [named.get(name.replace(" ", "").replace("-", "").lower(), name.strip()) for name in text.split(",")]
+    for name in found:
+        if not is_uid(name) or "." not in name:
+            raise ValueError(
+                f"{name!r} is neither a SOP class UID nor a storage SOP class of PS3.6 such as CTImageStorage"
+            )
+    return found
+
+
+def add_classes(parser: argparse.ArgumentParser, text: str) -> None:
+    """Of which storage SOP classes."""
+    parser.add_argument(
+        "--class",
+        metavar="NAME",
+        dest="classes",
+        action="extend",
+        type=checked(_classes),
+        default=[],
+        help=f"{text} Several: by commas, or the option again. Names: CTImageStorage, CT, EncapsulatedPDF; or UIDs.",
     )
 
 

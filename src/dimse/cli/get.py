@@ -7,19 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from dimse import uids
 from dimse.ae import Address, ClientOptions, Malformed
 from dimse.cli import arguments, running
 from dimse.cli import query as typed
+from dimse.cli.output import complain
 from dimse.cli.retrieval import Tally
+from dimse.errors import PresentationContextError, SubOperationFailed
 from dimse.network.client import connect
-from dimse.services.contexts import retrieval_contexts
+from dimse.services.contexts import RETRIEVED, retrieval_contexts
 from dimse.services.get import CancelBehavior, CGetSCU, GetResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
+from dimse.upper_layer.negotiation import ProposedContext
 
 EXIT_CODES: Final = (
     "0 all that there is has come; 1 some failed, each named, or there is nothing; 2 wrong usage; "
     "3 no association, or it was lost; 130 interrupted."
 )
+
+_NAMED: Final = 5
+"""SOP classes that are named, and not counted."""
 
 ON_CANCEL: Final = {behavior.value: behavior for behavior in CancelBehavior}
 
@@ -37,6 +44,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="reject",
         help="What becomes of an instance that is on its way at Ctrl-C.",
     )
+    arguments.add_classes(parser, "Propose this storage SOP class only; without, the common ones.")
+    arguments.add_syntaxes(parser, "Propose this transfer syntax only.")
     arguments.add_calling(parser, Malformed.LENIENT)
     typed.add_timeout(parser)
     arguments.add_json(parser)
@@ -50,6 +59,8 @@ def get(
     level: QueryRetrieveLevel,
     model: QueryRetrieveModel | None,
     on_cancel: CancelBehavior,
+    classes: list[str],
+    syntaxes: list[str],
     calling: str,
     malformed: Malformed,
     timeout: float | None,
@@ -63,22 +74,61 @@ def get(
         options = arguments.client_options(calling, malformed, timeout)
         query = typed.parse(level, keys, model)
         query.retrieve_identifier()
+        contexts = retrieval_contexts(classes or uids.COMMON_STORAGE, syntaxes or RETRIEVED)
     running.make_folder(into)
     tally = Tally(archive, f"retrieved from {archive} into {into}", json)
-    return running.run(tally.over(_get(query, archive, options, into, on_cancel, tally)))
+    return running.run(tally.over(_get(query, archive, options, contexts, into, on_cancel, tally)))
 
 
 async def _get(
-    query: Query, address: Address, options: ClientOptions, into: Path, on_cancel: CancelBehavior, tally: Tally
+    query: Query,
+    address: Address,
+    options: ClientOptions,
+    contexts: Sequence[ProposedContext],
+    into: Path,
+    on_cancel: CancelBehavior,
+    tally: Tally,
 ) -> bool:
-    async with connect(address, contexts=retrieval_contexts(), options=options) as association:
-        results = CGetSCU(association).get(query, into=into, on_cancel=on_cancel, raise_failures=False)
+    async with connect(address, contexts=contexts, options=options) as association:
+        try:
+            results = CGetSCU(association).get(query, into=into, on_cancel=on_cancel, raise_failures=False)
+        except PresentationContextError:
+            complain(_proposed(contexts))
+            raise
         try:
             return await running.interrupted(_take(results, tally))
         finally:
             for instance in results.completed_in_flight:
                 tally.came(instance.sop_instance_uid, instance.path)
             tally.failures(results.failures, results.suboperations.failed)
+            if _may_want_a_context(results):
+                complain(_proposed(contexts))
+
+
+def _may_want_a_context(results: GetResults) -> bool:
+    """Whether the archive failed to send some, and gives no other reason for it."""
+    failed = [each for each in results.failures if isinstance(each, SubOperationFailed)]
+    by_archive = [each for each in failed if each.sop_instance_uid not in results.refusals]
+    comment = (results.error_comment or "").lower()
+    return bool(by_archive) and (not comment or any(word in comment for word in ("context", "syntax", "sop class")))
+
+
+def _proposed(contexts: Sequence[ProposedContext]) -> str:
+    """Which storage classes were proposed in which transfer syntaxes."""
+    classes: dict[str, list[str]] = {}
+    for context in contexts:
+        if context.as_scp:
+            for syntax in context.transfer_syntaxes:
+                classes.setdefault(syntax, []).append(context.abstract_syntax)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for syntax, members in classes.items():
+        alike.setdefault(tuple(members), []).append(uids.name_of(syntax))
+    parts = [
+        f"{', '.join(syntaxes)} for "
+        + (", ".join(map(uids.name_of, members)) if len(members) <= _NAMED else f"{len(members)} storage SOP classes")
+        for members, syntaxes in alike.items()
+    ]
+    return f"dimse: proposed were {'; '.join(parts)}. --class and --syntax choose what is proposed"
 
 
 async def _take(results: GetResults, tally: Tally) -> None:

@@ -20,13 +20,16 @@ COMPRESSED: Final = tuple(
 NATIVE: Final = (*uids.LITTLE_ENDIAN, uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_BIG_ENDIAN)
 """The syntaxes in which pixel data is not compressed (PS3.5 A.1 to A.3, A.5)."""
 
+RETRIEVED: Final = (*uids.LITTLE_ENDIAN, *COMPRESSED, *NATIVE[2:])
+"""What is proposed for each class unless told otherwise."""
+
 _ROOM: Final = MAXIMUM_CONTEXTS - len(uids.QUERY_RETRIEVE)
 """Contexts for storage classes in an association that retrieves."""
 
 
 def retrieval_contexts(
     sop_classes: Sequence[str] = uids.COMMON_STORAGE,
-    transfer_syntaxes: Sequence[str] = (*uids.LITTLE_ENDIAN, *COMPRESSED, *NATIVE[2:]),
+    transfer_syntaxes: Sequence[str] = RETRIEVED,
 ) -> list[ProposedContext]:
     """The contexts for a C-GET of instances of these storage classes, of which the requestor will be SCP.
 
