@@ -19,7 +19,7 @@ IDLE_AT_PYNETDICOM: Final = {"full": 100, "quick": 20}
 """Fewer, as each is two threads."""
 SENDING: Final = {"full": 500, "quick": 50}
 SECONDS: Final = {"full": 20.0, "quick": 3.0}
-"""For which the server's processor time is measured: by default each association has a timer that looks every 15 s."""
+"""For which the server's processor time is measured: by default each association has a timer that looks every 4 s."""
 KILOBYTES: Final = 150.0
 PER_CENT: Final = 1.0
 

@@ -457,12 +457,12 @@ _TIMER_MEANINGS: Final = {
     "connect": "the TCP connection and the TLS handshake",
     "association": "the answer to A-ASSOCIATE-RQ and to A-RELEASE-RQ",
     "store": "a C-STORE or C-ECHO without any progress, its response included",
-    "find": "each response of a C-FIND; the time in which the program looks at a match does not count",
-    "move": "each response of a C-MOVE",
+    "find": "a C-FIND without any progress; the time in which the program looks at a match does not count",
+    "move": "a C-MOVE without any progress",
     "get": "a C-GET without any progress; the time in which the program handles an instance does not count",
     "cancel": "the end of an operation after our C-CANCEL; then A-ABORT",
     "artim": "ARTIM (PS3.8 9.1.5): the peer's A-ASSOCIATE-RQ, and its closing of the connection",
-    "idle": "as acceptor: the next message, and each 64 KiB or PDU of one under way",
+    "idle": "as acceptor: the next message, and one under way without any progress",
 }
 
 

@@ -89,19 +89,21 @@ class StoreMode(Enum):
 class Timeouts:
     """How long to wait, in seconds; None is for ever.
 
-    `store` is about progress and not about size: it runs out when nothing has moved for so long.
+    `store`, `find`, `get`, `move` and `idle` are about progress and not about size. Progress is a whole message from
+    the peer, and bytes in either direction, 1 KiB a second at least: a slow line lives, and a peer that sends a byte
+    a second does not. A timer runs out between 1.0 and 1.1 of its value.
     """
 
     connect: float | None = 30
     """For the transport connection, its TLS handshake included."""
     association: float | None = 30
-    """For the answer to A-ASSOCIATE-RQ, and to A-RELEASE-RQ."""
+    """For the whole answer to A-ASSOCIATE-RQ, and to A-RELEASE-RQ."""
     store: float | None = 30
     """Without any progress of a C-STORE, its response included; also for a C-ECHO."""
     find: float | None = 10
-    """For each response of a C-FIND; the time that its consumer takes does not count."""
+    """Without any progress of a C-FIND; the time that its consumer takes does not count."""
     move: float | None = 120
-    """For each response of a C-MOVE."""
+    """Without any progress of a C-MOVE: a Pending response is some."""
     get: float | None = 120
     """Without any progress of a C-GET; the time that its consumer takes does not count."""
     cancel: float | None = 10
@@ -109,7 +111,7 @@ class Timeouts:
     artim: float | None = 30
     """The ARTIM timer: for the peer's A-ASSOCIATE-RQ and for its closing of the connection (PS3.8 9.1.5)."""
     idle: float | None = 60
-    """As acceptor, for the next message, and for each 64 KiB or PDU of one under way."""
+    """As acceptor, for the next message, and without any progress of one under way."""
 
     def __post_init__(self) -> None:
         for timer in fields(self):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dimse.network.timers import ProgressTimer, SharedTimer
+from dimse.network.timers import MINIMUM_RATE, Progress, ProgressTimer, SharedTimer
 
 SECONDS = 4.0
 
@@ -26,15 +26,18 @@ class Loop:
         self.now = 0.0
         self.handles: list[Handle] = []
 
-    def call_later(self, delay: float, function: Callable[[], None]) -> Handle:
-        self.handles.append(Handle(self.now + delay, function))
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, due: float, function: Callable[[], None]) -> Handle:
+        self.handles.append(Handle(due, function))
         return self.handles[-1]
 
     def until(self, when: float) -> None:
         while due := [each for each in self.handles if each.due <= when and not each.cancelled]:
             first = min(due, key=lambda each: each.due)
             self.handles.remove(first)
-            self.now = first.due
+            self.now = max(self.now, first.due)
             first.function()
         self.now = when
 
@@ -46,22 +49,120 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
     return loop
 
 
-def shared(loop: Loop, moved: list[int]) -> tuple[SharedTimer[str], list[tuple[str, float]]]:
-    stalled: list[tuple[str, float]] = []
-    return SharedTimer(SECONDS, lambda: len(moved), lambda who: stalled.append((who, loop.now))), stalled
+class Peer:
+    """What a peer has done so far, and when a timer gave it up."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.messages = self.bytes = 0
+        self.is_its_turn = True
+        self.given_up: list[float] = []
+
+    def measure(self) -> Progress | None:
+        return Progress(self.messages, self.bytes) if self.is_its_turn else None
+
+    def give_up(self) -> None:
+        self.given_up.append(self.loop.now)
+
+    def drip(self, rate: float, until: float) -> None:
+        """Send `rate` bytes a second, in pieces of a fifth of a second."""
+        sent = float(self.bytes)
+        while self.loop.now < until and not self.given_up:
+            self.loop.until(self.loop.now + 0.2)
+            sent += rate / 5
+            self.bytes = int(sent)
 
 
-def test_who_moves_lives_and_who_does_not_is_told(loop: Loop) -> None:
-    moved: list[int] = []
-    told: list[float] = []
-    ProgressTimer(SECONDS, lambda: len(moved), lambda: told.append(loop.now))
+@pytest.fixture
+def peer(loop: Loop) -> Peer:
+    peer = Peer(loop)
+    ProgressTimer(SECONDS, peer.measure, peer.give_up)
+    return peer
+
+
+def on_time(begun: float) -> object:
+    """Between 1.0 and 1.1 of the timer's value."""
+    return pytest.approx(begun + SECONDS * 1.05, abs=SECONDS * 0.05)
+
+
+def test_a_silent_peer_is_given_up_on_time(loop: Loop, peer: Peer) -> None:
+    loop.until(100)
+    assert peer.given_up == [SECONDS]
+
+
+@pytest.mark.parametrize("rate", [1, 50])
+def test_a_peer_that_drips_is_given_up_on_time(peer: Peer, rate: int) -> None:
+    peer.drip(rate, 100)
+    assert peer.given_up == [on_time(0)]
+
+
+@pytest.mark.parametrize("rate", [1.1 * MINIMUM_RATE, 20_000, 1e9])
+def test_a_slow_line_lives_and_is_given_up_when_it_stops(loop: Loop, peer: Peer, rate: float) -> None:
+    peer.drip(rate, 100)
+    assert peer.given_up == []
+    stopped = loop.now
+    loop.until(200)
+    assert peer.given_up == [on_time(stopped)]
+
+
+def test_a_line_below_the_minimum_rate_is_given_up(peer: Peer) -> None:
+    peer.drip(MINIMUM_RATE * 0.8, 100)
+    assert peer.given_up
+    assert SECONDS < peer.given_up[0] < 8 * SECONDS
+
+
+def test_a_burst_is_not_saved_up(loop: Loop, peer: Peer) -> None:
+    loop.until(1)
+    peer.bytes = 100_000_000
+    loop.until(100)
+    assert peer.given_up == [on_time(1)]
+
+
+def test_a_message_gives_the_whole_time_again(loop: Loop, peer: Peer) -> None:
     for now in range(3, 30, 3):
         loop.until(now)
-        moved.append(now)
-    assert told == []
+        peer.messages += 1
+        peer.bytes += 100
+    assert peer.given_up == []
     loop.until(60)
-    assert len(told) == 1
-    assert 27 + SECONDS <= told[0] <= 27 + SECONDS * 1.5
+    assert peer.given_up == [on_time(27)]
+
+
+def test_what_is_not_the_peers_turn_does_not_count(loop: Loop, peer: Peer) -> None:
+    peer.is_its_turn = False
+    loop.until(50)
+    peer.is_its_turn = True
+    loop.until(100)
+    assert peer.given_up == [on_time(50)]
+
+
+def test_bytes_that_are_lost_from_the_count_do_no_harm(loop: Loop, peer: Peer) -> None:
+    """TLS adds to what the kernel has to send."""
+    peer.bytes = 1000
+    loop.until(1)
+    peer.bytes = 500
+    loop.until(100)
+    assert peer.given_up == [on_time(0)]
+
+
+def test_an_event_loop_that_was_busy_reads_before_it_gives_up(loop: Loop, peer: Peer) -> None:
+    loop.until(1)
+    loop.now = 50  # all that time it did nothing else
+    loop.until(50)
+    assert peer.given_up == []
+    peer.bytes += 100_000
+    loop.until(52)
+    assert peer.given_up == []
+
+
+def test_none_is_for_ever(loop: Loop) -> None:
+    ProgressTimer(None, lambda: None, lambda: None)
+    assert loop.handles == []
+
+
+def shared(loop: Loop, moved: list[int]) -> tuple[SharedTimer[str], list[tuple[str, float]]]:
+    stalled: list[tuple[str, float]] = []
+    return SharedTimer(SECONDS, lambda: Progress(0, len(moved)), lambda who: stalled.append((who, loop.now))), stalled
 
 
 def test_who_begins_when_the_last_has_just_ended_has_the_whole_time(loop: Loop) -> None:
@@ -75,7 +176,7 @@ def test_who_begins_when_the_last_has_just_ended_has_the_whole_time(loop: Loop) 
     loop.until(20)
     [(who, when)] = stalled
     assert who == "second"
-    assert when <= 3.9 + SECONDS * 1.5
+    assert when == on_time(3.9)
 
 
 def test_it_is_who_has_waited_longest_that_is_told(loop: Loop) -> None:

@@ -502,6 +502,55 @@ async def test_what_was_not_acknowledged_is_sent_again(end: str, tmp_path: Path)
     assert max(result.attempts for result in report.results) <= 2
 
 
+async def test_a_peer_that_never_answers_is_waited_for_once(tmp_path: Path) -> None:
+    connections = 0
+
+    async def script(peer: ScriptedPeer) -> None:
+        nonlocal connections
+        connections += 1
+        await peer.accept()
+        await peer.expect_abort(0, 0)
+
+    options = ClientOptions(timeouts=Timeouts(store=0.2))
+    async with listening(script) as address:
+        report = await dimse.send(address, study(tmp_path, 3), retry=QUICK, options=options, raise_failures=False)
+    assert len(report.failures) == 3
+    assert isinstance(report.failures[0].error, AssociationTimeout)
+    assert connections == 1
+
+
+async def test_a_peer_that_stops_answering_is_given_up(tmp_path: Path) -> None:
+    flaky = Flaky(*["never answers"] * 10, each=0)
+    flaky.ends[0] = "vanishes before its response"
+    options = ClientOptions(timeouts=Timeouts(store=0.1))
+    async with listening(Flaky("never answers"), flaky) as address:
+        report = await dimse.send(address, study(tmp_path, 9), retry=QUICK, options=options, raise_failures=False)
+    assert len(report.stored) == 2
+    assert len(flaky.ends) >= 7
+
+
+async def test_an_object_that_silences_the_peer_fails_alone(tmp_path: Path) -> None:
+    stored: list[str] = []
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        helper = Flaky()
+        while await helper.goes_on(peer):
+            received = await peer.receive_message()
+            assert isinstance(received.message, C_STORE_RQ)
+            if received.message.affected_sop_instance_uid == "1.2.2":
+                await peer.expect_abort(0, 0)
+                return
+            await peer.send(response(received, affected_sop_instance_uid=received.message.affected_sop_instance_uid))
+            stored.append(received.message.affected_sop_instance_uid)
+
+    options = ClientOptions(timeouts=Timeouts(store=0.2))
+    async with listening(script) as address:
+        report = await dimse.send(address, study(tmp_path, 4), retry=QUICK, options=options, raise_failures=False)
+    assert stored == ["1.2.1", "1.2.3", "1.2.4"]
+    assert [type(result.error) for result in report.failures] == [AssociationTimeout]
+
+
 async def test_transient_rejections_are_waited_for(tmp_path: Path) -> None:
     flaky = Flaky("congested", "congested", "vanishes before its response", "congested")
     async with listening(flaky) as address:

@@ -32,7 +32,7 @@ from dimse.network.connection import Connection
 from dimse.network.incoming import Discard, Receiver
 from dimse.network.operations import Operation, Outstanding, SingleResponse
 from dimse.network.outgoing import Outgoing
-from dimse.network.timers import ProgressTimer, SharedTimer
+from dimse.network.timers import Progress, ProgressTimer, SharedTimer
 from dimse.network.window import Window
 from dimse.uids import name_of
 from dimse.upper_layer.deviations import Deviations, invalid, out_of_step
@@ -113,6 +113,8 @@ class Association:
         self._released_by_peer = False
         self._releasing = False
         self._reader = MessageReader()
+        self._messages_received = 0
+        """Commands, and data sets that have come to their end."""
         self._receiver: Receiver | None = None
         self.outgoing = Outgoing(self)
         self.window = Window()
@@ -270,10 +272,15 @@ class Association:
     async def closed(self, grace: float | None = ABORT_GRACE) -> None:
         """Wait until the connection is closed too; a peer that does not close it in `grace` seconds is cut off.
 
-        None leaves it to ARTIM (PS3.8 9.1.5); but a peer that does not even read is not worth that.
+        None leaves it to ARTIM (PS3.8 9.1.5); but a peer that does not even read is not worth that. One that has let
+        a timer of the requestor's run out has had its time.
         """
+        if self.connection.machine.is_requestor and isinstance(self.error, AssociationTimeout):
+            grace = 0
+        elif self.connection.is_blocked:
+            grace = ABORT_GRACE
         try:
-            async with asyncio.timeout(ABORT_GRACE if self.connection.is_blocked else grace):
+            async with asyncio.timeout(grace):
                 await self.connection.wait_closed()
         except TimeoutError:
             logger.info("%s: the peer does not close the connection; cut off", self.connection.peer_name)
@@ -438,6 +445,7 @@ class Association:
         received = self._reader.receive(fragment)
         if isinstance(received, DataReceived):
             receiver = self._receiver
+            self._messages_received += received.is_last
             if receiver is None:
                 self.deviations.harmless("a final response comes with a data set that it does not announce; dropped")
                 return
@@ -448,6 +456,7 @@ class Association:
             self._receive_command(received)
 
     def _receive_command(self, command: CommandReceived) -> None:
+        self._messages_received += 1
         message = command.message
         context = self.contexts.get(command.presentation_context_id)
         if context is None:
@@ -586,8 +595,8 @@ class Association:
         if self._ended:
             raise self.error or LocalProtocolError("the association has been released")
 
-    def timer(self, name: str, doing: str, measure: Callable[[], object]) -> ProgressTimer:
-        """Ends the association when nothing moves for the seconds that `Timeouts` has under `name`."""
+    def timer(self, name: str, doing: str, measure: Callable[[], Progress | None]) -> ProgressTimer:
+        """Ends the association when there is no progress for the seconds that `Timeouts` has under `name`."""
         seconds: float | None = getattr(self.options.timeouts, name)
         return ProgressTimer(seconds, measure, lambda: self._timed_out(name, seconds, doing))
 
@@ -599,6 +608,6 @@ class Association:
         logger.info("%s: %s; aborting", self.connection.peer_name, error)
         self.abort(error)
 
-    def progress(self) -> object:
-        """Changes when the peer has done something: whole PDUs, as a byte a second is no progress."""
-        return self.connection.machine.pdus_received, self.connection.send_progress
+    def progress(self) -> Progress:
+        """How far the peer has come."""
+        return Progress(self._messages_received, self.connection.bytes_moved)

@@ -365,8 +365,8 @@ class Connection(asyncio.BufferedProtocol):
         return asyncio.shield(self._closed)
 
     @property
-    def send_progress(self) -> tuple[int, int, int]:
-        """Changes whenever the peer, or the line to it, has taken something."""
+    def bytes_moved(self) -> int:
+        """Bytes that have been received, and those sent that the peer has acknowledged (on Linux; else: taken)."""
         in_transport = self._transport.get_write_buffer_size() if self._transport is not None else 0
         in_kernel = unsent_bytes(self._socket) if self._socket is not None else 0
-        return self.bytes_sent, in_transport, in_kernel
+        return self.bytes_received + self.bytes_sent - in_transport - in_kernel

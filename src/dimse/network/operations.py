@@ -14,7 +14,7 @@ from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.incoming import Collect, Discard, IncomingData, Receiver
 from dimse.network.requests import Answer, IncomingRequest
-from dimse.network.timers import ProgressTimer
+from dimse.network.timers import Progress, ProgressTimer
 from dimse.upper_layer.deviations import invalid, out_of_step
 from dimse.upper_layer.negotiation import AcceptedContext
 
@@ -399,19 +399,19 @@ class Operation(Generic[R]):
         self._association.forget(self._message.message_id)
         self._connection.resume(self)
 
-    def _measure(self) -> object:
-        """Changes while the peer does something, or while it is the turn of who takes its answers."""
+    def _measure(self) -> Progress | None:
+        """How far the peer has come; None while it is the turn of the caller who takes its answers."""
         data = None if self._unanswered is None else self._unanswered.data
         is_waiting = self._wake is not None or (data is not None and data.waiting)
         if not is_waiting and not self._connection.is_blocked:
-            return object()
+            return None
         return self._association.progress()
 
-    def _measure_ending(self) -> object:
-        """Changes while the instance under way comes, and, if it is to be completed, while it is stored.
+    def _measure_ending(self) -> Progress | None:
+        """How far the instance under way has come; None while it is stored, if it is to be completed.
 
         Nothing else counts: a peer that goes on sending takes no notice of the C-CANCEL.
         """
         if self._unanswered is None or self._unanswered is not self._in_flight:
-            return None
+            return Progress(0, 0)
         return self._association.progress() if self.serve_cancelled == self.refuse else self._measure()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dimse.errors import (
     AssociationAborted,
@@ -21,7 +21,7 @@ from dimse.network.association import ABORT_GRACE, Association
 from dimse.network.connection import Connection
 from dimse.network.incoming import Discard, IncomingData, Receiver
 from dimse.network.requests import Answer, CancelRequested, IncomingRequest
-from dimse.network.timers import ProgressTimer
+from dimse.network.timers import Progress, ProgressTimer
 from dimse.upper_layer.negotiation import AcceptedContext, normalise, oddities, refusal, violations
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from dimse.network.server import AssociationServer
 
 logger = logging.getLogger("dimse.network")
-
-_IDLE_UNIT: Final = 64 * 1024
-"""Bytes of a message under way that count as progress where no PDU ends: a byte a second does not."""
 
 
 class Service(Protocol):
@@ -258,18 +255,18 @@ class Session:
 
         return ProgressTimer(seconds, self._activity, stalled)
 
-    def _activity(self) -> object:
-        """Changes while it is the peer's turn and the peer does something, or while it is ours."""
+    def _activity(self) -> Progress | None:
+        """How far the peer has come; None while it is this side's turn."""
         if self._connection.is_blocked:
-            return self._connection.send_progress
+            return self.association.progress()
         if self._stopping and self.association.in_message:
-            return object()  # a slow line has until the deadline
-        # Who asks for more than was agreed on is not heard any more, so also not that it is gone.
+            return None  # a slow line has until the deadline
+        # A peer that asks for more than was agreed on is not heard any more, so also not that it is gone.
         if not self._connection.is_held_by(self) and any(
             request.data is None or not request.data.waiting for request in self._serving
         ):
-            return object()
-        return self._connection.bytes_received // _IDLE_UNIT, self._connection.machine.pdus_received
+            return None
+        return self.association.progress()
 
     def stop_when_idle(self, seconds: float) -> None:
         """End the association when nothing moves for `seconds` between two messages."""

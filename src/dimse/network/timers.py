@@ -6,11 +6,15 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-_CHECKS_PER_TIMEOUT: Final = 4
+MINIMUM_RATE: Final = 1024
+"""Bytes a second that are progress. The slowest line has as much; a peer that sends a byte a second keeps nothing."""
+
+_LOOKS: Final = 16
+"""How often a timer looks before it runs out: at most so much later than it should, a sixteenth, it may do so."""
 
 if sys.platform == "linux":
     import fcntl
@@ -30,39 +34,61 @@ else:
         return 0
 
 
-class _Timer:
-    """Calls `on_stall` when `measure()` has given the same value for `seconds`.
+class Progress(NamedTuple):
+    """How far a peer has come; both numbers only grow."""
 
-    It looks a few times in that span instead of being reset at each step, so that progress costs nothing.
+    messages: int
+    """Whole messages received. Each gives a timer its whole time again."""
+    bytes: int
+    """Bytes received, and of those sent the ones acknowledged. Each gives the time it takes at `MINIMUM_RATE`."""
+
+
+Measure = Callable[[], Progress | None]
+
+
+class _Timer:
+    """Calls `on_stall` when what `measure()` gives has made no progress for `seconds`, or less than `MINIMUM_RATE`.
+
+    It looks now and then instead of being set anew at each step, so that progress costs nothing; it runs out on time.
+    Time in which the event loop did not get to look does not count, as it did not get to read either. `measure` gives
+    None while it is not the peer's turn.
     """
 
-    def __init__(self, seconds: float | None, measure: Callable[[], object], on_stall: Callable[[], None]) -> None:
+    def __init__(self, seconds: float | None, measure: Measure, on_stall: Callable[[], None]) -> None:
+        self._seconds = seconds
         self._measure = measure
         self._on_stall = on_stall
         self._loop = asyncio.get_running_loop()
-        self._interval = None if seconds is None else seconds / _CHECKS_PER_TIMEOUT
         self._handle: asyncio.TimerHandle | None = None
-        self._last: object = self
-        self._still = 0
+        self._last: Progress | None = None
+        self._deadline = self._next_look = 0.0
 
     def _start(self) -> None:
-        # Nothing is measured before the first look: most of what is timed is over by then.
-        self._last, self._still = self, 0
-        self._look_later()
+        if self._seconds is None:
+            return
+        self._deadline = self._loop.time() + self._seconds
+        if self._handle is None:  # else what was measured last is recent enough
+            self._last = self._measure()
+            self._look_later(self._seconds)
 
-    def _look_later(self) -> None:
-        if self._handle is None and self._interval is not None:
-            self._handle = self._loop.call_later(self._interval, self._look)
+    def _look_later(self, seconds: float) -> None:
+        self._next_look = min(self._deadline, self._loop.time() + seconds / _LOOKS)
+        self._handle = self._loop.call_at(self._next_look, self._look)
 
     def _look(self) -> None:
+        assert self._seconds is not None  # noqa: S101 - else it does not look
         self._handle = None
-        now = self._measure()
-        self._still = self._still + 1 if now == self._last else 0
-        self._last = now
-        if self._still >= _CHECKS_PER_TIMEOUT:
+        now = self._loop.time()
+        last, self._last = self._last, self._measure()
+        if last is None or self._last is None or self._last.messages != last.messages:
+            self._deadline = now + self._seconds
+        else:
+            gained = max(0, self._last.bytes - last.bytes) / MINIMUM_RATE + now - self._next_look
+            self._deadline = min(self._deadline + gained, now + self._seconds)
+        if now >= self._deadline:
             self._on_stall()
         else:
-            self._look_later()
+            self._look_later(self._seconds)
 
     def cancel(self) -> None:
         """Stop looking; may be called more than once."""
@@ -74,7 +100,7 @@ class _Timer:
 class ProgressTimer(_Timer):
     """Looks from when it is made until it is cancelled."""
 
-    def __init__(self, seconds: float | None, measure: Callable[[], object], on_stall: Callable[[], None]) -> None:
+    def __init__(self, seconds: float | None, measure: Measure, on_stall: Callable[[], None]) -> None:
         super().__init__(seconds, measure, on_stall)
         self._start()
 
@@ -85,7 +111,9 @@ class SharedTimer(_Timer, Generic[T]):
     It is not stopped when the last has gone, but with its next look: most are followed by another at once.
     """
 
-    def __init__(self, seconds: float | None, measure: Callable[[], object], on_stall: Callable[[T], None]) -> None:
+    def __init__(
+        self, seconds: float | None, measure: Callable[[], Progress | None], on_stall: Callable[[T], None]
+    ) -> None:
         super().__init__(seconds, measure, lambda: on_stall(next(iter(self._waiting))))
         self._waiting: dict[T, None] = {}
 

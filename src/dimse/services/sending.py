@@ -19,6 +19,7 @@ from dimse.dataset.discover import discover
 from dimse.errors import (
     AssociationError,
     AssociationRejected,
+    AssociationTimeout,
     ConnectionLost,
     DatasetError,
     DimseError,
@@ -271,9 +272,11 @@ class SendingJob:
                 except (AssociationError, RemoteProtocolError) as error:
                     if established and self._one_by_one and not one_by_one:
                         continue
-                    if not established and self._working > 1:
+                    is_silent = isinstance(error, AssociationTimeout)
+                    if self._working > 1 and (is_silent or not established):
                         return  # as many as the peer takes; the others go on with what is left
-                    got_on = len(self.results) > settled or self._isolated > isolated
+                    settles = any(not isinstance(each.error, AssociationTimeout) for each in self.results[settled:])
+                    got_on = settles or (self._isolated > isolated and not is_silent)
                     in_vain = 0 if got_on else in_vain + 1
                     if in_vain:
                         await self._wait_or_give_up(error, in_vain, queue)
@@ -285,7 +288,11 @@ class SendingJob:
 
     async def _wait_or_give_up(self, error: DimseError, in_vain: int, queue: deque[_Item]) -> None:
         """Wait before the next association, or let what is left fail because of `error`."""
-        hopeless = not error.transient if isinstance(error, AssociationRejected) else not self._associated
+        if isinstance(error, AssociationRejected):
+            hopeless = not error.transient
+        else:  # a silent peer has had its time; where it has stored something, one object may be what silences it
+            is_silent = isinstance(error, AssociationTimeout) and (in_vain > 1 or not self.bytes_done)
+            hopeless = is_silent or not self._associated
         pause = None if hopeless else self._retry.pause(in_vain)
         if pause is not None:
             logger.info("%s; a new association in %g s", error, pause)
@@ -353,11 +360,12 @@ class SendingJob:
         begun = sum(item.progress.begun for item, _ in cut_off)
         self._isolated += counts and begun > 1
         for item, error in sorted(cut_off, key=lambda each: each[0].number, reverse=True):
+            silences = item.progress.begun and item.is_suspect and isinstance(error, AssociationTimeout)
             item.is_suspect = counts and item.progress.begun
             if not counts or not item.progress.begun or begun > 1:
                 item.attempts -= 1  # its turn had not come, or it may be the fault of another
             may_be_read = item.source.repeatable or not item.progress.begun
-            if may_be_read and self._retry.pause(item.attempts) is not None:
+            if may_be_read and not silences and self._retry.pause(item.attempts) is not None:
                 queue.appendleft(item)
             else:
                 self._fail(item, error)

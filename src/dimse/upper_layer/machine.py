@@ -112,7 +112,6 @@ class Machine:
     ) -> None:
         self.state = State.STA1
         self.deadline: float | None = None
-        self.pdus_received = 0
         self.is_requestor = requestor
         self._maximum_length = maximum_length
         self._artim = artim
@@ -283,7 +282,6 @@ class Machine:
         is_plain = number == P_DATA_TF.pdu_type and pdv_length == length - 4 and length > 6 and not length % 2
         if not is_plain or 0 < self._maximum_length < length or logger.isEnabledFor(logging.DEBUG):
             return None
-        self.pdus_received += 1
         self._empty_fragments = 0
         end = length + 6
         self._data = data[end:]
@@ -319,7 +317,6 @@ class Machine:
             hint = "; the peer speaks HTTP, not DICOM" if bytes(header[:4]) == b"HTTP" else ""
             raise RemoteProtocolError(f"unrecognized PDU type {number:02X}H{hint}", source=2, reason=1)
         self._pdu_type, self._pdu_left = kind, length
-        self.pdus_received += 1
         if kind is P_DATA_TF:
             self._begin_p_data(length)
         elif kind in (A_ASSOCIATE_RQ, A_ASSOCIATE_AC):
