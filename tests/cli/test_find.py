@@ -7,12 +7,14 @@ import csv
 import json
 import re
 import signal
+import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from tests.network.scripted_peer import IMPLICIT, ScriptedPeer, listening, response
 
 from dimse import Association, QueryRequest, QueryRetrieveModel, Server, Status, StatusError
 
@@ -187,7 +189,7 @@ async def test_a_terminal_obeys_no_value_of_the_peer(beside: Beside) -> None:
     assert "[bold]x[/bold]" in table.out
 
 
-async def test_a_value_that_is_none_is_told_and_the_rest_is_shown(beside: Beside) -> None:
+async def test_a_value_that_is_none_of_its_vr_is_shown_as_it_came(beside: Beside) -> None:
     match = study()
     match.add(DataElement(0x00201208, "LO", "a\x1bb"))
     match[0x00201208].VR = "IS"
@@ -196,10 +198,37 @@ async def test_a_value_that_is_none_is_told_and_the_rest_is_shown(beside: Beside
         rows = await beside("find", archive.address, "--csv", "-k", "PatientID", "-k", "NumberOfStudyRelatedInstances")
         lines = await beside("find", archive.address, "--json")
     assert (rows.code, rows.out.splitlines()[1]) == (0, "4711,a\\x1bb")
-    assert lines.code == 0
-    assert lines.err == "dimse: match 1 without (0020,1208): no valid value\n"
+    assert (lines.code, lines.err) == (0, "")
     (line,) = lines.lines
     assert line["00100020"]["Value"] == ["4711"]
+    assert line["00201208"] == {"vr": "IS", "Value": ["a\x1bb"]}
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv", "--level=study"])
+async def test_names_in_any_character_set_and_in_the_wrong_one(beside: Beside, option: str) -> None:
+    def match(term: bytes, name: bytes) -> bytes:
+        values = ((0x00080005, term), (0x00100010, name))
+        return b"".join(struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value for tag, value in values)
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept(syntaxes=[IMPLICIT])
+        received = await peer.receive_message()
+        await peer.send(response(received, 0xFF00, match(b"\\ISO 2022 IR 149 ", b"A=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce ")))
+        for name in (b"M\xfcller", b"J\xf6rg  "):
+            await peer.send(response(received, 0xFF00, match(b"ISO_IR 192", name)))
+        await peer.send(response(received))
+        await peer.answer_release()
+
+    async with listening(script) as address:
+        done = await beside("find", address, "-k", "PatientName", option)
+    assert done.code == 0
+    assert done.err == "dimse: (0010,0010) is not in the character set that the match names; shown with \ufffd\n"
+    names = ("A=洪^吉", "M\ufffdller", "J\ufffdrg")
+    if option == "--json":
+        shown = [line["00100010"]["Value"] for line in done.lines]
+        assert shown == [[{"Alphabetic": "A", "Ideographic": "洪^吉"}], *([{"Alphabetic": each}] for each in names[1:])]
+    else:
+        assert all(name in done.out for name in names)
 
 
 async def test_what_came_before_a_failure_is_shown(beside: Beside) -> None:

@@ -14,6 +14,9 @@ from typing import Final
 from dimse.cli.output import complain, counted, emit, printable, tell
 from dimse.cli.progress import Counters
 from dimse.dataset import Dataset, tag_for_keyword
+from dimse.dataset.elements import tag_name
+from dimse.dataset.json_model import json_model
+from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 
 _GAP: Final = 2
 """Between columns: a padding, and where the box has its line."""
@@ -39,9 +42,9 @@ class Column:
         """UIDs are there to be copied."""
         return self.key.endswith("UID")
 
-    def text(self, match: Dataset) -> str:
+    def text(self, match: Dataset, texts: Texts) -> str:
         """The value in a line; several are separated as in DICOM."""
-        return printable("\\".join(_texts(match, self._path)))
+        return printable("\\".join(_texts(match, self._path, texts, ())))
 
 
 def _tag(name: str) -> int:
@@ -49,18 +52,22 @@ def _tag(name: str) -> int:
     return tag_for_keyword(name) or int(re.sub("[(),]", "", name), 16)
 
 
-def _texts(dataset: Dataset, path: Sequence[int]) -> Iterator[str]:
+def _texts(dataset: Dataset, path: Sequence[int], texts: Texts, outer: Sequence[str]) -> Iterator[str]:
     tag, below = path[0], path[1:]
     if tag not in dataset:
         return
+    character_sets = character_sets_of(dataset, outer)
     try:
+        if vr_of(dataset, tag) in TEXT_VRS:
+            yield from () if below else texts.of(dataset, tag, character_sets)
+            return
         element = dataset[tag]
     except Exception:  # noqa: BLE001 - what pydicom says of a value that is none of its VR
         yield bytes(dataset.get_item(tag).value).decode("ascii", "backslashreplace").strip()
         return
     if element.VR == "SQ" and below:
         for item in element.value:
-            yield from _texts(item, below)
+            yield from _texts(item, below, texts, character_sets)
     elif element.VR == "SQ":
         yield counted(len(element.value), "item")
     elif isinstance(element.value, bytes):
@@ -75,11 +82,15 @@ class Matches(ABC):
     def __init__(self, keys: Sequence[str]) -> None:
         self.columns = [Column(key) for key in keys]
         self.count = 0
+        self._texts = Texts()
 
     def take(self, match: Dataset) -> None:
         """One has come."""
         self.count += 1
+        known = set(self._texts.garbled)
         self._take(match)
+        for tag in sorted(self._texts.garbled - known):
+            complain(f"dimse: {tag_name(tag)} is not in the character set that the match names; shown with \ufffd")
 
     @abstractmethod
     def _take(self, match: Dataset) -> None: ...
@@ -94,14 +105,7 @@ class JsonMatches(Matches):
     """The DICOM JSON Model (PS3.18 F), an object a line."""
 
     def _take(self, match: Dataset) -> None:
-        model = match.to_json_dict(suppress_invalid_tags=True)
-        left_out = [str(tag) for tag in match.keys() if f"{tag:08X}" not in model]  # noqa: SIM118 - the tags
-        if left_out:
-            complain(f"dimse: match {self.count} without {', '.join(left_out)}: no valid value")
-        if "00080005" in model:
-            # PS3.18 F.2: JSON is UTF-8, whatever the match came in
-            model["00080005"]["Value"] = ["ISO_IR 192"]
-        emit(**model)
+        emit(**json_model(match, self._texts))
 
 
 class CsvMatches(Matches):
@@ -114,7 +118,7 @@ class CsvMatches(Matches):
         yield
 
     def _take(self, match: Dataset) -> None:
-        self._write([column.text(match) for column in self.columns])
+        self._write([column.text(match, self._texts) for column in self.columns])
 
     def _write(self, row: list[str]) -> None:
         self._writer.writerow(row)
@@ -141,7 +145,7 @@ class TableMatches(Matches):
         self._end()
 
     def _take(self, match: Dataset) -> None:
-        self._rows.append([column.text(match) for column in self.columns])
+        self._rows.append([column.text(match, self._texts) for column in self.columns])
         self._counters.update(0, None, counted(self.count, "match", "matches"))
 
     def _end(self) -> None:

@@ -12,6 +12,9 @@ sinks         what was received, into files
 disk          those files, beside an event loop that goes on
 structure     the headers of a whole data set, within limits, before pydicom sees it
 threads       what would hold up the event loop
+character_sets  text, with code extensions
+texts         the values of a data set as the peer wrote them
+json_model    a data set in the DICOM JSON Model
 identifiers   whole small data sets between bytes and pydicom
 """
 

@@ -17,6 +17,7 @@ from pydicom.filewriter import write_dataset
 from dimse.dataset.elements import DEFLATED_SYNTAXES, Buffer, tag_name
 from dimse.dataset.plain import decode_plain, encode_plain
 from dimse.dataset.structure import Limits, check_structure
+from dimse.dataset.texts import decode_extensions
 from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, name_of
@@ -89,13 +90,11 @@ async def decode_identifier(data: Buffer, transfer_syntax_uid: str) -> Dataset:
     was cancelled.
     """
     if transfer_syntax_uid not in DEFLATED_SYNTAXES:
-        if len(data) > _PLAIN and bytes(data).count(b"\\") > MAX_VALUES:
-            raise DatasetError(f"more than {MAX_VALUES} values")
         plain = _plain(data, transfer_syntax_uid)
         if plain is not None:
-            return plain
+            return _with_texts(plain, data)
         if len(data) <= _SMALL:
-            return _decoded(data, transfer_syntax_uid, IDENTIFIER_LIMITS)
+            return _identifier(data, transfer_syntax_uid)
     return await beside_the_loop(lambda: _identifier(data, transfer_syntax_uid))
 
 
@@ -111,9 +110,21 @@ def value_of(data: Buffer, transfer_syntax_uid: str, tag: int) -> bytes:
 def _identifier(data: Buffer, transfer_syntax_uid: str) -> Dataset:
     if transfer_syntax_uid in DEFLATED_SYNTAXES:
         data, transfer_syntax_uid = inflate(data, MAX_IDENTIFIER_INFLATED), EXPLICIT_VR_LITTLE_ENDIAN
-        if data.count(b"\\") > MAX_VALUES:
-            raise DatasetError(f"more than {MAX_VALUES} values")
-    return _decoded(data, transfer_syntax_uid, IDENTIFIER_LIMITS)
+    data = bytes(data)
+    if data.count(b"\\") > MAX_VALUES:
+        raise DatasetError(f"more than {MAX_VALUES} values")
+    return _with_texts(_decoded(data, transfer_syntax_uid, IDENTIFIER_LIMITS), data)
+
+
+def _with_texts(dataset: Dataset, data: Buffer) -> Dataset:
+    """With the texts that pydicom would not get right."""
+    encoded = bytes(data)
+    if b"\x1b" in encoded or (not encoded.isascii() and b"2022" in encoded):
+        try:
+            decode_extensions(dataset)
+        except PYDICOM_ERRORS as error:
+            raise pydicom_failed("cannot be decoded", error) from None
+    return dataset
 
 
 def _plain(data: Buffer, transfer_syntax_uid: str) -> Dataset | None:

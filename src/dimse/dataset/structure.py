@@ -176,7 +176,7 @@ class _Walk:
         if vr == b"SQ" or (is_undefined and vr == b"UN"):
             is_sequence = is_certain = True
         elif vr in (b"", b"UN"):
-            known = _dictionary_vr(self._tag)
+            known = dictionary_vr(self._tag)
             is_certain = known == "SQ" or (is_undefined and known is None)
             is_sequence = is_certain or (begins_like_one and known is None)
         else:
@@ -241,5 +241,6 @@ class _Walk:
 
 
 @lru_cache(maxsize=4096)
-def _dictionary_vr(tag: int) -> str | None:
+def dictionary_vr(tag: int) -> str | None:
+    """The VR of PS3.6, None for a tag that it does not have."""
     return dictionary_VR(tag) if dictionary_has_tag(tag) else None

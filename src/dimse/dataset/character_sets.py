@@ -1,0 +1,176 @@
+"""Text in the character sets of DICOM (PS3.5 6.1), code extensions by ISO/IEC 2022 among them.
+
+pydicom leaves escape sequences in the text where the Specific Character Set does not name what they switch to, and
+forgets the one half of the code table where the other is switched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
+
+from pydicom.charset import default_encoding, python_encoding
+
+REPLACEMENT: Final = "\ufffd"
+"""What stands where a text is not in its character set."""
+
+DELIMITERS: Final = {"PN": b"\\^=", "LO": b"\\", "SH": b"\\", "UC": b"\\", "LT": b"", "ST": b"", "UT": b""}
+"""The VRs whose texts have a character set, and what else than a control character ends a code extension in them
+(PS3.5 6.1.2.5.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """The characters of one half of the code table."""
+
+    codec: str
+    is_double: bool = False
+    """Two bytes each."""
+    prefix: bytes = b""
+
+
+_ASCII: Final = _Set("ascii")
+_KATAKANA: Final = _Set("shift_jis")
+_KANJI: Final = _Set("euc_jp", True)
+_MORE_KANJI: Final = _Set("euc_jp", True, b"\x8f")
+_HANGUL: Final = _Set("euc_kr", True)
+_HANZI: Final = _Set("gb2312", True)
+_SINGLE: Final = {
+    b"A": _Set("latin_1"),
+    b"B": _Set("iso8859_2"),
+    b"C": _Set("iso8859_3"),
+    b"D": _Set("iso8859_4"),
+    b"F": _Set("iso8859_7"),
+    b"G": _Set("iso8859_6"),
+    b"H": _Set("iso8859_8"),
+    b"L": _Set("iso8859_5"),
+    b"M": _Set("iso8859_9"),
+    b"T": _Set("tis_620"),
+    b"b": _Set("iso8859_15"),
+}
+
+_LEFT: Final = {b"(B": _ASCII, b"(J": _ASCII, b"$B": _KANJI, b"$@": _KANJI, b"$(B": _KANJI, b"$(D": _MORE_KANJI}
+_RIGHT: Final = {
+    b")I": _KATAKANA,
+    b"$)C": _HANGUL,
+    b"$)A": _HANZI,
+    **{b"-" + final: each for final, each in _SINGLE.items()},
+}
+"""What an escape sequence switches to, in the left half of the code table (bytes below 80H) and in the right one
+(PS3.3 C.12.1.1.2)."""
+
+_RIGHT_BY_NUMBER: Final = {
+    "100": _SINGLE[b"A"],
+    "101": _SINGLE[b"B"],
+    "109": _SINGLE[b"C"],
+    "110": _SINGLE[b"D"],
+    "126": _SINGLE[b"F"],
+    "127": _SINGLE[b"G"],
+    "138": _SINGLE[b"H"],
+    "144": _SINGLE[b"L"],
+    "148": _SINGLE[b"M"],
+    "166": _SINGLE[b"T"],
+    "203": _SINGLE[b"b"],
+    "13": _KATAKANA,
+    "149": _HANGUL,
+    "58": _HANZI,
+}
+"""By the number at the end of a defined term."""
+
+_ESCAPE: Final = re.compile(rb"\x1b(\$[()][A-D]|\$[@B]|[()][BIJ]|-[ABCDFGHLMTb])")
+_HALVES: Final = re.compile(rb"[\0-\x7f]+|[\x80-\xff]+")
+_CELLS: Final = re.compile(rb"(?:[\x21-\x7e]{2})+|[\x80-\xff]+|[\0-\x7f]")
+
+
+def decode_text(value: bytes, character_sets: Sequence[str], vr: str = "LO") -> str:
+    """The text of a value, with U+FFFD for what is not in its character sets, the terms of (0008,0005)."""
+    first = character_sets[0] if character_sets else ""
+    if b"\x1b" not in value and (len(character_sets) < 2 or value.isascii()):
+        return value.decode(_codec(first), "replace")
+    if first in ("ISO_IR 192", "GB18030", "GBK"):  # without code extensions (PS3.3 C.12.1.1.2)
+        return value.decode(_codec(first), "replace")
+    return _Extended(tuple(character_sets), DELIMITERS.get(vr, b"\\")).decode(value)
+
+
+def is_garbled(text: str, value: bytes) -> bool:
+    """Whether some of the value was not in its character set."""
+    return REPLACEMENT in text and REPLACEMENT.encode() not in value
+
+
+@lru_cache(maxsize=64)
+def _codec(term: str) -> str:
+    codec = python_encoding.get(term)
+    if codec is None:  # misspelled: ISO-IR 100, ISO_IR100, ISO IR 100
+        number = re.search(r"(\d+)$", term)
+        codec = python_encoding.get(f"ISO_IR {number[1]}") if number else None
+    return codec or default_encoding
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    left: _Set
+    right: _Set | None
+
+
+class _Extended:
+    """Text with code extensions."""
+
+    def __init__(self, character_sets: tuple[str, ...], delimiters: bytes) -> None:
+        numbers = [found[1] if (found := re.search(r"(\d+)$", term)) else "" for term in character_sets]
+        rights = [_RIGHT_BY_NUMBER[number] for number in numbers if number in _RIGHT_BY_NUMBER]
+        # Where nothing is switched to, the only one that it can be.
+        self._initial = self._state = _State(_ASCII, rights[0] if rights else None)
+        self._ends = re.compile(rb"[\t\n\f\r" + re.escape(delimiters) + rb"]")
+
+    def decode(self, value: bytes) -> str:
+        parts, position = [], 0
+        for escape in _ESCAPE.finditer(value):
+            parts.append(self._run(value[position : escape.start()]))
+            self._switch(escape[1])
+            position = escape.end()
+        parts.append(self._run(value[position:]))
+        return "".join(parts)
+
+    def _switch(self, to: bytes) -> None:
+        if to in _LEFT:
+            self._state = replace(self._state, left=_LEFT[to])
+        elif to in _RIGHT:
+            self._state = replace(self._state, right=_RIGHT[to])
+
+    def _run(self, run: bytes) -> str:
+        """Text between two escape sequences."""
+        if not self._state.left.is_double:
+            return "".join(self._half(half) for half in _HALVES.findall(run))
+        return "".join(
+            self._half(cells) if cells[0] > 0x7F or len(cells) == 1 else _double(self._state.left, cells)
+            for cells in _CELLS.findall(run)
+        )
+
+    def _half(self, half: bytes) -> str:
+        if half[0] < 0x80:
+            if self._ends.search(half):
+                self._state = self._initial
+            return half.decode("ascii")
+        right = self._state.right
+        if right is None:
+            return REPLACEMENT * len(half)
+        return _double(right, half) if right.is_double else half.decode(right.codec, "replace")
+
+
+def _double(characters: _Set, cells: bytes) -> str:
+    """Pairs of bytes; each that is none of the set is a U+FFFD of its own."""
+    pairs = [bytes(byte | 0x80 for byte in cells[start : start + 2]) for start in range(0, len(cells), 2)]
+    try:
+        return b"".join(characters.prefix + pair for pair in pairs).decode(characters.codec)
+    except UnicodeDecodeError:
+        return "".join(_one(characters, pair) for pair in pairs)
+
+
+def _one(characters: _Set, pair: bytes) -> str:
+    try:
+        return (characters.prefix + pair).decode(characters.codec)
+    except UnicodeDecodeError:
+        return REPLACEMENT

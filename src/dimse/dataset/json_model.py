@@ -1,0 +1,75 @@
+"""Data sets in the DICOM JSON Model (PS3.18 F), with all values that they have."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from pydicom import Dataset
+
+from dimse.dataset.structure import SPECIFIC_CHARACTER_SET
+from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
+
+_INTEGER: Final = re.compile(r"[+-]?\d{1,11}")
+_DECIMAL: Final = re.compile(r"(?=.{1,16}$)[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
+
+
+def json_model(dataset: Dataset, texts: Texts, outer: Sequence[str] = ()) -> dict[str, Any]:
+    """The data set as what `json.dumps` takes. `texts` reads its texts; `outer` are the character sets around it."""
+    character_sets = character_sets_of(dataset, outer)
+    return {
+        f"{tag:08X}": {"vr": "CS", "Value": ["ISO_IR 192"]}  # F.2: JSON is UTF-8, whatever it came in
+        if tag == SPECIFIC_CHARACTER_SET
+        else _attribute(dataset, tag, texts, character_sets)
+        for tag in sorted(dataset.keys())
+        if tag & 0xFFFF  # group lengths are not in it (F.2.2)
+    }
+
+
+def _attribute(dataset: Dataset, tag: int, texts: Texts, character_sets: Sequence[str]) -> dict[str, Any]:
+    raw = dataset.get_item(tag).value
+    try:
+        vr = vr_of(dataset, tag)
+        if vr in TEXT_VRS:
+            values = [_JSON_VALUES.get(vr, _text)(text) for text in texts.of(dataset, tag, character_sets)]
+            return {"vr": vr, "Value": values} if values else {"vr": vr}
+        element = dataset[tag]
+        if element.VR == "SQ":
+            items = [json_model(item, texts, character_sets) for item in element.value or ()]
+            return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+        model: dict[str, Any] = element.to_json_dict(None, 0)
+    except Exception:  # noqa: BLE001 - what pydicom says of a value that is none of its VR
+        return {"vr": "UN", "InlineBinary": base64.b64encode(raw).decode()} if isinstance(raw, bytes) else {"vr": "UN"}
+    if "Value" in model:
+        model["Value"] = [_finite(each) for each in model["Value"]]
+    return model
+
+
+def _finite(value: object) -> object:
+    """JSON has no number for the others."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _text(text: str) -> str | None:
+    return text or None
+
+
+def _name(text: str) -> dict[str, str] | None:
+    return {group: part for group, part in zip(_GROUPS, text.split("="), strict=False) if part} or None
+
+
+def _integer(text: str) -> int | str | None:
+    """A number, or what is there instead: F.2.3 has it either way."""
+    return int(text) if _INTEGER.fullmatch(text) else text or None
+
+
+def _decimal(text: str) -> float | str | None:
+    number = float(text) if _DECIMAL.fullmatch(text) else math.inf
+    return number if math.isfinite(number) else text or None
+
+
+_JSON_VALUES: Final[dict[str, Callable[[str], Any]]] = {"PN": _name, "IS": _integer, "DS": _decimal}

@@ -1,0 +1,92 @@
+"""The values of a data set as the peer wrote them, whatever rule of their VR they break (PS3.5 6.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from pydicom import DataElement, Dataset
+from pydicom.config import IGNORE
+from pydicom.multival import MultiValue
+from pydicom.valuerep import PersonName
+
+from dimse.dataset.character_sets import DELIMITERS, decode_text, is_garbled
+from dimse.dataset.structure import SPECIFIC_CHARACTER_SET, dictionary_vr
+
+ONE_TEXT: Final = frozenset(("LT", "ST", "UT", "UR"))
+"""In which a backslash is a character like others."""
+TEXT_VRS: Final = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", *DELIMITERS, *ONE_TEXT))
+
+
+def character_sets_of(dataset: Dataset, outer: Sequence[str] = ()) -> Sequence[str]:
+    """The terms of Specific Character Set (0008,0005), or those of the data set that this is an item of."""
+    if SPECIFIC_CHARACTER_SET not in dataset:
+        return outer
+    value: Any = dataset.get_item(SPECIFIC_CHARACTER_SET).value
+    if isinstance(value, bytes):
+        value = value.decode("latin-1").split("\\")
+    return [str(term).strip(" \0") for term in ([value] if isinstance(value, str) else value or ())]
+
+
+def vr_of(dataset: Dataset, tag: int) -> str:
+    """As pydicom has it."""
+    element = dataset.get_item(tag)
+    if element.VR not in (None, "UN"):
+        return str(element.VR)
+    return dictionary_vr(tag) or str(dataset[tag].VR)
+
+
+class Texts:
+    """Reads texts, and notes where they are not in their character set."""
+
+    def __init__(self) -> None:
+        self.garbled: set[int] = set()
+        """The tags of those that were shown with U+FFFD."""
+
+    def of(self, dataset: Dataset, tag: int, character_sets: Sequence[str]) -> list[str]:
+        """The values of an element that has a text VR, without their padding; none where it is empty."""
+        vr, value = vr_of(dataset, tag), dataset.get_item(tag).value
+        if not isinstance(value, bytes):
+            values = value if isinstance(value, MultiValue | list) else [] if value is None else [value]
+            return [str(each) for each in values] if value != "" else []
+        text = decode_text(value, character_sets, vr) if vr in DELIMITERS else value.decode("latin-1")
+        if is_garbled(text, value):
+            self.garbled.add(tag)
+        text = text.rstrip(" \0")
+        return _values(text, vr) if text else []
+
+
+def _values(text: str, vr: str) -> list[str]:
+    if vr in ONE_TEXT:
+        return [text]
+    return [each.rstrip(" \0") if vr in ("PN", "LO", "SH", "UC") else each.strip(" \0") for each in text.split("\\")]
+
+
+def decode_extensions(dataset: Dataset, outer: Sequence[str] = ()) -> None:
+    """Decode the texts that have code extensions, which pydicom would leave escape sequences in, here and in items."""
+    character_sets = character_sets_of(dataset, outer)
+    for tag in list(dataset.keys()):
+        element = dataset.get_item(tag)
+        vr = element.VR if element.VR not in (None, "UN") else dictionary_vr(tag)
+        value: Any = element.value
+        if vr in DELIMITERS and isinstance(value, bytes) and (b"\x1b" in value or not value.isascii()):
+            dataset[tag] = _element(tag, vr, decode_text(value, character_sets, vr), dataset)
+        elif vr == "SQ":
+            for item in _items(dataset, tag):
+                decode_extensions(item, character_sets)
+
+
+def _items(dataset: Dataset, tag: int) -> Iterator[Dataset]:
+    element = dataset[tag]
+    return iter(element.value if element.VR == "SQ" and element.value else ())
+
+
+def _element(tag: int, vr: str, text: str, dataset: Dataset) -> DataElement:
+    values: list[Any] = _values(text.rstrip(" \0"), vr)
+    if vr == "PN":
+        encodings = dataset.original_character_set
+        encodings = [encodings] if isinstance(encodings, str) else encodings
+        values = [PersonName(each, encodings, validation_mode=IGNORE) for each in values]
+    constructor: Any = PersonName if vr == "PN" else str
+    value = values[0] if len(values) == 1 else MultiValue(constructor, values)
+    return DataElement(tag, vr, value, already_converted=True)
