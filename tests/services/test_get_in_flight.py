@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -343,6 +343,27 @@ async def test_cancelled_while_the_loop_saves(tmp_path: Path, monkeypatch: pytes
             Folder(tmp_path).check()
         else:
             assert dataset_bytes(await saving) == data
+
+
+async def test_cancelled_while_the_loop_reads() -> None:
+    """The task that reads learns why there is no more."""
+    script = in_flight(Status.OUT_OF_RESOURCES)
+    async with listening(script) as address, connect(address, contexts=ALL) as association:
+        results = CGetSCU(association).get(STUDY)
+        given = await anext(results)
+        pieces = given.pixels()
+        await anext(pieces)
+        reading = asyncio.create_task(to_the_end(pieces))
+        await asyncio.sleep(0)
+        await results.cancel()
+        with pytest.raises(OperationCancelled):
+            await reading
+        await use(association)
+
+
+async def to_the_end(pieces: AsyncIterator[bytes]) -> None:
+    async for _ in pieces:
+        pass
 
 
 async def test_a_save_that_is_left_to_a_task_is_waited_for(tmp_path: Path) -> None:

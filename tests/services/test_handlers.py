@@ -120,6 +120,23 @@ async def test_a_server_answers_what_its_handler_says(
     assert (answer.status, answer.error_comment) == (status, sent)
 
 
+def raised_with_its_tags(status: Status) -> int:
+    raise StatusError(status)
+
+
+def raised_with_other_words(status: Status) -> int:
+    raise StatusError(Status(status).with_comment("other words", *status.offending), status.comment)
+
+
+@pytest.mark.parametrize("service", ["C-STORE", "C-FIND"])
+@pytest.mark.parametrize("say", [raised_with_its_tags, raised_with_other_words])
+async def test_it_names_what_is_wrong(service: str, say: Callable[[Status], int]) -> None:
+    status = Status(0xA900).with_comment("no patient", 0x00100010, 0x00100020)
+    answer = await answer_of(server_that(lambda: say(status)), REQUESTS[service])
+    assert (answer.status, answer.error_comment) == (0xA900, "no patient")
+    assert answer.offending_element == (0x00100010, 0x00100020)
+
+
 @pytest.mark.parametrize(("service", "status"), [("C-ECHO", 0x0110), ("C-STORE", 0x0110), ("C-FIND", 0xC000)])
 @pytest.mark.parametrize("wrong", [0xFF00, 0xFF01, 0xFE00])
 async def test_what_is_no_final_status_is_an_error_of_the_handler(

@@ -270,6 +270,22 @@ async def test_a_save_that_the_handler_does_not_wait_for_is_waited_for(
         await peer.release()
 
 
+@both_modes
+async def test_a_save_that_has_not_begun_is_waited_for(mode: StoreMode, tmp_path: Path) -> None:
+    left: list[asyncio.Task[Path]] = []
+
+    async def handler(request: StoreRequest) -> Status:
+        left.append(asyncio.create_task(request.save(tmp_path / "a.dcm")))
+        return Status.SUCCESS
+
+    data = encoded(instance(pixels=3_000_000))
+    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), data))
+        assert await status_of(peer) == Status.SUCCESS
+        assert dataset_bytes(await left[0]) == data
+        await peer.release()
+
+
 async def test_pixels_of_an_object_without_any() -> None:
     async def handler(request: StoreRequest) -> Status:
         assert [piece async for piece in request.pixels()] == []

@@ -70,7 +70,9 @@ class Status(int):
     """
 
     comment: str | None = None
-    """What a handler tells the peer with it (PS3.7 C.5: Error Comment); not what a peer told us."""
+    """The Error Comment (0000,0902) that a handler gives with it; not what a peer told us."""
+    offending: tuple[int, ...] = ()
+    """The tags that a handler names with it: Offending Element (0000,0901)."""
 
     SUCCESS: ClassVar[Status]
     PROCESSING_FAILURE: ClassVar[Status]
@@ -118,10 +120,13 @@ class Status(int):
         """Refused: Out of Resources, 0xA7xx: the same request may succeed later (PS3.4 B.2.3)."""
         return 0xA700 <= self <= 0xA7FF
 
-    def with_comment(self, comment: str | None) -> Status:
-        """The same status, with what a handler tells the peer about it: 64 characters at most are sent, of ASCII."""
+    def with_comment(self, comment: str | None, *offending: int) -> Status:
+        """The same status, with what a handler tells the peer about it (PS3.7 Annex C).
+
+        Of the comment 64 characters are sent, in ASCII; `offending` are the tags of what is wrong.
+        """
         status = Status(self)
-        status.comment = comment
+        status.comment, status.offending = comment, offending
         return status
 
     def __str__(self) -> str:

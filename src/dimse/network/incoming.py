@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
-from dimse.errors import LocalProtocolError, RemoteProtocolError
+from dimse.errors import DimseError, LocalProtocolError, RemoteProtocolError
 from dimse.network.connection import Connection
 
 
@@ -82,7 +82,8 @@ class IncomingData:
         self._views: list[memoryview] = []
         self._pulled = False
         self._complete = False
-        self._discarding = False
+        self._unwanted: DimseError | None = None
+        """Why the rest is dropped, when it is."""
         self.error: Exception | None = None
         """Why the rest will not come."""
         self._wake: asyncio.Future[None] | None = None
@@ -92,7 +93,7 @@ class IncomingData:
     # As `Receiver`
 
     def receive(self, data: memoryview, is_last: bool) -> None:
-        if data and not self._discarding:
+        if data and self._unwanted is None:
             self._views.append(data)
         self._complete = is_last
         if is_last:
@@ -119,7 +120,7 @@ class IncomingData:
     @property
     def exhausted(self) -> bool:
         """Whether the peer has sent everything and all of it was pulled."""
-        return self._complete and not self._discarding and (self._pulled or not self._views)
+        return self._complete and self._unwanted is None and (self._pulled or not self._views)
 
     @property
     def is_used_up(self) -> bool:
@@ -129,16 +130,16 @@ class IncomingData:
     def pull(self) -> Coroutine[Any, Any, list[memoryview]]:
         """Await it: what has arrived since the last call, as views that are valid until the next; empty at the end.
 
-        Raises what ended the association if it ended before the data set did, and `LocalProtocolError` when the rest
-        is not wanted any more: who did not read it to its end has not got it.
+        Raises what ended the association if it ended before the data set did, and what `drain` was given when the rest
+        is not wanted any more: a reader that did not read it to its end has not got it.
         """
         self.check_wanted()
         return self._pull()
 
     def check_wanted(self) -> None:
-        """Raise `LocalProtocolError` when the rest is not wanted any more: views of it may be of others' data."""
-        if self._discarding:
-            raise LocalProtocolError("the rest of the data set is not wanted any more")
+        """Raise why the rest is not wanted any more, if so: views of it may be of others' data."""
+        if self._unwanted is not None:
+            raise self._unwanted
 
     async def _pull(self) -> list[memoryview]:
         if self._wake is not None:
@@ -150,13 +151,13 @@ class IncomingData:
         while not self._views and not self._complete:
             if self.error is not None:
                 raise self.error
-            self._wake = asyncio.get_running_loop().create_future()
+            wake = self._wake = asyncio.get_running_loop().create_future()
             self.waiting = True
             try:
-                await self._wake
+                await wake
             finally:
-                self.waiting = False
-                self._wake = None
+                if self._wake is wake:  # else `drain` waits in its place
+                    self._wake, self.waiting = None, False
         self._pulled = True
         return self._views
 
@@ -169,13 +170,14 @@ class IncomingData:
             self._used = None
             used.set_result(None)
 
-    async def drain(self) -> None:
-        """Read the rest to its end and drop it (so that the next message is found)."""
+    async def drain(self, why: DimseError | None = None) -> None:
+        """Read the rest to its end and drop it (so that the next message is found); a task that reads it gets `why`."""
+        if self._unwanted is None:
+            self._unwanted = why or LocalProtocolError("the rest of the data set is not wanted any more")
         if self._wake is not None and not self._wake.done():
             # A task that the handler left behind; it would wait for ever.
-            self._wake.set_exception(LocalProtocolError("the rest of the data set is not wanted any more"))
+            self._wake.set_exception(self._unwanted)
             self._wake = None
-        self._discarding = True
         while self._used is not None:  # by a write of such a task
             await asyncio.shield(self._used)
         self._views.clear()

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 
 from dimse.dataset.sources import DatasetSource
+from dimse.errors import OperationCancelled
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
 from dimse.messages.status import Status, StatusCategory
@@ -369,6 +370,8 @@ class Operation(Generic[R]):
     async def refuse(self, request: IncomingRequest) -> None:
         """Answer a sub-operation that nobody wants any more (PS3.4 B.2.3)."""
         self.refused.add(getattr(request.message, "affected_sop_instance_uid", ""))
+        if request.data is not None:
+            await request.data.drain(OperationCancelled(self._doing))
         await self.answer(request, request.response(Status.OUT_OF_RESOURCES, error_comment="the C-GET was cancelled"))
 
     async def request_cancel(self) -> None:

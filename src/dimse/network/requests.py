@@ -149,6 +149,7 @@ class IncomingRequest:
         message = kind(
             message_id_being_responded_to=self.message.message_id,
             status=status,
+            offending_element=status.offending or None,
             affected_sop_class_uid=getattr(self.message, "affected_sop_class_uid", None),
             error_comment=None if comment is None else _error_comment(comment),
             dataset_follows=identifier is not None,
