@@ -215,6 +215,20 @@ async def test_identifiers_are_in_the_syntax_of_the_context(syntax: str) -> None
     assert match == dataset(QueryRetrieveLevel="STUDY", PatientName="SMITH*", NumberOfStudyRelatedSeries=300)
 
 
+@pytest.mark.parametrize(
+    ("malformed", "status"),
+    [(dimse.Malformed.LENIENT, Status.SUCCESS), (dimse.Malformed.STRICT, Status.CANNOT_UNDERSTAND)],
+)
+async def test_an_identifier_in_the_other_vr_form(malformed: dimse.Malformed, status: Status) -> None:
+    keys = Dataset()
+    keys.QueryRetrieveLevel, keys.PatientID = "STUDY", ""
+    pdvs = message_pdvs(C_FIND_RQ(message_id=1, affected_sop_class_uid=FIND), encode(keys, IMPLICIT))
+    async with serving(nothing, malformed=malformed) as server, peer_of(server) as peer:
+        await peer.send(pdvs)
+        assert await status_of(peer) == status
+        await peer.release()
+
+
 async def test_no_match() -> None:
     async with serving(nothing) as server, peer_of(server) as peer:
         await peer.send(find())

@@ -240,6 +240,42 @@ async def test_an_identifier_that_cannot_be_read_harms_no_other() -> None:
         assert "too short" not in str(caught.value.exceptions[0])
 
 
+@pytest.mark.parametrize(
+    ("agreed", "used", "form"), [(EXPLICIT, IMPLICIT, "Implicit"), (IMPLICIT, EXPLICIT, "Explicit")]
+)
+@pytest.mark.parametrize("options", [ClientOptions(), LENIENT], ids=["strict", "lenient"])
+@pytest.mark.parametrize("nested", [True, False])
+async def test_identifiers_in_the_other_vr_form(
+    agreed: str, used: str, form: str, options: ClientOptions, nested: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lenient requestor reads them, with one warning; to a strict one each is a failure, and no more."""
+
+    def identifier(patient: str) -> bytes:
+        dataset = decode(match(patient), EXPLICIT)
+        if nested:
+            dataset.ProcedureCodeSequence = [Dataset()]
+            dataset.ProcedureCodeSequence[0].CodeValue = "X"
+        return encode(dataset, used)
+
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(*(response(received, PENDING, identifier(patient)) for patient in "12"))
+        await peer.send(response(received, FINAL))
+        await peer.answer_release()
+
+    contexts = [(STUDY_ROOT_FIND, [agreed])]
+    async with listening(script) as address, connect(address, contexts=contexts, options=options) as association:
+        results = CFindSCU(association).query(STUDIES, raise_failures=False)
+        found = await ids(results)
+    told = f"an identifier is in {form} VR"
+    if options is LENIENT:
+        assert (found, results.failures) == (["1", "2"], [])
+        assert [record.levelname for record in caplog.records if told in record.getMessage()] == ["WARNING"]
+    else:
+        assert found == []
+        assert [told in str(failure) and "--lenient" in str(failure) for failure in results.failures] == [True, True]
+
+
 async def test_failures_may_be_looked_at_instead() -> None:
     async with listening(unreadable) as address, connect(address, contexts=CONTEXTS) as association:
         results = CFindSCU(association).query(STUDIES, raise_failures=False)

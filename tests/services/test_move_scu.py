@@ -7,11 +7,13 @@ from typing import Any, cast
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.network.scripted_peer import EXPLICIT, Received, Script, ScriptedPeer, listening, response
+from tests.network.scripted_peer import EXPLICIT, IMPLICIT, Received, Script, ScriptedPeer, listening, response
 
 from dimse import (
+    ClientOptions,
     CMoveSCU,
     DatasetError,
+    Malformed,
     NothingRetrieved,
     PresentationContextError,
     Query,
@@ -234,6 +236,18 @@ async def test_a_list_that_cannot_be_read(unreadable: bytes) -> None:
     _, error, _ = await moved(says((0xB000, unreadable, counters(None, 1, 2, 0))))
     assert isinstance(error, ExceptionGroup)
     assert [type(failure) for failure in error.exceptions] == [DatasetError, SubOperationFailed]
+
+
+@pytest.mark.parametrize("malformed", Malformed)
+async def test_a_list_in_the_other_vr_form(malformed: Malformed) -> None:
+    implicit = encode(decode(failed_list("1.2"), EXPLICIT), IMPLICIT)
+    script, options = says((0xB000, implicit, counters(None, 1, 1, 0))), ClientOptions(malformed=malformed)
+    async with listening(script) as address, connect(address, contexts=CONTEXTS, options=options) as association:
+        results = CMoveSCU(association).move(STUDY, "WS1", raise_failures=False)
+        async for _ in results:
+            pass
+    uids = [getattr(failure, "sop_instance_uid", "no list") for failure in results.failures]
+    assert uids == (["1.2"] if malformed is Malformed.LENIENT else ["no list", None])
 
 
 async def test_a_data_set_of_a_pending_response_is_dropped() -> None:

@@ -16,7 +16,7 @@ from pydicom.filewriter import write_dataset
 
 from dimse.dataset.elements import DEFLATED_SYNTAXES, Buffer, tag_name
 from dimse.dataset.plain import decode_plain, encode_plain
-from dimse.dataset.structure import Limits, check_structure
+from dimse.dataset.structure import Limits, check_structure, shows_implicit
 from dimse.dataset.texts import decode_extensions
 from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError
@@ -55,6 +55,8 @@ _PLAIN: Final = 64 * 1024
 
 _SMALL: Final = 8 * 1024
 """What is decoded on the event loop where it is not plain. An item of 8 bytes takes as long as ten elements."""
+
+_HEADER: Final = 8
 
 _TAG = re.compile(r"\(([0-9A-Fa-f]{4}), ?([0-9A-Fa-f]{4})\)")
 
@@ -96,6 +98,23 @@ async def decode_identifier(data: Buffer, transfer_syntax_uid: str) -> Dataset:
         if len(data) <= _SMALL:
             return _identifier(data, transfer_syntax_uid)
     return await beside_the_loop(lambda: _identifier(data, transfer_syntax_uid))
+
+
+def wrong_form(data: Buffer, transfer_syntax_uid: str) -> DatasetError | None:
+    """The error for an identifier that is not in the VR form of its transfer syntax, as its first header shows.
+
+    It can be read nevertheless: `decode_identifier` and `value_of` go by that header too.
+    """
+    if transfer_syntax_uid in DEFLATED_SYNTAXES or len(data) < _HEADER:
+        return None
+    implicit = shows_implicit(data)
+    if implicit == (transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN):
+        return None
+    form = "Implicit" if implicit else "Explicit"
+    return DatasetError(
+        f"an identifier is in {form} VR where {name_of(transfer_syntax_uid)} was agreed on; it can be read with "
+        "Malformed.LENIENT, or --lenient"
+    )
 
 
 def value_of(data: Buffer, transfer_syntax_uid: str, tag: int) -> bytes:

@@ -59,6 +59,12 @@ def check_structure(data: Buffer, transfer_syntax_uid: str, limits: Limits, want
     return _Walk(data, transfer_syntax_uid, limits, wanted).run()
 
 
+def shows_implicit(data: Buffer, position: int = 0) -> bool:
+    """Whether the first element, which begins here, is in Implicit VR: as pydicom has it, where no VR is."""
+    vr = bytes(data[position + 4 : position + 6])
+    return not (b"A" <= vr[:1] <= b"Z" and b"A" <= vr[1:] <= b"Z")
+
+
 class _Malformed(DatasetError):
     """What is no element or item where one must be; within a value that may be none at all, it says just that."""
 
@@ -112,9 +118,7 @@ class _Walk:
         return Structure(top.implicit, self._position, self._values)
 
     def _is_implicit(self, position: int, end: int, *, expected: bool) -> bool:
-        """By the first element, as pydicom has it."""
-        vr = bytes(self._data[position + 4 : min(position + 6, end)])
-        return expected if len(vr) < 2 else not (b"A" <= vr[:1] <= b"Z" and b"A" <= vr[1:] <= b"Z")
+        return shows_implicit(self._data, position) if position + 6 <= end else expected
 
     def _is_surplus(self) -> bool:
         """Whether delimiters, or zeros up to a block, are all that there is behind the last element."""

@@ -39,6 +39,7 @@ class FindResults(Results[Dataset, C_FIND_RSP]):
 
     async def _pending(self, answer: Answer[C_FIND_RSP]) -> Dataset | None:
         try:
+            self._check_form(answer.identifier or b"")
             return await decode_identifier(answer.identifier or b"", self._asked.context.transfer_syntax)
         except DatasetError as error:
             error.add_note("the identifier of a match cannot be read; the others are not harmed")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dimse.dataset import Dataset, text_of
 from dimse.dataset.elements import QUERY_RETRIEVE_LEVEL
-from dimse.dataset.identifiers import decode_identifier
+from dimse.dataset.identifiers import decode_identifier, wrong_form
 from dimse.errors import DatasetError, StatusError
 from dimse.messages.primitives import C_MOVE_RQ, Request, Response
 from dimse.messages.status import Status
@@ -47,6 +47,9 @@ class QueryRequest:
         )
         encoded = await _identifier(request)
         try:
+            error = wrong_form(encoded, request.context.transfer_syntax)
+            if error is not None:
+                request.association.deviations.malformed(error)
             with request.cancellation.interrupts():
                 identifier = await decode_identifier(encoded, request.context.transfer_syntax)
             level = text_of(identifier, QUERY_RETRIEVE_LEVEL)

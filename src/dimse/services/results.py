@@ -11,6 +11,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from dimse.dataset.identifiers import wrong_form
 from dimse.errors import (
     AssociationError,
     DimseError,
@@ -210,6 +211,12 @@ class Results(ABC, Generic[T, R]):
         self._operation.end()
         return self._conclude(event)
 
+    def _check_form(self, identifier: bytes) -> None:
+        """Raise `DatasetError` for one in the other VR form than was agreed on, if that is for this side to refuse."""
+        error = wrong_form(identifier, self._asked.context.transfer_syntax)
+        if error is not None:
+            self._association.deviations.malformed(error)
+
     def _conclude(self, answer: Answer[R]) -> T | None:
         """Note what the final response says, once."""
         if self._account is not _Account.OPEN:
@@ -222,7 +229,7 @@ class Results(ABC, Generic[T, R]):
             self.failures.append(StatusError(status, self.doing, answer.message.error_comment))
         if status.category is StatusCategory.WARNING and status not in self.final_warnings:
             peer = self._association.connection.peer_name
-            logger.warning("%s: %s ended with %s, a status that it does not have", peer, self.doing, status)
+            logger.warning("%s: %s ended with %s, which %s does not have", peer, self.doing, status, self.doing)
         return item
 
     async def _begin(self) -> None:

@@ -102,6 +102,7 @@ class RetrieveResults(Results[T, R]):
         if answer.identifier is None:
             return []
         try:
+            self._check_form(answer.identifier)
             value = value_of(answer.identifier, self._asked.context.transfer_syntax, FAILED_SOP_INSTANCE_UID_LIST)
         except DatasetError as error:
             error.add_note("the list of the instances that failed cannot be read")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from typing import Final, Protocol
 
-from dimse.errors import RemoteProtocolError
+from dimse.errors import DimseError, RemoteProtocolError
 
 logger = logging.getLogger("dimse.network")
 
@@ -53,8 +53,10 @@ class Deviations:
             self._told.add(message)
             logger.info("%s: %s", self._peer.peer_name, message)
 
-    def malformed(self, error: RemoteProtocolError) -> None:
-        """Raise `error` where strict; else warn of it."""
+    def malformed(self, error: DimseError) -> None:
+        """Raise `error` where strict; else warn of it, once."""
         if self.is_strict:
             raise error
-        logger.warning("%s: %s", self._peer.peer_name, error)
+        if str(error) not in self._told:
+            self._told.add(str(error))
+            logger.warning("%s: %s", self._peer.peer_name, error)
