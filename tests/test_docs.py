@@ -482,8 +482,9 @@ _SCP_STATUSES: Final = {
     "UNRECOGNIZED_OPERATION": "An operation was asked for that has no handler.",
     "NOT_AUTHORIZED": "`dimse.retrieve`, receiving by C-MOVE: nobody asked for the object.",
     "OUT_OF_RESOURCES": "The disk is full, or the data set is over `maximum_buffered` and the mode is `BUFFERED`.",
-    "DATASET_DOES_NOT_MATCH": "SOP Class or Instance UID of the command and of the data set differ.",
-    "CANNOT_UNDERSTAND": "No data set follows the command, or it cannot be read as far as that is needed.",
+    "INVALID_SOP_INSTANCE": "The SOP Instance UID cannot name a file; if strict, has more than digits and dots.",
+    "DATASET_DOES_NOT_MATCH": "The data set is empty, or its SOP Class or Instance UID missing or not the command's.",
+    "CANNOT_UNDERSTAND": "The data set is not whole, cannot be inflated, or not be read as far as that is needed.",
 }
 
 

@@ -32,6 +32,7 @@ IMPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
 DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1.99"
 EXPLICIT_VR_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
+RLE_LOSSLESS: Final = "1.2.840.10008.1.2.5"
 
 LITTLE_ENDIAN: Final = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 """The two syntaxes between which a data set can be re-encoded without touching its pixels."""
@@ -87,6 +88,20 @@ def is_compressed(transfer_syntax_uid: str) -> bool:
         EXPLICIT_VR_BIG_ENDIAN,
         DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     )
+
+
+_JPIP: Final = frozenset(f"1.2.840.10008.1.2.4.{tail}" for tail in ("94", "95", "204", "205"))
+"""Pixel data is elsewhere."""
+_ALSO_ENCAPSULATED: Final = frozenset(
+    {RLE_LOSSLESS, "1.2.840.10008.1.2.1.98", "1.2.840.10008.1.2.8.1"}  # Encapsulated Uncompressed, Deflated Frames
+)
+
+
+def is_always_encapsulated(transfer_syntax_uid: str) -> bool:
+    """Whether Pixel Data must be encapsulated in this transfer syntax of the standard's (PS3.5 A.4); not if private."""
+    if transfer_syntax_uid in _JPIP:
+        return False
+    return transfer_syntax_uid.startswith("1.2.840.10008.1.2.4.") or transfer_syntax_uid in _ALSO_ENCAPSULATED
 
 
 _NOT_STORED = ("Storage Commitment", "Media Storage", "Storage Service Class")

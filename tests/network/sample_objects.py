@@ -23,7 +23,7 @@ def instance(uid: str = "1.2.3.4", *, pixels: int = 1000, sop_class: str = CT) -
     dataset.SeriesInstanceUID = UID("1.2.3.2")
     dataset.PatientName = "SECRET^NAME"
     dataset.PatientID = "SECRETID"
-    dataset.Rows = dataset.Columns = 16
+    dataset.Rows = dataset.Columns = 16 if pixels >= 512 else 1
     dataset.BitsAllocated = dataset.BitsStored = 16
     dataset.PixelRepresentation = 0
     dataset.SamplesPerPixel = 1

@@ -540,15 +540,15 @@ async def test_a_uid_that_is_a_path_stays_in_the_folder(tmp_path: Path) -> None:
 
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)
-        assert await give(peer, "../../../../x", data=nameless) == 0
+        assert await give(peer, "../../../../x", data=nameless) == 0x0117
         await peer.send(response(received, 0))
         await peer.answer_echo()
         await peer.answer_release()
 
     folder = tmp_path / "a" / "b" / "c"
     error, _ = await got(script, into=folder)
-    assert error is None
-    assert len(files(folder)) == len(files(tmp_path)) == 1
+    assert [uid for uid, _ in failed(error)] == ["../../../../x"]
+    assert files(tmp_path) == []
 
 
 async def test_other_operations_than_c_store_are_not_known() -> None:

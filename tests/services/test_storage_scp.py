@@ -451,7 +451,15 @@ async def test_more_than_is_buffered_is_refused_and_the_association_lives(tmp_pa
         await peer.release()
 
 
-GARBAGE = struct.pack("<HHHH", 8, 5, 0xFFFF, 4) + bytes(100)
+def element(group: int, number: int, value: str) -> bytes:
+    raw = value.encode("latin-1")
+    raw += bytes(len(raw) % 2)
+    return struct.pack("<HH2sH", group, number, b"UI", len(raw)) + raw
+
+
+KEYS = element(8, 0x16, CT) + element(8, 0x18, "1.2.3.4")
+BAD_VR = struct.pack("<HHHH", 8, 0x20, 0xFFFF, 4) + bytes(100)
+GARBAGE = KEYS + BAD_VR
 
 
 @both_modes
@@ -478,6 +486,10 @@ async def test_a_data_set_that_can_not_be_read(mode: StoreMode, tmp_path: Path) 
     assert dataset_bytes(tmp_path / "a.dcm") == GARBAGE
     async with serving(save_it, store_mode=mode, malformed=Malformed.STRICT) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), GARBAGE))
+        assert await status_of(peer) == 0xC000
+        await peer.release()
+    async with serving(save_it, store_mode=mode) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(), BAD_VR + KEYS))
         assert await status_of(peer) == 0xC000
         await peer.release()
 
@@ -563,13 +575,17 @@ async def test_save_under_a_template_that_is_none(mode: StoreMode, tmp_path: Pat
 
 @both_modes
 @pytest.mark.parametrize(
-    "uid",
+    ("uid", "expected"),
     [
-        *("../../../../etc/passwd", "/etc/passwd", "..", ".", "a/b", "C:\\windows", "..\\..\\x", "nul", "x\0y"),
-        *("1.2.3/", " ", "-rf", "~root", "$HOME", "a\nb", "%2e%2e%2f", "1" * 64),
+        *(
+            (uid, 0x0117)
+            for uid in ("../../../../etc/passwd", "/etc/passwd", "..", ".", "a/b", "C:\\windows", "..\\..\\x", "x\0y")
+        ),
+        *((uid, 0x0117) for uid in ("1.2.3/", " ", "", "a\nb", "\xe4", "1" * 65)),
+        *((uid, 0x0000) for uid in ("nul", "-rf", "~root", "$HOME", "%2e%2e%2f", "1.2.[3]", "1..02", "1" * 64)),
     ],
 )
-async def test_hostile_uids_stay_in_the_folder(mode: StoreMode, uid: str, tmp_path: Path) -> None:
+async def test_hostile_uids_stay_in_the_folder(mode: StoreMode, uid: str, expected: int, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
 
     async def handler(request: StoreRequest) -> Status:
@@ -577,19 +593,20 @@ async def test_hostile_uids_stay_in_the_folder(mode: StoreMode, uid: str, tmp_pa
         assert path.resolve().is_relative_to(folder.resolve())
         return Status.SUCCESS
 
-    def element(group: int, number: int, value: str) -> bytes:
-        raw = value.encode("latin-1")
-        raw += bytes(len(raw) % 2)
-        return struct.pack("<HH2sH", group, number, b"UI", len(raw)) + raw
-
     data = element(8, 0x16, CT) + element(8, 0x18, uid) + element(0x20, 0xD, uid) + element(0x20, 0xE, uid)
     async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(uid), data))
-        status = await status_of(peer)
-        assert status == Status.SUCCESS
+        message = (await peer.receive_message()).message
+        assert isinstance(message, C_STORE_RSP)
+        assert message.status == expected
+        assert message.affected_sop_instance_uid == (uid.strip(" \0") or None)
         await peer.release()
-    assert len(files_under(folder)) == 1
-    assert len(files_under(tmp_path)) == 1
+    assert len(files_under(folder)) == len(files_under(tmp_path)) == (expected == 0)
+    digits = set(uid) <= set("0123456789.")
+    async with serving(handler, store_mode=mode, malformed=Malformed.STRICT) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store(uid), data))
+        assert await status_of(peer) == (0x0117 if not digits else expected)
+        await peer.release()
 
 
 @both_modes

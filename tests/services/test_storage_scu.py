@@ -237,9 +237,9 @@ async def test_an_empty_data_set(archive: Archive, tmp_path: Path) -> None:
     source = FileSource(path)
     assert source.length == 0
     async with connect(archive.address, contexts=contexts_for(EXPLICIT)) as association:
-        assert (await CStoreSCU(association).send(source)).status == Status.SUCCESS
-        assert (await CStoreSCU(association).send(StreamSource(Pipe(path.read_bytes())))).status == Status.SUCCESS
-    assert dataset_bytes(archive.path("1.2.3.4")) == b""
+        for each in (source, StreamSource(Pipe(path.read_bytes()))):
+            with pytest.raises(StatusError, match=r"0xA900 .*\(the data set is empty\)"):
+                await CStoreSCU(association).send(each)
 
 
 def odd(tmp_path: Path, syntax: str) -> Path:

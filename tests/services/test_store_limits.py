@@ -62,7 +62,7 @@ async def test_what_is_large_is_decoded_beside_the_loop(
     monkeypatch.setattr(identifiers, "read_dataset", noting)
     monkeypatch.setattr(identifiers, "decode_plain", lambda *_, **__: None)
     assert await stored(StoreMode.BUFFERED, data) == Status.SUCCESS
-    assert [thread is not threading.current_thread() for thread in threads] == [leaves_the_loop]
+    assert {thread is not threading.current_thread() for thread in threads} == {leaves_the_loop}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ pixels        a pydicom data set to send, its pixel data with it or from elsewhe
 transcode     into the accepted transfer syntax
 decompression pixel data out of fragments, frame by frame
 misfits       what Implicit VR cannot hold
+completeness  whether what arrives is all there
+codestreams   which syntax encapsulated pixel data shows
+assembling    parts of a data set, for pydicom
 sinks         what was received, into files
 disk          those files, beside an event loop that goes on
 structure     the headers of a whole data set, within limits, before pydicom sees it
@@ -28,9 +31,12 @@ if TYPE_CHECKING:
     from pydicom.config import IGNORE
     from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
+    from dimse.dataset.assembling import assemble
+    from dimse.dataset.codestreams import shown_syntax
+    from dimse.dataset.completeness import IncompleteDataset, StreamedDataset
     from dimse.dataset.decompression import can_decompress, decompress
     from dimse.dataset.discover import NotSent
-    from dimse.dataset.disk import Disk, FileWriter
+    from dimse.dataset.disk import Disk, FileWriter, in_worker
     from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
     from dimse.dataset.identifiers import decode, encode, text_of
     from dimse.dataset.part10 import FileMeta, encode_file_meta, read_file_meta
@@ -60,6 +66,7 @@ __all__ = [
     "FileMeta",
     "FileSource",
     "FileWriter",
+    "IncompleteDataset",
     "MemorySource",
     "NativePixels",
     "NotSent",
@@ -67,6 +74,8 @@ __all__ = [
     "PixelSource",
     "Reader",
     "StreamSource",
+    "StreamedDataset",
+    "assemble",
     "can_decompress",
     "decode",
     "decompress",
@@ -76,11 +85,13 @@ __all__ = [
     "even",
     "from_dataset",
     "in_thread",
+    "in_worker",
     "is_dataset",
     "keyword_for_tag",
     "read_file_meta",
     "reencode",
     "safe_path",
+    "shown_syntax",
     "tag_for_keyword",
     "template_keywords",
     "text_of",
@@ -89,8 +100,11 @@ __all__ = [
 
 _NAMES_OF: Final = {
     "dimse.dataset.decompression": "can_decompress decompress",
+    "dimse.dataset.assembling": "assemble",
+    "dimse.dataset.codestreams": "shown_syntax",
+    "dimse.dataset.completeness": "IncompleteDataset StreamedDataset",
     "dimse.dataset.discover": "NotSent",
-    "dimse.dataset.disk": "Disk FileWriter",
+    "dimse.dataset.disk": "Disk FileWriter in_worker",
     "dimse.dataset.elements": "Buffer BulkHeader ElementScanner",
     "dimse.dataset.identifiers": "decode encode text_of",
     "dimse.dataset.part10": "FileMeta encode_file_meta read_file_meta",

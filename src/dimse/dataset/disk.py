@@ -31,7 +31,7 @@ class _Pace:
         if self._quick:
             self._time(function, *arguments)
         else:
-            await _in_thread(self._time, function, *arguments)
+            await in_worker(self._time, function, *arguments)
 
     def _time(self, function: Callable[..., None], *arguments: object) -> None:
         start = time.perf_counter()
@@ -62,7 +62,7 @@ class FileWriter:
         if self._fsync:
             self._size += sum(map(len, buffers))
             if is_last and self._size > _SMALL:
-                await _in_thread(self._write, buffers, is_last)
+                await in_worker(self._write, buffers, is_last)
                 return
         pace = self._disk.syncing if is_last and self._fsync else self._disk.writing
         await pace.run(self._write, buffers, is_last)
@@ -77,10 +77,10 @@ class FileWriter:
     async def discard(self) -> None:
         """Leave nothing behind."""
         if self._file is not None:
-            await _in_thread(self._file.discard)
+            await in_worker(self._file.discard)
 
 
-async def _in_thread(function: Callable[..., None], *arguments: object) -> None:
+async def in_worker(function: Callable[..., None], *arguments: object) -> None:
     """Run in a thread, to its end: a cancelled caller must not give away what the thread still uses."""
     future = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
     try:

@@ -46,10 +46,10 @@ DEFLATED_SYNTAXES: Final = frozenset(
     {DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
 )
 
-_SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 """The VRs with a 16-bit length (PS3.5 7.1.2). All others, and any to come, have a 32-bit one."""
 
-_VRS: Final = _SHORT_VRS.union(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+VRS: Final = SHORT_VRS.union(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _LONGEST_FIRST: Final = 2**16
 """Where no VR is, a first element of this length or longer is no element in Implicit VR either."""
 
@@ -64,15 +64,21 @@ _PIXEL_DATA_TAG: Final = b"\xe0\x7f\x10\x00"
 _ITEM_TAG: Final = b"\xfe\xff\x00\xe0"
 _CHECK_STEP: Final = 16 * 1024
 
-_ITEM_GROUP: Final = 0xFFFE
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xE000, 0xE00D, 0xE0DD
+ITEM_GROUP: Final = 0xFFFE
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
-_IN_ITEM, _IS_IMPLICIT, _IS_ENTERED = 1, 2, 4
+SURPLUS_TAGS: Final = frozenset({0, ITEM_END, SEQUENCE_END})
+_MAX_SURPLUS: Final = 1024 * 1024
+SURPLUS_BYTES: Final = bytes.fromhex("00FEFF0DDDE0")
+"""Zeros, and delimiters in either byte order."""
+
+IN_ITEM, IS_IMPLICIT, IS_ENTERED = 1, 2, 4
 """What a level of the stack is: a sequence, which holds items, or (1) an item, which holds elements; (2) is how
 these are encoded; (4) is that the first of them has shown it."""
 
-_INFLATE_STEP: Final = 64 * 1024
+INFLATE_STEP: Final = 64 * 1024
 _READS_ON = -1
+_STOPS: Final = PIXEL_DATA_TAGS | SURPLUS_TAGS
 
 
 class BulkHeader(NamedTuple):
@@ -133,9 +139,9 @@ def _ends_with_pixel_data(beginning: memoryview, length: int) -> bool:
     return value + int.from_bytes(start[value - 4 : value], "little") == length
 
 
-def _inflated(inflater: zlib._Decompress, data: Buffer) -> bytes | None:
+def inflated(inflater: zlib._Decompress, data: Buffer) -> bytes | None:
     try:
-        return inflater.decompress(data, _INFLATE_STEP)
+        return inflater.decompress(data, INFLATE_STEP)
     except zlib.error:
         return None
 
@@ -171,11 +177,13 @@ class ElementScanner:
         """Whether that is not what the transfer syntax says."""
         self.mislabelled_items: int | None = None
         """The first top-level element of undefined length that holds elements in the other form, if any does."""
+        self.surplus: int | None = None
+        """Where `metadata` goes on behind its last element, with zeros or delimiters that nothing belongs to."""
 
         self._form_shown = False
-        self._inflater: zlib._Decompress | None = None
+        self.inflater: zlib._Decompress | None = None
         if transfer_syntax_uid in DEFLATED_SYNTAXES:
-            self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            self.inflater = zlib.decompressobj(-zlib.MAX_WBITS)
             self.raw = bytearray()
         big_endian = transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
         self._explicit_header = _EXPLICIT_BE if big_endian else _EXPLICIT_LE
@@ -183,7 +191,7 @@ class ElementScanner:
         self._length = _LENGTH_BE if big_endian else _LENGTH_LE
         self._max_metadata = max_metadata
         # One look-up an element finds both those to remember and those to stop at.
-        self._marked = PIXEL_DATA_TAGS.union(wanted)
+        self._marked = _STOPS.union(wanted)
         self._values: dict[int, tuple[int, int]] = {}
 
         self._position = 0
@@ -198,10 +206,10 @@ class ElementScanner:
     def feed(self, data: Buffer) -> None:
         """Take the next bytes of the data set. Raises `DatasetError` where they cannot be one."""
         self.raw += data
-        if self._inflater is None:
+        if self.inflater is None:
             self._scan()
         else:
-            self._inflate(self._inflater, data)
+            self._inflate(self.inflater, data)
 
     def finish(self) -> None:
         """The data set has ended. Raises `DatasetError` if that was in the middle of an element."""
@@ -210,8 +218,10 @@ class ElementScanner:
             self._scan()
         if self.bulk is not None:
             return
-        if self._inflater is not None and not self._inflater.eof:
+        if self.inflater is not None and not self.inflater.eof:
             raise DatasetError("the deflated data set is cut short")
+        if self._is_surplus():
+            return
         if self._stack or self._position != len(self.metadata):
             raise DatasetError(f"the data set ends within or after {self._where(self._header_offset, self._tag)}")
 
@@ -228,29 +238,29 @@ class ElementScanner:
 
     def passed(self, tag: int) -> bool:
         """Whether every element up to and with `tag` has passed, elements being in ascending order (PS3.5 7.1)."""
-        if self._finished or self.bulk is not None or self._tag > tag:
+        if self._finished or self.bulk is not None or self.surplus is not None or self._tag > tag:
             return True
         return self._tag == tag and not self._stack and self._position <= len(self.metadata)
 
     def _inflate(self, inflater: zlib._Decompress, data: Buffer) -> None:
         while self.bulk is None:
-            piece = _inflated(inflater, data)
+            piece = inflated(inflater, data)
             if piece is None:
                 raise DatasetError(f"not deflated data, at byte {len(self.metadata)} of the inflated")
             self.metadata += piece
             self._scan()
             data = inflater.unconsumed_tail
             # A full step may have left more inside the inflater.
-            if inflater.eof or (not data and len(piece) < _INFLATE_STEP):
+            if inflater.eof or (not data and len(piece) < INFLATE_STEP):
                 break
         # Empty blocks deflate to nothing and would come without an end.
-        if self.bulk is None and len(self.raw) > self._max_metadata + _INFLATE_STEP:
+        if self.bulk is None and len(self.raw) > self._max_metadata + INFLATE_STEP:
             raise DatasetError("the deflated data set is larger than the metadata it inflates to")
 
     def _scan(self) -> None:
         if not self._form_shown and not self._look_at_form():
             return
-        while self.bulk is None:
+        while self.bulk is None and self.surplus is None:
             before = self._position
             if self._stack:
                 self._scan_nested()
@@ -258,6 +268,8 @@ class ElementScanner:
                 self._scan_top_level()
             if self._position == before or self._position + 8 > len(self.metadata):
                 break
+        if self.surplus is not None:
+            self._check_surplus(self.surplus)
 
     def _look_at_form(self) -> bool:
         """See by the first header whether VRs are there. Returns whether there is enough to tell."""
@@ -279,19 +291,19 @@ class ElementScanner:
             # Two printable characters are a VR, or one misspelled.
             is_length = not (32 <= vr[0] < 127 and 32 <= vr[1] < 127)
             return group != 0 and is_length and (length < _LONGEST_FIRST or length == UNDEFINED_LENGTH)
-        if vr not in _SHORT_VRS:
-            return vr not in _VRS  # one of the others would be an odd length in Implicit VR
+        if vr not in SHORT_VRS:
+            return vr not in VRS  # one of the others would be an odd length in Implicit VR
         after = position + 8 + int.from_bytes(metadata[position + 6 : position + 8], "little")
         following = bytes(metadata[after : after + 6])
         if len(following) < 6:
             return None if not self._finished else after != len(metadata)
-        return following[4:] not in _VRS and following[:2] != _ITEM_TAG[:2]
+        return following[4:] not in VRS and following[:2] != _ITEM_TAG[:2]
 
     def _scan_top_level(self) -> None:
         """Walk elements until one is not whole, has an undefined length, or ends the metadata."""
         metadata, end, position, limit = self.metadata, len(self.metadata), self._position, self._max_metadata
         unpack, unpack_plain = self._explicit_header.unpack_from, self._plain_header.unpack_from
-        implicit, marked, short_vrs = self.implicit, self._marked, _SHORT_VRS
+        implicit, marked, short_vrs = self.implicit, self._marked, SHORT_VRS
         tag, header, vr = self._tag, self._header_offset, None
         while position + 8 <= end:
             if implicit:
@@ -302,12 +314,18 @@ class ElementScanner:
                 value = position + 8
                 if vr not in short_vrs:
                     value += 4
+                    if position and vr == b"\0\0" and group << 16 | element in SURPLUS_TAGS:
+                        self.surplus = position
+                        break
                     if value > end:
                         break
                     length = self._long_length(position, group << 16 | element, vr)
             header, position, tag = position, value + length, group << 16 | element
             # An undefined length is over any limit.
             if position > limit or tag in marked:
+                if tag in SURPLUS_TAGS and length == 0 and header:
+                    self.surplus = position = value - 8
+                    break
                 if tag in PIXEL_DATA_TAGS or length == UNDEFINED_LENGTH or position > limit:
                     self._tag, self._header_offset, self._value_offset, self._vr = tag, header, value, vr
                     self._position = value
@@ -316,13 +334,28 @@ class ElementScanner:
                 self._values[tag] = (value, position)
         self._tag, self._header_offset, self._position = tag, header, position
 
+    def _is_surplus(self) -> bool:
+        """Whether what is left, less than a header, are zeros behind the last element."""
+        rest = self.metadata[self._position :]
+        # One zero may be the first byte of a big endian tag.
+        is_zeros = rest and not any(rest) and (len(rest) > 1 or self._length is _LENGTH_LE)
+        if self.surplus is None and not self._stack and self._position and is_zeros:
+            self.surplus = self._position
+        return self.surplus is not None
+
+    def _check_surplus(self, start: int) -> None:
+        """Nothing is missing where only zeros or delimiters follow: some devices fill a block, or close too much."""
+        rest = self.metadata[start:]
+        if len(rest) > _MAX_SURPLUS or rest.translate(None, SURPLUS_BYTES):
+            raise DatasetError(f"more than zeros or delimiters behind {self._where(start, self._tag)}")
+
     def _enter_or_end(self, length: int) -> None:
         """The current top-level element is a sequence to walk through, or the bulk data."""
         if self._tag in PIXEL_DATA_TAGS or length != UNDEFINED_LENGTH or self._position > self._max_metadata:
             self._end_metadata(length)
         else:
             # UN of undefined length holds Implicit VR Little Endian, whatever is around it (PS3.5 6.2.2 note 2).
-            self._stack.append(_IS_IMPLICIT if self.implicit or self._vr == b"UN" else 0)
+            self._stack.append(IS_IMPLICIT if self.implicit or self._vr == b"UN" else 0)
 
     def _end_metadata(self, length: int) -> None:
         self.bulk = BulkHeader(
@@ -338,13 +371,13 @@ class ElementScanner:
         metadata, end, stack = self.metadata, len(self.metadata), self._stack
         while stack and self._position + 8 <= end:
             position, level = self._position, stack[-1]
-            layout = _IMPLICIT_LE if level & _IS_IMPLICIT else self._plain_header
+            layout = _IMPLICIT_LE if level & IS_IMPLICIT else self._plain_header
             group, element, length = layout.unpack_from(metadata, position)
-            if group == _ITEM_GROUP:
-                self._position = self._item_or_end(element, length, level)
-            elif not level & _IN_ITEM:
+            if group == ITEM_GROUP:
+                self._position = self._item_or_end(group << 16 | element, length, level)
+            elif not level & IN_ITEM:
                 raise DatasetError(f"no item where one must be, in {self._where(position, self._tag)}")
-            elif not level & _IS_ENTERED:
+            elif not level & IS_ENTERED:
                 if not self._enter(level, layout):
                     return
             elif (after := self._nested_element(group << 16 | element, length, level)) == _READS_ON:
@@ -357,23 +390,23 @@ class ElementScanner:
 
     def _enter(self, level: int, layout: Struct) -> bool:
         """See by its first element whether an item has VRs. Returns whether there is enough to tell."""
-        expected = level & _IS_IMPLICIT != 0
+        expected = level & IS_IMPLICIT != 0
         implicit = self._is_implicit(self._position, expected, layout)
         if implicit is None:
             return False
         if implicit != expected and self.mislabelled_items is None:
             self.mislabelled_items = self._tag
-        self._stack[-1] = _IN_ITEM | _IS_ENTERED | (_IS_IMPLICIT if implicit else 0)
+        self._stack[-1] = IN_ITEM | IS_ENTERED | (IS_IMPLICIT if implicit else 0)
         return True
 
-    def _item_or_end(self, element: int, length: int, level: int) -> int:
+    def _item_or_end(self, tag: int, length: int, level: int) -> int:
         """Enter or skip an item, or leave an item or a sequence. Returns where to go on."""
         after = self._position + 8
-        if element == _ITEM and not level & _IN_ITEM:
+        if tag == ITEM and not level & IN_ITEM:
             if length != UNDEFINED_LENGTH:
                 return after + length
-            self._stack.append(level | _IN_ITEM)
-        elif element == (_ITEM_END if level & _IN_ITEM else _SEQUENCE_END):
+            self._stack.append(level | IN_ITEM)
+        elif tag == (ITEM_END if level & IN_ITEM else SEQUENCE_END):
             self._stack.pop()
         else:
             raise DatasetError(f"an item or delimiter out of place, in {self._where(self._position, self._tag)}")
@@ -383,9 +416,9 @@ class ElementScanner:
         """Skip an element within an item, or enter it. Returns where to go on, or that its header is not whole."""
         position, vr = self._position, None
         value = position + 8
-        if not level & _IS_IMPLICIT:
+        if not level & IS_IMPLICIT:
             _, _, vr, length = self._explicit_header.unpack_from(self.metadata, position)
-            if vr not in _SHORT_VRS:
+            if vr not in SHORT_VRS:
                 value += 4
                 if value > len(self.metadata):
                     return _READS_ON
@@ -395,7 +428,7 @@ class ElementScanner:
         # A level of the stack for each sequence and each item.
         if len(self._stack) >= 2 * MAX_SEQUENCE_DEPTH:
             raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH}, at {self._where(position, tag)}")
-        self._stack.append(_IS_IMPLICIT if level & _IS_IMPLICIT or vr == b"UN" else 0)
+        self._stack.append(IS_IMPLICIT if level & IS_IMPLICIT or vr == b"UN" else 0)
         return value
 
     def _long_length(self, position: int, tag: int, vr: bytes) -> int:

@@ -118,7 +118,7 @@ class C_STORE_RQ(Request):
     """C-STORE-RQ (PS3.7 9.3.1.1)."""
 
     affected_sop_class_uid: str
-    affected_sop_instance_uid: str
+    affected_sop_instance_uid: str = ""  # without one it is refused, by a status
     priority: int = Priority.MEDIUM
     move_originator_application_entity_title: str | None = None
     move_originator_message_id: int | None = None

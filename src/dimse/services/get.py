@@ -128,7 +128,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         store = StoreRequest(request, data, self._options, self._disk)
         status = await store.prepare()
         if status is not None:
-            await self._refuse(request, status, "its data set")
+            await self._refuse(request, status, status.comment or "its data set")
             return None
         if self._handler is None:
             self._given, store.given_by = (request, store), self

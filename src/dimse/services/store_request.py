@@ -12,22 +12,15 @@ from typing import TYPE_CHECKING, Final
 from dimse import dataset as datasets
 from dimse import uids
 from dimse.ae import Malformed, ServerOptions, StoreMode
-from dimse.dataset import Disk, ElementScanner, FileWriter, encode_file_meta, safe_path, template_keywords
-from dimse.dataset.elements import (
-    DEFLATED_SYNTAXES,
-    NAMING_TAGS,
-    PIXEL_DATA_TAGS,
-    SOP_CLASS_UID,
-    SOP_INSTANCE_UID,
-    tag_name,
-)
-from dimse.dataset.structure import Limits, check_structure
+from dimse.dataset import Disk, FileWriter, IncompleteDataset, encode_file_meta, safe_path, template_keywords
+from dimse.dataset.elements import NAMING_TAGS, PIXEL_DATA, PIXEL_DATA_TAGS, SOP_CLASS_UID, SOP_INSTANCE_UID, tag_name
 from dimse.dataset.threads import beside_the_loop
-from dimse.errors import DatasetError, LocalProtocolError
+from dimse.errors import DatasetError, LocalProtocolError, StatusError
 from dimse.messages.primitives import C_STORE_RQ
 from dimse.messages.status import Status
 from dimse.network.incoming import IncomingData
 from dimse.network.requests import IncomingRequest
+from dimse.services.incoming_dataset import IncomingDataset
 
 if TYPE_CHECKING:
     from dimse.dataset import Dataset
@@ -37,17 +30,7 @@ logger = logging.getLogger("dimse.storage")
 DEFAULT_TEMPLATE: Final = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
 """Where `StoreRequest.save_under` puts an instance."""
 
-_SCAN_STEP: Final = 16 * 1024
-"""How much is looked at at a time for the end of the metadata; no more than this of the bulk data is copied."""
-
-STREAMED_LIMITS: Final = Limits(elements=100_000, items=20_000)
-"""Of what is decoded on the event loop, as `StoreRequest.dataset` while streaming: it takes half a second at most."""
-
-_LARGE: Final = 32 * 1024
-"""Metadata that is decoded beside the event loop where it is buffered: the smallest elements take 8 bytes each."""
-
-_FEW: Final = Limits(elements=1000, items=1000)
-"""What may come from the pixel data on, its fragments too, in a data set that is not large."""
+_MAX_UID: Final = 64
 
 
 class StoreRequest:
@@ -55,6 +38,8 @@ class StoreRequest:
 
     With `StoreMode.BUFFERED` the whole data set is there. With `STREAMING` what comes before the pixel data is
     there, and the rest is on its way: read it with `pixels`, write all of it with `save`, or leave it.
+
+    `transfer_syntax_uid` is the one that was negotiated, or that the data set shows to be in where it is in another.
     """
 
     def __init__(self, request: IncomingRequest, data: IncomingData, options: ServerOptions, disk: Disk) -> None:
@@ -63,14 +48,10 @@ class StoreRequest:
         self.association = request.association
         self.command = message
         self.transfer_syntax_uid = request.context.transfer_syntax
-        self._data = data
+        is_strict = options.malformed is Malformed.STRICT
+        self._incoming = IncomingDataset(data, self.transfer_syntax_uid, is_strict=is_strict)
         self._options = options
         self._disk = disk
-        self._scanner = ElementScanner(self.transfer_syntax_uid)
-        self._scan_error: DatasetError | None = None
-        self._views: list[memoryview] = []
-        """What was pulled and is neither in the scanner nor read by the handler."""
-        self._buffered: bytearray | None = None
         self._dataset: Dataset | DatasetError | None = None
         """When it is decoded, or why it cannot be."""
         self._read = False
@@ -106,61 +87,37 @@ class StoreRequest:
         Raises `DatasetError` for one that pydicom can't read, or with more elements than there may be.
         """
         if self._dataset is None:
-            if self._buffered is not None:
-                self._dataset = datasets.decode(self._buffered, self.transfer_syntax_uid)
-            else:
-                syntax = _inflated(self.transfer_syntax_uid)
-                self._dataset = datasets.decode(self._metadata, syntax, limits=STREAMED_LIMITS)
-                self.is_taken = self.is_taken or self._scanner.bulk is None
+            self._dataset = self._incoming.decode()
+            self.is_taken = self.is_taken or self._incoming.scanner.bulk is None
         if isinstance(self._dataset, DatasetError):
             raise self._dataset
         return self._dataset
 
     @property
-    def _metadata(self) -> memoryview:
-        """What comes before the pixel data, inflated."""
-        bulk = self._scanner.bulk
-        return memoryview(self._scanner.metadata)[: None if bulk is None else bulk.header_offset]
-
-    @property
     def data(self) -> memoryview:
-        """The encoded data set as it came, whole. Only with `StoreMode.BUFFERED`."""
-        if self._buffered is None:
+        """The encoded data set as it came, whole: joined when it is asked for. Only with `StoreMode.BUFFERED`."""
+        if not self._incoming.is_buffered:
             raise LocalProtocolError("the data set is streaming: use pixels() or save(), or StoreMode.BUFFERED")
-        return memoryview(self._buffered)
+        return memoryview(self._incoming.joined())
 
     async def pixels(self) -> AsyncIterator[bytes]:
         """The value of the pixel data as it comes, in pieces; nothing where there is none.
 
         Native pixel data has its exact length. Of encapsulated pixel data (PS3.5 A.4) it is the items, as
         they are encoded, up to the end of the data set. Raises what ended the association if it ended first,
-        and `DatasetError` where native pixel data ends too early or so much stands before it that it was not found.
+        and `DatasetError` where the data set is not whole or so much stands before its pixel data that they were not
+        found.
         """
-        bulk = self._scanner.bulk
-        if _inflated(self.transfer_syntax_uid) != self.transfer_syntax_uid:
+        bulk = self._incoming.scanner.bulk
+        if self._incoming.is_deflated:
             raise DatasetError("pixels() does not inflate: use dataset with StoreMode.BUFFERED, or save()")
         if bulk is None:
             return
         if bulk.tag not in PIXEL_DATA_TAGS:
             raise DatasetError(f"the pixel data is behind {tag_name(bulk.tag)}, which is too long to be held in memory")
         self._begin_reading()
-        left = bulk.length
-        beginning = self._scanner.metadata if self._buffered is None else self._buffered
-        views = [memoryview(beginning)[bulk.value_offset :], *self._take_views()]
-        while True:
-            for view in views:
-                self._data.check_wanted()
-                piece = bytes(view if left is None else view[:left])
-                if piece:
-                    yield piece
-                if left is not None:
-                    left -= len(piece)
-            if self._data.exhausted:
-                break
-            views = await self._data.pull()
-        await self._data.pull()  # lets the connection go on, so that an A-ABORT is seen
-        if left:
-            raise DatasetError(f"the pixel data ends {left} bytes too early")
+        async for view in self._incoming.value():
+            yield bytes(view)
         self.is_taken = True
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
@@ -179,16 +136,16 @@ class StoreRequest:
             sending_ae_title=self.association.peer_ae_title,
             receiving_ae_title=self.association.own_ae_title,
         )
-        first = self._scanner.raw if self._buffered is None else self._buffered
+        incoming = self._incoming
         writer = FileWriter(path, header, self._disk, fsync=self._options.fsync)
         saved = self._saved = asyncio.get_running_loop().create_future()
         try:
-            views = [memoryview(first), *self._take_views()]
-            while not (is_last := self._data.exhausted):
-                await self._data.use(writer.write(views, is_last=False))
-                views = await self._data.pull()
-            await self._data.use(writer.write(views, is_last=is_last))
-            self._data.release()  # lets the connection go on, so that an A-ABORT is seen
+            views = incoming.beginning()
+            while not (is_last := incoming.data.exhausted):
+                await incoming.data.use(writer.write(views, is_last=False))
+                views = await incoming.pull()
+            await incoming.data.use(writer.write(views, is_last=is_last))
+            incoming.data.release()  # lets the connection go on, so that an A-ABORT is seen
         except BaseException:
             await writer.discard()
             raise
@@ -209,43 +166,69 @@ class StoreRequest:
         return await self.save(safe_path(folder, template, values))
 
     def _text(self, tag: int) -> str:
-        found = self._scanner.text(tag)
+        scanner, malformed = self._incoming.scanner, self._incoming.structure.malformed
+        found = scanner.text(tag)
         if found is not None:
             return found
         if tag in NAMING_TAGS:
-            if self._scan_error is not None and not self._scanner.passed(tag):
-                raise self._scan_error
+            if malformed is not None and not scanner.passed(tag):
+                raise malformed
             return ""
         return datasets.text_of(self.dataset, tag)
+
+    def _begin_reading(self) -> None:
+        if self._read and not self._incoming.is_buffered:
+            raise LocalProtocolError("a streaming data set can be read once")
+        self._incoming.data.check_wanted()
+        self._read = True
 
     # What the service does before and after the handler
 
     async def left(self) -> None:
         """The handler has ended: wait for a `save` that it left to another task, which writes what is received here."""
-        if not self._read and self._buffered is None:
+        if not self._read and not self._incoming.is_buffered:
             await asyncio.sleep(0)  # the first turn of a task that was made for it
         if self._saved is not None and not self._saved.done():
             await asyncio.shield(self._saved)
 
-    async def prepare(self) -> int | None:
+    async def check_whole(self) -> None:
+        """Raise `IncompleteDataset` for a data set that is none, once all of it has come (PS3.4 B.2.3)."""
+        await self._incoming.read_to_end()
+        structure, deviations = self._incoming.structure, self.association.deviations
+        if structure.malformed is not None:
+            what = str(structure.malformed).partition(", byte")[0]
+            deviations.tolerated(f"C-STORE: {what}; taken as it came")
+        if structure.has_surplus:
+            deviations.harmless("C-STORE: zeros or delimiters behind the last element")
+
+    async def prepare(self) -> Status | None:
         """Read as far as the handler needs. Returns the status to refuse it with, or None."""
-        refusal = await (self._stream() if self._options.store_mode is StoreMode.STREAMING else self._buffer())
-        if refusal is not None:
-            return refusal
-        if self._scan_error is not None and self._options.malformed is Malformed.STRICT:
-            logger.warning("C-STORE refused: %s", self._scan_error)
-            return Status.CANNOT_UNDERSTAND
-        for tag, expected in ((SOP_CLASS_UID, self.sop_class_uid), (SOP_INSTANCE_UID, self.sop_instance_uid)):
-            found = self._scanner.text(tag)
-            if found is not None and found != expected:
-                logger.warning("C-STORE refused: the command and the data set differ in (%04X,%04X)", 8, tag & 0xFFFF)
-                return Status.DATASET_DOES_NOT_MATCH
+        try:
+            await self._prepare()
+        except StatusError as error:
+            refusal = error.status.with_comment(error.comment)
+        except IncompleteDataset as error:
+            refusal = Status.CANNOT_UNDERSTAND.with_comment(str(error))
+        else:
+            return None
+        logger.warning("C-STORE refused: %s", refusal.comment)
+        return refusal
+
+    async def _prepare(self) -> None:
+        incoming = self._incoming
+        self._check_uid(self.sop_instance_uid)
+        await incoming.read_metadata()
+        self._check_same(SOP_CLASS_UID, self.sop_class_uid)
+        self._check_same(SOP_INSTANCE_UID, self.sop_instance_uid)
+        await self._see_syntax()
+        maximum = self._options.maximum_buffered
+        if self._options.store_mode is StoreMode.BUFFERED and not await incoming.read_all(maximum):
+            raise StatusError(Status.OUT_OF_RESOURCES, f"the data set is over {maximum} bytes")
         await self._decode_large()
-        return None
 
     async def _decode_large(self) -> None:
         """Decode a large buffered data set beside the event loop, as `dataset` cannot be awaited."""
-        if self._buffered is None or not self._is_large(self._buffered):
+        if not self._incoming.is_long_to_decode:
             return
         try:
             self._dataset = await beside_the_loop(self._decode_if_wanted)
@@ -255,71 +238,49 @@ class StoreRequest:
     def _decode_if_wanted(self) -> Dataset:
         if not self.association.is_open:
             raise DatasetError("the association has ended")
-        return datasets.decode(self._buffered or b"", self.transfer_syntax_uid)
+        return self._incoming.decode()
 
-    def _is_large(self, buffered: bytearray) -> bool:
-        """Whether there may be many elements, before the pixel data or behind it."""
-        bulk = self._scanner.bulk
-        if bulk is None or len(self._metadata) > _LARGE or self.transfer_syntax_uid in DEFLATED_SYNTAXES:
-            return len(buffered) > _LARGE
-        try:
-            check_structure(memoryview(buffered)[bulk.header_offset :], self.transfer_syntax_uid, _FEW)
-        except DatasetError:
-            return True
-        return False
+    def _check_uid(self, uid: str) -> None:
+        """What cannot be a file's name is refused; other characters than PS3.5 9.1 has are kept if we are lenient."""
+        if not uid or len(uid) > _MAX_UID or uid in (".", "..") or not uid.isascii() or not uid.isprintable():
+            raise StatusError(Status.INVALID_SOP_INSTANCE, "(0000,1000) is not a UID")
+        if "/" in uid or "\\" in uid:
+            raise StatusError(Status.INVALID_SOP_INSTANCE, "(0000,1000) is not a UID: it is a path")
+        if not set(uid) <= set("0123456789."):
+            self._tolerate("a SOP Instance UID with other characters than digits and dots (PS3.5 9.1)", 0x0117)
 
-    async def _stream(self) -> None:
-        while views := await self._data.pull():
-            for index, view in enumerate(views):
-                for start in range(0, len(view), _SCAN_STEP):
-                    end = start + _SCAN_STEP
-                    if not self._scan(view[start:end]):
-                        self._views = [view[end:], *views[index + 1 :]]
-                        return
-        self._finish_scan()
+    def _tolerate(self, what: str, refusal: int) -> None:
+        """Refuse it if strict, else warn of it once."""
+        if self._options.malformed is Malformed.STRICT:
+            raise StatusError(Status(refusal), what)
+        self.association.deviations.tolerated(f"C-STORE: {what}; taken as it came")
 
-    async def _buffer(self) -> int | None:
-        buffered = bytearray()
-        while views := await self._data.pull():
-            if len(buffered) + sum(map(len, views)) > self._options.maximum_buffered:
-                logger.warning("C-STORE refused: the data set is over %d bytes", self._options.maximum_buffered)
-                return Status.OUT_OF_RESOURCES
-            for view in views:
-                buffered += view
-        self._buffered = buffered
-        whole = memoryview(buffered)
-        for start in range(0, len(whole), _SCAN_STEP):
-            if not self._scan(whole[start : start + _SCAN_STEP]):
-                return None
-        self._finish_scan()
-        return None
+    def _check_same(self, tag: int, expected: str) -> None:
+        """The data set has the SOP Class and Instance UID of the command (PS3.4 B.2.3, 0xA900)."""
+        scanner, malformed = self._incoming.scanner, self._incoming.structure.malformed
+        found = scanner.text(tag)
+        if found is None and malformed is not None and not scanner.passed(tag):
+            raise StatusError(Status.CANNOT_UNDERSTAND, str(malformed))
+        if not found:
+            what = f"{tag_name(tag)} is missing" if scanner.raw else "the data set is empty"
+            raise StatusError(Status.DATASET_DOES_NOT_MATCH, what)
+        if found != expected:
+            raise StatusError(Status.DATASET_DOES_NOT_MATCH, f"{tag_name(tag)} is not that of the command")
 
-    def _scan(self, view: memoryview) -> bool:
-        """Whether there is more metadata to come."""
-        try:
-            self._scanner.feed(view)
-        except DatasetError as error:
-            self._scan_error = error
-            return False
-        return self._scanner.bulk is None
-
-    def _finish_scan(self) -> None:
-        try:
-            self._scanner.finish()
-        except DatasetError as error:
-            self._scan_error = error
-
-    def _begin_reading(self) -> None:
-        if self._read and self._buffered is None:
-            raise LocalProtocolError("a streaming data set can be read once")
-        self._data.check_wanted()
-        self._read = True
-
-    def _take_views(self) -> list[memoryview]:
-        views, self._views = self._views, []
-        return views
-
-
-def _inflated(transfer_syntax_uid: str) -> str:
-    """The syntax of what a scanner gives back."""
-    return uids.EXPLICIT_VR_LITTLE_ENDIAN if transfer_syntax_uid in DEFLATED_SYNTAXES else transfer_syntax_uid
+    async def _see_syntax(self) -> None:
+        """Take the data set for what it shows to be, where that is not what was negotiated."""
+        incoming, scanner = self._incoming, self._incoming.scanner
+        deviations, name = self.association.deviations, uids.name_of(self.transfer_syntax_uid)
+        if incoming.has_mislabelled_pixels:
+            form = "encapsulated" if scanner.bulk is not None and scanner.bulk.length is None else "native"
+            self._tolerate(f"{tag_name(PIXEL_DATA)} is {form}, in {name}", Status.CANNOT_UNDERSTAND)
+        shown = await incoming.shown_syntax()
+        if shown is None:
+            raise StatusError(Status.CANNOT_UNDERSTAND, f"{tag_name(PIXEL_DATA)} is encapsulated, in {name}")
+        if scanner.is_mislabelled:
+            form = "Implicit VR" if scanner.implicit else "Explicit VR"
+            deviations.tolerated(f"C-STORE: a data set in {form}, in {name}; read as it is meant")
+        if scanner.mislabelled_items is not None:
+            where = tag_name(scanner.mislabelled_items)
+            deviations.tolerated(f"C-STORE: items in the other VR form, in {where}; read as they are meant")
+        self.transfer_syntax_uid = shown

@@ -10,7 +10,7 @@ from typing import Final
 
 from dimse import uids
 from dimse.ae import ServerOptions
-from dimse.dataset import Disk
+from dimse.dataset import Disk, IncompleteDataset
 from dimse.errors import DatasetError
 from dimse.messages.primitives import Response
 from dimse.messages.status import Status
@@ -59,15 +59,20 @@ class StoreService:
 
 
 async def handled(handler: StoreHandler, store: StoreRequest) -> Status:
-    """The status that `handler` answers. Raises as `answered` does."""
+    """The status that `handler` answers. Raises as `answered` does, and `DatasetError` for what is not whole."""
     try:
-        return await answered(handler(store), "C-STORE")
+        status = await answered(handler(store), "C-STORE")
     finally:
         await store.left()
+    if status.is_done:
+        await store.check_whole()
+    return status
 
 
 def refusal_of(error: Exception) -> tuple[int, str] | None:
     """Status and Error Comment for what a handler raised, where that is more than a failure to process."""
+    if isinstance(error, IncompleteDataset):
+        return Status.CANNOT_UNDERSTAND, str(error)
     if isinstance(error, DatasetError):
         return Status.CANNOT_UNDERSTAND, "the data set cannot be read"
     if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:

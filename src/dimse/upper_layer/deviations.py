@@ -53,10 +53,14 @@ class Deviations:
             self._told.add(message)
             logger.info("%s: %s", self._peer.peer_name, message)
 
+    def tolerated(self, message: str) -> None:
+        """Warn once of what is taken as it is meant. `message` as in `harmless`."""
+        if message not in self._told:
+            self._told.add(message)
+            logger.warning("%s: %s", self._peer.peer_name, message)
+
     def malformed(self, error: DimseError) -> None:
         """Raise `error` where strict; else warn of it, once."""
         if self.is_strict:
             raise error
-        if str(error) not in self._told:
-            self._told.add(str(error))
-            logger.warning("%s: %s", self._peer.peer_name, error)
+        self.tolerated(str(error))

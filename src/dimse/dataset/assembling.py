@@ -1,0 +1,34 @@
+"""A data set that was received in parts, for pydicom: what is large is not copied again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
+
+from dimse.dataset.elements import UNDEFINED_LENGTH
+from dimse.dataset.identifiers import decode
+from dimse.uids import EXPLICIT_VR_BIG_ENDIAN
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from dimse.dataset.elements import Buffer, BulkHeader
+
+
+def assemble(head: Buffer, bulk: BulkHeader, value: bytes, tail: Buffer, encoding: str) -> Dataset:
+    """The data set of which `head` is before the bulk data, `value` is theirs, and `tail` behind them.
+
+    `encoding` is the transfer syntax of head and tail. Raises `DatasetError`.
+    """
+    dataset = decode(head, encoding)
+    length = UNDEFINED_LENGTH if bulk.length is None else len(value)
+    dataset[bulk.tag] = RawDataElement(
+        BaseTag(bulk.tag), bulk.vr, length, value, 0, bulk.vr is None, encoding != EXPLICIT_VR_BIG_ENDIAN
+    )
+    if tail:
+        behind = decode(tail, encoding)
+        for tag in behind.keys():  # noqa: SIM118 - iterating a data set decodes each element
+            dataset[tag] = behind.get_item(tag)
+    return dataset

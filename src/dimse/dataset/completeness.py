@@ -1,0 +1,300 @@
+"""Whether a data set is whole, found out while it streams (PS3.5 7, 8, A.4).
+
+The scanner keeps the metadata; what comes behind it is followed to its end, and nothing of that is kept. Values are
+passed by their lengths, so that a PDU inside pixel data costs the same whatever its size.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from dimse.dataset.elements import (
+    DOUBLE_FLOAT_PIXEL_DATA,
+    FLOAT_PIXEL_DATA,
+    IN_ITEM,
+    INFLATE_STEP,
+    IS_ENTERED,
+    IS_IMPLICIT,
+    ITEM,
+    ITEM_END,
+    ITEM_GROUP,
+    MAX_SEQUENCE_DEPTH,
+    NAMING_TAGS,
+    PIXEL_DATA,
+    PIXEL_DATA_TAGS,
+    SEQUENCE_END,
+    SHORT_VRS,
+    SURPLUS_BYTES,
+    SURPLUS_TAGS,
+    UNDEFINED_LENGTH,
+    VRS,
+    ElementScanner,
+    inflated,
+    tag_name,
+)
+from dimse.errors import DatasetError
+from dimse.uids import EXPLICIT_VR_BIG_ENDIAN
+
+if TYPE_CHECKING:
+    import zlib
+
+    from dimse.dataset.elements import Buffer
+
+_SCAN_STEP: Final = 16 * 1024
+"""How much is looked at at a time for the end of the metadata; no more than this of the bulk data is copied."""
+
+_FRAGMENTS: Final = 8
+"""A level beside those of `elements`: encapsulated pixel data, whose items hold bytes and not elements."""
+
+SAMPLES_PER_PIXEL: Final = 0x00280002
+PHOTOMETRIC_INTERPRETATION: Final = 0x00280004
+NUMBER_OF_FRAMES: Final = 0x00280008
+ROWS: Final = 0x00280010
+COLUMNS: Final = 0x00280011
+BITS_ALLOCATED: Final = 0x00280100
+_WANTED: Final = NAMING_TAGS.union(
+    (SAMPLES_PER_PIXEL, PHOTOMETRIC_INTERPRETATION, NUMBER_OF_FRAMES, ROWS, COLUMNS, BITS_ALLOCATED)
+)
+
+_IMPLICIT_LE: Final = Struct("<HHL")
+_LITTLE: Final = (_IMPLICIT_LE, Struct("<H"), Struct("<L"))
+_BIG: Final = (Struct(">HHL"), Struct(">H"), Struct(">L"))
+"""Tag and length, and the lengths of Explicit VR."""
+
+
+class IncompleteDataset(DatasetError):
+    """A data set that is not all there, or cannot be inflated: nobody can make it whole."""
+
+
+class StreamedDataset:
+    """A data set that is fed to it in pieces, from its beginning to its end.
+
+    What is wrong with its form alone, such as a bad VR, is `malformed`: from there on it is not followed. A data set of
+    which something is missing raises `IncompleteDataset`, from `feed` or from `finish`.
+    """
+
+    def __init__(self, transfer_syntax_uid: str) -> None:
+        self.scanner: Final = ElementScanner(transfer_syntax_uid, wanted=_WANTED)
+        self.malformed: DatasetError | None = None
+        self._is_deflated = self.scanner.inflater is not None
+        layouts = _BIG if transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN else _LITTLE
+        self._layout, self._short_length, self._long_length = layouts
+        self._head = bytearray()
+        self._needed = 8
+        """Bytes of the header that is read, or of what is known of it."""
+        self._skip = 0
+        self._stack: list[int] = []
+        self._tag = 0
+        """The top-level element that is followed, once the metadata has ended."""
+        self._in_surplus = False
+        self._followed = 0
+        self.value_end: int | None = None
+        """Bytes of the bulk data's value, once it has ended; without the delimiter of one of undefined length."""
+
+    def feed(self, data: memoryview) -> int:
+        """Take the next bytes. Returns how many of them the scanner keeps in its `raw`."""
+        scanner, kept = self.scanner, 0
+        try:
+            while scanner.bulk is None and self.malformed is None and kept < len(data):
+                start, kept = kept, min(kept + _SCAN_STEP, len(data))
+                scanner.feed(data[start:kept])
+                self._begin_following()
+            if self.malformed is None and kept < len(data):
+                self._follow_encoded(data[kept:])
+        except IncompleteDataset:
+            raise
+        except DatasetError as error:
+            if self._is_deflated:
+                raise IncompleteDataset(str(error)) from None
+            self.malformed = error
+        return kept
+
+    @property
+    def has_surplus(self) -> bool:
+        """Whether zeros or delimiters follow the last element."""
+        return self._in_surplus or self.scanner.surplus is not None
+
+    def finish(self) -> None:
+        """The data set has ended."""
+        if self.malformed is not None:
+            return
+        if self.scanner.bulk is None:
+            self._finish_scan()
+        elif self.scanner.inflater is not None and not self.scanner.inflater.eof:
+            raise IncompleteDataset("the deflated data set is cut short")
+        elif self._skip:
+            raise IncompleteDataset(f"{self._skip} bytes of {tag_name(self._tag)} are missing")
+        elif self._stack and self._stack[0] & _FRAGMENTS:
+            raise IncompleteDataset(f"{tag_name(self._tag)} has no sequence delimiter")
+        elif self._stack or not self._is_surplus(self._head):
+            raise IncompleteDataset(f"the data set ends within or after {tag_name(self._tag)}")
+
+    def _is_surplus(self, rest: bytearray) -> bool:
+        """Whether less than a header, behind the last element, is harmless."""
+        # One zero may be the first byte of a big endian tag.
+        is_big = self._layout is not _IMPLICIT_LE
+        return self._in_surplus or not (any(rest) or (len(rest) == 1 and is_big))
+
+    def _finish_scan(self) -> None:
+        try:
+            self.scanner.finish()
+        except DatasetError as error:
+            raise IncompleteDataset(str(error)) from None
+
+    # What comes behind the metadata
+
+    def _begin_following(self) -> None:
+        scanner = self.scanner
+        if scanner.bulk is not None:
+            self._followed = scanner.bulk.header_offset - scanner.bulk.value_offset
+            self.value_end = scanner.bulk.length
+            self._follow(scanner.metadata[scanner.bulk.header_offset :])
+            if scanner.inflater is not None:
+                self._inflate(scanner.inflater, scanner.inflater.unconsumed_tail)
+
+    def _follow_encoded(self, data: Buffer) -> None:
+        if self.scanner.inflater is None:
+            self._follow(data)
+        else:
+            self._inflate(self.scanner.inflater, data)
+
+    def _inflate(self, inflater: zlib._Decompress, data: Buffer) -> None:
+        while not inflater.eof:
+            piece = inflated(inflater, data)
+            if piece is None:
+                raise IncompleteDataset(f"not deflated data, in {tag_name(self._tag)}")
+            self._follow(piece)
+            data = inflater.unconsumed_tail
+            # A full step may have left more inside the inflater.
+            if not data and len(piece) < INFLATE_STEP:
+                break
+
+    def _follow(self, data: Buffer) -> None:
+        position, end = 0, len(data)
+        while position < end and not self._in_surplus:
+            passed = min(self._skip, end - position)
+            self._skip -= passed
+            position += passed
+            if self._skip:
+                break
+            more = data[position : position + self._needed - len(self._head)]
+            self._head += more
+            position += len(more)
+            if len(self._head) == self._needed:
+                self._read_header()
+                if self.value_end is None and not self._stack and self._needed == 8:
+                    self.value_end = self._followed + position - 8
+        self._followed += end
+        if self._in_surplus and bytes(data[position:]).translate(None, SURPLUS_BYTES):
+            raise DatasetError(f"more than zeros or delimiters behind {tag_name(self._tag)}")
+
+    def _read_header(self) -> None:
+        if self._stack:
+            level = self._stack[-1]
+            layout = _IMPLICIT_LE if level & IS_IMPLICIT else self._layout
+        else:
+            level, layout = IS_IMPLICIT if self.scanner.implicit else 0, self._layout
+        group, element, length = layout.unpack_from(self._head)
+        tag = group << 16 | element
+        if group == ITEM_GROUP or (not tag and not length and not self._stack):
+            self._item_or_delimiter(tag, length, level)
+        elif self._stack and not level & IN_ITEM:
+            if level & _FRAGMENTS:
+                raise IncompleteDataset(f"{tag_name(self._tag)} has no sequence delimiter")
+            raise DatasetError(f"no item where one must be, in {tag_name(self._tag)}")
+        elif not self._element(tag, length, level):
+            self._needed = 12
+            return
+        self._head.clear()
+        self._needed = 8
+
+    def _item_or_delimiter(self, tag: int, length: int, level: int) -> None:
+        if not self._stack:
+            if tag not in SURPLUS_TAGS:
+                raise DatasetError(f"an item out of place, behind {tag_name(self._tag)}")
+            self._in_surplus = True
+        elif tag == ITEM and not level & IN_ITEM:
+            if length != UNDEFINED_LENGTH:
+                self._skip = length
+            elif level & _FRAGMENTS:
+                raise IncompleteDataset(f"{tag_name(self._tag)} has a fragment of undefined length")
+            else:
+                self._stack.append(level | IN_ITEM)
+        elif tag == (ITEM_END if level & IN_ITEM else SEQUENCE_END):
+            self._stack.pop()
+        elif level & _FRAGMENTS:
+            raise IncompleteDataset(f"{tag_name(self._tag)} has a delimiter out of place")
+        else:
+            raise DatasetError(f"an item or delimiter out of place, in {tag_name(self._tag)}")
+
+    def _element(self, tag: int, length: int, level: int) -> bool:
+        """Pass an element by, or enter it. Returns whether its header is whole."""
+        head, vr = self._head, None
+        if self._stack and not level & IS_ENTERED:
+            level = self._enter(level, bytes(head[4:6]))
+        if not level & IS_IMPLICIT:
+            vr = bytes(head[4:6])
+            if not (vr.isalpha() and vr.isupper()):
+                raise DatasetError(f"no value representation, at {tag_name(tag)}")
+            if vr not in SHORT_VRS and len(head) < 12:
+                return False
+            layout, offset = (self._short_length, 6) if vr in SHORT_VRS else (self._long_length, 8)
+            length = layout.unpack_from(head, offset)[0]
+        if not self._stack:
+            self._tag = tag
+            if tag in PIXEL_DATA_TAGS:
+                self._check_pixels(tag, length)
+        if length != UNDEFINED_LENGTH:
+            self._skip = length
+            return True
+        if len(self._stack) >= 2 * MAX_SEQUENCE_DEPTH:
+            raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH}, at {tag_name(tag)}")
+        if not self._stack and tag in PIXEL_DATA_TAGS:
+            self._stack.append(_FRAGMENTS)
+        else:
+            # UN of undefined length holds Implicit VR Little Endian (PS3.5 6.2.2 note 2).
+            self._stack.append(IS_IMPLICIT if level & IS_IMPLICIT or vr == b"UN" else 0)
+        return True
+
+    def _enter(self, level: int, vr: bytes) -> int:
+        """The first element of an item shows whether its elements have VRs."""
+        implicit = vr not in VRS if level & IS_IMPLICIT else not all(32 <= byte < 127 for byte in vr)
+        shown = IN_ITEM | IS_ENTERED | (IS_IMPLICIT if implicit else 0)
+        self._stack[-1] = shown
+        return shown
+
+    # Pixel data
+
+    def _check_pixels(self, tag: int, length: int) -> None:
+        """Native pixel data has no less than Rows, Columns and the others say (PS3.5 8.1, 8.2)."""
+        if length == UNDEFINED_LENGTH:
+            return
+        expected = self.native_length(tag)
+        if expected is not None and length < expected:
+            raise IncompleteDataset(f"{tag_name(tag)} has {length} bytes, of {expected} by its description")
+
+    def native_length(self, tag: int = PIXEL_DATA) -> int | None:
+        """Bytes of native pixel data by its description; None where that does not say it."""
+        bits = {FLOAT_PIXEL_DATA: 32, DOUBLE_FLOAT_PIXEL_DATA: 64}.get(tag) or self._number(BITS_ALLOCATED)
+        rows, columns = self._number(ROWS), self._number(COLUMNS)
+        if bits is None or rows is None or columns is None:
+            return None
+        samples = (self._number(SAMPLES_PER_PIXEL) or 1) * rows * columns * self.frames
+        kind = self.scanner.text(PHOTOMETRIC_INTERPRETATION) or ""
+        # Chrominance of half the pixels, or a quarter (PS3.3 C.7.6.3.1.2).
+        if kind.endswith("_422"):
+            samples = samples * 2 // 3
+        elif kind.endswith("_420"):
+            samples //= 2
+        return (samples * bits + 7) // 8
+
+    @property
+    def frames(self) -> int:
+        """Number of Frames; 1 where it does not say."""
+        text = self.scanner.text(NUMBER_OF_FRAMES) or ""
+        return int(text) if text.isdecimal() and len(text) <= 12 else 1
+
+    def _number(self, tag: int) -> int | None:
+        value = self.scanner.find(tag)
+        return None if value is None or len(value) != 2 else int(self._short_length.unpack(value)[0])

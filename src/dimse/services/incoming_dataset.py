@@ -1,0 +1,232 @@
+"""The data set of a C-STORE, while it comes: looked at as it is pulled, kept or passed on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from io import BytesIO
+from typing import TYPE_CHECKING, Final
+
+from dimse import dataset as datasets
+from dimse import uids
+from dimse.dataset import IncompleteDataset, StreamedDataset, in_worker, shown_syntax
+from dimse.dataset.elements import DEFLATED_SYNTAXES, PIXEL_DATA, PIXEL_DATA_TAGS
+from dimse.dataset.structure import Limits
+from dimse.network.incoming import IncomingData
+
+if TYPE_CHECKING:
+    from dimse.dataset import Dataset, ElementScanner
+
+STREAMED_LIMITS: Final = Limits(elements=100_000, items=20_000)
+"""Of what is decoded on the event loop, as `StoreRequest.dataset` while streaming: it takes half a second at most."""
+
+_LARGE: Final = 32 * 1024
+"""Elements that are decoded beside the event loop where they are buffered: the smallest take 8 bytes each."""
+
+_PIECE: Final = 1024 * 1024
+"""How much of what is buffered is given at a time."""
+
+_ITEM: Final = b"\xfe\xff\x00\xe0"
+_LOOK: Final = 256 * 1024
+"""How much encapsulated pixel data is looked at for the syntax it is in."""
+
+
+class IncomingDataset:
+    """What the peer sends, in the order in which it comes. All that is pulled is looked at first.
+
+    What is missing, and if we are strict what is malformed, raises `IncompleteDataset`, and is then the `fault`.
+    """
+
+    def __init__(self, data: IncomingData, transfer_syntax_uid: str, *, is_strict: bool) -> None:
+        self.structure: Final = StreamedDataset(transfer_syntax_uid)
+        self.scanner: Final[ElementScanner] = self.structure.scanner
+        self.is_deflated: Final = transfer_syntax_uid in DEFLATED_SYNTAXES
+        self.fault: IncompleteDataset | None = None
+        self.data: Final = data
+        self._is_strict = is_strict
+        self._negotiated = transfer_syntax_uid
+        self._views: list[memoryview] = []
+        """What was pulled, is not in the scanner and was not given yet."""
+        self._rest: tuple[bytes, bytes] | None = None
+        """Where all of it is kept: what follows the scanner's `raw`, up to the end of the bulk data, and the rest."""
+
+    @property
+    def is_buffered(self) -> bool:
+        """Whether all of it is kept."""
+        return self._rest is not None
+
+    async def pull(self) -> list[memoryview]:
+        """As `IncomingData.pull`."""
+        if self.fault is not None:
+            raise self.fault
+        left = []
+        try:
+            for view in await self.data.pull():
+                kept = await self._feed(view)
+                if kept < len(view):
+                    left.append(view[kept:])
+            self._check()
+        except IncompleteDataset as error:
+            self.fault = error
+            raise
+        return left
+
+    def _check(self) -> None:
+        if self.data.exhausted:
+            self.structure.finish()
+        if self._is_strict and self.structure.malformed is not None:
+            raise IncompleteDataset(str(self.structure.malformed))
+
+    async def _feed(self, view: memoryview) -> int:
+        if not self.is_deflated:
+            return self.structure.feed(view)
+        kept = 0
+
+        def inflate() -> None:
+            nonlocal kept
+            kept = self.structure.feed(view)
+
+        # A few bytes may inflate to a thousand times as many.
+        await self.data.use(in_worker(inflate))
+        return kept
+
+    async def read_metadata(self) -> None:
+        """Read on until the bulk data begins."""
+        while True:
+            self._views = await self.pull()
+            if self.data.exhausted or self.scanner.bulk is not None or self.structure.malformed is not None:
+                break
+
+    async def read_all(self, maximum: int) -> bool:
+        """Keep all of it; False if it is more than `maximum` bytes."""
+        rest, bulk, raw = BytesIO(), self.scanner.bulk, self.scanner.raw
+        if bulk is not None and not self.is_deflated:
+            rest.write(raw[bulk.value_offset :])
+            del raw[bulk.value_offset :]
+        while True:
+            for view in self._views:
+                rest.write(view)
+            if len(raw) + rest.tell() > maximum:
+                return False
+            if self.data.exhausted:
+                break
+            self._views = await self.pull()
+        end, self._views, tail = self.structure.value_end, [], b""
+        if end is not None and not self.is_deflated:
+            rest.seek(end)
+            tail = rest.read()
+            rest.truncate(end)
+        self._rest = rest.getvalue(), tail
+        return True
+
+    async def read_to_end(self) -> None:
+        """Look at what nobody has read."""
+        while not self.data.exhausted and not self.data.waiting:
+            await self.pull()
+        if self.fault is not None:
+            raise self.fault
+
+    def beginning(self) -> list[memoryview]:
+        """What has come so far, from the first byte on; what else comes is pulled."""
+        return [memoryview(self.scanner.raw), *self._behind()]
+
+    def _behind(self) -> list[memoryview]:
+        if self._rest is not None:
+            return [memoryview(part) for part in self._rest if part]
+        views, self._views = self._views, []
+        return views
+
+    async def value(self) -> AsyncIterator[memoryview]:
+        """The bulk data as they come; those of undefined length are followed by the rest of the data set.
+
+        The views are valid until the next is asked for.
+        """
+        bulk = self.scanner.bulk
+        assert bulk is not None  # noqa: S101 - who asks has looked
+        left = bulk.length
+        views = [memoryview(self.scanner.metadata)[bulk.value_offset :], *self._behind()]
+        while True:
+            for view in views:
+                end = len(view) if left is None else min(left, len(view))
+                for start in range(0, end, _PIECE):
+                    self.data.check_wanted()
+                    yield view[start : min(start + _PIECE, end)]
+                if left is not None:
+                    left -= end
+            if self.data.exhausted:
+                break
+            views = await self.pull()
+        await self.data.pull()  # lets the connection go on, so that an A-ABORT is seen
+
+    # What it is
+
+    @property
+    def has_mislabelled_pixels(self) -> bool:
+        """Whether Pixel Data is native where it must be encapsulated, or the other way round (PS3.5 A.1 to A.4)."""
+        bulk = self.scanner.bulk
+        if bulk is None or bulk.tag != PIXEL_DATA or bulk.length == 0:
+            return False
+        if bulk.length is None:
+            return not uids.is_compressed(self._negotiated)
+        return uids.is_always_encapsulated(self._negotiated)
+
+    async def shown_syntax(self) -> str | None:
+        """The transfer syntax that the data set shows to be in: mostly the negotiated one. None: one that nobody knows.
+
+        The first header shows the VR form, the header of Pixel Data whether it is encapsulated.
+        """
+        implicit, bulk, negotiated = self.scanner.implicit, self.scanner.bulk, self._negotiated
+        native = uids.IMPLICIT_VR_LITTLE_ENDIAN if implicit else uids.EXPLICIT_VR_LITTLE_ENDIAN
+        if bulk is not None and self.has_mislabelled_pixels:
+            if bulk.length is None:
+                return None if negotiated not in uids.LITTLE_ENDIAN else await self._syntax_of_fragments()
+            has_items = self.scanner.metadata.startswith(_ITEM, bulk.value_offset)
+            return negotiated if has_items else native
+        return native if negotiated in uids.LITTLE_ENDIAN else negotiated
+
+    async def _syntax_of_fragments(self) -> str | None:
+        bulk, metadata = self.scanner.bulk, self.scanner.metadata
+        assert bulk is not None  # noqa: S101 - who asks has looked
+        while True:
+            for view in self._behind():
+                metadata += view
+            value = bytes(metadata[bulk.value_offset :])
+            syntax = shown_syntax(value)
+            if syntax is not None or len(value) >= _LOOK or self.data.exhausted:
+                return syntax
+            self._views = await self.pull()
+
+    # For pydicom
+
+    def joined(self) -> bytes:
+        """All that has come, in one piece."""
+        return b"".join(self.beginning())
+
+    @property
+    def is_long_to_decode(self) -> bool:
+        """Whether all of it is kept, and may have many elements."""
+        if self._rest is None:
+            return False
+        value, tail = self._rest
+        if not self._is_assembled:
+            return len(self.scanner.raw) + len(value) + len(tail) > _LARGE
+        return len(self.scanner.raw) > _LARGE or len(tail) > _LARGE
+
+    @property
+    def _is_assembled(self) -> bool:
+        """Whether the bulk data need not be decoded with the rest."""
+        bulk = self.scanner.bulk
+        return bulk is not None and not self.is_deflated and (bulk.length is not None or bulk.tag in PIXEL_DATA_TAGS)
+
+    def decode(self) -> Dataset:
+        """All of it where it is kept, else what comes before the bulk data. Raises `DatasetError`."""
+        scanner, bulk = self.scanner, self.scanner.bulk
+        encoding = uids.IMPLICIT_VR_LITTLE_ENDIAN if scanner.implicit else uids.EXPLICIT_VR_LITTLE_ENDIAN
+        if self._negotiated == uids.EXPLICIT_VR_BIG_ENDIAN:
+            encoding = uids.EXPLICIT_VR_BIG_ENDIAN
+        head = memoryview(scanner.metadata)[: scanner.surplus if bulk is None else bulk.header_offset]
+        if self._rest is None:
+            return datasets.decode(head, encoding, limits=STREAMED_LIMITS)
+        if bulk is None or not self._is_assembled:
+            return datasets.decode(self.joined(), self._negotiated if self.is_deflated else encoding)
+        value, tail = self._rest
+        return datasets.assemble(head, bulk, value, tail[8:] if bulk.length is None else tail, encoding)

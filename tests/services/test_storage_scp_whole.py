@@ -1,0 +1,368 @@
+"""C-STORE as SCP: Success means that there is a whole data set, in the transfer syntax that is told."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+from pydicom.data import get_testdata_file
+from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, read
+from tests.network.scripted_peer import message_pdvs, store
+from tests.services.test_storage_scp import files_under, peer_of, serving
+
+from dimse import Malformed, Status, StoreMode, StoreRequest
+from dimse.errors import DatasetError
+from dimse.messages.primitives import C_STORE_RSP
+
+IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+DEFLATED, JPEG, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.5"
+
+ITEM, ITEM_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0\0\0\0\0"
+SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
+SIZES = [100, 16000]
+
+
+async def save(request: StoreRequest, path: Path) -> Status:
+    await request.save(path)
+    return Status.SUCCESS
+
+
+async def read_pixels(request: StoreRequest, path: Path) -> Status:
+    async for _ in request.pixels():
+        pass
+    return Status.SUCCESS
+
+
+async def hide(request: StoreRequest, path: Path) -> Status:
+    """A handler that does not mind."""
+    with suppress(DatasetError):
+        await request.save(path)
+    return Status.SUCCESS
+
+
+async def answer(request: StoreRequest, path: Path) -> Status:
+    return Status.SUCCESS
+
+
+every_way = pytest.mark.parametrize("handling", [save, read_pixels, hide, answer], ids=lambda each: each.__name__)
+every_mode = pytest.mark.parametrize("malformed", Malformed, ids=lambda each: each.value)
+both_modes = pytest.mark.parametrize("mode", StoreMode, ids=lambda each: each.value)
+Handling = Callable[[StoreRequest, Path], Awaitable[Status]]
+
+
+def native(pixels: int = 2000, **values: object) -> Dataset:
+    dataset = instance(pixels=pixels)
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def item(value: bytes) -> bytes:
+    return ITEM + struct.pack("<L", len(value)) + value
+
+
+def encapsulated(*fragments: bytes, end: bytes = SEQUENCE_END, syntax: str = EXPLICIT) -> bytes:
+    head = b"\xe0\x7f\x10\x00" + (b"" if syntax == IMPLICIT else b"OB\0\0") + b"\xff\xff\xff\xff" + item(b"")
+    return encoded(instance(pixels=0), syntax) + head + b"".join(map(item, fragments)) + end
+
+
+def deflated(data: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=-15)
+    return deflater.compress(data) + deflater.flush()
+
+
+def without(dataset: Dataset, keyword: str) -> bytes:
+    delattr(dataset, keyword)
+    return encoded(dataset)
+
+
+async def stored(
+    data: bytes, path: Path, syntax: str, mode: StoreMode, malformed: Malformed, handling: Handling, size: int = 16000
+) -> C_STORE_RSP:
+    async def handler(request: StoreRequest) -> Status:
+        return await handling(request, path)
+
+    async with (
+        serving(handler, store_mode=mode, malformed=malformed) as server,
+        peer_of(server, (CT, [syntax])) as peer,
+    ):
+        await peer.send(message_pdvs(store(), data, size=size))
+        message = (await peer.receive_message()).message
+        assert isinstance(message, C_STORE_RSP)
+        await peer.release()
+    return message
+
+
+SEQUENCE = Dataset()
+SEQUENCE.ReferencedSOPInstanceUID = "1.2.3"
+LONG = native(60_000)
+IN_SEQUENCE = encoded(instance(pixels=0)) + struct.pack("<HH2sHL", 0x88, 0x200, b"SQ", 0, 0xFFFFFFFF) + ITEM
+REFUSED = {
+    "empty": (b"", EXPLICIT, 0xA900, "empty"),
+    "no class": (without(native(), "SOPClassUID"), EXPLICIT, 0xA900, "(0008,0016)"),
+    "no instance": (without(native(), "SOPInstanceUID"), EXPLICIT, 0xA900, "(0008,0018)"),
+    "another instance": (encoded(native(SOPInstanceUID="1.2.3.5")), EXPLICIT, 0xA900, "(0008,0018)"),
+    "ends in a header": (encoded(instance(pixels=0))[:-6], EXPLICIT, 0xC000, "(0028,"),
+    "ends in a sequence": (IN_SEQUENCE + b"\xff\xff\xff\xff", EXPLICIT, 0xC000, "(0088,0200)"),
+    "an element claims more": (encoded(LONG) + b"\xfc\xff\xfc\xffOB\0\0\0\1\0\0", EXPLICIT, 0xC000, "(FFFC,FFFC)"),
+    "pixels cut": (encoded(LONG)[:-2], EXPLICIT, 0xC000, "(7FE0,0010)"),
+    "pixels cut, implicit": (encoded(LONG, IMPLICIT)[:-30_000], IMPLICIT, 0xC000, "(7FE0,0010)"),
+    "pixels cut, big": (encoded(LONG, BIG)[:-2], BIG, 0xC000, "(7FE0,0010)"),
+    "fewer rows": (encoded(native(Rows=64)), EXPLICIT, 0xC000, "(7FE0,0010)"),
+    "fewer frames": (encoded(native(NumberOfFrames=5)), EXPLICIT, 0xC000, "(7FE0,0010)"),
+    "fewer samples": (encoded(native(1000, BitsAllocated=8, SamplesPerPixel=4)), EXPLICIT, 0xC000, "(7FE0,0010)"),
+    "fewer bits": (encoded(native(600, BitsAllocated=1, Rows=100, Columns=49)), EXPLICIT, 0xC000, "(7FE0,0010)"),
+    "fewer floats": (
+        encoded(native(0, FloatPixelData=bytes(1000), Rows=16, Columns=16)), EXPLICIT, 0xC000, "(7FE0,0008)",
+    ),
+    "no delimiter": (encapsulated(bytes(100), end=b""), JPEG, 0xC000, "(7FE0,0010)"),
+    "fragment cut": (encapsulated(bytes(50_000))[:-100], JPEG, 0xC000, "(7FE0,0010)"),
+    "elements in place of the delimiter": (
+        encapsulated(bytes(100), end=b"\xfc\xff\xfc\xffOB\0\0\2\0\0\0\0\0"), JPEG, 0xC000, "(7FE0,0010)",
+    ),
+    "not deflated": (encoded(native()), DEFLATED, 0xC000, "deflated"),
+    "deflate stream cut": (deflated(encoded(LONG))[:-40], DEFLATED, 0xC000, "deflated"),
+    "deflated pixels cut": (deflated(encoded(LONG)[:-2]), DEFLATED, 0xC000, "(7FE0,0010)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@every_way
+@both_modes
+async def test_what_is_not_whole_is_refused(case: str, handling: Handling, mode: StoreMode, tmp_path: Path) -> None:
+    """PS3.4 B.2.3: and nothing takes the place of what is there."""
+    data, syntax, status, said = REFUSED[case]
+    path = tmp_path / "a.dcm"
+    path.write_bytes(b"what was there before")
+    for size, malformed in zip(SIZES, Malformed, strict=True):
+        response = await stored(data, path, syntax, mode, malformed, handling, size)
+        assert response.status == status
+        assert said in (response.error_comment or "")
+    assert path.read_bytes() == b"what was there before"
+    assert files_under(tmp_path) == ["a.dcm"]
+
+
+TAKEN = {
+    "one frame, not said": (encoded(native()), EXPLICIT),
+    "no pixel data": (encoded(instance(pixels=0)), EXPLICIT),
+    "more than there must be": (encoded(native(5000)), EXPLICIT),
+    "bits": (encoded(native(614, BitsAllocated=1, Rows=100, Columns=49)), EXPLICIT),
+    "half the chrominance": (
+        encoded(native(512, BitsAllocated=8, SamplesPerPixel=3, PhotometricInterpretation="YBR_FULL_422")), EXPLICIT,
+    ),
+    "no rows": (without(native(10), "Rows"), EXPLICIT),
+    "floats": (encoded(native(0, FloatPixelData=bytes(1024), Rows=16, Columns=16)), EXPLICIT),
+    "encapsulated": (encapsulated(bytes(50_000), bytes(20)), JPEG),
+    "elements behind it": (encoded(native(DataSetTrailingPadding=bytes(30_000))), EXPLICIT),
+    "elements behind the fragments": (
+        encapsulated(bytes(40_000)) + b"\xfc\xff\xfc\xffOB\0\0\2\0\0\0\0\0", JPEG,
+    ),
+    "deflated": (deflated(encoded(LONG)), DEFLATED),
+    "big endian": (encoded(LONG, BIG), BIG),
+    "a delimiter too many": (encoded(native()) + ITEM_END, EXPLICIT),
+    "a delimiter too many, implicit": (encoded(instance(pixels=0), IMPLICIT) + ITEM_END, IMPLICIT),
+    "a delimiter behind fragments": (encapsulated(bytes(100)) + ITEM_END, JPEG),
+    "zeros": (encoded(native()) + bytes(4096), EXPLICIT),
+    "zeros behind an SR": (encoded(instance(pixels=0)) + bytes(4096), EXPLICIT),
+    "two zeros": (encoded(native()) + bytes(2), EXPLICIT),
+    "two zeros behind an SR": (encoded(instance(pixels=0)) + bytes(2), EXPLICIT),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TAKEN)
+@both_modes
+async def test_what_is_whole_is_stored_bit_for_bit(case: str, mode: StoreMode, tmp_path: Path) -> None:
+    data, syntax = TAKEN[case]
+    for size, malformed in zip(SIZES, Malformed, strict=True):
+        response = await stored(data, tmp_path / "a.dcm", syntax, mode, malformed, save, size)
+        assert response.status == Status.SUCCESS
+        assert dataset_bytes(tmp_path / "a.dcm") == data
+    assert read(tmp_path / "a.dcm").file_meta.TransferSyntaxUID == syntax
+
+
+def jpeg(frame: int, parameter: int = 0) -> bytes:
+    scan = b"\xff\xda\0\x08\1\0\0" + bytes([parameter]) + b"\0\0"
+    return b"\xff\xd8\xff\xe0\0\x04AB\xff" + bytes([frame]) + b"\0\x08\x08\0\1\0\1\1" + scan + bytes(100)
+
+
+def jpeg_2000(wavelet: int, more: bytes = b"") -> bytes:
+    style = b"\xff\x52\0\x0c\0\0\0\1\0\5\4\4\0" + bytes([wavelet])
+    return b"\xff\x4f\xff\x51\0\x04AB" + more + style + b"\xff\x90\0\x04AB" + bytes(100)
+
+
+RLE_FRAGMENT = struct.pack("<LL", 1, 64) + bytes(156)
+SHOWN = {
+    "1.2.840.10008.1.2.4.50": jpeg(0xC0),
+    "1.2.840.10008.1.2.4.51": jpeg(0xC1),
+    "1.2.840.10008.1.2.4.57": jpeg(0xC3, 6),
+    "1.2.840.10008.1.2.4.70": jpeg(0xC3, 1),
+    "1.2.840.10008.1.2.4.80": jpeg(0xF7),
+    "1.2.840.10008.1.2.4.81": jpeg(0xF7, 2),
+    "1.2.840.10008.1.2.4.90": jpeg_2000(1),
+    "1.2.840.10008.1.2.4.91": jpeg_2000(0),
+    "1.2.840.10008.1.2.4.201": jpeg_2000(1, b"\xff\x50\0\x04AB"),
+    RLE: RLE_FRAGMENT,
+}
+
+
+OTHERWISE = {
+    "native in JPEG": (encoded(native()), JPEG, EXPLICIT),
+    "native in JPEG, without VRs": (encoded(native(), IMPLICIT), JPEG, IMPLICIT),
+    **{f"{syntax} in Explicit": (encapsulated(fragment), EXPLICIT, syntax) for syntax, fragment in SHOWN.items()},
+    "JPEG in Implicit": (encapsulated(jpeg(0xC0), syntax=IMPLICIT), IMPLICIT, JPEG),
+    "a large JPEG": (encapsulated(jpeg(0xC0) + bytes(300_000)), EXPLICIT, JPEG),
+    "nobody knows": (encapsulated(b"\1\2" * 200), EXPLICIT, None),
+    "nobody knows, large": (encapsulated(b"\1\2" * 200_000), EXPLICIT, None),
+    "JPEG in Big Endian": (encapsulated(jpeg(0xC0)), BIG, None),
+    "JPEG in Deflated": (deflated(encapsulated(jpeg(0xC0))), DEFLATED, None),
+}
+
+
+@pytest.mark.parametrize("case", OTHERWISE)
+@pytest.mark.parametrize("size", SIZES)
+@both_modes
+async def test_pixel_data_in_a_form_that_its_syntax_cannot_have(
+    case: str, mode: StoreMode, size: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """PS3.5 A.1 to A.4: stored as what it is, or refused."""
+    data, negotiated, shown = OTHERWISE[case]
+    told = []
+
+    async def handling(request: StoreRequest, path: Path) -> Status:
+        told.append(request.transfer_syntax_uid)
+        return await save(request, path)
+
+    path = tmp_path / "a.dcm"
+    strictly = await stored(data, path, negotiated, mode, Malformed.STRICT, handling, size)
+    assert strictly.status == 0xC000
+    assert files_under(tmp_path) == told == []
+    assert caplog.records
+    caplog.clear()
+    leniently = await stored(data, path, negotiated, mode, Malformed.LENIENT, handling, size)
+    assert [record.levelname for record in caplog.records if record.levelname == "WARNING"]
+    if shown is None:
+        assert leniently.status == 0xC000
+        assert files_under(tmp_path) == []
+    else:
+        assert leniently.status == 0
+        assert told == [shown]
+        assert read_meta(path) == shown
+        assert dataset_bytes(path) == data
+
+
+def read_meta(path: Path) -> str:
+    from pydicom.filereader import read_file_meta_info
+
+    return str(read_file_meta_info(path).TransferSyntaxUID)
+
+
+@every_mode
+@both_modes
+@pytest.mark.parametrize(
+    ("data", "negotiated", "shown"),
+    [
+        (encoded(native(), IMPLICIT), EXPLICIT, IMPLICIT),
+        (encoded(native()), IMPLICIT, EXPLICIT),
+        (encapsulated(bytes(100), syntax=IMPLICIT), JPEG, JPEG),
+    ],
+)
+async def test_the_other_vr_form_is_read_as_it_is_meant(
+    data: bytes,
+    negotiated: str,
+    shown: str,
+    mode: StoreMode,
+    malformed: Malformed,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def handling(request: StoreRequest, path: Path) -> Status:
+        assert request.transfer_syntax_uid == shown
+        assert request.dataset.PatientID == "SECRETID"
+        assert ("PixelData" in request.dataset) == (mode is StoreMode.BUFFERED)
+        await request.save_under(path)
+        return Status.SUCCESS
+
+    response = await stored(data, tmp_path, negotiated, mode, malformed, handling)
+    assert response.status == Status.SUCCESS
+    assert files_under(tmp_path) == ["1.2.3.1/1.2.3.2/1.2.3.4.dcm"]
+    path = tmp_path / files_under(tmp_path)[0]
+    assert dataset_bytes(path) == data
+    assert read_meta(path) == shown
+    assert [record for record in caplog.records if record.levelname == "WARNING" and "VR" in record.message]
+
+
+@both_modes
+async def test_explicit_vr_inside_un(mode: StoreMode, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Against PS3.5 6.2.2 note 2."""
+    inside = ITEM + b"\xff\xff\xff\xff" + encoded(SEQUENCE) + ITEM_END + SEQUENCE_END
+    whole = encoded(instance())
+    at = whole.index(b"\x10\0\x10\0PN")
+    data = whole[:at] + b"\x08\0\x40\x11UN\0\0\xff\xff\xff\xff" + inside + whole[at:]
+    response = await stored(data, tmp_path / "a.dcm", EXPLICIT, mode, Malformed.STRICT, save)
+    assert response.status == Status.SUCCESS
+    assert dataset_bytes(tmp_path / "a.dcm") == data
+    assert "items in the other VR form, in (0008,1140)" in caplog.text
+
+
+@both_modes
+async def test_a_sequence_over_16_mib_is_followed(mode: StoreMode, tmp_path: Path) -> None:
+    """With the pixel data behind it: functional groups of an enhanced object with many frames."""
+    before, after = encoded(instance(pixels=0)), encoded(native())
+    after = after[after.index(b"\xe0\x7f\x10\0OW") :]
+    entry = ITEM + b"\xff\xff\xff\xff" + encoded(SEQUENCE) + b"\x09\0\x01\x10UN\0\0" + struct.pack("<L", 9**6)
+    items = (entry + bytes(9**6) + ITEM_END) * 40
+    data = before + struct.pack("<HH2sHL", 0x5200, 0x9229, b"SQ", 0, 0xFFFFFFFF) + items + SEQUENCE_END + after
+    for sent, status in ((data, 0), (data[:-1], 0xC000), (data[: -len(after) - 8], 0xC000)):
+        response = await stored(sent, tmp_path / "a.dcm", EXPLICIT, mode, Malformed.STRICT, save)
+        assert response.status == status
+    assert dataset_bytes(tmp_path / "a.dcm") == data
+
+
+@both_modes
+async def test_a_file_of_pydicoms_in_implicit_vr_under_jpeg(mode: StoreMode, tmp_path: Path) -> None:
+    source = get_testdata_file("SC_rgb_jpeg.dcm", download=False)
+    assert isinstance(source, str)
+    data = dataset_bytes(Path(source))
+    with pytest.warns(UserWarning, match="found implicit VR"):
+        meant = read(Path(source))
+    uids = [str(meant.StudyInstanceUID), str(meant.SeriesInstanceUID), str(meant.SOPInstanceUID)]
+
+    async def handler(request: StoreRequest) -> Status:
+        assert request.dataset.StudyInstanceUID
+        await request.save_under(tmp_path)
+        return Status.SUCCESS
+
+    sop_class = str(meant.SOPClassUID)
+    async with serving(handler, store_mode=mode) as server, peer_of(server, (sop_class, [JPEG])) as peer:
+        await peer.send(message_pdvs(store(uids[2], sop_class=sop_class), data))
+        message = (await peer.receive_message()).message
+        assert isinstance(message, C_STORE_RSP)
+        assert message.status == 0, message.error_comment
+        await peer.release()
+    (path,) = files_under(tmp_path)
+    assert path == "/".join(uids) + ".dcm"
+    assert dataset_bytes(tmp_path / path) == data
+
+
+async def test_the_buffered_data_set_is_what_pydicom_reads(tmp_path: Path) -> None:
+    fragments = [b"\1\2" * 40_000, b"\3\4" * 10]
+    tail = b"\xfc\xff\xfc\xffOB\0\0\2\0\0\0\0\0"
+
+    async def handling(request: StoreRequest, path: Path) -> Status:
+        data = bytes(request.data)
+        assert data == encapsulated(*fragments) + tail
+        element = request.dataset["PixelData"]
+        assert element.is_undefined_length
+        assert element.value == item(b"") + b"".join(map(item, fragments))
+        assert request.dataset.DataSetTrailingPadding == b"\0\0"
+        return await save(request, path)
+
+    data = encapsulated(*fragments) + tail
+    response = await stored(data, tmp_path / "a.dcm", JPEG, StoreMode.BUFFERED, Malformed.STRICT, handling)
+    assert response.status == 0
+    assert dataset_bytes(tmp_path / "a.dcm") == data
