@@ -124,6 +124,8 @@ async def test_leaving_early_cancels(archive: Archive) -> None:
                 assert match.SOPInstanceUID
                 break
         assert matches.status == Status.CANCEL
+        async for _ in find.query(everything()):
+            break  # without a block too
         assert len([match async for match in find.query(Query.studies(StudyInstanceUID=TREE))]) == 1
         assert (await CEchoSCU(association).echo()).status == Status.SUCCESS
 

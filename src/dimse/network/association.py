@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar, cast
 
@@ -30,7 +29,7 @@ from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, Messag
 from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
 from dimse.network.connection import Connection
 from dimse.network.incoming import Discard, Receiver
-from dimse.network.operations import Operation, Outstanding, SingleResponse
+from dimse.network.operations import Operation, Outstanding, SingleResponse, Stopping
 from dimse.network.outgoing import Outgoing
 from dimse.network.timers import Progress, ProgressTimer, SharedTimer
 from dimse.network.window import Window
@@ -124,15 +123,13 @@ class Association:
         """... how long the peer and the line have taken for them in all, from the last byte of the request."""
         self._next = asyncio.Lock()
         """Of the operation that is prepared for its turn: they go out in the order in which they were asked for."""
-        self._loop = asyncio.get_running_loop()
-        self.clock = self._loop.time
+        self.clock = asyncio.get_running_loop().time
         self._message_id = 0
         self._outstanding: dict[int, Outstanding] = {}
         self._stall = SharedTimer(options.timeouts.store, self.progress, self._stalled)
         self._operation: Operation[Any] | None = None
         """The operation with many responses that is under way."""
-        self._stopping: set[asyncio.Task[None]] = set()
-        """Tasks that cancel an operation which was left."""
+        self.stopping = Stopping()
         connection.owner = self
 
     # What is known about it
@@ -286,8 +283,7 @@ class Association:
             logger.info("%s: the peer does not close the connection; cut off", self.connection.peer_name)
         finally:
             self.connection.kill()
-            if self._stopping:
-                await asyncio.wait(self._stopping)
+            await self.stopping.wait()
 
     def __repr__(self) -> str:
         state = "open" if self.is_open else "ended" if self._ended else "not established"
@@ -545,17 +541,6 @@ class Association:
         """A response has come, so long after its request."""
         self.responses += 1
         self.response_seconds += seconds
-
-    def stop_soon(self, stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have `stop` cancel the operation that was left. Any thread may call it, as its garbage collector does."""
-
-        def begin() -> None:
-            task = self._loop.create_task(stop())
-            self._stopping.add(task)
-            task.add_done_callback(self._stopping.discard)
-
-        with suppress(RuntimeError):  # the event loop is closed
-            self._loop.call_soon_threadsafe(begin)
 
     async def settled(self) -> None:
         """Wait for the end of an operation that is being cancelled."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 from dimse.dataset.sources import DatasetSource
 from dimse.errors import OperationCancelled
@@ -418,3 +419,26 @@ class Operation(Generic[R]):
         if self._unanswered is None or self._unanswered is not self._in_flight:
             return Progress(0, 0)
         return self._association.progress() if self.serve_cancelled == self.refuse else self._measure()
+
+
+class Stopping:
+    """The tasks that cancel operations which were left, of one association."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have `stop` cancel one. Any thread may call it, as its garbage collector does."""
+        with suppress(RuntimeError):  # the event loop is closed
+            self._loop.call_soon_threadsafe(self._begin, stop)
+
+    def _begin(self, stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self._loop.create_task(stop())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def wait(self) -> None:
+        """Until all have ended."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)

@@ -284,7 +284,7 @@ class Results(ABC, Generic[T, R]):
     def _let_go(self) -> None:
         """Cancel it, if nobody is left who takes what comes."""
         if self._takers == 0 and self._operation.leave():
-            self._association.stop_soon(self._stop)
+            self._association.stopping.begin(self._stop)
 
     def __del__(self) -> None:
         self._let_go()
