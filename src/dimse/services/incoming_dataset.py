@@ -110,6 +110,7 @@ class IncomingDataset:
             if self.data.exhausted:
                 break
             self._views = await self.pull()
+        await self.data.pull()  # lets the connection go on
         end, self._views, tail = self.structure.value_end, [], b""
         if end is not None and not self.is_deflated:
             rest.seek(end)
