@@ -246,6 +246,14 @@ class ScriptedPeer:
         await self.expect(A_RELEASE_RQ)
         await self.send(A_RELEASE_RP())
 
+    async def goes_on(self) -> bool:
+        """Whether something else comes next than the other side's release, which is answered."""
+        first = await self.reader.readexactly(1)
+        self.reader._buffer[0:0] = first  # type: ignore[attr-defined]  # put back
+        if first[0] == A_RELEASE_RQ.pdu_type:
+            await self.answer_release()
+        return first[0] != A_RELEASE_RQ.pdu_type
+
 
 Script = Callable[[ScriptedPeer], Awaitable[None]]
 

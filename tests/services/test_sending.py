@@ -385,6 +385,38 @@ async def test_several_associations_at_once(archive: Archive, tmp_path: Path) ->
     assert 1 <= len(seen) <= 3
 
 
+async def test_more_syntaxes_of_a_class_than_an_association_has_contexts(tmp_path: Path) -> None:
+    """200 private transfer syntaxes: each is offered, with both fallbacks, on one association or the other."""
+    syntaxes = [f"1.2.840.99.{i}" for i in range(200)]
+    sources = [
+        MemorySource(
+            [encoded(instance(f"1.2.{i}"), EXPLICIT)],
+            sop_class_uid=CT,
+            sop_instance_uid=f"1.2.{i}",
+            transfer_syntax_uid=syntax,
+        )
+        for i, syntax in enumerate(syntaxes)
+    ]
+    proposed: list[list[str]] = []
+    received: dict[str, str] = {}
+
+    async def script(peer: ScriptedPeer) -> None:
+        contexts = (await peer.accept()).presentation_contexts
+        of = {each.presentation_context_id: each.transfer_syntaxes[0] for each in contexts}
+        proposed.append(list(of.values()))
+        while await peer.goes_on():
+            message = await peer.receive_message()
+            assert isinstance(message.message, C_STORE_RQ)
+            received[message.message.affected_sop_instance_uid] = of[message.presentation_context_id]
+            await peer.send(response(message))
+
+    async with listening(script) as address:
+        await dimse.send(address, sources)
+    assert received == {f"1.2.{i}": syntax for i, syntax in enumerate(syntaxes)}
+    assert [len(each) for each in proposed] == [102, 102]
+    assert all({IMPLICIT, EXPLICIT} <= set(each) for each in proposed)
+
+
 async def test_several_where_the_peer_takes_only_one(tmp_path: Path) -> None:
     paths = study(tmp_path, 10)
     async with Archive(max_associations=1) as server:
@@ -416,7 +448,7 @@ async def test_rejected_for_good_is_not_tried_again(associations: int, tmp_path:
     async with listening(script) as address:
         with pytest.raises(AssociationRejected, match="called AE title"):
             await dimse.send(address, study(tmp_path, 3), retry=QUICK, associations=associations)
-    assert tries == associations
+    assert tries == 1
 
 
 class Pipe(BytesIO):
@@ -443,7 +475,7 @@ class Flaky:
         await peer.accept()
         number = 0
         while number < self.each or end == "well":
-            if end == "well" and not await self.goes_on(peer):
+            if end == "well" and not await peer.goes_on():
                 return
             await self.store(peer)
             number += 1
@@ -466,15 +498,6 @@ class Flaky:
         elif end == "releases":
             await peer.send(A_RELEASE_RQ())
             await peer.closed()
-
-    async def goes_on(self, peer: ScriptedPeer) -> bool:
-        """Answer the release, if that is what comes next."""
-        first = await peer.reader.readexactly(1)
-        peer.reader._buffer[0:0] = first  # type: ignore[attr-defined]
-        if first[0] == A_RELEASE_RQ.pdu_type:
-            await peer.answer_release()
-            return False
-        return True
 
     async def store(self, peer: ScriptedPeer) -> None:
         received = await peer.receive_message()
@@ -502,23 +525,6 @@ async def test_what_was_not_acknowledged_is_sent_again(end: str, tmp_path: Path)
     assert max(result.attempts for result in report.results) <= 2
 
 
-async def test_a_peer_that_never_answers_is_waited_for_once(tmp_path: Path) -> None:
-    connections = 0
-
-    async def script(peer: ScriptedPeer) -> None:
-        nonlocal connections
-        connections += 1
-        await peer.accept()
-        await peer.expect_abort(0, 0)
-
-    options = ClientOptions(timeouts=Timeouts(store=0.2))
-    async with listening(script) as address:
-        report = await dimse.send(address, study(tmp_path, 3), retry=QUICK, options=options, raise_failures=False)
-    assert len(report.failures) == 3
-    assert isinstance(report.failures[0].error, AssociationTimeout)
-    assert connections == 1
-
-
 async def test_a_peer_that_stops_answering_is_given_up(tmp_path: Path) -> None:
     flaky = Flaky(*["never answers"] * 10, each=0)
     flaky.ends[0] = "vanishes before its response"
@@ -534,8 +540,7 @@ async def test_an_object_that_silences_the_peer_fails_alone(tmp_path: Path) -> N
 
     async def script(peer: ScriptedPeer) -> None:
         await peer.accept()
-        helper = Flaky()
-        while await helper.goes_on(peer):
+        while await peer.goes_on():
             received = await peer.receive_message()
             assert isinstance(received.message, C_STORE_RQ)
             if received.message.affected_sop_instance_uid == "1.2.2":
@@ -566,8 +571,7 @@ async def test_an_object_that_always_breaks_the_association_fails_alone(tmp_path
 
     async def script(peer: ScriptedPeer) -> None:
         await peer.accept()
-        helper = Flaky()
-        while await helper.goes_on(peer):
+        while await peer.goes_on():
             received = await peer.receive_message()
             assert isinstance(received.message, C_STORE_RQ)
             if received.message.affected_sop_instance_uid == "1.2.2":
@@ -779,6 +783,26 @@ async def test_no_answer_to_the_association(tmp_path: Path) -> None:
     async with listening(script) as address:
         with pytest.raises(AssociationTimeout, match="association timeout"):
             await dimse.send(address, study(tmp_path, 1), options=options, retry=QUICK)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("window", [1, 16])
+async def test_a_peer_that_answers_nothing_costs_one_timer(count: int, window: int, tmp_path: Path) -> None:
+    """It is there, and a timer has run out in full: more of the same would bring nothing."""
+    tries = 0
+
+    async def script(peer: ScriptedPeer) -> None:
+        nonlocal tries
+        tries += 1
+        await peer.accept(information=replace(INFORMATION, asynchronous_operations_window=Window(window, 1)))
+        await peer.closed()
+
+    options = ClientOptions(timeouts=Timeouts(store=0.2))
+    async with listening(script) as address:
+        report = await dimse.send(address, study(tmp_path, count), options=options, retry=QUICK, raise_failures=False)
+    assert tries == 1
+    assert len(report.failures) == count
+    assert all("store timeout" in str(failure.error) for failure in report.failures)
 
 
 # Progress

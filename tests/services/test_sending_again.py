@@ -14,7 +14,7 @@ from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, s
 from tests.network.scripted_peer import EXPLICIT, ScriptedPeer, listening, response
 
 import dimse
-from dimse import DatasetSource, RetryPolicy
+from dimse import ClientOptions, DatasetSource, RetryPolicy
 from dimse.dataset import Reader
 
 QUICK = RetryPolicy(delay=0.01, factor=1)
@@ -116,7 +116,7 @@ async def test_what_was_read_when_the_association_broke(kind: str, tmp_path: Pat
     source = Stream(path.read_bytes(), gate) if kind == "stream" else OfTheUsers(whole, gate)
     received: list[bytes | None] = []
     async with asyncio.timeout(15), listening(breaks(gate), takes_it(received)) as address:
-        report = await dimse.send(address, source, retry=QUICK)
+        report = await dimse.send(address, source, retry=QUICK, options=ClientOptions(operations_window=1))
     assert received == [whole]
     assert report.results[0].attempts == 2
 

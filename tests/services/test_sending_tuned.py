@@ -16,6 +16,7 @@ import dimse
 from dimse import ClientOptions, RetryPolicy, Server, ServerOptions, Status, StoreMode, StoreRequest, StreamSource
 from dimse.messages.primitives import C_STORE_RQ
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
+from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
 QUICK = RetryPolicy(delay=0.01, factor=1)
 
@@ -94,6 +95,51 @@ async def test_refused_associations_are_not_reported(tmp_path: Path) -> None:
     async with SlowArchive(1, max_associations=1) as server:
         report = await dimse.send(server.address, study(tmp_path, 20), associations=4, retry=QUICK)
     assert report.associations == server.most == 1
+
+
+@pytest.mark.parametrize("tune", [True, False])
+@pytest.mark.parametrize("refuses", ["rejects", "aborts", "resets", "closes", "does not answer"])
+async def test_a_peer_that_takes_three_of_eight(refuses: str, tune: bool, tmp_path: Path) -> None:
+    """The three stay, no other is tried after the first that is refused, and nothing fails."""
+    asked, stored, done = 0, list[str](), asyncio.Event()
+
+    async def script(peer: ScriptedPeer) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 3:
+            await refuse(peer, refuses)
+            return
+        await peer.accept()
+        while await peer.goes_on():
+            received = await peer.receive_message()
+            stored.append(uid_of(received))
+            if len(stored) <= 8:
+                await asyncio.sleep(0.03)  # as a slow one, for which more are worth while
+            elif asked < 4:
+                await done.wait()
+            await peer.send(response(received))
+
+    async def refuse(peer: ScriptedPeer, how: str) -> None:
+        done.set()
+        if how == "rejects":
+            await peer.expect(A_ASSOCIATE_RQ)
+            await peer.send(A_ASSOCIATE_RJ(2, 3, 2))
+        elif how == "aborts":
+            await peer.accept(A_ABORT(0, 0))
+        elif how == "resets":
+            peer.reset()
+        if how in ("rejects", "aborts", "does not answer"):
+            await peer.closed()
+
+    options = ClientOptions(operations_window=1)
+    paths = study(tmp_path, 60)
+    async with asyncio.timeout(20), listening(script) as address:
+        report = await dimse.send(
+            address, paths, associations=8, tune=tune, retry=RetryPolicy(retries=0), options=options
+        )
+    assert sorted(stored) == sorted(f"1.2.{i}" for i in range(1, 61))
+    assert len(report.stored) == 60
+    assert asked == 4
 
 
 async def test_it_is_tuned_after_the_first_association_was_lost(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.client import connect
 from dimse.network.requests import Answer, IncomingRequest
+from dimse.services.callbacks import Callback
 from dimse.services.contexts import Plan, by_association, every_syntax, native_first, retrieval_contexts
 from dimse.services.get import CGetSCU, GetResults
 from dimse.services.listing import UNIQUE_KEYS, Listing, can_be_asked_for
@@ -92,7 +93,7 @@ class Bringing:
         into: Path,
         template: str,
         receiver: Address,
-        on_result: Callable[[RetrieveResult], object] | None,
+        on_result: Callback[RetrieveResult],
     ) -> None:
         self.results: list[RetrieveResult] = []
         self._address = address
@@ -387,11 +388,7 @@ class Bringing:
 
     def _note(self, result: RetrieveResult) -> None:
         self.results.append(result)
-        if self._on_result is not None:
-            try:
-                self._on_result(result)
-            except Exception:
-                logger.exception("the on_result callback failed")
+        self._on_result(result)
 
 
 class _ReceiverError(DimseError):

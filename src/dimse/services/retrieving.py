@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,9 +12,12 @@ from pathlib import Path
 from dimse.ae import Address, ClientOptions, RetryPolicy
 from dimse.dataset import validate_template
 from dimse.services.bringing import Bringing, RetrieveResult, RetrieveWay
+from dimse.services.callbacks import Callback
 from dimse.services.listing import list_instances
 from dimse.services.query import Query
 from dimse.services.store_request import DEFAULT_TEMPLATE
+
+logger = logging.getLogger("dimse.query_retrieve")
 
 __all__ = ["RetrieveReport", "RetrieveResult", "RetrieveWay", "retrieve"]
 
@@ -67,6 +71,7 @@ async def retrieve(
     ...     report = await retrieve("ARCHIVE@localhost:11112", Query.studies(StudyInstanceUID=study), into="out")
     ...     print(len(report.retrieved), "of", report.listed)
     """
+    tell = Callback("on_result", on_result, logger)
     address, options = Address.parse(address), options or ClientOptions()
     options = options if calling_ae_title is None else replace(options, calling_ae_title=calling_ae_title)
     validate_template(template)
@@ -77,7 +82,7 @@ async def retrieve(
     receiver = Address.parse(receiver)
     start = asyncio.get_running_loop().time()
     listing = await list_instances(address, query, options)
-    job = Bringing(address, query.model, options, listing, Path(into), template, receiver, on_result)
+    job = Bringing(address, query.model, options, listing, Path(into), template, receiver, tell)
     await job.run(query.level, retry or RetryPolicy())
     report = RetrieveReport(tuple(job.results), job.listed, asyncio.get_running_loop().time() - start)
     if raise_failures and report.failures:

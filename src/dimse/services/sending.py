@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Final, cast
@@ -162,6 +162,107 @@ class _Item:
         """Whether it was under way when an association ended."""
 
 
+class _Run:
+    """One association of a job, from the attempt to open it on."""
+
+    __slots__ = ("association", "got_on")
+
+    def __init__(self) -> None:
+        self.association: Association | None = None
+        self.got_on = False
+        """Whether it settled something, for good or ill, or showed that one of several may be what ends it."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.association is not None and self.association.is_open
+
+
+class _Group:
+    """Objects that share their presentation contexts, and the associations that they go out on.
+
+    They are opened one after the other, each when the one before it is established; the first one that the peer does
+    not take, or that comes to nothing, is the last.
+    """
+
+    def __init__(self, job: SendingJob, contexts: Contexts, queue: deque[_Item]) -> None:
+        self._job = job
+        self._contexts = contexts
+        self._queue = queue
+        self._tasks = asyncio.TaskGroup()
+        self._runs: dict[asyncio.Task[None], _Run] = {}
+        """What each worker is at."""
+        self._more = 0
+        """How many more associations may be opened."""
+        self._newest: Association | None = None
+        self._busy_before = 0.0
+        """The process time when that was opened."""
+
+    async def send(self, associations: int, *, tune: bool) -> None:
+        """Send all of them, over as many associations; with `tune` over as many of those as are worth while."""
+        most = min(associations, len(self._queue))
+        async with self._tasks:
+            self._open_another(1 if tune else most)
+            if tune and most > 1:
+                self._open_another(min(await self._others_worth_while(), most - 1))
+
+    def _open_another(self, most: int) -> None:
+        if most > 0 and self._queue:
+            self._more = most - 1
+            task = self._tasks.create_task(self._work())
+            self._runs[task] = _Run()
+            task.add_done_callback(self._has_ended)
+
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
+        """One worker less; nothing is left for those that still wait for the peer to take their association."""
+        del self._runs[task]
+        self._job.measured.set()
+        if not self._queue and not any(run.is_open for run in self._runs.values()):
+            for other, run in self._runs.items():
+                if run.association is None:
+                    other.cancel()
+
+    async def _others_worth_while(self) -> int:
+        """How many more associations would keep this side busy, by what the first one has shown.
+
+        While one object waits for its response, others can be sent: as many as this side can prepare in that time.
+        """
+        while True:
+            self._job.measured.clear()
+            await self._job.measured.wait()
+            association = self._newest
+            if not self._queue or not self._runs:
+                return 0
+            if association is not None and association.responses >= _MEASURED:
+                break
+        busy = max((time.process_time() - self._busy_before) / association.responses, 1e-6)
+        at_once = 1 + association.response_seconds / association.responses / busy
+        return math.ceil(at_once / association.operations_window) - 1
+
+    async def _work(self) -> None:
+        """Keep one association going until the queue is empty.
+
+        One that got on may be followed by the next at once. After one that did not, the others go on with what is
+        left, as the peer takes no more; where there is no other there is a pause, and in the end what is left fails.
+        """
+        task, in_vain = cast("asyncio.Task[None]", asyncio.current_task()), 0
+        while self._queue:
+            run = self._runs[task] = _Run()
+            try:
+                async with self._job.connect(self._contexts, self._job.one_by_one) as association:
+                    run.association = association
+                    self._newest, self._busy_before = association, time.process_time()
+                    self._job.note_opened(sum(each.is_open for each in self._runs.values()), association)
+                    self._open_another(self._more)
+                    await self._job.send_on(run, self._queue)
+            except (AssociationError, RemoteProtocolError) as error:
+                in_vain = 0 if run.got_on else in_vain + 1
+                if len(self._runs) > 1 and (in_vain or isinstance(error, AssociationTimeout)):
+                    self._more = 0
+                    return
+                if in_vain:
+                    await self._job.wait_or_give_up(error, in_vain, self._queue)
+
+
 Contexts = Sequence[tuple[str, Sequence[str]]]
 Connect = Callable[[Contexts, bool], AbstractAsyncContextManager[Association]]
 """Makes an association with these contexts; True is for one without an asynchronous operations window."""
@@ -183,22 +284,16 @@ class SendingJob:
         self.sources: list[DatasetSource] = []
         self.bytes_done = 0
         self._move_originator = move_originator
-        self._connect = connect
-        self._one_by_one = False
+        self.connect = connect
+        self.one_by_one = False
         """Whether the peer may have dropped an association because of the operations window."""
         self._retry = retry
         self._allow_decompression = allow_decompression
         self._transfer_syntaxes = transfer_syntaxes
         self._on_result = Callback("on_result", on_result, logger)
-        self._working = 0
         self.associations = self.operations_window = 1
-        self._open: set[Association] = set()
-        self._isolated = 0
-        """How often it was found that one of several may have ended an association."""
-        self._newest: Association | None = None
-        self._busy_before = 0.0
-        """The process time when that was opened."""
-        self._measured = asyncio.Event()
+        self.measured = asyncio.Event()
+        """Set when something is known that was not before."""
         self._associated = False
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
@@ -220,73 +315,19 @@ class SendingJob:
         try:
             for contexts, members in _groups(self.sources, self._transfer_syntaxes):
                 queue = deque(_Item(number, each, ObjectProgress(report)) for number, each in enumerate(members))
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._work(contexts, queue))
-                    others = min(associations, len(queue)) - 1
-                    if tune and others > 0:
-                        others = min(await self._others_worth_while(queue), others)
-                    for _ in range(others):
-                        tasks.create_task(self._work(contexts, queue))
+                await _Group(self, contexts, queue).send(associations, tune=tune)
         except ExceptionGroup as group:
             raise group.exceptions[0] from None  # no association could be made, which each worker says
         finally:
             report.final()
 
-    async def _others_worth_while(self, queue: deque[_Item]) -> int:
-        """How many more associations would keep this side busy, by what the first one has shown.
+    def note_opened(self, count: int, association: Association) -> None:
+        """An association is established, with which `count` are open."""
+        self._associated = True
+        self.associations = max(self.associations, count)
+        self.operations_window = association.operations_window
 
-        While one object waits for its response, others can be sent: as many as this side can prepare in that time.
-        """
-        while True:
-            self._measured.clear()
-            await self._measured.wait()
-            association = self._newest
-            if not queue or not self._working:
-                return 0
-            if association is not None and association.responses >= _MEASURED:
-                break
-        busy = max((time.process_time() - self._busy_before) / association.responses, 1e-6)
-        at_once = 1 + association.response_seconds / association.responses / busy
-        return math.ceil(at_once / association.operations_window) - 1
-
-    async def _work(self, contexts: Contexts, queue: deque[_Item]) -> None:
-        """Keep one association going until the queue is empty.
-
-        An association that settled something, for good or ill, may be followed by the next at once; after those
-        that did not there is a pause, and in the end what is left fails.
-        """
-        self._working += 1
-        in_vain = 0
-        try:
-            while queue:
-                settled, isolated, established = len(self.results), self._isolated, False
-                try:
-                    one_by_one = self._one_by_one
-                    async with self._connect(contexts, one_by_one) as association:
-                        established = self._associated = True
-                        self._open.add(association)
-                        self.associations = max(self.associations, len(self._open))
-                        self._newest, self._busy_before = association, time.process_time()
-                        self.operations_window = association.operations_window
-                        await self._send_on(association, queue)
-                except (AssociationError, RemoteProtocolError) as error:
-                    if established and self._one_by_one and not one_by_one:
-                        continue
-                    is_silent = isinstance(error, AssociationTimeout)
-                    if self._working > 1 and (is_silent or not established):
-                        return  # as many as the peer takes; the others go on with what is left
-                    settles = any(not isinstance(each.error, AssociationTimeout) for each in self.results[settled:])
-                    got_on = settles or (self._isolated > isolated and not is_silent)
-                    in_vain = 0 if got_on else in_vain + 1
-                    if in_vain:
-                        await self._wait_or_give_up(error, in_vain, queue)
-                finally:
-                    self._open = {each for each in self._open if each.is_open}
-        finally:
-            self._working -= 1
-            self._measured.set()
-
-    async def _wait_or_give_up(self, error: DimseError, in_vain: int, queue: deque[_Item]) -> None:
+    async def wait_or_give_up(self, error: DimseError, in_vain: int, queue: deque[_Item]) -> None:
         """Wait before the next association, or let what is left fail because of `error`."""
         if isinstance(error, AssociationRejected):
             hopeless = not error.transient
@@ -304,61 +345,67 @@ class SendingJob:
             item = queue.popleft()
             self._fail(item, error if item.attempts or item.is_suspect else _not_tried(item, error))
 
-    async def _send_on(self, association: Association, queue: deque[_Item]) -> None:
+    async def send_on(self, run: _Run, queue: deque[_Item]) -> None:
         """Send until the queue is empty, as many at once as were agreed on, with the next one read meanwhile.
 
         First, one by one, those that were under way together when an association ended: one may be what ends it.
         """
+        association = run.association
+        assert association is not None  # noqa: S101 - it was opened for this
         scu = CStoreSCU(association, retry=RetryPolicy(retries=0), allow_decompression=self._allow_decompression)
         tried = bool(queue) and association.is_open
         if queue and queue[0].is_suspect:
-            await self._send_side_by_side(association, scu, queue, 1)
-        await self._send_side_by_side(association, scu, queue, association.operations_window + 1)
+            await self._send_side_by_side(run, scu, queue, 1)
+        await self._send_side_by_side(run, scu, queue, association.operations_window + 1)
         if queue and not tried:
             raise AssociationError("the peer ended the association before anything could be sent")
 
-    async def _send_side_by_side(
-        self, association: Association, scu: CStoreSCU, queue: deque[_Item], most: int
-    ) -> None:
+    async def _send_side_by_side(self, run: _Run, scu: CStoreSCU, queue: deque[_Item], most: int) -> None:
         cut_off: list[tuple[_Item, DimseError]] = []
 
         async def send_in_turn() -> None:
-            while queue and association.is_open and (most > 1 or queue[0].is_suspect):
+            while queue and run.is_open and (most > 1 or queue[0].is_suspect):
                 item = queue.popleft()
                 try:
                     await self._send_one(scu, item)
                 except (AssociationError, RemoteProtocolError) as error:
                     cut_off.append((item, error))
+                    continue
                 except Exception as error:  # noqa: BLE001 - a source of the user's may raise anything, of its item only
                     self._fail(item, error)
+                run.got_on = True
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(min(len(queue), most)):
                 tasks.create_task(send_in_turn())
         if cut_off:
-            self._take_back(cut_off, queue, counts=not self._may_be_the_window(association, cut_off[0][1]))
+            may_be_the_window = self._may_be_the_window(run.association, cut_off[0][1])
+            run.got_on |= may_be_the_window
+            self._take_back(run, cut_off, queue, counts=not may_be_the_window)
             raise cut_off[0][1]
 
-    def _may_be_the_window(self, association: Association, error: DimseError) -> bool:
+    def _may_be_the_window(self, association: Association | None, error: DimseError) -> bool:
         """Whether the peer closed an association with a window at the first message. None is proposed from then on."""
-        assert association.request is not None  # noqa: S101 - it is established
+        assert association is not None and association.request is not None  # noqa: S101, PT018 - it is established
         is_proposed = association.request.user_information.asynchronous_operations_window is not None
         is_first = not association.responses and all(result.status is None for result in self.results)
         if not (is_proposed and is_first and isinstance(error, ConnectionLost)):
             return False
-        if not self._one_by_one:
+        if not self.one_by_one:
             text = "%s: %s, at the first message; tried without an asynchronous operations window, from now on"
             logger.warning(text, association.connection.peer_name, error)
-        self._one_by_one = True
+        self.one_by_one = True
         return True
 
-    def _take_back(self, cut_off: list[tuple[_Item, DimseError]], queue: deque[_Item], *, counts: bool) -> None:
+    def _take_back(
+        self, run: _Run, cut_off: list[tuple[_Item, DimseError]], queue: deque[_Item], *, counts: bool
+    ) -> None:
         """What the end of an association has cut off goes before the others in the queue, in its old order.
 
         Whether it `counts` as an attempt.
         """
         begun = sum(item.progress.begun for item, _ in cut_off)
-        self._isolated += counts and begun > 1
+        run.got_on |= begun > 1 and not isinstance(cut_off[0][1], AssociationTimeout)
         for item, error in sorted(cut_off, key=lambda each: each[0].number, reverse=True):
             silences = item.progress.begun and item.is_suspect and isinstance(error, AssociationTimeout)
             item.is_suspect = counts and item.progress.begun
@@ -369,6 +416,7 @@ class SendingJob:
                 queue.appendleft(item)
             else:
                 self._fail(item, error)
+                run.got_on |= not isinstance(error, AssociationTimeout)
 
     async def _send_one(self, scu: CStoreSCU, item: _Item) -> None:
         """Send until it is stored, or fails in a way that another try on this association does not mend."""
@@ -413,7 +461,7 @@ class SendingJob:
 
     def _note(self, result: SendResult) -> None:
         self.results.append(result)
-        self._measured.set()
+        self.measured.set()
         self._on_result(result)
 
 
@@ -484,19 +532,39 @@ def _found_at(paths: Sequence[str | os.PathLike[str]]) -> list[DatasetSource | S
     ]
 
 
+_Contexts = list[tuple[str, tuple[str]]]
+
+
 def _groups(
     sources: Sequence[DatasetSource], transfer_syntaxes: Sequence[str] | None
-) -> list[tuple[list[tuple[str, tuple[str]]], list[DatasetSource]]]:
-    """Split by SOP class so that no group needs more than 128 contexts; order is kept within a group."""
+) -> list[tuple[_Contexts, list[DatasetSource]]]:
+    """Split so that no group needs more than 128 contexts: by SOP class, and by syntax where one class has too many.
+
+    Order is kept within a group.
+    """
     by_class: dict[str, list[DatasetSource]] = {}
     for source in sources:
         by_class.setdefault(source.sop_class_uid, []).append(source)
-    groups: list[tuple[list[tuple[str, tuple[str]]], list[DatasetSource]]] = []
-    for members in by_class.values():
-        contexts = presentation_contexts(members, transfer_syntaxes)
-        if groups and len(groups[-1][0]) + len(contexts) <= MAXIMUM_CONTEXTS:
-            groups[-1][0].extend(contexts)
-            groups[-1][1].extend(members)
-        else:
-            groups.append((contexts, list(members)))
+    groups: list[tuple[_Contexts, list[DatasetSource]]] = []
+    for of_class in by_class.values():
+        for contexts, members in _by_syntax(of_class, transfer_syntaxes):
+            if groups and len(groups[-1][0]) + len(contexts) <= MAXIMUM_CONTEXTS:
+                groups[-1][0].extend(contexts)
+                groups[-1][1].extend(members)
+            else:
+                groups.append((contexts, members))
     return groups
+
+
+def _by_syntax(
+    members: list[DatasetSource], transfer_syntaxes: Sequence[str] | None
+) -> Iterator[tuple[_Contexts, list[DatasetSource]]]:
+    """Objects of one SOP class, halved by transfer syntax until they need no more contexts than an association has."""
+    contexts = presentation_contexts(members, transfer_syntaxes)
+    syntaxes = list(dict.fromkeys(source.transfer_syntax_uid for source in members))
+    if len(contexts) <= MAXIMUM_CONTEXTS or len(syntaxes) == 1:
+        yield contexts, members
+        return
+    first = set(syntaxes[: len(syntaxes) // 2])
+    yield from _by_syntax([each for each in members if each.transfer_syntax_uid in first], transfer_syntaxes)
+    yield from _by_syntax([each for each in members if each.transfer_syntax_uid not in first], transfer_syntaxes)
