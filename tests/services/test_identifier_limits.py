@@ -69,7 +69,7 @@ async def test_a_match_that_is_made_to_be_slow_harms_no_other() -> None:
         results = dimse.CFindSCU(association).query(dimse.Query.studies(), raise_failures=False)
         assert [match.QueryRetrieveLevel async for match in results] == ["STUDY"]
     (failure,) = results.failures
-    assert str(failure) == "(7FE0,0010) comes twice"
+    assert str(failure) == "the identifier of a match cannot be read: (7FE0,0010) comes twice"
 
 
 async def test_a_list_of_failures_that_fills_an_identifier() -> None:

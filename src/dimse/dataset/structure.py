@@ -27,6 +27,9 @@ MAX_CHARACTER_SETS: Final = 1024
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _SHORT: Final = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_16)
 _LONG: Final = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
+_LITTLE_ENDIAN: Final = (Struct("<HHL"), Struct("<H"), Struct("<L"))
+_BIG_ENDIAN: Final = (Struct(">HHL"), Struct(">H"), Struct(">L"))
+"""Of a header, and of its length where a VR stands in it."""
 _SURPLUS: Final = re.compile(rb"(?:\xfe\xff[\x0d\xdd]\xe0\0{4}|\0++)*+")
 """Delimiters of items and sequences, and zeros."""
 
@@ -83,10 +86,9 @@ class _Level(NamedTuple):
 
 class _Walk:
     def __init__(self, data: Buffer, transfer_syntax_uid: str, limits: Limits, wanted: Collection[int]) -> None:
-        order = ">" if transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN else "<"
-        self._unpack, self._unpack_short = Struct(f"{order}HHL").unpack_from, Struct(f"{order}H").unpack_from
-        self._unpack_long = Struct(f"{order}L").unpack_from
-        self._item_tag = Struct(f"{order}HH").pack(_ITEM >> 16, _ITEM & 0xFFFF)
+        headers = _BIG_ENDIAN if transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN else _LITTLE_ENDIAN
+        self._unpack, self._unpack_short, self._unpack_long = (each.unpack_from for each in headers)
+        self._item_tag = headers[0].pack(_ITEM >> 16, _ITEM & 0xFFFF, 0)[:4]
         self._data, self._position = data, 0
         self._limits, self._elements, self._items = limits, 0, 0
         self._wanted, self._values = wanted, dict[int, tuple[int, int]]()

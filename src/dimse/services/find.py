@@ -13,7 +13,7 @@ from dimse import uids
 from dimse.dataset import Dataset, encode
 from dimse.dataset.identifiers import decode_identifier
 from dimse.dataset.plain import encode_plain
-from dimse.errors import DatasetError, without_frames
+from dimse.errors import DatasetError
 from dimse.messages.primitives import C_FIND_RQ, C_FIND_RSP, Response
 from dimse.messages.status import Status
 from dimse.network.association import Association
@@ -42,8 +42,7 @@ class FindResults(Results[Dataset, C_FIND_RSP]):
             self._check_form(answer.identifier or b"")
             return await decode_identifier(answer.identifier or b"", self._asked.context.transfer_syntax)
         except DatasetError as error:
-            error.add_note("the identifier of a match cannot be read; the others are not harmed")
-            self.failures.append(without_frames(error))
+            self.failures.append(DatasetError(f"the identifier of a match cannot be read: {error}"))
             return None
 
 

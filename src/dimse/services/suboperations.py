@@ -17,7 +17,6 @@ from dimse.errors import (
     PresentationContextError,
     StatusError,
     SubOperationFailed,
-    without_frames,
 )
 from dimse.messages.primitives import C_GET_RQ, C_GET_RSP, C_MOVE_RSP, Response
 from dimse.messages.status import Status, StatusCategory
@@ -105,8 +104,7 @@ class RetrieveResults(Results[T, R]):
             self._check_form(answer.identifier)
             value = value_of(answer.identifier, self._asked.context.transfer_syntax, FAILED_SOP_INSTANCE_UID_LIST)
         except DatasetError as error:
-            error.add_note("the list of the instances that failed cannot be read")
-            self.failures.append(without_frames(error))
+            self.failures.append(DatasetError(f"the list of the instances that failed cannot be read: {error}"))
             return []
         values = value.decode("latin-1").split("\\", MAX_VALUES)
         if len(values) > MAX_VALUES:
