@@ -29,6 +29,15 @@ def check_ae_title(title: str) -> str:
     return stripped
 
 
+def host_and_port(host: str, port: int) -> str:
+    """`host:port` as people read it: an IPv6 address stands in brackets (RFC 3986 3.2.2).
+
+    >>> host_and_port("::1", 104)
+    '[::1]:104'
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where an application entity is: its AE title, host and port."""
@@ -63,8 +72,7 @@ class Address:
         )
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.ae_title}@{host}:{self.port}"
+        return f"{self.ae_title}@{host_and_port(self.host, self.port)}"
 
 
 class Malformed(Enum):

@@ -21,7 +21,7 @@ Receive = Callable[..., Any]
 
 def test_the_first_line_says_how_to_open_it(receive: Receive) -> None:
     receiver = receive()
-    expected = f"Receiving into {receiver.folder}; send to it with: dimse send DIMSE@127.0.0.1:{receiver.port} PATH\n"
+    expected = f"Receiving into {receiver.folder}; send to it with: dimse send DIMSE@localhost:{receiver.port} PATH\n"
     assert receiver.first_line == expected
     done = receiver.end()
     assert (done.code, done.err) == (0, "")
@@ -36,7 +36,7 @@ def test_json_lines(dimse: Dimse, receive: Receive, ct: Path) -> None:
     first, stored, summary = done.lines
     assert first == {
         "event": "listening",
-        "host": "127.0.0.1",
+        "host": "localhost",
         "port": receiver.port,
         "title": "STORE",
         "into": str(receiver.folder),
@@ -111,7 +111,7 @@ async def test_a_second_ctrl_c_cuts_it_off(receive: Receive, ct: Path) -> None:
 def test_a_port_that_is_taken(dimse: Dimse, receiver: Any, tmp_path: Path) -> None:
     done = dimse("receive", "--port", receiver.port, "--into", tmp_path)
     assert (done.code, done.out) == (1, "")
-    assert done.err == f"dimse: cannot listen on 127.0.0.1 port {receiver.port}: Address already in use\n"
+    assert done.err == f"dimse: cannot listen on localhost:{receiver.port}: Address already in use\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

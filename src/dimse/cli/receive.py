@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from dimse import uids
-from dimse.ae import DEFAULT_PORT, Address, Malformed, ServerOptions, StoreMode, check_ae_title
+from dimse.ae import DEFAULT_PORT, Address, Malformed, ServerOptions, StoreMode, check_ae_title, host_and_port
 from dimse.cli import arguments, running
 from dimse.cli.output import complain, counted, emit, reason, size, tell
 from dimse.dataset import validate_template
@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=DEFAULT_PORT,
         help="The port to listen on; 0 takes a free one.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="The address to listen on; 0.0.0.0 is every interface.")
+    parser.add_argument("--host", default="localhost", help="The address to listen on; :: is every interface.")
     parser.add_argument(
         "--title",
         type=arguments.checked(check_ae_title),
@@ -205,7 +205,7 @@ async def _receive(server: Server, ledger: Ledger, template: str) -> int:
     try:
         await server.start()
     except (OSError, OverflowError) as error:
-        complain(f"dimse: cannot listen on {server.host} port {server.port}: {_why(error)}")
+        complain(f"dimse: cannot listen on {host_and_port(server.host, server.port)}: {_why(error)}")
         return running.FAILED
     ledger.opened(server)
     await stop.wait()

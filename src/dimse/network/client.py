@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from dimse import uids
-from dimse.ae import Address, ClientOptions, Malformed
+from dimse.ae import Address, ClientOptions, Malformed, host_and_port
 from dimse.errors import AssociationTimeout, ConnectionLost
 from dimse.network.association import Association
 from dimse.network.connection import BufferPool, Connection
@@ -79,7 +79,7 @@ async def connect(
 
 async def _open(address: Address, options: ClientOptions) -> Association:
     """The transport connection, with an association on it that is not established yet."""
-    loop = asyncio.get_running_loop()
+    loop, where = asyncio.get_running_loop(), host_and_port(address.host, address.port)
     made: list[Association] = []
 
     def protocol() -> Connection:
@@ -105,14 +105,14 @@ async def _open(address: Address, options: ClientOptions) -> Association:
             )
     except TimeoutError as error:
         if error.errno is not None:  # the operating system's own, which is shorter
-            raise ConnectionLost(f"cannot connect to {address.host}:{address.port}: {error.strerror}") from error
+            raise ConnectionLost(f"cannot connect to {where}: {error.strerror}") from error
         raise AssociationTimeout("connect", options.timeouts.connect or 0, f"connecting to {address}") from None
     except ssl.SSLError as error:
-        raise ConnectionLost(f"no TLS with {address.host}:{address.port}: {error.reason or error}") from error
+        raise ConnectionLost(f"no TLS with {where}: {error.reason or error}") from error
     except UnicodeError:
         raise ConnectionLost(f"cannot connect to {address.host}: it is no host name") from None
     except OSError as error:
         # asyncio's own words for a refusal are a call and its arguments.
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or error
-        raise ConnectionLost(f"cannot connect to {address.host}:{address.port}: {reason}") from error
+        raise ConnectionLost(f"cannot connect to {where}: {reason}") from error
     return made[-1]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol, cast
 
+from dimse.ae import host_and_port
 from dimse.errors import ConnectionLost
 from dimse.network.timers import unsent_bytes
 from dimse.upper_layer.machine import CloseTransport, Machine, MachineEvent
@@ -123,7 +124,7 @@ class Connection(asyncio.BufferedProtocol):
             self._acknowledge()
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
-            self.peer_host, self.peer_name = peer[0], f"{peer[0]}:{peer[1]}"
+            self.peer_host, self.peer_name = peer[0], host_and_port(peer[0], peer[1])
         if self._on_open is not None:
             self._on_open(self)
         if self.owner is not None:

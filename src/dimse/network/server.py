@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from dimse import uids
-from dimse.ae import Malformed, ServerOptions, StoreMode, check_ae_title
+from dimse.ae import Malformed, ServerOptions, StoreMode, check_ae_title, host_and_port
 from dimse.messages.primitives import Request
 from dimse.network.association import ABORT_GRACE, Association
 from dimse.network.connection import BufferPool, Connection
+from dimse.network.listening import BACKLOG, listening_sockets
 from dimse.network.session import Service, Session
 from dimse.upper_layer.items import UserIdentityAC, UserInformation
 from dimse.upper_layer.machine import Machine
@@ -39,24 +40,25 @@ _STOP_IDLE: Final = 1.0
 class AssociationServer:
     """Listens for associations and gives their requests to services.
 
-    `port` 0 takes a free one; `port` then says which. As a context manager it listens inside the block.
+    `host` "localhost" is the loopback address and "::" every interface, each of IPv4 and of IPv6. `port` 0 takes a free
+    port; `port` then says which. As a context manager it listens inside the block.
     """
 
     def __init__(
         self,
         ae_title: str = "DIMSE",
         *,
-        host: str = "127.0.0.1",
+        host: str = "localhost",
         port: int = 11112,
         options: ServerOptions | None = None,
     ) -> None:
         self.ae_title = check_ae_title(ae_title)
-        self.host = host
+        self.host = host.strip("[]")
         self.port = port
         self.options = options or ServerOptions()
         self.services: dict[type[Request], Service] = {}
         self._pool = BufferPool()
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._sessions: set[Session] = set()
         self._stopping = False
 
@@ -64,23 +66,24 @@ class AssociationServer:
         """Listen. Raises OSError where the port is taken."""
         self._stopping = False
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(
-            self._new_connection,
-            self.host,
-            self.port,
-            ssl=self.options.ssl,
-            ssl_handshake_timeout=_TLS_HANDSHAKE if self.options.ssl is not None else None,
-            backlog=1024,
-        )
-        self.port = self._listener.sockets[0].getsockname()[1]
-        logger.info("%s listens on %s:%d", self.ae_title, self.host, self.port)
+        for sock in await listening_sockets(self.host, self.port):
+            self.port = sock.getsockname()[1]
+            listener = await loop.create_server(
+                self._new_connection,
+                sock=sock,
+                ssl=self.options.ssl,
+                ssl_handshake_timeout=_TLS_HANDSHAKE if self.options.ssl is not None else None,
+                backlog=BACKLOG,
+            )
+            self._listeners.append(listener)
+        logger.info("%s listens on %s", self.ae_title, host_and_port(self.host, self.port))
 
     async def stop(self) -> None:
         """Stop listening, let associations finish for `stop_timeout` seconds, abort those that did not."""
         self._stopping = True
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
         for session in self._sessions:
             session.stop_when_idle(min(_STOP_IDLE, self.options.stop_timeout))
         tasks = [session.task for session in self._sessions]

@@ -76,7 +76,7 @@ async def retrieve(
     options = options if calling_ae_title is None else replace(options, calling_ae_title=calling_ae_title)
     validate_template(template)
     if receiver is None:
-        receiver = "0.0.0.0"  # noqa: S104 - all interfaces, as the archive connects to us
+        receiver = "[::]"  # all interfaces, as the archive connects to us
     if isinstance(receiver, str) and "@" not in receiver:
         receiver = f"{options.calling_ae_title}@{receiver}"
     receiver = Address.parse(receiver)

@@ -21,7 +21,7 @@ class Server(AssociationServer):
     """Takes associations and calls handlers. C-ECHO is answered without one; what has none is not accepted.
 
     `port` 0 takes a free port, and `server.port` then says which. `host` is the loopback address unless told
-    otherwise; "0.0.0.0" or "::" is every interface.
+    otherwise; "::" is every interface, of IPv4 and IPv6, and "0.0.0.0" of IPv4 only.
 
     >>> server = Server("ARCHIVE", port=11112)
     >>> @server.on_c_store
@@ -36,7 +36,7 @@ class Server(AssociationServer):
         self,
         ae_title: str = "DIMSE",
         *,
-        host: str = "127.0.0.1",
+        host: str = "localhost",
         port: int = 11112,
         options: ServerOptions | None = None,
     ) -> None:

@@ -1,0 +1,104 @@
+"""Where a server listens, and how addresses are printed."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+import pytest
+
+from dimse import CEchoSCU, ConnectionLost, Server, connect
+from dimse.network.listening import listening_sockets
+
+
+def listens_at(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("host", "addresses"),
+    [
+        ("localhost", {"127.0.0.1", "::1"}),
+        ("::", {"127.0.0.1", "::1"}),
+        ("[::]", {"127.0.0.1", "::1"}),
+        ("", {"127.0.0.1", "::1"}),
+        ("127.0.0.1", {"127.0.0.1"}),
+        ("0.0.0.0", {"127.0.0.1"}),  # noqa: S104
+        ("::1", {"::1"}),
+    ],
+)
+async def test_both_families_at_one_port(host: str, addresses: set[str]) -> None:
+    async with Server(host=host, port=0) as server:
+        assert {each for each in ("127.0.0.1", "::1") if listens_at(each, server.port)} == addresses
+
+
+async def test_without_a_host_it_is_the_loopback_address() -> None:
+    async with Server(port=0) as server:
+        for host in ("127.0.0.1", "[::1]"):
+            async with connect(f"DIMSE@{host}:{server.port}") as association:
+                await CEchoSCU(association).echo()
+                assert association.connection.peer_name == f"{host}:{server.port}"
+
+
+async def test_a_family_that_is_not_there_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = socket.socket
+
+    def only_ipv4(family: int = socket.AF_INET, *arguments: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "no IPv6")
+        return make(family, *arguments)
+
+    monkeypatch.setattr("dimse.network.listening.socket.socket", only_ipv4)
+    [sock] = await listening_sockets("localhost", 0)
+    assert sock.family == socket.AF_INET
+    sock.close()
+    with pytest.raises(OSError, match="no IPv6"):
+        await listening_sockets("::1", 0)
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+async def test_a_port_that_is_taken_in_one_family(taken: int) -> None:
+    sockets = await listening_sockets("localhost", 0)
+    port = sockets[0].getsockname()[1]
+    sockets[1 - taken].close()
+    with pytest.raises(OSError, match="in use"):
+        await listening_sockets("localhost", port)
+    sockets[taken].close()
+    for each in await listening_sockets("localhost", port):  # nothing was left open
+        each.close()
+
+
+async def test_a_free_port_is_free_in_both_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("::1", 0))
+        taken.listen()
+        port, asked = taken.getsockname()[1], socket.socket.bind
+        first = [port]
+
+        class Unlucky(socket.socket):
+            """The kernel's first choice for IPv4 is a port that IPv6 has in use."""
+
+            def bind(self, address: Any) -> None:
+                if self.family == socket.AF_INET and first:
+                    address = ("127.0.0.1", first.pop())
+                asked(self, address)
+
+        monkeypatch.setattr("dimse.network.listening.socket.socket", Unlucky)
+        sockets = await listening_sockets("localhost", 0)
+    assert len({each.getsockname()[1] for each in sockets} - {port}) == 1
+    assert len(sockets) == 2
+    for each in sockets:
+        each.close()
+
+
+async def test_ipv6_addresses_stand_in_brackets() -> None:
+    async with Server(port=0) as server:
+        port = server.port
+    with pytest.raises(ConnectionLost, match=rf"cannot connect to \[::1\]:{port}"):
+        async with connect(f"DIMSE@[::1]:{port}"):
+            pass
