@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from dimse.dataset.part10 import MAX_FILE_META, encode_file_meta, read_file_meta
+from dimse.dataset.identifiers import encode
+from dimse.dataset.part10 import MAX_FILE_META, FileMeta, encode_file_meta, read_file_meta
 from dimse.dataset.recognizing import NotDicom
 from dimse.errors import DatasetError
 from dimse.uids import (
@@ -23,6 +24,7 @@ from dimse.uids import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
     IMPLICIT_VR_LITTLE_ENDIAN,
+    name_of,
 )
 
 CLASS, INSTANCE, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.3.4.5", "1.2.840.10008.1.2.1"
@@ -164,9 +166,14 @@ def test_what_begins_with_half_an_element_is_not_taken_for_a_data_set() -> None:
 def test_without_meta_the_first_element_shows_the_syntax(name: str, syntax: str) -> None:
     content = sample(name)
     expected = dcmread(BytesIO(content), force=True)
-    assert read_file_meta(BytesIO(content)) == (
-        *(expected.SOPClassUID, expected.SOPInstanceUID, syntax),
-        *(True, 0, content[:1024]),
+    assert read_file_meta(BytesIO(content)) == FileMeta(
+        sop_class_uid=expected.SOPClassUID,
+        sop_instance_uid=expected.SOPInstanceUID,
+        transfer_syntax_uid=syntax,
+        is_mislabelled=False,
+        warning=f"names no transfer syntax; its first element shows {name_of(syntax)}",
+        length=0,
+        peeked=content[:1024],
     )
 
 
@@ -175,7 +182,7 @@ def test_without_preamble(start: int) -> None:
     """The prefix alone, or not even that."""
     behind = sample("CT_small.dcm")[-500:]
     result = read_file_meta(BytesIO(meta()[start:] + behind))
-    assert result[:5] == (CLASS, INSTANCE, SYNTAX, False, len(meta()) - start)
+    assert result[:6] == (CLASS, INSTANCE, SYNTAX, False, None, len(meta()) - start)
     assert result.peeked == behind
 
 
@@ -193,7 +200,7 @@ def test_a_meta_in_another_encoding(preamble: int, layout: str) -> None:
         header += struct.pack(layout, 2, element, *vr, len(value)) + value
     header = meta()[:preamble] + header
     result = read_file_meta(BytesIO(header + b"\x08\0\x16\0UI\x02\x001\0"))
-    assert result[:5] == ("1", INSTANCE, SYNTAX, False, len(header))
+    assert result[:6] == ("1", INSTANCE, SYNTAX, False, None, len(header))
 
 
 def test_a_meta_without_transfer_syntax() -> None:
@@ -201,7 +208,8 @@ def test_a_meta_without_transfer_syntax() -> None:
     header = meta().replace(struct.pack("<HH2s", 2, 16, b"UI"), struct.pack("<HH2s", 2, 0x99, b"UI"))
     content = sample(path)
     result = read_file_meta(BytesIO(header + content[read_file_meta(BytesIO(content)).length :]))
-    assert (result.transfer_syntax_uid, result.is_guessed) == (EXPLICIT_VR_LITTLE_ENDIAN, True)
+    assert result.transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN
+    assert result.warning == "names no transfer syntax; its first element shows Explicit VR Little Endian"
 
 
 def test_uids_far_from_the_beginning_are_found_where_nothing_else_has_them() -> None:
@@ -260,3 +268,24 @@ def test_the_uids_are_the_data_sets_own() -> None:
     expected = dcmread(path)
     assert expected.SOPInstanceUID != expected.file_meta.MediaStorageSOPInstanceUID
     assert read_file_meta(BytesIO(Path(path).read_bytes())).sop_instance_uid == expected.SOPInstanceUID
+
+
+JPEG = "1.2.840.10008.1.2.4.50"
+
+
+@pytest.mark.parametrize(
+    ("named", "shown", "form"),
+    [
+        (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, "Implicit"),
+        (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, "Explicit"),
+        (JPEG, IMPLICIT_VR_LITTLE_ENDIAN, "Implicit"),
+    ],
+)
+def test_a_data_set_in_the_other_vr_form(named: str, shown: str, form: str) -> None:
+    """A native one is in the syntax that it shows; another is what it says, in a form that it cannot have."""
+    dataset = dcmread(BytesIO(sample("CT_small.dcm")), stop_before_pixels=True)
+    result = read_file_meta(BytesIO(meta(transfer_syntax_uid=named) + encode(dataset, shown)))
+    assert result.sop_instance_uid == dataset.SOPInstanceUID
+    assert result.transfer_syntax_uid == (JPEG if named == JPEG else shown)
+    assert result.is_mislabelled is (named == JPEG)
+    assert result.warning == f"is in {form} VR, though it names {name_of(named)}"

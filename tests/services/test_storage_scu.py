@@ -265,6 +265,61 @@ async def test_a_value_of_odd_length(archive: Archive, tmp_path: Path, syntax: s
     assert stored.BitsAllocated == 16
 
 
+@pytest.mark.parametrize("kind", ["path", "pipe"])
+async def test_an_odd_last_fragment_is_padded_inside_it(archive: Archive, tmp_path: Path, kind: str) -> None:
+    dataset = instance(pixels=0)
+    dataset.PixelData = b"\xfe\xff\0\xe0\0\0\0\0" + b"\xfe\xff\0\xe0\x06\0\0\0" + b"12345!"
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    path = save(dataset, tmp_path / "a.dcm", JPEGBaseline8Bit)
+    path.write_bytes(path.read_bytes().replace(b"\x06\0\0\x0012345!", b"\x05\0\0\x0012345"))
+    source: Path | BinaryIO = path if kind == "path" else Pipe(path.read_bytes())
+    async with connect(archive.address, contexts=contexts_for(JPEGBaseline8Bit)) as association:
+        assert (await CStoreSCU(association).send(source)).status == Status.SUCCESS
+    assert dataset_bytes(archive.path("1.2.3.4")).endswith(b"\x06\0\0\x0012345\0\xfe\xff\xdd\xe0\0\0\0\0")
+
+
+IMPLICIT_JPEG = Path(str(get_testdata_file("SC_rgb_jpeg.dcm", download=False)))
+IMPLICIT_JPEG_BYTES = IMPLICIT_JPEG.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["path", "pipe"])
+@pytest.mark.parametrize("accepted", [JPEGBaseline8Bit, EXPLICIT, IMPLICIT])
+@pytest.mark.filterwarnings("ignore:Expected explicit VR, but found implicit VR")  # by pydicom, of the original
+async def test_implicit_vr_under_a_compressed_syntax_is_put_right(archive: Archive, accepted: str, kind: str) -> None:
+    source = FileSource(IMPLICIT_JPEG)
+    contexts = contexts_for(accepted, sop_class=source.sop_class_uid)
+    sent = source if kind == "path" else Pipe(IMPLICIT_JPEG_BYTES)
+    async with connect(archive.address, contexts=contexts) as association:
+        assert (await CStoreSCU(association, allow_decompression=True).send(sent)).status == Status.SUCCESS
+    stored, original = read(archive.path(source.sop_instance_uid)), read(IMPLICIT_JPEG)
+    assert stored.file_meta.TransferSyntaxUID == accepted
+    assert stored.original_encoding == (accepted == IMPLICIT, True)
+    if accepted != JPEGBaseline8Bit:
+        original.decompress(generate_instance_uid=False)
+    assert stored.PixelData.rstrip(b"\0") == original.PixelData.rstrip(b"\0")
+    assert (stored.PatientName, stored.Rows) == (original.PatientName, original.Rows)
+
+
+@pytest.mark.parametrize(("is_in", "named"), [(IMPLICIT, EXPLICIT), (EXPLICIT, IMPLICIT)])
+async def test_a_native_data_set_goes_as_what_it_shows(
+    archive: Archive, tmp_path: Path, is_in: str, named: str
+) -> None:
+    path = save(instance(), tmp_path / "a.dcm", is_in)
+    data = dataset_bytes(path)
+    path.write_bytes(path.read_bytes()[: -len(data)].replace(ui(is_in), ui(named)) + data)
+    async with connect(archive.address, contexts=presentation_contexts([path])) as association:
+        assert (await CStoreSCU(association).send(path)).status == Status.SUCCESS
+    stored = archive.path("1.2.3.4")
+    assert read(stored).file_meta.TransferSyntaxUID == is_in
+    assert dataset_bytes(stored) == data
+
+
+def ui(uid: str) -> bytes:
+    """(0002,0010), in Explicit VR."""
+    value = uid.encode() + bytes(len(uid) % 2)
+    return b"\x02\0\x10\0UI" + len(value).to_bytes(2, "little") + value
+
+
 # Transfer syntaxes
 
 

@@ -6,6 +6,8 @@ discover      what there is to send: files, folders, DICOMDIRs, archives
 sources       what can be sent: files, streams, memory
 pixels        a pydicom data set to send, its pixel data with it or from elsewhere
 transcode     into the accepted transfer syntax
+derived       a source in another encoding, what follows its metadata passing as it comes
+encapsulation the fragments of encapsulated pixel data
 decompression pixel data out of fragments, frame by frame
 misfits       what Implicit VR cannot hold
 completeness  whether what arrives is all there
@@ -46,12 +48,13 @@ if TYPE_CHECKING:
         DatasetSource,
         FileSource,
         MemorySource,
+        Part10Source,
         Reader,
         StreamSource,
         in_thread,
         is_dataset,
     )
-    from dimse.dataset.transcode import even, reencode
+    from dimse.dataset.transcode import mend, reencode
 
 __all__ = [
     "IGNORE",
@@ -71,6 +74,7 @@ __all__ = [
     "NativePixels",
     "NotSent",
     "Part10File",
+    "Part10Source",
     "PixelSource",
     "Reader",
     "StreamSource",
@@ -82,12 +86,12 @@ __all__ = [
     "dictionary_VR",
     "encode",
     "encode_file_meta",
-    "even",
     "from_dataset",
     "in_thread",
     "in_worker",
     "is_dataset",
     "keyword_for_tag",
+    "mend",
     "read_file_meta",
     "reencode",
     "safe_path",
@@ -110,8 +114,10 @@ _NAMES_OF: Final = {
     "dimse.dataset.part10": "FileMeta encode_file_meta read_file_meta",
     "dimse.dataset.pixels": "EncapsulatedFrames NativePixels PixelSource from_dataset",
     "dimse.dataset.sinks": "Part10File safe_path template_keywords validate_template",
-    "dimse.dataset.sources": "DatasetSource FileSource MemorySource Reader StreamSource in_thread is_dataset",
-    "dimse.dataset.transcode": "even reencode",
+    "dimse.dataset.sources": """
+        DatasetSource FileSource MemorySource Part10Source Reader StreamSource in_thread is_dataset
+    """,
+    "dimse.dataset.transcode": "mend reencode",
     "pydicom": "DataElement Dataset",
     "pydicom.config": "IGNORE",
     "pydicom.datadict": "dictionary_VR keyword_for_tag tag_for_keyword",

@@ -14,8 +14,9 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import UID
 
+from dimse.dataset.derived import STEP
 from dimse.dataset.elements import PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
-from dimse.dataset.encapsulation import end_of_fragments
+from dimse.dataset.encapsulation import OFFSET_TABLES, end_of_fragments
 from dimse.dataset.identifiers import PYDICOM_ERRORS, pydicom_failed
 from dimse.dataset.pixels import MAX_PIXEL_DATA, pixel_data_header
 from dimse.dataset.rewriting import encode_as_read, rewrite
@@ -31,12 +32,8 @@ if TYPE_CHECKING:
 _Frame: TypeAlias = "tuple[memoryview, dict[str, Any]]"
 """Its bytes, and what pydicom says of them."""
 
-_STEP: Final = 64 * 1024
 _HEADER: Final = {True: 8, False: 12}
 """Bytes of the header of (7FE0,0010), in Implicit VR and not (PS3.5 7.1.2, 7.1.3)."""
-
-_OFFSET_TABLES: Final = (0x7FE00001, 0x7FE00002)
-"""Of encapsulated frames alone (PS3.3 C.7.6.3.1.8)."""
 
 
 async def decompress(source: DatasetSource, transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN) -> DatasetSource:
@@ -102,7 +99,7 @@ class _Frames:
 
     def describe(self, dataset: Dataset) -> None:
         """Have the data set say what they are now, as pydicom does."""
-        for tag in _OFFSET_TABLES:
+        for tag in OFFSET_TABLES:
             dataset.pop(tag, None)
         dataset.PhotometricInterpretation = self._properties["photometric_interpretation"]
         if "planar_configuration" in self._properties:
@@ -188,7 +185,7 @@ def _named(source: DatasetSource) -> Iterator[None]:
 
 
 async def _read_all(source: DatasetSource) -> bytes:
-    reader, data, buffer = source.open(), BytesIO(), memoryview(bytearray(_STEP))
+    reader, data, buffer = source.open(), BytesIO(), memoryview(bytearray(STEP))
     try:
         while count := await reader.read_into(buffer):
             data.write(buffer[:count])

@@ -2,23 +2,126 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from dimse.dataset.elements import PIXEL_DATA, Buffer, tag_name
+from dimse.dataset.derived import Following, Metadata, Rest, elements_behind
+from dimse.dataset.elements import MAX_METADATA, PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
+from dimse.dataset.pixels import pixel_data_header
+from dimse.dataset.rewriting import rewrite
+from dimse.dataset.sources import DatasetSource, named
 from dimse.errors import DatasetError
 
-_ITEM: Final = Struct("<HHL")
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+OFFSET_TABLES: Final = (0x7FE00001, 0x7FE00002)
+"""Extended Offset Table and its lengths: of encapsulated frames alone (PS3.3 C.7.6.3.1.8)."""
+
+_HEADER: Final = Struct("<HHL")
+_END: Final = _HEADER.pack(0xFFFE, 0xE0DD, 0)
 
 
 def end_of_fragments(data: Buffer, position: int) -> int:
     """Where encapsulated pixel data ends whose value begins at `position`. Raises `DatasetError` if it does not."""
-    while position + _ITEM.size <= len(data):
-        group, element, length = _ITEM.unpack_from(data, position)
-        position += _ITEM.size
-        if (group, element) == (0xFFFE, 0xE0DD):
+    while position + _HEADER.size <= len(data):
+        length = _fragment_length(bytes(data[position : position + _HEADER.size]))
+        position += _HEADER.size
+        if length is None:
             return position
-        if (group, element) != (0xFFFE, 0xE000):
-            raise DatasetError(f"no fragment where one must be, in {tag_name(PIXEL_DATA)}")
         position += length
     raise DatasetError(f"the data set ends within {tag_name(PIXEL_DATA)}")
+
+
+def _fragment_length(header: bytes) -> int | None:
+    """Of the item that has this header; None is the end of them."""
+    group, element, length = _HEADER.unpack(header)
+    if (group, element) == (0xFFFE, 0xE0DD):
+        return None
+    if (group, element) != (0xFFFE, 0xE000):
+        raise DatasetError(f"no fragment where one must be, in {tag_name(PIXEL_DATA)}")
+    return int(length)
+
+
+async def fragment_lengths(rest: Rest) -> list[int]:
+    """Of all fragments, and before them of the Basic Offset Table."""
+    lengths: list[int] = []
+    while (length := await _next_length(rest)) is not None:
+        lengths.append(length)
+        async for _ in rest.pieces(length):
+            pass
+    return lengths
+
+
+async def _next_length(rest: Rest) -> int | None:
+    """What ends behind a whole fragment, without a delimiter, lacks nothing."""
+    header = bytes(await rest.piece(_HEADER.size))
+    if not header:
+        return None
+    async for piece in rest.pieces(_HEADER.size - len(header)):
+        header += piece
+    return _fragment_length(header)
+
+
+class Encapsulated(Following):
+    """Compressed data as they must be: Explicit VR, and each value and each fragment of even length.
+
+    `lengths` are those of the fragments, as far as the source can be read twice. Padding one before the last moves the
+    others: the Basic Offset Table says so, the extended one goes.
+    """
+
+    def __init__(self, source: DatasetSource, metadata: Metadata, lengths: Sequence[int] | None) -> None:
+        super().__init__(source, source.transfer_syntax_uid, metadata)
+        starts = accumulate((8 + length for length in (lengths or [0])[1:]), initial=0)
+        self._odd = [start for start, length in zip(starts, (lengths or [0])[1:], strict=False) if length % 2]
+        self._may_move = lengths is not None
+        scanner, encoded, header = metadata.scanner, metadata.encoded, metadata.header
+        self._has_extended = scanner.find(OFFSET_TABLES[0]) is not None
+        without = OFFSET_TABLES if self._has_extended and len(self._odd) > 1 else ()
+        self._is_rewritten = bool(scanner.is_mislabelled or len(encoded) % 2 or without)
+        if self._is_rewritten:
+            encoded = rewrite(encoded, implicit=scanner.implicit, to_implicit=False, name=self.name, without=without)
+            header = pixel_data_header(self.transfer_syntax_uid, UNDEFINED_LENGTH)
+        self._prefix = encoded + header
+
+    async def _pieces(self, rest: Rest) -> AsyncIterator[Buffer]:
+        yield self._prefix
+        with named(self.name):
+            table = await self._offset_table(rest)
+            yield table
+            has_tables, odd_before = self._has_extended or len(table) > _HEADER.size, False
+            while (length := await _next_length(rest)) is not None:
+                if odd_before and has_tables and not self._may_move:
+                    raise DatasetError("an odd fragment before the last, in what can be read only once")
+                odd_before = length % 2 == 1
+                yield _HEADER.pack(0xFFFE, 0xE000, length + length % 2)
+                async for piece in rest.pieces(length):
+                    yield piece
+                yield bytes(length % 2)
+            yield _END
+            async for behind in self._behind(rest):
+                yield behind
+
+    async def _offset_table(self, rest: Rest) -> bytes:
+        """The Basic Offset Table, with its header; each frame is moved by the padding before it."""
+        length = await _next_length(rest)
+        if length is None or length > MAX_METADATA:
+            raise DatasetError(f"no Basic Offset Table, in {tag_name(PIXEL_DATA)}")
+        table = b""
+        async for piece in rest.pieces(length):
+            table += piece
+        layout = Struct(f"<{length // 4}L")
+        moved = (offset + bisect_left(self._odd, offset) for offset in layout.unpack_from(table))
+        table = layout.pack(*moved)
+        return _HEADER.pack(0xFFFE, 0xE000, len(table)) + table
+
+    async def _behind(self, rest: Rest) -> AsyncIterator[Buffer]:
+        """As it is, or with what it needs to be even."""
+        if self._source.length is None and not self._is_rewritten:
+            while behind := await rest.piece():
+                yield behind
+        else:
+            encoded, implicit = await elements_behind(rest, self.transfer_syntax_uid)
+            yield rewrite(encoded, implicit=implicit, to_implicit=False, name=self.name)

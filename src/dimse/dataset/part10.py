@@ -10,7 +10,14 @@ from typing import Final, NamedTuple, Protocol
 from dimse.dataset.elements import SOP_CLASS_UID, SOP_INSTANCE_UID, Buffer, ElementScanner
 from dimse.dataset.recognizing import LONG_VRS, NotDicom, begins_like_a_data_set, syntax_of_first_element
 from dimse.errors import DatasetError
-from dimse.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dimse.uids import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    LITTLE_ENDIAN,
+    name_of,
+)
 
 MAX_FILE_META: Final = 1024 * 1024
 """File Meta Information is some hundred bytes; private information (0002,0102) may make it more."""
@@ -62,8 +69,10 @@ class FileMeta(NamedTuple):
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    is_guessed: bool
-    """Whether the transfer syntax is what the first element shows, as the file does not say."""
+    is_mislabelled: bool
+    """Whether the data set is in Implicit VR where its transfer syntax, which says more than that, has Explicit."""
+    warning: str | None
+    """What was read in another way than it says, or does not say."""
     length: int
     """Bytes from the beginning of the preamble to the data set."""
     peeked: bytes
@@ -139,18 +148,27 @@ def read_file_meta(file: Readable) -> FileMeta:
         if element in (_MEDIA_STORAGE_SOP_CLASS_UID, _MEDIA_STORAGE_SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID):
             values[element] = head.data[value:end].decode("latin-1").strip(" \0")
         position = end
-    shown = None if values.get(_TRANSFER_SYNTAX_UID) else syntax_of_first_element(bytes(head.data[position:]))
-    if shown is not None:
+    warning = None
+    if not values.get(_TRANSFER_SYNTAX_UID) and (shown := syntax_of_first_element(bytes(head.data[position:]))):
         values[_TRANSFER_SYNTAX_UID] = shown
+        warning = f"names no transfer syntax; its first element shows {name_of(shown)}"
     transfer_syntax_uid = _required(values, _TRANSFER_SYNTAX_UID, "Transfer Syntax UID", "(0002,0010)")
-    _prefer_the_data_sets(values, head, position, transfer_syntax_uid)
+    scanner = _prefer_the_data_sets(values, head, position, transfer_syntax_uid)
+    peeked = bytes(head.data[position:])
+    is_mislabelled = scanner.is_mislabelled and begins_like_a_data_set(peeked)
+    if is_mislabelled:
+        form = "Implicit" if scanner.implicit else "Explicit"
+        warning = f"is in {form} VR, though it names {name_of(transfer_syntax_uid)}"
+        if transfer_syntax_uid in LITTLE_ENDIAN:
+            transfer_syntax_uid = IMPLICIT_VR_LITTLE_ENDIAN if scanner.implicit else EXPLICIT_VR_LITTLE_ENDIAN
     return FileMeta(
         sop_class_uid=_required(values, _MEDIA_STORAGE_SOP_CLASS_UID, "SOP Class UID", "(0008,0016)"),
         sop_instance_uid=_required(values, _MEDIA_STORAGE_SOP_INSTANCE_UID, "SOP Instance UID", "(0008,0018)"),
         transfer_syntax_uid=transfer_syntax_uid,
-        is_guessed=shown is not None,
+        is_mislabelled=is_mislabelled and transfer_syntax_uid not in LITTLE_ENDIAN,
+        warning=warning,
         length=position,
-        peeked=bytes(head.data[position:]),
+        peeked=peeked,
     )
 
 
@@ -183,7 +201,9 @@ def _meta_element(head: _Head, position: int) -> tuple[int, int, int] | None:
     return element, value, value + length
 
 
-def _prefer_the_data_sets(values: dict[int, str], head: _Head, position: int, transfer_syntax_uid: str) -> None:
+def _prefer_the_data_sets(
+    values: dict[int, str], head: _Head, position: int, transfer_syntax_uid: str
+) -> ElementScanner:
     """Take the SOP UIDs from the data set, as far as it has been read; further where nothing else has them."""
     scanner = ElementScanner(transfer_syntax_uid, wanted=(SOP_CLASS_UID, SOP_INSTANCE_UID))
     needed = not all(values.get(element) for element, _ in _SAME_IN_DATA_SET)
@@ -199,6 +219,7 @@ def _prefer_the_data_sets(values: dict[int, str], head: _Head, position: int, tr
         found = scanner.text(tag)
         if found:
             values[element] = found
+    return scanner
 
 
 class _Head:

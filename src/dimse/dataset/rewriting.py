@@ -6,6 +6,7 @@ breaks a rule, and not always to the same bytes. Here values pass as they are.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from io import BytesIO
 from struct import Struct
 from typing import TYPE_CHECKING, Final
@@ -33,14 +34,19 @@ _PADDED_WITH_SPACE: Final = frozenset(
 )
 
 
-def rewrite(encoded: bytes, *, implicit: bool, to_implicit: bool, name: str = "a data set") -> bytes:
+def rewrite(
+    encoded: bytes, *, implicit: bool, to_implicit: bool, name: str = "a data set", without: Collection[int] = ()
+) -> bytes:
     """Turn elements in Implicit VR Little Endian (`implicit`) or Explicit into the one or the other.
 
     Values of odd length get their padding, also where the syntax stays (PS3.5 7.1.1). What a receiver would misread in
     Implicit VR is left out with a warning, or refused. `name` is what the warning is about.
     """
     try:
-        return encode_as_read(read_dataset(BytesIO(encoded), implicit, True), implicit=to_implicit, name=name)
+        dataset = read_dataset(BytesIO(encoded), implicit, True)
+        for tag in without:
+            dataset.pop(tag, None)
+        return encode_as_read(dataset, implicit=to_implicit, name=name)
     except PYDICOM_ERRORS as error:
         raise pydicom_failed("cannot be re-encoded", error) from None
 

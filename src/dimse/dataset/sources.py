@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, Final, TypeVar, cast
 from dimse.dataset.elements import Buffer, check_not_cut_short
 from dimse.dataset.part10 import FileMeta, Readable, read_file_meta
 from dimse.errors import DatasetError
-from dimse.uids import is_compressed, name_of
+from dimse.uids import is_compressed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -67,6 +67,8 @@ class DatasetSource(ABC):
     """Whether it can be opened again, to send it once more."""
     name: str
     """What to call it in messages: a path or a UID."""
+    is_mislabelled = False
+    """Whether it is in Implicit VR though its transfer syntax has Explicit: `mend` puts it right."""
 
     @abstractmethod
     def open(self) -> Reader:
@@ -79,9 +81,9 @@ class Part10Source(DatasetSource):
     def _read_file_meta(self, file: Readable) -> FileMeta:
         with named(self.name):
             meta = read_file_meta(file)
-        if meta.is_guessed:
-            syntax = name_of(meta.transfer_syntax_uid)
-            logger.warning("%s: names no transfer syntax; its first element shows %s", self.name, syntax)
+        if meta.warning is not None:
+            logger.warning("%s: %s", self.name, meta.warning)
+        self.is_mislabelled = meta.is_mislabelled
         self.sop_class_uid = meta.sop_class_uid
         self.sop_instance_uid = meta.sop_instance_uid
         self.transfer_syntax_uid = meta.transfer_syntax_uid

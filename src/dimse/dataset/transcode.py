@@ -9,14 +9,9 @@ from typing import TYPE_CHECKING, Final
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from dimse.dataset.byteorder import LittleEndianSource
-from dimse.dataset.elements import (
-    MAX_METADATA,
-    PIXEL_DATA,
-    Buffer,
-    BulkHeader,
-    ElementScanner,
-    tag_name,
-)
+from dimse.dataset.derived import STEP, Derived, Following, Metadata, Rest, elements_behind, read_metadata
+from dimse.dataset.elements import MAX_METADATA, PIXEL_DATA, Buffer, BulkHeader, tag_name
+from dimse.dataset.encapsulation import OFFSET_TABLES, Encapsulated, fragment_lengths
 from dimse.dataset.rewriting import rewrite
 from dimse.dataset.sources import DatasetSource, PiecesReader, Reader, named
 from dimse.errors import DatasetError
@@ -25,15 +20,14 @@ from dimse.uids import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
-    LITTLE_ENDIAN,
     NATIVE_LITTLE_ENDIAN,
+    is_compressed,
     name_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-_STEP: Final = 64 * 1024
 _EXPLICIT: Final = Struct("<HH2sxxL")
 _IMPLICIT: Final = Struct("<HHL")
 _BULK_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UC", "UN", "UR", "UT"})
@@ -66,9 +60,37 @@ async def reencode(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSo
         source = _Inflated(source)
         if transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN:
             return source
+    return await _follow(source, transfer_syntax_uid)
+
+
+async def mend(source: DatasetSource) -> DatasetSource:
+    """Make a data set that cannot be sent as it is one that can, in its own transfer syntax.
+
+    Fragments of a message are even (PS3.8 9.3.1): a deflated data set gets its padding byte (PS3.5 A.5), values and
+    fragments of pixel data get theirs (PS3.5 7.1.1, A.4). What is in Implicit VR under a syntax that says Explicit is
+    put into that. Raises `DatasetError`, also for a big-endian data set of odd length.
+    """
+    if source.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        return _Padded(source)
+    if source.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN:
+        raise DatasetError(f"{source.name}: has an odd length, which cannot be sent (PS3.8 9.3.1)")
+    return await _follow(source, source.transfer_syntax_uid)
+
+
+async def _follow(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSource:
+    """Encode anew what comes before the bulk data, and have the rest follow."""
     reader = source.open()
     try:
-        result = _Reencoded(source, transfer_syntax_uid, await _read_metadata(source, reader))
+        metadata = await read_metadata(source, reader, OFFSET_TABLES)
+        result: Following
+        if metadata.bulk is not None and metadata.bulk.length is None and is_compressed(transfer_syntax_uid):
+            lengths = None
+            if source.repeatable and source.length is not None:
+                with named(source.name):
+                    lengths = await fragment_lengths(Rest(source.name, metadata, reader, 0))
+            result = Encapsulated(source, metadata, lengths)
+        else:
+            result = _Reencoded(source, transfer_syntax_uid, metadata)
     except BaseException:
         reader.close()
         raise
@@ -79,33 +101,7 @@ async def reencode(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSo
     return result
 
 
-async def even(source: DatasetSource) -> DatasetSource:
-    """Make a data set of odd length one that can be sent: fragments are even (PS3.8 9.3.1).
-
-    A deflated one gets its padding byte (PS3.5 A.5); in a native one, values of odd length do. Raises
-    `DatasetError` for a compressed or a big-endian one.
-    """
-    if source.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        return _Padded(source)
-    if source.transfer_syntax_uid not in LITTLE_ENDIAN:
-        raise DatasetError(f"{source.name}: has an odd length, which cannot be sent (PS3.8 9.3.1)")
-    return await reencode(source, source.transfer_syntax_uid)
-
-
-class _Derived(DatasetSource):
-    """Another source in another encoding."""
-
-    def __init__(self, source: DatasetSource, transfer_syntax_uid: str, length: int | None) -> None:
-        self.sop_class_uid = source.sop_class_uid
-        self.sop_instance_uid = source.sop_instance_uid
-        self.transfer_syntax_uid = transfer_syntax_uid
-        self.length = length
-        self.repeatable = source.repeatable
-        self.name = source.name
-        self._source = source
-
-
-class _Padded(_Derived):
+class _Padded(Derived):
     """One zero byte longer."""
 
     def __init__(self, source: DatasetSource) -> None:
@@ -117,13 +113,13 @@ class _Padded(_Derived):
         return PiecesReader(self._pieces(reader), reader.close)
 
     async def _pieces(self, reader: Reader) -> AsyncIterator[Buffer]:
-        buffer = memoryview(bytearray(_STEP))
+        buffer = memoryview(bytearray(STEP))
         while count := await reader.read_into(buffer):
             yield buffer[:count]
         yield b"\0"
 
 
-class _Deflated(_Derived):
+class _Deflated(Derived):
     """A data set in Explicit VR Little Endian, deflated as it is read (PS3.5 A.5)."""
 
     def __init__(self, source: DatasetSource) -> None:
@@ -136,7 +132,7 @@ class _Deflated(_Derived):
 
     async def _pieces(self, reader: Reader) -> AsyncIterator[Buffer]:
         deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        buffer, total = memoryview(bytearray(_STEP)), 0
+        buffer, total = memoryview(bytearray(STEP)), 0
         while count := await reader.read_into(buffer):
             piece = deflater.compress(buffer[:count])
             total += len(piece)
@@ -145,7 +141,7 @@ class _Deflated(_Derived):
         yield end + bytes((total + len(end)) % 2)
 
 
-class _Inflated(_Derived):
+class _Inflated(Derived):
     """A deflated data set, inflated as it is read."""
 
     def __init__(self, source: DatasetSource) -> None:
@@ -158,7 +154,7 @@ class _Inflated(_Derived):
 
     async def _pieces(self, reader: Reader) -> AsyncIterator[Buffer]:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        buffer = memoryview(bytearray(_STEP))
+        buffer = memoryview(bytearray(STEP))
         data = b""
         while not inflater.eof:
             if not data:
@@ -166,7 +162,7 @@ class _Inflated(_Derived):
             at_end = not data
             try:
                 # In steps: a bomb stays small, and what is left inside the inflater comes with the next one.
-                piece = inflater.decompress(data, _STEP)
+                piece = inflater.decompress(data, STEP)
             except zlib.error:
                 raise DatasetError(f"{self.name}: not deflated data") from None
             data = inflater.unconsumed_tail
@@ -175,37 +171,14 @@ class _Inflated(_Derived):
             yield piece
 
 
-class _Metadata:
-    """What comes before the bulk data: scanned, and the bytes of the value that came with it."""
-
-    def __init__(self, scanner: ElementScanner) -> None:
-        end = scanner.bulk.header_offset if scanner.bulk else len(scanner.metadata)
-        self.bulk = scanner.bulk
-        self.encoded = bytes(scanner.metadata[:end])
-        self.consumed = len(scanner.metadata)
-        self.value_start = bytes(scanner.metadata[scanner.bulk.value_offset :]) if scanner.bulk else b""
-
-
-async def _read_metadata(source: DatasetSource, reader: Reader) -> _Metadata:
-    scanner = ElementScanner(source.transfer_syntax_uid, wanted=())
-    buffer = bytearray(_STEP)
-    while scanner.bulk is None and (count := await reader.read_into(memoryview(buffer))):
-        with named(source.name):
-            scanner.feed(memoryview(buffer)[:count])
-    with named(source.name):
-        scanner.finish()
-    return _Metadata(scanner)
-
-
-class _Reencoded(_Derived):
+class _Reencoded(Following):
     """Explicit VR Little Endian as Implicit, the other way round, or again with even lengths."""
 
-    def __init__(self, source: DatasetSource, transfer_syntax_uid: str, metadata: _Metadata) -> None:
-        super().__init__(source, transfer_syntax_uid, None)
+    def __init__(self, source: DatasetSource, transfer_syntax_uid: str, metadata: Metadata) -> None:
+        super().__init__(source, transfer_syntax_uid, metadata)
         bulk = metadata.bulk
         self._bulk_length = 0
-        self._metadata = metadata
-        self._prefix = self._rewritten(metadata.encoded)
+        self._prefix = self._rewritten(metadata.encoded, implicit=metadata.scanner.implicit)
         if bulk is not None:
             self._prefix += self._bulk_header(bulk)
             self._bulk_length = bulk.length or 0
@@ -215,70 +188,20 @@ class _Reencoded(_Derived):
                 raise DatasetError(f"{self.name}: ends {end - source.length} bytes too early")
             if end == source.length:
                 self.length = len(self._prefix) + self._bulk_length + self._bulk_length % 2
-        self._kept: Reader | None = None
 
-    def keep(self, reader: Reader) -> None:
-        """The source is read only once: go on with the reader that the metadata came from."""
-        self._kept = reader
-
-    def open(self) -> Reader:
-        """Begin a pass."""
-        if self._kept is not None:
-            reader, self._kept = self._kept, None
-            return PiecesReader(self._pieces(reader, 0), reader.close)
-        reader = self._source.open()
-        return PiecesReader(self._pieces(reader, self._metadata.consumed), reader.close)
-
-    async def _pieces(self, reader: Reader, known: int) -> AsyncIterator[Buffer]:
-        """The prefix, the value from `reader`, of which the first `known` bytes were seen before, and the rest."""
+    async def _pieces(self, rest: Rest) -> AsyncIterator[Buffer]:
         yield self._prefix
-        buffer = memoryview(bytearray(_STEP))
-        while known:
-            count = await reader.read_into(buffer[: min(_STEP, known)])
-            if not count:
-                raise DatasetError(f"{self.name}: has become shorter while it was read")
-            known -= count
-        missing = self._bulk_length
-        piece = memoryview(self._metadata.value_start)
-        while missing:
-            if not piece:
-                raise DatasetError(f"{self.name}: ends {missing} bytes too early")
-            yield piece[:missing]
-            if len(piece) >= missing:
-                piece = piece[missing:]
-                break
-            missing -= len(piece)
-            piece = buffer[: await reader.read_into(buffer)]
+        async for piece in rest.pieces(self._bulk_length):
+            yield piece
         yield bytes(self._bulk_length % 2)
-        trailing = await self._trailing(reader, bytes(piece))
-        if trailing:
-            yield self._rewritten(trailing)
+        with named(self.name):
+            encoded, implicit = await elements_behind(rest, self._source.transfer_syntax_uid)
+        yield self._rewritten(encoded, implicit=implicit)
 
-    async def _trailing(self, reader: Reader, start: bytes) -> bytes:
-        """The elements behind the bulk data."""
-        scanner = ElementScanner(self._source.transfer_syntax_uid, wanted=())
-        buffer = memoryview(bytearray(_STEP))
-        try:
-            scanner.feed(start)
-            while scanner.bulk is None and (count := await reader.read_into(buffer)):
-                scanner.feed(buffer[:count])
-            scanner.finish()
-        except DatasetError as error:
-            raise DatasetError(f"{self.name}: {error}") from None
-        if scanner.bulk is not None:
-            raise DatasetError(f"{self.name}: {tag_name(scanner.bulk.tag)} follows other bulk data")
-        return bytes(scanner.metadata)
-
-    def _rewritten(self, encoded: bytes) -> bytes:
-        try:
-            return rewrite(
-                encoded,
-                implicit=self._source.transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN,
-                to_implicit=self.transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN,
-                name=self.name,
-            )
-        except DatasetError as error:
-            raise DatasetError(f"{self.name}: {error}") from None
+    def _rewritten(self, encoded: bytes, *, implicit: bool) -> bytes:
+        with named(self.name):
+            to_implicit = self.transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN
+            return rewrite(encoded, implicit=implicit, to_implicit=to_implicit, name=self.name)
 
     def _bulk_header(self, bulk: BulkHeader) -> bytes:
         vr = bulk.vr

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 from dimse import dataset as datasets
 from dimse import uids
 from dimse.ae import RetryPolicy, check_ae_title
-from dimse.dataset import DatasetSource, FileSource, StreamSource, in_thread, is_dataset
+from dimse.dataset import DatasetSource, FileSource, Part10Source, StreamSource, in_thread, is_dataset
 from dimse.errors import DatasetError, PresentationContextError, StatusError
 from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
 from dimse.network.association import Association
@@ -74,9 +74,17 @@ async def fit(
             raise error from None
         converting = _convert(source, context.transfer_syntax, error, allow_decompression)
         return context, await association.outgoing.while_open(converting, source.name)
-    if source.length is not None and source.length % 2:
-        source = await association.outgoing.while_open(datasets.even(source), source.name)
+    if _needs_mending(source):
+        source = await association.outgoing.while_open(datasets.mend(source), source.name)
     return context, source
+
+
+def _needs_mending(source: DatasetSource) -> bool:
+    """Whether it cannot go out as it is; of a stream of fragments that shows only as they come."""
+    if source.length is None:
+        compressed_stream = isinstance(source, Part10Source) and uids.is_compressed(source.transfer_syntax_uid)
+        return source.is_mislabelled or compressed_stream
+    return source.is_mislabelled or source.length % 2 == 1
 
 
 async def _convert(

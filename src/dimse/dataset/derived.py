@@ -1,0 +1,120 @@
+"""A source in another encoding: what comes before its bulk data is held, what follows passes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Final
+
+from dimse.dataset.elements import Buffer, ElementScanner, tag_name
+from dimse.dataset.sources import DatasetSource, PiecesReader, Reader, named
+from dimse.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+STEP: Final = 64 * 1024
+
+
+class Derived(DatasetSource):
+    """Another source in another encoding."""
+
+    def __init__(self, source: DatasetSource, transfer_syntax_uid: str, length: int | None) -> None:
+        self.sop_class_uid = source.sop_class_uid
+        self.sop_instance_uid = source.sop_instance_uid
+        self.transfer_syntax_uid = transfer_syntax_uid
+        self.length = length
+        self.repeatable = source.repeatable
+        self.name = source.name
+        self._source = source
+
+
+class Metadata:
+    """What comes before the bulk data, scanned, and what of the value came with it."""
+
+    def __init__(self, scanner: ElementScanner) -> None:
+        self.scanner, self.bulk = scanner, scanner.bulk
+        metadata, self.consumed = scanner.metadata, len(scanner.metadata)
+        if self.bulk is None:
+            self.encoded, self.header, self.value_start = bytes(metadata), b"", b""
+        else:
+            header, value = self.bulk.header_offset, self.bulk.value_offset
+            self.encoded, self.header = bytes(metadata[:header]), bytes(metadata[header:value])
+            self.value_start = bytes(metadata[value:])
+
+
+async def read_metadata(source: DatasetSource, reader: Reader, wanted: Sequence[int] = ()) -> Metadata:
+    """Read up to the bulk data. Raises `DatasetError`, which names the source."""
+    scanner = ElementScanner(source.transfer_syntax_uid, wanted=wanted)
+    buffer = bytearray(STEP)
+    with named(source.name):
+        while scanner.bulk is None and (count := await reader.read_into(memoryview(buffer))):
+            scanner.feed(memoryview(buffer)[:count])
+        scanner.finish()
+    return Metadata(scanner)
+
+
+class Rest:
+    """The bytes behind the header of the bulk data: those that came with the metadata, then those of a reader."""
+
+    def __init__(self, name: str, metadata: Metadata, reader: Reader, to_skip: int) -> None:
+        self._name, self._reader = name, reader
+        self._piece = memoryview(metadata.value_start)
+        self._to_skip = to_skip
+        self._buffer = memoryview(bytearray(STEP))
+
+    async def piece(self, most: int = STEP) -> memoryview:
+        """Some of the next bytes, at most that many; none at the end. They are valid until the next call."""
+        while self._to_skip:
+            skipped = await self._reader.read_into(self._buffer[: min(STEP, self._to_skip)])
+            if not skipped:
+                raise DatasetError(f"{self._name}: has become shorter while it was read")
+            self._to_skip -= skipped
+        if not self._piece:
+            self._piece = self._buffer[: await self._reader.read_into(self._buffer)]
+        piece, self._piece = self._piece[:most], self._piece[most:]
+        return piece
+
+    async def pieces(self, length: int) -> AsyncIterator[memoryview]:
+        """The next bytes, exactly that many."""
+        while length:
+            piece = await self.piece(length)
+            if not piece:
+                raise DatasetError(f"{self._name}: ends {length} bytes too early")
+            length -= len(piece)
+            yield piece
+
+
+class Following(Derived):
+    """Encodes what was read of `source` anew, and what follows it as it comes."""
+
+    def __init__(self, source: DatasetSource, transfer_syntax_uid: str, metadata: Metadata) -> None:
+        super().__init__(source, transfer_syntax_uid, None)
+        self._metadata = metadata
+        self._kept: Reader | None = None
+
+    def keep(self, reader: Reader) -> None:
+        """The source is read only once: go on with the reader that the metadata came from."""
+        self._kept = reader
+
+    def open(self) -> Reader:
+        """Begin a pass."""
+        reader, self._kept = self._kept, None
+        to_skip = 0
+        if reader is None:
+            reader, to_skip = self._source.open(), self._metadata.consumed
+        return PiecesReader(self._pieces(Rest(self.name, self._metadata, reader, to_skip)), reader.close)
+
+    @abstractmethod
+    def _pieces(self, rest: Rest) -> AsyncIterator[Buffer]:
+        """All of it."""
+
+
+async def elements_behind(rest: Rest, transfer_syntax_uid: str) -> tuple[bytes, bool]:
+    """The elements behind the bulk data, and whether they are in Implicit VR."""
+    scanner = ElementScanner(transfer_syntax_uid, wanted=())
+    while scanner.bulk is None and (piece := await rest.piece()):
+        scanner.feed(piece)
+    scanner.finish()
+    if scanner.bulk is not None:
+        raise DatasetError(f"{tag_name(scanner.bulk.tag)} follows other bulk data")
+    return bytes(scanner.metadata), scanner.implicit
