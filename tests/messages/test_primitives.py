@@ -144,8 +144,8 @@ def test_what_is_no_message(field: int | None) -> None:
 
 
 def test_a_mandatory_element_that_is_missing_is_named() -> None:
-    with pytest.raises(RemoteProtocolError, match=r"C-STORE-RQ lacks a mandatory element, among .*\(0000,1000\)"):
-        decode_message(command.encode({0x0100: 0x0001, 0x0110: 1, 0x0002: "1.2", 0x0800: 1}))
+    with pytest.raises(RemoteProtocolError, match=r"C-STORE-RQ lacks a mandatory element, among .*\(0000,0002\)"):
+        decode_message(command.encode({0x0100: 0x0001, 0x0110: 1, 0x1000: "1.2", 0x0800: 1}))
 
 
 @pytest.mark.parametrize("whole", [ECHO_RQ, STORE_RQ, C_FIND_RQ(message_id=1, affected_sop_class_uid="1.2").encode()])

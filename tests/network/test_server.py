@@ -487,6 +487,16 @@ async def test_the_data_set_type_of_a_command() -> None:
 
 
 @pytest.mark.parametrize("options", [ServerOptions(), STRICT], ids=["lenient", "strict"])
+@pytest.mark.parametrize("data", [None, b"", DATA])
+async def test_an_echo_that_announces_a_data_set(data: bytes | None, options: ServerOptions) -> None:
+    async with Archive(options) as server, peer_of(server) as peer:
+        for number in (1, 2):
+            await peer.send(message_pdvs(replace(echo(number), dataset_follows=True), data))
+            assert (await answer_of(peer)).status == Status.SUCCESS
+        await peer.release()
+
+
+@pytest.mark.parametrize("options", [ServerOptions(), STRICT], ids=["lenient", "strict"])
 @pytest.mark.parametrize(
     "pdvs",
     [

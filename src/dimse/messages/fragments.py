@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from dimse.messages import command
-from dimse.messages.primitives import Message, Request, Response, message_of
+from dimse.messages.primitives import Message, Response, message_of
 from dimse.messages.status import StatusCategory
 from dimse.upper_layer.deviations import out_of_step
 from dimse.upper_layer.machine import Fragment, Machine
@@ -95,8 +95,8 @@ class _State(Enum):
 class MessageReader:
     """Puts received fragments together. Messages come one after the other, never mixed (PS3.8 Annex E.1).
 
-    What a response or a C-CANCEL says of its data set need not be true: nothing depends on that, as the next message
-    begins with a command. With a request something does: what follows it would be taken for what it is not.
+    What a response, a C-CANCEL or a C-ECHO says of its data set need not be true: nothing depends on that, as the next
+    message begins with a command. With other requests something does: what follows would be taken for what it is not.
     """
 
     def __init__(self) -> None:
@@ -142,6 +142,6 @@ class MessageReader:
 def _after(message: Message) -> _State:
     """Where the reader is after this command."""
     if message.dataset_follows:
-        return _State.DATA if isinstance(message, Request) else _State.ANNOUNCED
+        return _State.DATA if message.needs_dataset else _State.ANNOUNCED
     is_final = isinstance(message, Response) and message.status.category is not StatusCategory.PENDING
     return _State.ENDED if is_final else _State.IDLE

@@ -61,6 +61,8 @@ class Message:
 
     command_field: ClassVar[int]
     layout: ClassVar[tuple[tuple[str, int], ...]]
+    has_dataset: ClassVar[bool] = True
+    """Whether there is a data set for it in PS3.7 9.3 and 10.3, as there is none for a C-ECHO."""
 
     dataset_follows: bool = False
 
@@ -76,12 +78,21 @@ class Message:
         """The printed name: C-STORE-RQ."""
         return type(self).__name__.replace("_", "-")
 
+    @property
+    def needs_dataset(self) -> bool:
+        """Whether what comes next has to be its data set."""
+        return False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request(Message):
     """A request: what it is about may be called affected or requested; both have a Message ID."""
 
     message_id: int
+
+    @property
+    def needs_dataset(self) -> bool:
+        return self.dataset_follows and self.has_dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +206,7 @@ class C_MOVE_RSP(_RetrieveResponse):
 class C_ECHO_RQ(Request):
     """C-ECHO-RQ (PS3.7 9.3.5.1)."""
 
+    has_dataset = False
     affected_sop_class_uid: str
 
 
@@ -236,6 +248,7 @@ class N_EVENT_REPORT_RSP(Response):
 class N_GET_RQ(Request):
     """N-GET-RQ (PS3.7 10.3.2.1)."""
 
+    has_dataset = False
     requested_sop_class_uid: str
     requested_sop_instance_uid: str
     attribute_identifier_list: tuple[int, ...] | None = None
@@ -308,6 +321,7 @@ class N_CREATE_RSP(Response):
 class N_DELETE_RQ(Request):
     """N-DELETE-RQ (PS3.7 10.3.6.1)."""
 
+    has_dataset = False
     requested_sop_class_uid: str
     requested_sop_instance_uid: str
 

@@ -279,7 +279,7 @@ class Operation(Generic[R]):
         message = command.message
         if self.final is not None or not isinstance(message, Request):
             raise out_of_step(f"{message.name} outside of {self._message.name}")
-        data = IncomingData(self._connection) if message.dataset_follows else None
+        data = IncomingData(self._connection) if message.needs_dataset else None
         self._deliver(IncomingRequest(self._association, context, message, data, command.flaw), is_pending=True)
         return data if data is not None else Discard()
 

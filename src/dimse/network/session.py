@@ -115,7 +115,7 @@ class Session:
     def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
         message = command.message
         assert isinstance(message, Request)  # noqa: S101 - the association gives no other
-        data = IncomingData(self._connection) if message.dataset_follows else None
+        data = IncomingData(self._connection) if message.needs_dataset else None
         busy = len(self._serving) + len(self._waiting)
         if busy >= self.association.operations_window:
             # It waits where it is, in the socket, until fewer are served than were negotiated.

@@ -392,7 +392,7 @@ class SendingJob:
         if not (is_proposed and is_first and isinstance(error, ConnectionLost)):
             return False
         if not self.one_by_one:
-            text = "%s: %s, at the first message; tried without an asynchronous operations window, from now on"
+            text = "%s: %s, at the first message; trying without an asynchronous operations window from now on"
             logger.warning(text, association.connection.peer_name, error)
         self.one_by_one = True
         return True
