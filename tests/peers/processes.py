@@ -30,6 +30,7 @@ DEADLINE: Final = 50.0
 """Seconds within which a peer has to be there, or to have gone."""
 
 PYNETDICOM_PEER: Final = Path(__file__).with_name("pynetdicom_peer.py")
+ODIL_PEER: Final = Path(__file__).with_name("odil_peer.py")
 DIMSE_PEER: Final = Path(__file__).with_name("dimse_peer.py")
 
 SYNTAXES: Final = tuple(
@@ -60,7 +61,7 @@ def need(name: str) -> str:
     folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), _DEBIAN_SBIN]
     path = shutil.which(name, path=os.pathsep.join(folder for folder in folders if folder not in scripts))
     if path is None:
-        _missing(f"{name} is not installed (Debian: apt install dcmtk orthanc)")
+        _missing(f"{name} is not installed (Debian: apt install dcmtk orthanc odil libgdcm-tools)")
     return str(path)
 
 
@@ -69,6 +70,14 @@ def need_pynetdicom() -> str:
     if importlib.util.find_spec("pynetdicom") is None:
         _missing("pynetdicom is not installed (pip install pynetdicom)")
     return sys.executable
+
+
+def need_odil() -> str:
+    """The Python that has odil: the system's."""
+    python = "/usr/bin/python3"
+    if not Path(python).exists() or subprocess.run([python, "-c", "import odil"], capture_output=True).returncode:  # noqa: S603
+        _missing("odil is not installed (Debian: apt install odil python3-odil)")
+    return python
 
 
 def _missing(reason: str) -> None:
@@ -305,6 +314,12 @@ def pynetdicom(folder: Path, *options: str) -> Peer:
     port = free_port()
     command = [need_pynetdicom(), str(PYNETDICOM_PEER), "receive", str(port), str(folder), *options]
     return Peer(command, port, folder, title="PYNETDICOM")
+
+
+def odil(folder: Path, paths: Sequence[Path]) -> Peer:
+    """odil as an archive of some files."""
+    port = free_port()
+    return Peer([need_odil(), str(ODIL_PEER), str(port), *map(str, paths)], port, folder, title="ODIL")
 
 
 class Orthanc(Peer):

@@ -71,7 +71,8 @@ class Archive(Server):
             self.on_c_move({"WS1": receiver}, retry=RetryPolicy(retries=0))(self.bring)
 
     def matching(self, identifier: Dataset) -> list[Dataset]:
-        keys = [element for element in identifier if element.value and element.keyword != "QueryRetrieveLevel"]
+        matched = {*KEYS.values(), "PatientName"}
+        keys = [element for element in identifier if element.value and element.keyword in matched]
         wanted = {key.keyword: [str(one) for one in (key.value if key.VM > 1 else [key.value])] for key in keys}
         return [
             found

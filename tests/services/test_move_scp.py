@@ -188,6 +188,15 @@ async def test_the_destination(destinations_of: Callable[[str], Destinations], w
     assert workstation.stored == {uid: encoded(instance(uid)) for uid in ("1.2.1", "1.2.2", "1.2.3")}
 
 
+async def test_the_syntaxes_that_a_destination_is_offered(workstation: Workstation) -> None:
+    destination = dimse.MoveDestination(workstation.address, transfer_syntaxes=[IMPLICIT])
+    async with serving(three(), destination) as server, peer_of(server) as peer:
+        await peer.send(move())
+        assert (await outcome(peer)).status == Status.SUCCESS
+    for store in workstation.requests:
+        assert [each.transfer_syntax for each in store.association.contexts.values()] == [IMPLICIT]
+
+
 def asked_later(table: Callable[[str], str | None]) -> Callable[[str], Awaitable[str | None]]:
     async def destination(title: str) -> str | None:
         await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -97,6 +97,8 @@ class MoveDestination:
 
     address: str | Address
     options: ClientOptions = field(default_factory=ClientOptions)
+    transfer_syntaxes: Sequence[str] | None = None
+    """The only ones that it is offered, as in `dimse.send`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "address", Address.parse(self.address))
@@ -170,7 +172,9 @@ class MoveService:
             changed.set()
 
         originator = _originator(request)
-        job = SendingJob(connect_to, self._retry, self._allow_decompression, settled, originator)
+        job = SendingJob(
+            *(connect_to, self._retry, self._allow_decompression, settled, originator, destination.transfer_syntaxes)
+        )
         job.sources = account.sources
         sending = asyncio.create_task(job.run(self._associations, None))
         sending.add_done_callback(lambda _: changed.set())

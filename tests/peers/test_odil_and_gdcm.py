@@ -1,0 +1,201 @@
+"""odil and GDCM: what they send and ask for, and what they send when they are asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from pydicom import Dataset, dcmread
+
+import dimse
+from dimse import (
+    Association,
+    CEchoSCU,
+    CFindSCU,
+    ConnectionLost,
+    MoveDestination,
+    Query,
+    QueryRequest,
+    Status,
+    StoreRequest,
+)
+from dimse.network.requests import IncomingRequest
+from dimse.services.store_scu import Source
+from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, LITTLE_ENDIAN
+from tests.services.member_archive import ADA, Archive, member
+
+from . import processes
+from .processes import DEADLINE, Peer, need, run, until
+from .samples import Samples, differences, sop_instance_uid, transfer_syntax
+
+T = TypeVar("T")
+
+
+class Noting(Archive):
+    """Lists and brings a few, keeps what is sent as `folder`/{SOP Instance UID}, and notes who asks."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(get=True, move=True)
+        self.asking: list[tuple[str, Association]] = []
+        """What was asked for and on which association."""
+        for each in self.instances:
+            each.SOPClassesInStudy = each.SOPClassUID  # odil asks for it to know what to propose
+        self.on_c_echo(self.echo)
+
+        @self.on_c_store
+        async def store(request: StoreRequest) -> Status:
+            await request.save(folder / request.sop_instance_uid)
+            return Status.SUCCESS
+
+    async def echo(self, request: IncomingRequest) -> Status:
+        self.asking.append(("C-ECHO", request.association))
+        return Status.SUCCESS
+
+    async def find(self, request: QueryRequest) -> AsyncIterator[Dataset]:
+        self.asking.append((f"C-FIND {request.identifier.get('PatientName')}", request.association))
+        async for match in super().find(request):
+            yield match
+
+
+@pytest.fixture
+async def archive(tmp_path: Path) -> AsyncIterator[Noting]:
+    async with Noting(tmp_path) as server:
+        yield server
+
+
+# They ask
+
+
+async def odil(command: str, archive: Archive, *arguments: str) -> str:
+    """Its command line; what it prints."""
+    code, output = await run(need("odil"), command, "127.0.0.1", str(archive.port), "ODIL", "ARCHIVE", *arguments)
+    assert code == 0, output
+    return output
+
+
+async def gdcm(archive: Archive, *arguments: str) -> None:
+    """GDCM's gdcmscu. It aborts after its release is answered, by any peer, so that it says nothing of its success."""
+    options = ["--call", "ARCHIVE", "--aetitle", "WS1", "127.0.0.1", str(archive.port)]
+    await run(need("gdcmscu"), *arguments, *options)
+
+
+async def assert_asked(archive: Noting, *wanted: str) -> None:
+    """These came, and each association was released: the answers were understood."""
+    assert [what for what, _ in archive.asking] == list(wanted)
+    for _, association in archive.asking:
+        await association.over
+        assert association.error is None
+
+
+async def test_they_echo(archive: Noting) -> None:
+    await odil("echo", archive)
+    await gdcm(archive, "--echo")
+    await assert_asked(archive, "C-ECHO", "C-ECHO")
+
+
+@pytest.mark.parametrize("program", ["odil", "gdcm"])
+async def test_they_store(archive: Noting, program: str, samples: Samples, tmp_path: Path) -> None:
+    path = samples["explicit"]
+    if program == "odil":
+        await odil("store", archive, str(path))
+    else:
+        await gdcm(archive, "--store", "-i", str(path))
+    received = tmp_path / sop_instance_uid(path)
+    assert transfer_syntax(received) in LITTLE_ENDIAN
+    if program == "gdcm":
+        assert differences(received, path) == []
+    else:  # it writes numbers in text anew, with all their digits
+        assert dcmread(received).PixelData == dcmread(path).PixelData
+
+
+async def test_odil_finds_and_gets(archive: Noting, tmp_path: Path) -> None:
+    found = await odil("find", archive, "study", "QueryRetrieveLevel=STUDY", "PatientName=Ada*", "StudyInstanceUID")
+    assert "2 answers" in found
+    assert "'1.1'" in found
+    into = tmp_path / "into"
+    keys = ("QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.1")
+    assert "Completed: 3" in await odil("get", archive, "study", *keys, "-d", str(into))
+    assert {dcmread(path).PixelData for path in into.iterdir()} == {member(uid).PixelData for uid in ADA[:3]}
+
+
+async def test_gdcm_finds(archive: Noting) -> None:
+    await gdcm(archive, "--find", "--studyroot", "--study", "--key", "10,10=Ada*", "--key", "20,d=")
+    await assert_asked(archive, "C-FIND Ada*")
+
+
+def is_listened_on(port: int) -> bool:
+    """Without a connection, which it would take for an association."""
+    return f":{port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text(encoding="ascii")
+
+
+async def test_gdcm_moves_to_itself(archive: Noting, tmp_path: Path) -> None:
+    """It reads each instance in the syntax of the last context that it accepted for its class, so it is offered one."""
+    destination = MoveDestination(archive.receiver, transfer_syntaxes=[EXPLICIT_VR_LITTLE_ENDIAN])
+    port = archive.receiver.rpartition(":")[2]
+
+    @archive.on_c_move({"WS1": destination})
+    async def move(request: QueryRequest) -> AsyncIterator[Source]:
+        await until(lambda: is_listened_on(int(port)))  # it asks first, and then listens
+        async for source in archive.bring(request):
+            yield source
+
+    into = tmp_path / "into"
+    into.mkdir()
+    what = ("--studyroot", "--study", "--key", "20,d=1.1")
+    await gdcm(archive, "--move", *what, "--port-scp", port, "-o", str(into))
+    received = {path.name: dcmread(path, force=True) for path in into.iterdir()}
+    assert {name: each.PixelData for name, each in received.items()} == {
+        f"{uid}.dcm": member(uid).PixelData for uid in ADA[:3]
+    }
+
+
+# We ask
+
+
+@pytest.fixture(scope="module")
+def odil_archive(samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    paths = [samples["explicit"], samples["implicit"]]
+    with processes.odil(tmp_path_factory.mktemp("odil") / "archive", paths) as peer:
+        yield peer
+
+
+async def once_it_listens(ask: Callable[[], Awaitable[T]]) -> T:
+    """odil listens anew for each association, so that there is a moment in which it does not."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            try:
+                return await ask()
+            except ConnectionLost:
+                await asyncio.sleep(0.01)
+
+
+async def test_odil_answers_echo_and_find(odil_archive: Peer, samples: Samples) -> None:
+    async def ask() -> dict[str, str]:
+        async with dimse.connect(odil_archive.address) as association:
+            await CEchoSCU(association).echo()
+            query = Query.studies().returning("PatientID")
+            async with CFindSCU(association).query(query) as matches:
+                return {match.StudyInstanceUID: match.PatientID async for match in matches}
+
+    held = [dcmread(samples[name]) for name in ("explicit", "implicit")]
+    assert await once_it_listens(ask) == {each.StudyInstanceUID: each.PatientID for each in held}
+
+
+async def test_what_odil_has_is_retrieved_in_a_syntax_that_it_is_in(
+    odil_archive: Peer, samples: Samples, tmp_path: Path
+) -> None:
+    """It sends native data sets on any context of their class that was accepted."""
+    query = Query.studies(PatientName="*")
+    report = await once_it_listens(lambda: dimse.retrieve(odil_archive.address, query, into=tmp_path))
+    assert len(report.retrieved) == report.listed == 2
+    for result in report.retrieved:
+        assert result.path is not None
+        assert transfer_syntax(result.path) in LITTLE_ENDIAN
+    paths = {result.sop_instance_uid: result.path for result in report.retrieved}
+    for name in ("explicit", "implicit"):
+        received = paths[sop_instance_uid(samples[name])]
+        assert received is not None
+        assert (dcmread(received).pixel_array == dcmread(samples[name]).pixel_array).all()
