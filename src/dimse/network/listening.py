@@ -9,6 +9,8 @@ import socket
 from collections.abc import Iterable
 from typing import Final
 
+from dimse.ae import host_and_port
+
 _BOTH: Final = {
     "localhost": ("127.0.0.1", "::1"),
     "::": ("0.0.0.0", "::"),  # noqa: S104 - all interfaces, where the caller says so
@@ -83,6 +85,9 @@ def _listener(family: int, address: str, port: int) -> socket.socket:
         sock.bind((address, port))
         sock.listen(BACKLOG)  # before another socket is bound: the port is taken only now
         sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"{host_and_port(address, port)}: {error.strerror}") from error
     except BaseException:
         sock.close()
         raise
