@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -294,6 +295,8 @@ async def test_a_handler_cancels_what_it_is_called_by() -> None:
 
     async def handler(request: StoreRequest) -> int:
         await results.cancel()
+        with pytest.raises(LocalProtocolError, match="C-GET is under way"):  # and does not wait for itself
+            await CEchoSCU(association).echo()
         return Status.SUCCESS
 
     async with listening(script) as address, connect(address, contexts=ALL) as association:
@@ -301,4 +304,23 @@ async def test_a_handler_cancels_what_it_is_called_by() -> None:
         assert isinstance(await anext(results), StoreRequest)
         with pytest.raises(OperationCancelled):
             await anext(results)
+        await use(association)
+
+
+async def test_an_instance_that_is_saved_too_late(tmp_path: Path) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(item(received))
+        await answered(peer, received, Status.OUT_OF_RESOURCES)
+        await peer.send(response(received, Status.SUCCESS))
+        await usable(peer)
+
+    async with listening(script) as address, connect(address, contexts=ALL) as association:
+        results = CGetSCU(association).get(STUDY, raise_failures=False)
+        (given,) = [each async for each in results]
+        with pytest.raises(LocalProtocolError, match="refused: it was neither saved nor read to its end"):
+            await given.save(tmp_path / "late")
+        assert [str(failure) for failure in results.failures] == [
+            "1.2.3.4: refused with 0xA700 Out of resources: it was neither saved nor read to its end"
+        ]
         await use(association)

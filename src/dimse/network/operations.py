@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 from dimse.dataset.sources import DatasetSource
-from dimse.errors import OperationCancelled
+from dimse.errors import DimseError, OperationCancelled
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
 from dimse.messages.status import Status, StatusCategory
@@ -189,6 +189,8 @@ class Operation(Generic[R]):
         self.reading = asyncio.Lock()
         """Of who takes what comes: the one who iterates, or another task that cancels."""
         self.stage = Stage.NEW
+        self.handling: asyncio.Task[Any] | None = None
+        """The task that is in the caller's handler of a sub-operation."""
         self.ended = asyncio.Event()
         """Set when nothing more comes."""
         self.error: Exception | None = None
@@ -226,8 +228,8 @@ class Operation(Generic[R]):
 
     @property
     def is_ending(self) -> bool:
-        """Whether it is being cancelled, or about to be."""
-        return self.stage in (Stage.LEFT, Stage.CANCELLING)
+        """Whether it is being cancelled, or about to be, and may be waited for: not by what it waits for."""
+        return self.stage in (Stage.LEFT, Stage.CANCELLING) and self.handling is not asyncio.current_task()
 
     @property
     def is_over(self) -> bool:
@@ -338,10 +340,15 @@ class Operation(Generic[R]):
         self._connection.resume(self)
         return event
 
-    async def answer(self, request: IncomingRequest, answer: Answer[Response]) -> None:
-        """Answer the sub-operation that was taken last, when its data set has been read to its end."""
+    async def answer(
+        self, request: IncomingRequest, answer: Answer[Response], unwanted: DimseError | None = None
+    ) -> None:
+        """Answer the sub-operation that was taken last, when its data set has been read to its end.
+
+        A task that still reads it gets `unwanted`.
+        """
         if request.data is not None:
-            await request.data.drain()
+            await request.data.drain(unwanted)
             request.data.release()
         self._unanswered = None
         request.answered = True
@@ -371,9 +378,8 @@ class Operation(Generic[R]):
     async def refuse(self, request: IncomingRequest) -> None:
         """Answer a sub-operation that nobody wants any more (PS3.4 B.2.3)."""
         self.refused.add(getattr(request.message, "affected_sop_instance_uid", ""))
-        if request.data is not None:
-            await request.data.drain(OperationCancelled(self._doing))
-        await self.answer(request, request.response(Status.OUT_OF_RESOURCES, error_comment="the C-GET was cancelled"))
+        answer = request.response(Status.OUT_OF_RESOURCES, error_comment="the C-GET was cancelled")
+        await self.answer(request, answer, OperationCancelled(self._doing))
 
     async def request_cancel(self) -> None:
         """PS3.7 9.3.2.3: it has no response of its own; the operation's final response is the acknowledgement."""

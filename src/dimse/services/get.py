@@ -6,13 +6,13 @@ import asyncio
 import logging
 import os
 from enum import Enum, StrEnum
-from typing import Any
 
 from dimse import uids
 from dimse.ae import Malformed, RetryPolicy, ServerOptions, StoreMode
 from dimse.dataset import DatasetSource, Disk, encode, validate_template
 from dimse.errors import (
     AssociationError,
+    LocalProtocolError,
     PresentationContextError,
     RemoteProtocolError,
     StatusError,
@@ -78,8 +78,6 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         self._given: tuple[IncomingRequest, StoreRequest] | None = None
         """The sub-operation whose instance the caller reads."""
         self._storing: asyncio.Task[StoreRequest | None] | None = None
-        self._handling: asyncio.Task[Any] | None = None
-        """The task that is in the handler."""
 
     async def _pending(self, answer: Answer[C_GET_RSP]) -> None:
         self._count(answer)
@@ -170,11 +168,11 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         return True
 
     async def _say(self, handler: StoreHandler, store: StoreRequest) -> Status:
-        self._handling = asyncio.current_task()
+        self._operation.handling = asyncio.current_task()
         try:
             return await handled(handler, store)
         finally:
-            self._handling = None
+            self._operation.handling = None
 
     async def _refuse(self, request: IncomingRequest, status: int, why: str, cause: Exception | None = None) -> None:
         message = request.message
@@ -183,10 +181,11 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         error.__cause__ = None if cause is None else without_frames(cause)
         self.failures.append(error)
         self.refusals[uid] = error
-        await self._operation.answer(request, request.response(status, error_comment=why))
+        unwanted = LocalProtocolError(f"the instance was refused: {why}")
+        await self._operation.answer(request, request.response(status, error_comment=why), unwanted)
 
     async def cancel(self) -> None:
-        if self._handling is asyncio.current_task():
+        if self._operation.handling is asyncio.current_task():
             await self._operation.request_cancel()  # the iteration, which waits for this handler, reads to the end
             return
         try:

@@ -62,7 +62,7 @@ class Results(ABC, Generic[T, R]):
     for` that is in no `async with` does the same, in the background: the next operation waits for it.
 
     A task that asks for more of what another has cancelled gets an `OperationCancelled`, and never the end: answers
-    are missing. To the task that did it itself, it is the end.
+    are missing. To the task that did it itself, it is the end. What failed before goes with it, in an `ExceptionGroup`.
 
     When the iteration ends, one `ExceptionGroup` has all that failed on the way; with `raise_failures=False` it is
     in `failures` instead, where a lone `NothingRetrieved` always is. A failure status with nothing else is a
