@@ -409,3 +409,25 @@ def test_the_first_element_of_an_item_shows_its_form(syntax: str, vr: bytes, in_
     assert scanner.mislabelled_items == 0x00081140
     assert not scanner.is_mislabelled
     assert scanner.text(STUDY_INSTANCE_UID) == "1.2.4"
+
+
+@pytest.mark.parametrize("in_bytes", [True, False])
+@pytest.mark.parametrize("surplus", [bytes(2), bytes(8), bytes(4096), ITEM_END, SEQUENCE_END + bytes(12)])
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG])
+def test_zeros_and_delimiters_behind_the_last_element(syntax: str, surplus: bytes, in_bytes: bool) -> None:
+    dataset = Dataset()
+    dataset.SOPInstanceUID, dataset.PatientID = "1.2.3", "4711"
+    whole = encoded(dataset, syntax)
+    if syntax == BIG:
+        for little, big in ((b"\xfe\xff", b"\xff\xfe"), (b"\x0d\xe0", b"\xe0\x0d"), (b"\xdd\xe0", b"\xe0\xdd")):
+            surplus = surplus.replace(little, big)
+    stream = whole + surplus
+    scanner = scan(stream, syntax, list(range(1, len(stream))) if in_bytes else None)
+    assert scanner.surplus == len(whole)
+    assert scanner.text(SOP_INSTANCE_UID) == "1.2.3"
+
+
+@pytest.mark.parametrize("behind", [ITEM_END + b"\x10\0\x20\0", bytes(8) + b"x", bytes(9) + b"\1" * 8, bytes(2**21)])
+def test_what_is_no_surplus(behind: bytes) -> None:
+    with pytest.raises(DatasetError, match=r"more than zeros or delimiters behind|within or after"):
+        scan(explicit(0x00100020, b"LO", b"4711") + behind, EXPLICIT)

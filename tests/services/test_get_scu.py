@@ -517,7 +517,7 @@ async def test_another_class_than_the_commands(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_be_read(tmp_path: Path) -> None:
-    await refused(tmp_path, 0xC000, data=bytes(1000))
+    await refused(tmp_path, 0xA900, data=bytes(1000))
 
 
 async def test_a_wrong_group_length() -> None:

@@ -35,7 +35,7 @@ class Metadata:
         self.scanner, self.bulk = scanner, scanner.bulk
         metadata, self.consumed = scanner.metadata, len(scanner.metadata)
         if self.bulk is None:
-            self.encoded, self.header, self.value_start = bytes(metadata), b"", b""
+            self.encoded, self.header, self.value_start = bytes(metadata[: scanner.surplus]), b"", b""
         else:
             header, value = self.bulk.header_offset, self.bulk.value_offset
             self.encoded, self.header = bytes(metadata[:header]), bytes(metadata[header:value])
@@ -117,4 +117,4 @@ async def elements_behind(rest: Rest, transfer_syntax_uid: str) -> tuple[bytes, 
     scanner.finish()
     if scanner.bulk is not None:
         raise DatasetError(f"{tag_name(scanner.bulk.tag)} follows other bulk data")
-    return bytes(scanner.metadata), scanner.implicit
+    return bytes(scanner.metadata[: scanner.surplus]), scanner.implicit

@@ -314,7 +314,7 @@ class ElementScanner:
                 value = position + 8
                 if vr not in short_vrs:
                     value += 4
-                    if position and vr == b"\0\0" and group << 16 | element in SURPLUS_TAGS:
+                    if vr == b"\0\0" and group << 16 | element in SURPLUS_TAGS:
                         self.surplus = position
                         break
                     if value > end:
@@ -323,7 +323,7 @@ class ElementScanner:
             header, position, tag = position, value + length, group << 16 | element
             # An undefined length is over any limit.
             if position > limit or tag in marked:
-                if tag in SURPLUS_TAGS and length == 0 and header:
+                if tag in SURPLUS_TAGS and length == 0:
                     self.surplus = position = value - 8
                     break
                 if tag in PIXEL_DATA_TAGS or length == UNDEFINED_LENGTH or position > limit:
@@ -339,7 +339,7 @@ class ElementScanner:
         rest = self.metadata[self._position :]
         # One zero may be the first byte of a big endian tag.
         is_zeros = rest and not any(rest) and (len(rest) > 1 or self._length is _LENGTH_LE)
-        if self.surplus is None and not self._stack and self._position and is_zeros:
+        if self.surplus is None and not self._stack and is_zeros:
             self.surplus = self._position
         return self.surplus is not None
 
