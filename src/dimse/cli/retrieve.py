@@ -74,14 +74,15 @@ async def _retrieve(
             tally.failures([result.error])
 
     async def work() -> None:
-        await retrieve_all(
-            address,
-            query,
-            into=into,
-            options=options,
-            receiver=receiver,
-            on_result=known,
-            raise_failures=False,
-        )
+        with running.telling(known) as tell_of:
+            await retrieve_all(
+                address,
+                query,
+                into=into,
+                options=options,
+                receiver=receiver,
+                on_result=tell_of,
+                raise_failures=False,
+            )
 
     return await running.interrupted(work())

@@ -69,6 +69,32 @@ async def interrupted(work: Coroutine[Any, Any, None]) -> bool:
     return False
 
 
+@contextmanager
+def telling(tell: Callable[[T], object]) -> Iterator[Callable[[T], None]]:
+    """`tell` as a callback of the job inside, which is cancelled when nobody reads any more what `tell` prints.
+
+    `BrokenPipeError` is raised then.
+    """
+    task, broken = asyncio.current_task(), list[BrokenPipeError]()
+
+    def tell_or_cancel(value: T) -> None:
+        try:
+            if not broken:
+                tell(value)
+        except BrokenPipeError as error:
+            broken.append(error)
+            if task is not None:
+                task.cancel()
+
+    try:
+        yield tell_or_cancel
+    except asyncio.CancelledError:
+        if not broken:
+            raise
+    if broken:
+        raise broken[0]
+
+
 def why(error: BaseException) -> str:
     """Why a whole command ended early."""
     while isinstance(error, BaseExceptionGroup):

@@ -25,7 +25,7 @@ from dimse.services.sending import SendResult
 
 EXIT_CODES: Final = (
     "0 all stored; 1 some were refused or failed, each named, or there was nothing to send; 2 wrong usage; "
-    "3 no association; 130 interrupted."
+    "3 no association, or some failed because it was aborted, lost or timed out; 130 interrupted."
 )
 
 STANDARD_INPUT: Final = "standard input"
@@ -135,6 +135,8 @@ class Tally:
         self.json = json
         self.stored = self.warnings = self.failed = self.skipped = self.bytes = 0
         self.associations = self.at_once = 1
+        self.association_failed = False
+        """Whether an object failed because the association did."""
 
     def __call__(self, result: SendResult) -> None:
         outcome = self._count(result)
@@ -163,6 +165,7 @@ class Tally:
         self.bar.finished_one()
         if not result.stored:
             self.failed += 1
+            self.association_failed |= isinstance(result.error, AssociationError | RemoteProtocolError)
             return "failed"
         self.stored += 1
         self.bytes += result.bytes_sent
@@ -222,6 +225,8 @@ class _Job:
         tally.finish(self._address, perf_counter() - start)
         if not sources and not tally.failed:
             complain("dimse: nothing to send: no DICOM file there")
+        if tally.association_failed:
+            return running.NO_ASSOCIATION
         return running.FAILED if tally.failed or not sources else running.OK
 
     async def _find(self, path: str) -> list[DatasetSource]:
@@ -248,19 +253,20 @@ class _Job:
     async def _transfer(self, sources: list[DatasetSource], progress: Any) -> None:
         # The tally tells of warnings in its own words.
         logging.getLogger("dimse.storage").addFilter(lambda record: "stored with a warning" not in str(record.msg))
-        report = await dimse.send(
-            self._address,
-            sources,
-            options=self._options,
-            associations=self._associations,
-            tune=self._tune,
-            retry=self._retry,
-            allow_decompression=self._decompress,
-            transfer_syntaxes=self._syntaxes or None,
-            progress=progress,
-            on_result=self._tally,
-            raise_failures=False,
-        )
+        with running.telling(self._tally) as tell_of:
+            report = await dimse.send(
+                self._address,
+                sources,
+                options=self._options,
+                associations=self._associations,
+                tune=self._tune,
+                retry=self._retry,
+                allow_decompression=self._decompress,
+                transfer_syntaxes=self._syntaxes or None,
+                progress=progress,
+                on_result=tell_of,
+                raise_failures=False,
+            )
         self._tally.associations, self._tally.at_once = report.associations, report.operations_window
 
 
