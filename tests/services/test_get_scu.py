@@ -372,6 +372,23 @@ async def test_in_the_loop_the_pixels_are_read_while_they_come() -> None:
     assert pixels == pixel_bytes(LARGE)
 
 
+async def test_in_the_loop_what_ends_too_early_behind_the_pixels_is_refused() -> None:
+    cut_short = encoded(instance("1.2.1")) + struct.pack("<HH2sHI", 0xFFFC, 0xFFFC, b"OB", 0, 255) + bytes(2)
+
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        assert await give(peer, "1.2.1", data=cut_short) == 0xC000
+        await peer.send(response(received, 0))
+        await peer.answer_release()
+
+    async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
+        results = CGetSCU(association).get(STUDY, raise_failures=False)
+        async for each in results:
+            assert [piece async for piece in each.pixels()]
+    (failure,) = results.failures
+    assert "FFFC,FFFC" in str(failure)
+
+
 async def test_in_the_loop_success_is_answered_when_the_next_is_asked_for(tmp_path: Path) -> None:
     answers: list[int] = []
 
