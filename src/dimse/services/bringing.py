@@ -378,10 +378,13 @@ class Bringing:
         """Why an instance is not here. Why this side refused it says more than the archive's account of it."""
         if not can_be_asked_for(uid):
             return SubOperationFailed(uid, "did not come, and cannot be asked for alone: it is not one value of a UID")
-        failed = self._refusals.get(uid) or self._errors.get(uid)
+        failed, last = self._refusals.get(uid) or self._errors.get(uid), self._errors.get(None)
         if isinstance(failed, SubOperationFailed):
+            if last is not None and uid not in self._refusals:  # of the way that was tried last
+                failed = SubOperationFailed(uid, f"{str(failed).removeprefix(f'{uid}: ')}; {last}")
+                failed.__cause__ = last
             return failed
-        cause = failed or self._errors.get(None)
+        cause = failed or last
         failed = SubOperationFailed(uid, f"did not come by {self._way}" if cause is None else str(cause))
         failed.__cause__ = cause
         return failed

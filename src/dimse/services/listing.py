@@ -111,7 +111,7 @@ class _Lister:
     async def _below(self, level: QueryRetrieveLevel, above: dict[str, str]) -> list[dict[str, str]]:
         """What is below one match."""
         parent = list(above.values())[-1]
-        if not can_be_asked_for(parent):
+        if not all(map(can_be_asked_for, above.values())):
             unusable = DatasetError("a match cannot be asked for: its unique key is not one value without wild cards")
             self._listing.failures.append((parent, unusable))
             return []
@@ -131,7 +131,8 @@ class _Lister:
         found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         async with self._scu.query(query, raise_failures=False) as matches:
             async for match in matches:
-                keys = above | {key: value for key in wanted if (value := _text(match, key))}
+                # What was asked for stands, whatever the archive says there.
+                keys = {key: value for key in wanted if (value := above.get(key) or _text(match, key))}
                 if UNIQUE_KEYS[query.level] not in keys:
                     logger.warning("%s: a match has no %s; left out", self._address, UNIQUE_KEYS[query.level])
                     continue
