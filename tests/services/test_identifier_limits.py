@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
 from pydicom.dataset import Dataset
 from tests.network.scripted_peer import IMPLICIT, VERIFICATION, ScriptedPeer, listening, message_pdvs, response
-from tests.services.test_find_scp import FIND, FIND_RQ, check_usable, dataset, outcome, peer_of, serving, two
+from tests.services.test_find_scp import (
+    FIND,
+    FIND_RQ,
+    check_usable,
+    dataset,
+    outcome,
+    peer_of,
+    round_trip,
+    serving,
+    two,
+)
 
 import dimse
 from dimse import QueryRequest, Status
-from dimse.dataset import decode
+from dimse.dataset import decode, identifiers
+from dimse.dataset.threads import AT_ONCE, beside_the_loop
 
 LEVEL = struct.pack("<HHL", 8, 0x52, 6) + b"STUDY "
 EMPTY_ITEM = struct.pack("<HHL", 0xFFFE, 0xE000, 0)
@@ -54,6 +67,30 @@ async def test_many_uids_are_no_bomb() -> None:
         await peer.receive_message()
         await peer.release()
     assert decode(received.data or b"", IMPLICIT).NumberOfStudyRelatedInstances == 100_000
+
+
+async def test_nothing_is_decoded_for_a_peer_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has to wait for its turn, and is gone before."""
+    decoded, asked, turn = list[object](), list[QueryRequest](), threading.Event()
+    monkeypatch.setattr(identifiers, "read_dataset", lambda *arguments: decoded.append(arguments))
+
+    async def handler(request: QueryRequest) -> AsyncIterator[Dataset]:
+        asked.append(request)
+        yield dataset()
+
+    busy = [asyncio.ensure_future(beside_the_loop(turn.wait)) for _ in range(AT_ONCE)]
+    async with serving(handler) as server:
+        async with peer_of(server, (FIND, [IMPLICIT])) as peer:
+            large = struct.pack("<HHL", 0x20, 0xD, 100_000) + b"1.2\\" * 25_000
+            await peer.send(message_pdvs(FIND_RQ, LEVEL + large))
+            for _ in range(20):
+                await round_trip(server)
+        for _ in range(20):
+            await round_trip(server)
+        turn.set()
+        await asyncio.gather(*busy)
+        await beside_the_loop(lambda: None)
+    assert (decoded, asked) == ([], [])
 
 
 async def test_a_match_that_is_made_to_be_slow_harms_no_other() -> None:
