@@ -373,7 +373,9 @@ async def test_in_the_loop_the_pixels_are_read_while_they_come() -> None:
 
 
 async def test_in_the_loop_what_ends_too_early_behind_the_pixels_is_refused() -> None:
-    cut_short = encoded(instance("1.2.1")) + struct.pack("<HH2sHI", 0xFFFC, 0xFFFC, b"OB", 0, 255) + bytes(2)
+    cut_short = (
+        encoded(instance("1.2.1", pixels=LARGE)) + struct.pack("<HH2sHI", 0xFFFC, 0xFFFC, b"OB", 0, 255) + bytes(2)
+    )
 
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)
@@ -384,7 +386,8 @@ async def test_in_the_loop_what_ends_too_early_behind_the_pixels_is_refused() ->
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
         results = CGetSCU(association).get(STUDY, raise_failures=False)
         async for each in results:
-            assert [piece async for piece in each.pixels()]
+            with pytest.raises(DatasetError, match="FFFC,FFFC"):
+                _ = [piece async for piece in each.pixels()]
     (failure,) = results.failures
     assert "FFFC,FFFC" in str(failure)
 

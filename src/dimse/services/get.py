@@ -12,7 +12,6 @@ from dimse.ae import Malformed, RetryPolicy, ServerOptions, StoreMode
 from dimse.dataset import DatasetSource, Disk, encode, validate_template
 from dimse.errors import (
     AssociationError,
-    DatasetError,
     LocalProtocolError,
     PresentationContextError,
     RemoteProtocolError,
@@ -94,15 +93,12 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         (request, store), self._given = self._given, None
         if not store.is_taken:
             await store.left()
-        if not store.is_taken:
-            await self._refuse(request, Status.OUT_OF_RESOURCES, "it was neither saved nor read to its end")
-            return
-        try:
-            await store.check_whole()
-        except DatasetError as error:
-            await self._refuse(request, Status.CANNOT_UNDERSTAND, str(error), error)
-        else:
+        if store.fault is not None:
+            await self._refuse(request, Status.CANNOT_UNDERSTAND, str(store.fault), store.fault)
+        elif store.is_taken:
             await self._operation.answer(request, request.response(Status.SUCCESS))
+        else:
+            await self._refuse(request, Status.OUT_OF_RESOURCES, "it was neither saved nor read to its end")
 
     async def _suboperation(self, request: IncomingRequest) -> StoreRequest | None:
         if not self._completes:

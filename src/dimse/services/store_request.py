@@ -191,6 +191,11 @@ class StoreRequest:
         if self._saved is not None and not self._saved.done():
             await asyncio.shield(self._saved)
 
+    @property
+    def fault(self) -> DatasetError | None:
+        """What is missing, as far as it was read."""
+        return self._incoming.fault
+
     async def check_whole(self) -> None:
         """Raise `IncompleteDataset` for a data set that is none, once all of it has come (PS3.4 B.2.3)."""
         await self._incoming.read_to_end()
