@@ -372,10 +372,7 @@ class Association:
             case A_RELEASE_RP() if self.connection.machine.state is State.STA12:
                 self.answer_release()
             case Oddity(message, is_harmless):
-                if is_harmless:
-                    self.deviations.harmless(message)
-                else:
-                    logger.warning("%s: %s", self.connection.peer_name, message)
+                (self.deviations.harmless if is_harmless else self.deviations.tolerated)(message)
             case _:
                 self._end(self._reason(event))
 

@@ -8,7 +8,7 @@ import os
 from enum import Enum, StrEnum
 
 from dimse import uids
-from dimse.ae import Malformed, RetryPolicy, ServerOptions, StoreMode
+from dimse.ae import RetryPolicy, ServerOptions, StoreMode
 from dimse.dataset import DatasetSource, Disk, encode, validate_template
 from dimse.errors import (
     AssociationError,
@@ -72,7 +72,6 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         self._options = options
         self._completes = on_cancel is CancelBehavior.COMPLETE_IN_FLIGHT
         self._disk = Disk()
-        self._warned: set[str] = set()
         if self._completes:
             self._operation.serve_cancelled = self._complete
         self._given: tuple[IncomingRequest, StoreRequest] | None = None
@@ -137,21 +136,14 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
 
     def _context_objection(self, request: IncomingRequest) -> str | None:
         """Why the peer may not send this on its context; a lenient requestor takes what it proposed to be SCP for."""
-        role = _scp_role(self._association, request.sop_class_uid)
-        lenient = self._association.options.malformed is Malformed.LENIENT
-        if role is not _SCPRole.AGREED and not (lenient and role is _SCPRole.UNANSWERED):
+        role, deviations = _scp_role(self._association, request.sop_class_uid), self._association.deviations
+        if role is not _SCPRole.AGREED and (deviations.is_strict or role is not _SCPRole.UNANSWERED):
             return f"the SCP role for its SOP class {role}"
         if role is _SCPRole.UNANSWERED:
-            self._warn(f"the SCP role {role} (PS3.7 D.3.3.4), and instances come; taken")
+            deviations.tolerated(f"C-GET: the SCP role {role} (PS3.7 D.3.3.4), and instances come; taken")
         if request.context.abstract_syntax != request.sop_class_uid:
-            self._warn("instances come on a context that is not of their SOP class (PS3.4 C.5.3); taken")
+            deviations.tolerated("C-GET: instances come on a context not of their SOP class (PS3.4 C.5.3); taken")
         return None
-
-    def _warn(self, text: str) -> None:
-        """Once for each operation, not for each instance."""
-        if text not in self._warned:
-            self._warned.add(text)
-            logger.warning("%s: C-GET: %s", self._association.connection.peer_name, text)
 
     async def _handle(self, request: IncomingRequest, store: StoreRequest, handler: StoreHandler) -> bool:
         """Whether the handler took it; it is answered either way."""
@@ -307,8 +299,7 @@ def _check_scp_role(association: Association) -> None:
     """Raise `PresentationContextError` where there is no context on which instances may come."""
     accepted = dict.fromkeys(context.abstract_syntax for context in association.contexts.values())
     roles = {_scp_role(association, sop_class_uid) for sop_class_uid in accepted}
-    lenient = association.options.malformed is Malformed.LENIENT
-    if _SCPRole.AGREED in roles or (lenient and _SCPRole.UNANSWERED in roles):
+    if _SCPRole.AGREED in roles or (_SCPRole.UNANSWERED in roles and not association.deviations.is_strict):
         return
     proposed = () if association.request is None else association.request.user_information.role_selections
     if not any(role.scp_role for role in proposed):
