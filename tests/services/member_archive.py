@@ -118,6 +118,7 @@ async def retrieve(
     retry: RetryPolicy = AT_ONCE,
     on_result: Callable[[RetrieveResult], object] | None = None,
     raise_failures: bool = True,
+    options: ClientOptions | None = None,
 ) -> RetrieveReport:
     return await dimse.retrieve(
         archive.address,
@@ -127,6 +128,7 @@ async def retrieve(
         retry=retry,
         on_result=on_result,
         raise_failures=raise_failures,
+        options=options,
     )
 
 

@@ -18,7 +18,9 @@ from tests.services.member_archive import ADA, AT_ONCE, STUDY, Archive, files_in
 
 import dimse
 from dimse import (
+    ClientOptions,
     CStoreSCU,
+    Malformed,
     Query,
     QueryRequest,
     RetrieveWay,
@@ -219,16 +221,20 @@ def under(uid: str, key: str = "SOPInstanceUID") -> Callable[[Dataset], None]:
         ("", None),
     ],
 )
+@pytest.mark.parametrize("malformed", Malformed)
 @pytest.mark.parametrize("way", ["C-GET", "C-MOVE"])
 async def test_a_uid_that_breaks_the_rules_costs_its_instance_at_most(
-    way: str, uid: str, comes: bool | None, tmp_path: Path
+    way: str, malformed: Malformed, uid: str, comes: bool | None, tmp_path: Path
 ) -> None:
-    """`comes`: None is for what cannot be listed."""
+    """`comes`: None is for what cannot be listed. The receiver of a C-MOVE is lenient, as acceptors are."""
+    if malformed is Malformed.STRICT and way == "C-GET":
+        comes = comes and not set(uid.strip()) - set("0123456789.")
+    options = ClientOptions(malformed=malformed)
     async with Archive(get=way == "C-GET", move=way == "C-MOVE") as archive:
         under(uid)(archive.instances[1])
         archive.instances.append(archive.instances[0])
         archive.keeps_back.update({"1.1.2.1": 1} if "\\" in uid else {uid: 1, "1.1.2.1": 1})
-        report = await retrieve(archive, STUDY, tmp_path, raise_failures=False)
+        report = await retrieve(archive, STUDY, tmp_path, raise_failures=False, options=options)
     assert {"1.1.1.1", "1.1.2.1"} <= set(uids_of(report))
     assert report.listed == (2 if comes is None else 3)
     if comes:
