@@ -150,9 +150,12 @@ def test_files_of_others(name: str) -> None:
     assert result.length == 144 + expected.FileMetaInformationGroupLength
 
 
-def test_what_begins_with_half_an_element_is_not_taken_for_a_data_set() -> None:
-    with pytest.raises(NotDicom):
-        read_file_meta(BytesIO(sample("no_meta.dcm")))
+@pytest.mark.parametrize("content", [sample("no_meta.dcm"), meta()[:128] + b"DCM2" + meta()[132:]])
+def test_what_may_be_a_damaged_file_is_not_just_something_else(content: bytes) -> None:
+    """The first begins with half an element."""
+    with pytest.raises(DatasetError, match="no DICM at byte 128, though there are UIDs of DICOM") as raised:
+        read_file_meta(BytesIO(content))
+    assert not isinstance(raised.value, NotDicom)
 
 
 @pytest.mark.parametrize(
@@ -243,6 +246,8 @@ def words(*numbers: int) -> bytes:
         b"",
         bytes(4096),
         b"The quick brown fox\n" * 100,
+        sample("rtstruct.dump"),
+        sample("test1.json"),
         "Ünïcode".encode("utf-16") * 100,
         b"\x89PNG\r\n\x1a\n" + bytes(600),
         b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(600),

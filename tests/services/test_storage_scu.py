@@ -385,6 +385,17 @@ async def test_decompression_is_no_hint_where_nothing_can_decompress(archive: Ar
     assert "decompress" not in str(caught.value)
 
 
+async def test_a_plugin_that_is_missing_is_said_to_who_asks_for_decompression(archive: Archive) -> None:
+    source = FileSource(str(get_testdata_file("JPEGLSNearLossless_08.dcm", download=False)))
+    contexts = contexts_for(EXPLICIT, IMPLICIT, sop_class=source.sop_class_uid)
+    async with connect(archive.address, contexts=contexts) as association:
+        with pytest.raises(PresentationContextError) as caught:
+            await CStoreSCU(association).send(source)
+        assert "decompress" not in str(caught.value)
+        with pytest.raises(DatasetError, match=r"cannot be decompressed from JPEG-LS Lossy.*dependencies"):
+            await CStoreSCU(association, allow_decompression=True).send(source)
+
+
 def test_the_contexts_that_are_proposed() -> None:
     rle_path = cast("str", get_testdata_file("MR_small_RLE.dcm", download=False))
     ct_path = cast("str", get_testdata_file("CT_small.dcm", download=False))

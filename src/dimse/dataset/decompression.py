@@ -51,10 +51,10 @@ async def decompress(source: DatasetSource, transfer_syntax_uid: str = EXPLICIT_
     return await in_thread(lambda: _decompress(source, data, transfer_syntax_uid))
 
 
-def can_decompress(transfer_syntax_uid: str) -> bool:
-    """Whether pydicom, with what is installed beside it, can decompress this transfer syntax."""
+def can_decompress(transfer_syntax_uid: str, *, installed: bool = True) -> bool:
+    """Whether pydicom can decompress this transfer syntax, with what is `installed` beside it or what might be."""
     try:
-        return get_decoder(UID(transfer_syntax_uid)).is_available
+        return get_decoder(UID(transfer_syntax_uid)).is_available or not installed
     except NotImplementedError:
         return False
 

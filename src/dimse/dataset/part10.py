@@ -24,6 +24,7 @@ MAX_FILE_META: Final = 1024 * 1024
 
 _PREAMBLE: Final = bytes(128)
 _DICM: Final = b"DICM"
+_DICOM_UID: Final = b"1.2.840.10008.5.1.4."
 _READ_AHEAD: Final = 1024
 _LOOK: Final = 256
 """The SOP UIDs are among the first elements of a data set."""
@@ -179,6 +180,9 @@ def _start(head: _Head) -> int:
     head.reach(_READ_AHEAD)
     start = 4 if head.data[:4] == _DICM else 0
     if not begins_like_a_data_set(bytes(head.data[start:])):
+        # Text with UIDs is a dump, or JSON; a zip archive may begin with a whole file.
+        if _DICOM_UID in head.data and b"\0" in head.data and head.data[:2] != b"PK":
+            raise DatasetError("no DICM at byte 128, though there are UIDs of DICOM: a damaged file?")
         raise NotDicom("not a DICOM file (no DICM at byte 128)")
     return start
 

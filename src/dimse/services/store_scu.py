@@ -91,7 +91,8 @@ async def _convert(
     source: DatasetSource, transfer_syntax_uid: str, error: PresentationContextError, allow_decompression: bool
 ) -> DatasetSource:
     if uids.is_compressed(source.transfer_syntax_uid):
-        if not datasets.can_decompress(source.transfer_syntax_uid):
+        # Who asked for decompression is told which plugin it would take.
+        if not datasets.can_decompress(source.transfer_syntax_uid, installed=not allow_decompression):
             raise error
         if not allow_decompression:
             raise PresentationContextError(f"{error}; decompression would make it fit, but was not allowed") from None
