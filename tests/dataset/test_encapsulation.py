@@ -126,6 +126,12 @@ async def test_an_odd_value_before_the_pixel_data() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_an_odd_surplus_goes(kind: str) -> None:
+    data = data_of(b"even", behind=PADDING)
+    assert await sent(await mend(source_of(data + bytes(3), kind))) == data
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [1, 9, 20, 30])
 async def test_cut_short(kind: str, size: int) -> None:
     data = data_of(b"a longer fragment")[: -len(END) - size]

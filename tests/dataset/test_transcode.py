@@ -238,6 +238,24 @@ async def test_metadata_that_is_cut_short() -> None:
         await reencode(source, EXPLICIT_VR_LITTLE_ENDIAN)
 
 
+SURPLUS = {
+    "an item delimiter": b"\xfe\xff\x0d\xe0\0\0\0\0",
+    "two delimiters": b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0",
+    **{f"{count} zeros": bytes(count) for count in (1, 2, 3, 8, 12, 4096)},
+}
+
+
+@pytest.mark.parametrize("surplus", SURPLUS.values(), ids=SURPLUS)
+@pytest.mark.parametrize("name", ["MR_small.dcm", "CT_small.dcm", "rtplan.dcm"])
+@pytest.mark.parametrize("target", [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN])
+async def test_what_is_behind_the_last_element_goes(name: str, surplus: bytes, target: str) -> None:
+    """With pixel data at the end, with an element behind them, and without any."""
+    source = FileSource(path_of(name))
+    data = await sent(source)
+    expected = await sent(await reencode(memory(data, source.transfer_syntax_uid), target))
+    assert await sent(await reencode(memory(data + surplus, source.transfer_syntax_uid), target)) == expected
+
+
 async def test_trailing_elements_that_are_cut_short() -> None:
     data = await sent(FileSource(path_of("CT_small.dcm")))
     source = await reencode(memory(data[:-3], EXPLICIT_VR_LITTLE_ENDIAN), IMPLICIT_VR_LITTLE_ENDIAN)

@@ -265,6 +265,21 @@ async def test_a_value_of_odd_length(archive: Archive, tmp_path: Path, syntax: s
     assert stored.BitsAllocated == 16
 
 
+@pytest.mark.parametrize("pixels", [0, 1000])
+@pytest.mark.parametrize("surplus", [b"\xfe\xff\x0d\xe0\0\0\0\0", bytes(2), bytes(4096)])
+async def test_what_is_behind_the_last_element_lacks_nothing(
+    archive: Archive, tmp_path: Path, pixels: int, surplus: bytes
+) -> None:
+    """It goes along with a data set that goes as it is."""
+    path = save(instance(pixels=pixels), tmp_path / "a.dcm")
+    path.write_bytes(path.read_bytes() + surplus)
+    for syntax in (EXPLICIT, IMPLICIT):
+        async with connect(archive.address, contexts=contexts_for(syntax)) as association:
+            assert (await CStoreSCU(association).send(path)).status == Status.SUCCESS
+        stored = dataset_bytes(archive.path("1.2.3.4"))
+        assert stored == (dataset_bytes(path) if syntax == EXPLICIT else encoded(instance(pixels=pixels), IMPLICIT))
+
+
 @pytest.mark.parametrize("kind", ["path", "pipe"])
 async def test_an_odd_last_fragment_is_padded_inside_it(archive: Archive, tmp_path: Path, kind: str) -> None:
     dataset = instance(pixels=0)

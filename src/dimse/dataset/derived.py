@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
-from dimse.dataset.elements import Buffer, ElementScanner, tag_name
+from dimse.dataset.elements import MAX_METADATA, Buffer, ElementScanner, tag_name
 from dimse.dataset.sources import DatasetSource, PiecesReader, Reader, named
 from dimse.errors import DatasetError
 
@@ -83,6 +83,15 @@ class Rest:
             length -= len(piece)
             yield piece
 
+    async def everything(self) -> bytes:
+        """All that is left: elements behind the bulk data, which are few."""
+        data = bytearray()
+        while piece := await self.piece():
+            data += piece
+            if len(data) > MAX_METADATA:
+                raise DatasetError(f"more than {MAX_METADATA} bytes behind the bulk data")
+        return bytes(data)
+
 
 class Following(Derived):
     """Encodes what was read of `source` anew, and what follows it as it comes."""
@@ -109,12 +118,11 @@ class Following(Derived):
         """All of it."""
 
 
-async def elements_behind(rest: Rest, transfer_syntax_uid: str) -> tuple[bytes, bool]:
-    """The elements behind the bulk data, and whether they are in Implicit VR."""
+def elements_behind(data: bytes, transfer_syntax_uid: str) -> tuple[bytes, bool]:
+    """The elements in what follows the bulk data, and whether they are in Implicit VR."""
     scanner = ElementScanner(transfer_syntax_uid, wanted=())
-    while scanner.bulk is None and (piece := await rest.piece()):
-        scanner.feed(piece)
+    scanner.feed(data)
     scanner.finish()
     if scanner.bulk is not None:
         raise DatasetError(f"{tag_name(scanner.bulk.tag)} follows other bulk data")
-    return bytes(scanner.metadata[: scanner.surplus]), scanner.implicit
+    return data[: scanner.surplus], scanner.implicit

@@ -80,8 +80,7 @@ class Encapsulated(Following):
         scanner, encoded, header = metadata.scanner, metadata.encoded, metadata.header
         self._has_extended = scanner.find(OFFSET_TABLES[0]) is not None
         without = OFFSET_TABLES if self._has_extended and len(self._odd) > 1 else ()
-        self._is_rewritten = bool(scanner.is_mislabelled or len(encoded) % 2 or without)
-        if self._is_rewritten:
+        if scanner.is_mislabelled or len(encoded) % 2 or without:
             encoded = rewrite(encoded, implicit=scanner.implicit, to_implicit=False, name=self.name, without=without)
             header = pixel_data_header(self.transfer_syntax_uid, UNDEFINED_LENGTH)
         self._prefix = encoded + header
@@ -101,8 +100,7 @@ class Encapsulated(Following):
                     yield piece
                 yield bytes(length % 2)
             yield _END
-            async for behind in self._behind(rest):
-                yield behind
+            yield self._behind(await rest.everything())
 
     async def _offset_table(self, rest: Rest) -> bytes:
         """The Basic Offset Table, with its header; each frame is moved by the padding before it."""
@@ -117,11 +115,9 @@ class Encapsulated(Following):
         table = layout.pack(*moved)
         return _HEADER.pack(0xFFFE, 0xE000, len(table)) + table
 
-    async def _behind(self, rest: Rest) -> AsyncIterator[Buffer]:
-        """As it is, or with what it needs to be even."""
-        if self._source.length is None and not self._is_rewritten:
-            while behind := await rest.piece():
-                yield behind
-        else:
-            encoded, implicit = await elements_behind(rest, self.transfer_syntax_uid)
-            yield rewrite(encoded, implicit=implicit, to_implicit=False, name=self.name)
+    def _behind(self, data: bytes) -> bytes:
+        """As it is, or in Explicit VR and even."""
+        if not self._metadata.scanner.is_mislabelled and len(data) % 2 == 0:
+            return data
+        encoded, implicit = elements_behind(data, self.transfer_syntax_uid)
+        return rewrite(encoded, implicit=implicit, to_implicit=False, name=self.name)

@@ -195,7 +195,7 @@ class _Reencoded(Following):
             yield piece
         yield bytes(self._bulk_length % 2)
         with named(self.name):
-            encoded, implicit = await elements_behind(rest, self._source.transfer_syntax_uid)
+            encoded, implicit = elements_behind(await rest.everything(), self._source.transfer_syntax_uid)
         yield self._rewritten(encoded, implicit=implicit)
 
     def _rewritten(self, encoded: bytes, *, implicit: bool) -> bytes:
