@@ -115,7 +115,7 @@ class Timeouts:
     get: float | None = 120
     """Without any progress of a C-GET; the time that its consumer takes does not count."""
     cancel: float | None = 10
-    """For a cancelled operation to end, not counting an instance that is under way; then the association is aborted."""
+    """For a cancelled operation to end, not counting what is half received; then the association is aborted."""
     artim: float | None = 30
     """The ARTIM timer: for the peer's A-ASSOCIATE-RQ and for its closing of the connection (PS3.8 9.1.5)."""
     idle: float | None = 60

@@ -267,6 +267,23 @@ def silent(waits: asyncio.Event | None = None, told: asyncio.Event | None = None
     return script
 
 
+async def test_a_match_that_comes_slowly_has_the_time_that_it_takes() -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        match = wire(response(received, Status.PENDING, bytes(100_000)))
+        await peer.send(wire(item(received)) + match[:1000])
+        await peer.expect_cancel(received)
+        for start in range(1000, len(match), 10_000):
+            await asyncio.sleep(0.05)
+            await peer.send(match[start : start + 10_000])
+        await peer.send(response(received, Status.CANCEL))
+        await usable(peer)
+
+    async with listening(script) as address, connect(address, contexts=ALL, options=SHORT) as association:
+        await by_break(OPERATIONS["C-FIND"](association))
+        await use(association)
+
+
 async def never_tired(peer: ScriptedPeer) -> None:
     """Sends more and more items."""
     received = await asked(peer)

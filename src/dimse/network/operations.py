@@ -213,6 +213,8 @@ class Operation(Generic[R]):
         """The sub-operation that was taken last."""
         self._in_flight: IncomingRequest | None = None
         """The one that was under way when C-CANCEL was sent, or the first after it."""
+        self._messages_before = 0
+        """How many messages had come before the one in the middle of which C-CANCEL was sent."""
         self._wake: asyncio.Future[None] | None = None
         self._taken = 0
 
@@ -386,6 +388,7 @@ class Operation(Generic[R]):
         if self.cancelling or self.is_over or self.final is not None:
             return
         self.stage, self._in_flight = Stage.CANCELLING, self._unanswered
+        self._messages_before = self._association.progress().messages
         if self._timer is not None:
             self._timer.cancel()
         doing = f"{self._doing}: waiting for its end after C-CANCEL"
@@ -418,13 +421,15 @@ class Operation(Generic[R]):
         return self._association.progress()
 
     def _measure_ending(self) -> Progress | None:
-        """How far the instance under way has come; None while it is stored, if it is to be completed.
+        """How far the message under way has come; None while it is stored, if it is to be completed.
 
         Nothing else counts: a peer that goes on sending takes no notice of the C-CANCEL.
         """
-        if self._unanswered is None or self._unanswered is not self._in_flight:
-            return Progress(0, 0)
-        return self._association.progress() if self.serve_cancelled == self.refuse else self._measure()
+        progress = self._association.progress()
+        if self._unanswered is not None and self._unanswered is self._in_flight:
+            return progress if self.serve_cancelled == self.refuse else self._measure()
+        is_under_way = self._association.in_message and progress.messages == self._messages_before
+        return progress if is_under_way else Progress(0, 0)
 
 
 class Stopping:
