@@ -30,6 +30,7 @@ from dimse import (
     presentation_contexts,
 )
 from dimse.dataset import IGNORE, DataElement, MemorySource
+from dimse.messages.primitives import C_GET_RQ
 from dimse.services.contexts import NATIVE
 from dimse.services.store_scu import Source
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
@@ -107,12 +108,16 @@ def ends_at(archive: Archive, uid: str, how: str) -> None:
                 return
             yield source
 
-    archive.on_c_get()(until)
+    if C_GET_RQ in archive.services:
+        archive.on_c_get()(until)
+    else:
+        archive.on_c_move({"WS1": archive.receiver})(until)
 
 
+@pytest.mark.parametrize("way", ["C-GET", "C-MOVE"])
 @pytest.mark.parametrize("how", ["success", "abort"])
-async def test_one_instance_in_the_way_keeps_no_other_away(how: str, tmp_path: Path) -> None:
-    async with Archive(get=True) as archive:
+async def test_one_instance_in_the_way_keeps_no_other_away(how: str, way: str, tmp_path: Path) -> None:
+    async with Archive(get=way == "C-GET", move=way == "C-MOVE") as archive:
         archive.instances = [member(f"1.4.1.{number}", pixels=0) for number in range(1, 6)]
         ends_at(archive, "1.4.1.2", how)
         query = Query.studies(StudyInstanceUID="1.4")
@@ -193,7 +198,38 @@ async def test_what_this_side_refused_is_said_with_its_reason(way: str, tmp_path
     assert files_in(tmp_path) == where("1.1.1.1", "1.1.2.1")
 
 
+async def test_lists_that_are_refused_are_asked_for_one_by_one(tmp_path: Path) -> None:
+    async with Archive(get=True) as archive:
+        bring = archive.bring
+
+        async def single(request: QueryRequest) -> AsyncIterator[Source]:
+            if request.identifier["SOPInstanceUID"].VM > 1:
+                raise StatusError(Status(0xA900), "test")
+            async for source in bring(request):
+                yield source
+
+        archive.on_c_get()(single)
+        query = Query.instances(StudyInstanceUID="1.1", SeriesInstanceUID="1.1.1")
+        report = await retrieve(archive, query, tmp_path, retry=NEVER)
+    assert sorted(uids_of(report)) == ADA[:2]
+
+
 # UIDs that break the rules
+
+
+@pytest.mark.parametrize("uid", ["1.2.x", "", "1.2\\1.3", "9" * 70])
+async def test_a_class_that_is_no_uid_costs_nothing(uid: str, tmp_path: Path) -> None:
+    async with Archive(get=True) as archive:
+
+        @archive.on_c_find
+        async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+            async for match in Archive.find(archive, request):
+                if match.get("SOPInstanceUID") == "1.1.1.2":
+                    match["SOPClassUID"] = DataElement(0x00080016, "UI", uid, validation_mode=IGNORE)
+                yield match
+
+        report = await retrieve(archive, STUDY, tmp_path, retry=NEVER)
+    assert sorted(uids_of(report)) == ADA[:3]
 
 
 of_the_handlers = pytest.mark.filterwarnings("ignore:Invalid value for VR UI")

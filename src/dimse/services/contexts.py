@@ -66,7 +66,11 @@ def native_first(sop_classes: Iterable[str], known: Mapping[str, Sequence[str]])
     """
     return {
         uid: [
-            *(ProposedContext(uid, (syntax,), as_scp=True) for syntax in known.get(uid, ()) if syntax not in NATIVE),
+            *(
+                ProposedContext(uid, (syntax,), as_scp=True)
+                for syntax in known.get(uid, ())[: len(COMPRESSED)]
+                if syntax not in NATIVE
+            ),
             ProposedContext(uid, NATIVE, as_scp=True),
         ]
         for uid in sop_classes
@@ -82,7 +86,8 @@ def every_syntax(sop_classes: Iterable[str], known: Mapping[str, Sequence[str]],
     compressed = (*COMPRESSED[turn:], *COMPRESSED[:turn], *reversed(NATIVE))
     return {
         uid: [
-            ProposedContext(uid, (syntax,), as_scp=True) for syntax in dict.fromkeys((*known.get(uid, ()), *compressed))
+            ProposedContext(uid, (syntax,), as_scp=True)
+            for syntax in dict.fromkeys((*known.get(uid, ())[: len(COMPRESSED)], *compressed))
         ]
         for uid in sop_classes
     }

@@ -104,9 +104,11 @@ class _Lister:
             level = _BELOW[level]
             found = [below for above in found for below in await self._below(level, above)]
         for keys in found:
-            uid, sop_class = keys.pop("SOPInstanceUID"), keys.pop("SOPClassUID", None)
+            uid, sop_class = keys.pop("SOPInstanceUID"), keys.pop("SOPClassUID", "")
             syntaxes = tuple(filter(uids.is_uid, keys.pop("AvailableTransferSyntaxUID", "").split("\\")))
-            self._listing.instances[uid] = Instance(uid, sop_class, tuple(keys.items()), syntaxes)
+            # What is no UID must not be in a request for an association: it could cost all that come on it.
+            known_class = sop_class if uids.is_uid(sop_class) else None
+            self._listing.instances[uid] = Instance(uid, known_class, tuple(keys.items()), syntaxes)
 
     async def _below(self, level: QueryRetrieveLevel, above: dict[str, str]) -> list[dict[str, str]]:
         """What is below one match."""
