@@ -214,3 +214,20 @@ async def test_pynetdicom_cancels(mixed_files: dict[str, Path], tmp_path: Path) 
     archive = FileArchive(list(mixed_files.values()) * 200, {})
     async with archive.server:
         assert await pynetdicom(archive, tmp_path, cancel=2) == Status.CANCEL
+
+
+async def test_a_whole_study_of_many_syntaxes_is_retrieved(archive: Archive, tmp_path: Path) -> None:
+    """dcmqrscp looks at the first context of a class only; Orthanc decompresses for native contexts what it can."""
+    receiver = f"DIMSE@127.0.0.1:{archive.destination}"
+    query = Query.studies(StudyInstanceUID=MIXED)
+    report = await dimse.retrieve(archive.address, query, into=tmp_path, receiver=receiver)
+    paths = {result.sop_instance_uid: result.path for result in report.retrieved}
+    assert paths.keys() == archive.mixed.keys()
+    for uid, path in paths.items():
+        assert path is not None
+        if transfer_syntax(path) == transfer_syntax(archive.mixed[uid]):
+            assert differences(path, archive.mixed[uid]) == []
+        else:
+            assert archive.name == "orthanc"
+            dataset = dcmread(path)
+            assert len(dataset.PixelData) >= dataset.Rows * dataset.Columns * dataset.SamplesPerPixel
