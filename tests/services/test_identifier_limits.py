@@ -42,8 +42,9 @@ EMPTY_ITEM = struct.pack("<HHL", 0xFFFE, 0xE000, 0)
         (struct.pack("<HHL", 8, 0x1199, 8 * 64_000) + EMPTY_ITEM * 64_000, "5000 items"),
         (struct.pack("<HHLHHL", 8, 0x1199, 0xFFFFFFFF, 0xFFFE, 0xE000, 0xFFFFFFFF) * 10_000, "nested deeper than 64"),
         (struct.pack("<HHL", 0x10, 0x20, 300_000) + b"\\" * 300_000, "262144 values"),
+        (struct.pack("<HHL", 0x10, 0x10, 300_000) + b"\x1b(B" * 100_000, "262144 bytes with code extensions"),
     ],
-    ids=["elements", "Pixel Data", "items", "depth", "values"],
+    ids=["elements", "Pixel Data", "items", "depth", "values", "escape sequences"],
 )
 async def test_an_identifier_that_is_made_to_be_slow(hostile: bytes, why: str) -> None:
     """It is refused before pydicom sees it, and the association goes on."""

@@ -11,10 +11,14 @@ from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
 from dimse.dataset.character_sets import DELIMITERS, decode_text, is_garbled
+from dimse.dataset.elements import tag_name
 from dimse.dataset.structure import SPECIFIC_CHARACTER_SET, dictionary_vr
+from dimse.errors import DatasetError
 
 ONE_TEXT: Final = frozenset(("LT", "ST", "UT", "UR"))
 """In which a backslash is a character like others."""
+MAX_EXTENDED: Final = 256 * 1024
+"""Bytes of an identifier's texts that have code extensions, where each may begin another piece to decode."""
 TEXT_VRS: Final = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", *DELIMITERS, *ONE_TEXT))
 
 
@@ -62,18 +66,25 @@ def _values(text: str, vr: str) -> list[str]:
     return [each.rstrip(" \0") if vr in ("PN", "LO", "SH", "UC") else each.strip(" \0") for each in text.split("\\")]
 
 
-def decode_extensions(dataset: Dataset, outer: Sequence[str] = ()) -> None:
-    """Decode the texts that have code extensions, which pydicom would leave escape sequences in, here and in items."""
+def decode_extensions(dataset: Dataset, outer: Sequence[str] = (), most: int = MAX_EXTENDED) -> int:
+    """Decode the texts that have code extensions, which pydicom would leave escape sequences in, here and in items.
+
+    Returns how many bytes of them there may still be. Raises `DatasetError` for more.
+    """
     character_sets = character_sets_of(dataset, outer)
     for tag in list(dataset.keys()):
         element = dataset.get_item(tag)
         vr = element.VR if element.VR not in (None, "UN") else dictionary_vr(tag)
         value: Any = element.value
         if vr in DELIMITERS and isinstance(value, bytes) and (b"\x1b" in value or not value.isascii()):
+            most -= len(value)
+            if most < 0:
+                raise DatasetError(f"more than {MAX_EXTENDED} bytes with code extensions, at {tag_name(tag)}")
             dataset[tag] = _element(tag, vr, decode_text(value, character_sets, vr), dataset)
         elif vr == "SQ":
             for item in _items(dataset, tag):
-                decode_extensions(item, character_sets)
+                most = decode_extensions(item, character_sets, most)
+    return most
 
 
 def _items(dataset: Dataset, tag: int) -> Iterator[Dataset]:
