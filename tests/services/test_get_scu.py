@@ -521,6 +521,8 @@ async def test_instances_on_the_context_of_the_c_get(options: ClientOptions, tmp
 
     error, _ = await got(script, options, into=tmp_path)
     assert (error is not None) is strict
+    if strict:
+        assert "on the context of the C-GET" in failed(error)[0][1]
     assert files(tmp_path) == ([] if strict else ["1.2.1.dcm"])
 
 

@@ -93,7 +93,9 @@ async def _get(
         try:
             results = CGetSCU(association).get(query, into=into, on_cancel=on_cancel, raise_failures=False)
         except PresentationContextError:
-            complain(_proposed(contexts))
+            storage = {context.abstract_syntax for context in contexts if context.as_scp}
+            if not any(context.abstract_syntax in storage for context in association.contexts.values()):
+                complain(_proposed(contexts))
             raise
         try:
             return await running.interrupted(_take(results, tally))

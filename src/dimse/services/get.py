@@ -115,7 +115,10 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
             return None
         self.arrived += 1
         if request.objection is not None:
-            await self._refuse(request, *request.objection)
+            refusal, why = request.objection
+            if refusal == Status.SOP_CLASS_NOT_SUPPORTED and request.context.abstract_syntax in uids.QUERY_RETRIEVE:
+                why = "it came on the context of the C-GET, not of its SOP class"
+            await self._refuse(request, refusal, why)
             return None
         objection = self._context_objection(request)
         if objection is not None:
