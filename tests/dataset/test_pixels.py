@@ -131,6 +131,14 @@ async def test_odd_pixel_data_is_padded() -> None:
     assert decoded(await sent(from_dataset(dataset)), EXPLICIT_VR_LITTLE_ENDIAN).PixelData == b"12345\0"
 
 
+@pytest.mark.filterwarnings("ignore:Expected explicit VR, but found implicit VR")  # by pydicom
+async def test_implicit_vr_under_a_compressed_syntax() -> None:
+    dataset = shipped("SC_rgb_jpeg.dcm")
+    source = from_dataset(dataset)
+    assert source.transfer_syntax_uid == JPEG
+    assert decoded(await sent(source), JPEG) == shipped("SC_rgb_jpeg.dcm")
+
+
 def test_pixel_data_is_not_copied() -> None:
     pixels = bytes(1000)
     pieces = encoded_pieces(image(PixelData=pixels), EXPLICIT_VR_LITTLE_ENDIAN, name="it")

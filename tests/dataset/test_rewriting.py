@@ -83,6 +83,23 @@ def test_values_that_break_a_rule_pass_as_they_are(value: bytes) -> None:
     assert rewrite(rewrite(data, implicit=True, to_implicit=False), implicit=False, to_implicit=True) == data
 
 
+ITEM, ITEM_END = b"\xfe\xff\0\xe0\xff\xff\xff\xff", b"\xfe\xff\x0d\xe0\0\0\0\0"
+SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+@pytest.mark.parametrize("to_implicit", [False, True])
+@pytest.mark.parametrize("inside", [b"\x08\0\0\1SH\4\0CODE", b"\x08\0\0\1\4\0\0\0CODE"], ids=["explicit", "implicit"])
+@pytest.mark.parametrize("header", [b"UN\0\0\xff\xff\xff\xff", b"SQ\0\0\xff\xff\xff\xff", b"UN\0\0\x24\0\0\0"])
+def test_items_in_the_other_vr_form(header: bytes, inside: bytes, to_implicit: bool) -> None:
+    """UN of undefined length is Implicit VR (PS3.5 6.2.2 note 2), and what is not goes by what the items show."""
+    data = b"\x08\0\x40\x11" + header + ITEM + inside + ITEM_END + SEQUENCE_END
+    item = b"\x08\0\0\1\4\0\0\0CODE" if to_implicit else b"\x08\0\0\1SH\4\0CODE"
+    expected = b"\x08\0\x40\x11" + (b"" if to_implicit else b"SQ\0\0") + b"\x14\0\0\0\xfe\xff\0\xe0\x0c\0\0\0" + item
+    if not to_implicit and header.endswith(b"\x24\0\0\0"):
+        expected = data  # UN stays as it is
+    assert rewrite(data, implicit=False, to_implicit=to_implicit) == expected
+
+
 def test_group_lengths_go() -> None:
     data = b"\x08\0\0\0\x04\0\0\0\x0a\0\0\0" + b"\x08\0\x60\0\x02\0\0\0CT"
     assert rewrite(data, implicit=True, to_implicit=False) == b"\x08\0\x60\0CS\x02\0CT"

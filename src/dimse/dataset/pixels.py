@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from dimse.dataset.elements import DEFLATED_SYNTAXES, PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
 from dimse.dataset.identifiers import encode, encode_elements
 from dimse.dataset.misfits import may_be_misread
-from dimse.dataset.rewriting import rewrite
+from dimse.dataset.rewriting import encode_as_read, rewrite
 from dimse.dataset.sources import DatasetSource, MemorySource, PiecesSource
 from dimse.errors import DatasetError
 from dimse.uids import (
@@ -177,10 +177,19 @@ def _encode(dataset: Dataset, syntax: str, name: str, character_set: str | list[
     """Encode; what a receiver would misread in Implicit VR is left out with a warning, or refused."""
     if syntax in DEFLATED_SYNTAXES:
         return encode(dataset, syntax)
+    if syntax != EXPLICIT_VR_BIG_ENDIAN and _is_mislabelled(dataset):
+        return encode_as_read(dataset, implicit=syntax == IMPLICIT_VR_LITTLE_ENDIAN, name=name)
     if syntax != IMPLICIT_VR_LITTLE_ENDIAN or not may_be_misread(dataset):
         return encode_elements(dataset, syntax, character_set)
     explicit = encode_elements(dataset, EXPLICIT_VR_LITTLE_ENDIAN, character_set)
     return rewrite(explicit, implicit=False, to_implicit=True, name=name)
+
+
+def _is_mislabelled(dataset: Dataset) -> bool:
+    """Whether it was read in Implicit VR under a syntax that has Explicit, which pydicom cannot encode again."""
+    if dataset.original_encoding != (False, True):
+        return False
+    return any(dataset.get_item(tag).VR is None for tag in dataset.keys())  # noqa: SIM118 it yields elements
 
 
 def pixel_data_header(syntax: str, length: int) -> bytes:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _EXPLICIT: Final = Struct("<HH2sH")
 _EXPLICIT_LONG: Final = Struct("<HH2sxxL")
 _IMPLICIT: Final = Struct("<HHL")
+_ITEM: Final = b"\xfe\xff\x00\xe0"
 _SHORT_VRS: Final = frozenset(
     "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()  # noqa: SIM905 as PS3.5 has it
 )
@@ -72,6 +73,8 @@ def _encode(dataset: Dataset, implicit: bool, signed: bool, misfits: list[Misfit
             continue  # retired group lengths (PS3.5 7.2), which would be wrong now
         element = dataset.get_item(tag)
         vr = element.VR or _vr_of(dataset, tag, signed)
+        if implicit and vr == "UN" and dictionary_vr(dataset, tag) == "SQ" and (element.value or b"")[:4] == _ITEM:
+            vr = "SQ"  # whose items may be in Explicit VR, against PS3.5 6.2.2 note 2
         if vr == "SQ":
             items = [_encode(item, implicit, signed, misfits) for item in dataset[tag].value or ()]
             value = b"".join(_IMPLICIT.pack(0xFFFE, 0xE000, len(item)) + item for item in items)
