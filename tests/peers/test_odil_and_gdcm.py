@@ -23,7 +23,7 @@ from dimse import (
     StoreRequest,
 )
 from dimse.network.requests import IncomingRequest
-from dimse.services.store_scu import Source
+from dimse.services.given import Source
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, LITTLE_ENDIAN
 from tests.services.member_archive import ADA, Archive, member
 

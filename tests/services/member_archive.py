@@ -24,7 +24,7 @@ from dimse import (
     Status,
     StatusError,
 )
-from dimse.services.store_scu import Source
+from dimse.services.given import Source
 
 KEYS = {
     "PATIENT": "PatientID",

@@ -33,7 +33,7 @@ from dimse import (
 from dimse.dataset import IGNORE, DataElement, MemorySource
 from dimse.messages.primitives import C_GET_RQ
 from dimse.services.contexts import NATIVE
-from dimse.services.store_scu import Source
+from dimse.services.given import Source
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 
 NEVER = RetryPolicy(retries=0)

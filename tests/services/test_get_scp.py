@@ -50,7 +50,7 @@ from dimse import (
 )
 from dimse.dataset import MemorySource, Reader, decode, encode
 from dimse.messages.primitives import C_CANCEL_RQ, C_ECHO_RSP, C_GET_RQ, C_GET_RSP, C_STORE_RQ, C_STORE_RSP
-from dimse.services.store_scu import Source
+from dimse.services.given import Source
 from dimse.upper_layer.items import RoleSelection
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, P_DATA_TF, PDV
 
@@ -434,7 +434,7 @@ async def test_what_the_requestor_answers_is_counted(statuses: Sequence[int], sa
 
 async def test_what_cannot_be_read_is_counted(tmp_path: Path) -> None:
     """It has no SOP Instance UID that could be named."""
-    handler = gives(tmp_path / "missing", instance(), b"nonsense")  # type: ignore[arg-type]
+    handler = gives(tmp_path / "missing", instance(), b"nonsense")
     async with serving(handler) as server, peer_of(server) as peer:
         await peer.send(get())
         result = await outcome(peer)

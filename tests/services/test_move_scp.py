@@ -25,8 +25,8 @@ import dimse
 from dimse import ClientOptions, QueryRequest, RetryPolicy, Server, ServerOptions, Status, StoreRequest, uids
 from dimse.dataset import decode, encode
 from dimse.messages.primitives import C_CANCEL_RQ, C_ECHO_RSP, C_MOVE_RQ, C_MOVE_RSP, C_STORE_RQ, C_STORE_RSP
+from dimse.services.given import Source
 from dimse.services.move import Destinations
-from dimse.services.store_scu import Source
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, P_DATA_TF, PDV
 
 MOVE = uids.STUDY_ROOT_MOVE

@@ -34,7 +34,7 @@ from dimse import (
     presentation_contexts,
 )
 from dimse.dataset import MemorySource
-from dimse.services.store_scu import Source
+from dimse.services.given import Source
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 
 

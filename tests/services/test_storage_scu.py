@@ -667,6 +667,6 @@ def test_a_data_set_without_uids_is_named() -> None:
 
 
 async def _as_source(dataset: Dataset) -> object:
-    from dimse.services.store_scu import as_source
+    from dimse.services.given import as_source
 
     return await as_source(dataset)

@@ -4,6 +4,7 @@ elements      what is in an encoded data set, as it arrives
 part10        File Meta Information
 discover      what there is to send: files, folders, DICOMDIRs, archives
 sources       what can be sent: files, streams, memory
+streams       files that are in memory, or come through an asynchronous stream
 pixels        a pydicom data set to send, its pixel data with it or from elsewhere
 transcode     into the accepted transfer syntax
 derived       a source in another encoding, what follows its metadata passing as it comes
@@ -54,12 +55,15 @@ if TYPE_CHECKING:
         in_thread,
         is_dataset,
     )
+    from dimse.dataset.streams import AsyncReadable, BytesSource, from_async
     from dimse.dataset.transcode import mend, reencode
 
 __all__ = [
     "IGNORE",
+    "AsyncReadable",
     "Buffer",
     "BulkHeader",
+    "BytesSource",
     "DataElement",
     "Dataset",
     "DatasetSource",
@@ -86,6 +90,7 @@ __all__ = [
     "dictionary_VR",
     "encode",
     "encode_file_meta",
+    "from_async",
     "from_dataset",
     "in_thread",
     "in_worker",
@@ -117,6 +122,7 @@ _NAMES_OF: Final = {
     "dimse.dataset.sources": """
         DatasetSource FileSource MemorySource Part10Source Reader StreamSource in_thread is_dataset
     """,
+    "dimse.dataset.streams": "AsyncReadable BytesSource from_async",
     "dimse.dataset.transcode": "mend reencode",
     "pydicom": "DataElement Dataset",
     "pydicom.config": "IGNORE",

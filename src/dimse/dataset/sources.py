@@ -9,8 +9,8 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
-from io import FileIO
-from typing import IO, TYPE_CHECKING, BinaryIO, Final, TypeVar, cast
+from io import FileIO, RawIOBase
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar, cast
 
 from dimse.dataset.elements import Buffer, check_not_cut_short
 from dimse.dataset.part10 import FileMeta, Readable, read_file_meta
@@ -102,7 +102,8 @@ class FileSource(Part10Source):
             meta = self._read_file_meta(file)
             self._identity = _identity(file.fileno())
         self.length: int = self._identity[1] - meta.length
-        self._offset = meta.length
+        self.offset = meta.length
+        """Where the data set begins."""
 
     def open(self) -> Reader:
         """Begin a pass, over the same file that the meta was read from or none."""
@@ -110,7 +111,7 @@ class FileSource(Part10Source):
         if _identity(file.fileno()) != self._identity:
             file.close()
             raise DatasetError(f"{self.name}: the file has changed since it was looked at")
-        file.seek(self._offset)
+        file.seek(self.offset)
         return _FileReader(file, self)
 
 
@@ -123,7 +124,7 @@ class StreamSource(Part10Source):
     def __init__(self, stream: BinaryIO, name: str = "a stream") -> None:
         self.name = name
         self._stream = stream
-        self.repeatable = stream.seekable()
+        self.repeatable = hasattr(stream, "seekable") and stream.seekable()
         start = stream.tell() if self.repeatable else 0
         meta = self._read_file_meta(stream)
         self.length = None
@@ -190,7 +191,7 @@ class MemorySource(PiecesSource):
         name: str | None = None,
     ) -> None:
         super().__init__(
-            lambda: _each(buffers),
+            lambda: in_order(buffers),
             sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid,
             transfer_syntax_uid=transfer_syntax_uid,
@@ -253,34 +254,40 @@ class _FileReader(Reader):
             filled += count
         self._remaining -= filled
         if not self._checked:
-            self._check(buffer[:filled])
+            self._checked = True
+            check_whole(self._source, buffer[:filled], self._file, self._source.offset)
         return filled
-
-    def _check(self, beginning: memoryview) -> None:
-        """Find out that the file is cut short before the first byte of it is sent."""
-        self._checked = True
-        source = self._source
-        try:
-            bulk = check_not_cut_short(beginning, source.length, source.transfer_syntax_uid)
-            if bulk is not None and bulk.length is None and is_compressed(source.transfer_syntax_uid):
-                position = self._file.tell()
-                _check_fragments(self._file, position - len(beginning) + bulk.value_offset)
-                self._file.seek(position)
-        except DatasetError as error:
-            raise DatasetError(f"{source.name}: {error}") from None
 
     def close(self) -> None:
         self._file.close()
 
 
-def _check_fragments(file: FileIO, position: int) -> None:
+class _Whole(Protocol):
+    """A source of which all is there."""
+
+    name: str
+    length: int
+    transfer_syntax_uid: str
+
+
+def check_whole(source: _Whole, beginning: memoryview, file: RawIOBase, start: int) -> None:
+    """Find out that a data set from `start` of `file` on is cut short, before the first byte of it is sent."""
+    with named(source.name):
+        bulk = check_not_cut_short(beginning, source.length, source.transfer_syntax_uid)
+        if bulk is not None and bulk.length is None and is_compressed(source.transfer_syntax_uid):
+            position = file.tell()
+            _check_fragments(file, start + bulk.value_offset)
+            file.seek(position)
+
+
+def _check_fragments(file: RawIOBase, position: int) -> None:
     """Follow the items of encapsulated pixel data (PS3.5 A.4) from `position` to their end."""
     end = file.seek(-len(_SEQUENCE_END), os.SEEK_END)
     if file.read(len(_SEQUENCE_END)) == _SEQUENCE_END:
         return
     while position < end:
         file.seek(position)
-        header = file.read(8)
+        header = file.read(8) or b""
         if header[:4] != _SEQUENCE_END[:4] and header[:4] != _ITEM:
             return  # for the receiver to judge
         position += 8 + int.from_bytes(header[4:], "little")
@@ -431,7 +438,8 @@ def is_dataset(value: object) -> TypeIs[Dataset]:
     return "pydicom" in sys.modules and isinstance(value, sys.modules["pydicom"].Dataset)
 
 
-async def _each(buffers: Iterable[Buffer]) -> AsyncIterator[Buffer]:
+async def in_order(buffers: Iterable[Buffer]) -> AsyncIterator[Buffer]:
+    """Buffers that are there, as pieces that have to be waited for."""
     for buffer in buffers:
         yield buffer
 

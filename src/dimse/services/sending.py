@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from dimse.ae import Address, ClientOptions, RetryPolicy
-from dimse.dataset import DatasetSource, NotSent, is_dataset
+from dimse.dataset import DatasetSource, NotSent
 from dimse.dataset.discover import discover
 from dimse.errors import (
     AssociationError,
@@ -31,7 +31,8 @@ from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.client import connect
 from dimse.services.callbacks import Callback
-from dimse.services.store_scu import CStoreSCU, Source, as_source, name_of_stream, presentation_contexts
+from dimse.services.given import Source, as_source, each, name_of
+from dimse.services.store_scu import CStoreSCU, presentation_contexts
 from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, ProgressReporter
 from dimse.uids import is_uid
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS
@@ -111,6 +112,9 @@ async def send(
 ) -> SendReport:
     """Send files, folders, DICOMDIRs, zip archives, streams and data sets to the storage SCP at `address`.
 
+    A source is a path, a DICOM file as bytes, a binary stream, an asynchronous one or an asynchronous iterator of
+    bytes, a pydicom data set, or a `DatasetSource`.
+
     Presentation contexts are worked out from what there is to send, and spread over more than one association
     where 128 are not enough; `transfer_syntaxes` are the only ones that they offer. `associations` may be open at once;
     with `tune` it is as many of those as the response time of the first one makes worth while, and
@@ -118,8 +122,9 @@ async def send(
     as `retry` says. `on_result` is called with each `SendResult` as it is known, `progress` with the bytes of all of
     them.
 
-    Raises `AssociationError` where no association could be made at all. At the end, one `ExceptionGroup` has the
-    errors of everything that was not stored; with `raise_failures=False` they are in `report.failures` instead.
+    Raises `TypeError` for what is no source, and `AssociationError` where no association could be made at all. At the
+    end, one `ExceptionGroup` has the errors of everything that was not stored; with `raise_failures=False` they are in
+    `report.failures` instead.
 
     >>> async def main():
     ...     report = await send("ARCHIVE@localhost:11112", ["study/"])
@@ -298,7 +303,7 @@ class SendingJob:
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
         """Find out what there is to send."""
-        async for found in look_at(_each(sources)):
+        async for found in look_at(each(sources)):
             if isinstance(found, SendResult):
                 self._note(found)
             else:
@@ -493,7 +498,7 @@ async def _looked_at(source: Source) -> DatasetSource | SendResult:
     try:
         return _checked(await as_source(source))
     except Exception as error:  # noqa: BLE001 - a stream of the user's may raise anything, of its item only
-        return SendResult(name_of_stream(source), error=error)
+        return SendResult(name_of(source), error=error)
 
 
 def _checked(source: DatasetSource) -> DatasetSource | SendResult:
@@ -514,13 +519,6 @@ def _not_tried(item: _Item, reason: Exception) -> AssociationError:
     error = AssociationError(f"{item.source.name}: not tried: {reason}")
     error.__cause__ = reason
     return error
-
-
-def _each(sources: Iterable[Source] | Source) -> Iterable[Source]:
-    """`sources` may be one; a data set and a stream are iterable too, but not of sources."""
-    if isinstance(sources, str | os.PathLike | DatasetSource) or is_dataset(sources) or hasattr(sources, "read"):
-        return [cast("Source", sources)]
-    return sources
 
 
 def _found_at(paths: Sequence[str | os.PathLike[str]]) -> list[DatasetSource | SendResult]:

@@ -4,53 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, cast
 
 from dimse import dataset as datasets
 from dimse import uids
 from dimse.ae import RetryPolicy, check_ae_title
-from dimse.dataset import DatasetSource, FileSource, Part10Source, StreamSource, in_thread, is_dataset
+from dimse.dataset import DatasetSource, Part10Source
 from dimse.errors import DatasetError, PresentationContextError, StatusError
 from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
 from dimse.network.association import Association
 from dimse.services.callbacks import Callback
+from dimse.services.given import InMemory, Source, as_source, each, of_memory
 from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, ProgressReporter
 from dimse.upper_layer.negotiation import AcceptedContext
 
 if TYPE_CHECKING:
-    from dimse.dataset import Dataset, EncapsulatedFrames, NativePixels
+    from dimse.dataset import EncapsulatedFrames, NativePixels
 
 logger = logging.getLogger("dimse.storage")
-
-Source: TypeAlias = "str | os.PathLike[str] | BinaryIO | Dataset | DatasetSource"
-"""What can be sent: a path, a binary stream, a pydicom data set, or a source made beforehand."""
-
-
-async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | None = None) -> DatasetSource:
-    """Whatever can be sent, as a `DatasetSource`. Raises `DatasetError` or `OSError`, naming the file."""
-    if pixels is not None:
-        if not is_dataset(source):
-            raise TypeError("a separate pixel source goes with a pydicom Dataset")
-        return datasets.PixelSource(source, pixels)
-    if isinstance(source, DatasetSource | str | os.PathLike) or is_dataset(source):
-        return _as_source(source)
-    return await in_thread(lambda: StreamSource(source, name_of_stream(source)))
-
-
-def _as_source(source: str | os.PathLike[str] | Dataset | DatasetSource) -> DatasetSource:
-    if isinstance(source, DatasetSource):
-        return source
-    if is_dataset(source):
-        return datasets.from_dataset(source)
-    return FileSource(source)
-
-
-def name_of_stream(stream: object) -> str:
-    """What to call it in messages: its name, if it has one that is not a file descriptor."""
-    name = getattr(stream, "name", None)
-    return name if isinstance(name, str) else "the stream"
 
 
 async def fit(
@@ -193,7 +165,7 @@ class CStoreSCU:
 
 
 def presentation_contexts(
-    sources: Iterable[str | os.PathLike[str] | Dataset | DatasetSource],
+    sources: Iterable[InMemory] | InMemory,
     transfer_syntaxes: Sequence[str] | None = None,
 ) -> list[tuple[str, tuple[str]]]:
     """The contexts to propose for what is to be sent: one per SOP class and transfer syntax, then the fallbacks.
@@ -203,8 +175,8 @@ def presentation_contexts(
     syntax: the acceptor then cannot choose between them.
     """
     wanted: dict[tuple[str, str], None] = {}
-    for given in sources:
-        source = _as_source(given)
+    for given in each(sources):
+        source = of_memory(cast("InMemory", given))
         wanted[source.sop_class_uid, source.transfer_syntax_uid] = None
     offered = transfer_syntaxes or uids.LITTLE_ENDIAN
     fallbacks = {(sop_class, syntax): None for sop_class, _ in wanted for syntax in offered}

@@ -1,0 +1,153 @@
+"""DICOM files that are sent from memory, or from an asynchronous stream."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterable, AsyncIterator
+from concurrent.futures import Future
+from io import RawIOBase
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
+
+from dimse.dataset.elements import Buffer
+from dimse.dataset.sources import Part10Source, PiecesReader, Reader, StreamSource, check_whole, in_order, in_thread
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_STEP: Final = 64 * 1024
+
+
+class AsyncReadable(Protocol):
+    """An asynchronous binary stream, such as `asyncio.StreamReader` or the body of an HTTP message."""
+
+    async def read(self, size: int, /) -> bytes:
+        """The next bytes, at most `size`; none at the end."""
+
+
+class BytesSource(Part10Source):
+    """A DICOM file in memory. It is not copied: leave it alone until it is sent."""
+
+    repeatable = True
+
+    def __init__(self, data: Buffer, name: str = "the bytes") -> None:
+        self.name = name
+        file = _Memory(memoryview(data).cast("B"))
+        meta = self._read_file_meta(file)
+        self._data = file.view[meta.length :]
+        self.length: int = len(self._data)
+        check_whole(self, self._data[:_STEP], file, meta.length)
+
+    def open(self) -> Reader:
+        """Begin a pass."""
+        return PiecesReader(in_order([self._data]))
+
+
+class _Memory(RawIOBase):
+    """Memory as a file."""
+
+    def __init__(self, view: memoryview) -> None:
+        self.view = view
+        self._position = 0
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        place = memoryview(buffer).cast("B")
+        part = self.view[self._position : self._position + len(place)]
+        place[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: len(self.view)}[whence]
+        self._position = max(start + offset, 0)
+        return self._position
+
+
+class AsyncStreamSource(StreamSource):
+    """A DICOM file in an asynchronous stream, or in what an asynchronous iterator gives. It is read once.
+
+    The File Meta Information is read when it is made, in a thread; see `from_async`.
+    """
+
+    def __init__(self, stream: _Awaited, name: str) -> None:
+        super().__init__(cast("BinaryIO", stream), name)
+        self._awaited = stream
+
+    def open(self) -> Reader:
+        """Begin the only pass."""
+        return _AsyncReader(self._awaited, super().open())
+
+
+async def from_async(stream: AsyncReadable | AsyncIterable[Buffer], name: str) -> AsyncStreamSource:
+    """What there is to send in `stream`, which is read on this event loop. Raises `DatasetError`."""
+    awaited = _Awaited(_pieces(stream))
+    try:
+        return await in_thread(lambda: AsyncStreamSource(awaited, name))
+    except BaseException:
+        awaited.stop()
+        raise
+
+
+class _Awaited:
+    """What an asynchronous iterator gives, as a stream that is read in another thread than its event loop's."""
+
+    def __init__(self, pieces: AsyncIterator[Buffer]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+        self._next: Future[Buffer | None] | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
+        """Held where one thread says what the other looks at."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def read(self, size: int, /) -> bytes:
+        while not self._rest:
+            with self._lock:
+                if self._stopped:
+                    return b""
+                self._next = asyncio.run_coroutine_threadsafe(self._read_on(), self._loop)
+            piece = self._next.result()
+            if piece is None:
+                return b""
+            self._rest = memoryview(piece).cast("B")
+        part, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(part)
+
+    async def _read_on(self) -> Buffer | None:
+        return await anext(self._pieces, None)
+
+    def stop(self) -> None:
+        """End the read that is under way, as nobody waits for it, and read no more."""
+        with self._lock:
+            self._stopped = True
+            if self._next is not None:
+                self._next.cancel()
+
+
+class _AsyncReader(Reader):
+    """Reads in a thread, and leaves no read behind."""
+
+    stops_at_once = True
+
+    def __init__(self, stream: _Awaited, reader: Reader) -> None:
+        self._stream, self._reader = stream, reader
+
+    async def read_into(self, buffer: memoryview) -> int:
+        return await self._reader.read_into(buffer)
+
+    def close(self) -> None:
+        self._stream.stop()
+        self._reader.close()
+
+
+async def _pieces(stream: AsyncReadable | AsyncIterable[Buffer]) -> AsyncIterator[Buffer]:
+    if isinstance(stream, AsyncIterable) and not hasattr(stream, "read"):
+        async for piece in stream:
+            yield piece
+        return
+    while piece := await cast("AsyncReadable", stream).read(_STEP):
+        yield piece

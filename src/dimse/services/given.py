@@ -1,0 +1,101 @@
+"""What a caller gives to be sent, as sources."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from io import TextIOBase
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, cast
+
+from dimse import dataset as datasets
+from dimse.dataset import DatasetSource, FileSource, StreamSource, in_thread, is_dataset
+
+if TYPE_CHECKING:
+    from dimse.dataset import AsyncReadable, Dataset, EncapsulatedFrames, NativePixels
+
+InMemory: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Dataset | DatasetSource"
+"""What needs no stream to be read."""
+
+Source: TypeAlias = "InMemory | BinaryIO | AsyncReadable | AsyncIterable[bytes]"
+"""What can be sent: a path, a DICOM file in memory, a binary stream, an asynchronous one or an asynchronous iterator of
+bytes, a pydicom data set, or a source made beforehand."""
+
+_TAKEN: Final = (
+    "a path, bytes, a binary stream, an asynchronous stream or iterator of bytes, a pydicom Dataset or a DatasetSource"
+)
+
+
+def each(sources: Iterable[Source] | Source) -> Iterator[Source]:
+    """`sources`, which may be one: much of what is one can be iterated over, but not for sources.
+
+    Raises `TypeError` for what is no source.
+    """
+    if _is_source(sources):
+        yield cast("Source", sources)
+        return
+    if not isinstance(sources, Iterable) or isinstance(sources, Mapping | TextIOBase):
+        raise _refusal(sources)
+    for source in sources:
+        if not _is_source(source):
+            raise _refusal(source)
+        yield cast("Source", source)
+
+
+def _is_source(value: object) -> bool:
+    if is_in_memory(value):
+        return True
+    return not isinstance(value, TextIOBase) and (hasattr(value, "read") or isinstance(value, AsyncIterable))
+
+
+def is_in_memory(value: object) -> bool:
+    """Whether it needs no stream to be read."""
+    return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | DatasetSource) or is_dataset(value)
+
+
+def _refusal(value: object) -> TypeError:
+    if isinstance(value, TextIOBase):
+        return TypeError(f"a source must be {_TAKEN}; this is a text stream: open the file in binary mode")
+    return TypeError(f"a source must be {_TAKEN}, not {type(value).__name__}")
+
+
+async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | None = None) -> DatasetSource:
+    """Whatever can be sent, as a `DatasetSource`.
+
+    Raises `TypeError` for what is no source, and `DatasetError` or `OSError`, which name the file.
+    """
+    if pixels is not None:
+        if not is_dataset(source):
+            raise TypeError("a separate pixel source goes with a pydicom Dataset")
+        return datasets.PixelSource(source, pixels)
+    if is_in_memory(source):
+        return of_memory(cast("InMemory", source))
+    if not _is_source(source):
+        raise _refusal(source)
+    name = name_of(source)
+    if isinstance(source, AsyncIterable) or inspect.iscoroutinefunction(getattr(source, "read", None)):
+        return await datasets.from_async(cast("AsyncReadable", source), name)
+    return await in_thread(lambda: StreamSource(cast("BinaryIO", source), name))
+
+
+def of_memory(source: InMemory) -> DatasetSource:
+    """What needs no stream to be read, as a `DatasetSource`. Raises `TypeError` for what does."""
+    if isinstance(source, DatasetSource):
+        return source
+    if is_dataset(source):
+        return datasets.from_dataset(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return datasets.BytesSource(source)
+    if isinstance(source, str | os.PathLike):
+        return FileSource(source)
+    raise TypeError(f"this must be a path, bytes, a pydicom Dataset or a DatasetSource, not {type(source).__name__}")
+
+
+def name_of(source: object) -> str:
+    """What to call it in messages: its name, if it has one that is not a file descriptor."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return "the bytes"
+    name = getattr(source, "name", None)
+    if isinstance(name, str):
+        return name
+    return "the stream" if _is_source(source) else type(source).__name__
