@@ -345,6 +345,27 @@ async def test_cancelled_while_the_loop_saves(tmp_path: Path, monkeypatch: pytes
             assert dataset_bytes(await saving) == data
 
 
+@pytest.mark.parametrize("leave", ["break", "cancel"])
+async def test_what_is_saved_is_not_refused_for_leaving(tmp_path: Path, leave: str) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(sent("1.2.1"))
+        await answered(peer, received, Status.SUCCESS)
+        await peer.expect_cancel(received)
+        await peer.send(response(received, Status.CANCEL))
+        await usable(peer)
+
+    async with listening(script) as address, connect(address, contexts=ALL) as association:
+        results = CGetSCU(association).get(STUDY)
+        async for each in results:
+            await each.save(tmp_path / each.sop_instance_uid)
+            if leave == "break":
+                break
+            await results.cancel()
+        Folder(tmp_path).check("1.2.1")
+        await use(association)
+
+
 async def test_cancelled_while_the_loop_reads() -> None:
     """The task that reads learns why there is no more."""
     script = in_flight(Status.OUT_OF_RESOURCES)

@@ -186,6 +186,8 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
             await self._operation.request_cancel()  # the iteration, which waits for this handler, reads to the end
             return
         try:
+            if self._given is not None and self._given[1].is_taken:
+                await self._ready()
             await super().cancel()
         finally:
             await self._complete_storing()
@@ -244,7 +246,7 @@ class CGetSCU:
 
         They go to files below the folder `into`, or to `handler` as in `Server.on_c_store`. With neither, each is
         given while it comes: `save()` it or read its `pixels()` to their end before the next, and the peer is told that
-        it is stored; else it is refused, as it is by leaving. Nothing may come for `Timeouts.get`, and all of it may
+        it is stored; else it is refused, also by leaving. Nothing may come for `Timeouts.get`, and all of it may
         take `total` seconds.
 
         Raises `ValueError` for a query that cannot be sent, or for `COMPLETE_IN_FLIGHT` with neither, and
