@@ -11,7 +11,7 @@ from pydicom.filereader import read_dataset
 from tests.network.scripted_peer import CT, message_pdvs, store
 from tests.services.test_storage_scp import peer_of, serving, status_of
 
-from dimse import Status, StoreMode, StoreRequest
+from dimse import Malformed, Status, StoreMode, StoreRequest
 from dimse.dataset import identifiers
 
 IMPLICIT = "1.2.840.10008.1.2"
@@ -26,7 +26,9 @@ EMPTY = b"".join(element(0x00210010 + number) for number in range(5000))
 PIXELS = element(0x7FE00010, bytes(1000))
 
 
-async def stored(mode: StoreMode, data: bytes, *, looks: bool = True) -> Status:
+async def stored(
+    mode: StoreMode, data: bytes, *, looks: bool = True, malformed: Malformed = Malformed.LENIENT
+) -> Status:
     """What the peer is told, by a handler that looks at the data set, or does not."""
 
     async def handler(request: StoreRequest) -> int:
@@ -34,7 +36,10 @@ async def stored(mode: StoreMode, data: bytes, *, looks: bool = True) -> Status:
             assert request.dataset.SOPInstanceUID == "1.2.3.4"
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=mode) as server, peer_of(server, (CT, [IMPLICIT])) as peer:
+    async with (
+        serving(handler, store_mode=mode, malformed=malformed) as server,
+        peer_of(server, (CT, [IMPLICIT])) as peer,
+    ):
         await peer.send(message_pdvs(store("1.2.3.4"), data))
         status = await status_of(peer)
         await peer.release()
@@ -76,3 +81,11 @@ async def test_what_is_large_is_decoded_beside_the_loop(
 )
 async def test_more_elements_than_there_may_be(mode: StoreMode, elements: int, looks: bool, expected: int) -> None:
     assert await stored(mode, KEYS + element(0x00210010) * elements + PIXELS, looks=looks) == expected
+
+
+@pytest.mark.parametrize("mode", StoreMode)
+async def test_pixel_data_that_come_twice(mode: StoreMode) -> None:
+    """A form that no data set has: a strict acceptor refuses it, a lenient one keeps it as it came."""
+    data = KEYS + PIXELS * 2
+    assert await stored(mode, data, looks=False, malformed=Malformed.STRICT) == Status.CANNOT_UNDERSTAND
+    assert await stored(mode, data, looks=False) == Status.SUCCESS

@@ -87,6 +87,8 @@ class StreamedDataset:
         self._stack: list[int] = []
         self._tag = 0
         """The top-level element that is followed, once the metadata has ended."""
+        self._pixel_data: set[int] = set()
+        """Of which kinds there was some."""
         self._in_surplus = False
         self._followed = 0
         self.value_end: int | None = None
@@ -109,6 +111,11 @@ class StreamedDataset:
                 raise IncompleteDataset(str(error)) from None
             self.malformed = error
         return kept
+
+    @property
+    def to_pass(self) -> int:
+        """Bytes of a value that come next, and that nothing is looked at in."""
+        return self._skip
 
     @property
     def has_surplus(self) -> bool:
@@ -244,6 +251,9 @@ class StreamedDataset:
         if not self._stack:
             self._tag = tag
             if tag in PIXEL_DATA_TAGS:
+                if tag in self._pixel_data:
+                    raise DatasetError(f"{tag_name(tag)} comes twice")
+                self._pixel_data.add(tag)
                 self._check_pixels(tag, length)
         if length != UNDEFINED_LENGTH:
             self._skip = length

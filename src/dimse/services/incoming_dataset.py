@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from io import BytesIO
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from dimse import dataset as datasets
@@ -24,6 +26,12 @@ _LARGE: Final = 32 * 1024
 
 _PIECE: Final = 1024 * 1024
 """How much of what is buffered is given at a time."""
+
+_STEP: Final = 64 * 1024
+"""How much is looked at at a time: 8000 of the smallest elements."""
+
+_TURN: Final = 0.01
+"""Seconds after which other tasks have a turn."""
 
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 _LOOK: Final = 256 * 1024
@@ -78,7 +86,7 @@ class IncomingDataset:
 
     async def _feed(self, view: memoryview) -> int:
         if not self.is_deflated:
-            return self.structure.feed(view)
+            return await self._feed_in_turns(view)
         kept = 0
 
         def inflate() -> None:
@@ -88,6 +96,19 @@ class IncomingDataset:
         # A few bytes may inflate to a thousand times as many.
         await self.data.use(in_worker(inflate))
         return kept
+
+    async def _feed_in_turns(self, view: memoryview) -> int:
+        """Where there is element after element, which takes long, other tasks have a turn between."""
+        kept, position, begun = 0, 0, perf_counter()
+        while True:
+            end = position + max(self.structure.to_pass, _STEP)
+            kept += self.structure.feed(view[position:end])
+            if end >= len(view):
+                return kept
+            position = end
+            if perf_counter() - begun > _TURN:
+                await asyncio.sleep(0)
+                begun = perf_counter()
 
     async def read_metadata(self) -> None:
         """Read on until the bulk data begins."""
