@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -321,15 +321,6 @@ async def test_limits_for_one_peer(limit: str) -> None:
             assert await second.expect(A_ASSOCIATE_RJ) == A_ASSOCIATE_RJ(2, 3, 2)
         if limit == "max_associations_per_title":
             await is_well(server)  # under another title
-
-
-async def test_connections_far_over_the_limit_are_closed_at_once() -> None:
-    options = ServerOptions(max_associations=1, timeouts=Timeouts(artim=None))
-    async with asyncio.timeout(10), Archive(options) as server, AsyncExitStack() as stack:
-        for _ in range(51):
-            await stack.enter_async_context(await ScriptedPeer.connect(server.port))
-        over = await stack.enter_async_context(await ScriptedPeer.connect(server.port))
-        assert await over.receive() is None
 
 
 async def test_one_that_connects_and_says_nothing_is_closed() -> None:

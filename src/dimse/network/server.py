@@ -11,6 +11,7 @@ from typing import Final, Self
 from dimse import uids
 from dimse.ae import Malformed, ServerOptions, StoreMode, check_ae_title, host_and_port
 from dimse.messages.primitives import Request
+from dimse.network.arrivals import Arrivals, Handshake
 from dimse.network.association import ABORT_GRACE, Association
 from dimse.network.connection import BufferPool, Connection
 from dimse.network.listening import BACKLOG, listening_sockets
@@ -27,11 +28,8 @@ _TEMPORARY_CONGESTION: Final = A_ASSOCIATE_RJ(result=2, source=3, reason=1)
 _CALLED_TITLE_NOT_RECOGNIZED: Final = A_ASSOCIATE_RJ(result=1, source=1, reason=7)
 _CALLING_TITLE_NOT_RECOGNIZED: Final = A_ASSOCIATE_RJ(result=1, source=1, reason=3)
 
-_CONNECTIONS_OVER_LIMIT: Final = 50
-"""Connections beyond `max_associations` that are kept just long enough to be told that there are too many."""
-
-_TLS_HANDSHAKE: Final = 10.0
-"""Seconds that a peer has for its TLS handshake."""
+_ARRIVALS: Final = 50
+"""So many connections more than associations may be without one, in all and of one host."""
 
 _STOP_IDLE: Final = 1.0
 """When stopping, an association that moves nothing for so many seconds is not waited for."""
@@ -60,6 +58,11 @@ class AssociationServer:
         self._pool = BufferPool()
         self._listeners: list[asyncio.Server] = []
         self._sessions: set[Session] = set()
+        self._handshakes: set[asyncio.Task[None]] = set()
+        per_host = self.options.max_associations_per_host
+        self.arrivals = Arrivals(
+            self.options.max_associations + _ARRIVALS, None if per_host is None else per_host + _ARRIVALS
+        )
         self._stopping = False
 
     async def start(self) -> None:
@@ -68,14 +71,7 @@ class AssociationServer:
         loop = asyncio.get_running_loop()
         for sock in await listening_sockets(self.host, self.port):
             self.port = sock.getsockname()[1]
-            listener = await loop.create_server(
-                self._new_connection,
-                sock=sock,
-                ssl=self.options.ssl,
-                ssl_handshake_timeout=_TLS_HANDSHAKE if self.options.ssl is not None else None,
-                backlog=BACKLOG,
-            )
-            self._listeners.append(listener)
+            self._listeners.append(await loop.create_server(self._arrived, sock=sock, backlog=BACKLOG))
         logger.info("%s listens on %s", self.ae_title, host_and_port(self.host, self.port))
 
     async def stop(self) -> None:
@@ -84,6 +80,8 @@ class AssociationServer:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+        for handshake in self._handshakes:
+            handshake.cancel()
         for session in self._sessions:
             session.stop_when_idle(min(_STOP_IDLE, self.options.stop_timeout))
         tasks = [session.task for session in self._sessions]
@@ -113,6 +111,11 @@ class AssociationServer:
         """The associations that are established now."""
         return [session.association for session in self._sessions if session.association.is_open]
 
+    def _arrived(self) -> Connection | Handshake:
+        if self.options.ssl is None:
+            return self._new_connection()
+        return Handshake(self._new_connection(), self.options.ssl, self._begun)
+
     def _new_connection(self) -> Connection:
         machine = Machine(
             requestor=False,
@@ -123,15 +126,20 @@ class AssociationServer:
         )
         return Connection(machine, self._pool, self._opened)
 
+    def _begun(self, handshake: Handshake) -> None:
+        task = asyncio.get_running_loop().create_task(handshake.run())
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
+        task.add_done_callback(lambda _: self.arrivals.discard(handshake))
+        self.arrivals.add(handshake)
+
     def _opened(self, connection: Connection) -> None:
         session = Session(self, connection)
         self._sessions.add(session)
         session.task.add_done_callback(lambda _: self._sessions.discard(session))
-        of_host = sum(other.association.connection.peer_host == connection.peer_host for other in self._sessions)
-        per_host = self.options.max_associations_per_host
-        if per_host is not None and of_host > per_host + _CONNECTIONS_OVER_LIMIT:
-            connection.kill()
-        if self._stopping or len(self._sessions) > self.options.max_associations + _CONNECTIONS_OVER_LIMIT:
+        session.task.add_done_callback(lambda _: self.arrivals.discard(connection))
+        self.arrivals.add(connection)
+        if self._stopping:
             connection.kill()
 
     def admit(self, request: A_ASSOCIATE_RQ, session: Session) -> A_ASSOCIATE_RJ | A_ASSOCIATE_AC:
@@ -152,6 +160,7 @@ class AssociationServer:
         ):
             if limit is not None and count >= limit:
                 return _LOCAL_LIMIT_EXCEEDED
+        self.arrivals.discard(session.association.connection)
         return self._acceptance(request)
 
     @property

@@ -153,6 +153,7 @@ class Session:
         if isinstance(error, ConnectionLost | AssociationAborted):
             logger.info("%s: %s", self._connection.peer_name, error)
         self._ended = True
+        self._server.arrivals.add(self._connection)  # until it is closed
         for request in self._serving:
             request.cancellation.request()
         self._wake.set()

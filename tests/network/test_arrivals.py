@@ -1,0 +1,152 @@
+"""Connections that ask for nothing shut out nobody but themselves, and TLS handshakes under way cost little."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from tests.certificate import CERTIFICATE, KEY
+from tests.network.scripted_peer import IMPLICIT, VERIFICATION, ScriptedPeer
+
+from dimse import CEchoSCU, ClientOptions, Server, ServerOptions, connect
+from dimse.network.arrivals import Arrivals
+
+CONTEXTS = [(VERIFICATION, [IMPLICIT])]
+
+
+class Arrival:
+    def __init__(self, peer_host: str) -> None:
+        self.peer_host = peer_host
+        self.is_closed = False
+
+    def kill(self) -> None:
+        self.is_closed = True
+
+
+def closed(arrivals: list[Arrival]) -> list[int]:
+    return [number for number, each in enumerate(arrivals) if each.is_closed]
+
+
+@pytest.mark.parametrize(
+    ("most_per_host", "hosts", "gone"),
+    [
+        (3, "aaaa", [0]),
+        (3, "aabbaa", [0]),
+        (None, "baaaab", [1]),
+        (None, "babababa", [0, 1, 2]),
+        (None, "aaaaab", [0]),
+    ],
+)
+def test_the_oldest_of_the_biggest_holder_goes_first(most_per_host: int | None, hosts: str, gone: list[int]) -> None:
+    arrivals, made = Arrivals(5, most_per_host), [Arrival(host) for host in hosts]
+    for each in made:
+        arrivals.add(each)
+    assert closed(made) == gone
+
+
+def test_what_has_an_association_does_not_count() -> None:
+    arrivals, made = Arrivals(2, None), [Arrival("a") for _ in range(4)]
+    for each in made:
+        arrivals.add(each)
+        arrivals.discard(each)
+        arrivals.discard(each)
+    assert closed(made) == []
+
+
+# Against the wire
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The server's and the client's."""
+    (tmp_path / "cert.pem").write_text(CERTIFICATE)
+    (tmp_path / "key.pem").write_text(KEY)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    return server, ssl.create_default_context(cafile=tmp_path / "cert.pem")
+
+
+@asynccontextmanager
+async def idle(port: int, count: int) -> AsyncIterator[list[ScriptedPeer]]:
+    """Connections that say nothing."""
+    peers = [await ScriptedPeer.connect(port) for _ in range(count)]
+    try:
+        yield peers
+    finally:
+        for peer in peers:
+            peer.writer.transport.abort()
+
+
+async def is_well(server: Server, options: ClientOptions | None = None) -> None:
+    async with connect(f"DIMSE@localhost:{server.port}", contexts=CONTEXTS, options=options) as association:
+        await CEchoSCU(association).echo()
+
+
+@pytest.mark.parametrize("secured", [False, True])
+async def test_idle_connections_harm_nobody(secured: bool, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    server = Server(port=0, options=ServerOptions(max_associations=5, ssl=tls[0] if secured else None, stop_timeout=5))
+    options = ClientOptions(ssl=tls[1] if secured else None)
+    async with (
+        server,
+        connect(f"DIMSE@localhost:{server.port}", contexts=CONTEXTS, options=options) as association,
+        idle(server.port, 200) as peers,
+    ):
+        await is_well(server, options)
+        await CEchoSCU(association).echo()
+        for peer in peers[:140]:
+            assert await peer.receive() is None
+        assert not any(peer.reader.at_eof() for peer in peers[-50:])
+
+
+async def test_after_its_end_a_connection_counts_until_it_is_closed() -> None:
+    server = Server(port=0, options=ServerOptions(max_associations=1, stop_timeout=5))
+    async with server, await ScriptedPeer.connect(server.port) as aborted:
+        await aborted.associate()
+        await aborted.send(b"\xff" * 10)
+        await aborted.expect_abort(2, 1)  # and it stays connected
+        async with idle(server.port, 51):
+            assert await aborted.reader.read() == b""
+            await is_well(server)
+
+
+async def test_a_peer_that_sends_before_tls_is_ready_is_heard(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """The whole handshake, and the request behind it, in as few segments as there can be."""
+    server = Server(port=0, options=ServerOptions(ssl=tls[0], stop_timeout=5))
+    async with server:
+        await asyncio.gather(*(is_well(server, ClientOptions(ssl=tls[1])) for _ in range(10)))
+
+
+def resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+async def test_a_tls_handshake_under_way_costs_little(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    count, sockets = 200, list[socket.socket]()
+    options = ServerOptions(ssl=tls[0], max_associations=1000, max_associations_per_host=None, stop_timeout=5)
+
+    async def more() -> None:
+        for _ in range(count):
+            outgoing = ssl.MemoryBIO()
+            tls_object = tls[1].wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+            with pytest.raises(ssl.SSLWantReadError):
+                tls_object.do_handshake()
+            sockets.append(socket.create_connection(("127.0.0.1", server.port)))
+            sockets[-1].sendall(outgoing.read())
+            sockets[-1].setblocking(False)
+        for sock in sockets:
+            await asyncio.get_running_loop().sock_recv(sock, 1)  # the server has answered
+
+    async with Server(port=0, options=options) as server:
+        await more()  # what only the first ones cost
+        before = resident()
+        await more()
+        each = (resident() - before) / count
+        for sock in sockets:
+            sock.close()
+    assert each < 64 * 1024
