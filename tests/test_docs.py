@@ -145,7 +145,8 @@ class World:
         self._archives = [self._archive(None), self._archive(server_context(folder))]
 
     def _archive(self, context: ssl.SSLContext | None) -> Server:
-        options = ServerOptions(store_mode=StoreMode.STREAMING, fsync=False, ssl=context)
+        duplicates = dimse.Duplicates.REPLACE  # of what other documents have sent
+        options = ServerOptions(store_mode=StoreMode.STREAMING, fsync=False, ssl=context, duplicates=duplicates)
         server = Server("ARCHIVE", port=0, options=options)
         self._contents.serve(server, {"ME": dimse.Address("ME", "localhost", self._me)})
 
@@ -483,6 +484,8 @@ _SCP_STATUSES: Final = {
     "NOT_AUTHORIZED": "`dimse.retrieve`, receiving by C-MOVE: nobody asked for the object.",
     "OUT_OF_RESOURCES": "The disk is full, or the data set is over `maximum_buffered` and the mode is `BUFFERED`.",
     "INVALID_SOP_INSTANCE": "The SOP Instance UID cannot name a file; if strict, has more than digits and dots.",
+    "DUPLICATE_SOP_INSTANCE": "It is stored already, with other content, and duplicates are refused.",
+    "COERCION_OF_DATA_ELEMENTS": "It is stored already, with other content, which was kept (a warning).",
     "DATASET_DOES_NOT_MATCH": "The data set is empty, or its SOP Class or Instance UID missing or not the command's.",
     "CANNOT_UNDERSTAND": "The data set is not whole, cannot be inflated, or not be read as far as that is needed.",
 }

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from dimse.ae import (
         Address,
         ClientOptions,
+        Duplicates,
         Malformed,
         RetryPolicy,
         ServerOptions,
@@ -69,6 +70,7 @@ __all__ = [
     "DatasetError",
     "DatasetSource",
     "DimseError",
+    "Duplicates",
     "EncapsulatedFrames",
     "FileSource",
     "LocalProtocolError",
@@ -114,7 +116,7 @@ __all__ = [
 ]
 
 _NAMES_OF: Final = {
-    "dimse.ae": "Address ClientOptions Malformed RetryPolicy ServerOptions StoreMode Timeouts",
+    "dimse.ae": "Address ClientOptions Duplicates Malformed RetryPolicy ServerOptions StoreMode Timeouts",
     "dimse.dataset": "DatasetSource EncapsulatedFrames FileSource NativePixels PixelSource StreamSource",
     "dimse.errors": """
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost

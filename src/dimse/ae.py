@@ -93,6 +93,17 @@ class StoreMode(Enum):
     """When what comes before the pixel data has arrived; the handler reads the rest while it comes."""
 
 
+class Duplicates(Enum):
+    """What to do with an instance that is stored already, with other content; with the same, nothing changes."""
+
+    KEEP = "keep"
+    """Keep what is stored, and answer with a warning (0xB000)."""
+    REPLACE = "replace"
+    """Store it in the place of what is stored."""
+    REFUSE = "refuse"
+    """Keep what is stored, and answer with a failure (0x0111)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """How long to wait, in seconds; None is for ever.
@@ -205,6 +216,8 @@ class ServerOptions(AssociationOptions):
     store_mode: StoreMode = StoreMode.BUFFERED
     maximum_buffered: int = 512 * 1024 * 1024
     """A data set larger than this is refused with 0xA700 when the store mode is `BUFFERED`."""
+    duplicates: Duplicates = Duplicates.KEEP
+    """What `request.save` does with an instance that is stored already, with other content."""
     fsync: bool = True
     """Whether what `request.save` wrote is forced to the disk before Success is answered."""
     require_called_ae_title: bool = False

@@ -96,6 +96,7 @@ def test_nothing_at_all_is_wrong_usage_and_shows_the_help(capfd: pytest.CaptureF
         (["receive", "--into", "x", "--template", "../{SOPInstanceUID}"], "'..'"),
         (["receive", "--into", "x", "--template", "/{SOPInstanceUID}"], "absolute"),
         (["receive", "--into", "x", "--template", "{NoSuchKeyword}"], "no keyword"),
+        (["receive", "--into", "x", "--template", "{PatientID}.dcm"], "the same name"),
         (["receive", "--into", __file__], "not a folder"),
         (["find", "A@host:104", "-k", "Nope"], "'Nope' is not a keyword"),
         (["find", "A@host:104", "-k", "StudyDate=yesterday"], "StudyDate (DA): no such value"),

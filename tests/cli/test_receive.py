@@ -142,7 +142,7 @@ def test_what_cannot_be_written_is_told_once_and_the_next_is_stored(
 
 
 def test_nothing_that_a_peer_sends_leaves_the_folder(dimse: Dimse, receive: Receive, ct: Path, tmp_path: Path) -> None:
-    receiver = receive("--json", "--template", "{PatientID}/{StudyDescription}.dcm")
+    receiver = receive("--json", "--template", "{PatientID}/{StudyDescription}-{SOPInstanceUID}.dcm")
     dataset = pydicom.dcmread(ct)
     dataset.PatientID, dataset.StudyDescription = "../../..", "/etc/x"
     evil = tmp_path / "evil.dcm"

@@ -63,30 +63,53 @@ def test_discard_leaves_what_was_there(tmp_path: Path) -> None:
         file.commit()
 
 
-def test_an_instance_that_exists_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "c.dcm"
-    path.write_bytes(b"old")
-    first, second = Part10File(path, b"1"), Part10File(path, b"2")
-    second.commit()
-    first.commit()
-    assert path.read_bytes() == b"1"
+def test_a_name_that_is_taken_is_not_given(tmp_path: Path) -> None:
+    first, second, third = (Part10File(tmp_path / "c.dcm", head) for head in (b"1", b"22", b"3"))
+    first.write(views(b"same"))
+    second.write(views(b"same"))
+    assert first.commit()
+    assert not second.commit()
+    assert not third.commit()
+    for file, same in ((second, True), (third, False)):
+        with (tmp_path / "c.dcm").open("rb") as there:
+            there.seek(1)
+            assert file.is_same_as(there) is same
+    assert (tmp_path / "c.dcm").read_bytes() == b"1same"
+    assert not second.take(str(tmp_path / "c.dcm"))
+    assert second.take(str(tmp_path / "d.dcm"))
+    assert third.take(str(tmp_path / "c.dcm"), replace=True)
+    assert (tmp_path / "c.dcm").read_bytes() == b"3"
+    assert left(tmp_path) == ["c.dcm", "d.dcm"]
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP])
+def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def link(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", link)
+    first, second = (Part10File(tmp_path / "c.dcm", head) for head in (b"1", b"2"))
+    assert first.commit()
+    assert not second.commit()
+    second.discard()
+    assert (tmp_path / "c.dcm").read_bytes() == b"1"
     assert left(tmp_path) == ["c.dcm"]
 
 
 def test_everything_is_on_the_disk_before_the_name_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    fsync, replace = os.fsync, os.replace
+    fsync, link = os.fsync, os.link
 
     def noted_fsync(descriptor: int) -> None:
         calls.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         fsync(descriptor)
 
-    def noted_replace(path: str, target: str) -> None:
+    def noted_link(path: str, target: str) -> None:
         calls.append("rename")
-        replace(path, target)
+        link(path, target)
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(os, "replace", noted_replace)
+    monkeypatch.setattr(os, "link", noted_link)
     Part10File(tmp_path / "a" / "b" / "c.dcm", b"1").commit()
     assert calls[0].endswith(".part")
     assert calls[1:] == ["rename", "b", "a", tmp_path.name]
@@ -148,8 +171,8 @@ def test_a_commit_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
 def test_a_folder_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "c.dcm").mkdir()
     file = Part10File(tmp_path / "c.dcm", b"HEAD")
-    with pytest.raises(OSError, match=r"c\.dcm"):
-        file.commit()
+    assert not file.commit()
+    file.discard()
     assert left(tmp_path) == []
 
 
@@ -216,15 +239,21 @@ def test_a_template_that_cannot_be(template: str) -> None:
 
 
 def test_templates() -> None:
-    for template in (TEMPLATE, "{PatientID}/{SOPInstanceUID}", "flat-{SOPInstanceUID}.dcm", "{{x}}.dcm"):
+    for template in (TEMPLATE, "{PatientID}/{SOPInstanceUID}", "flat-{SOPInstanceUID}.dcm", "{{x}}{SOPInstanceUID}"):
         validate_template(template)
     assert template_keywords(TEMPLATE) == (
         ("SOPInstanceUID", 0x00080018),
         ("StudyInstanceUID", 0x0020000D),
         ("SeriesInstanceUID", 0x0020000E),
     )
-    assert template_keywords("{PatientID}{PatientID}") == (("PatientID", 0x00100020),)
-    assert template_keywords("x.dcm") == ()
+    twice = template_keywords("{PatientID}{PatientID}{SOPInstanceUID}")
+    assert twice == (("SOPInstanceUID", 0x00080018), ("PatientID", 0x00100020))
+
+
+@pytest.mark.parametrize("template", ["x.dcm", "{PatientID}/{Modality}.dcm", "{{SOPInstanceUID}}"])
+def test_templates_that_give_instances_the_same_name(template: str) -> None:
+    with pytest.raises(ValueError, match="the same name"):
+        validate_template(template)
 
 
 def test_a_plain_write_where_there_is_no_writev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from dimse import (
     AssociationAborted,
     CStoreSCU,
     DimseError,
+    Duplicates,
     FileSource,
     Malformed,
     RemoteProtocolError,
@@ -43,6 +44,7 @@ from dimse import (
     connect,
     presentation_contexts,
 )
+from dimse.dataset import Stored
 from dimse.errors import LocalProtocolError
 from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
 from dimse.upper_layer.pdu import A_ABORT, P_DATA_TF
@@ -825,18 +827,92 @@ async def test_stop_at_the_deadline_leaves_no_half_file(tmp_path: Path, monkeypa
 
 
 @both_modes
-async def test_the_same_instance_again_replaces_it(mode: StoreMode, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("duplicates", "status", "comment", "kept"),
+    [
+        (Duplicates.KEEP, 0xB000, "stored before, with other content, which is kept", 1000),
+        (Duplicates.REPLACE, 0x0000, None, 2000),
+        (Duplicates.REFUSE, 0x0111, "stored before, with other content", 1000),
+    ],
+)
+async def test_the_same_instance_again(
+    mode: StoreMode, duplicates: Duplicates, status: int, comment: str | None, kept: int, tmp_path: Path
+) -> None:
+    stored: list[Stored | None] = []
+
+    async def handler(request: StoreRequest) -> Status:
+        try:
+            await request.save_under(tmp_path)
+        finally:
+            stored.append(request.stored)
+        return Status.SUCCESS
+
+    async with serving(handler, store_mode=mode, duplicates=duplicates) as server, peer_of(server) as peer:
+        for pixels, expected in ((1000, 0), (1000, 0), (2000, status), (kept, 0)):
+            await peer.send(message_pdvs(store(), encoded(instance(pixels=pixels)), size=700))
+            message = (await peer.receive_message()).message
+            assert isinstance(message, C_STORE_RSP)
+            assert (message.status, message.error_comment) == (expected, comment if expected else None)
+        await peer.release()
+    assert stored == [Stored.NEW, Stored.SAME, Stored.REPLACED if kept == 2000 else Stored.KEPT, Stored.SAME]
+    (name,) = files_under(tmp_path)
+    assert len(read(tmp_path / name).PixelData) == kept
+    assert os.listdir((tmp_path / name).parent) == ["1.2.3.4.dcm"]  # noqa: PTH208 - hidden ones too
+
+
+@both_modes
+@pytest.mark.parametrize("there", [b"no DICOM", encoded(instance("1.2.3.5"))], ids=["no DICOM", "another"])
+async def test_a_name_that_another_has_is_not_taken(mode: StoreMode, there: bytes, tmp_path: Path) -> None:
+    taken, given = tmp_path / "1.2.3.4.dcm", tmp_path / "given.dcm"
+    if there == b"no DICOM":
+        taken.write_bytes(there)
+    else:
+        save(instance("1.2.3.5"), taken)
+    given.write_bytes(taken.read_bytes())
+    before = taken.read_bytes()
+
+    async def named(request: StoreRequest) -> Status:
+        await request.save_under(tmp_path, "{SOPInstanceUID}.dcm")
+        return Status.SUCCESS
+
+    async def to_path(request: StoreRequest) -> Status:
+        with pytest.raises(FileExistsError, match=r"another instance, or another file.*given\.dcm"):
+            await request.save(given)
+        return Status.OUT_OF_RESOURCES
+
+    for handler, expected in ((named, 0), (named, 0), (to_path, 0xA700)):
+        async with (
+            serving(handler, store_mode=mode, duplicates=Duplicates.REPLACE) as server,
+            peer_of(server) as peer,
+        ):
+            await peer.send(message_pdvs(store(), encoded(instance())))
+            assert await status_of(peer) == expected
+            await peer.release()
+    assert taken.read_bytes() == given.read_bytes() == before
+    (other,) = set(files_under(tmp_path)) - {"1.2.3.4.dcm", "given.dcm"}
+    assert other.startswith("1.2.3.4-")
+    assert dataset_bytes(tmp_path / other) == encoded(instance())
+
+
+async def test_many_at_once_leave_one_whole_instance(tmp_path: Path) -> None:
     async def handler(request: StoreRequest) -> Status:
         await request.save_under(tmp_path)
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
-        for pixels in (1000, 2000):
-            await peer.send(message_pdvs(store(), encoded(instance(pixels=pixels))))
-            assert await status_of(peer) == Status.SUCCESS
-        await peer.release()
+    contents = [encoded(instance(pixels=1000 + 2 * number)) for number in range(8)]
+
+    async def send(server: Server, data: bytes) -> int:
+        async with peer_of(server) as peer:
+            await peer.send(message_pdvs(store(), data))
+            status = await status_of(peer)
+            await peer.release()
+            return status
+
+    async with serving(handler, store_mode=StoreMode.STREAMING) as server:
+        statuses = await asyncio.gather(*(send(server, data) for data in contents))
+    assert sorted(statuses) == [0, *[0xB000] * 7]
     (name,) = files_under(tmp_path)
-    assert len(read(tmp_path / name).PixelData) == 2000
+    assert dataset_bytes(tmp_path / name) == contents[statuses.index(0)]
 
 
 @both_modes

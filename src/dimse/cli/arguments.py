@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
-from dimse.ae import Address, ClientOptions, Malformed, Timeouts
+from dimse.ae import Address, ClientOptions, Duplicates, Malformed, Timeouts
 from dimse.cli.running import UsageError
 from dimse.uids import is_storage, is_uid
 
@@ -121,6 +121,21 @@ def add_into(parser: argparse.ArgumentParser) -> None:
     """The folder for what comes."""
     text = "The folder to write to; made if it is not there."
     parser.add_argument("--into", metavar="DIR", type=Path, required=True, help=text)
+
+
+DUPLICATES: Final = {choice.value: choice for choice in Duplicates}
+
+
+def add_duplicates(parser: argparse.ArgumentParser) -> None:
+    """What to do with what is there already."""
+    parser.add_argument(
+        "--duplicates",
+        metavar="|".join(DUPLICATES),
+        type=one_of(DUPLICATES),
+        default=Duplicates.KEEP,
+        help="What to do with an instance that is in DIR already with other content: keep that and warn, the default; "
+        "replace it; or refuse the new one.",
+    )
 
 
 def add_calling(parser: argparse.ArgumentParser, malformed: Malformed = Malformed.STRICT) -> None:

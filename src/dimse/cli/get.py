@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from dimse import uids
-from dimse.ae import Address, ClientOptions, Malformed
+from dimse.ae import Address, ClientOptions, Duplicates, Malformed
 from dimse.cli import arguments, running
 from dimse.cli import query as typed
 from dimse.cli.output import complain
@@ -36,6 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_archive(parser)
     typed.add_unique_keys(parser)
     arguments.add_into(parser)
+    arguments.add_duplicates(parser)
     typed.add_level_and_model(parser)
     parser.add_argument(
         "--on-cancel",
@@ -56,6 +57,7 @@ def get(
     *,
     keys: Sequence[str],
     into: Path,
+    duplicates: Duplicates,
     level: QueryRetrieveLevel,
     model: QueryRetrieveModel | None,
     on_cancel: CancelBehavior,
@@ -77,7 +79,7 @@ def get(
         contexts = retrieval_contexts(classes or uids.COMMON_STORAGE, syntaxes or RETRIEVED)
     running.make_folder(into)
     tally = Tally(archive, f"retrieved from {archive} into {into}", json)
-    return running.run(tally.over(_get(query, archive, options, contexts, into, on_cancel, tally)))
+    return running.run(tally.over(_get(query, archive, options, contexts, into, duplicates, on_cancel, tally)))
 
 
 async def _get(
@@ -86,12 +88,14 @@ async def _get(
     options: ClientOptions,
     contexts: Sequence[ProposedContext],
     into: Path,
+    duplicates: Duplicates,
     on_cancel: CancelBehavior,
     tally: Tally,
 ) -> bool:
     async with connect(address, contexts=contexts, options=options) as association:
         try:
-            results = CGetSCU(association).get(query, into=into, on_cancel=on_cancel, raise_failures=False)
+            scu = CGetSCU(association, duplicates=duplicates)
+            results = scu.get(query, into=into, on_cancel=on_cancel, raise_failures=False)
         except PresentationContextError:
             storage = {context.abstract_syntax for context in contexts if context.as_scp}
             if not any(context.abstract_syntax in storage for context in association.contexts.values()):

@@ -16,10 +16,19 @@ from time import perf_counter
 from typing import Any, Final
 
 from dimse import uids
-from dimse.ae import DEFAULT_PORT, Address, Malformed, ServerOptions, StoreMode, check_ae_title, host_and_port
+from dimse.ae import (
+    DEFAULT_PORT,
+    Address,
+    Duplicates,
+    Malformed,
+    ServerOptions,
+    StoreMode,
+    check_ae_title,
+    host_and_port,
+)
 from dimse.cli import arguments, running
 from dimse.cli.output import complain, counted, emit, reason, size, tell
-from dimse.dataset import validate_template
+from dimse.dataset import Stored, validate_template
 from dimse.messages.status import Status
 from dimse.services.server import Server
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
@@ -28,6 +37,13 @@ EXIT_CODES: Final = (
     "0 ended by Ctrl-C or SIGTERM, after what was under way; 1 the port or the folder cannot be used; "
     "2 wrong usage; 130 ended by a second Ctrl-C, which cuts off what is under way."
 )
+
+_AGAIN: Final = {
+    Stored.NEW: "",
+    Stored.SAME: ", as it was there",
+    Stored.KEPT: ", which keeps its content: what came has another",
+    Stored.REPLACED: ", in the place of other content",
+}
 
 _EVERY_INTERFACE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - recognised, not bound by itself
 
@@ -52,6 +68,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=DEFAULT_TEMPLATE,
         help="Where in DIR a file goes, by keywords of data elements. The lines printed show it.",
     )
+    arguments.add_duplicates(parser)
     parser.add_argument(
         "--no-fsync",
         action="store_true",
@@ -82,6 +99,7 @@ def receive(
     host: str,
     title: str | None,
     template: str,
+    duplicates: Duplicates,
     no_fsync: bool,
     max_pdu: int,
     max_associations: int,
@@ -93,6 +111,7 @@ def receive(
         validate_template(template)
         options = ServerOptions(
             store_mode=StoreMode.STREAMING,
+            duplicates=duplicates,
             fsync=not no_fsync,
             require_called_ae_title=title is not None,
             max_associations=max_associations,
@@ -132,21 +151,23 @@ class Ledger:
 
     def _received(self, request: StoreRequest, path: Path) -> None:
         length, relative = path.stat().st_size, path.relative_to(self.folder).as_posix()
-        self.stored += 1
-        self.bytes += length
+        if request.stored is not Stored.KEPT:
+            self.stored += 1
+            self.bytes += length
         name, syntax = uids.name_of(request.sop_class_uid), uids.name_of(request.transfer_syntax_uid)
         if self.json:
             emit(
-                event="stored",
+                event="kept" if request.stored is Stored.KEPT else "stored",
                 **_identity(request),
                 sop_class=name,
                 transfer_syntax=syntax,
                 path=relative,
                 bytes=length,
+                existed=request.stored is not Stored.NEW,
             )
         else:
             title = request.association.calling_ae_title
-            tell(f"{name}, {size(length)}, {relative}, from {title}")
+            tell(f"{name}, {size(length)}, {relative}, from {title}{_AGAIN[request.stored or Stored.NEW]}")
 
     def failed_one(self, request: StoreRequest, error: Exception) -> None:
         """What was not written, and why."""

@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from dimse.dataset.completeness import IncompleteDataset, StreamedDataset
     from dimse.dataset.decompression import can_decompress, decompress
     from dimse.dataset.discover import NotSent
-    from dimse.dataset.disk import Disk, FileWriter, in_worker
+    from dimse.dataset.disk import Disk, FileWriter, Instance, Stored, in_worker
     from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
     from dimse.dataset.identifiers import decode, encode, text_of
     from dimse.dataset.part10 import FileMeta, encode_file_meta, read_file_meta
     from dimse.dataset.pixels import EncapsulatedFrames, NativePixels, PixelSource, from_dataset
-    from dimse.dataset.sinks import Part10File, safe_path, template_keywords, validate_template
+    from dimse.dataset.sinks import Part10File, other_name, safe_path, template_keywords, validate_template
     from dimse.dataset.sources import (
         DatasetSource,
         FileSource,
@@ -74,6 +74,7 @@ __all__ = [
     "FileSource",
     "FileWriter",
     "IncompleteDataset",
+    "Instance",
     "MemorySource",
     "NativePixels",
     "NotSent",
@@ -81,6 +82,7 @@ __all__ = [
     "Part10Source",
     "PixelSource",
     "Reader",
+    "Stored",
     "StreamSource",
     "StreamedDataset",
     "assemble",
@@ -97,6 +99,7 @@ __all__ = [
     "is_dataset",
     "keyword_for_tag",
     "mend",
+    "other_name",
     "read_file_meta",
     "reencode",
     "safe_path",
@@ -113,12 +116,12 @@ _NAMES_OF: Final = {
     "dimse.dataset.codestreams": "shown_syntax",
     "dimse.dataset.completeness": "IncompleteDataset StreamedDataset",
     "dimse.dataset.discover": "NotSent",
-    "dimse.dataset.disk": "Disk FileWriter in_worker",
+    "dimse.dataset.disk": "Disk FileWriter Instance Stored in_worker",
     "dimse.dataset.elements": "Buffer BulkHeader ElementScanner",
     "dimse.dataset.identifiers": "decode encode text_of",
     "dimse.dataset.part10": "FileMeta encode_file_meta read_file_meta",
     "dimse.dataset.pixels": "EncapsulatedFrames NativePixels PixelSource from_dataset",
-    "dimse.dataset.sinks": "Part10File safe_path template_keywords validate_template",
+    "dimse.dataset.sinks": "Part10File other_name safe_path template_keywords validate_template",
     "dimse.dataset.sources": """
         DatasetSource FileSource MemorySource Part10Source Reader StreamSource in_thread is_dataset
     """,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from enum import Enum
+from pathlib import Path
+from typing import Final, NamedTuple
 
+from dimse.dataset.part10 import read_file_meta
 from dimse.dataset.sinks import Part10File
+from dimse.errors import DatasetError
 
 _QUICK: Final = 0.001
 """Seconds that a disk access may hold up the event loop. Waking a thread and waiting for it takes a tenth of that."""
@@ -49,35 +53,100 @@ class Disk:
         """A small file that is made, written and forced to the disk."""
 
 
-class FileWriter:
-    """Writes a Part 10 file; made, filled and named in one step if it comes in one piece."""
+class Instance(NamedTuple):
+    """What a file holds."""
 
-    def __init__(self, path: str | os.PathLike[str], header: bytes, disk: Disk, *, fsync: bool) -> None:
-        self._path, self._header, self._disk, self._fsync = path, header, disk, fsync
+    uid: str
+    transfer_syntax_uid: str
+
+
+class Stored(Enum):
+    """What became of a received instance."""
+
+    NEW = "new"
+    """It was not there."""
+    SAME = "same"
+    """It was there, with the same content: nothing has changed."""
+    KEPT = "kept"
+    """It was there, with other content, which is kept."""
+    REPLACED = "replaced"
+    """It was there, with other content, in the place of which it is now."""
+
+
+class FileWriter:
+    """Writes a Part 10 file; made, filled and named in one step if it comes in one piece.
+
+    `paths` are the names that it may have, in this order, all in one folder: where another instance, or what is none,
+    has one it takes the next. With `replaces` it takes the place of the same instance with other content.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], header: bytes, disk: Disk, instance: Instance, *, fsync: bool, replaces: bool
+    ) -> None:
+        self._paths, self._header, self._disk, self._fsync = paths, header, disk, fsync
+        self._instance, self._replaces = instance, replaces
         self._file: Part10File | None = None
         self._size = 0
+        self.path = paths[0]
+        self.stored: Stored | None = None
+        """Set by the last `write`."""
 
     async def write(self, buffers: list[memoryview], *, is_last: bool) -> None:
-        """Append; with `is_last` give the file its name too, in the same step."""
+        """Append; with `is_last` give the file its name too, in the same step. Raises `FileExistsError` without one."""
         if self._fsync:
             self._size += sum(map(len, buffers))
-            if is_last and self._size > _SMALL:
-                await in_worker(self._write, buffers, is_last)
-                return
-        pace = self._disk.syncing if is_last and self._fsync else self._disk.writing
-        await pace.run(self._write, buffers, is_last)
+        if self._size > _SMALL and is_last:
+            await in_worker(self._write, buffers, is_last)
+        else:
+            pace = self._disk.syncing if is_last and self._fsync else self._disk.writing
+            await pace.run(self._write, buffers, is_last)
+        if is_last and self.stored is None:
+            await in_worker(self._find_name)
 
     def _write(self, buffers: list[memoryview], is_last: bool) -> None:
         if self._file is None:
-            self._file = Part10File(self._path, self._header, fsync=self._fsync)
+            self._file = Part10File(self.path, self._header, fsync=self._fsync)
         self._file.write(buffers)
-        if is_last:
-            self._file.commit()
+        if is_last and self._file.commit():
+            self.stored = Stored.NEW
+
+    def _find_name(self) -> None:
+        """See what is there, as the first name is taken."""
+        assert self._file is not None  # noqa: S101 - it was finished
+        for path in self._paths:
+            self.path = path
+            if self._file.take(path):
+                self.stored = Stored.NEW
+                return
+            if _instance_of(path) == self._instance.uid:
+                self.stored = self._stored_again(self._file)
+                return
+        raise FileExistsError(errno.EEXIST, "another instance, or another file, has this name", self.path)
+
+    def _stored_again(self, file: Part10File) -> Stored:
+        with Path(self.path).open("rb") as there:
+            meta = read_file_meta(there)
+            there.seek(meta.length)
+            is_same = meta.transfer_syntax_uid == self._instance.transfer_syntax_uid and file.is_same_as(there)
+        if self._replaces and not is_same:
+            file.take(self.path, replace=True)
+            return Stored.REPLACED
+        file.discard()
+        return Stored.SAME if is_same else Stored.KEPT
 
     async def discard(self) -> None:
         """Leave nothing behind."""
         if self._file is not None:
             await in_worker(self._file.discard)
+
+
+def _instance_of(path: str) -> str | None:
+    """The SOP Instance UID of a file; None where that is no instance."""
+    try:
+        with Path(path).open("rb") as file:
+            return read_file_meta(file).sop_instance_uid
+    except (DatasetError, FileNotFoundError):
+        return None
 
 
 async def in_worker(function: Callable[..., None], *arguments: object) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from os import PathLike
+    from typing import IO
 
 MAX_NAME: Final = 100
 """Characters that one value may add to a path: a UID has 64, and file systems stop at 255 for a name."""
@@ -29,16 +30,21 @@ _PROCESS: Final = secrets.token_hex(8)
 _NUMBERS: Final = count()
 """With the process ID, as a fork has the other two: what makes the names of files under construction unique."""
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9._^ +,@()=-]")
+_UNSAFE = re.compile(r"[^][A-Za-z0-9._^ +,@()=-]")
 _UID = re.compile(r"[0-9][0-9.]*[0-9]", re.ASCII)
 """Safe as it is, and mostly what there is."""
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECASE)
 _EMPTY: Final = "NONE"
 
 
+_COMPARED: Final = 1024 * 1024
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+"""What `os.link` fails with on file systems without hard links."""
+
+
 class Part10File:
-    """A DICOM file under construction. It takes its final name, in place of what had it, in `commit` and never
-    before; `discard` leaves nothing behind. Everything here blocks.
+    """A DICOM file under construction. It takes its final name in `commit` and never before; `discard` leaves nothing
+    behind. Everything here blocks.
 
     `header` is preamble and File Meta Information. With `fsync`, a committed file outlives a power failure.
     """
@@ -52,6 +58,7 @@ class Part10File:
         self._temporary = f"{folder}{os.sep}.{_PROCESS}-{os.getpid():x}-{next(_NUMBERS):x}.part"
         self._changed_folders = [folder] if fsync else []
         self._header = [memoryview(header)]
+        self._header_length = len(header)
         self._descriptor: int | None = None
         try:
             self._descriptor = _create(self._temporary)
@@ -68,8 +75,11 @@ class Part10File:
         for start in range(0, len(buffers), _MAX_BUFFERS):
             _write_all(self._descriptor, buffers[start : start + _MAX_BUFFERS])
 
-    def commit(self) -> None:
-        """Give the file its name. When this returns the object is where it was promised to be."""
+    def commit(self) -> bool:
+        """Give the file its name; False where that is taken, and then there is `take`, `is_same_as` or `discard`.
+
+        When this returns True the object is where it was promised to be.
+        """
         if self._descriptor is None:
             raise ValueError(f"{self.path}: committed or discarded")
         try:
@@ -79,10 +89,31 @@ class Part10File:
                 os.fsync(self._descriptor)
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)
-            os.replace(self._temporary, self.path)
+            return self.take(self.path)
         except OSError:
             self.discard()
             raise
+
+    def take(self, path: str, *, replace: bool = False) -> bool:
+        """Give the finished file this name, in the same folder; False where it is taken and not to be replaced."""
+        if replace:
+            os.replace(self._temporary, path)
+        elif not _name(self._temporary, path):
+            return False
+        self.path = path
+        self._sync_folders()
+        return True
+
+    def is_same_as(self, file: IO[bytes]) -> bool:
+        """Whether the finished file goes on behind its header as `file` does from where it is."""
+        with open(self._temporary, "rb") as own:
+            own.seek(self._header_length)
+            while piece := own.read(_COMPARED):
+                if piece != file.read(len(piece)):
+                    return False
+            return not file.read(1)
+
+    def _sync_folders(self) -> None:
         if self._fsync:
             for folder in self._changed_folders:
                 _fsync_folder(folder)
@@ -98,6 +129,26 @@ class Part10File:
 
 def _create(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def _name(temporary: str, path: str) -> bool:
+    """Rename a file, unless there is one of that name; both at once where the file system can do that."""
+    try:
+        if os.name == "nt":
+            os.rename(temporary, path)  # never replaces there
+            return True
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(path):
+            return False
+        os.replace(temporary, path)
+        return True
+    os.unlink(temporary)
+    return True
 
 
 def _make_folders(name: str) -> list[str]:
@@ -150,7 +201,9 @@ def _fsync_folder(folder: str) -> None:
 
 
 def validate_template(template: str) -> None:
-    """Raise `ValueError` for a template that names no file, leaves its folder, or asks for what is no keyword."""
+    """Raise `ValueError` for a template that names no file, or several instances alike, leaves its folder, or asks for
+    what is no keyword.
+    """
     if not template or template.endswith("/"):
         raise ValueError(f"the file name template {template!r} names no file")
     if "\\" in template or "\0" in template:
@@ -164,6 +217,8 @@ def validate_template(template: str) -> None:
     for _, keyword in _parsed(template):
         if keyword is not None and (not keyword or tag_for_keyword(keyword) is None):
             raise ValueError(f"the file name template {template!r}: {{{keyword}}} is no keyword of PS3.6")
+    if all(keyword != "SOPInstanceUID" for _, keyword in _parsed(template)):
+        raise ValueError(f"the file name template {template!r} gives instances the same name: add {{SOPInstanceUID}}")
 
 
 @lru_cache(maxsize=64)
@@ -189,6 +244,12 @@ def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str
     return path
 
 
+def other_name(path: str, uid: str) -> str:
+    """Where an instance goes whose name another has, as on file systems that take a and A for the same."""
+    stem, extension = os.path.splitext(path)
+    return f"{stem}-{_digest(uid)}{extension}"
+
+
 @lru_cache(maxsize=64)
 def _parsed(template: str) -> tuple[tuple[str, str | None], ...]:
     parts = []
@@ -212,5 +273,8 @@ def _safe(value: str) -> str:
         safe = "_" + safe
     if safe == value and value != _EMPTY:
         return safe
-    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{safe}-{digest[:12]}"
+    return f"{safe}-{_digest(value)}"
+
+
+def _digest(value: str) -> str:
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:12]

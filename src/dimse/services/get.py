@@ -8,7 +8,7 @@ import os
 from enum import Enum, StrEnum
 
 from dimse import uids
-from dimse.ae import RetryPolicy, ServerOptions, StoreMode
+from dimse.ae import Duplicates, RetryPolicy, ServerOptions, StoreMode
 from dimse.dataset import DatasetSource, Disk, encode, validate_template
 from dimse.errors import (
     AssociationError,
@@ -95,7 +95,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if store.fault is not None:
             await self._refuse(request, Status.CANNOT_UNDERSTAND, str(store.fault), store.fault)
         elif store.is_taken:
-            await self._operation.answer(request, request.response(Status.SUCCESS))
+            await self._operation.answer(request, request.response(store.told(Status.SUCCESS)))
         else:
             await self._refuse(request, Status.OUT_OF_RESOURCES, "it was neither saved nor read to its end")
 
@@ -223,13 +223,18 @@ class CGetSCU:
     """Retrieves instances over the association itself (PS3.4 C.4.3.2).
 
     The association must have been made with `contexts=retrieval_contexts(...)`, which asks for the SCP role.
-    `fsync` is whether an instance is forced to the disk before it is answered with Success.
+    `fsync` is whether an instance is forced to the disk before it is answered with Success; `duplicates` is what to do
+    with one that is there already with other content.
     """
 
-    def __init__(self, association: Association, *, fsync: bool = True) -> None:
+    def __init__(
+        self, association: Association, *, fsync: bool = True, duplicates: Duplicates = Duplicates.KEEP
+    ) -> None:
         self._association = association
         malformed = association.options.malformed
-        self._options = ServerOptions(store_mode=StoreMode.STREAMING, fsync=fsync, malformed=malformed)
+        self._options = ServerOptions(
+            store_mode=StoreMode.STREAMING, fsync=fsync, malformed=malformed, duplicates=duplicates
+        )
 
     def get(
         self,

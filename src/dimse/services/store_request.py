@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Final
 
 from dimse import dataset as datasets
 from dimse import uids
-from dimse.ae import Malformed, ServerOptions, StoreMode
-from dimse.dataset import Disk, FileWriter, IncompleteDataset, encode_file_meta, safe_path, template_keywords
+from dimse.ae import Duplicates, Malformed, ServerOptions, StoreMode
+from dimse.dataset import (
+    Disk,
+    FileWriter,
+    IncompleteDataset,
+    Instance,
+    Stored,
+    encode_file_meta,
+    other_name,
+    safe_path,
+    template_keywords,
+)
 from dimse.dataset.elements import NAMING_TAGS, PIXEL_DATA, PIXEL_DATA_TAGS, SOP_CLASS_UID, SOP_INSTANCE_UID, tag_name
 from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError, LocalProtocolError, StatusError
@@ -61,6 +71,8 @@ class StoreRequest:
         """Where `save` has put it."""
         self.given_by: object = None
         """The results that it is one of: they end when nobody has them any more, nor this."""
+        self.stored: Stored | None = None
+        """Whether what `save` found there was the same instance, and what became of it."""
         self.is_taken = False
         """Whether it was saved, or read to its end."""
 
@@ -125,8 +137,15 @@ class StoreRequest:
 
         The File Meta Information is made from the command, the negotiated syntax and the AE titles. When this
         returns the file is on the disk (`ServerOptions.fsync`) under its name; before, and if it fails, there
-        is nothing under that name. Raises `OSError` where it can't be written.
+        is nothing under that name.
+
+        Where the same instance is there already, `stored` says what became of it: with the same content nothing has
+        changed; with another `ServerOptions.duplicates` decides. Raises `StatusError` if that is to refuse it,
+        `OSError` where it can't be written, `FileExistsError` where something else has the name.
         """
+        return await self._save([os.fspath(path)])
+
+    async def _save(self, paths: list[str]) -> Path:
         self._begin_reading()
         header = encode_file_meta(
             sop_class_uid=self.sop_class_uid,
@@ -137,7 +156,10 @@ class StoreRequest:
             receiving_ae_title=self.association.own_ae_title,
         )
         incoming = self._incoming
-        writer = FileWriter(path, header, self._disk, fsync=self._options.fsync)
+        instance = Instance(self.sop_instance_uid, self.transfer_syntax_uid)
+        duplicates, fsync = self._options.duplicates, self._options.fsync
+        replaces = duplicates is Duplicates.REPLACE
+        writer = FileWriter(paths, header, self._disk, instance, fsync=fsync, replaces=replaces)
         saved = self._saved = asyncio.get_running_loop().create_future()
         try:
             views = incoming.beginning()
@@ -151,7 +173,10 @@ class StoreRequest:
             raise
         finally:
             saved.set_result(None)
-        self.path, self.is_taken = Path(path), True
+        self.path, self.stored = Path(writer.path), writer.stored
+        if self.stored is Stored.KEPT and duplicates is Duplicates.REFUSE:
+            raise StatusError(Status.DUPLICATE_SOP_INSTANCE, "stored before, with other content")
+        self.is_taken = True
         return self.path
 
     async def save_under(self, folder: str | os.PathLike[str], template: str = DEFAULT_TEMPLATE) -> Path:
@@ -163,7 +188,8 @@ class StoreRequest:
         values = {}
         for keyword, tag in template_keywords(template):
             values[keyword] = self.sop_instance_uid if tag == SOP_INSTANCE_UID else self._text(tag)
-        return await self.save(safe_path(folder, template, values))
+        path = safe_path(folder, template, values)
+        return await self._save([path, other_name(path, self.sop_instance_uid)])
 
     def _text(self, tag: int) -> str:
         scanner, malformed = self._incoming.scanner, self._incoming.structure.malformed
@@ -195,6 +221,13 @@ class StoreRequest:
     def fault(self) -> DatasetError | None:
         """What is missing, as far as it was read."""
         return self._incoming.fault
+
+    def told(self, status: Status) -> Status:
+        """What to tell the peer where the handler says Success: not so of what was stored with other content before."""
+        if status != Status.SUCCESS or self.stored is not Stored.KEPT:
+            return status
+        logger.warning("C-STORE of %s: stored before with other content, which is kept", self.sop_instance_uid)
+        return Status.COERCION_OF_DATA_ELEMENTS.with_comment("stored before, with other content, which is kept")
 
     async def check_whole(self) -> None:
         """Raise `IncompleteDataset` for a data set that is none, once all of it has come (PS3.4 B.2.3)."""

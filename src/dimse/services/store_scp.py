@@ -66,7 +66,7 @@ async def handled(handler: StoreHandler, store: StoreRequest) -> Status:
         await store.left()
     if status.is_done:
         await store.check_whole()
-    return status
+    return store.told(status)
 
 
 def refusal_of(error: Exception) -> tuple[int, str] | None:
