@@ -19,6 +19,7 @@ from tests.services.member_archive import ADA, AT_ONCE, STUDY, Archive, files_in
 
 import dimse
 from dimse import (
+    Association,
     ClientOptions,
     CStoreSCU,
     Malformed,
@@ -197,6 +198,25 @@ async def test_what_this_side_refused_is_said_with_its_reason(way: str, tmp_path
     assert failure.sop_instance_uid == "1.1.1.2"
     assert "refused with 0xA900" in str(failure.error)
     assert files_in(tmp_path) == where("1.1.1.1", "1.1.2.1")
+
+
+async def test_an_archive_that_serves_one_operation_on_an_association(tmp_path: Path) -> None:
+    async with Archive(get=True) as archive:
+        archive.instances = [member(f"1.4.{series}.{number}", pixels=0) for series in (1, 2, 3) for number in (1, 2)]
+        archive.keeps_back.update({str(each.SOPInstanceUID): 1 for each in archive.instances})
+        bring, served = archive.bring, set[Association]()
+
+        async def once(request: QueryRequest) -> AsyncIterator[Source]:
+            if request.association in served:
+                request.association.abort()
+                return
+            served.add(request.association)
+            async for source in bring(request):
+                yield source
+
+        archive.on_c_get()(once)
+        report = await retrieve(archive, Query.studies(StudyInstanceUID="1.4"), tmp_path)
+    assert len(report.retrieved) == 6
 
 
 async def test_lists_that_are_refused_are_asked_for_one_by_one(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from typing import Final, cast
 from dimse import uids
 from dimse.ae import Address, ClientOptions, RetryPolicy, ServerOptions, StoreMode
 from dimse.errors import (
-    AssociationAborted,
     AssociationError,
-    ConnectionLost,
+    AssociationTimeout,
+    DatasetError,
     DimseError,
     NothingRetrieved,
     PresentationContextError,
@@ -233,7 +233,10 @@ class Bringing:
         if level is not QueryRetrieveLevel.IMAGE:
             async with self._connect(contexts) as association:
                 for query in self._requests_for_matches(level):
-                    await ask(association, query)
+                    try:
+                        await ask(association, query)
+                    except (DatasetError, ValueError) as error:
+                        self._errors[None] = error  # a unique key of this one cannot be sent
             return
         waiting, in_vain = deque(self._lists(classes)), 0
         while waiting:
@@ -241,9 +244,9 @@ class Bringing:
                 came = len(self.results)
                 try:
                     await self._ask_lists(association, waiting, ask)
-                except (AssociationAborted, ConnectionLost, RemoteProtocolError) as error:
+                except (AssociationError, RemoteProtocolError) as error:
                     in_vain = 0 if len(self.results) > came else in_vain + 1
-                    if not waiting or in_vain == _IN_VAIN:
+                    if not waiting or in_vain == _IN_VAIN or isinstance(error, AssociationTimeout):
                         raise
                     logger.info("%s: %s; the rest is asked for instance by instance", self._address, error)
 
@@ -253,6 +256,7 @@ class Bringing:
         The last first, as it is most often the first one left that is in the way.
         """
         while waiting:
+            association.check_open()
             listed = [uid for uid in waiting.popleft() if uid in self._missing]
             if not listed:
                 continue
@@ -261,6 +265,8 @@ class Bringing:
             try:
                 results = await ask(association, Query.as_found(QueryRetrieveLevel.IMAGE, keys, self._model))
                 ended_early = self._ended_early(results, listed)
+            except (DatasetError, ValueError) as error:
+                self._errors |= dict.fromkeys(listed, error)
             finally:
                 if ended_early and len(listed) > 1:
                     rest = [uid for uid in listed if uid in self._missing and uid not in self._errors]

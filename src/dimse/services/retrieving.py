@@ -58,10 +58,10 @@ async def retrieve(
     """Bring all instances that match `query` from the archive at `address` into the folder `into`.
 
     First the instances are listed with C-FIND, down to IMAGE level. Then they come by C-GET where the peer accepts
-    it; else by C-MOVE to a receiver of our own, which listens meanwhile: `receiver` is its
-    "TITLE@interface:port", by default the calling AE title on all interfaces, port 11112, and the peer has to know
-    that title's address. What is missing afterwards is asked for again, one by one, as `retry` says. `on_result` is
-    called with each `RetrieveResult` as it is known.
+    it, with native contexts first; and what that does not bring by C-MOVE to a receiver of our own, which listens from
+    then on: `receiver` is its "TITLE@interface:port", by default the calling AE title on all interfaces, port 11112,
+    and the peer has to know that title's address. What is missing afterwards is asked for again, one by one where the
+    peer stopped early, as `retry` says. `on_result` is called with each `RetrieveResult` as it is known.
 
     Raises `AssociationError` where no association could be made, and `PresentationContextError` or `StatusError`
     where the peer cannot be asked. At the end, one `ExceptionGroup` has the errors of all that did not come; with
