@@ -217,6 +217,14 @@ def test_a_dicomdir_finds_its_files_as_copying_has_renamed_them(tmp_path: Path, 
     assert not others
 
 
+@pytest.mark.parametrize("start", [128, 132])
+def test_a_dicomdir_without_preamble(tmp_path: Path, start: int) -> None:
+    shutil.copytree(path_of("DICOMDIR").parent, tmp_path / "medium")
+    directory = tmp_path / "medium" / "DICOMDIR"
+    directory.write_bytes(directory.read_bytes()[start:])
+    assert found(directory)[0] == found(path_of("DICOMDIR"))[0]
+
+
 def test_a_dicomdir_prefers_the_very_name_and_what_is_dicom(tmp_path: Path) -> None:
     records = dcmread(path_of("DICOMDIR")).DirectoryRecordSequence
     first, second = ["/".join(record.ReferencedFileID) for record in records if "ReferencedFileID" in record][:2]

@@ -17,7 +17,7 @@ from typing import Final
 from dimse.dataset.recognizing import NotDicom
 from dimse.dataset.sources import DatasetSource, FileSource, Part10Source, Reader, StreamReader
 from dimse.errors import DatasetError
-from dimse.uids import MEDIA_STORAGE_DIRECTORY_STORAGE
+from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, MEDIA_STORAGE_DIRECTORY_STORAGE
 
 _VERSION: Final = re.compile(r"\.?;\d+$|\.$")
 """ISO 9660 names files `IM1.;1`, or `IM1.DCM;1`."""
@@ -86,22 +86,25 @@ def _file(path: Path, *, named: bool) -> Iterator[DatasetSource | NotSent]:
     if source.sop_class_uid != MEDIA_STORAGE_DIRECTORY_STORAGE:
         yield source
     elif named:
-        yield from _directory(path)
+        yield from _directory(path, source)
     else:
         yield NotSent(str(path), DatasetError(f"{path}: a DICOMDIR; its files are found by themselves"), skipped=True)
 
 
-def _directory(path: Path) -> Iterator[DatasetSource | NotSent]:
+def _directory(path: Path, source: FileSource) -> Iterator[DatasetSource | NotSent]:
     """What a DICOMDIR refers to, by Referenced File ID (0004,1500): path components below its folder."""
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
+    from pydicom.filereader import read_dataset
 
     from dimse.dataset.identifiers import PYDICOM_ERRORS
 
+    syntax = source.transfer_syntax_uid
     try:
-        records = dcmread(path).get("DirectoryRecordSequence", [])
-        references = [record.ReferencedFileID for record in records if record.get("ReferencedFileID")]
-    except (InvalidDicomError, OSError, *PYDICOM_ERRORS) as error:
+        with path.open("rb") as file:
+            file.seek(-source.length, os.SEEK_END)
+            dataset = read_dataset(file, syntax == IMPLICIT_VR_LITTLE_ENDIAN, syntax != EXPLICIT_VR_BIG_ENDIAN)
+            records = dataset.get("DirectoryRecordSequence", [])
+            references = [record.ReferencedFileID for record in records if record.get("ReferencedFileID")]
+    except (OSError, *PYDICOM_ERRORS) as error:
         yield NotSent(str(path), DatasetError(f"{path}: the DICOMDIR cannot be read: {type(error).__name__}"), False)
         return
     listings: _Listings = {}
