@@ -15,21 +15,28 @@ from dimse import (
     Association,
     CEchoSCU,
     CFindSCU,
+    CGetSCU,
+    ClientOptions,
     ConnectionLost,
+    Malformed,
     MoveDestination,
     Query,
     QueryRequest,
     Status,
     StoreRequest,
+    retrieval_contexts,
 )
 from dimse.network.requests import IncomingRequest
+from dimse.services.get import GetResults
 from dimse.services.given import Source
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, LITTLE_ENDIAN
-from tests.services.member_archive import ADA, Archive, member
+from tests.services.member_archive import ADA, Archive, files_in, member
 
 from . import processes
 from .processes import DEADLINE, Peer, need, run, until
 from .samples import Samples, differences, sop_instance_uid, transfer_syntax
+
+JPEG = "1.2.840.10008.1.2.4.50"
 
 T = TypeVar("T")
 
@@ -182,6 +189,32 @@ async def test_odil_answers_echo_and_find(odil_archive: Peer, samples: Samples) 
 
     held = [dcmread(samples[name]) for name in ("explicit", "implicit")]
     assert await once_it_listens(ask) == {each.StudyInstanceUID: each.PatientID for each in held}
+
+
+@pytest.mark.parametrize("malformed", Malformed)
+async def test_native_data_on_a_compressed_context_is_refused_or_stored_as_what_it_is(
+    odil_archive: Peer, samples: Samples, malformed: Malformed, tmp_path: Path
+) -> None:
+    dataset = dcmread(samples["explicit"])
+    contexts = retrieval_contexts([dataset.SOPClassUID], [*LITTLE_ENDIAN, JPEG])
+
+    async def get() -> GetResults:
+        options = ClientOptions(malformed=malformed)
+        async with dimse.connect(odil_archive.address, contexts=contexts, options=options) as association:
+            query = Query.studies(StudyInstanceUID=dataset.StudyInstanceUID)
+            async with CGetSCU(association).get(query, into=tmp_path, raise_failures=False) as instances:
+                async for _ in instances:
+                    pass
+            return instances
+
+    instances = await once_it_listens(get)
+    stored = files_in(tmp_path)
+    if malformed is Malformed.STRICT:
+        assert stored == []
+        assert "is native, in JPEG Baseline" in str(instances.failures[0])
+    else:
+        assert transfer_syntax(tmp_path / stored[0]) in LITTLE_ENDIAN
+        assert (dcmread(tmp_path / stored[0]).pixel_array == dataset.pixel_array).all()
 
 
 async def test_what_odil_has_is_retrieved_in_a_syntax_that_it_is_in(
