@@ -317,8 +317,7 @@ async def test_pixels_that_end_too_early_are_an_error() -> None:
 async def test_bulk_data_that_is_not_pixel_data_is_not_taken_for_it() -> None:
     """An element over 16 MiB before the pixel data ends the metadata too."""
     dataset = instance()
-    dataset.add_new(0x00091001, "OB", b"")
-    dataset.EncapsulatedDocument = bytes(17 * 1024 * 1024)
+    dataset.add_new(0x00091001, "OB", bytes(17 * 1024 * 1024))
     outcome: list[object] = []
 
     async def handler(request: StoreRequest) -> Status:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
-from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, read
+from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read
 from tests.network.scripted_peer import message_pdvs, store
 from tests.services.test_storage_scp import files_under, peer_of, serving
 
@@ -366,3 +366,93 @@ async def test_the_buffered_data_set_is_what_pydicom_reads(tmp_path: Path) -> No
     response = await stored(data, tmp_path / "a.dcm", JPEG, StoreMode.BUFFERED, Malformed.STRICT, handling)
     assert response.status == 0
     assert dataset_bytes(tmp_path / "a.dcm") == data
+
+
+# Bulk data of other kinds, and frames
+
+
+async def given(data: bytes, mode: StoreMode, syntax: str = EXPLICIT, *, frames: bool) -> list[bytes] | str:
+    """What `pixels` or `frames` give, or why they do not."""
+    pieces: list[bytes] = []
+    said: list[str] = []
+
+    async def handling(request: StoreRequest, path: Path) -> Status:
+        try:
+            pieces.extend([piece async for piece in (request.frames() if frames else request.pixels())])
+        except DatasetError as error:
+            said.append(str(error))
+            raise
+        assert request.is_taken or frames
+        return Status.SUCCESS
+
+    response = await stored(data, Path(), syntax, mode, Malformed.STRICT, handling, 1000)
+    assert (response.status == 0) == (not said)
+    return said[0] if said else pieces
+
+
+def waveforms() -> Dataset:
+    groups = [Dataset(), Dataset()]
+    groups[0].WaveformData, groups[1].WaveformData = b"\1\2" * 100, b"\3\4" * 50
+    for group in groups:
+        group["WaveformData"].VR = "OW"
+    return native(0, WaveformSequence=groups)
+
+
+BULK = {
+    "a document": (encoded(native(0, EncapsulatedDocument=b"%PDF" * 100)), b"%PDF" * 100),
+    "a large document": (encoded(native(0, EncapsulatedDocument=b"%PDF" * 5_000_000)), b"%PDF" * 5_000_000),
+    "a deflated document": (deflated(encoded(native(0, EncapsulatedDocument=b"%PDF" * 100))), b"%PDF" * 100),
+    "waveforms": (encoded(waveforms()), b"\1\2" * 100 + b"\3\4" * 50),
+    "spectroscopy": (encoded(native(0, SpectroscopyData=bytes(range(40)))), bytes(range(40))),
+    "nothing": (encoded(instance(pixels=0)), b""),
+}
+
+
+@pytest.mark.parametrize("case", BULK)
+@both_modes
+async def test_pixels_gives_bulk_data_of_any_kind(case: str, mode: StoreMode) -> None:
+    data, value = BULK[case]
+    pieces = await given(data, mode, DEFLATED if "deflated" in case else EXPLICIT, frames=False)
+    assert b"".join(pieces) == value  # type: ignore[arg-type]  # bytes, or the test fails
+
+
+FRAGMENTS = [bytes([number]) * (1000 * number) for number in (2, 4, 6, 8)]
+
+
+def multiframe(frames: int, table: bytes = b"", extended: tuple[int, ...] = ()) -> bytes:
+    dataset = native(0, NumberOfFrames=frames)
+    if extended:
+        dataset.ExtendedOffsetTable = struct.pack(f"<{len(extended)}Q", *extended)
+        dataset.ExtendedOffsetTableLengths = bytes(8 * len(extended))
+    head = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + item(table)
+    return encoded(dataset) + head + b"".join(map(item, FRAGMENTS)) + SEQUENCE_END + ITEM_END
+
+
+TWO = (0, 2 * 8 + 6000)
+JOINED = [FRAGMENTS[0] + FRAGMENTS[1], FRAGMENTS[2] + FRAGMENTS[3]]
+FRAMES: dict[str, tuple[bytes, str, list[bytes] | str]] = {
+    "one each": (multiframe(4), JPEG, FRAGMENTS),
+    "one in all": (multiframe(1), JPEG, [b"".join(FRAGMENTS)]),
+    "basic table": (multiframe(2, struct.pack("<LL", *TWO)), JPEG, JOINED),
+    "extended table": (multiframe(2, b"", TWO), JPEG, JOINED),
+    "a table of too few": (multiframe(4, bytes(4)), JPEG, FRAGMENTS),
+    "nobody can tell": (multiframe(3), JPEG, "4 fragments for 3 frames, and no offset table"),
+    "native": (
+        encoded(native(3000, NumberOfFrames=5)), EXPLICIT, [pixel_bytes(3000)[512 * n :][:512] for n in range(5)],
+    ),
+    "bits": (
+        encoded(native(700, NumberOfFrames=5, BitsAllocated=1)), EXPLICIT, "does not say where frames begin",
+    ),
+    "none": (encoded(instance(pixels=0)), EXPLICIT, []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FRAMES)
+@both_modes
+async def test_frames(case: str, mode: StoreMode) -> None:
+    data, syntax, expected = FRAMES[case]
+    frames = await given(data, mode, syntax, frames=True)
+    if isinstance(expected, str):
+        assert expected in frames
+    else:
+        assert frames == expected

@@ -12,6 +12,7 @@ encapsulation the fragments of encapsulated pixel data
 decompression pixel data out of fragments, frame by frame
 misfits       what Implicit VR cannot hold
 completeness  whether what arrives is all there
+frames        pixel data, cut into frames
 codestreams   which syntax encapsulated pixel data shows
 assembling    parts of a data set, for pydicom
 sinks         what was received, into files

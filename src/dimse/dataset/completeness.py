@@ -33,6 +33,7 @@ from dimse.dataset.elements import (
     inflated,
     tag_name,
 )
+from dimse.dataset.frames import EncapsulatedFrames, NativeFrames
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import zlib
 
     from dimse.dataset.elements import Buffer
+    from dimse.dataset.frames import FrameSplitter
 
 _SCAN_STEP: Final = 16 * 1024
 """How much is looked at at a time for the end of the metadata; no more than this of the bulk data is copied."""
@@ -53,9 +55,9 @@ NUMBER_OF_FRAMES: Final = 0x00280008
 ROWS: Final = 0x00280010
 COLUMNS: Final = 0x00280011
 BITS_ALLOCATED: Final = 0x00280100
-_WANTED: Final = NAMING_TAGS.union(
-    (SAMPLES_PER_PIXEL, PHOTOMETRIC_INTERPRETATION, NUMBER_OF_FRAMES, ROWS, COLUMNS, BITS_ALLOCATED)
-)
+EXTENDED_OFFSET_TABLE: Final = 0x7FE00001
+_SIZE_TAGS: Final = (SAMPLES_PER_PIXEL, PHOTOMETRIC_INTERPRETATION, NUMBER_OF_FRAMES, ROWS, COLUMNS, BITS_ALLOCATED)
+_WANTED: Final = NAMING_TAGS.union(_SIZE_TAGS, (EXTENDED_OFFSET_TABLE,))
 
 _IMPLICIT_LE: Final = Struct("<HHL")
 _LITTLE: Final = (_IMPLICIT_LE, Struct("<H"), Struct("<L"))
@@ -298,6 +300,17 @@ class StreamedDataset:
         elif kind.endswith("_420"):
             samples //= 2
         return (samples * bits + 7) // 8
+
+    def frame_splitter(self) -> FrameSplitter:
+        """What cuts the bulk data, which are pixel data, into frames."""
+        bulk, frames = self.scanner.bulk, self.frames
+        if bulk is None or bulk.length is None:
+            table = self.scanner.find(EXTENDED_OFFSET_TABLE) or b""
+            return EncapsulatedFrames(frames, Struct(f"<{len(table) // 8}Q").unpack_from(table))
+        length = self.native_length(bulk.tag)
+        if length is None or length % frames or (self._number(BITS_ALLOCATED) == 1 and frames > 1):
+            raise DatasetError("its description does not say where frames begin")
+        return NativeFrames(frames, length // frames)
 
     @property
     def frames(self) -> int:

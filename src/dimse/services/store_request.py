@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +41,10 @@ DEFAULT_TEMPLATE: Final = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUI
 """Where `StoreRequest.save_under` puts an instance."""
 
 _MAX_UID: Final = 64
+
+
+_BULK_TAGS: Final = PIXEL_DATA_TAGS | {0x00420011, 0x56000020}
+"""Pixel Data, Encapsulated Document, Spectroscopy Data: what is bulk data even where it is short."""
 
 
 class StoreRequest:
@@ -115,22 +119,41 @@ class StoreRequest:
     async def pixels(self) -> AsyncIterator[bytes]:
         """The value of the pixel data as it comes, in pieces; nothing where there is none.
 
-        Native pixel data has its exact length. Of encapsulated pixel data (PS3.5 A.4) it is the items, as
-        they are encoded, up to the end of the data set. Raises what ended the association if it ended first,
-        and `DatasetError` where the data set is not whole or so much stands before its pixel data that they were not
-        found.
+        Where there is none it is that of other bulk data: of Encapsulated Document (0042,0011), Spectroscopy Data
+        (5600,0020), or of Waveform Data (5400,1010) of each multiplex group. Native pixel data has its exact length. Of
+        encapsulated pixel data (PS3.5 A.4) it is the items, as they are encoded, up to the end of the data set; see
+        `frames`. Raises what ended the association if it ended first, and `DatasetError` where the data set is not
+        whole or so much stands before its pixel data that they were not found.
         """
         bulk = self._incoming.scanner.bulk
+        if bulk is None:
+            for value in _other_bulk_data(self.dataset):
+                yield value
+            return
         if self._incoming.is_deflated:
             raise DatasetError("pixels() does not inflate: use dataset with StoreMode.BUFFERED, or save()")
-        if bulk is None:
-            return
-        if bulk.tag not in PIXEL_DATA_TAGS:
+        if bulk.tag not in _BULK_TAGS or (bulk.length is None and bulk.tag not in PIXEL_DATA_TAGS):
             raise DatasetError(f"the pixel data is behind {tag_name(bulk.tag)}, which is too long to be held in memory")
         self._begin_reading()
         async for view in self._incoming.value():
             yield bytes(view)
         self.is_taken = True
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """The frames of the pixel data, one by one as they come; nothing where there is none.
+
+        Those of encapsulated pixel data are told apart by the Extended or Basic Offset Table; without one a frame is a
+        fragment, or all of them if there is one frame. Raises what `pixels` raises, and `DatasetError` at the end where
+        the fragments were not as many as the frames.
+        """
+        bulk = self._incoming.scanner.bulk
+        if bulk is None or bulk.tag not in PIXEL_DATA_TAGS:
+            return
+        splitter = self._incoming.structure.frame_splitter()
+        async for piece in self.pixels():
+            for frame in splitter.feed(piece):
+                yield frame
+        splitter.finish()
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a Part 10 file (PS3.10 7) with the data set as it came, while it comes. Returns its path.
@@ -322,3 +345,12 @@ class StoreRequest:
             where = tag_name(scanner.mislabelled_items)
             deviations.tolerated(f"C-STORE: items in the other VR form, in {where}; read as they are meant")
         self.transfer_syntax_uid = shown
+
+
+def _other_bulk_data(dataset: Dataset) -> Iterator[bytes]:
+    for keyword in ("EncapsulatedDocument", "SpectroscopyData"):
+        if keyword in dataset:
+            yield dataset[keyword].value or b""
+    for group in dataset.get("WaveformSequence") or ():
+        if "WaveformData" in group:
+            yield group.WaveformData or b""

@@ -1,0 +1,121 @@
+"""The frames of pixel data, as they come (PS3.5 8.1, A.4; PS3.3 C.7.6.6.1.1)."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final, Protocol
+
+from dimse.dataset.elements import ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED_LENGTH, tag_name
+from dimse.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+MAX_FRAME: Final = 512 * 1024 * 1024
+"""A larger frame is not held in memory."""
+
+_HEADER: Final = Struct("<HHL")
+
+
+class FrameSplitter(Protocol):
+    """Cuts the value of Pixel Data into frames."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take the next bytes. Gives the frames that are whole by them."""
+
+    def finish(self) -> None:
+        """The value has ended. Raises `DatasetError` where the frames were not what was said of them."""
+
+
+class NativeFrames:
+    """Frames that are all of one length, in bytes."""
+
+    def __init__(self, frames: int, length: int) -> None:
+        if not 0 < length <= MAX_FRAME:
+            raise DatasetError(f"a frame of {length} bytes; it is 1 to {MAX_FRAME}")
+        self._left, self._length = frames, length
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        self._data += data
+        while self._left and len(self._data) >= self._length:
+            yield bytes(self._data[: self._length])
+            del self._data[: self._length]
+            self._left -= 1
+        if not self._left:
+            self._data.clear()
+
+    def finish(self) -> None:
+        if self._left:
+            raise DatasetError(f"{tag_name(PIXEL_DATA)} ends {self._left} frames too early")
+
+
+class EncapsulatedFrames:
+    """Frames of one or more fragments: by the extended offset table, else by the basic one, else of one each."""
+
+    def __init__(self, frames: int, offsets: Sequence[int]) -> None:
+        self._frames = frames
+        self._offsets = frozenset(offsets)
+        self._header = bytearray()
+        self._current = bytearray()
+        self._left = 0
+        """Bytes of the item that are still to come."""
+        self._items = self._given = 0
+        self._offset = 0
+        """Of the next item, from the first behind the offset table."""
+        self._ended = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        position = 0
+        while position < len(data) and not self._ended:
+            end = position + (self._left or _HEADER.size - len(self._header))
+            piece = data[position:end]
+            position += len(piece)
+            if self._left:
+                self._current += piece
+                self._left -= len(piece)
+                continue
+            self._header += piece
+            if len(self._header) == _HEADER.size:
+                if (frame := self._begin_item()) is not None:
+                    self._given += 1
+                    yield frame
+                self._header.clear()
+
+    def _begin_item(self) -> bytes | None:
+        """The header of an item or of the end has come: the frame that has ended by it, if one has."""
+        group, element, length = _HEADER.unpack(self._header)
+        tag = group << 16 | element
+        if tag not in (ITEM, SEQUENCE_END) or length == UNDEFINED_LENGTH:
+            raise DatasetError(f"no fragment where one must be, in {tag_name(PIXEL_DATA)}")
+        self._ended = tag == SEQUENCE_END
+        frame = None
+        if self._items == 1:
+            self._take_table()
+        elif self._items and (self._ended or self._is_start()):
+            frame = bytes(self._current)
+            self._current.clear()
+        if self._items:
+            self._offset += _HEADER.size + length
+        self._items += 1
+        if len(self._current) + length > MAX_FRAME:
+            raise DatasetError(f"a frame of more than {MAX_FRAME} bytes")
+        self._left = length
+        return frame
+
+    def _take_table(self) -> None:
+        if not self._offsets:
+            table, length = bytes(self._current), len(self._current) // 4
+            self._offsets = frozenset(Struct(f"<{length}L").unpack_from(table))
+        if len(self._offsets) != self._frames:
+            self._offsets = frozenset()
+        self._current.clear()
+
+    def _is_start(self) -> bool:
+        return self._offset in self._offsets if self._offsets else self._frames > 1
+
+    def finish(self) -> None:
+        if self._given != self._frames:
+            raise DatasetError(
+                f"{self._given} fragments for {self._frames} frames, and no offset table to tell which are of one frame"
+            )
