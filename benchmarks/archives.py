@@ -66,6 +66,17 @@ def _listening(program: Program, port: int) -> Iterator[Running]:
 
 
 def _orthanc(folder: Path, port: int, destination: int) -> Program:
+    modalities = {"destination": [DESTINATION, "127.0.0.1", destination]}
+    settings = {"DicomModalities": modalities, "MaximumPduLength": int(PDU)}
+    return Program(_orthanc_command(folder, port, settings), DCMTK)
+
+
+def orthanc_as_installed(folder: Path, port: int) -> Program:
+    """A new Orthanc, which is told nothing but who may ask."""
+    return Program(_orthanc_command(folder, port, {}), {})
+
+
+def _orthanc_command(folder: Path, port: int, more: dict[str, object]) -> list[str]:
     settings = {
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "index"),
@@ -77,14 +88,13 @@ def _orthanc(folder: Path, port: int, destination: int) -> Program:
         "DicomAlwaysAllowFind": True,
         "DicomAlwaysAllowGet": True,
         "DicomAlwaysAllowMove": True,
-        "DicomModalities": {"destination": [DESTINATION, "127.0.0.1", destination]},
-        "MaximumPduLength": int(PDU),
         "SaveJobs": False,
         "Plugins": [],
+        **more,
     }
     configuration = folder / "orthanc.json"
     configuration.write_text(json.dumps(settings))
-    return Program([orthanc(), str(configuration)], DCMTK)
+    return [orthanc(), str(configuration)]
 
 
 def orthanc() -> str:

@@ -46,10 +46,11 @@ SENDING: Final = {
     "4 associations": ("--associations=4",),
     "16 associations": ("--associations=16",),
     "TLS": ("--tls",),
+    "as installed": (),
 }
 """What an option is to a sender. "fsync" is of our receiver, "tuned" of pynetdicom on both sides, "pure" is both
-sides without compiled modules, "auto" is as many of 8 associations as `dimse.send` finds worth while; "" is one
-association, with the operations window of the defaults.
+sides without compiled modules, "auto" is as many of 8 associations as `dimse.send` finds worth while, "as installed" is
+DCMTK without settings for its speed; "" is one association, with the operations window of the defaults.
 """
 RECEIVING: Final = {"fsync": ("fsync",), "tuned": ("tuned",), "TLS": ("tls",), "many": ("many",)}
 """What an option is to a receiver, if anything."""
@@ -58,6 +59,8 @@ RECEIVING: Final = {"fsync": ("fsync",), "tuned": ("tuned",), "TLS": ("tls",), "
 def receiver(implementation: str, port: int, folder: Path, option: str = "") -> Program:
     """What listens on `port` and stores into `folder`."""
     if implementation == "DCMTK":
+        if option == "as installed":
+            return Program([dcmtk("storescp"), "+B", "-od", str(folder), str(port)], {})
         tls = ["+tls", PEM, PEM, "-ic"] if option == "TLS" else []
         return Program([dcmtk("storescp"), "+B", "-pdu", PDU, *tls, "-od", str(folder), str(port)], DCMTK)
     flags = RECEIVING.get(option, ())
@@ -66,6 +69,9 @@ def receiver(implementation: str, port: int, folder: Path, option: str = "") -> 
 
 def sender(implementation: str, port: int, files: Path, option: str = "") -> Program:
     """What sends all in the folder `files`, over one association unless `option` says something else."""
+    if implementation == "DCMTK" and option == "as installed":
+        options = ["-lc", str(HERE / "dcmtk_log.cfg"), "+sd", "-nuc"]
+        return Program([dcmtk("dcmsend"), *options, "127.0.0.1", str(port), str(files)], {})
     if implementation == "DCMTK":
         return _dcmtk_sender(port, files, tls=option == "TLS")
     flags = ("tls",) if (implementation, option) == ("floor", "TLS") else SENDING[option]

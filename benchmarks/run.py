@@ -17,6 +17,7 @@ from pathlib import Path
 import archives
 import growth
 import idle
+import installed
 import latency
 import query_report
 import report
@@ -30,6 +31,7 @@ from tables import Section
 
 QUERIES = ("find", "get", "move")
 SECTIONS: dict[str, Callable[[Path, str, int], Section]] = {
+    "installed": installed.section,
     "latency": latency.section,
     "tls": secure.section,
     "idle": lambda folder, scale, _: idle.section(folder, scale),

@@ -144,8 +144,6 @@ class Peer:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = folder.with_name(folder.name + ".log")
-        # DCMTK's, which Orthanc has too: without it every answer of theirs waits 40 ms for our delayed ACK.
-        self._environment = {**os.environ, "TCP_NODELAY": "1"}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -157,7 +155,7 @@ class Peer:
         """Start it, and wait until it listens."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - these are the programs under test
-                self.command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, env=self._environment
+                self.command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder
             )
         wait_until(self._listens, f"{self.command[0]} on port {self.port}")
         return self

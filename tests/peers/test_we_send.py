@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -61,6 +62,17 @@ async def test_every_sample_arrives(peer: PeerFactory, samples: Samples, scp: st
     report = await dimse.send(peer(scp).address, path)
     assert [result.status for result in report.results] == [dimse.Status.SUCCESS]
     assert_kept(scp, peer(scp), path)
+
+
+@pytest.mark.parametrize("scp", ["storescp", "orthanc"])
+async def test_nothing_waits_for_a_delayed_ack(peer: PeerFactory, scp: str) -> None:
+    """They leave Nagle's algorithm on, and write each answer in two pieces."""
+    times = 50
+    async with dimse.connect(peer(scp).address) as association:
+        begun = time.monotonic()
+        for _ in range(times):
+            await CEchoSCU(association).echo()
+        assert time.monotonic() - begun < times * 0.04 / 2
 
 
 @pytest.mark.parametrize("name", ["large", "icon", "deflated-image"])
