@@ -175,11 +175,7 @@ class Query:
 
     @classmethod
     def instances(cls, *, model: QueryRetrieveModel | None = None, **keys: QueryValue) -> Query:
-        """Look for the instances of a series, in the Study Root model unless told otherwise.
-
-        >>> Query.instances(StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.4")
-        <Query STUDY_ROOT IMAGE: StudyInstanceUID=..., SeriesInstanceUID=...>
-        """
+        """Look for the instances of a series, in the Study Root model unless told otherwise."""
         return cls.of(_IMAGE, keys, model)
 
     @classmethod

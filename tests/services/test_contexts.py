@@ -1,0 +1,50 @@
+"""Which presentation contexts a retrieval proposes."""
+
+from __future__ import annotations
+
+import pytest
+
+from dimse.services.contexts import COMPRESSED, NATIVE, by_association, every_syntax, native_first
+from dimse.uids import COMMON_STORAGE, QUERY_RETRIEVE
+from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS
+
+CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
+RLE, PRIVATE = "1.2.840.10008.1.2.5", "1.2.3.4"
+
+
+def test_one_native_context_for_each_class_behind_what_is_known() -> None:
+    plan = native_first([CT, MR], {CT: [NATIVE[0], RLE, PRIVATE]})
+    syntaxes = {uid: [each.transfer_syntaxes for each in contexts] for uid, contexts in plan.items()}
+    assert syntaxes == {CT: [(RLE,), (PRIVATE,), NATIVE], MR: [NATIVE]}
+    assert all(each.as_scp for contexts in plan.values() for each in contexts)
+
+
+def test_each_syntax_in_a_context_of_its_own_the_known_ones_first() -> None:
+    (contexts,) = every_syntax([CT], {CT: [PRIVATE, RLE]}, 0).values()
+    syntaxes = [each.transfer_syntaxes for each in contexts]
+    assert syntaxes[:3] == [(PRIVATE,), (RLE,), (COMPRESSED[0],)]
+    assert {syntax for each in syntaxes for syntax in each} == {PRIVATE, *COMPRESSED, *NATIVE}
+    assert len(syntaxes) == len(set(syntaxes))
+    assert syntaxes[-1] == (NATIVE[0],)
+
+
+@pytest.mark.parametrize("turn", [0, 1, len(COMPRESSED), 2 * len(COMPRESSED) + 3])
+def test_another_syntax_comes_first_at_each_turn(turn: int) -> None:
+    (contexts,) = every_syntax([CT], {}, turn).values()
+    assert contexts[0].transfer_syntaxes == (COMPRESSED[turn % len(COMPRESSED)],)
+    assert len(contexts) == len(COMPRESSED) + len(NATIVE)
+
+
+@pytest.mark.parametrize("hints", [0, 500])
+def test_no_association_has_too_many_and_no_class_is_left_out(hints: int) -> None:
+    known = {uid: [f"1.2.{number}" for number in range(hints)] for uid in COMMON_STORAGE}
+    for plan in (native_first(COMMON_STORAGE, known), every_syntax(COMMON_STORAGE, known, 0)):
+        covered: list[str] = []
+        for classes, contexts in by_association(plan):
+            assert [each.abstract_syntax for each in contexts[: len(QUERY_RETRIEVE)]] == list(QUERY_RETRIEVE)
+            assert len(contexts) <= MAXIMUM_CONTEXTS
+            for uid in classes:
+                of_class = [each.transfer_syntaxes for each in contexts if each.abstract_syntax == uid]
+                assert NATIVE[0] in of_class[-1]
+            covered += classes
+        assert covered == list(COMMON_STORAGE)
