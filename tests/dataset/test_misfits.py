@@ -15,7 +15,7 @@ from dimse.dataset.rewriting import rewrite
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
-_LONG = ("OB", "OW", "UN", "UC", "UT", "UR", "SQ", "OF", "SV", "UV")
+_LONG = ("OB", "OW", "UN", "UC", "UT", "UR", "SQ", "OD", "OF", "OL", "SV", "UV")
 
 
 def explicit(tag: int, vr: str, value: bytes) -> bytes:
@@ -60,6 +60,10 @@ FITS = [
     ),
     *((SL, vr, value) for vr, value in (("UL", b"\1\0\0\0"), ("SL", b"\xff\xff\xff\xff"), ("UN", bytes(4)))),
     *((OB, vr, value) for vr, value in (("OW", b"\1\2"), ("UN", b"\1\2"))),
+    (0x00281201, "US", b"\xff\xff"),  # OW
+    (0x00280106, "OW", b"\xff\xff"),  # US or SS
+    (FD, "OD", bytes(8)),
+    (UL, "OL", bytes(4)),
     (0x00280106, "US", b"\xff\xff"),
     (0x00280106, "SS", b"\xff\xff"),
     (0x60003000, "OB", b"\1\2"),

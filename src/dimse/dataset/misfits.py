@@ -27,6 +27,14 @@ _KINDS: Final = {
 }
 """Values of one kind are the same in all VRs of it, but for their padding (PS3.5 6.2)."""
 _OTHER_SIGN: Final = {"US": "SS", "SS": "US", "UL": "SL", "SL": "UL", "UV": "SV", "SV": "UV"}
+_WORDS: Final = {
+    "OW": {"US", "SS"},
+    "OL": {"UL", "SL"},
+    "OV": {"UV", "SV"},
+    "OF": {"FL"},
+    "OD": {"FD"},
+}
+"""Numbers that are the same bytes: palettes were US before they were OW."""
 _WIDTHS: Final = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "UV": 8, "SV": 8}
 
 _IMAGE_PIXEL: Final = 0x0028
@@ -82,7 +90,9 @@ def is_misread(value: bytes, vr: str, read_as: str) -> bool:
         return read_as == "SQ" and value[:4] != _ITEM
     if _OTHER_SIGN.get(vr) in known:
         return any(byte & 0x80 for byte in value[_WIDTHS[vr] - 1 :: _WIDTHS[vr]])
-    return all(_KINDS.get(other) != _KINDS[vr] for other in known)
+    return not any(
+        _KINDS.get(other) == _KINDS[vr] or vr in _WORDS.get(other, ()) or other in _WORDS.get(vr, ()) for other in known
+    )
 
 
 def may_be_misread(dataset: Dataset) -> bool:
