@@ -154,13 +154,19 @@ class StreamedDataset:
     # What comes behind the metadata
 
     def _begin_following(self) -> None:
-        scanner = self.scanner
-        if scanner.bulk is not None:
-            self._followed = scanner.bulk.header_offset - scanner.bulk.value_offset
-            self.value_end = scanner.bulk.length
-            self._follow(scanner.metadata[scanner.bulk.header_offset :])
-            if scanner.inflater is not None:
-                self._inflate(scanner.inflater, scanner.inflater.unconsumed_tail)
+        scanner, bulk = self.scanner, self.scanner.bulk
+        if bulk is None:
+            return
+        if bulk.length is None:
+            self._followed = bulk.header_offset - bulk.value_offset
+            self._follow(scanner.metadata[bulk.header_offset :])
+        else:
+            self._tag, self._skip, self.value_end = bulk.tag, bulk.length, bulk.length
+            if bulk.tag in PIXEL_DATA_TAGS:
+                self._check_pixels(bulk.tag, bulk.length)
+            self._follow(scanner.metadata[bulk.value_offset :])
+        if scanner.inflater is not None:
+            self._inflate(scanner.inflater, scanner.inflater.unconsumed_tail)
 
     def _follow_encoded(self, data: Buffer) -> None:
         if self.scanner.inflater is None:
@@ -253,9 +259,6 @@ class StreamedDataset:
         if not self._stack:
             self._tag = tag
             if tag in PIXEL_DATA_TAGS:
-                if tag in self._pixel_data:
-                    raise DatasetError(f"{tag_name(tag)} comes twice")
-                self._pixel_data.add(tag)
                 self._check_pixels(tag, length)
         if length != UNDEFINED_LENGTH:
             self._skip = length
@@ -280,6 +283,9 @@ class StreamedDataset:
 
     def _check_pixels(self, tag: int, length: int) -> None:
         """Native pixel data has no less than Rows, Columns and the others say (PS3.5 8.1, 8.2)."""
+        if tag in self._pixel_data:
+            raise DatasetError(f"{tag_name(tag)} comes twice")
+        self._pixel_data.add(tag)
         if length == UNDEFINED_LENGTH:
             return
         expected = self.native_length(tag)
