@@ -64,18 +64,25 @@ def test_options_stand_anywhere(dimse: Dimse, receiver: Any, ct: Path, mr: Path)
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("uid", "options", "expected"),
     [
-        (["--syntax", "Implicit"], "1.2.840.10008.1.2"),
-        (["--syntax", "1.2.840.10008.1.2"], "1.2.840.10008.1.2"),
-        (["--syntax", "jpeg-baseline,deflated"], "1.2.840.10008.1.2.1.99"),
-        (["--syntax", "jpeg-baseline", "--syntax", "deflated"], "1.2.840.10008.1.2.1.99"),
+        ("1.2.1", ["--syntax", "Implicit"], "1.2.840.10008.1.2"),
+        ("1.2.2", ["--syntax", "1.2.840.10008.1.2"], "1.2.840.10008.1.2"),
+        ("1.2.3", ["--syntax", "jpeg-baseline,deflated"], "1.2.840.10008.1.2.1.99"),
+        ("1.2.4", ["--syntax", "jpeg-baseline", "--syntax", "deflated"], "1.2.840.10008.1.2.1.99"),
     ],
 )
-def test_the_syntax_is_as_asked_for(dimse: Dimse, receiver: Any, ct: Path, options: list[str], expected: str) -> None:
-    done = dimse("send", receiver.address, ct, *options)
+def test_the_syntax_is_as_asked_for(
+    dimse: Dimse, receiver: Any, ct: Path, tmp_path: Path, uid: str, options: list[str], expected: str
+) -> None:
+    """Each time of another instance: the receiver keeps the content that it has."""
+    dataset = pydicom.dcmread(ct)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.UID(uid)
+    path = tmp_path / "ct.dcm"
+    dataset.save_as(path)
+    done = dimse("send", receiver.address, path, *options)
     assert (done.code, done.err) == (0, "")
-    assert pydicom.dcmread(arrived(receiver, ct)).file_meta.TransferSyntaxUID == expected
+    assert pydicom.dcmread(arrived(receiver, path)).file_meta.TransferSyntaxUID == expected
 
 
 def test_a_syntax_that_does_not_fit_is_said(dimse: Dimse, receiver: Any, ct: Path) -> None:
