@@ -278,6 +278,7 @@ async def test_what_is_behind_the_last_element_lacks_nothing(
             assert (await CStoreSCU(association).send(path)).status == Status.SUCCESS
         stored = dataset_bytes(archive.path("1.2.3.4"))
         assert stored == (dataset_bytes(path) if syntax == EXPLICIT else encoded(instance(pixels=pixels), IMPLICIT))
+        archive.path("1.2.3.4").unlink()  # the archive keeps what it has
 
 
 @pytest.mark.parametrize("kind", ["path", "pipe"])
