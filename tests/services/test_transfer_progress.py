@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.network.sample_objects import CT, dataset_bytes, instance, save
-from tests.network.scripted_peer import EXPLICIT, ScriptedPeer, listening, response
+from tests.network.scripted_peer import EXPLICIT, IMPLICIT, ScriptedPeer, listening, response
 
 import dimse
 from dimse import CStoreSCU, RetryPolicy, Server, StoreRequest, TransferProgress, connect
@@ -89,6 +89,26 @@ async def test_a_job_over_an_association_that_breaks(path: Path) -> None:
     check(reports, len(dataset_bytes(path)))
 
 
+async def test_the_total_is_of_what_is_sent(tmp_path: Path) -> None:
+    """Not of what was given, where the peer takes it in another transfer syntax only."""
+    sizes: list[int] = []
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept(syntaxes=[IMPLICIT])
+        for _ in range(2):
+            received = await peer.receive_message()
+            sizes.append(len(received.data or b""))
+            await peer.send(response(received))
+        await peer.answer_release()
+
+    paths = [save(instance(f"1.2.{i}", pixels=100_000), tmp_path / f"{i}.dcm") for i in (1, 2)]
+    reports: list[TransferProgress] = []
+    async with listening(script) as address:
+        await dimse.send(address, paths, progress=reports.append)
+    assert sum(sizes) != 2 * len(dataset_bytes(paths[0]))
+    assert reports[-1].bytes_transferred == reports[-1].total_bytes == sum(sizes)
+
+
 # With a clock that is set
 
 
@@ -114,7 +134,7 @@ def reporter(clock: Clock, callback: Callable[[TransferProgress], object], total
 async def test_the_rate_is_without_pauses_and_with_what_was_sent_again(clock: Clock) -> None:
     reports: list[TransferProgress] = []
     report = reporter(clock, reports.append)
-    first, second = ObjectProgress(report), ObjectProgress(report)
+    first, second = ObjectProgress(report, 500), ObjectProgress(report, 500)
     with first:
         clock.now += 2
         first(400)
@@ -140,7 +160,7 @@ async def test_a_slow_callback_is_called_seldom(clock: Clock) -> None:
         reports.append(progress)
         clock.now += 1
 
-    one = ObjectProgress(reporter(clock, slow, total=1000))
+    one = ObjectProgress(reporter(clock, slow, total=1000), 1000)
     with one:
         for count in range(1, 1001):
             clock.now += 0.02

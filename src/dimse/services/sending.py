@@ -319,7 +319,9 @@ class SendingJob:
         report = ProgressReporter(progress, total)
         try:
             for contexts, members in _groups(self.sources, self._transfer_syntaxes):
-                queue = deque(_Item(number, each, ObjectProgress(report)) for number, each in enumerate(members))
+                queue = deque(
+                    _Item(number, each, ObjectProgress(report, each.length)) for number, each in enumerate(members)
+                )
                 await _Group(self, contexts, queue).send(associations, tune=tune)
         except ExceptionGroup as group:
             raise group.exceptions[0] from None  # no association could be made, which each worker says

@@ -113,7 +113,7 @@ class CStoreSCU:
         Callback("progress", progress, logger)  # refused before anything is read
         context, fitted = await self._fit(await as_source(source, pixels))
         report = ProgressReporter(progress, fitted.length)
-        response = await self._send(context, fitted, ObjectProgress(report), move_originator)
+        response = await self._send(context, fitted, ObjectProgress(report, fitted.length), move_originator)
         report.final()
         return response
 
@@ -146,6 +146,7 @@ class CStoreSCU:
             )
 
         doing = f"C-STORE of {source.name}"
+        progress.expect(source.length)
         for attempt in range(1, self._retry.retries + 2):
             with progress:
                 response = await self._association.operate(

@@ -55,6 +55,11 @@ class ProgressReporter:
         self._since = self._seconds = 0.0
         """When the first of those under way was begun, and for how long there were any before."""
 
+    def expect(self, before: int | None, now: int | None) -> None:
+        """An object has another length than it was thought to have; None is not known."""
+        if self._total is not None:
+            self._total = None if before is None or now is None else self._total - before + now
+
     def begin(self) -> None:
         """One more object is under way."""
         if not self._under_way:
@@ -91,15 +96,22 @@ class ProgressReporter:
 class ObjectProgress:
     """One object on its way; `with` is one attempt at it, in which it is called with how many bytes have gone."""
 
-    __slots__ = ("_furthest", "_reporter", "begun", "transferred")
+    __slots__ = ("_furthest", "_length", "_reporter", "begun", "transferred")
 
-    def __init__(self, reporter: ProgressReporter) -> None:
+    def __init__(self, reporter: ProgressReporter, length: int | None) -> None:
         self.begun = False
         """Whether the peer has some of it, by this attempt."""
         self.transferred = 0
         """Bytes that have gone in this attempt."""
         self._furthest = 0
+        self._length = length
         self._reporter = reporter
+
+    def expect(self, length: int | None) -> None:
+        """It is so many bytes, which may be others than before it was put into the accepted transfer syntax."""
+        if length != self._length:
+            self._reporter.expect(self._length, length)
+            self._length = length
 
     def restart(self) -> None:
         """Nothing of the next attempt has gone yet."""
