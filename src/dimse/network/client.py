@@ -102,6 +102,7 @@ async def _open(address: Address, options: ClientOptions) -> Association:
                 address.port,
                 ssl=options.ssl,
                 server_hostname=address.host if options.ssl is not None else None,
+                ssl_handshake_timeout=options.timeouts.connect if options.ssl is not None else None,
             )
     except TimeoutError as error:
         if error.errno is not None:  # the operating system's own, which is shorter

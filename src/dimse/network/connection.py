@@ -31,8 +31,8 @@ _TOGETHER: Final = 8
 _TOGETHER_BYTES: Final = 16 * 1024
 """... and bytes of them, if they are more than one."""
 
-_QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
-"""Linux has it."""
+_QUICKACK: Final[int] = getattr(socket, "TCP_QUICKACK", 0)
+"""Linux has it; 0 is no option."""
 
 
 class BufferPool:
@@ -231,7 +231,7 @@ class Connection(asyncio.BufferedProtocol):
     def _acknowledge(self) -> None:
         """Have the kernel acknowledge at once what was read; it forgets that it was told (tcp(7))."""
         self._owes_ack = False
-        if _QUICKACK is not None and self._socket is not None and self._transport is not None:
+        if _QUICKACK and self._socket is not None and self._transport is not None:
             with suppress(OSError):  # the connection is gone, which the transport is about to say
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
