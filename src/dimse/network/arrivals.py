@@ -18,7 +18,7 @@ TLS_HANDSHAKE: Final = 10.0
 """Seconds that a peer has for its TLS handshake."""
 
 _HANDSHAKE_BUFFER: Final = 2 * 1024
-"""Bytes that asyncio reads at once while TLS is agreed on. Its own buffer has 256 KiB, for each who says nothing."""
+"""Bytes that asyncio reads at once while TLS is agreed on. Its own buffer has 256 KiB, for each connection."""
 
 
 class Arrival(Protocol):
