@@ -38,6 +38,7 @@ from dimse import (
     ClientOptions,
     ConnectionLost,
     DatasetError,
+    Duplicates,
     Malformed,
     NothingRetrieved,
     PresentationContextError,
@@ -540,6 +541,39 @@ async def test_another_class_than_the_commands(tmp_path: Path) -> None:
 
 async def test_what_cannot_be_read(tmp_path: Path) -> None:
     await refused(tmp_path, 0xA900, data=bytes(1000))
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"", 0xA900),
+        (encoded(instance("1.2.1", pixels=LARGE))[:-2], 0xC000),
+        (encoded(instance("1.2.1", pixels=0))[:-5], 0xC000),
+        (encoded(instance("1.2.9")), 0xA900),
+    ],
+    ids=["empty", "pixels cut", "metadata cut", "another"],
+)
+async def test_what_is_not_whole(tmp_path: Path, data: bytes, status: int) -> None:
+    await refused(tmp_path, status, data=data)
+
+
+@pytest.mark.parametrize(("duplicates", "expected"), [("keep", 0xB000), ("replace", 0), ("refuse", 0x0111)])
+async def test_an_instance_that_is_there_with_other_content(tmp_path: Path, duplicates: str, expected: int) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        for pixels, status in ((1000, 0), (1000, 0), (2000, expected)):
+            assert await give(peer, "1.2.1", pixels=pixels) == status
+        await peer.send(response(received, 0))
+        await peer.answer_release()
+
+    async with (
+        listening(script) as address,
+        connect(address, contexts=CONTEXTS) as association,
+    ):
+        scu = CGetSCU(association, duplicates=Duplicates(duplicates))
+        async with scu.get(STUDY, into=tmp_path, raise_failures=False) as results:
+            came = [each.sop_instance_uid async for each in results]
+    assert len(came) == (2 if duplicates == "refuse" else 3)
 
 
 async def test_a_wrong_group_length() -> None:
