@@ -14,7 +14,15 @@ if TYPE_CHECKING:
         StoreMode,
         Timeouts,
     )
-    from dimse.dataset import DatasetSource, EncapsulatedFrames, FileSource, NativePixels, PixelSource, StreamSource
+    from dimse.dataset import (
+        DatasetSource,
+        EncapsulatedFrames,
+        FileSource,
+        NativePixels,
+        PixelSource,
+        Stored,
+        StreamSource,
+    )
     from dimse.errors import (
         AssociationAborted,
         AssociationError,
@@ -36,14 +44,15 @@ if TYPE_CHECKING:
     from dimse.messages.status import Status, StatusCategory
     from dimse.network.association import Association
     from dimse.network.client import connect
+    from dimse.services.collecting import SendResult
     from dimse.services.contexts import retrieval_contexts
-    from dimse.services.find import CFindSCU
-    from dimse.services.get import CancelBehavior, CGetSCU
-    from dimse.services.move import CMoveSCU, MoveDestination
+    from dimse.services.find import CFindSCU, FindResults
+    from dimse.services.get import CancelBehavior, CGetSCU, GetResults
+    from dimse.services.move import CMoveSCU, MoveDestination, MoveResults
     from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
     from dimse.services.query_request import QueryRequest
     from dimse.services.retrieving import RetrieveReport, RetrieveResult, RetrieveWay, retrieve
-    from dimse.services.sending import SendReport, SendResult, send
+    from dimse.services.sending import SendReport, send
     from dimse.services.server import Server
     from dimse.services.store_request import StoreRequest
     from dimse.services.store_scu import CStoreSCU, presentation_contexts
@@ -51,6 +60,7 @@ if TYPE_CHECKING:
     from dimse.services.transfer_progress import TransferProgress
     from dimse.services.verification import CEchoSCU
     from dimse.upper_layer.items import UserIdentityRQ, UserIdentityType
+    from dimse.upper_layer.negotiation import ProposedContext
 
 __all__ = [
     "Address",
@@ -73,15 +83,19 @@ __all__ = [
     "Duplicates",
     "EncapsulatedFrames",
     "FileSource",
+    "FindResults",
+    "GetResults",
     "LocalProtocolError",
     "Malformed",
     "MoveDestination",
+    "MoveResults",
     "NativePixels",
     "NothingRetrieved",
     "OperationCancelled",
     "OperationTimeout",
     "PixelSource",
     "PresentationContextError",
+    "ProposedContext",
     "ProtocolError",
     "Query",
     "QueryRequest",
@@ -101,6 +115,7 @@ __all__ = [
     "StatusError",
     "StoreMode",
     "StoreRequest",
+    "Stored",
     "StreamSource",
     "SubOperationFailed",
     "SubOperations",
@@ -117,7 +132,7 @@ __all__ = [
 
 _NAMES_OF: Final = {
     "dimse.ae": "Address ClientOptions Duplicates Malformed RetryPolicy ServerOptions StoreMode Timeouts",
-    "dimse.dataset": "DatasetSource EncapsulatedFrames FileSource NativePixels PixelSource StreamSource",
+    "dimse.dataset": "DatasetSource EncapsulatedFrames FileSource NativePixels PixelSource Stored StreamSource",
     "dimse.errors": """
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost
         DatasetError DimseError LocalProtocolError NothingRetrieved OperationCancelled OperationTimeout
@@ -126,14 +141,15 @@ _NAMES_OF: Final = {
     "dimse.messages.status": "Status StatusCategory",
     "dimse.network.association": "Association",
     "dimse.network.client": "connect",
-    "dimse.services.find": "CFindSCU",
+    "dimse.services.collecting": "SendResult",
     "dimse.services.contexts": "retrieval_contexts",
-    "dimse.services.get": "CGetSCU CancelBehavior",
-    "dimse.services.move": "CMoveSCU MoveDestination",
+    "dimse.services.find": "CFindSCU FindResults",
+    "dimse.services.get": "CGetSCU CancelBehavior GetResults",
+    "dimse.services.move": "CMoveSCU MoveDestination MoveResults",
     "dimse.services.query": "Query QueryRetrieveLevel QueryRetrieveModel",
     "dimse.services.query_request": "QueryRequest",
     "dimse.services.retrieving": "RetrieveReport RetrieveResult RetrieveWay retrieve",
-    "dimse.services.sending": "SendReport SendResult send",
+    "dimse.services.sending": "SendReport send",
     "dimse.services.server": "Server",
     "dimse.services.store_request": "StoreRequest",
     "dimse.services.store_scu": "CStoreSCU presentation_contexts",
@@ -141,6 +157,7 @@ _NAMES_OF: Final = {
     "dimse.services.transfer_progress": "TransferProgress",
     "dimse.services.verification": "CEchoSCU",
     "dimse.upper_layer.items": "UserIdentityRQ UserIdentityType",
+    "dimse.upper_layer.negotiation": "ProposedContext",
 }
 _HOME_OF: Final = {name: module for module, names in _NAMES_OF.items() for name in names.split()}
 

@@ -669,7 +669,7 @@ async def test_a_device_that_drops_who_proposes_a_window(
     granted: int | None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without retries; and it is remembered for all associations of the run, of which there are two here."""
-    monkeypatch.setattr("dimse.services.sending.MAXIMUM_CONTEXTS", 3)
+    monkeypatch.setattr("dimse.services.store_scu.MAXIMUM_CONTEXTS", 3)
     paths = [*study(tmp_path, 3), save(instance("1.3", sop_class=MR), tmp_path / "mr.dcm")]
     device = NoWindow(3, 1, granted=granted)
     async with listening(device) as address:

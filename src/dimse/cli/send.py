@@ -21,7 +21,7 @@ from dimse.dataset import DatasetSource, NotSent, StreamSource, in_thread
 from dimse.dataset.discover import discover
 from dimse.errors import AssociationError, DatasetError, RemoteProtocolError
 from dimse.messages.status import StatusCategory
-from dimse.services.sending import SendResult
+from dimse.services.collecting import SendResult
 
 EXIT_CODES: Final = (
     "0 all stored; 1 some were refused or failed, each named, or there was nothing to send; 2 wrong usage; "

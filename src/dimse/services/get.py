@@ -23,10 +23,10 @@ from dimse.messages.primitives import C_GET_RQ, C_GET_RSP, C_STORE_RQ, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.requests import Answer, CancelRequested, IncomingRequest
+from dimse.services.collecting import SendResult
 from dimse.services.query import Query, QueryRetrieveModel
 from dimse.services.query_request import QueryRequest, failure
 from dimse.services.results import Asked
-from dimse.services.sending import SendResult
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 from dimse.services.store_scp import StoreHandler, handled, refusal_of
 from dimse.services.store_scu import CStoreSCU

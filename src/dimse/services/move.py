@@ -18,10 +18,11 @@ from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.client import connect
 from dimse.network.requests import Answer, CancelRequested, IncomingRequest
+from dimse.services.collecting import SendResult
 from dimse.services.query import Query, QueryRetrieveModel
 from dimse.services.query_request import QueryRequest, failure
 from dimse.services.results import Asked
-from dimse.services.sending import Contexts, SendingJob, SendResult
+from dimse.services.sending_job import Contexts, SendingJob
 from dimse.services.suboperations import PENDING_PACE, Account, RetrieveHandler, RetrieveResults, SubOperations
 
 logger = logging.getLogger("dimse.query_retrieve")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from dimse import dataset as datasets
@@ -17,7 +17,7 @@ from dimse.network.association import Association
 from dimse.services.callbacks import Callback
 from dimse.services.given import InMemory, Source, as_source, each, of_memory
 from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, ProgressReporter
-from dimse.upper_layer.negotiation import AcceptedContext
+from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS, AcceptedContext
 
 if TYPE_CHECKING:
     from dimse.dataset import EncapsulatedFrames, NativePixels
@@ -182,3 +182,41 @@ def presentation_contexts(
     offered = transfer_syntaxes or uids.LITTLE_ENDIAN
     fallbacks = {(sop_class, syntax): None for sop_class, _ in wanted for syntax in offered}
     return [(sop_class, (syntax,)) for sop_class, syntax in (fallbacks if transfer_syntaxes else wanted | fallbacks)]
+
+
+_Contexts = list[tuple[str, tuple[str]]]
+
+
+def in_groups(
+    sources: Sequence[DatasetSource], transfer_syntaxes: Sequence[str] | None
+) -> list[tuple[_Contexts, list[DatasetSource]]]:
+    """Split so that no group needs more than 128 contexts: by SOP class, and by syntax where one class has too many.
+
+    Order is kept within a group.
+    """
+    by_class: dict[str, list[DatasetSource]] = {}
+    for source in sources:
+        by_class.setdefault(source.sop_class_uid, []).append(source)
+    groups: list[tuple[_Contexts, list[DatasetSource]]] = []
+    for of_class in by_class.values():
+        for contexts, members in _by_syntax(of_class, transfer_syntaxes):
+            if groups and len(groups[-1][0]) + len(contexts) <= MAXIMUM_CONTEXTS:
+                groups[-1][0].extend(contexts)
+                groups[-1][1].extend(members)
+            else:
+                groups.append((contexts, members))
+    return groups
+
+
+def _by_syntax(
+    members: list[DatasetSource], transfer_syntaxes: Sequence[str] | None
+) -> Iterator[tuple[_Contexts, list[DatasetSource]]]:
+    """Objects of one SOP class, halved by transfer syntax until they need no more contexts than an association has."""
+    contexts = presentation_contexts(members, transfer_syntaxes)
+    syntaxes = list(dict.fromkeys(source.transfer_syntax_uid for source in members))
+    if len(contexts) <= MAXIMUM_CONTEXTS or len(syntaxes) == 1:
+        yield contexts, members
+        return
+    first = set(syntaxes[: len(syntaxes) // 2])
+    yield from _by_syntax([each for each in members if each.transfer_syntax_uid in first], transfer_syntaxes)
+    yield from _by_syntax([each for each in members if each.transfer_syntax_uid not in first], transfer_syntaxes)

@@ -21,10 +21,10 @@ from dimse.errors import (
 from dimse.messages.primitives import C_GET_RQ, C_GET_RSP, C_MOVE_RSP, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.requests import Answer, IncomingRequest
+from dimse.services.collecting import SendResult, look_at
 from dimse.services.given import Source
 from dimse.services.query_request import QueryRequest
 from dimse.services.results import Results
-from dimse.services.sending import SendResult, look_at
 from dimse.upper_layer.negotiation import proposes_scp
 
 logger = logging.getLogger("dimse.query_retrieve")

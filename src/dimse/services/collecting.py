@@ -1,0 +1,90 @@
+"""What there is to send in what a caller gives: files are found, and of each only the File Meta Information is read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dimse.dataset import DatasetSource, NotSent
+from dimse.dataset.discover import discover
+from dimse.errors import DatasetError
+from dimse.messages.status import Status
+from dimse.services.given import Source, as_source, name_of
+from dimse.uids import is_uid
+
+_FILES_AT_ONCE: Final = 256
+"""Files that are read before the event loop has its turn again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """What became of one source.
+
+    Stored if `status` is Success or a warning; else `error` says why not. `skipped` is a file in a folder that
+    is not DICOM: it has no status and is no failure.
+    """
+
+    name: str
+    sop_instance_uid: str | None = None
+    status: Status | None = None
+    error: Exception | None = None
+    comment: str | None = None
+    """The peer's Error Comment (0000,0902)."""
+    skipped: bool = False
+    attempts: int = 0
+    bytes_sent: int = 0
+
+    @property
+    def stored(self) -> bool:
+        """Whether the peer has it."""
+        return self.error is None and self.status is not None
+
+
+async def look_at(sources: Iterable[Source]) -> AsyncIterator[DatasetSource | SendResult]:
+    """What there is to send in `sources`, in their order, and what cannot be.
+
+    Reading file metas is left to a thread, some hundred files at a time.
+    """
+    paths: list[str | os.PathLike[str]] = []
+    for source in sources:
+        if isinstance(source, str | os.PathLike):
+            paths.append(source)
+            if len(paths) < _FILES_AT_ONCE:
+                continue
+        if paths:
+            for found in await asyncio.to_thread(_found_at, paths):
+                yield found
+            paths = []
+        if isinstance(source, DatasetSource):
+            yield _checked(source)
+        elif not isinstance(source, str | os.PathLike):
+            yield await _looked_at(source)
+    if paths:
+        for found in await asyncio.to_thread(_found_at, paths):
+            yield found
+
+
+async def _looked_at(source: Source) -> DatasetSource | SendResult:
+    try:
+        return _checked(await as_source(source))
+    except Exception as error:  # noqa: BLE001 - a stream of the user's may raise anything, of its item only
+        return SendResult(name_of(source), error=error)
+
+
+def _checked(source: DatasetSource) -> DatasetSource | SendResult:
+    if is_uid(source.sop_class_uid) and is_uid(source.transfer_syntax_uid):
+        return source
+    error = DatasetError(f"{source.name}: its SOP Class UID or Transfer Syntax UID is no UID")
+    return SendResult(source.name, source.sop_instance_uid, error=error)
+
+
+def _found_at(paths: Sequence[str | os.PathLike[str]]) -> list[DatasetSource | SendResult]:
+    return [
+        SendResult(found.name, error=found.error, skipped=found.skipped)
+        if isinstance(found, NotSent)
+        else _checked(found)
+        for found in discover(paths)
+    ]
