@@ -68,6 +68,7 @@ def send(port: int, paths: list[Path], max_pdu: int, associations: int) -> int:
         if not association.is_established:
             failures.append("no association")
             return
+        _leave_responses(association)
         for path in mine:
             try:
                 status = association.send_c_store(path)
@@ -135,12 +136,22 @@ def _study(uid: str) -> Dataset:
     return identifier
 
 
+def _leave_responses(association: Any) -> None:
+    """Keep pynetdicom's reactor from taking a response for a request, and aborting.
+
+    `send_c_*` waits until the reactor is paused, but as that wakes up it still looks paused for a moment.
+    """
+    take = association.dimse.get_msg
+    association.dimse.get_msg = lambda block=False: take(block=True) if block else (None, None)
+
+
 @contextmanager
 def _associated(port: int, contexts: list[Any], **options: Any) -> Iterator[Any]:
     ae = AE("PYNETDICOM")
     association = ae.associate("127.0.0.1", port, contexts, ae_title="DIMSE", **options)
     if not association.is_established:
         raise SystemExit("no association")
+    _leave_responses(association)
     yield association
     association.release()
 
