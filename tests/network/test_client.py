@@ -466,7 +466,7 @@ async def test_a_data_set_that_a_response_needs_not(
     async with listening(script) as address, connect(address, contexts=contexts, options=options) as association:
         usable = list(association.contexts.values())
         for number in range(4):
-            answer = await association.operate(
+            answer = await association.invoker.invoke(
                 usable[number % 2],
                 lambda number: C_ECHO_RQ(message_id=number, affected_sop_class_uid=VERIFICATION),
                 C_ECHO_RSP,
@@ -631,9 +631,9 @@ async def test_a_promised_data_set_that_never_comes() -> None:
 
 async def test_message_ids_differ_and_wrap() -> None:
     async with listening(good) as address, connect(address, contexts=CONTEXTS) as association:
-        first, second = association.new_message_id(), association.new_message_id()
+        first, second = association.invoker.new_message_id(), association.invoker.new_message_id()
         assert first != second
-        ids = {association.new_message_id() for _ in range(0xFFFF)}
+        ids = {association.invoker.new_message_id() for _ in range(0xFFFF)}
         assert (min(ids), max(ids), len(ids)) == (1, 0xFFFF, 0xFFFF)
         await CEchoSCU(association).echo()
 
@@ -862,7 +862,7 @@ async def test_a_c_store_cancelled_when_its_response_has_come_leaves_the_associa
     async with listening(script) as address, asyncio.timeout(10), connect(address, contexts=CONTEXTS) as association:
         task = asyncio.create_task(CStoreSCU(association).send(path))
         # In the very turn of the loop that takes the response.
-        monkeypatch.setattr(association, "note_response", lambda _: task.cancel())
+        monkeypatch.setattr(association.invoker, "note_response", lambda _: task.cancel())
         with pytest.raises(asyncio.CancelledError):
             await task
         monkeypatch.undo()

@@ -546,7 +546,9 @@ async def test_who_is_cancelled_when_its_turn_has_just_come_gives_one_place_back
         (first,) = storing(association, 1)
         (second,) = storing(association, 2, pixels=pixels)
         # Called for the first response, which starts the second in the same turn of the loop.
-        monkeypatch.setattr(association, "note_response", lambda _: asyncio.get_running_loop().call_soon(second.cancel))
+        monkeypatch.setattr(
+            association.invoker, "note_response", lambda _: asyncio.get_running_loop().call_soon(second.cancel)
+        )
         await first
         with pytest.raises(asyncio.CancelledError):
             await second

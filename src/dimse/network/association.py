@@ -10,17 +10,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar, cast
+from typing import Final, Protocol, Self, TypeVar
 
 from dimse.ae import AssociationOptions, Malformed
-from dimse.dataset.sources import DatasetSource
 from dimse.errors import (
     AssociationAborted,
     AssociationError,
     AssociationRejected,
     AssociationTimeout,
     ConnectionLost,
-    DatasetError,
     LocalProtocolError,
     PresentationContextError,
     RemoteProtocolError,
@@ -29,10 +27,10 @@ from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, Messag
 from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
 from dimse.network.connection import Connection
 from dimse.network.incoming import Discard, Receiver
-from dimse.network.operations import Operation, Outstanding, SingleResponse, Stopping
+from dimse.network.invoking import Invoker
+from dimse.network.operations import Stopping
 from dimse.network.outgoing import Outgoing
-from dimse.network.timers import Progress, ProgressTimer, SharedTimer
-from dimse.network.window import Window
+from dimse.network.timers import Progress, ProgressTimer
 from dimse.uids import name_of
 from dimse.upper_layer.deviations import Deviations, invalid, out_of_step
 from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
@@ -116,19 +114,8 @@ class Association:
         """Commands, and data sets that have come to their end."""
         self._receiver: Receiver | None = None
         self.outgoing = Outgoing(self)
-        self.window = Window()
-        self.responses = 0
-        """How many responses have come, and ..."""
-        self.response_seconds = 0.0
-        """... how long the peer and the line have taken for them in all, from the last byte of the request."""
-        self._next = asyncio.Lock()
-        """Of the operation that is prepared for its turn: they go out in the order in which they were asked for."""
         self.clock = asyncio.get_running_loop().time
-        self._message_id = 0
-        self._outstanding: dict[int, Outstanding] = {}
-        self._stall = SharedTimer(options.timeouts.store, self.progress, self._stalled)
-        self._operation: Operation[Any] | None = None
-        """The operation with many responses that is under way."""
+        self.invoker = Invoker(self)
         self.stopping = Stopping()
         connection.owner = self
 
@@ -171,7 +158,7 @@ class Association:
     @property
     def operations_window(self) -> int:
         """How many operations of the requestor's may be outstanding at once."""
-        return self.window.size
+        return self.invoker.window.size
 
     def context_for(self, abstract_syntax: str, transfer_syntaxes: Iterable[str] | None = None) -> AcceptedContext:
         """The accepted context for a SOP class on which we are SCU: the first of `transfer_syntaxes` that has one.
@@ -220,7 +207,7 @@ class Association:
     def _agree(self, request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> None:
         self.request, self.answer = request, answer
         self.contexts = accepted_contexts(request, answer)
-        self.window.size = operations_window(request, answer)
+        self.invoker.window.size = operations_window(request, answer)
         peer = answer if self.connection.machine.is_requestor else request
         announced = peer.user_information.maximum_length
         self.maximum_length_to_send = maximum_length_to_send(announced, self.options.maximum_length_to_send)
@@ -234,8 +221,8 @@ class Association:
 
     async def release(self) -> None:
         """End the association in order (PS3.8 7.2). Does nothing if it has ended already."""
-        if self._operation is not None and not self._ended:
-            await self._operation.cancel()
+        if self.invoker.operation is not None and not self._ended:
+            await self.invoker.operation.cancel()
         if self._ended:
             await self.closed()
             return
@@ -312,12 +299,10 @@ class Association:
             return
         self.error = error
         self.over.set_result(None)
-        self._stall.cancel()
         if not self._established.done():
             self._established.set_result(None)
         reason = error or AssociationError("the association was released")
-        for outstanding in self._outstanding.values():
-            outstanding.fail(reason)
+        self.invoker.fail(reason)
         self.connection.fail_writing(reason)
         if self._receiver is not None:
             self._receiver.failed(reason)
@@ -349,9 +334,7 @@ class Association:
     @property
     def awaits_more(self) -> bool:
         """As `ConnectionOwner`: the rest of a message, or a response, unless a sub-operation is answered first."""
-        if self._reader.in_message:
-            return True
-        return bool(self._outstanding) and (self._operation is None or not self._operation.has_unanswered)
+        return self._reader.in_message or self.invoker.awaits_response
 
     def disconnected(self, error: Exception | None) -> None:
         """As `ConnectionOwner`."""
@@ -459,13 +442,13 @@ class Association:
         if command.flaw is Flaw.DATA_SET_TYPE and not (self.deviations.is_strict and isinstance(message, Request)):
             self.deviations.malformed(invalid(f"{message.name}: {command.flaw}"))
         if isinstance(message, Response):
-            self._receive_response(message)
+            self._receiver = self.invoker.receive(message)
         elif isinstance(message, C_CANCEL_RQ):
             self._receive_cancel(message)
         elif self._provider is not None:
             self._receiver = self._provider.request(context, command)
-        elif self._operation is not None and self._operation.has_suboperations:
-            self._receiver = self._operation.request(context, command)
+        elif (operation := self.invoker.operation) is not None and operation.has_suboperations:
+            self._receiver = operation.request(context, command)
         else:
             raise out_of_step(f"{message.name} to a requestor that offered no SCP role")
 
@@ -481,92 +464,7 @@ class Association:
         if self._provider is None or not self._provider.cancel(message.message_id_being_responded_to):
             self.deviations.harmless("C-CANCEL-RQ for no operation under way; ignored")  # PS3.7 9.3.2.3
 
-    def _receive_response(self, message: Response) -> None:
-        identifier = message.message_id_being_responded_to
-        outstanding = self._outstanding.get(identifier)
-        if outstanding is None or not isinstance(message, outstanding.response_type):
-            raise out_of_step(f"{message.name} to message {identifier}, which does not await it")
-        if identifier == self.outgoing.half_sent and message.status.is_done:
-            raise out_of_step(f"{message.name}: {message.status} to what is not sent yet")
-        self._receiver = outstanding.respond(message)
-
-    # Messages out
-
-    def new_message_id(self) -> int:
-        """A Message ID that no outstanding operation of ours has (PS3.7 9.3.1.1, 16 bits)."""
-        while True:
-            self._message_id = self._message_id % 0xFFFF + 1
-            if self._message_id not in self._outstanding:
-                return self._message_id
-
-    async def operate(
-        self,
-        context: AcceptedContext,
-        request: Callable[[int], Request],
-        response_type: type[R],
-        *,
-        doing: str,
-        source: DatasetSource | None = None,
-        progress: Callable[[int], object] | None = None,
-    ) -> R:
-        """Send a request and wait for its one response, whatever its status.
-
-        `request` makes it, when its turn has come, of a Message ID. When nothing moves for `Timeouts.store` the
-        association is aborted; `doing` is what messages call the operation. Cancelled or failed half way, it takes the
-        association with it: what is half sent cannot be taken back, and a response that nobody awaits would be taken
-        for another's.
-        """
-        if self._operation is not None:
-            await self.settled()
-        operation = SingleResponse(self, context, request, response_type, doing, progress)
-        self._stall.begin(operation)
-        try:
-            async with self._next:
-                operation.data = None if source is None else await self.outgoing.prepare(source)
-                await self.window.enter(operation.start)
-            return cast("R", await operation.result())
-        except BaseException as error:
-            if operation.is_out_of_step and not self._ended:
-                why = f": {error}" if isinstance(error, DatasetError) else ""
-                self.abort(AssociationAborted(0, 0, f"the association was aborted by this side{why}"))
-            raise
-        finally:
-            operation.end()
-            self._stall.end(operation)
-
-    def note_response(self, seconds: float) -> None:
-        """A response has come, so long after its request."""
-        self.responses += 1
-        self.response_seconds += seconds
-
-    async def settled(self) -> None:
-        """Wait for the end of an operation that is being cancelled."""
-        while self._operation is not None and self._operation.is_ending:
-            await self._operation.ended.wait()
-
-    def begin(self, message_id: int, outstanding: Outstanding) -> None:
-        """Responses to a request that is about to be sent go to `outstanding`, until `forget`."""
-        self.check_open()
-        if self._operation is not None:
-            raise LocalProtocolError(
-                f"{self._operation.name} is under way on this association: iterate to its end, or in an `async with` "
-                "that is left"
-            )
-        if isinstance(outstanding, Operation):
-            if self._outstanding:
-                raise LocalProtocolError(f"{outstanding.name} cannot begin while other operations are under way")
-            self._operation = outstanding
-        self._outstanding[message_id] = outstanding
-
-    @property
-    def has_more_to_do(self) -> bool:
-        """Whether the peer has asked for more than this, or been asked: then a message may wait for the next."""
-        return self.connection.is_held or len(self._outstanding) > 1
-
-    def forget(self, message_id: int) -> None:
-        """Nothing more is expected for a request."""
-        if self._outstanding.pop(message_id, None) is self._operation:
-            self._operation = None
+    # What others need of it
 
     def check_open(self) -> None:
         """Raise why no operation is possible, if none is."""
@@ -579,16 +477,17 @@ class Association:
 
     def timer(self, name: str, doing: str, measure: Callable[[], Progress | None]) -> ProgressTimer:
         """Ends the association when there is no progress for the seconds that `Timeouts` has under `name`."""
-        seconds: float | None = getattr(self.options.timeouts, name)
-        return ProgressTimer(seconds, measure, lambda: self._timed_out(name, seconds, doing))
+        return ProgressTimer(self._seconds(name), measure, lambda: self.timed_out(name, doing))
 
-    def _stalled(self, operation: SingleResponse) -> None:
-        self._timed_out("store", self.options.timeouts.store, operation.doing)
-
-    def _timed_out(self, name: str, seconds: float | None, doing: str) -> None:
-        error = AssociationTimeout(name, seconds or 0, doing)
+    def timed_out(self, name: str, doing: str) -> None:
+        """End the association, as the timer `name` has run out."""
+        error = AssociationTimeout(name, self._seconds(name) or 0, doing)
         logger.info("%s: %s; aborting", self.connection.peer_name, error)
         self.abort(error)
+
+    def _seconds(self, name: str) -> float | None:
+        seconds: float | None = getattr(self.options.timeouts, name)
+        return seconds
 
     def progress(self) -> Progress:
         """How far the peer has come."""

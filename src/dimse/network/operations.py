@@ -1,4 +1,4 @@
-"""Requests of ours that are under way: with one response, or with many and a way to stop them (PS3.7 9.3)."""
+"""Operations with many responses, and a way to stop them (PS3.7 9.3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
-from dimse.dataset.sources import DatasetSource
 from dimse.errors import DimseError, OperationCancelled
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
@@ -63,92 +62,6 @@ def check_response(association: Association, request: Request, response: Respons
             label = "SOP Class" if name == "affected_sop_class_uid" else "SOP Instance"
             text = f"{response.name} has another Affected {label} UID than its request"
             association.deviations.malformed(invalid(text))
-
-
-class SingleResponse:
-    """A request with one response: from its place in the operations window on, until the response has come."""
-
-    def __init__(
-        self,
-        association: Association,
-        context: AcceptedContext,
-        request: Callable[[int], Request],
-        response_type: type[Response],
-        doing: str,
-        progress: Callable[[int], object] | None,
-    ) -> None:
-        self.response_type = response_type
-        self.doing = doing
-        self.future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self.data: DatasetSource | bytes | None = None
-        self._association = association
-        self._context = context
-        self._request = request
-        self._message: Request | None = None
-        self._progress = progress
-        self._is_begun = self._is_sent = False
-        """Whether the peer has some of it, and all of it."""
-        self._sent_at: float | None = None
-        self._has_place = False
-
-    def start(self) -> None:
-        """It is its turn: send it now, if it is small and the line is free. Raises where there is no association."""
-        self._has_place = True
-        message = self._request(self._association.new_message_id())
-        self._association.begin(message.message_id, self)
-        self._message = message
-        data = self.data
-        if not isinstance(data, DatasetSource) and self._association.outgoing.send_now(self._context, message, data):
-            self._note_sent()
-            self._sent(len(data or b""))
-
-    async def result(self) -> Response:
-        """Send what is not sent yet, and wait for the response."""
-        assert self._message is not None  # noqa: S101 - it was started
-        if not self._is_sent:
-            await self._association.outgoing.send(self._context, self._message, self.data, self._sent)
-            self._note_sent()
-        return await self.future
-
-    def _note_sent(self) -> None:
-        self._is_sent, self._sent_at = True, self._association.clock()
-
-    @property
-    def is_out_of_step(self) -> bool:
-        """Whether the peer has some of it, and it is not sent whole or its response is still to come."""
-        return self._is_begun and not (self._is_sent and self.future.done() and not self.future.cancelled())
-
-    def _sent(self, count: int) -> None:
-        self._is_begun = True
-        if self._progress is not None:
-            self._progress(count)
-
-    def respond(self, message: Response) -> Receiver | None:
-        if message.status.is_done and not self._is_begun:
-            raise out_of_step(f"{message.name}: {message.status} to what is not sent yet")
-        assert self._message is not None  # noqa: S101 - it was started
-        check_response(self._association, self._message, message)
-        receiver = unwanted_dataset(self._association, message) if message.dataset_follows else None
-        if not self.future.done():
-            self.future.set_result(message)
-            now = self._association.clock()
-            self._association.note_response(now - (self._sent_at or now))
-            self.end()
-        return receiver
-
-    def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-            self.future.exception()  # who is still sending the request does not await it yet
-
-    def end(self) -> None:
-        """Give its place to the next. May be called twice."""
-        if not self._has_place:
-            return
-        self._has_place = False
-        if self._message is not None:
-            self._association.forget(self._message.message_id)
-        self._association.window.leave()
 
 
 class Stage(Enum):
@@ -309,8 +222,8 @@ class Operation(Generic[R]):
 
     async def begin(self, identifier: bytes) -> None:
         """Send the request. Raises `LocalProtocolError` while another operation is under way."""
-        await self._association.settled()
-        self._association.begin(self._message.message_id, self)
+        await self._association.invoker.settled()
+        self._association.invoker.begin(self._message.message_id, self)
         self.stage = Stage.UNDER_WAY
         self._timer = self._association.timer(self._timer_name, self._doing, self._measure)
         sent: list[int] = []
@@ -409,7 +322,7 @@ class Operation(Generic[R]):
         self.ended.set()
         if self._timer is not None:
             self._timer.cancel()
-        self._association.forget(self._message.message_id)
+        self._association.invoker.forget(self._message.message_id)
         self._connection.resume(self)
 
     def _measure(self) -> Progress | None:

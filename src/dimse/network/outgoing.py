@@ -118,7 +118,7 @@ class Outgoing:
         pdus = self._pdus(context, message.encode(), data)
         self._log(message)
         is_pending = isinstance(message, Response) and message.status.category is StatusCategory.PENDING
-        if is_pending or self._association.has_more_to_do:
+        if is_pending or self._association.invoker.has_more_to_do:
             self._connection.write_soon(pdus)
         else:
             self._connection.write(pdus)

@@ -96,7 +96,7 @@ class CFindSCU:
         else:
             wanted = raw_identifier(query, identifier if identifier is not None else Dataset())
         context = self._association.context_for(model.find)
-        message = C_FIND_RQ(message_id=self._association.new_message_id(), affected_sop_class_uid=model.find)
+        message = C_FIND_RQ(message_id=self._association.invoker.new_message_id(), affected_sop_class_uid=model.find)
         encoded = encode(wanted, context.transfer_syntax)
         return FindResults(self._association, Asked(context, message, encoded, total, raise_failures))
 

@@ -276,7 +276,7 @@ class CGetSCU:
         model = query.model
         context = self._association.context_for(model.get)
         _check_scp_role(self._association)
-        message = C_GET_RQ(message_id=self._association.new_message_id(), affected_sop_class_uid=model.get)
+        message = C_GET_RQ(message_id=self._association.invoker.new_message_id(), affected_sop_class_uid=model.get)
         encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
         asked = Asked(context, message, encoded, total, raise_failures)
         return GetResults(self._association, asked, handler, self._options, on_cancel)

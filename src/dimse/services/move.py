@@ -78,7 +78,7 @@ class CMoveSCU:
         model = query.model
         context = self._association.context_for(model.move)
         message = C_MOVE_RQ(
-            message_id=self._association.new_message_id(),
+            message_id=self._association.invoker.new_message_id(),
             affected_sop_class_uid=model.move,
             move_destination=check_ae_title(destination),
         )

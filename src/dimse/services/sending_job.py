@@ -125,10 +125,11 @@ class _Group:
             association = self._newest
             if not self._queue or not self._runs:
                 return 0
-            if association is not None and association.responses >= _MEASURED:
+            if association is not None and association.invoker.responses >= _MEASURED:
                 break
-        busy = max((time.process_time() - self._busy_before) / association.responses, 1e-6)
-        at_once = 1 + association.response_seconds / association.responses / busy
+        invoker = association.invoker
+        busy = max((time.process_time() - self._busy_before) / invoker.responses, 1e-6)
+        at_once = 1 + invoker.response_seconds / invoker.responses / busy
         return math.ceil(at_once / association.operations_window) - 1
 
     async def _work(self) -> None:
@@ -278,7 +279,7 @@ class SendingJob:
         """Whether the peer closed an association with a window at the first message. None is proposed from then on."""
         assert association is not None and association.request is not None  # noqa: S101, PT018 - it is established
         is_proposed = association.request.user_information.asynchronous_operations_window is not None
-        is_first = not association.responses and all(result.status is None for result in self.results)
+        is_first = not association.invoker.responses and all(result.status is None for result in self.results)
         if not (is_proposed and is_first and isinstance(error, ConnectionLost)):
             return False
         if not self.one_by_one:

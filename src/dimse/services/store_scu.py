@@ -149,7 +149,7 @@ class CStoreSCU:
         progress.expect(source.length)
         for attempt in range(1, self._retry.retries + 2):
             with progress:
-                response = await self._association.operate(
+                response = await self._association.invoker.invoke(
                     context, request, C_STORE_RSP, doing=doing, source=source, progress=progress
                 )
             if response.status.is_done:

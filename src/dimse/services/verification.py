@@ -31,7 +31,7 @@ class CEchoSCU:
         """
         association = self._association
         context = association.context_for(uids.VERIFICATION)
-        response = await association.operate(
+        response = await association.invoker.invoke(
             context,
             lambda number: C_ECHO_RQ(message_id=number, affected_sop_class_uid=uids.VERIFICATION),
             C_ECHO_RSP,
