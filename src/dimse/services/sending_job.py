@@ -44,13 +44,15 @@ Connect = Callable[[Contexts, bool], AbstractAsyncContextManager[Association]]
 class _Item:
     """One source on its way."""
 
-    __slots__ = ("attempts", "is_suspect", "number", "progress", "source")
+    __slots__ = ("attempts", "excused", "is_suspect", "number", "progress", "source")
 
     def __init__(self, number: int, source: DatasetSource, progress: ObjectProgress) -> None:
         self.number = number
         self.source = source
         self.progress = progress
         self.attempts = 0
+        self.excused = 0
+        """Attempts that do not count against the retries: something else may have ended the association."""
         self.is_suspect = False
         """Whether it was under way when an association ended."""
 
@@ -300,14 +302,20 @@ class SendingJob:
         for item, error in sorted(cut_off, key=lambda each: each[0].number, reverse=True):
             silences = item.progress.begun and item.is_suspect and isinstance(error, AssociationTimeout)
             item.is_suspect = counts and item.progress.begun
-            if not counts or not item.progress.begun or begun > 1:
-                item.attempts -= 1  # its turn had not come, or it may be the fault of another
+            if not item.progress.begun:
+                item.attempts -= 1  # its turn had not come
+            elif not counts or begun > 1:
+                item.excused += 1
             may_be_read = item.source.repeatable or not item.progress.begun
-            if may_be_read and not silences and self._retry.pause(item.attempts) is not None:
+            if may_be_read and not silences and self._pause_after(item) is not None:
                 queue.appendleft(item)
             else:
                 self._fail(item, error)
                 run.got_on |= not isinstance(error, AssociationTimeout)
+
+    def _pause_after(self, item: _Item) -> float | None:
+        """Seconds until the next attempt; None if there is none."""
+        return self._retry.pause(item.attempts - item.excused)
 
     async def _send_one(self, scu: CStoreSCU, item: _Item) -> None:
         """Send until it is stored, or fails in a way that another try on this association does not mend."""
@@ -318,7 +326,7 @@ class SendingJob:
                 response = await scu.send_source(item.source, item.progress, self._move_originator)
                 break
             except StatusError as error:
-                pause = self._retry.pause(item.attempts)
+                pause = self._pause_after(item)
                 if pause is None or not error.status.is_out_of_resources or not item.source.repeatable:
                     raise
                 logger.info("%s; attempt %d in %g s", error, item.attempts + 1, pause)
@@ -340,7 +348,7 @@ class SendingJob:
         name, status = item.source.name, getattr(error, "status", None)
         if isinstance(error, AssociationError | PresentationContextError | RemoteProtocolError):
             error.add_note(f"while sending {name}")
-        if not item.source.repeatable and self._retry.pause(item.attempts) is not None and _may_be_mended(error):
+        if not item.source.repeatable and self._pause_after(item) is not None and _may_be_mended(error):
             error.add_note("not tried again: it can be read only once")
         self._note(
             SendResult(
