@@ -67,6 +67,12 @@ def test_each_vr(step: int) -> None:
     assert little == wanted
 
 
+def big(data: bytes) -> MemorySource:
+    return MemorySource(
+        [data], sop_class_uid="1.2", sop_instance_uid="1.2.3", transfer_syntax_uid=EXPLICIT_VR_BIG_ENDIAN
+    )
+
+
 async def sent(source: FileSource | MemorySource, syntax: str) -> bytes:
     reader = (await reencode(source, syntax)).open()
     data, buffer = b"", memoryview(bytearray(1000))
@@ -87,20 +93,27 @@ async def test_an_image_has_the_same_pixels(syntax: str) -> None:
         assert (await reencode(source, syntax)).length == source.length
 
 
+@pytest.mark.parametrize("syntax", [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN])
+@pytest.mark.parametrize("pixels", [b"", b"\1\2\3\4"])
+@pytest.mark.parametrize("surplus", [b"\xff\xfe\xe0\x0d\0\0\0\0", bytes(2), bytes(8), bytes(515)])
+async def test_what_is_behind_the_last_element_goes(surplus: bytes, pixels: bytes, syntax: str) -> None:
+    dataset = of_many_vrs()
+    del dataset.DataSetTrailingPadding, dataset.PixelData
+    if pixels:
+        dataset.PixelData = pixels
+        dataset["PixelData"].VR = "OW"
+    data = encode(dataset, EXPLICIT_VR_BIG_ENDIAN)
+    assert await sent(big(data + surplus), syntax) == await sent(big(data), syntax)
+
+
 @pytest.mark.parametrize("missing", [1, 4, 1000])
 async def test_what_is_cut_short_is_found(missing: int) -> None:
     data = encode(of_many_vrs(), EXPLICIT_VR_BIG_ENDIAN)
     with pytest.raises(DatasetError, match="ends within an element"):
         swapped(data[: -min(missing, 13)], 100)
     image = encode(dcmread(BIG), EXPLICIT_VR_BIG_ENDIAN)
-    cut = MemorySource(
-        [image[:-missing]],
-        sop_class_uid="1.2",
-        sop_instance_uid="1.2.3",
-        transfer_syntax_uid=EXPLICIT_VR_BIG_ENDIAN,
-    )
     with pytest.raises(DatasetError, match=r"1\.2\.3: .*ends within an element"):
-        await sent(cut, EXPLICIT_VR_LITTLE_ENDIAN)
+        await sent(big(image[:-missing]), EXPLICIT_VR_LITTLE_ENDIAN)
 
 
 @pytest.mark.parametrize(

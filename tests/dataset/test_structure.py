@@ -123,6 +123,13 @@ def test_what_is_behind_the_last_element_does_not_count(surplus: bytes, pixels: 
     assert decode(data + surplus, EXPLICIT) == decode(data, EXPLICIT)
 
 
+@pytest.mark.parametrize("surplus", [b"\xff\xfe\xe0\x0d\0\0\0\0", b"\xff\xfe\xe0\xdd\0\0\0\0", bytes(512)])
+def test_what_is_behind_the_last_big_endian_element(surplus: bytes) -> None:
+    data = b"\x00\x10\x00\x10PN\0\2AB"
+    assert check_structure(data + surplus, EXPLICIT_VR_BIG_ENDIAN, Limits()).end == len(data)
+    assert decode(data + surplus, EXPLICIT_VR_BIG_ENDIAN).PatientName == "AB"
+
+
 def test_the_form_that_is_there() -> None:
     data = implicit(NAME, b"AB") + implicit(0x00100020, b"12")
     assert check_structure(data, EXPLICIT, Limits()).implicit

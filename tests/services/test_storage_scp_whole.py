@@ -103,7 +103,8 @@ SEQUENCE.ReferencedSOPInstanceUID = "1.2.3"
 LONG = native(60_000)
 IN_SEQUENCE = encoded(instance(pixels=0)) + struct.pack("<HH2sHL", 0x88, 0x200, b"SQ", 0, 0xFFFFFFFF) + ITEM
 REFUSED = {
-    "empty": (b"", EXPLICIT, 0xA900, "empty"),
+    "empty": (b"", EXPLICIT, 0xA900, "(0008,0016) is missing, as the data set is empty"),
+    "empty, deflated": (deflated(b""), DEFLATED, 0xA900, "(0008,0016) is missing, as the data set is empty"),
     "no class": (without(native(), "SOPClassUID"), EXPLICIT, 0xA900, "(0008,0016)"),
     "no instance": (without(native(), "SOPInstanceUID"), EXPLICIT, 0xA900, "(0008,0018)"),
     "another instance": (encoded(native(SOPInstanceUID="1.2.3.5")), EXPLICIT, 0xA900, "(0008,0018)"),
@@ -115,6 +116,7 @@ REFUSED = {
     "pixels cut, big": (encoded(LONG, BIG)[:-2], BIG, 0xC000, "(7FE0,0010)"),
     "fewer rows": (encoded(native(Rows=64)), EXPLICIT, 0xC000, "(7FE0,0010)"),
     "fewer frames": (encoded(native(NumberOfFrames=5)), EXPLICIT, 0xC000, "(7FE0,0010)"),
+    "fewer frames, signed": (encoded(native(NumberOfFrames="+5")), EXPLICIT, 0xC000, "(7FE0,0010)"),
     "fewer samples": (encoded(native(1000, BitsAllocated=8, SamplesPerPixel=4)), EXPLICIT, 0xC000, "(7FE0,0010)"),
     "fewer bits": (encoded(native(600, BitsAllocated=1, Rows=100, Columns=49)), EXPLICIT, 0xC000, "(7FE0,0010)"),
     "fewer floats": (
@@ -440,6 +442,7 @@ FRAMES: dict[str, tuple[bytes, str, list[bytes] | str]] = {
     "native": (
         encoded(native(3000, NumberOfFrames=5)), EXPLICIT, [pixel_bytes(3000)[512 * n :][:512] for n in range(5)],
     ),
+    "no frames, but pixels": (encoded(native(512, NumberOfFrames=0)), EXPLICIT, [pixel_bytes(512)]),
     "bits": (
         encoded(native(700, NumberOfFrames=5, BitsAllocated=1)), EXPLICIT, "does not say where frames begin",
     ),

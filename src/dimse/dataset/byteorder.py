@@ -86,7 +86,8 @@ class Swapper:
 
     def finish(self) -> None:
         """The data set has ended. Raises `DatasetError` if that was in the middle of an element."""
-        if self._held or self._left:
+        # One zero may be the first byte of a tag.
+        if self._left or any(self._held) or len(self._held) == 1:
             raise DatasetError("it ends within an element")
 
     def _value(self, data: bytes, position: int, swapped: bytearray) -> int:
@@ -102,7 +103,7 @@ class Swapper:
         if position + _SHORT_BIG.size > len(data):
             return position
         group, element, vr, length = _SHORT_BIG.unpack_from(data, position)
-        if group == _ITEM_GROUP:
+        if group == _ITEM_GROUP or not any(data[position : position + _PLAIN_BIG.size]):  # zeros are surplus
             swapped += _PLAIN_LITTLE.pack(*_PLAIN_BIG.unpack_from(data, position))
             return position + _PLAIN_BIG.size
         if vr in SHORT_VRS:

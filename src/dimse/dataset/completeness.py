@@ -320,9 +320,9 @@ class StreamedDataset:
 
     @property
     def frames(self) -> int:
-        """Number of Frames; 1 where it does not say."""
-        text = self.scanner.text(NUMBER_OF_FRAMES) or ""
-        return int(text) if text.isdecimal() and len(text) <= 12 else 1
+        """Number of Frames; 1 where it does not say, or says 0."""
+        text = (self.scanner.text(NUMBER_OF_FRAMES) or "").removeprefix("+")  # which IS may have (PS3.5 6.2)
+        return int(text) or 1 if text.isdecimal() and len(text) <= 12 else 1
 
     def _number(self, tag: int) -> int | None:
         value = self.scanner.find(tag)

@@ -30,7 +30,7 @@ _LONG: Final = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
 _LITTLE_ENDIAN: Final = (Struct("<HHL"), Struct("<H"), Struct("<L"))
 _BIG_ENDIAN: Final = (Struct(">HHL"), Struct(">H"), Struct(">L"))
 """Of a header, and of its length where a VR stands in it."""
-_SURPLUS: Final = re.compile(rb"(?:\xfe\xff[\x0d\xdd]\xe0\0{4}|\0++)*+")
+_SURPLUS: Final = re.compile(rb"(?:\xfe\xff[\x0d\xdd]\xe0\0{4}|\xff\xfe\xe0[\x0d\xdd]\0{4}|\0++)*+")
 """Delimiters of items and sequences, and zeros."""
 
 

@@ -52,8 +52,6 @@ async def reencode(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSo
         )
     if source.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN:
         source = LittleEndianSource(source)
-        if transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN:
-            return source
     if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
         return _Deflated(await reencode(source, EXPLICIT_VR_LITTLE_ENDIAN))
     if source.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:

@@ -323,8 +323,8 @@ class StoreRequest:
         if found is None and malformed is not None and not scanner.passed(tag):
             raise StatusError(Status.CANNOT_UNDERSTAND, str(malformed))
         if not found:
-            what = f"{tag_name(tag)} is missing" if scanner.raw else "the data set is empty"
-            raise StatusError(Status.DATASET_DOES_NOT_MATCH, what)
+            where = "" if scanner.metadata else ", as the data set is empty"
+            raise StatusError(Status.DATASET_DOES_NOT_MATCH, f"{tag_name(tag)} is missing{where}")
         if found != expected:
             raise StatusError(Status.DATASET_DOES_NOT_MATCH, f"{tag_name(tag)} is not that of the command")
 
