@@ -1,4 +1,18 @@
-"""One sending job: its associations, and what is sent again when one of them ends early."""
+"""One sending job: its associations, and what is sent again when one of them ends early.
+
+When an association ends early, the objects on it go back to the front of the queue by these rules:
+
+1. Nothing of it had gone: this was no attempt.
+2. It was under way with others: any of them may be what ends associations, so the attempt is excused: it uses up no
+   retry. The next association is opened at once, and they go first on it, one by one.
+3. It was under way alone: the attempt counts, and `RetryPolicy` says whether there is another.
+4. It was a suspect by rule 2 or 3, and then silenced the peer alone: it has failed.
+5. The association had an operations window, and the peer closed it at the first message: the window may be what it does
+   not understand. None is proposed from then on, and the attempt is excused.
+
+If an association settled anything, by an answer or by these rules, the next one follows at once. Otherwise the job
+waits as `RetryPolicy` says, and in the end gives up what is left.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from enum import Enum
 from typing import Final, cast
 
 from dimse.ae import RetryPolicy
@@ -34,17 +49,25 @@ from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, P
 logger = logging.getLogger("dimse.storage")
 
 _MEASURED: Final = 8
-"""Objects that are sent before it is decided how many associations are worth while."""
+"""Responses to wait for before deciding how many associations are worth opening."""
 
 Contexts = Sequence[tuple[str, Sequence[str]]]
 Connect = Callable[[Contexts, bool], AbstractAsyncContextManager[Association]]
-"""Makes an association with these contexts; True is for one without an asynchronous operations window."""
+"""Opens an association with these contexts; with True it proposes no asynchronous operations window."""
+
+
+class _Suspicion(Enum):
+    """What the end of an association says of an object that was on it."""
+
+    NONE = "something else ended it"
+    SHARED = "it was under way with others"
+    ALONE = "it was under way alone"
 
 
 class _Item:
     """One source on its way."""
 
-    __slots__ = ("attempts", "excused", "is_suspect", "number", "progress", "source")
+    __slots__ = ("attempts", "excused", "number", "progress", "source", "suspicion")
 
     def __init__(self, number: int, source: DatasetSource, progress: ObjectProgress) -> None:
         self.number = number
@@ -53,8 +76,12 @@ class _Item:
         self.attempts = 0
         self.excused = 0
         """Attempts that do not count against the retries: something else may have ended the association."""
-        self.is_suspect = False
-        """Whether it was under way when an association ended."""
+        self.suspicion = _Suspicion.NONE
+        """Whether it may be what ended the association that it was on last."""
+
+    @property
+    def is_suspect(self) -> bool:
+        return self.suspicion is not _Suspicion.NONE
 
 
 class _Run:
@@ -65,7 +92,7 @@ class _Run:
     def __init__(self) -> None:
         self.association: Association | None = None
         self.got_on = False
-        """Whether it settled something, for good or ill, or showed that one of several may be what ends it."""
+        """Whether something was settled on it, so that the next one may follow at once."""
 
     @property
     def is_open(self) -> bool:
@@ -75,8 +102,8 @@ class _Run:
 class _Group:
     """Objects that share their presentation contexts, and the associations that they go out on.
 
-    They are opened one after the other, each when the one before it is established; the first one that the peer does
-    not take, or that comes to nothing, is the last.
+    The associations are opened one after the other, each when the one before it is established. When the peer refuses
+    one, or one ends without having settled anything, no more are opened.
     """
 
     def __init__(self, job: SendingJob, contexts: Contexts, queue: deque[_Item]) -> None:
@@ -85,15 +112,15 @@ class _Group:
         self._queue = queue
         self._tasks = asyncio.TaskGroup()
         self._runs: dict[asyncio.Task[None], _Run] = {}
-        """What each worker is at."""
+        """The association that each worker has, or is opening."""
         self._more = 0
         """How many more associations may be opened."""
         self._newest: Association | None = None
         self._busy_before = 0.0
-        """The process time when that was opened."""
+        """The process time when it was opened."""
 
     async def send(self, associations: int, *, tune: bool) -> None:
-        """Send all of them, over as many associations; with `tune` over as many of those as are worth while."""
+        """Send all of them over `associations`, or with `tune` over as many of those as are worth opening."""
         most = min(associations, len(self._queue))
         async with self._tasks:
             self._open_another(1 if tune else most)
@@ -108,7 +135,7 @@ class _Group:
             task.add_done_callback(self._has_ended)
 
     def _has_ended(self, task: asyncio.Task[None]) -> None:
-        """One worker less; nothing is left for those that still wait for the peer to take their association."""
+        """A worker has ended. If nothing is left to send, those still waiting for an association are cancelled."""
         del self._runs[task]
         self._job.measured.set()
         if not self._queue and not any(run.is_open for run in self._runs.values()):
@@ -117,9 +144,9 @@ class _Group:
                     other.cancel()
 
     async def _others_worth_while(self) -> int:
-        """How many more associations would keep this side busy, by what the first one has shown.
+        """How many more associations would keep this side busy, measured on the first one.
 
-        While one object waits for its response, others can be sent: as many as this side can prepare in that time.
+        While one object waits for its response, this side can send others: as many as it can prepare in that time.
         """
         while True:
             self._job.measured.clear()
@@ -137,8 +164,8 @@ class _Group:
     async def _work(self) -> None:
         """Keep one association going until the queue is empty.
 
-        One that got on may be followed by the next at once. After one that did not, the others go on with what is
-        left, as the peer takes no more; where there is no other there is a pause, and in the end what is left fails.
+        If it ends without having settled anything, the other workers go on with what is left. If there are none, this
+        one waits and tries again, and in the end what is left fails.
         """
         task, in_vain = cast("asyncio.Task[None]", asyncio.current_task()), 0
         while self._queue:
@@ -177,14 +204,14 @@ class SendingJob:
         self._move_originator = move_originator
         self.connect = connect
         self.one_by_one = False
-        """Whether the peer may have dropped an association because of the operations window."""
+        """Whether no operations window is proposed any more (rule 5)."""
         self._retry = retry
         self._allow_decompression = allow_decompression
         self._transfer_syntaxes = transfer_syntaxes
         self._on_result = Callback("on_result", on_result, logger)
         self.associations = self.operations_window = 1
         self.measured = asyncio.Event()
-        """Set when something is known that was not before."""
+        """Set when there is a new result, or a worker has ended."""
         self._associated = False
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
@@ -196,7 +223,7 @@ class SendingJob:
                 self.sources.append(found)
 
     async def run(self, associations: int, progress: ProgressCallback | None, *, tune: bool = False) -> None:
-        """Send it all, a group of at most 128 contexts after the other.
+        """Send everything, one group of at most 128 contexts after another.
 
         With `tune` the first association is measured before others are opened.
         """
@@ -215,19 +242,14 @@ class SendingJob:
             report.final()
 
     def note_opened(self, count: int, association: Association) -> None:
-        """An association is established, with which `count` are open."""
+        """`association` is established, the last of `count` that are open."""
         self._associated = True
         self.associations = max(self.associations, count)
         self.operations_window = association.operations_window
 
     async def wait_or_give_up(self, error: DimseError, in_vain: int, queue: deque[_Item]) -> None:
         """Wait before the next association, or let what is left fail because of `error`."""
-        if isinstance(error, AssociationRejected):
-            hopeless = not error.transient
-        else:  # a silent peer has had its time; where it has stored something, one object may be what silences it
-            is_silent = isinstance(error, AssociationTimeout) and (in_vain > 1 or not self.bytes_done)
-            hopeless = is_silent or not self._associated
-        pause = None if hopeless else self._retry.pause(in_vain)
+        pause = None if self._is_hopeless(error, in_vain) else self._retry.pause(in_vain)
         if pause is not None:
             logger.info("%s; a new association in %g s", error, pause)
             await asyncio.sleep(pause)
@@ -238,10 +260,18 @@ class SendingJob:
             item = queue.popleft()
             self._fail(item, error if item.attempts or item.is_suspect else _not_tried(item, error))
 
-    async def send_on(self, run: _Run, queue: deque[_Item]) -> None:
-        """Send until the queue is empty, as many at once as were agreed on, with the next one read meanwhile.
+    def _is_hopeless(self, error: DimseError, in_vain: int) -> bool:
+        """Whether another association would end in the same way as the last `in_vain` ones."""
+        if isinstance(error, AssociationRejected):
+            return not error.transient
+        if isinstance(error, AssociationTimeout) and (in_vain > 1 or not self.bytes_done):
+            return True  # silent; a peer that has stored something may have been silenced by one object, so not at once
+        return not self._associated
 
-        First, one by one, those that were under way together when an association ended: one may be what ends it.
+    async def send_on(self, run: _Run, queue: deque[_Item]) -> None:
+        """Send until the queue is empty: the suspects one by one, then as many at once as the peer agreed to.
+
+        The next object is read meanwhile.
         """
         association = run.association
         assert association is not None  # noqa: S101 - it was opened for this
@@ -272,13 +302,11 @@ class SendingJob:
             for _ in range(min(len(queue), most)):
                 tasks.create_task(send_in_turn())
         if cut_off:
-            may_be_the_window = self._may_be_the_window(run.association, cut_off[0][1])
-            run.got_on |= may_be_the_window
-            self._take_back(run, cut_off, queue, counts=not may_be_the_window)
+            self._take_back(run, cut_off, queue)
             raise cut_off[0][1]
 
     def _may_be_the_window(self, association: Association | None, error: DimseError) -> bool:
-        """Whether the peer closed an association with a window at the first message. None is proposed from then on."""
+        """Whether the window may be why the peer closed the association (rule 5)."""
         assert association is not None and association.request is not None  # noqa: S101, PT018 - it is established
         is_proposed = association.request.user_information.asynchronous_operations_window is not None
         is_first = not association.invoker.responses and all(result.status is None for result in self.results)
@@ -290,21 +318,21 @@ class SendingJob:
         self.one_by_one = True
         return True
 
-    def _take_back(
-        self, run: _Run, cut_off: list[tuple[_Item, DimseError]], queue: deque[_Item], *, counts: bool
-    ) -> None:
-        """What the end of an association has cut off goes before the others in the queue, in its old order.
-
-        Whether it `counts` as an attempt.
-        """
-        begun = sum(item.progress.begun for item, _ in cut_off)
-        run.got_on |= begun > 1 and not isinstance(cut_off[0][1], AssociationTimeout)
+    def _take_back(self, run: _Run, cut_off: list[tuple[_Item, DimseError]], queue: deque[_Item]) -> None:
+        """Put what the association cut off back to the front of the queue, in its old order, by the rules above."""
+        blame_window = self._may_be_the_window(run.association, cut_off[0][1])
+        under_way = sum(item.progress.begun for item, _ in cut_off)
+        is_timeout = isinstance(cut_off[0][1], AssociationTimeout)
+        run.got_on |= blame_window or (under_way > 1 and not is_timeout)
         for item, error in sorted(cut_off, key=lambda each: each[0].number, reverse=True):
             silences = item.progress.begun and item.is_suspect and isinstance(error, AssociationTimeout)
-            item.is_suspect = counts and item.progress.begun
+            if blame_window or not item.progress.begun:
+                item.suspicion = _Suspicion.NONE
+            else:
+                item.suspicion = _Suspicion.ALONE if under_way == 1 else _Suspicion.SHARED
             if not item.progress.begun:
-                item.attempts -= 1  # its turn had not come
-            elif not counts or begun > 1:
+                item.attempts -= 1
+            elif item.suspicion is not _Suspicion.ALONE:
                 item.excused += 1
             may_be_read = item.source.repeatable or not item.progress.begun
             if may_be_read and not silences and self._pause_after(item) is not None:
@@ -314,11 +342,11 @@ class SendingJob:
                 run.got_on |= not isinstance(error, AssociationTimeout)
 
     def _pause_after(self, item: _Item) -> float | None:
-        """Seconds until the next attempt; None if there is none."""
+        """Seconds to wait before the next attempt; None if the retries are used up."""
         return self._retry.pause(item.attempts - item.excused)
 
     async def _send_one(self, scu: CStoreSCU, item: _Item) -> None:
-        """Send until it is stored, or fails in a way that another try on this association does not mend."""
+        """Send until the object is stored, or has failed in a way that no other try on this association mends."""
         while True:
             item.attempts += 1
             item.progress.restart()
@@ -349,7 +377,7 @@ class SendingJob:
         if isinstance(error, AssociationError | PresentationContextError | RemoteProtocolError):
             error.add_note(f"while sending {name}")
         if not item.source.repeatable and self._pause_after(item) is not None and _may_be_mended(error):
-            error.add_note("not tried again: it can be read only once")
+            error.add_note("not tried again: this source can be read only once")
         self._note(
             SendResult(
                 *(name, item.source.sop_instance_uid, status, error),
