@@ -124,7 +124,8 @@ async def test_storescp_aborts(tmp_path: Path, samples: Samples, option: str) ->
         for result in report.failures:
             assert isinstance(result.error, gone)
             assert result.attempts > 1
-        assert report.failures[0].attempts == 3
+        # A reset at the first message may be for the window: then there is one more, without.
+        assert report.failures[0].attempts in ((3,) if option == "--abort-after" else (3, 4))
         async with dimse.connect(scp.address) as association:
             await CEchoSCU(association).echo()
 

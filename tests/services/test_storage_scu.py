@@ -238,7 +238,7 @@ async def test_an_empty_data_set(archive: Archive, tmp_path: Path) -> None:
     assert source.length == 0
     async with connect(archive.address, contexts=contexts_for(EXPLICIT)) as association:
         for each in (source, StreamSource(Pipe(path.read_bytes()))):
-            with pytest.raises(StatusError, match=r"0xA900 .*\(the data set is empty\)"):
+            with pytest.raises(StatusError, match=r"0xA900 .*the data set is empty\)"):
                 await CStoreSCU(association).send(each)
 
 
