@@ -415,9 +415,10 @@ def test_a_context_that_is_not_answered_is_refused() -> None:
     assert set(accepted_contexts(pdu, theirs)) == {3}
 
 
-def test_a_transfer_syntax_that_is_accepted_twice_is_one() -> None:
-    body = with_items(answer(), [0x10, encode_item(0x21, b"\1\0\0\0" + encode_item(0x40, EXPLICIT.encode()) * 2), 0x50])
-    theirs = A_ASSOCIATE_AC.decode(body)
+@pytest.mark.parametrize("padding", ["", "\0"])
+def test_a_transfer_syntax_that_is_accepted_twice_is_one(padding: str) -> None:
+    twice = b"".join(encode_item(0x40, syntax.encode()) for syntax in (EXPLICIT, EXPLICIT + padding))
+    theirs = A_ASSOCIATE_AC.decode(with_items(answer(), [0x10, encode_item(0x21, b"\1\0\0\0" + twice), 0x50]))
     assert not list(answer_violations(theirs, request()))
     assert list(answer_oddities(theirs, request())) == [
         "a presentation context is accepted with its transfer syntax twice"

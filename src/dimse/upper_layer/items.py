@@ -152,7 +152,8 @@ class PresentationContextAC:
             for item_type, value in decode_items(fields.rest(), f"presentation context {identifier}")
             if item_type == 0x40
         ]
-        return cls(identifier, result, syntaxes[0] if len(set(syntaxes)) == 1 else "", len(syntaxes) > 1)
+        is_one = len({syntax.strip(" \0") for syntax in syntaxes}) == 1
+        return cls(identifier, result, syntaxes[0] if is_one else "", len(syntaxes) > 1)
 
 
 @dataclass(frozen=True, slots=True)
