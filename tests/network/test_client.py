@@ -675,6 +675,30 @@ async def test_no_answer_to_the_release() -> None:
                 pass
 
 
+@pytest.mark.parametrize("end", ["abort", "close", "reset", "release"])
+async def test_a_peer_that_ends_the_association_as_it_likes(end: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is left to do: it is told of, and is not worth an error."""
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.answer_echo()
+        await peer.expect(A_RELEASE_RQ)
+        if end == "abort":
+            await peer.send(A_ABORT(0, 0))
+        elif end == "release":
+            await peer.send(A_RELEASE_RQ())
+            await peer.expect(A_RELEASE_RP)
+        elif end == "reset":
+            peer.reset()
+
+    caplog.set_level("INFO", "dimse.network")
+    async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
+        await CEchoSCU(association).echo()
+    assert not association.is_open
+    assert "in place of an A-RELEASE-RP" in caplog.text
+    assert all(record.levelname == "INFO" for record in caplog.records)
+
+
 async def test_a_release_collision() -> None:
     """PS3.8 7.2.2.7: the requestor of the association answers first, then it waits for its own answer."""
 

@@ -220,7 +220,10 @@ class Association:
     # Ending
 
     async def release(self) -> None:
-        """End the association in order (PS3.8 7.2). Does nothing if it has ended already."""
+        """End the association in order (PS3.8 7.2). Does nothing if it has ended already.
+
+        A peer that ends it in another way then leaves nothing undone. Raises `AssociationTimeout` where it does not.
+        """
         if self.invoker.operation is not None and not self._ended:
             await self.invoker.operation.cancel()
         if self._ended:
@@ -229,7 +232,10 @@ class Association:
         self._releasing = True
         self.connection.machine.release()
         self.connection.flush()
-        await self._answered(self.over, "waiting for the answer to A-RELEASE-RQ")
+        try:
+            await self._answered(self.over, "waiting for the answer to A-RELEASE-RQ")
+        except (AssociationAborted, ConnectionLost) as error:
+            self.deviations.harmless(f"in place of an A-RELEASE-RP: {error}")
         await self.closed()
 
     async def _answered(self, future: asyncio.Future[None], doing: str) -> None:
