@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from tests.network.scripted_peer import ScriptedPeer, listening, response
 
 from dimse import uids
 
@@ -92,3 +93,15 @@ needless = {"pydicom", "rich", "numpy", "PIL", "uvloop", "shutil", "importlib.me
 assert not needless & sys.modules.keys(), needless & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=50)  # noqa: S603 - it is our own
+
+
+async def test_a_refusal_is_no_reason_to_abort(beside: Callable[..., Any]) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        received = await peer.receive_message()
+        await peer.send(response(received, 0x0122, error_comment="not here"))
+        await peer.answer_release()
+
+    async with listening(script) as address:
+        done = await beside("echo", address)
+    assert (done.code, done.err) == (1, "dimse: C-ECHO: 0x0122 SOP class not supported (not here)\n")

@@ -10,6 +10,7 @@ from dimse import uids
 from dimse.ae import Address, ClientOptions, Malformed
 from dimse.cli import arguments, running
 from dimse.cli.output import emit, tell
+from dimse.errors import StatusError
 from dimse.network.association import Association
 from dimse.network.client import connect
 from dimse.services.verification import CEchoSCU
@@ -42,16 +43,22 @@ def echo(archive: Address, *, calling: str, malformed: Malformed, timeout: float
 
 async def _echo(address: Address, options: ClientOptions) -> dict[str, Any]:
     start = perf_counter()
+    refusal = None
     async with connect(address, contexts=[(uids.VERIFICATION, uids.LITTLE_ENDIAN)], options=options) as association:
         associated = perf_counter()
-        await CEchoSCU(association).echo()
+        try:
+            await CEchoSCU(association).echo()
+        except StatusError as error:
+            refusal = error  # for which the association is not aborted
         answered = perf_counter()
-        return {
-            "address": str(address),
-            "round_trip_ms": round((answered - associated) * 1000, 3),
-            "association_ms": round((associated - start) * 1000, 3),
-            **_negotiated(association),
-        }
+    if refusal is not None:
+        raise refusal
+    return {
+        "address": str(address),
+        "round_trip_ms": round((answered - associated) * 1000, 3),
+        "association_ms": round((associated - start) * 1000, 3),
+        **_negotiated(association),
+    }
 
 
 def _negotiated(association: Association) -> dict[str, Any]:
