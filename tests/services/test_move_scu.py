@@ -238,6 +238,13 @@ async def test_a_list_that_cannot_be_read(unreadable: bytes) -> None:
     assert [type(failure) for failure in error.exceptions] == [DatasetError, SubOperationFailed]
 
 
+@pytest.mark.parametrize("data", [b"\xff" * 12, b""], ids=["garbage", "empty"])
+async def test_a_data_set_that_comes_with_success_is_dropped(data: bytes) -> None:
+    given, error, _ = await moved(says((0, data, counters(None, 2, 0, 0))))
+    assert error is None
+    assert given == [SubOperations(None, 2, 0, 0)]
+
+
 @pytest.mark.parametrize("malformed", Malformed)
 async def test_a_list_in_the_other_vr_form(malformed: Malformed) -> None:
     implicit = encode(decode(failed_list("1.2"), EXPLICIT), IMPLICIT)

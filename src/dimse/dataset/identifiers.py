@@ -111,10 +111,7 @@ def wrong_form(data: Buffer, transfer_syntax_uid: str) -> DatasetError | None:
     if implicit == (transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN):
         return None
     form = "Implicit" if implicit else "Explicit"
-    return DatasetError(
-        f"an identifier is in {form} VR where {name_of(transfer_syntax_uid)} was agreed on; it can be read with "
-        "Malformed.LENIENT, or --lenient"
-    )
+    return DatasetError(f"an identifier is in {form} VR where {name_of(transfer_syntax_uid)} was agreed on")
 
 
 def value_of(data: Buffer, transfer_syntax_uid: str, tag: int) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any, Generic, Self, TypeVar
 from dimse.dataset.identifiers import wrong_form
 from dimse.errors import (
     AssociationError,
+    DatasetError,
     DimseError,
     NothingRetrieved,
     OperationCancelled,
@@ -213,9 +214,11 @@ class Results(ABC, Generic[T, R]):
 
     def _check_form(self, identifier: bytes) -> None:
         """Raise `DatasetError` for one in the other VR form than was agreed on, if that is for this side to refuse."""
-        error = wrong_form(identifier, self._asked.context.transfer_syntax)
+        error, deviations = wrong_form(identifier, self._asked.context.transfer_syntax), self._association.deviations
+        if error is not None and deviations.is_strict:
+            error = DatasetError(f"{error}; it can be read with Malformed.LENIENT, or --lenient")
         if error is not None:
-            self._association.deviations.malformed(error)
+            deviations.malformed(error)
 
     def _conclude(self, answer: Answer[R]) -> T | None:
         """Note what the final response says, once."""

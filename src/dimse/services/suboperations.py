@@ -104,7 +104,11 @@ class RetrieveResults(Results[T, R]):
             self._check_form(answer.identifier)
             value = value_of(answer.identifier, self._asked.context.transfer_syntax, FAILED_SOP_INSTANCE_UID_LIST)
         except DatasetError as error:
-            self.failures.append(DatasetError(f"the list of the instances that failed cannot be read: {error}"))
+            if answer.message.status == Status.SUCCESS and not answer.message.number_of_failed_suboperations:
+                deviations = self._association.deviations
+                deviations.harmless(f"{answer.message.name}: Success comes with what is no list of failed instances")
+            else:
+                self.failures.append(DatasetError(f"the list of the instances that failed cannot be read: {error}"))
             return []
         values = value.decode("latin-1").split("\\", MAX_VALUES)
         if len(values) > MAX_VALUES:
