@@ -49,7 +49,7 @@ class Address:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ae_title", check_ae_title(self.ae_title))
         if not 0 < self.port < 65536:
-            raise ValueError(f"port {self.port} is not between 1 and 65535")
+            raise ValueError(f"port must be 1 to 65535, not {self.port}")
 
     @classmethod
     def parse(cls, text: str | Address) -> Address:
@@ -136,7 +136,7 @@ class Timeouts:
         for timer in fields(self):
             seconds = getattr(self, timer.name)
             if seconds is not None and not seconds > 0:
-                raise ValueError(f"timeout {timer.name} is {seconds!r}; it is a positive number of seconds, or None")
+                raise ValueError(f"timeout {timer.name} must be a positive number of seconds or None, not {seconds!r}")
             if seconds is not None and not isinstance(seconds, int):
                 object.__setattr__(self, timer.name, float(seconds))  # it may be one of numpy's
 
@@ -182,14 +182,16 @@ class AssociationOptions:
         for name in ("operations_window", "maximum_length", "maximum_length_to_send"):
             value = getattr(self, name)
             if not hasattr(value, "__index__"):
-                raise TypeError(f"{name} is {value!r}; it is an int")
+                raise TypeError(f"{name} must be an int, not {value!r}")
             object.__setattr__(self, name, operator.index(value))  # it may be one of numpy's
         if not 1 <= self.operations_window <= 0xFFFF:
-            raise ValueError(f"operations_window is {self.operations_window}; it is 1 to 65535")
+            raise ValueError(f"operations_window must be 1 to 65535, not {self.operations_window}")
         if self.maximum_length != 0 and not MINIMUM_MAXIMUM_LENGTH <= self.maximum_length < 2**32:
-            raise ValueError(f"maximum_length is {self.maximum_length}; it is 0 or {MINIMUM_MAXIMUM_LENGTH} to 2**32-1")
+            raise ValueError(
+                f"maximum_length must be 0 or {MINIMUM_MAXIMUM_LENGTH} to 2**32-1, not {self.maximum_length}"
+            )
         if not MINIMUM_MAXIMUM_LENGTH <= self.maximum_length_to_send <= 2**24:
-            raise ValueError(f"maximum_length_to_send is {self.maximum_length_to_send}; it is 8 to 2**24")
+            raise ValueError(f"maximum_length_to_send must be 8 to 2**24, not {self.maximum_length_to_send}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,4 +243,4 @@ class ServerOptions(AssociationOptions):
         for name in ("max_associations", "max_associations_per_host", "max_associations_per_title"):
             limit = getattr(self, name)
             if limit is not None and limit < 1:
-                raise ValueError(f"{name} is {limit}; it is at least 1")
+                raise ValueError(f"{name} must be at least 1, not {limit}")

@@ -136,7 +136,7 @@ async def test_nothing_there_is_no_success(beside: Beside, tmp_path: Path) -> No
     async with archive.server:
         done = await beside("get", archive.address, *STUDY, "--into", tmp_path)
     assert (done.code, done.out) == (1, "")
-    assert done.err == f"dimse: nothing came: {archive.address} has nothing of that\n"
+    assert done.err == f"dimse: nothing came: {archive.address} has nothing that matches\n"
 
 
 async def test_a_failed_status(beside: Beside, tmp_path: Path) -> None:
@@ -234,6 +234,6 @@ async def test_what_was_proposed_is_said_where_a_context_is_missing(beside: Besi
         done = await beside(*arguments)
     assert done.code == 1
     assert done.err.splitlines()[-1] == (
-        "dimse: proposed were Implicit VR Little Endian, RLE Lossless for MR Image Storage. "
-        "--class and --syntax choose what is proposed"
+        "dimse: proposed were Implicit VR Little Endian, RLE Lossless for MR Image Storage; "
+        "choose others with --class and --syntax"
     )

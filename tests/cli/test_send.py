@@ -187,7 +187,7 @@ def test_every_bad_file_is_named_with_its_reason_and_the_good_one_is_sent(
 def test_nothing_to_send_is_no_success(dimse: Dimse, closed_port: int, tmp_path: Path) -> None:
     done = dimse("send", f"A@127.0.0.1:{closed_port}", tmp_path)
     assert done.code == 1
-    assert done.err == "dimse: nothing to send: no DICOM file there\n"
+    assert done.err == "dimse: nothing to send: no DICOM file found\n"
 
 
 def test_standard_input_that_is_not_dicom(dimse: Dimse, closed_port: int) -> None:

@@ -444,8 +444,8 @@ DATA = b"\x08\0\x05\0CS\0\0"
     [
         (True, DATA, "announces a data set, which is dropped"),
         (True, b"", "announces a data set, which is dropped"),
-        (True, None, "a data set that a message announces does not come"),
-        (False, DATA, "comes with a data set that it does not announce"),
+        (True, None, "a message announces a data set that does not come"),
+        (False, DATA, "a data set follows a final response that does not announce it"),
     ],
     ids=["as announced", "an empty one", "none though announced", "one that is not announced"],
 )
@@ -564,7 +564,7 @@ async def test_a_message_on_a_context_never_accepted() -> None:
         await peer.expect_abort(2, 5)
 
     async with listening(script) as address:
-        with pytest.raises(RemoteProtocolError, match="context 99, not accepted"):
+        with pytest.raises(RemoteProtocolError, match="context 99, which was not accepted"):
             async with connect(address, contexts=CONTEXTS) as association:
                 await CEchoSCU(association).echo()
 

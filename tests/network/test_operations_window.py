@@ -571,7 +571,7 @@ async def test_a_success_to_what_is_not_sent_yet_is_no_success() -> None:
         tasks = storing(association, 1, 2, 3, pixels=LARGE)
         errors = await errors_of(tasks)
         assert tasks[0].result().status == Status.SUCCESS
-        assert ["to what is not sent yet" in str(error) for error in errors] == [True, True]
+        assert ["to a request that is not sent yet" in str(error) for error in errors] == [True, True]
         assert not association.is_open
 
 

@@ -65,7 +65,7 @@ def test_timeouts_are_positive_or_none(timer: str) -> None:
 def test_numbers_of_other_kinds_are_made_plain(options: Any, option: str) -> None:
     """What is computed with numpy may be one of its numbers; compiled modules take no others than Python's own."""
     assert type(getattr(options(**{option: numpy.int64(4096)}), option)) is int
-    with pytest.raises(TypeError, match=f"{option} is 4096.0"):
+    with pytest.raises(TypeError, match=f"{option} must be an int, not 4096.0"):
         options(**{option: 4096.0})
 
 

@@ -188,7 +188,7 @@ async def test_without_a_place_to_go_nothing_can_be_completed() -> None:
         await peer.answer_release()
 
     async with listening(script) as address, connect(address, contexts=ALL) as association:
-        with pytest.raises(ValueError, match="COMPLETE_IN_FLIGHT needs `into` or a `handler`"):
+        with pytest.raises(ValueError, match="COMPLETE_IN_FLIGHT needs `into` or `handler`"):
             CGetSCU(association).get(STUDY, on_cancel=COMPLETE)
 
 

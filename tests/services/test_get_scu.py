@@ -704,7 +704,7 @@ async def test_success_with_nothing_is_told() -> None:
 
 async def test_what_the_peer_counts_and_did_not_send_has_failed() -> None:
     error, _ = await got(gives("1.2.1", number_of_completed_suboperations=3), handler=take_all)
-    assert failed(error) == [(None, "an instance: 2 that the peer counts did not come")]
+    assert failed(error) == [(None, "an instance: 2 that the peer counts did not arrive")]
 
 
 async def test_a_lost_connection_takes_the_earlier_failures_with_it() -> None:

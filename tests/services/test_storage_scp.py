@@ -370,7 +370,7 @@ async def test_none_is_no_status(mode: StoreMode, caplog: pytest.LogCaptureFixtu
         await peer.send(message_pdvs(store(), encoded(instance(pixels=500_000))))
         assert await status_of(peer) == Status.PROCESSING_FAILURE
         await peer.release()
-    assert "returned NoneType, not a status" in caplog.text
+    assert "must return a status, not NoneType" in caplog.text
 
 
 # What is refused
@@ -829,9 +829,9 @@ async def test_stop_at_the_deadline_leaves_no_half_file(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("duplicates", "status", "comment", "kept"),
     [
-        (Duplicates.KEEP, 0xB000, "stored before, with other content, which is kept", 1000),
+        (Duplicates.KEEP, 0xB000, "stored before with different content; that is kept", 1000),
         (Duplicates.REPLACE, 0x0000, None, 2000),
-        (Duplicates.REFUSE, 0x0111, "stored before, with other content", 1000),
+        (Duplicates.REFUSE, 0x0111, "stored before with different content", 1000),
     ],
 )
 async def test_the_same_instance_again(

@@ -101,9 +101,9 @@ def integer_from(least: int, most: int | None = None) -> Callable[[str], int]:
     def integer(text: str) -> int:  # argparse tells its name where `text` is no number at all
         number = int(text)
         if number < least:
-            raise argparse.ArgumentTypeError(f"{number} is less than {least}")
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {number}")
         if most is not None and number > most:
-            raise argparse.ArgumentTypeError(f"{number} is more than {most}")
+            raise argparse.ArgumentTypeError(f"must be at most {most}, not {number}")
         return number
 
     return integer
@@ -112,14 +112,14 @@ def integer_from(least: int, most: int | None = None) -> Callable[[str], int]:
 # Arguments of several commands
 
 
-def add_archive(parser: argparse.ArgumentParser, text: str = "Whom to ask. Port 11112 if left out.") -> None:
+def add_archive(parser: argparse.ArgumentParser, text: str = "The peer. Port 11112 if left out.") -> None:
     """Who is at the other end."""
     parser.add_argument("archive", metavar="ARCHIVE@HOST:PORT", type=checked(Address.parse), help=text)
 
 
 def add_into(parser: argparse.ArgumentParser) -> None:
     """The folder for what comes."""
-    text = "The folder to write to; made if it is not there."
+    text = "The folder to write to; created if it does not exist."
     parser.add_argument("--into", metavar="DIR", type=Path, required=True, help=text)
 
 
@@ -133,8 +133,8 @@ def add_duplicates(parser: argparse.ArgumentParser) -> None:
         metavar="|".join(DUPLICATES),
         type=one_of(DUPLICATES),
         default=Duplicates.KEEP,
-        help="What to do with an instance that is in DIR already with other content: keep that and warn, the default; "
-        "replace it; or refuse the new one.",
+        help="What to do when DIR has the instance already, with different content: keep that one and warn (the "
+        "default), replace it, or refuse the new one.",
     )
 
 
@@ -148,8 +148,8 @@ def add_malformed(parser: argparse.ArgumentParser, default: Malformed) -> None:
     """What to do with what is malformed."""
     group = parser.add_mutually_exclusive_group()
     for choice, text in (
-        (Malformed.STRICT, "End the association where the peer sends what is malformed, and say why."),
-        (Malformed.LENIENT, "Warn of what is malformed, and go on."),
+        (Malformed.STRICT, "When the peer sends something malformed, end the association and say why."),
+        (Malformed.LENIENT, "When the peer sends something malformed, warn and go on."),
     ):
         text += " The default." if choice is default else ""
         group.add_argument(
@@ -196,14 +196,20 @@ def _syntaxes(text: str) -> list[str]:
 
 def add_syntaxes(parser: argparse.ArgumentParser, text: str) -> None:
     """In which transfer syntaxes."""
+    _add_names(parser, "--syntax", "syntaxes", _syntaxes, f"{text} Names: {', '.join(SYNTAXES)}; or UIDs.")
+
+
+def _add_names(
+    parser: argparse.ArgumentParser, option: str, dest: str, convert: Callable[[str], list[str]], text: str
+) -> None:
     parser.add_argument(
-        "--syntax",
+        option,
         metavar="NAME",
-        dest="syntaxes",
+        dest=dest,
         action="extend",
-        type=checked(_syntaxes),
+        type=checked(convert),
         default=[],
-        help=f"{text} Several: by commas, or the option again. Names: {', '.join(SYNTAXES)}; or UIDs.",
+        help=f"{text} Separate several by commas, or repeat the option.",
     )
 
 
@@ -226,14 +232,8 @@ def _classes(text: str) -> list[str]:
 
 def add_classes(parser: argparse.ArgumentParser, text: str) -> None:
     """Of which storage SOP classes."""
-    parser.add_argument(
-        "--class",
-        metavar="NAME",
-        dest="classes",
-        action="extend",
-        type=checked(_classes),
-        default=[],
-        help=f"{text} Several: by commas, or the option again. Names: CTImageStorage, CT, EncapsulatedPDF; or UIDs.",
+    _add_names(
+        parser, "--class", "classes", _classes, f"{text} Names: CTImageStorage, CT, EncapsulatedPDF and so on; or UIDs."
     )
 
 
@@ -244,6 +244,8 @@ def client_options(calling: str, malformed: Malformed, timeout: float | None, **
     return ClientOptions(calling_ae_title=calling, malformed=malformed, timeouts=timeouts, **more)
 
 
-def add_json(parser: argparse.ArgumentParser, text: str = "Print a JSON object a line, and no progress bar.") -> None:
+def add_json(
+    parser: argparse.ArgumentParser, text: str = "Print one JSON object per line, and no progress bar."
+) -> None:
     """Output for programs."""
     parser.add_argument("--json", action="store_true", help=text)

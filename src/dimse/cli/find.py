@@ -17,7 +17,7 @@ from dimse.services.find import CFindSCU, FindResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
 EXIT_CODES: Final = (
-    "0 all that matches was shown, were it nothing; 1 the peer refused or failed, and why is told; 2 wrong usage; "
+    "0 all matches were shown, even if there were none; 1 the peer refused or failed, with the reason; 2 wrong usage; "
     "3 no association, or it was lost; 130 interrupted."
 )
 
@@ -29,8 +29,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     typed.add_level_and_model(parser)
     arguments.add_calling(parser)
     typed.add_timeout(parser)
-    arguments.add_json(parser, "Print a match a line, in the DICOM JSON Model.")
-    parser.add_argument("--csv", action="store_true", help="Print CSV, a header first.")
+    arguments.add_json(parser, "Print one match per line, in the DICOM JSON Model.")
+    parser.add_argument("--csv", action="store_true", help="Print CSV with a header.")
 
 
 def find(
@@ -45,10 +45,10 @@ def find(
     json: bool,
     csv: bool,
 ) -> int:
-    """Ask an archive what it has (C-FIND), and show it as a table.
+    """Search an archive (C-FIND), and show the matches as a table.
 
-    The table has the keys asked for; where all of them have values, also what there is to know of the level.
-    Ctrl-C stops the search (C-CANCEL), and what had come is shown.
+    The table has the keys that were given; if all of them have values, also the usual ones of the level.
+    Ctrl-C stops the search (C-CANCEL), and the matches so far are shown.
     """
     with running.usage():
         if json and csv:

@@ -21,7 +21,7 @@ from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.upper_layer.negotiation import ProposedContext
 
 EXIT_CODES: Final = (
-    "0 all that there is has come; 1 some failed, each named, or there is nothing; 2 wrong usage; "
+    "0 everything was retrieved; 1 some failed, each named, or nothing matches; 2 wrong usage; "
     "3 no association, or it was lost; 130 interrupted."
 )
 
@@ -43,10 +43,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="|".join(ON_CANCEL),
         type=arguments.one_of(ON_CANCEL),
         default="reject",
-        help="What becomes of an instance that is on its way at Ctrl-C.",
+        help="What happens to an instance that is on its way at Ctrl-C.",
     )
-    arguments.add_classes(parser, "Propose this storage SOP class only; without, the common ones.")
-    arguments.add_syntaxes(parser, "Propose this transfer syntax only.")
+    arguments.add_classes(parser, "Propose only this storage SOP class. Without it, the common ones.")
+    arguments.add_syntaxes(parser, "Propose only this transfer syntax.")
     arguments.add_calling(parser, Malformed.LENIENT)
     typed.add_timeout(parser)
     arguments.add_json(parser)
@@ -70,7 +70,7 @@ def get(
 ) -> int:
     """Get instances from an archive into a folder (C-GET), as {Study}/{Series}/{Instance}.dcm.
 
-    Ctrl-C stops it (C-CANCEL); what had come stays.
+    Ctrl-C stops it (C-CANCEL); what was retrieved stays.
     """
     with running.usage():
         options = arguments.client_options(calling, malformed, timeout)
@@ -134,7 +134,7 @@ def _proposed(contexts: Sequence[ProposedContext]) -> str:
         + (", ".join(map(uids.name_of, members)) if len(members) <= _NAMED else f"{len(members)} storage SOP classes")
         for members, syntaxes in alike.items()
     ]
-    return f"dimse: proposed were {'; '.join(parts)}. --class and --syntax choose what is proposed"
+    return f"dimse: proposed were {'; '.join(parts)}; choose others with --class and --syntax"
 
 
 async def _take(results: GetResults, tally: Tally) -> None:

@@ -16,7 +16,7 @@ from dimse.services.move import CMoveSCU, MoveResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
 EXIT_CODES: Final = (
-    "0 all that there is was moved; 1 some failed, each named, or there is nothing; 2 wrong usage; "
+    "0 everything was moved; 1 some failed, each named, or nothing matches; 2 wrong usage; "
     "3 no association, or it was lost; 130 interrupted."
 )
 

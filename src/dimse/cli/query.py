@@ -29,15 +29,18 @@ DEFAULT_COLUMNS: Final = {
 def add_find_keys(parser: ArgumentParser, *, required: bool = False) -> None:
     """Keys that match and keys to show."""
     text = (
-        "What has to match: PatientName=Smith*, 0010,0020=4711, StudyDate=20240101-, "
-        "ProcedureCodeSequence.CodeValue=24627-2. Without a value: what to show. Any number of them."
+        "A key to match: PatientName=Smith*, 0010,0020=4711, StudyDate=20240101-, "
+        "ProcedureCodeSequence.CodeValue=24627-2. Without a value, a key to show. Repeat the option for more."
     )
     _add_keys(parser, "KEY[=VALUE]", text, required=required)
 
 
 def add_unique_keys(parser: ArgumentParser) -> None:
     """Keys that name what to retrieve."""
-    text = "Which: StudyInstanceUID=1.2.3, and what of it with --level SERIES or IMAGE. A backslash is between UIDs."
+    text = (
+        "What to retrieve: StudyInstanceUID=1.2.3; with --level SERIES or IMAGE also the keys below. "
+        "Separate several UIDs by a backslash."
+    )
     _add_keys(parser, "KEY=VALUE", text, required=True)
 
 
@@ -60,7 +63,7 @@ def add_level_and_model(parser: ArgumentParser) -> None:
         "--model",
         metavar="|".join(MODELS),
         type=arguments.one_of(MODELS),
-        help="The root of the information model. Without: patient at the PATIENT level, else study.",
+        help="The root of the information model. Without it, patient at the PATIENT level, else study.",
     )
 
 
@@ -68,7 +71,7 @@ def add_timeout(parser: ArgumentParser) -> None:
     """How long is too long, where each service has its own idea of it."""
     arguments.add_timeout(
         parser,
-        "Give up where nothing comes for so long. Without: 30 to connect, 10 for a match, 120 for an instance.",
+        "Give up after this long without progress. Without it, 30 to connect, 10 for a match, 120 for an instance.",
     )
 
 
@@ -77,7 +80,7 @@ def parse(level: QueryRetrieveLevel, keys: Sequence[str], model: QueryRetrieveMo
     names = [key.partition("=")[0].strip() for key in keys]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ValueError(f"{twice} is given twice; a backslash goes between several values of a key")
+        raise ValueError(f"{twice} is given twice; separate several values of a key by a backslash")
     return Query.parse(level, keys, model)
 
 

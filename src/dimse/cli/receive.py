@@ -40,9 +40,9 @@ EXIT_CODES: Final = (
 
 _AGAIN: Final = {
     Stored.NEW: "",
-    Stored.SAME: ", as it was there",
-    Stored.KEPT: ", which keeps its content: what came has another",
-    Stored.REPLACED: ", in the place of other content",
+    Stored.SAME: ", already there",
+    Stored.KEPT: ", kept as it was: what came has different content",
+    Stored.REPLACED: ", replacing different content",
 }
 
 _EVERY_INTERFACE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - recognised, not bound by itself
@@ -61,35 +61,35 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--title",
         type=arguments.checked(check_ae_title),
-        help="Our AE title; who calls another is rejected. Without: any is taken.",
+        help="Our AE title; a peer that calls another is rejected. Without it, any is accepted.",
     )
     parser.add_argument(
         "--template",
         default=DEFAULT_TEMPLATE,
-        help="Where in DIR a file goes, by keywords of data elements. The lines printed show it.",
+        help="Where in DIR a file goes, with keywords of data elements in braces. Each line printed shows the result.",
     )
     arguments.add_duplicates(parser)
     parser.add_argument(
         "--no-fsync",
         action="store_true",
-        help="Answer before the file is safe from a power failure. Faster.",
+        help="Answer Success before the file is safe from a power failure. Faster.",
     )
     parser.add_argument(
         "--max-pdu",
         metavar="BYTES",
         type=int,
         default=1024 * 1024,
-        help="The largest PDU we take, in bytes; 0 is no limit.",
+        help="The largest PDU we accept, in bytes; 0 means no limit.",
     )
     parser.add_argument(
         "--max-associations",
         metavar="N",
         type=arguments.integer_from(1),
         default=100,
-        help="Reject further associations beyond so many.",
+        help="Reject associations beyond this many.",
     )
     arguments.add_malformed(parser, Malformed.LENIENT)
-    arguments.add_json(parser, "Print a JSON object a line.")
+    arguments.add_json(parser, "Print one JSON object per line.")
 
 
 def receive(
@@ -106,7 +106,7 @@ def receive(
     malformed: Malformed,
     json: bool,
 ) -> int:
-    """Receive DICOM objects (a storage SCP) in whatever transfer syntax they come, and write them as files."""
+    """Receive DICOM objects (a storage SCP) in any transfer syntax, and write them as files."""
     with running.usage():
         validate_template(template)
         options = ServerOptions(

@@ -40,7 +40,7 @@ class Tally:
         if interrupted:
             return running.INTERRUPTED
         if self._retrieved == 0 and not self._failed and not self._refused:
-            complain(f"dimse: nothing came: {self._address} has nothing of that")
+            complain(f"dimse: nothing came: {self._address} has nothing that matches")
         return running.FAILED if self._failed or self._refused or self._retrieved == 0 else running.OK
 
     def came(self, uid: str, path: Path | None, total: int | None = None) -> None:

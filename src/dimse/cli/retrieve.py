@@ -16,7 +16,7 @@ from dimse.services.retrieving import RetrieveResult
 from dimse.services.retrieving import retrieve as retrieve_all
 
 EXIT_CODES: Final = (
-    "0 all that matches has come; 1 some failed, each named, or nothing matches; 2 wrong usage; "
+    "0 all matches were retrieved; 1 some failed, each named, or nothing matches; 2 wrong usage; "
     "3 no association; 130 interrupted."
 )
 
@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--receiver",
         metavar="TITLE@HOST:PORT",
         type=arguments.checked(Address.parse),
-        help="Where we listen for a C-MOVE; the archive has to know it. Without: as --calling, on port 11112.",
+        help="Where we listen for a C-MOVE; the archive has to know it. Without it, --calling on port 11112.",
     )
     arguments.add_calling(parser)
     typed.add_timeout(parser)
@@ -51,9 +51,9 @@ def retrieve(
     timeout: float | None,
     json: bool,
 ) -> int:
-    """Find what matches in an archive, and bring all of it into a folder, by C-GET or else by C-MOVE to ourselves.
+    """Find matches in an archive and retrieve all of them into a folder, by C-GET or else by C-MOVE to ourselves.
 
-    What is missing afterwards is asked for again, instance by instance. Ctrl-C stops it; what had come stays.
+    Instances that are missing afterwards are asked for again, one by one. Ctrl-C stops it; what was retrieved stays.
     """
     with running.usage():
         options = arguments.client_options(calling, malformed, timeout)

@@ -35,7 +35,7 @@ AUTO: Final = "auto"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What the command is told."""
-    arguments.add_archive(parser, "Where to. Port 11112 if left out.")
+    arguments.add_archive(parser, "The peer to send to. Port 11112 if left out.")
     parser.add_argument(
         "paths",
         metavar="PATH",
@@ -44,9 +44,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_calling(parser)
     parser.add_argument(
-        "--retries", metavar="N", type=int, default=3, help="How often to try again what may succeed later."
+        "--retries", metavar="N", type=int, default=3, help="How many times to retry what may succeed later."
     )
-    arguments.add_timeout(parser, "Give up where nothing moves for so long.", default=30)
+    arguments.add_timeout(parser, "Give up after this long without progress.", default=30)
     parser.add_argument(
         "--max-pdu",
         metavar="BYTES",
@@ -59,14 +59,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N|auto",
         type=arguments.checked(_associations),
         default=AUTO,
-        help="How many associations to open at once; auto: as many as are worth while.",
+        help="How many associations to open at once; auto: as many as make it faster.",
     )
     parser.add_argument(
         "--max-associations",
         metavar="N",
         type=arguments.integer_from(1),
         default=8,
-        help="How many of them auto may open.",
+        help="The most associations that auto opens.",
     )
     parser.add_argument(
         "--window",
@@ -75,8 +75,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=ClientOptions().operations_window,
         help="How many objects may be under way at once on an association, if the peer agrees; 1 proposes no window.",
     )
-    parser.add_argument("--decompress", action="store_true", help="Decompress what the peer takes in no other way.")
-    arguments.add_syntaxes(parser, "Offer what is sent in this transfer syntax only, re-encoded where it must be.")
+    parser.add_argument(
+        "--decompress", action="store_true", help="Decompress objects that the peer accepts in no other way."
+    )
+    arguments.add_syntaxes(parser, "Propose only this transfer syntax, and re-encode objects where needed.")
     arguments.add_json(parser)
 
 
@@ -85,7 +87,7 @@ def _associations(text: str) -> int | None:
     if text == AUTO:
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{text!r} is neither a number from 1 on nor auto")
+        raise ValueError(f"{text!r} is neither a number of at least 1 nor auto")
     return int(text)
 
 
@@ -107,7 +109,8 @@ def send(
 ) -> int:
     """Send DICOM files to a storage SCP (C-STORE).
 
-    Folders are searched whole, and what in them is not DICOM is skipped. Failures and warnings go to standard error.
+    Folders are searched with all their subfolders; files in them that are not DICOM are skipped. Failures and warnings
+    go to standard error.
     """
     with running.usage():
         job = _Job(
@@ -123,7 +126,7 @@ def send(
             syntaxes,
         )
         if paths.count("-") > 1:
-            raise ValueError("- is given twice, and there is one standard input")
+            raise ValueError("- may be given only once: there is one standard input")
     return running.run(job.run(paths))
 
 
@@ -224,7 +227,7 @@ class _Job:
             raise
         tally.finish(self._address, perf_counter() - start)
         if not sources and not tally.failed:
-            complain("dimse: nothing to send: no DICOM file there")
+            complain("dimse: nothing to send: no DICOM file found")
         if tally.association_failed:
             return running.NO_ASSOCIATION
         return running.FAILED if tally.failed or not sources else running.OK
@@ -272,7 +275,7 @@ class _Job:
 
 def _standard_input() -> DatasetSource | NotSent:
     if sys.stdin is None:
-        return NotSent(STANDARD_INPUT, DatasetError("there is none"), skipped=False)
+        return NotSent(STANDARD_INPUT, DatasetError("it is closed"), skipped=False)
     try:
         # Unbuffered: a thread left waiting in a buffer's lock would keep the process from ending.
         return StreamSource(cast("BinaryIO", FileIO(sys.stdin.fileno(), closefd=False)), STANDARD_INPUT)

@@ -49,7 +49,7 @@ class Arrivals:
         if len(self._kept) > self._most or count > self._most_per_host:
             oldest = next(each for each in self._kept if each.peer_host == host)
             del self._kept[oldest]
-            logger.info("%s: closed, as it has %d connections without an association", host, count)
+            logger.info("%s: closed the oldest of its %d connections without an association", host, count)
             oldest.kill()
 
     def discard(self, arrival: Arrival) -> None:
@@ -103,7 +103,7 @@ class Handshake(asyncio.Protocol):
             secured = await task
             _take_all(tls)
         except OSError as error:
-            logger.info("%s: no TLS: %s", self.peer_host, error)
+            logger.info("%s: TLS handshake failed: %s", self.peer_host, error)
         finally:
             if secured is None:
                 self._transport.abort()

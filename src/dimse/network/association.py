@@ -429,7 +429,7 @@ class Association:
             receiver = self._receiver
             self._messages_received += received.is_last
             if receiver is None:
-                self.deviations.harmless("a final response comes with a data set that it does not announce; dropped")
+                self.deviations.harmless("a data set follows a final response that does not announce it; dropped")
                 return
             if received.is_last:
                 self._receiver = None
@@ -442,7 +442,7 @@ class Association:
         message = command.message
         context = self.contexts.get(command.presentation_context_id)
         if context is None:
-            raise out_of_step(f"a message on context {command.presentation_context_id}, not accepted")
+            raise out_of_step(f"a message on context {command.presentation_context_id}, which was not accepted")
         if self._receiver is not None:
             self._miss_dataset(self._receiver)
         if command.flaw is Flaw.DATA_SET_TYPE and not (self.deviations.is_strict and isinstance(message, Request)):
@@ -460,7 +460,7 @@ class Association:
 
     def _miss_dataset(self, receiver: Receiver) -> None:
         """A command has come where a data set was announced, of which there is nothing."""
-        self.deviations.harmless("a data set that a message announces does not come")
+        self.deviations.harmless("a message announces a data set that does not come")
         self._receiver = None
         receiver.failed(AssociationError("the data set that was announced does not come"))
 

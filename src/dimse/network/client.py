@@ -111,7 +111,7 @@ async def _open(address: Address, options: ClientOptions) -> Association:
     except ssl.SSLError as error:
         raise ConnectionLost(f"no TLS with {where}: {error.reason or error}") from error
     except UnicodeError:
-        raise ConnectionLost(f"cannot connect to {address.host}: it is no host name") from None
+        raise ConnectionLost(f"cannot connect to {address.host}: this is not a host name") from None
     except OSError as error:
         # asyncio's own words for a refusal are a call and its arguments.
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or error

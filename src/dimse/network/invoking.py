@@ -98,8 +98,8 @@ class Invoker:
         self._association.check_open()
         if self.operation is not None:
             raise LocalProtocolError(
-                f"{self.operation.name} is under way on this association: iterate to its end, or in an `async with` "
-                "that is left"
+                f"{self.operation.name} is under way on this association: iterate to its end or leave its "
+                "`async with` first"
             )
         if isinstance(outstanding, Operation):
             if self._outstanding:
@@ -129,7 +129,7 @@ class Invoker:
         if outstanding is None or not isinstance(message, outstanding.response_type):
             raise out_of_step(f"{message.name} to message {identifier}, which does not await it")
         if identifier == self._association.outgoing.half_sent and message.status.is_done:
-            raise out_of_step(f"{message.name}: {message.status} to what is not sent yet")
+            raise out_of_step(f"{message.name}: {message.status} to a request that is not sent yet")
         return outstanding.respond(message)
 
     def fail(self, error: Exception) -> None:
@@ -202,7 +202,7 @@ class SingleResponse:
 
     def respond(self, message: Response) -> Receiver | None:
         if message.status.is_done and not self._is_begun:
-            raise out_of_step(f"{message.name}: {message.status} to what is not sent yet")
+            raise out_of_step(f"{message.name}: {message.status} to a request that is not sent yet")
         assert self._message is not None  # noqa: S101 - it was started
         check_response(self._association, self._message, message)
         receiver = unwanted_dataset(self._association, message) if message.dataset_follows else None

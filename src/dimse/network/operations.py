@@ -167,14 +167,14 @@ class Operation(Generic[R]):
         response = cast("R", message)
         is_pending = message.status.category is StatusCategory.PENDING
         if self.final is not None:
-            raise out_of_step(f"{message.name} after the final one")
+            raise out_of_step(f"{message.name} after the final response")
         check_response(self._association, self._message, message)
         if is_pending and self.cancelling:
             return Discard() if message.dataset_follows else None
         if message.dataset_follows and is_pending == self._has_matches:
             return self._collect(response, is_pending=is_pending)
         if is_pending and self._has_matches:
-            self._association.deviations.harmless(f"{message.name} is pending and has no identifier; skipped")
+            self._association.deviations.harmless(f"a Pending {message.name} without identifier; skipped")
             return None
         self._deliver(Answer(response), is_pending=is_pending)
         return unwanted_dataset(self._association, message) if message.dataset_follows else None

@@ -187,7 +187,7 @@ class Outgoing:
             return True
         if total >= source.length or not is_full:
             comparison = "fewer" if total < source.length else "more"
-            raise DatasetError(f"{source.name}: {comparison} than the {source.length} bytes that it said to have")
+            raise DatasetError(f"{source.name}: {comparison} than the {source.length} bytes of its length")
         return False
 
     async def _read(self, source: DatasetSource, reader: Reader, place: memoryview) -> int:
@@ -216,6 +216,6 @@ class Outgoing:
                 reading.cancel()
                 await asyncio.wait({reading}, timeout=_LEFT_BEHIND)
             if not reading.done():
-                logger.warning("%s: a read of it does not end when it is cancelled, and is left behind", name)
+                logger.warning("%s: a read does not end when it is cancelled; it is left running", name)
             elif not reading.cancelled():
                 reading.exception()  # of no interest where it is not raised

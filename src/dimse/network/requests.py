@@ -138,7 +138,7 @@ class IncomingRequest:
     ) -> Answer[Response]:
         """The response that belongs to the request, with the comment of `status`. Raises `ValueError` for no status."""
         if not isinstance(status, int) or not 0 <= status <= 0xFFFF:
-            raise ValueError(f"{status!r} is not a status: it is an int of 16 bits")
+            raise ValueError(f"a status must be an int of 16 bits, not {status!r}")
         status = status if isinstance(status, Status) else Status(status)
         comment = status.comment if error_comment is None else error_comment
         kind = MESSAGES[self.message.command_field | 0x8000]

@@ -136,7 +136,7 @@ class Bringing:
                 hopeless = len(self.results) == came and all(map(_is_final, outcomes))
                 if not self._missing or pause is None or hopeless:
                     break
-                logger.info("%d of %d are missing; asked for again in %g s", len(self._missing), self.listed, pause)
+                logger.info("%d of %d are missing; asking again in %g s", len(self._missing), self.listed, pause)
                 await self._wait(pause)
         for uid in self._missing:
             self._note(RetrieveResult(uid, way=self._way, error=self._reason(uid)))
@@ -163,7 +163,9 @@ class Bringing:
             level = level if len(self.results) == came else QueryRetrieveLevel.IMAGE
         if self._missing and self._listing.offers_move:
             if self._listing.offers_get:
-                logger.info("%s: C-MOVE for %d that did not come by C-GET", self._address, len(self._missing))
+                logger.info(
+                    "%s: asking by C-MOVE for %d that did not arrive by C-GET", self._address, len(self._missing)
+                )
             outcomes.append(await self._outcome(self._move(level)))
         return outcomes
 
@@ -248,7 +250,7 @@ class Bringing:
                     in_vain = 0 if len(self.results) > came else in_vain + 1
                     if not waiting or in_vain == _IN_VAIN or isinstance(error, AssociationTimeout):
                         raise
-                    logger.info("%s: %s; the rest is asked for instance by instance", self._address, error)
+                    logger.info("%s: %s; asking for the rest one by one", self._address, error)
 
     async def _ask_lists(self, association: Association, waiting: deque[list[str]], ask: _Ask) -> None:
         """Ask for one list after the other; the members of one that ended early wait again, one by one.
@@ -356,7 +358,7 @@ class Bringing:
         """Save what is missing. What was not listed, or came already, is refused: it would be in no account."""
         uid = request.sop_instance_uid
         if uid not in self._missing:
-            logger.warning("%s: %s came and is not missing; refused", self._address, uid)
+            logger.warning("%s: %s was not asked for, or came before; refused", self._address, uid)
             return Status.NOT_AUTHORIZED
         try:
             await request.save_under(self._into, self._template)
@@ -383,7 +385,7 @@ class Bringing:
     def _reason(self, uid: str) -> SubOperationFailed:
         """Why an instance is not here. Why this side refused it says more than the archive's account of it."""
         if not can_be_asked_for(uid):
-            return SubOperationFailed(uid, "did not come, and cannot be asked for alone: it is not one value of a UID")
+            return SubOperationFailed(uid, "did not arrive, and cannot be requested: its UID is not a single value")
         failed, last = self._refusals.get(uid) or self._errors.get(uid), self._errors.get(None)
         if isinstance(failed, SubOperationFailed):
             if last is not None and uid not in self._refusals:  # of the way that was tried last
@@ -391,7 +393,7 @@ class Bringing:
                 failed.__cause__ = last
             return failed
         cause = failed or last
-        failed = SubOperationFailed(uid, f"did not come by {self._way}" if cause is None else str(cause))
+        failed = SubOperationFailed(uid, f"did not arrive by {self._way}" if cause is None else str(cause))
         failed.__cause__ = cause
         return failed
 

@@ -77,7 +77,7 @@ async def _looked_at(source: Source) -> DatasetSource | SendResult:
 def _checked(source: DatasetSource) -> DatasetSource | SendResult:
     if is_uid(source.sop_class_uid) and is_uid(source.transfer_syntax_uid):
         return source
-    error = DatasetError(f"{source.name}: its SOP Class UID or Transfer Syntax UID is no UID")
+    error = DatasetError(f"{source.name}: its SOP Class UID or Transfer Syntax UID is not a UID")
     return SendResult(source.name, source.sop_instance_uid, error=error)
 
 

@@ -117,7 +117,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if request.objection is not None:
             refusal, why = request.objection
             if refusal == Status.SOP_CLASS_NOT_SUPPORTED and request.context.abstract_syntax in uids.QUERY_RETRIEVE:
-                why = "it came on the context of the C-GET, not of its SOP class"
+                why = "it came on the context of the C-GET, not on one of its SOP class"
             await self._refuse(request, refusal, why)
             return None
         objection = self._context_objection(request)
@@ -130,7 +130,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         store = StoreRequest(request, data, self._options, self._disk)
         status = await store.prepare()
         if status is not None:
-            await self._refuse(request, status, status.comment or "its data set")
+            await self._refuse(request, status, status.comment or "its data set was refused")
             return None
         if self._handler is None:
             self._given, store.given_by = (request, store), self
@@ -143,9 +143,11 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if role is not _SCPRole.AGREED and (deviations.is_strict or role is not _SCPRole.UNANSWERED):
             return f"the SCP role for its SOP class {role}"
         if role is _SCPRole.UNANSWERED:
-            deviations.tolerated(f"C-GET: the SCP role {role} (PS3.7 D.3.3.4), and instances come; taken")
+            deviations.tolerated(f"C-GET: the SCP role {role} (PS3.7 D.3.3.4), but the peer sends instances; accepted")
         if request.context.abstract_syntax != request.sop_class_uid:
-            deviations.tolerated("C-GET: instances come on a context not of their SOP class (PS3.4 C.5.3); taken")
+            deviations.tolerated(
+                "C-GET: the peer sends instances on a context of another SOP class (PS3.4 C.5.3); accepted"
+            )
         return None
 
     async def _handle(self, request: IncomingRequest, store: StoreRequest, handler: StoreHandler) -> bool:
@@ -265,10 +267,10 @@ class CGetSCU:
         ...                 print(instance.sop_instance_uid, instances.suboperations)
         """
         if into is not None and handler is not None:
-            raise ValueError("instances go into a folder or to a handler, not both")
+            raise ValueError("give `into` or `handler`, not both")
         if on_cancel is CancelBehavior.COMPLETE_IN_FLIGHT and into is None and handler is None:
             raise ValueError(
-                "COMPLETE_IN_FLIGHT needs `into` or a `handler`: what comes after the loop was left has nowhere to go"
+                "COMPLETE_IN_FLIGHT needs `into` or `handler`: instances that come after the loop have nowhere to go"
             )
         if into is not None:
             validate_template(template)
@@ -314,15 +316,15 @@ def _check_scp_role(association: Association) -> None:
     proposed = () if association.request is None else association.request.user_information.role_selections
     if not any(role.scp_role for role in proposed):
         raise PresentationContextError(
-            "no context has the SCP role that instances come on; connect with contexts=retrieval_contexts()"
+            "no context was proposed with the SCP role, which a C-GET needs; connect with contexts=retrieval_contexts()"
         )
     for role in (_SCPRole.UNANSWERED, _SCPRole.REFUSED):
         if role in roles:
             raise PresentationContextError(
-                f"the SCP role {role}, which accepted C-GET: without it no instances may come (PS3.7 D.3.3.4); "
-                "a C-MOVE does not need it"
+                f"the peer accepted C-GET, but the SCP role {role}: without it the peer may send no instances "
+                "(PS3.7 D.3.3.4); use C-MOVE, which does not need it"
             )
-    raise PresentationContextError("the peer accepted C-GET, and none of the storage classes that were proposed")
+    raise PresentationContextError("the peer accepted C-GET, but none of the storage SOP classes that were proposed")
 
 
 def _into(folder: str | os.PathLike[str], template: str) -> StoreHandler:

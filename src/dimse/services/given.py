@@ -66,7 +66,7 @@ async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | 
     """
     if pixels is not None:
         if not is_dataset(source):
-            raise TypeError("a separate pixel source goes with a pydicom Dataset")
+            raise TypeError(f"`pixels` goes with a pydicom Dataset, not {type(source).__name__}")
         return datasets.PixelSource(source, pixels)
     if is_in_memory(source):
         return of_memory(cast("InMemory", source))
@@ -88,7 +88,9 @@ def of_memory(source: InMemory) -> DatasetSource:
         return datasets.BytesSource(source)
     if isinstance(source, str | os.PathLike):
         return FileSource(source)
-    raise TypeError(f"this must be a path, bytes, a pydicom Dataset or a DatasetSource, not {type(source).__name__}")
+    raise TypeError(
+        f"a source must be a path, bytes, a pydicom Dataset or a DatasetSource here, not {type(source).__name__}"
+    )
 
 
 def name_of(source: object) -> str:

@@ -28,9 +28,9 @@ def raised(error: StatusError, name: str) -> Status:
 
 def _final(status: object, name: str) -> Status:
     if not isinstance(status, int) or isinstance(status, bool):
-        raise TypeError(f"the {name} handler returned {type(status).__name__}, not a status")
+        raise TypeError(f"the {name} handler must return a status, not {type(status).__name__}")
     if not 0 <= status <= 0xFFFF:
-        raise ValueError(f"the {name} handler returned {status}, which is no status: it has 16 bits")
+        raise ValueError(f"the {name} handler must return a status of 16 bits, not {status}")
     status = status if isinstance(status, Status) else Status(status)
     if status.category in (StatusCategory.PENDING, StatusCategory.CANCEL):
         raise ValueError(f"the {name} handler returned {status}, which is not for a handler to answer")

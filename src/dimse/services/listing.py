@@ -114,7 +114,9 @@ class _Lister:
         """What is below one match."""
         parent = list(above.values())[-1]
         if not all(map(can_be_asked_for, above.values())):
-            unusable = DatasetError("a match cannot be asked for: its unique key is not one value without wild cards")
+            unusable = DatasetError(
+                "a match cannot be requested: its unique key is not a single value without wildcards"
+            )
             self._listing.failures.append((parent, unusable))
             return []
         found, refusal = await self._unique_keys(Query.as_found(level, above, self._model), above)

@@ -57,7 +57,7 @@ class QueryRequest:
             logger.warning("%s: %s refused: %s", request.association.connection.peer_name, name, error)
             raise StatusError(Status.CANNOT_UNDERSTAND, name, f"identifier: {error}") from None
         if level not in list(QueryRetrieveLevel):
-            comment = "(0008,0052) is no Query/Retrieve Level"
+            comment = "(0008,0052) is not a Query/Retrieve Level"
         elif level == QueryRetrieveLevel.PATIENT and model is QueryRetrieveModel.STUDY_ROOT:
             comment = "Study Root has no PATIENT level"
         else:
@@ -69,7 +69,7 @@ async def _identifier(request: IncomingRequest) -> bytes:
     encoded = bytearray()
     while request.data is not None and (views := await request.data.pull()):
         if len(encoded) + sum(map(len, views)) > MAXIMUM_IDENTIFIER_LENGTH:
-            comment = f"the identifier has over {MAXIMUM_IDENTIFIER_LENGTH} bytes"
+            comment = f"the identifier has more than {MAXIMUM_IDENTIFIER_LENGTH} bytes"
             raise StatusError(Status.OUT_OF_RESOURCES, request.message.name, comment)
         for view in views:
             encoded += view

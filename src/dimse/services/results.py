@@ -187,7 +187,7 @@ class Results(ABC, Generic[T, R]):
     def _incomplete(self, error: Exception) -> Exception:
         """`error`, for which answers are missing, with what else has failed."""
         failures = self._untold()
-        return ExceptionGroup(f"{self.doing}: not all has come", [error, *failures]) if failures else error
+        return ExceptionGroup(f"{self.doing}: incomplete", [error, *failures]) if failures else error
 
     def _untold(self) -> list[Exception]:
         """The failures, once, if they are to be raised; not that nothing came, where there is nothing else.
@@ -232,7 +232,9 @@ class Results(ABC, Generic[T, R]):
             self.failures.append(StatusError(status, self.doing, answer.message.error_comment))
         if status.category is StatusCategory.WARNING and status not in self.final_warnings:
             peer = self._association.connection.peer_name
-            logger.warning("%s: %s ended with %s, which %s does not have", peer, self.doing, status, self.doing)
+            logger.warning(
+                "%s: %s ended with %s, a warning that %s does not define", peer, self.doing, status, self.doing
+            )
         return item
 
     async def _begin(self) -> None:

@@ -79,7 +79,7 @@ async def send(
     ...     print(len(report.stored), "stored in", report.seconds, "s")
     """
     if associations < 1:
-        raise ValueError(f"associations is {associations}; it is at least 1")
+        raise ValueError(f"associations must be at least 1, not {associations}")
     address, options = Address.parse(address), options or ClientOptions()
 
     def connect_to(contexts: Contexts, one_by_one: bool) -> AbstractAsyncContextManager[Association]:

@@ -133,7 +133,7 @@ class StoreRequest:
         if self._incoming.is_deflated:
             raise DatasetError("pixels() does not inflate: use dataset with StoreMode.BUFFERED, or save()")
         if bulk.tag not in _BULK_TAGS or (bulk.length is None and bulk.tag not in PIXEL_DATA_TAGS):
-            raise DatasetError(f"the pixel data is behind {tag_name(bulk.tag)}, which is too long to be held in memory")
+            raise DatasetError(f"the pixel data comes after {tag_name(bulk.tag)}, which is too long to hold in memory")
         self._begin_reading()
         async for view in self._incoming.value():
             yield bytes(view)
@@ -198,7 +198,7 @@ class StoreRequest:
             saved.set_result(None)
         self.path, self.stored = Path(writer.path), writer.stored
         if self.stored is Stored.KEPT and duplicates is Duplicates.REFUSE:
-            raise StatusError(Status.DUPLICATE_SOP_INSTANCE, "stored before, with other content")
+            raise StatusError(Status.DUPLICATE_SOP_INSTANCE, "stored before with different content")
         self.is_taken = True
         return self.path
 
@@ -249,8 +249,8 @@ class StoreRequest:
         """What to tell the peer where the handler says Success: not so of what was stored with other content before."""
         if status != Status.SUCCESS or self.stored is not Stored.KEPT:
             return status
-        logger.warning("C-STORE of %s: stored before with other content, which is kept", self.sop_instance_uid)
-        return Status.COERCION_OF_DATA_ELEMENTS.with_comment("stored before, with other content, which is kept")
+        logger.warning("C-STORE of %s: stored before with different content; that is kept", self.sop_instance_uid)
+        return Status.COERCION_OF_DATA_ELEMENTS.with_comment("stored before with different content; that is kept")
 
     async def check_whole(self) -> None:
         """Raise `IncompleteDataset` for a data set that is none, once all of it has come (PS3.4 B.2.3)."""
@@ -260,7 +260,7 @@ class StoreRequest:
             what = str(structure.malformed).partition(", byte")[0]
             deviations.tolerated(f"C-STORE: {what}; taken as it came")
         if structure.has_surplus:
-            deviations.harmless("C-STORE: zeros or delimiters behind the last element")
+            deviations.harmless("C-STORE: zeros or delimiters after the last element")
 
     async def prepare(self) -> Status | None:
         """Read as far as the handler needs. Returns the status to refuse it with, or None."""
@@ -284,7 +284,7 @@ class StoreRequest:
         await self._see_syntax()
         maximum = self._options.maximum_buffered
         if self._options.store_mode is StoreMode.BUFFERED and not await incoming.read_all(maximum):
-            raise StatusError(Status.OUT_OF_RESOURCES, f"the data set is over {maximum} bytes")
+            raise StatusError(Status.OUT_OF_RESOURCES, f"the data set has more than {maximum} bytes")
         await self._decode_large()
 
     async def _decode_large(self) -> None:
@@ -308,7 +308,7 @@ class StoreRequest:
         if "/" in uid or "\\" in uid:
             raise StatusError(Status.INVALID_SOP_INSTANCE, "(0000,1000) is not a UID: it is a path")
         if not set(uid) <= set("0123456789."):
-            self._tolerate("a SOP Instance UID with other characters than digits and dots (PS3.5 9.1)", 0x0117)
+            self._tolerate("SOP Instance UID has other characters than digits and dots (PS3.5 9.1)", 0x0117)
 
     def _tolerate(self, what: str, refusal: int) -> None:
         """Refuse it if strict, else warn of it once."""
@@ -340,10 +340,10 @@ class StoreRequest:
             raise StatusError(Status.CANNOT_UNDERSTAND, f"{tag_name(PIXEL_DATA)} is encapsulated, in {name}")
         if scanner.is_mislabelled:
             form = "Implicit VR" if scanner.implicit else "Explicit VR"
-            deviations.tolerated(f"C-STORE: a data set in {form}, in {name}; read as it is meant")
+            deviations.tolerated(f"C-STORE: a data set in {form}, not in {name}; read as {form}")
         if scanner.mislabelled_items is not None:
             where = tag_name(scanner.mislabelled_items)
-            deviations.tolerated(f"C-STORE: items in the other VR form, in {where}; read as they are meant")
+            deviations.tolerated(f"C-STORE: items of {where} in the other VR form; read in that form")
         self.transfer_syntax_uid = shown
 
 

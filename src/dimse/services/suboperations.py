@@ -93,7 +93,9 @@ class RetrieveResults(Results[T, R]):
         unnamed = (answer.message.number_of_failed_suboperations or 0) - len(known.union(listed))
         counted = self.suboperations.failed is not None or self.suboperations.warning is not None
         if not self.failures and not counted and answer.message.status.category is StatusCategory.WARNING:
-            self.failures.append(SubOperationFailed(None, f"{answer.message.status}; the peer does not say of what"))
+            self.failures.append(
+                SubOperationFailed(None, f"{answer.message.status}; the peer does not say for which instances")
+            )
         if unnamed > 0:
             self.failures.append(SubOperationFailed(None, f"{unnamed} failed that the peer does not name"))
 
@@ -105,18 +107,20 @@ class RetrieveResults(Results[T, R]):
             value = value_of(answer.identifier, self._asked.context.transfer_syntax, FAILED_SOP_INSTANCE_UID_LIST)
         except DatasetError as error:
             if answer.message.status == Status.SUCCESS and not answer.message.number_of_failed_suboperations:
-                deviations = self._association.deviations
-                deviations.harmless(f"{answer.message.name}: Success comes with what is no list of failed instances")
+                name = answer.message.name
+                self._association.deviations.harmless(f"{name}: a data set with Success that is not read; dropped")
             else:
-                self.failures.append(DatasetError(f"the list of the instances that failed cannot be read: {error}"))
+                self.failures.append(DatasetError(f"the Failed SOP Instance UID List cannot be read: {error}"))
             return []
         values = value.decode("latin-1").split("\\", MAX_VALUES)
         if len(values) > MAX_VALUES:
             more = values.pop().count("\\") + 1
-            self.failures.append(SubOperationFailed(None, f"{more} failed after the first {MAX_VALUES} in the list"))
+            self.failures.append(
+                SubOperationFailed(None, f"{more} more failed than the {MAX_VALUES} that are read of the list")
+            )
         listed = [uid for each in values if (uid := each.strip(" \0"))]
         if not all(map(str.isprintable, listed)):
-            self.failures.append(DatasetError("the list of the instances that failed has what is no text"))
+            self.failures.append(DatasetError("the Failed SOP Instance UID List has values that are not text"))
         # Whatever else PS3.5 9.1 forbids: each is a failure that has to be told.
         return [uid for uid in listed if uid.isprintable()]
 
@@ -127,9 +131,9 @@ class RetrieveResults(Results[T, R]):
             return
         counted = (message.number_of_completed_suboperations or 0) + (message.number_of_warning_suboperations or 0)
         if came < counted:
-            self.failures.append(SubOperationFailed(None, f"{counted - came} that the peer counts did not come"))
+            self.failures.append(SubOperationFailed(None, f"{counted - came} that the peer counts did not arrive"))
         elif came == 0 and not self.failures:
-            self.failures.append(NothingRetrieved(f"{self.doing}: Success, and nothing came"))
+            self.failures.append(NothingRetrieved(f"{self.doing}: the peer answered Success and sent nothing"))
 
 
 # The SCP

@@ -41,7 +41,7 @@ class CEchoSCU:
             raise StatusError(response.status, "C-ECHO", response.error_comment)
         if response.status != Status.SUCCESS:
             peer = association.connection.peer_name
-            logger.warning("%s: C-ECHO ended with %s, which C-ECHO does not have", peer, response.status)
+            logger.warning("%s: C-ECHO ended with %s, a warning that C-ECHO does not define", peer, response.status)
         return response
 
 
