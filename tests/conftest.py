@@ -8,7 +8,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A deadline for an example would be a test of the machine. Each test has its time limit.
+hypothesis.settings.register_profile("dimse", deadline=None)
+hypothesis.settings.load_profile("dimse")
 
 # For `from tests.network.scripted_peer import ...`: pytest's import mode importlib leaves the path alone.
 sys.path.insert(0, str(Path(__file__).parent.parent))

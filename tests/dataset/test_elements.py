@@ -97,7 +97,7 @@ def datasets(draw: st.DrawFn, depth: int = 0) -> Dataset:
     return dataset
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_the_split_is_that_of_pydicom_however_it_is_fed(data: st.DataObject) -> None:
     dataset = data.draw(datasets())
@@ -295,7 +295,6 @@ def test_not_deflated_at_all() -> None:
         ElementScanner(DEFLATED).feed(b"\xff" * 100)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from(SYNTAXES))
 def test_garbage_is_a_dataset_error_or_nothing(data: bytes, syntax: str) -> None:
     scanner = ElementScanner(syntax)

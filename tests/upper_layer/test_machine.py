@@ -591,7 +591,7 @@ class Conversation(RuleBasedStateMachine):
 
 
 TestConversation = Conversation.TestCase
-TestConversation.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestConversation.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def test_local_errors_say_what_and_where() -> None:
