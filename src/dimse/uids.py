@@ -113,7 +113,7 @@ def is_storage(uid: str) -> bool:
     A private SOP class cannot be told from other private services; a storage SCP that takes what any device
     sends takes it for a storage class.
     """
-    if not uid.startswith("1.2.840.10008."):
+    if uid in COMMON_STORAGE or not uid.startswith("1.2.840.10008."):
         return True
     return len(uid) <= 64 and _is_storage_of_the_standard(uid)
 
