@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -41,6 +42,13 @@ def test_help_of_each_command_tells_the_exit_codes(capfd: pytest.CaptureFixture[
     assert "; 1 " in text
     assert "; 2 wrong usage" in text
     assert "130 " in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_defaults_are_shown_as_they_are_typed(capfd: pytest.CaptureFixture[str], command: str) -> None:
+    assert run([command, "--help"]) == 0
+    defaults = re.findall(r"\[default: ([^]]*)\]", " ".join(capfd.readouterr().out.split()))
+    assert [text for text in defaults if re.match(r"[A-Z]\w+\.|<", text)] == []
 
 
 @pytest.mark.parametrize(("columns", "widest"), [("60", 60), ("200", 100)])

@@ -132,9 +132,9 @@ def add_duplicates(parser: argparse.ArgumentParser) -> None:
         "--duplicates",
         metavar="|".join(DUPLICATES),
         type=one_of(DUPLICATES),
-        default=Duplicates.KEEP,
-        help="What to do when DIR has the instance already, with different content: keep that one and warn (the "
-        "default), replace it, or refuse the new one.",
+        default=Duplicates.KEEP.value,
+        help="What to do when DIR has the instance already, with different content: keep that one and warn, replace "
+        "it, or refuse the new one.",
     )
 
 
