@@ -115,6 +115,8 @@ def is_storage(uid: str) -> bool:
     """
     if uid in COMMON_STORAGE or not uid.startswith("1.2.840.10008."):
         return True
+    if uid == VERIFICATION or uid in QUERY_RETRIEVE:
+        return False
     return len(uid) <= 64 and _is_storage_of_the_standard(uid)
 
 

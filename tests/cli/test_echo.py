@@ -83,16 +83,16 @@ def test_verbose_logs_and_twice_verbose_has_a_line_per_pdu(dimse: Callable[..., 
     assert "P-DATA-TF" not in dimse("-v", "echo", receiver.address).err
 
 
-def test_an_echo_imports_what_it_needs() -> None:
+def test_an_echo_imports_what_it_needs(closed_port: int) -> None:
     code = """
 import sys
 from dimse.cli.app import run
-assert run(["-v", "echo", "A@127.0.0.1:0"]) == 2
+assert run(["-v", "echo", f"A@127.0.0.1:{sys.argv[1]}"]) == 3
 assert "dimse.cli.echo" in sys.modules
 needless = {"pydicom", "rich", "numpy", "PIL", "uvloop", "shutil", "importlib.metadata", "dimse.cli.send"}
 assert not needless & sys.modules.keys(), needless & sys.modules.keys()
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=50)  # noqa: S603 - it is our own
+    subprocess.run([sys.executable, "-c", code, str(closed_port)], check=True, timeout=50)  # noqa: S603 - it is our own
 
 
 async def test_a_refusal_is_no_reason_to_abort(beside: Callable[..., Any]) -> None:
