@@ -30,7 +30,7 @@ def check_ae_title(title: str) -> str:
 
 
 def host_and_port(host: str, port: int) -> str:
-    """`host:port` as people read it: an IPv6 address stands in brackets (RFC 3986 3.2.2).
+    """`host:port` as people read it, an IPv6 address in brackets (RFC 3986 3.2.2).
 
     >>> host_and_port("::1", 104)
     '[::1]:104'
@@ -76,7 +76,7 @@ class Address:
 
 
 class Malformed(Enum):
-    """What to do with what breaks the standard but can be guessed."""
+    """What to do with a message that breaks the standard, but whose meaning can be guessed."""
 
     STRICT = "strict"
     """End the association, and say why."""
@@ -94,12 +94,12 @@ class StoreMode(Enum):
 
 
 class Duplicates(Enum):
-    """What to do with an instance that is stored already, with other content; with the same, nothing changes."""
+    """What to do with an instance that is stored already with different content; the same content changes nothing."""
 
     KEEP = "keep"
     """Keep what is stored, and answer with a warning (0xB000)."""
     REPLACE = "replace"
-    """Store it in the place of what is stored."""
+    """Replace what is stored."""
     REFUSE = "refuse"
     """Keep what is stored, and answer with a failure (0x0111)."""
 
@@ -122,11 +122,11 @@ class Timeouts:
     find: float | None = 10
     """Without any progress of a C-FIND; the time that its consumer takes does not count."""
     move: float | None = 120
-    """Without any progress of a C-MOVE: a Pending response is some."""
+    """Without any progress of a C-MOVE; a Pending response is progress."""
     get: float | None = 120
     """Without any progress of a C-GET; the time that its consumer takes does not count."""
     cancel: float | None = 10
-    """For a cancelled operation to end, not counting what is half received; then the association is aborted."""
+    """For a cancelled operation to end, not counting the message under way; then the association is aborted."""
     artim: float | None = 30
     """The ARTIM timer: for the peer's A-ASSOCIATE-RQ and for its closing of the connection (PS3.8 9.1.5)."""
     idle: float | None = 60
@@ -219,7 +219,7 @@ class ServerOptions(AssociationOptions):
     maximum_buffered: int = 512 * 1024 * 1024
     """A data set larger than this is refused with 0xA700 when the store mode is `BUFFERED`."""
     duplicates: Duplicates = Duplicates.KEEP
-    """What `request.save` does with an instance that is stored already, with other content."""
+    """What `request.save` does with an instance that is stored already with different content."""
     fsync: bool = True
     """Whether what `request.save` wrote is forced to the disk before Success is answered."""
     require_called_ae_title: bool = False

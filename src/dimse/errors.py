@@ -12,9 +12,9 @@
     ├── PresentationContextError        no accepted context for this SOP class, syntax and role
     ├── StatusError                     the peer answered with a failure status
     ├── SubOperationFailed              one instance of a C-GET or C-MOVE did not arrive; says which
-    ├── NothingRetrieved            a C-GET or C-MOVE ended with Success, and brought nothing
+    ├── NothingRetrieved                a C-GET or C-MOVE ended with Success and brought nothing
     ├── OperationTimeout                also a TimeoutError: an operation took too long and was cancelled
-    ├── OperationCancelled              an operation was cancelled under whoever iterates: answers are missing
+    ├── OperationCancelled              another task cancelled an operation: answers are missing
     └── DatasetError                    cannot be read, encoded or put into the accepted transfer syntax
 
 Many failures at the end of one operation are an `ExceptionGroup` of these.
@@ -135,7 +135,7 @@ class StatusError(DimseError):
     """The peer answered an operation with a failure status (PS3.7 Annex C).
 
     A handler raises `StatusError(status, comment)` to answer with that status and Error Comment. Where a peer has
-    answered with it, `doing` says to what.
+    answered with it, `doing` names the operation.
     """
 
     @overload
@@ -176,7 +176,7 @@ class SubOperationFailed(DimseError):
 
 
 class NothingRetrieved(DimseError):
-    """A C-GET or C-MOVE ended with Success, and brought nothing: most often nothing matches."""
+    """A C-GET or C-MOVE ended with Success and brought nothing, most often because nothing matches."""
 
 
 class OperationTimeout(DimseError, TimeoutError):
@@ -188,7 +188,7 @@ class OperationTimeout(DimseError, TimeoutError):
 
 
 class OperationCancelled(DimseError):
-    """An operation was cancelled before its end, and not by the task that asks for more: answers are missing.
+    """Another task cancelled the operation before its end: answers are missing.
 
     Its association goes on.
     """
@@ -198,7 +198,7 @@ class OperationCancelled(DimseError):
 
 
 def without_frames(error: Exception) -> Exception:
-    """`error`, to be kept for long: its traceback would keep all that the frames in it hold, which may be an object."""
+    """`error` without its traceback, whose frames may hold a whole object, for errors that are kept for long."""
     link: BaseException | None = error
     while link is not None:
         link.__traceback__ = None

@@ -18,11 +18,11 @@ TLS_HANDSHAKE: Final = 10.0
 """Seconds that a peer has for its TLS handshake."""
 
 _HANDSHAKE_BUFFER: Final = 2 * 1024
-"""Bytes that asyncio reads at once while TLS is agreed on. Its own buffer has 256 KiB, for each connection."""
+"""Bytes that asyncio reads at once during the TLS handshake. Its own buffer has 256 KiB for each connection."""
 
 
 class Arrival(Protocol):
-    """A connection that has no association yet, or no longer."""
+    """A connection without an association, before it or after it."""
 
     peer_host: str
 
@@ -33,8 +33,8 @@ class Arrival(Protocol):
 class Arrivals:
     """Keeps at most `most` connections without an association, and `most_per_host` of one host.
 
-    What is over a limit is closed: of the host that has most of them the oldest. So a peer that opens connections and
-    asks for nothing shuts out nobody but itself.
+    Over a limit, the oldest connection of the host with the most is closed. So a peer that opens connections and asks
+    for nothing shuts out only itself.
     """
 
     def __init__(self, most: int, most_per_host: int | None) -> None:
@@ -58,7 +58,7 @@ class Arrivals:
 
 
 class Handshake(asyncio.Protocol):
-    """A connection on which TLS is to be agreed on; then `connection` gets it."""
+    """The TLS handshake on a new connection; after it, `connection` takes over."""
 
     def __init__(self, connection: Connection, context: ssl.SSLContext, begun: Callable[[Handshake], None]) -> None:
         self.peer_host = ""
@@ -67,7 +67,7 @@ class Handshake(asyncio.Protocol):
         self._begun = begun
         self._transport: asyncio.Transport | None = None
         self._early = b""
-        """What has come before the transport knew that it is for TLS."""
+        """What arrived before TLS had taken over the transport."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -84,8 +84,8 @@ class Handshake(asyncio.Protocol):
             self._transport.abort()
 
     async def run(self) -> None:
-        """Agree on TLS, and open `connection` on it. A peer that fails to is told of in the log only."""
-        assert self._transport is not None  # noqa: S101 - it is begun when there is one
+        """Do the handshake, and open `connection` on it. If it fails, that is only logged."""
+        assert self._transport is not None  # noqa: S101 - `connection_made` begins this
         loop, secured = asyncio.get_running_loop(), None
         self._connection.hold(self)  # the peer may send before `connection` knows of the transport
         try:
@@ -98,7 +98,7 @@ class Handshake(asyncio.Protocol):
             await asyncio.sleep(0)
             tls = self._transport.get_protocol()
             _take_less(tls)
-            await asyncio.sleep(0)  # `tls` is told of the transport
+            await asyncio.sleep(0)  # now `tls` has the transport
             _pass_on(self._early, tls)
             secured = await task
             _take_all(tls)
@@ -113,7 +113,7 @@ class Handshake(asyncio.Protocol):
 
 
 def _pass_on(data: bytes, tls: Any) -> None:
-    """As the transport would have done."""
+    """Give `tls` what it would have read from the transport."""
     while data:
         place = tls.get_buffer(len(data))
         size = min(len(place), len(data))
@@ -123,7 +123,7 @@ def _pass_on(data: bytes, tls: Any) -> None:
 
 
 def _take_less(tls: Any) -> None:
-    """asyncio has no setting for it; other event loops do not touch what they do not use."""
+    """Shrink the buffer that asyncio allocates for `tls`, which has no setting for it. Other event loops have none."""
     if hasattr(tls, "_ssl_buffer"):
         tls.max_size = _HANDSHAKE_BUFFER
         tls._ssl_buffer = bytearray()
@@ -131,6 +131,6 @@ def _take_less(tls: Any) -> None:
 
 
 def _take_all(tls: Any) -> None:
-    """It takes a larger buffer when it reads again."""
+    """Let `tls` allocate its full buffer at its next read."""
     if hasattr(tls, "_ssl_buffer"):
         tls.max_size = sslproto.SSLProtocol.max_size

@@ -1,7 +1,7 @@
 """One association: messages over a connection (PS3.7 over PS3.8), requests and their responses.
 
 Whatever ends the association - a release, an A-ABORT of either side, a lost connection, a timer - goes
-through `_end` once, and everyone who waits on the association learns the same reason.
+through `_end` once, and all tasks that wait on the association get the same reason.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ R = TypeVar("R", bound=Response)
 
 
 class Provider(Protocol):
-    """Who answers the peer's requests on an association. Called from the event loop; must not block."""
+    """Answers the peer's requests on an association. Called from the event loop; must not block."""
 
     def associate(self, request: A_ASSOCIATE_RQ) -> None:
         """The peer asks for an association."""
@@ -73,7 +73,7 @@ class Provider(Protocol):
         """The peer asks for an operation; its data set, if one follows, goes to the receiver given back."""
 
     def cancel(self, message_id: int) -> bool:
-        """The peer does not want an operation any more. Whether it is under way."""
+        """The peer cancels an operation. Returns whether it is under way."""
 
     def release(self) -> None:
         """The peer asks to end the association."""
@@ -106,7 +106,7 @@ class Association:
         self._established: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when there is an association, or will never be one."""
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when there is none any more; `error` then says why."""
+        """Done when the association has ended; `error` then says why."""
         self._released_by_peer = False
         self._releasing = False
         self._reader = MessageReader()
@@ -123,12 +123,12 @@ class Association:
 
     @property
     def called_ae_title(self) -> str:
-        """The title that was called."""
+        """The title that the requestor called."""
         return self.request.called_ae_title if self.request is not None else ""
 
     @property
     def calling_ae_title(self) -> str:
-        """The title of who called."""
+        """The title of the requestor."""
         return self.request.calling_ae_title if self.request is not None else ""
 
     @property
@@ -192,7 +192,7 @@ class Association:
     # Establishing
 
     async def establish(self, request: A_ASSOCIATE_RQ) -> None:
-        """Ask for the association, as the requestor, and wait for the answer (PS3.8 7.1)."""
+        """Request the association and wait for the answer (PS3.8 7.1)."""
         self.request = request
         self.connection.machine.associate(request)
         self.connection.machine.transport_connected()
@@ -200,7 +200,7 @@ class Association:
         await self._answered(self._established, "waiting for the answer to A-ASSOCIATE-RQ")
 
     def accept(self, request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> None:
-        """Take the peer's request, as the acceptor."""
+        """Accept the peer's request."""
         self._agree(request, answer)
         self.connection.machine.accept(answer)
 
@@ -213,7 +213,7 @@ class Association:
         self.maximum_length_to_send = maximum_length_to_send(announced, self.options.maximum_length_to_send)
 
     def reject(self, answer: A_ASSOCIATE_RJ) -> None:
-        """Turn the peer's request down, as the acceptor."""
+        """Reject the peer's request."""
         self.connection.machine.reject(answer, asyncio.get_running_loop().time())
         self._end(AssociationRejected(answer.result, answer.source, answer.reason))
 
@@ -253,7 +253,7 @@ class Association:
             raise self.error
 
     def abort(self, error: Exception | None = None) -> None:
-        """End the association at once with an A-ABORT (PS3.8 7.3); `error` is what others learn as the reason."""
+        """End the association at once with an A-ABORT (PS3.8 7.3); `error` is the reason that waiting tasks get."""
         source, reason = (error.source, error.reason) if isinstance(error, RemoteProtocolError) else (0, 0)
         self.connection.machine.abort(asyncio.get_running_loop().time(), source=source, reason=reason)
         self.connection.flush()
@@ -262,8 +262,8 @@ class Association:
     async def closed(self, grace: float | None = ABORT_GRACE) -> None:
         """Wait until the connection is closed too; a peer that does not close it in `grace` seconds is cut off.
 
-        None leaves it to ARTIM (PS3.8 9.1.5); but a peer that does not even read is not worth that. One that has let
-        a timer of the requestor's run out has had its time.
+        None leaves it to ARTIM (PS3.8 9.1.5), unless the peer does not even read. A peer that let a timer of the
+        requestor's run out gets no more time.
         """
         if self.connection.machine.is_requestor and isinstance(self.error, AssociationTimeout):
             grace = 0
@@ -300,7 +300,7 @@ class Association:
             await self.closed()
 
     def _end(self, error: Exception | None) -> None:
-        """Tell everyone who waits, once."""
+        """End the association, once, and give all that wait the reason."""
         if self._ended:
             return
         self.error = error
@@ -405,7 +405,7 @@ class Association:
             self._receiver.failed(AssociationError("the peer released the association in the middle of a message"))
             self._receiver = None
         if self.connection.machine.state is State.STA10:
-            return  # a collision: as acceptor we wait for the answer to our own request first (PS3.8 7.2.2.7)
+            return  # a collision: the acceptor waits for the answer to its own request first (PS3.8 7.2.2.7)
         if self._provider is not None:
             self._provider.release()
         else:
@@ -459,7 +459,7 @@ class Association:
             raise out_of_step(f"{message.name} to a requestor that offered no SCP role")
 
     def _miss_dataset(self, receiver: Receiver) -> None:
-        """A command has come where a data set was announced, of which there is nothing."""
+        """A command has come in place of a data set that was announced."""
         self.deviations.harmless("a message announces a data set that does not come")
         self._receiver = None
         receiver.failed(AssociationError("the data set that was announced does not come"))

@@ -21,7 +21,7 @@ from dimse.upper_layer.pdu import A_ASSOCIATE_RQ
 DEFAULT_CONTEXTS = tuple(
     (uid, uids.LITTLE_ENDIAN) for uid in (uids.VERIFICATION, *uids.QUERY_RETRIEVE, *uids.COMMON_STORAGE)
 )
-"""What is proposed when nothing else is asked for: verification, query/retrieve, the common storage SOP classes."""
+"""What is proposed by default: verification, query/retrieve, the common storage SOP classes."""
 
 
 @asynccontextmanager
@@ -35,16 +35,16 @@ async def connect(
     """An association with the application entity at `address` (PS3.8 7.1), for an `async with`.
 
     `contexts` are (abstract syntax, transfer syntaxes) pairs, 128 at most; `presentation_contexts(files)`
-    works them out from what is to be sent, `retrieval_contexts(sop_classes)` from what a C-GET is to bring. Without any
-    they are verification, query/retrieve and the common storage SOP classes. `calling_ae_title` stands before the one
-    in `options`.
+    works them out from what is to be sent, `retrieval_contexts(sop_classes)` from what a C-GET is to bring. By default
+    they are verification, query/retrieve and the common storage SOP classes. `calling_ae_title` overrides the one in
+    `options`.
 
-    The operations window of `options` is proposed where `contexts` has a storage SOP class to send: nothing else
-    uses it, and some devices drop the connection of who proposes one.
+    The operations window of `options` is proposed only if `contexts` has a storage SOP class to send: nothing else
+    uses it, and some devices drop the connection when one is proposed.
 
     Leaving the block releases the association; leaving it by an exception aborts it. Raises
     `ConnectionLost` where nobody listens, `AssociationRejected`, `AssociationAborted` or
-    `AssociationTimeout`, and `ValueError` for an address that is none.
+    `AssociationTimeout`, and `ValueError` for text that is not an address.
 
     >>> async def main():
     ...     async with connect("ARCHIVE@localhost:11112") as association:

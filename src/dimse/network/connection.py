@@ -32,7 +32,7 @@ _TOGETHER_BYTES: Final = 16 * 1024
 """... and bytes of them, if they are more than one."""
 
 _QUICKACK: Final[int] = getattr(socket, "TCP_QUICKACK", 0)
-"""Linux has it; 0 is no option."""
+"""Linux has this option; elsewhere it is 0 and not set."""
 
 
 class BufferPool:
@@ -53,13 +53,13 @@ class BufferPool:
 
 
 class ConnectionOwner(Protocol):
-    """Who is told what happens on a connection. All calls come from the event loop and must not block."""
+    """Is told what happens on a connection. All calls come from the event loop and must not block."""
 
     def connected(self) -> None:
         """The transport connection is open."""
 
     def happened(self, event: MachineEvent) -> None:
-        """The machine says so."""
+        """The machine has produced `event`."""
 
     def buffer_used(self) -> None:
         """All events of what was received are told; views of it are valid only while `hold` keeps it."""
@@ -219,9 +219,9 @@ class Connection(asyncio.BufferedProtocol):
             self._buffer = None
 
     def _acknowledge_if_more_comes(self) -> None:
-        """Where the peer goes on, let it: with Nagle's algorithm it sends nothing before the last is acknowledged.
+        """If the peer has more to send, acknowledge: with Nagle's algorithm on, it sends nothing until then.
 
-        The kernel would do that with the next message of ours, or after 40 ms.
+        The kernel would acknowledge with our next message, or after 40 ms.
         """
         if not self._owes_ack or self._holders or self.owner is None:
             return
@@ -229,10 +229,10 @@ class Connection(asyncio.BufferedProtocol):
             self._acknowledge()
 
     def _acknowledge(self) -> None:
-        """Have the kernel acknowledge at once what was read; it forgets that it was told (tcp(7))."""
+        """Have the kernel acknowledge what was read at once; it resets the option by itself (tcp(7))."""
         self._owes_ack = False
         if _QUICKACK and self._socket is not None and self._transport is not None:
-            with suppress(OSError):  # the connection is gone, which the transport is about to say
+            with suppress(OSError):  # the connection is lost, as the transport will report
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _end_of_data(self) -> None:
@@ -324,10 +324,10 @@ class Connection(asyncio.BufferedProtocol):
                 self.write(data)
 
     def fail_writing(self, error: Exception) -> None:
-        """Let whoever waits for `writable` have `error`."""
+        """Raise `error` in the task that waits for `writable`."""
         if self.writable is not None and not self.writable.done():
             self.writable.set_exception(error)
-            self.writable.exception()  # it may be that nobody waits
+            self.writable.exception()  # perhaps no task waits
 
     @property
     def has_room(self) -> bool:
@@ -337,17 +337,17 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_closing(self) -> bool:
-        """Whether the transport is about to say that it is closed. It takes a write that fails without a word."""
+        """Whether the transport is about to report that it is closed. Until then writes fail silently."""
         return self._transport is not None and self._transport.is_closing()
 
     @property
     def is_held(self) -> bool:
-        """Whether something has been received that was not used yet."""
+        """Whether received data are still in use or unused."""
         return bool(self._holders)
 
     @property
     def is_blocked(self) -> bool:
-        """Whether something that was written could not be sent yet."""
+        """Whether written data could not be sent yet."""
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     def close(self) -> None:

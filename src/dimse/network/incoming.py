@@ -1,4 +1,4 @@
-"""Where the data set of a received message goes: nowhere, or to whoever reads it at their own pace."""
+"""Where the data set of a received message goes: nowhere, or to a reader at its own pace."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Collect:
         self._end(None)
 
     def give_up_unless_begun(self) -> None:
-        """It is late. What comes of it nevertheless is dropped."""
+        """End with None if nothing has come yet; what comes later is dropped."""
         if not self._begun:
             self._end(None)
 
@@ -77,13 +77,13 @@ class IncomingData:
 
     def __init__(self, connection: Connection) -> None:
         self.waiting = False
-        """Whether someone waits for the peer to send more."""
+        """Whether a reader waits for the peer to send more."""
         self._connection = connection
         self._views: list[memoryview] = []
         self._pulled = False
         self._complete = False
         self._unwanted: DimseError | None = None
-        """Why the rest is dropped, when it is."""
+        """Why the rest is dropped, if it is."""
         self.error: Exception | None = None
         """Why the rest will not come."""
         self._wake: asyncio.Future[None] | None = None
@@ -130,14 +130,14 @@ class IncomingData:
     def pull(self) -> Coroutine[Any, Any, list[memoryview]]:
         """Await it: what has arrived since the last call, as views that are valid until the next; empty at the end.
 
-        Raises what ended the association if it ended before the data set did, and what `drain` was given when the rest
-        is not wanted any more: a reader that did not read it to its end has not got it.
+        Raises what ended the association if it ended before the data set did, and what `drain` was given if the rest
+        is not wanted any more, since the reader has not read the data set to its end.
         """
         self.check_wanted()
         return self._pull()
 
     def check_wanted(self) -> None:
-        """Raise why the rest is not wanted any more, if so: views of it may be of others' data."""
+        """Raise why the rest is not wanted, if it is not: its views may show the data of others by now."""
         if self._unwanted is not None:
             raise self._unwanted
 
@@ -162,7 +162,7 @@ class IncomingData:
         return self._views
 
     async def use(self, work: Awaitable[None]) -> None:
-        """Await `work`, which uses the views that were pulled last; the receive buffer is not given on before."""
+        """Await `work`, which uses the views that were pulled last; the receive buffer is kept until then."""
         used = self._used = asyncio.get_running_loop().create_future()
         try:
             await work
@@ -175,7 +175,7 @@ class IncomingData:
         if self._unwanted is None:
             self._unwanted = why or LocalProtocolError("the rest of the data set is not wanted any more")
         if self._wake is not None and not self._wake.done():
-            # A task that the handler left behind; it would wait for ever.
+            # A task that the handler left behind would wait forever.
             self._wake.set_exception(self._unwanted)
             self._wake = None
         while self._used is not None:  # by a write of such a task
@@ -186,7 +186,7 @@ class IncomingData:
             pass
 
     def release(self) -> None:
-        """Nothing of it is needed any more: let the connection go on, when `use` is done."""
+        """Let the connection go on once `use` is done: nothing of the data set is needed any more."""
         if self._used is not None:
             self._used.add_done_callback(lambda _: self.release())
             return

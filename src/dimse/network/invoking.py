@@ -1,4 +1,4 @@
-"""Operations that this side invokes on an association: which are outstanding, and whose turn it is (PS3.7 9.3)."""
+"""Operations that this side invokes on an association: which are outstanding, and which is next (PS3.7 9.3)."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class SingleResponse:
         self._has_place = False
 
     def start(self) -> None:
-        """It is its turn: send it now, if it is small and the line is free. Raises where there is no association."""
+        """Take the turn: send now if the request is small and the line is free. Raises why there is no association."""
         self._has_place = True
         message = self._request(self._association.invoker.new_message_id())
         self._association.invoker.begin(message.message_id, self)
@@ -216,10 +216,10 @@ class SingleResponse:
     def fail(self, error: Exception) -> None:
         if not self.future.done():
             self.future.set_exception(error)
-            self.future.exception()  # who is still sending the request does not await it yet
+            self.future.exception()  # a task that is still sending the request does not await it yet
 
     def end(self) -> None:
-        """Give its place to the next. May be called twice."""
+        """Give the place in the window to the next. May be called twice."""
         if not self._has_place:
             return
         self._has_place = False

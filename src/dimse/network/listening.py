@@ -1,4 +1,4 @@
-"""Sockets to listen on, of IPv4 and IPv6 where both are there."""
+"""Sockets to listen on, IPv4 and IPv6 if the machine has both."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _BOTH: Final = {
 """Hosts that have an address in each family."""
 
 _NOT_THERE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
-"""What the operating system says where it has no such family, or none of its addresses."""
+"""Errors of the operating system if it lacks a family, or an address of it."""
 
 BACKLOG: Final = 1024
 """Connections that may wait to be taken."""
 
 _TRIES: Final = 20
-"""For a free port that is free in both families."""
+"""Attempts to find a port that is free in both families."""
 
 
 async def listening_sockets(host: str, port: int) -> list[socket.socket]:

@@ -28,7 +28,7 @@ MAXIMUM_IDENTIFIER_LENGTH: Final = 16 * 1024 * 1024
 """An identifier is attributes to match, or UIDs: this holds a list of 250 000 of them."""
 
 IDENTIFIER_GRACE: Final = 2.0
-"""Seconds in which the identifier that a final response announces has to begin: it is in the next PDU, or nowhere."""
+"""Seconds for an identifier that a final response announces to begin: it is in the next PDU, or never sent."""
 
 _TURN: Final = 64
 """Events that are taken in a row before other tasks have a turn."""
@@ -37,7 +37,7 @@ R = TypeVar("R", bound=Response)
 
 
 class Outstanding(Protocol):
-    """A request that awaits what the peer says to it."""
+    """A request that awaits its response or responses."""
 
     response_type: type[Response]
 
@@ -49,13 +49,13 @@ class Outstanding(Protocol):
 
 
 def unwanted_dataset(association: Association, message: Response) -> Receiver:
-    """What takes a data set that `message` announces and that nobody needs. It may not come."""
+    """A receiver for a data set that `message` announces without need. It may never come."""
     association.deviations.harmless(f"{message.name} announces a data set, which is dropped")
     return Discard()
 
 
 def check_response(association: Association, request: Request, response: Response) -> None:
-    """That a response is about what was asked for: its UIDs, if it has any, are the request's (PS3.7 9.1.1.1)."""
+    """Check that the UIDs of a response, if it has any, are those of its request (PS3.7 9.1.1.1)."""
     for name in ("affected_sop_class_uid", "affected_sop_instance_uid"):
         asked, answered = getattr(request, name, None), getattr(response, name, None)
         if None not in (asked, answered) and asked != answered:
@@ -69,7 +69,7 @@ class Stage(Enum):
 
     NEW = "not sent"
     UNDER_WAY = "sent"
-    LEFT = "nobody takes what comes any more; it is about to be cancelled"
+    LEFT = "its consumer has left; it is about to be cancelled"
     CANCELLING = "C-CANCEL was sent"
     CANCELLED = "over, after a C-CANCEL"
     ENDED = "over"
@@ -79,7 +79,7 @@ class Operation(Generic[R]):
     """A request with many responses, and with sub-operations where it is a C-GET.
 
     `next` gives them one after the other. Nothing is read ahead: while one waits to be taken the connection is
-    held, so the peer is as fast as who takes them. `timer` names the timeout in `Timeouts` for each.
+    held, so the peer is no faster than the consumer. `timer` names the timeout in `Timeouts` for each.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Operation(Generic[R]):
         self.refused: set[str] = set()
         """The instances that were refused because the operation was cancelled."""
         self.reading = asyncio.Lock()
-        """Of who takes what comes: the one who iterates, or another task that cancels."""
+        """Held by the task that takes responses: the consumer, or another one that cancels."""
         self.stage = Stage.NEW
         self.handling: asyncio.Task[Any] | None = None
         """The task that is in the caller's handler of a sub-operation."""
@@ -111,7 +111,7 @@ class Operation(Generic[R]):
         self.final: Answer[R] | None = None
         """The final response, when it has come."""
         self.serve_cancelled = self.refuse
-        """What is done with sub-operations that come after C-CANCEL."""
+        """Handles sub-operations that come after C-CANCEL."""
         self._has_matches = has_matches
         """Whether Pending responses have the identifiers, as in a C-FIND, and not the final one."""
         self._association = association
@@ -180,7 +180,7 @@ class Operation(Generic[R]):
         return unwanted_dataset(self._association, message) if message.dataset_follows else None
 
     def _collect(self, response: R, *, is_pending: bool) -> Receiver:
-        """What takes the identifier. A match without one is none; a final response is one, if it is late."""
+        """A receiver for the identifier. If none comes, a match is dropped; a final response is delivered without."""
 
         def done(identifier: bytes | None) -> None:
             if identifier is not None or not is_pending:
@@ -218,7 +218,7 @@ class Operation(Generic[R]):
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    # As who asked for it
+    # For the consumer
 
     async def begin(self, identifier: bytes) -> None:
         """Send the request. Raises `LocalProtocolError` while another operation is under way."""
@@ -291,13 +291,13 @@ class Operation(Generic[R]):
             self.end()
 
     async def refuse(self, request: IncomingRequest) -> None:
-        """Answer a sub-operation that nobody wants any more (PS3.4 B.2.3)."""
+        """Refuse a sub-operation of a cancelled operation (PS3.4 B.2.3)."""
         self.refused.add(getattr(request.message, "affected_sop_instance_uid", ""))
         answer = request.response(Status.OUT_OF_RESOURCES, error_comment="the C-GET was cancelled")
         await self.answer(request, answer, OperationCancelled(self._doing))
 
     async def request_cancel(self) -> None:
-        """PS3.7 9.3.2.3: it has no response of its own; the operation's final response is the acknowledgement."""
+        """Send C-CANCEL. It has no response of its own; the operation's final one acknowledges it (PS3.7 9.3.2.3)."""
         if self.cancelling or self.is_over or self.final is not None:
             return
         self.stage, self._in_flight = Stage.CANCELLING, self._unanswered
@@ -310,7 +310,7 @@ class Operation(Generic[R]):
         await self._association.outgoing.send(self._context, cancel)
 
     def leave(self) -> bool:
-        """Nobody takes what comes any more. Whether it has to be cancelled for that."""
+        """The consumer has left. Returns whether the operation has to be cancelled."""
         if self.stage is not Stage.UNDER_WAY or self.reading.locked():
             return False
         self.stage = Stage.LEFT
@@ -326,7 +326,7 @@ class Operation(Generic[R]):
         self._connection.resume(self)
 
     def _measure(self) -> Progress | None:
-        """How far the peer has come; None while it is the turn of the caller who takes its answers."""
+        """How far the peer has come; None while it is the consumer's turn."""
         data = None if self._unanswered is None else self._unanswered.data
         is_waiting = self._wake is not None or (data is not None and data.waiting)
         if not is_waiting and not self._connection.is_blocked:
@@ -336,7 +336,7 @@ class Operation(Generic[R]):
     def _measure_ending(self) -> Progress | None:
         """How far the message under way has come; None while it is stored, if it is to be completed.
 
-        Nothing else counts: a peer that goes on sending takes no notice of the C-CANCEL.
+        Nothing else counts: a peer that goes on sending ignores the C-CANCEL.
         """
         progress = self._association.progress()
         if self._unanswered is not None and self._unanswered is self._in_flight:
@@ -346,14 +346,14 @@ class Operation(Generic[R]):
 
 
 class Stopping:
-    """The tasks that cancel operations which were left, of one association."""
+    """The tasks of one association that cancel operations whose consumers have left."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have `stop` cancel one. Any thread may call it, as its garbage collector does."""
+        """Run `stop`, which cancels one. May be called from any thread, as garbage collection does."""
         with suppress(RuntimeError):  # the event loop is closed
             self._loop.call_soon_threadsafe(self._begin, stop)
 
@@ -363,6 +363,6 @@ class Stopping:
         task.add_done_callback(self._tasks.discard)
 
     async def wait(self) -> None:
-        """Until all have ended."""
+        """Wait until all have ended."""
         if self._tasks:
             await asyncio.wait(self._tasks)

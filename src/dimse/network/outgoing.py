@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 def _nobody(count: int) -> None:
-    """Told of progress where nobody asked."""
+    """Progress for callers that did not ask."""
 
 
 class Outgoing:
@@ -48,7 +48,7 @@ class Outgoing:
         self._connection = association.connection
         self._turn = asyncio.Lock()
         self._waiting = 0
-        """How many have the turn or wait for it."""
+        """How many messages have the turn or wait for it."""
         self._buffer = bytearray()
 
     async def prepare(self, source: DatasetSource) -> DatasetSource | bytes:
@@ -139,7 +139,7 @@ class Outgoing:
         while (writable := self._connection.writable) is not None:
             await writable
         if self._connection.is_closing:
-            await asyncio.sleep(0)  # a write has failed, which `connection_lost` says with the next turn
+            await asyncio.sleep(0)  # a write failed; `connection_lost` reports it at the next turn
 
     async def _stream(
         self,
@@ -180,7 +180,7 @@ class Outgoing:
             prefix = b""
 
     async def _is_the_last(self, source: DatasetSource, reader: Reader, total: int, *, is_full: bool) -> bool:
-        """Whether `source` has ended after `total` bytes; if it promised another length that is a `DatasetError`."""
+        """Whether `source` has ended after `total` bytes. Raises `DatasetError` if its length is another."""
         if source.length is None:
             return not is_full
         if total == source.length and (not is_full or await self._read(source, reader, memoryview(bytearray(1))) == 0):
@@ -199,8 +199,8 @@ class Outgoing:
     async def while_open(self, work: Coroutine[Any, Any, T], name: str, *, may_end: bool = False) -> T:
         """Do what reads from a source, but not for longer than there is an association: a pipe may give nothing.
 
-        With `may_end` it has a little time to end by itself before it is cancelled: a thread that it left behind would
-        read along with the next attempt.
+        With `may_end` it gets a little time to end by itself before it is cancelled: a thread left behind would read
+        from the source at the same time as the next attempt.
         """
         reading = asyncio.ensure_future(work)
         first: set[asyncio.Future[Any]] = {reading, self._association.over}
@@ -210,7 +210,7 @@ class Outgoing:
             return reading.result()
         finally:
             if not reading.done():
-                self._buffer = bytearray()  # what is left behind may still write into the old one
+                self._buffer = bytearray()  # a read left behind may still write into the old one
                 if may_end:
                     await asyncio.wait({reading}, timeout=_LEFT_BEHIND)
                 reading.cancel()
@@ -218,4 +218,4 @@ class Outgoing:
             if not reading.done():
                 logger.warning("%s: a read does not end when it is cancelled; it is left running", name)
             elif not reading.cancelled():
-                reading.exception()  # of no interest where it is not raised
+                reading.exception()  # retrieved, so that asyncio does not log it

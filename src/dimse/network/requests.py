@@ -40,7 +40,7 @@ def _error_comment(text: str) -> str:
 
 
 class CancelRequested(Exception):
-    """The requestor does not want the operation any more: it sent C-CANCEL, or its association has ended."""
+    """The requestor sent C-CANCEL, or its association has ended."""
 
 
 class Cancellation:
@@ -52,7 +52,7 @@ class Cancellation:
         self._interrupted = False
 
     def request(self) -> None:
-        """Interrupt what lets itself be interrupted."""
+        """Interrupt the block that is marked by `interrupts`, if one runs."""
         self.requested = True
         if self._interruptible is not None and not self._interrupted:
             self._interrupted = True
@@ -104,7 +104,7 @@ class IncomingRequest:
         self.flaw = flaw
         self.cancellation = Cancellation()
         self.answered = False
-        """Whether its final response was sent, as a sub-operation of ours."""
+        """Whether it was a sub-operation of ours and its final response was sent."""
 
     @property
     def sop_class_uid(self) -> str:
@@ -117,7 +117,7 @@ class IncomingRequest:
 
     @property
     def objection(self) -> tuple[int, str] | None:
-        """The status and Error Comment that refuse the request whatever it asks for, or None."""
+        """The status and Error Comment to refuse the request with, before any service sees it, or None."""
         if self.flaw is not None and self.association.deviations.is_strict:
             return Status.PROCESSING_FAILURE, self.flaw
         if not self._is_negotiated:
@@ -126,7 +126,7 @@ class IncomingRequest:
 
     @property
     def _is_negotiated(self) -> bool:
-        """Whether the SOP class is its context's; who is lenient takes any that was accepted."""
+        """Whether the SOP class is its context's or, if lenient, was accepted on any context."""
         if self.sop_class_uid == self.context.abstract_syntax:
             return True
         if self.association.deviations.is_strict:
@@ -136,7 +136,7 @@ class IncomingRequest:
     def response(
         self, status: int, *, error_comment: str | None = None, identifier: bytes | None = None, **fields: Any
     ) -> Answer[Response]:
-        """The response that belongs to the request, with the comment of `status`. Raises `ValueError` for no status."""
+        """The response to the request, with the comment of `status`. Raises `ValueError` if `status` is not one."""
         if not isinstance(status, int) or not 0 <= status <= 0xFFFF:
             raise ValueError(f"a status must be an int of 16 bits, not {status!r}")
         status = status if isinstance(status, Status) else Status(status)

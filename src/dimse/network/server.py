@@ -29,10 +29,10 @@ _CALLED_TITLE_NOT_RECOGNIZED: Final = A_ASSOCIATE_RJ(result=1, source=1, reason=
 _CALLING_TITLE_NOT_RECOGNIZED: Final = A_ASSOCIATE_RJ(result=1, source=1, reason=3)
 
 _ARRIVALS: Final = 50
-"""So many connections more than associations may be without one, in all and of one host."""
+"""How many connections without an association there may be beyond the limit on associations, in all and per host."""
 
 _STOP_IDLE: Final = 1.0
-"""When stopping, an association that moves nothing for so many seconds is not waited for."""
+"""Seconds without progress after which a stopping server no longer waits for an association."""
 
 
 class AssociationServer:
@@ -143,7 +143,7 @@ class AssociationServer:
             connection.kill()
 
     def admit(self, request: A_ASSOCIATE_RQ, session: Session) -> A_ASSOCIATE_RJ | A_ASSOCIATE_AC:
-        """Accept or reject a normalised request by the titles, the limits and the services that there are."""
+        """Accept or reject a normalised request by titles, limits and services."""
         options = self.options
         if self._stopping:
             return _TEMPORARY_CONGESTION
@@ -165,7 +165,7 @@ class AssociationServer:
 
     @property
     def _operations_window(self) -> int:
-        """One where data sets are buffered, as each may be as large as all the memory there is for an association."""
+        """1 if data sets are buffered, since each may take all the memory of its association."""
         return 1 if self.options.store_mode is StoreMode.BUFFERED else self.options.operations_window
 
     def _acceptance(self, request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:

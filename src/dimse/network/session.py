@@ -1,4 +1,4 @@
-"""An association that a server took, and who serves its requests."""
+"""An association that a server accepted, and the tasks that serve its requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ logger = logging.getLogger("dimse.network")
 
 
 class Service(Protocol):
-    """What answers one kind of request."""
+    """Answers one kind of request."""
 
     def supports(self, abstract_syntax: str) -> bool:
         """Whether presentation contexts for this SOP class are accepted."""
@@ -54,7 +54,7 @@ def _in_words(violation: A_ASSOCIATE_RJ | RemoteProtocolError) -> str:
 
 
 class Session:
-    """One association that a server took.
+    """One association that a server accepted.
 
     Its requests are served by one task, one after the other. Where an asynchronous operations window was negotiated
     and that task is busy, further tasks help, and the responses go out in the order in which they are ready.
@@ -118,7 +118,7 @@ class Session:
         data = IncomingData(self._connection) if message.needs_dataset else None
         busy = len(self._serving) + len(self._waiting)
         if busy >= self.association.operations_window:
-            # It waits where it is, in the socket, until fewer are served than were negotiated.
+            # The next request waits in the socket until fewer are served than were negotiated.
             self._connection.hold(self)
         elif busy and not self._help_is_due:
             # Mostly the busy task is done before the loop gets to this.
@@ -213,7 +213,7 @@ class Session:
         except (AssociationError, RemoteProtocolError) as error:
             if not self._release_asked:
                 raise
-            # What is asked for next is the answer to the release; the half object is never acknowledged.
+            # The peer waits for the answer to its release; the half object is never acknowledged.
             logger.info("%s: %s", self._connection.peer_name, error)
         finally:
             self._serving.discard(request)
@@ -262,7 +262,7 @@ class Session:
             return self.association.progress()
         if self._stopping and self.association.in_message:
             return None  # a slow line has until the deadline
-        # A peer that asks for more than was agreed on is not heard any more, so also not that it is gone.
+        # The connection is held if the peer asks for more than was agreed; then its end would not be seen either.
         if not self._connection.is_held_by(self) and any(
             request.data is None or not request.data.waiting for request in self._serving
         ):

@@ -11,10 +11,10 @@ from typing import Final, Generic, NamedTuple, TypeVar
 T = TypeVar("T")
 
 MINIMUM_RATE: Final = 1024
-"""Bytes a second that are progress. The slowest line has as much; a peer that sends a byte a second keeps nothing."""
+"""Bytes a second that count as progress. Any line reaches that; a peer that sends a byte a second does not."""
 
 _LOOKS: Final = 16
-"""How often a timer looks before it runs out: at most so much later than it should, a sixteenth, it may do so."""
+"""How often a timer looks before it runs out: it may run out a sixteenth too late at most."""
 
 if sys.platform == "linux":
     import fcntl
@@ -25,12 +25,12 @@ if sys.platform == "linux":
         """How many bytes the kernel holds that the peer has not acknowledged: what is left of a slow line."""
         try:
             return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
-        except (OSError, ValueError):  # no such descriptor any more
+        except (OSError, ValueError):  # the descriptor is closed
             return 0
 else:
 
     def unsent_bytes(sock: socket.socket) -> int:  # noqa: ARG001 - the same signature everywhere
-        """Not known on this platform, so it never counts as progress."""
+        """0: this platform does not say."""
         return 0
 
 
@@ -106,9 +106,9 @@ class ProgressTimer(_Timer):
 
 
 class SharedTimer(_Timer, Generic[T]):
-    """Looks while there are any who wait, for the same; `on_stall` is told who has waited longest.
+    """One timer for all that wait for the same progress; `on_stall` gets the one that has waited longest.
 
-    It is not stopped when the last has gone, but with its next look: most are followed by another at once.
+    When the last one has ended, it stops at its next look: most are followed by another at once.
     """
 
     def __init__(
@@ -117,15 +117,15 @@ class SharedTimer(_Timer, Generic[T]):
         super().__init__(seconds, measure, lambda: on_stall(next(iter(self._waiting))))
         self._waiting: dict[T, None] = {}
 
-    def begin(self, who: T) -> None:
-        """`who` waits."""
+    def begin(self, waiter: T) -> None:
+        """`waiter` waits."""
         if not self._waiting:
             self._start()
-        self._waiting[who] = None
+        self._waiting[waiter] = None
 
-    def end(self, who: T) -> None:
-        """`who` does not wait any more."""
-        del self._waiting[who]
+    def end(self, waiter: T) -> None:
+        """`waiter` does not wait any more."""
+        del self._waiting[waiter]
 
     def _look(self) -> None:
         if self._waiting:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Window:
-    """The places of the window, and who is ready for the next one that is free: one at a time."""
+    """The places of the window, and the one task that waits for the next free place."""
 
     def __init__(self, size: int = 1) -> None:
         self.size = size
@@ -17,7 +17,7 @@ class Window:
     async def enter(self, start: Callable[[], None]) -> None:
         """Wait for a place and call `start` as soon as it is free, before this task has its turn again.
 
-        Who was called has the place until it calls `leave`, whatever becomes of it. Raises what `start` does.
+        The place is taken until `leave` is called, whatever happens. Raises what `start` raises.
         """
         if self._taken < self.size:
             self._taken += 1
@@ -30,11 +30,11 @@ class Window:
         except asyncio.CancelledError:
             self._ready = None
             if future.done() and not future.cancelled():
-                future.exception()  # it was started, and nobody is to be told how that went
+                future.exception()  # retrieved, so that asyncio does not log it
             raise
 
     def leave(self) -> None:
-        """Give a place back, to who is ready for it."""
+        """Give a place back: to the task that waits, if one does."""
         self._taken -= 1
         if self._ready is None or self._taken >= self.size:
             return
