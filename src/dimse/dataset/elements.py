@@ -345,8 +345,9 @@ class ElementScanner:
 
     def _check_surplus(self, start: int) -> None:
         """Nothing is missing where only zeros or delimiters follow: some devices fill a block, or close too much."""
-        rest = self.metadata[start:]
-        if len(rest) > _MAX_SURPLUS or rest.translate(None, SURPLUS_BYTES):
+        rest = self.metadata[self._position :]
+        self._position = len(self.metadata)  # so that none of it is looked at again
+        if self._position - start > _MAX_SURPLUS or rest.translate(None, SURPLUS_BYTES):
             raise DatasetError(f"more than zeros or delimiters behind {self._where(start, self._tag)}")
 
     def _enter_or_end(self, length: int) -> None:
