@@ -702,8 +702,25 @@ async def test_success_with_nothing_is_told() -> None:
     assert [type(failure) for failure in results.failures] == [NothingRetrieved]
 
 
-async def test_what_the_peer_counts_and_did_not_send_has_failed() -> None:
-    error, _ = await got(gives("1.2.1", number_of_completed_suboperations=3), handler=take_all)
+@pytest.mark.parametrize(
+    ("pending", "final"),
+    [
+        ({}, {"number_of_completed_suboperations": 3}),
+        ({}, {"number_of_completed_suboperations": 1, "number_of_remaining_suboperations": 2}),
+        ({"number_of_completed_suboperations": 1, "number_of_remaining_suboperations": 2}, {}),
+    ],
+    ids=["completed", "remaining", "remaining before"],
+)
+async def test_what_the_peer_counts_and_did_not_send_has_failed(pending: dict[str, Any], final: dict[str, Any]) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(response(received, PENDING, number_of_remaining_suboperations=9))
+        assert await give(peer, "1.2.1") == 0
+        await peer.send(response(received, PENDING, **pending), response(received, 0, **final))
+        await peer.answer_echo()
+        await peer.answer_release()
+
+    error, _ = await got(script, handler=take_all)
     assert failed(error) == [(None, "an instance: 2 that the peer counts did not arrive")]
 
 

@@ -79,9 +79,13 @@ class RetrieveResults(Results[T, R]):
     final_warnings = frozenset({Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES})
     suboperations = SubOperations()
     """The counters that came last."""
+    _announced = 0
+    """How many there are in all, by the Pending response that came last."""
 
     def _count(self, answer: Answer[R]) -> None:
         self.suboperations = SubOperations.of(answer.message)
+        if answer.message.status.category is StatusCategory.PENDING:
+            self._announced = self.suboperations.total or self._announced
 
     def _note_failed(self, answer: Answer[R]) -> None:
         """Note the instances that did not arrive, once each (PS3.4 C.4.2.1.4.2, C.4.3.1.3.2)."""
@@ -125,11 +129,17 @@ class RetrieveResults(Results[T, R]):
         return [uid for uid in listed if uid.isprintable()]
 
     def _note_absent(self, answer: Answer[R], came: int) -> None:
-        """Success has to have something to show for it."""
-        message = answer.message
+        """Success has to have something to show for it.
+
+        A final response without counters is measured by those of the last Pending one; what remains by its own counter
+        (PS3.4 C.4.3.1.5 has none in it) has not come either.
+        """
+        message, counters = answer.message, self.suboperations
         if message.status != Status.SUCCESS or self._operation.cancelling:
             return
-        counted = (message.number_of_completed_suboperations or 0) + (message.number_of_warning_suboperations or 0)
+        counted = sum(count or 0 for count in (counters.completed, counters.warning, counters.remaining))
+        if counters == SubOperations():
+            counted = self._announced
         if came < counted:
             self.failures.append(SubOperationFailed(None, f"{counted - came} that the peer counts did not arrive"))
         elif came == 0 and not self.failures:
