@@ -1,4 +1,4 @@
-"""How what an archive lists is brought: by C-GET, by C-MOVE, all at once or one by one."""
+"""Retrieving what an archive lists: by C-GET or C-MOVE, all at once or one by one."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ from dimse.upper_layer.negotiation import ProposedContext
 logger = logging.getLogger("dimse.query_retrieve")
 
 _UIDS_AT_ONCE: Final = 200
-"""Of a UID list in one request: with more, some archives stumble over the length."""
+"""UIDs in one request: some archives fail on longer lists."""
 
 _IN_VAIN: Final = 3
-"""Associations in a row that an archive may end without having brought anything, before this way is given up."""
+"""Associations in a row that an archive may end without having sent anything, before this way is given up."""
 
 _SYNTAX: Final = re.compile(r"1\.2\.840\.10008\.1\.2(?:\.[0-9]+)*")
 
@@ -60,7 +60,7 @@ _MakePlan = Callable[[Iterable[str], _Syntaxes], Plan]
 
 
 class RetrieveWay(StrEnum):
-    """How instances came."""
+    """How an instance was retrieved."""
 
     GET = "C-GET"
     MOVE = "C-MOVE"
@@ -68,7 +68,7 @@ class RetrieveWay(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetrieveResult:
-    """What became of one instance: it is at `path`, or `error` says why not."""
+    """The outcome for one instance: it is at `path`, or `error` says why not."""
 
     sop_instance_uid: str
     path: Path | None = None
@@ -77,7 +77,7 @@ class RetrieveResult:
 
     @property
     def retrieved(self) -> bool:
-        """Whether it is here."""
+        """Whether it arrived."""
         return self.path is not None
 
 
@@ -106,21 +106,21 @@ class Bringing:
         self._on_result = on_result
         self._way = RetrieveWay.GET if listing.offers_get else RetrieveWay.MOVE
         self._missing = dict(listing.instances)
-        """What is listed and not here, by SOP Instance UID."""
+        """Instances that are listed and have not arrived, by SOP Instance UID."""
         self._all_here = asyncio.Event()
         self._refusals: dict[str, Exception] = {}
-        """Why this side refused an instance: that says more than the peer's account of it."""
+        """Why this side refused an instance, which says more than what the peer reports of it."""
         self._errors: dict[str | None, Exception] = {}
-        """What went wrong in this attempt, by SOP Instance UID; None is for what was not about one."""
+        """What went wrong in this attempt, by SOP Instance UID; under None, errors that are not about one instance."""
         self._failed = False
-        """Whether the archive or this side has said that something failed."""
+        """Whether the archive or this side reported a failure."""
         self._said: dict[str, None] = {}
         """The transfer syntaxes that the Error Comments of the archive name."""
         self._listening = AsyncExitStack()
         self._is_listening = False
 
     async def run(self, level: QueryRetrieveLevel, retry: RetryPolicy) -> None:
-        """Ask for all of it, then for what is missing, until nothing is or the retries are used up."""
+        """Ask for everything, then for what is missing, until nothing is missing or the retries are used up."""
         for uid, error in self._listing.failures:
             self._note(RetrieveResult(uid, error=error))
         async with self._listening:
@@ -147,7 +147,7 @@ class Bringing:
         return len(self._listing.instances)
 
     async def _wait(self, seconds: float) -> None:
-        """For what an archive still sends, though it has said that it is done."""
+        """Wait for instances that the archive still sends, though it has said that it is done."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._all_here.wait()
@@ -155,7 +155,7 @@ class Bringing:
     # The ways
 
     async def _attempt(self, level: QueryRetrieveLevel, attempt: int, *, is_last: bool) -> list[Exception | None]:
-        """Try each way in turn, for what is missing by then. Returns how each of them ended, None for well."""
+        """Try each way in turn, for what is then missing. Returns the error of each, None if it succeeded."""
         outcomes: list[Exception | None] = []
         if self._listing.offers_get:
             came = len(self.results)
@@ -170,9 +170,9 @@ class Bringing:
         return outcomes
 
     async def _get_both(self, level: QueryRetrieveLevel, attempt: int, *, is_last: bool) -> list[Exception | None]:
-        """C-GET with native contexts, and with others; every second attempt the other way round.
+        """C-GET with native contexts, then with others; every second attempt in the other order.
 
-        The second of them is left to the next attempt where there was no failure that it might mend.
+        If the first reported no failure that the second might mend, the second is left to the next attempt.
         """
         plans: list[_MakePlan] = [native_first, partial(every_syntax, turn=attempt // 2)]
         first, second = plans if attempt % 2 else reversed(plans)
@@ -183,7 +183,7 @@ class Bringing:
         return outcomes
 
     async def _outcome(self, way: Awaitable[None]) -> Exception | None:
-        """How a way ended: with the error that ended it, or the status that refused all of it."""
+        """The error that ended a way, or the status that refused all of it; None if it succeeded."""
         self._errors.pop(None, None)
         try:
             await way
@@ -192,7 +192,7 @@ class Bringing:
             self._errors[None] = error
             return error
         refused = self._errors.get(None)
-        # Out of resources is also what many answer where no sub-operation succeeded.
+        # Many archives also answer out of resources if no sub-operation succeeded.
         is_refused = isinstance(refused, StatusError) and not refused.status.is_out_of_resources
         return refused if is_refused else None
 
@@ -215,7 +215,7 @@ class Bringing:
         await self._ask_all(level, contexts, self._move_one)
 
     def _known(self) -> _Syntaxes:
-        """By SOP class, the syntaxes in which the archive has said that there are some."""
+        """By SOP class, the transfer syntaxes in which the archive says it has instances."""
         known: dict[str, list[str]] = {}
         for each in self._missing.values():
             if each.sop_class_uid is not None:
@@ -231,14 +231,14 @@ class Bringing:
         ask: _Ask,
         classes: Sequence[str | None] | None = None,
     ) -> None:
-        """All that is missing, of these classes: by what matched at a level above, else by lists of instances."""
+        """Ask for all that is missing of these classes: by the matches at a level above, or by lists of instances."""
         if level is not QueryRetrieveLevel.IMAGE:
             async with self._connect(contexts) as association:
                 for query in self._requests_for_matches(level):
                     try:
                         await ask(association, query)
                     except (DatasetError, ValueError) as error:
-                        self._errors[None] = error  # a unique key of this one cannot be sent
+                        self._errors[None] = error  # a unique key of this match cannot be sent
             return
         waiting, in_vain = deque(self._lists(classes)), 0
         while waiting:
@@ -253,9 +253,9 @@ class Bringing:
                     logger.info("%s: %s; asking for the rest one by one", self._address, error)
 
     async def _ask_lists(self, association: Association, waiting: deque[list[str]], ask: _Ask) -> None:
-        """Ask for one list after the other; the members of one that ended early wait again, one by one.
+        """Ask for one list after another. If the archive ended early, the rest of the list is asked for one by one.
 
-        The last first, as it is most often the first one left that is in the way.
+        The last member is asked for first: most often the first one left is the one that stopped the archive.
         """
         while waiting:
             association.check_open()
@@ -284,7 +284,7 @@ class Bringing:
         return counters.completed is not None and counters.completed < len(listed)  # the rest may be on its way
 
     def _requests_for_matches(self, level: QueryRetrieveLevel) -> Iterator[Query]:
-        """Requests for all that matched, as far as something below it was listed."""
+        """Requests for the matches below which something is missing."""
         key = UNIQUE_KEYS[level]
         listed = {dict(instance.above).get(key) for instance in self._missing.values()}
         for keys in self._listing.matches:
@@ -292,7 +292,7 @@ class Bringing:
                 yield Query.as_found(level, keys, self._model)
 
     def _lists(self, classes: Sequence[str | None] | None) -> Iterator[list[str]]:
-        """What is missing, series by series; what is no UID on its own, so that it harms no other."""
+        """What is missing, series by series; an invalid UID is alone in its list, so that it harms no other."""
         by_series: dict[object, list[str]] = {}
         for uid, instance in self._missing.items():
             if (classes is None or instance.sop_class_uid in classes) and can_be_asked_for(uid):
@@ -304,7 +304,7 @@ class Bringing:
 
     @asynccontextmanager
     async def _connect(self, contexts: Sequence[ProposedContext]) -> AsyncIterator[Association]:
-        """An association that is released, and not aborted, where it has no context for what is to be asked."""
+        """An association that is released, not aborted, if it has no context for the request."""
         unusable = None
         async with connect(self._address, contexts=contexts, options=self._options) as association:
             try:
@@ -335,7 +335,7 @@ class Bringing:
     # What comes
 
     async def _listen(self) -> None:
-        """Take what comes by C-MOVE from now on, until `run` gives up."""
+        """Accept instances that come by C-MOVE, from now until `run` ends."""
         if self._is_listening:
             return
         receiver = self._receiver
@@ -355,7 +355,7 @@ class Bringing:
         self._refusals.setdefault(uid, SubOperationFailed(uid, why))
 
     async def _store(self, request: StoreRequest) -> int:
-        """Save what is missing. What was not listed, or came already, is refused: it would be in no account."""
+        """Save a missing instance. One that was not listed, or arrived before, is refused: no report would have it."""
         uid = request.sop_instance_uid
         if uid not in self._missing:
             logger.warning("%s: %s was not asked for, or came before; refused", self._address, uid)
@@ -383,12 +383,12 @@ class Bringing:
         self._said |= dict.fromkeys(_SYNTAX.findall(results.error_comment or ""))
 
     def _reason(self, uid: str) -> SubOperationFailed:
-        """Why an instance is not here. Why this side refused it says more than the archive's account of it."""
+        """Why an instance did not arrive: why this side refused it, else what the archive reported."""
         if not can_be_asked_for(uid):
             return SubOperationFailed(uid, "did not arrive, and cannot be requested: its UID is not a single value")
         failed, last = self._refusals.get(uid) or self._errors.get(uid), self._errors.get(None)
         if isinstance(failed, SubOperationFailed):
-            if last is not None and uid not in self._refusals:  # of the way that was tried last
+            if last is not None and uid not in self._refusals:  # the error of the way that was tried last
                 failed = SubOperationFailed(uid, f"{str(failed).removeprefix(f'{uid}: ')}; {last}")
                 failed.__cause__ = last
             return failed
@@ -407,7 +407,7 @@ class _ReceiverError(DimseError):
 
 
 class _NotingService(StoreService):
-    """Tells why an instance was refused, which the archive does not tell later."""
+    """Notes why an instance was refused, which the archive does not report later."""
 
     def __init__(
         self, handler: StoreHandler, options: ServerOptions, note: Callable[[str, Status, str | None], None]
@@ -424,5 +424,5 @@ class _NotingService(StoreService):
 
 
 def _is_final(outcome: Exception | None) -> bool:
-    """Whether another try will not go better."""
+    """Whether another try would end in the same way."""
     return isinstance(outcome, StatusError | PresentationContextError | _ReceiverError)

@@ -1,4 +1,4 @@
-"""Functions of the caller's that are told what happens, and cannot harm the transfer."""
+"""Callbacks of the caller's, which cannot harm the transfer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ T = TypeVar("T")
 class Callback(Generic[T]):
     """A function of the caller's, called on the event loop; what it raises is logged.
 
-    With `stops` it is not called again after it has failed. Raises `TypeError` for an `async def`: nothing would await
-    what it returns.
+    With `stops`, it is not called again after it has failed. Raises `TypeError` for an `async def`, which nothing would
+    await.
     """
 
     def __init__(

@@ -23,8 +23,8 @@ _FILES_AT_ONCE: Final = 256
 class SendResult:
     """What became of one source.
 
-    Stored if `status` is Success or a warning; else `error` says why not. `skipped` is a file in a folder that
-    is not DICOM: it has no status and is no failure.
+    It is stored if `status` is Success or a warning; otherwise `error` says why not. `skipped` is a file in a folder
+    that is not DICOM: it has no status and does not count as a failure.
     """
 
     name: str
@@ -44,9 +44,9 @@ class SendResult:
 
 
 async def look_at(sources: Iterable[Source]) -> AsyncIterator[DatasetSource | SendResult]:
-    """What there is to send in `sources`, in their order, and what cannot be.
+    """What there is to send in `sources`, in their order, and what cannot be sent.
 
-    Reading file metas is left to a thread, some hundred files at a time.
+    A thread reads the File Meta Information, some hundred files at a time.
     """
     paths: list[str | os.PathLike[str]] = []
     for source in sources:
@@ -70,7 +70,7 @@ async def look_at(sources: Iterable[Source]) -> AsyncIterator[DatasetSource | Se
 async def _looked_at(source: Source) -> DatasetSource | SendResult:
     try:
         return _checked(await as_source(source))
-    except Exception as error:  # noqa: BLE001 - a stream of the user's may raise anything, of its item only
+    except Exception as error:  # noqa: BLE001 - a stream of the caller's may raise anything; only this item fails
         return SendResult(name_of(source), error=error)
 
 

@@ -15,13 +15,13 @@ COMPRESSED: Final = tuple(
         *("4.100", "4.101", "4.102", "4.103", "4.104", "4.105", "4.106", "4.107", "4.108", "4.92", "4.93"),
     )
 )
-"""What stored instances are in beside the native syntaxes, the frequent ones first (PS3.5 A.4)."""
+"""The compressed transfer syntaxes of stored instances, the frequent ones first (PS3.5 A.4)."""
 
 NATIVE: Final = (*uids.LITTLE_ENDIAN, uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_BIG_ENDIAN)
 """The syntaxes in which pixel data is not compressed (PS3.5 A.1 to A.3, A.5)."""
 
 RETRIEVED: Final = (*uids.LITTLE_ENDIAN, *COMPRESSED, *NATIVE[2:])
-"""What is proposed for each class unless told otherwise."""
+"""What is proposed for each class by default."""
 
 _ROOM: Final = MAXIMUM_CONTEXTS - len(uids.QUERY_RETRIEVE)
 """Contexts for storage classes in an association that retrieves."""
@@ -60,9 +60,9 @@ Plan = Mapping[str, Sequence[ProposedContext]]
 
 
 def native_first(sop_classes: Iterable[str], known: Mapping[str, Sequence[str]]) -> Plan:
-    """One native context for each class, behind one for each other syntax in which the archive says that it has it.
+    """One native context for each class, after one for each other syntax that the archive says it has.
 
-    Some archives send native data sets on whatever context of the class was accepted, so that there should be one.
+    Some archives send native data sets on whatever context of the class was accepted, so few are proposed.
     """
     return {
         uid: [
@@ -80,7 +80,7 @@ def native_first(sop_classes: Iterable[str], known: Mapping[str, Sequence[str]])
 def every_syntax(sop_classes: Iterable[str], known: Mapping[str, Sequence[str]], turn: int) -> Plan:
     """A context for each class and syntax: first those that the archive has, then the compressed ones.
 
-    Archives that look at the first context only are shown another one at each `turn`.
+    Some archives look only at the first context: each `turn` puts another one first.
     """
     turn %= len(COMPRESSED)
     compressed = (*COMPRESSED[turn:], *COMPRESSED[:turn], *reversed(NATIVE))
@@ -94,7 +94,7 @@ def every_syntax(sop_classes: Iterable[str], known: Mapping[str, Sequence[str]],
 
 
 def by_association(plan: Plan) -> Iterator[tuple[list[str], list[ProposedContext]]]:
-    """The classes that fit into an association each, with all its contexts."""
+    """Groups of classes that fit into one association, each with all its contexts."""
     classes: list[str] = []
     contexts = query_retrieve_contexts()
     for uid, wanted in plan.items():

@@ -37,7 +37,7 @@ logger = logging.getLogger("dimse.query_retrieve")
 
 
 class CancelBehavior(Enum):
-    """What becomes of instances that still come after a C-GET was cancelled."""
+    """What happens to instances that still arrive after a C-GET was cancelled."""
 
     REJECT_IN_FLIGHT = "reject"
     """They are read to their end, dropped, and answered with a refusal."""
@@ -65,9 +65,9 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         self.refusals: dict[str | None, SubOperationFailed] = {}
         """What this side refused and why, by SOP Instance UID."""
         self.arrived = 0
-        """How many instances came, those that were refused too."""
+        """How many instances arrived, including those that were refused."""
         self.completed_in_flight: list[StoreRequest] = []
-        """What came after the operation was cancelled, with `CancelBehavior.COMPLETE_IN_FLIGHT`."""
+        """What arrived after the operation was cancelled, with `CancelBehavior.COMPLETE_IN_FLIGHT`."""
         self._handler = handler
         self._options = options
         self._completes = on_cancel is CancelBehavior.COMPLETE_IN_FLIGHT
@@ -138,7 +138,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         return store if await self._handle(request, store, self._handler) else None
 
     def _context_objection(self, request: IncomingRequest) -> str | None:
-        """Why the peer may not send this on its context; a lenient requestor takes what it proposed to be SCP for."""
+        """Why the peer may not send this on its context. A lenient requestor accepts what it proposed to be SCP for."""
         role, deviations = _scp_role(self._association, request.sop_class_uid), self._association.deviations
         if role is not _SCPRole.AGREED and (deviations.is_strict or role is not _SCPRole.UNANSWERED):
             return f"the SCP role for its SOP class {role}"
@@ -151,7 +151,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         return None
 
     async def _handle(self, request: IncomingRequest, store: StoreRequest, handler: StoreHandler) -> bool:
-        """Whether the handler took it; it is answered either way."""
+        """Give the instance to the handler and answer it. Returns whether the handler accepted it."""
         try:
             status = await self._say(handler, store)
         except Exception as error:
@@ -195,14 +195,14 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
             await self._complete_storing()
 
     async def _complete(self, request: IncomingRequest) -> None:
-        """Store what comes while the operation ends."""
+        """Store instances that arrive while the operation ends."""
         await self._complete_storing()
         if not request.answered:
             self._storing = asyncio.ensure_future(self._store(request))
             await self._complete_storing()
 
     async def _complete_storing(self) -> None:
-        """Wait for the instance that the caller was shielded from; it has been given to nobody."""
+        """Wait for the instance that was still being stored when the caller was cancelled, and was not given to it."""
         if self._storing is None:
             return
         storing, self._storing = self._storing, None
@@ -226,7 +226,7 @@ class CGetSCU:
 
     The association must have been made with `contexts=retrieval_contexts(...)`, which asks for the SCP role.
     `fsync` is whether an instance is forced to the disk before it is answered with Success; `duplicates` is what to do
-    with one that is there already with other content.
+    with one that is there already with different content.
     """
 
     def __init__(
@@ -252,9 +252,9 @@ class CGetSCU:
         """The instances that `query` names, each given when it has been stored; never whole in memory.
 
         They go to files below the folder `into`, or to `handler` as in `Server.on_c_store`. With neither, each is
-        given while it comes: `save()` it or read its `pixels()` to their end before the next, and the peer is told that
-        it is stored; else it is refused, also by leaving. Nothing may come for `Timeouts.get`, and all of it may
-        take `total` seconds.
+        given while it comes: `save()` it or read its `pixels()` to their end before the next, and it is answered with
+        Success. Otherwise it is refused, as it is when the loop is left. The peer may make no progress for
+        `Timeouts.get`, and the operation may take `total` seconds.
 
         Raises `ValueError` for a query that cannot be sent, or for `COMPLETE_IN_FLIGHT` with neither, and
         `PresentationContextError` where the peer did not accept the model; while iterating, what `Results` says. An
@@ -285,7 +285,7 @@ class CGetSCU:
 
 
 class _SCPRole(StrEnum):
-    """What became of the SCP role for a SOP class (PS3.7 D.3.3.4), in words that follow it."""
+    """What became of the SCP role for a SOP class (PS3.7 D.3.3.4), in words that follow "the SCP role"."""
 
     AGREED = "was agreed on"
     REFUSED = "was refused by the peer"
@@ -308,7 +308,7 @@ def _scp_role(association: Association, sop_class_uid: str) -> _SCPRole:
 
 
 def _check_scp_role(association: Association) -> None:
-    """Raise `PresentationContextError` where there is no context on which instances may come."""
+    """Raise `PresentationContextError` if the peer may send instances on no context."""
     accepted = dict.fromkeys(context.abstract_syntax for context in association.contexts.values())
     roles = {_scp_role(association, sop_class_uid) for sop_class_uid in accepted}
     if _SCPRole.AGREED in roles or (_SCPRole.UNANSWERED in roles and not association.deviations.is_strict):
@@ -385,7 +385,7 @@ async def _sent(scu: CStoreSCU, source: DatasetSource) -> SendResult:
         response = await scu.send(source)
     except (AssociationError, RemoteProtocolError):
         raise
-    except Exception as error:  # noqa: BLE001 - a source of the handler's may raise anything, of its instance only
+    except Exception as error:  # noqa: BLE001 - a source of the handler's may raise anything; only its instance fails
         status = error.status if isinstance(error, StatusError) else None
         return SendResult(source.name, source.sop_instance_uid, status, error)
     return SendResult(source.name, source.sop_instance_uid, response.status)

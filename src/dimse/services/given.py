@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dimse.dataset import AsyncReadable, Dataset, EncapsulatedFrames, NativePixels
 
 InMemory: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Dataset | DatasetSource"
-"""What needs no stream to be read."""
+"""Sources that can be opened without reading a stream."""
 
 Source: TypeAlias = "InMemory | BinaryIO | AsyncReadable | AsyncIterable[bytes]"
 """What can be sent: a path, a DICOM file in memory, a binary stream, an asynchronous one or an asynchronous iterator of
@@ -27,9 +27,9 @@ _TAKEN: Final = (
 
 
 def each(sources: Iterable[Source] | Source) -> Iterator[Source]:
-    """`sources`, which may be one: much of what is one can be iterated over, but not for sources.
+    """Each of `sources`, which may be a single one: many sources are iterable themselves.
 
-    Raises `TypeError` for what is no source.
+    Raises `TypeError` for an object that cannot be a source.
     """
     if _is_source(sources):
         yield cast("Source", sources)
@@ -49,7 +49,7 @@ def _is_source(value: object) -> bool:
 
 
 def is_in_memory(value: object) -> bool:
-    """Whether it needs no stream to be read."""
+    """Whether it is a source that can be opened without reading a stream."""
     return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | DatasetSource) or is_dataset(value)
 
 
@@ -60,9 +60,9 @@ def _refusal(value: object) -> TypeError:
 
 
 async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | None = None) -> DatasetSource:
-    """Whatever can be sent, as a `DatasetSource`.
+    """`source` as a `DatasetSource`.
 
-    Raises `TypeError` for what is no source, and `DatasetError` or `OSError`, which name the file.
+    Raises `TypeError` for an object that cannot be a source, and `DatasetError` or `OSError`, which name the file.
     """
     if pixels is not None:
         if not is_dataset(source):
@@ -79,7 +79,7 @@ async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | 
 
 
 def of_memory(source: InMemory) -> DatasetSource:
-    """What needs no stream to be read, as a `DatasetSource`. Raises `TypeError` for what does."""
+    """`source` as a `DatasetSource`, without reading a stream. Raises `TypeError` for a stream."""
     if isinstance(source, DatasetSource):
         return source
     if is_dataset(source):
@@ -94,7 +94,7 @@ def of_memory(source: InMemory) -> DatasetSource:
 
 
 def name_of(source: object) -> str:
-    """What to call it in messages: its name, if it has one that is not a file descriptor."""
+    """What messages call `source`: its name, if it has one that is not a file descriptor."""
     if isinstance(source, bytes | bytearray | memoryview):
         return "the bytes"
     name = getattr(source, "name", None)

@@ -1,4 +1,4 @@
-"""What a handler answers, in the same way for all services."""
+"""The status that a handler returns or raises, in the same way for all services."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dimse.messages.status import Status, StatusCategory
 async def answered(handling: Awaitable[int], name: str) -> Status:
     """The status that a handler of `name` returns or raises as a `StatusError`, with its Error Comment.
 
-    Raises what else it raises, and `TypeError` or `ValueError` for what is no final status of `name`.
+    Raises whatever else the handler raises, and `TypeError` or `ValueError` if the status is not a final one.
     """
     try:
         status = await handling

@@ -1,4 +1,4 @@
-"""What an archive has: a C-FIND at each level, down to the instances."""
+"""Listing what an archive has: a C-FIND at each level, down to the instances."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Listing:
 
 
 def can_be_asked_for(unique_key: str) -> bool:
-    """Whether a unique key that an archive gave can stand in a request: one value, whatever PS3.5 9.1 says of it."""
+    """Whether a unique key from an archive can be used in a request: one value, valid by PS3.5 9.1 or not."""
     return 0 < len(unique_key) <= 64 and unique_key.isprintable() and not any(each in unique_key for each in "\\*?")
 
 
@@ -66,7 +66,7 @@ async def list_instances(address: Address, query: Query, options: ClientOptions)
     """List all instances that match `query`, and find out by which ways the archive brings them.
 
     Raises `AssociationError` where there is no association, and `PresentationContextError` or `StatusError` where the
-    archive cannot be asked. What one match makes impossible is in the listing's failures.
+    archive cannot be asked. What fails for one match only is in the listing's failures.
     """
     model = query.model
     contexts = [(uid, uids.LITTLE_ENDIAN) for uid in (model.find, model.get, model.move)]
@@ -106,7 +106,7 @@ class _Lister:
         for keys in found:
             uid, sop_class = keys.pop("SOPInstanceUID"), keys.pop("SOPClassUID", "")
             syntaxes = tuple(filter(uids.is_uid, keys.pop("AvailableTransferSyntaxUID", "").split("\\")))
-            # What is no UID must not be in a request for an association: it could cost all that come on it.
+            # An invalid UID in an A-ASSOCIATE-RQ could cost every instance of that association.
             known_class = sop_class if uids.is_uid(sop_class) else None
             self._listing.instances[uid] = Instance(uid, known_class, tuple(keys.items()), syntaxes)
 
@@ -135,7 +135,7 @@ class _Lister:
         found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         async with self._scu.query(query, raise_failures=False) as matches:
             async for match in matches:
-                # What was asked for stands, whatever the archive says there.
+                # A key that was asked for keeps its value, whatever the archive returns for it.
                 keys = {key: value for key in wanted if (value := above.get(key) or _text(match, key))}
                 if UNIQUE_KEYS[query.level] not in keys:
                     logger.warning("%s: a match has no %s; left out", self._address, UNIQUE_KEYS[query.level])

@@ -63,12 +63,12 @@ class CMoveSCU:
     ) -> MoveResults:
         """Have the instances that `query` names sent to the AE title `destination`; gives the counters as they come.
 
-        The peer has to know the address of `destination`; this has not. Each response may take `Timeouts.move` to
-        come, and all of it `total` seconds.
+        The peer has to know the address of `destination`; this side does not. The peer may make no progress for
+        `Timeouts.move`, and the operation may take `total` seconds.
 
-        Raises `ValueError` for a query that cannot be sent or what is no AE title, `PresentationContextError` where
-        the peer did not accept the model; while iterating, what `Results` says. The instances that did not arrive
-        are `SubOperationFailed`.
+        Raises `ValueError` for a query that cannot be sent or an invalid AE title, `PresentationContextError` if the
+        peer did not accept the model; while iterating, what `Results` says. The instances that did not arrive are
+        `SubOperationFailed`.
 
         >>> async def main(association, study):
         ...     async with CMoveSCU(association).move(Query.studies(StudyInstanceUID=study), "WS1") as counters:
@@ -99,7 +99,7 @@ class MoveDestination:
     address: str | Address
     options: ClientOptions = field(default_factory=ClientOptions)
     transfer_syntaxes: Sequence[str] | None = None
-    """The only ones that it is offered, as in `dimse.send`."""
+    """The only ones to propose to it, as in `dimse.send`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "address", Address.parse(self.address))
@@ -109,7 +109,7 @@ Destinations = (
     Mapping[str, str | Address | MoveDestination]
     | Callable[[str], str | Address | MoveDestination | Awaitable[str | Address | MoveDestination | None] | None]
 )
-"""AE titles and where they are; or what is asked for a title, and gives None for one that it does not know."""
+"""Addresses by AE title, or a function that returns one for a title, and None if it does not know the title."""
 
 
 class MoveService:
@@ -205,7 +205,7 @@ def _destination(title: str, found: str | Address | MoveDestination) -> MoveDest
 
 
 def _originator(request: IncomingRequest) -> tuple[str, int] | None:
-    """Who asked (PS3.4 C.4.2.2.1); left out where a lenient server took what is no AE title."""
+    """The requestor (PS3.4 C.4.2.2.1); None if a lenient server accepted an invalid AE title from it."""
     title = request.association.calling_ae_title
     try:
         return check_ae_title(title), request.message.message_id

@@ -1,4 +1,4 @@
-"""What an operation with many responses gives while it is under way (PS3.4 C.4)."""
+"""The results of an operation with many responses, while it is under way (PS3.4 C.4)."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Asked:
 
 
 class _Account(Enum):
-    """What has become of the failures."""
+    """Which failures are known, and whether they were raised."""
 
     OPEN = "more may come"
-    NOTED = "the final response was looked at"
-    TOLD = "they were raised"
+    NOTED = "those of the final response are noted"
+    RAISED = "they were raised"
 
 
 class Results(ABC, Generic[T, R]):
@@ -62,12 +62,12 @@ class Results(ABC, Generic[T, R]):
     operation's end, for which the peer has `Timeouts.cancel`; then the association can be used again. Leaving an `async
     for` that is in no `async with` does the same, in the background: the next operation waits for it.
 
-    A task that asks for more of what another has cancelled gets an `OperationCancelled`, and never the end: answers
-    are missing. To the task that did it itself, it is the end. What failed before goes with it, in an `ExceptionGroup`.
+    If another task cancels the operation, the iterating task gets an `OperationCancelled`: answers are missing. For the
+    task that cancelled it, the iteration just ends. Earlier failures come along in an `ExceptionGroup`.
 
     When the iteration ends, one `ExceptionGroup` has all that failed on the way; with `raise_failures=False` it is
-    in `failures` instead, where a lone `NothingRetrieved` always is. A failure status with nothing else is a
-    `StatusError` alone. Where the association ends, why it did is raised at once.
+    in `failures` instead, as a lone `NothingRetrieved` always is. A failure status alone is raised as a `StatusError`.
+    If the association ends, the reason is raised at once.
     """
 
     doing = "the operation"
@@ -96,12 +96,12 @@ class Results(ABC, Generic[T, R]):
         self._deadline: float | None = None
         self._account = _Account.OPEN
         self._takers = 0
-        """How many `async with` and `async for` take what comes."""
+        """How many `async with` and `async for` are using it."""
         self._cancelled_by: asyncio.Task[Any] | None = None
 
     @property
     def message_id(self) -> int:
-        """The request's: with the calling AE title, it is the move originator of what a C-MOVE sends."""
+        """The request's. With the calling AE title it identifies the sub-operations of a C-MOVE."""
         return self._asked.message.message_id
 
     @property
@@ -111,22 +111,22 @@ class Results(ABC, Generic[T, R]):
 
     @property
     def error_comment(self) -> str | None:
-        """What the peer says with the final status."""
+        """The Error Comment of the final response."""
         return None if self._operation.final is None else self._operation.final.message.error_comment
 
     @abstractmethod
     async def _pending(self, answer: Answer[R]) -> T | None:
-        """What a Pending response gives."""
+        """The result that a Pending response brings, if any."""
 
     async def _ready(self) -> None:
-        """What was given has been used: the next may come."""
+        """Called before the next result: the one before has been used."""
 
-    def _final(self, answer: Answer[R]) -> T | None:  # noqa: ARG002 - for those that have more to say
-        """What the final response gives; a failure is noted."""
+    def _final(self, answer: Answer[R]) -> T | None:  # noqa: ARG002 - subclasses use it
+        """The result that the final response brings, if any. Notes failures."""
         return None
 
     async def _suboperation(self, request: IncomingRequest) -> T | None:
-        """What a sub-operation gives; it is answered."""
+        """Answer a sub-operation. Returns the result that it brings, if any."""
         raise NotImplementedError
 
     # Iterating
@@ -166,7 +166,7 @@ class Results(ABC, Generic[T, R]):
                 item = await self._use(event)
             except (AssociationError, RemoteProtocolError) as error:
                 if self._association.is_open:
-                    raise  # of another association
+                    raise  # the error of another association
                 self._operation.end()
                 raise self._incomplete(error) from None
             if item is not None:
@@ -174,10 +174,10 @@ class Results(ABC, Generic[T, R]):
         raise self._end()
 
     def _end(self) -> Exception:
-        """What is raised where nothing more comes."""
+        """What to raise when nothing more comes."""
         if not self._operation.is_complete and self._cancelled_by is not asyncio.current_task():
             return self._incomplete(self._operation.error or OperationCancelled(self.doing))
-        failures = self._untold()
+        failures = self._to_raise()
         if not failures:
             return StopAsyncIteration()
         if len(failures) == 1 and isinstance(failures[0], StatusError):
@@ -185,20 +185,20 @@ class Results(ABC, Generic[T, R]):
         return ExceptionGroup(f"{self.doing}: {len(failures)} failed", failures)
 
     def _incomplete(self, error: Exception) -> Exception:
-        """`error`, for which answers are missing, with what else has failed."""
-        failures = self._untold()
+        """`error`, because of which answers are missing, together with earlier failures."""
+        failures = self._to_raise()
         return ExceptionGroup(f"{self.doing}: incomplete", [error, *failures]) if failures else error
 
-    def _untold(self) -> list[Exception]:
-        """The failures, once, if they are to be raised; not that nothing came, where there is nothing else.
+    def _to_raise(self) -> list[Exception]:
+        """The failures that are still to be raised. A lone `NothingRetrieved` is not.
 
-        That is also how an archive says that it has none.
+        A Success without instances is also how an archive says that nothing matches.
         """
-        if not self._asked.raise_failures or self._account is _Account.TOLD:
+        if not self._asked.raise_failures or self._account is _Account.RAISED:
             return []
         if all(isinstance(failure, NothingRetrieved) for failure in self.failures):
             return []
-        self._account = _Account.TOLD
+        self._account = _Account.RAISED
         return self.failures
 
     async def _use(self, event: Answer[R] | IncomingRequest) -> T | None:
@@ -213,7 +213,7 @@ class Results(ABC, Generic[T, R]):
         return self._conclude(event)
 
     def _check_form(self, identifier: bytes) -> None:
-        """Raise `DatasetError` for one in the other VR form than was agreed on, if that is for this side to refuse."""
+        """Raise `DatasetError` if strict and `identifier` is in another VR form than was agreed on."""
         error, deviations = wrong_form(identifier, self._asked.context.transfer_syntax), self._association.deviations
         if error is not None and deviations.is_strict:
             error = DatasetError(f"{error}; it can be read with Malformed.LENIENT, or --lenient")
@@ -221,7 +221,7 @@ class Results(ABC, Generic[T, R]):
             deviations.malformed(error)
 
     def _conclude(self, answer: Answer[R]) -> T | None:
-        """Note what the final response says, once."""
+        """Note the outcome that the final response brings, once."""
         if self._account is not _Account.OPEN:
             return None
         self._account = _Account.NOTED
@@ -261,7 +261,7 @@ class Results(ABC, Generic[T, R]):
         await self.cancel()
 
     async def _stop(self) -> None:
-        """`cancel` while something else is being raised, which is not to be hidden."""
+        """`cancel` without raising, as another exception is on its way."""
         try:
             await self.cancel()
         except (DimseError, OSError) as error:
@@ -287,7 +287,7 @@ class Results(ABC, Generic[T, R]):
             await self._stop()
 
     def _let_go(self) -> None:
-        """Cancel it, if nobody is left who takes what comes."""
+        """Cancel the operation if no `async with` or `async for` uses it any more."""
         if self._takers == 0 and self._operation.leave():
             self._association.stopping.begin(self._stop)
 

@@ -1,4 +1,4 @@
-"""Whole retrieving jobs: what there is, by the way that the peer offers, until all of it is here."""
+"""Whole retrieving jobs: list what the peer has, then retrieve it in the ways that the peer offers."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class RetrieveReport:
 
     @property
     def retrieved(self) -> tuple[RetrieveResult, ...]:
-        """Those that are here."""
+        """Those that arrived."""
         return tuple(result for result in self.results if result.retrieved)
 
     @property
     def failures(self) -> tuple[RetrieveResult, ...]:
-        """Those that the peer listed and did not bring."""
+        """Those that the peer listed and that did not arrive."""
         return tuple(result for result in self.results if not result.retrieved)
 
 
@@ -55,16 +55,16 @@ async def retrieve(
     on_result: Callable[[RetrieveResult], object] | None = None,
     raise_failures: bool = True,
 ) -> RetrieveReport:
-    """Bring all instances that match `query` from the archive at `address` into the folder `into`.
+    """Retrieve all instances that match `query` from the archive at `address` into the folder `into`.
 
-    First the instances are listed with C-FIND, down to IMAGE level. Then they come by C-GET where the peer accepts
-    it, with native contexts first; and what that does not bring by C-MOVE to a receiver of our own, which listens from
-    then on: `receiver` is its "TITLE@interface:port", by default the calling AE title on all interfaces, port 11112,
-    and the peer has to know that title's address. What is missing afterwards is asked for again, one by one where the
-    peer stopped early, as `retry` says. `on_result` is called with each `RetrieveResult` as it is known.
+    First the instances are listed with C-FIND, down to IMAGE level. Then they come by C-GET if the peer accepts it,
+    with native contexts first, and what is still missing comes by C-MOVE to a receiver of our own, which listens from
+    then on: `receiver` is its "TITLE@interface:port", by default the calling AE title on all interfaces, port 11112.
+    The peer has to know that title's address. What is missing afterwards is asked for again, one by one if the peer
+    stopped early, as `retry` says. `on_result` is called with each `RetrieveResult` as it is known.
 
     Raises `AssociationError` where no association could be made, and `PresentationContextError` or `StatusError`
-    where the peer cannot be asked. At the end, one `ExceptionGroup` has the errors of all that did not come; with
+    where the peer cannot be asked. At the end, one `ExceptionGroup` has the errors of all that did not arrive; with
     `raise_failures=False` they are in `report.failures` instead.
 
     >>> async def main(study):

@@ -1,4 +1,4 @@
-"""Whole sending jobs: any number of files, as many associations as that takes, retries, and one account of it all."""
+"""Whole sending jobs: any number of files, as many associations as they need, retries, and one report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger("dimse.storage")
 
 @dataclass(frozen=True, slots=True)
 class SendReport:
-    """What became of all of them, in the order in which it was known."""
+    """What became of all sources, in the order in which it was known."""
 
     results: tuple[SendResult, ...]
     bytes_sent: int
@@ -30,16 +30,16 @@ class SendReport:
     associations: int = 1
     """How many were open at once."""
     operations_window: int = 1
-    """How many objects were under way at once on each of them, by what the peer agreed to."""
+    """How many objects could be under way at once on each of them, as the peer agreed."""
 
     @property
     def stored(self) -> tuple[SendResult, ...]:
-        """Those that the peer has; warnings are among them."""
+        """Those that the peer has, warnings included."""
         return tuple(result for result in self.results if result.stored)
 
     @property
     def failures(self) -> tuple[SendResult, ...]:
-        """Those that it does not have and should."""
+        """Those that the peer should have and does not."""
         return tuple(result for result in self.results if result.error is not None and not result.skipped)
 
 
@@ -64,15 +64,14 @@ async def send(
     bytes, a pydicom data set, or a `DatasetSource`.
 
     Presentation contexts are worked out from what there is to send, and spread over more than one association
-    where 128 are not enough; `transfer_syntaxes` are the only ones that they offer. `associations` may be open at once;
-    with `tune` it is as many of those as the response time of the first one makes worth while, and
-    `report.associations` says how many. A lost connection is made again, and what was not acknowledged is sent again,
-    as `retry` says. `on_result` is called with each `SendResult` as it is known, `progress` with the bytes of all of
-    them.
+    if 128 are not enough; they propose only `transfer_syntaxes`, if given. Up to `associations` are open at once; with
+    `tune` only as many of those as the response time of the first one makes worth opening, and `report.associations`
+    says how many. If a connection is lost, another is opened and what was not acknowledged is sent again, as `retry`
+    says. `on_result` is called with each `SendResult` as it is known, `progress` with the bytes of all of them.
 
-    Raises `TypeError` for what is no source, and `AssociationError` where no association could be made at all. At the
-    end, one `ExceptionGroup` has the errors of everything that was not stored; with `raise_failures=False` they are in
-    `report.failures` instead.
+    Raises `TypeError` for an object that cannot be a source, and `AssociationError` if no association could be opened
+    at all. At the end, one `ExceptionGroup` has the errors of everything that was not stored; with
+    `raise_failures=False` they are in `report.failures` instead.
 
     >>> async def main():
     ...     report = await send("ARCHIVE@localhost:11112", ["study/"])
