@@ -23,7 +23,7 @@ COMMANDS: Final = ("echo", "send", "receive", "find", "get", "move", "retrieve",
 
 
 class _ShowVersion(argparse.Action):
-    """The version is looked up for who asks for it; that alone takes longer than to read all arguments."""
+    """Looks the version up only when it is asked for, as that takes longer than parsing all arguments."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version
@@ -77,13 +77,13 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _interrupted()
     except BrokenPipeError:
-        # Who read our output has gone: the interpreter must not fail on it again when it flushes.
+        # The reader of our output has gone: the interpreter must not fail again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except running.UsageError as error:
         complain(f"dimse: {error} ({' '.join(['dimse', *named])} --help tells more)")
         return running.USAGE
-    except Exception as error:  # noqa: BLE001 - a command line has no one above it to tell
+    except Exception as error:  # noqa: BLE001 - nothing above the command line would handle it
         return _failed(error)
     return code
 

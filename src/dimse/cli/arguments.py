@@ -1,4 +1,4 @@
-"""What is typed: how it is read and how help shows it, and the arguments that several commands have."""
+"""Command line arguments: how they are parsed, how help shows them, and those that several commands share."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _width() -> int:
 
 
 def checked(convert: Callable[[str], T]) -> Callable[[str], T]:
-    """`convert`, whose ValueError is told in its own words; argparse would only say that the value is invalid."""
+    """`convert` with the message of its ValueError kept; argparse would only say that the value is invalid."""
 
     def value(text: str) -> T:
         try:
@@ -84,7 +84,7 @@ def checked(convert: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def one_of(members: Mapping[str, T]) -> Callable[[str], T]:
-    """What a name stands for, in capitals or not."""
+    """Converts a name to its member, ignoring case."""
 
     def member(text: str) -> T:
         for name, value in members.items():
@@ -98,7 +98,7 @@ def one_of(members: Mapping[str, T]) -> Callable[[str], T]:
 def integer_from(least: int, most: int | None = None) -> Callable[[str], int]:
     """A number within these bounds."""
 
-    def integer(text: str) -> int:  # argparse tells its name where `text` is no number at all
+    def integer(text: str) -> int:  # argparse uses the function's name in its error
         number = int(text)
         if number < least:
             raise argparse.ArgumentTypeError(f"must be at least {least}, not {number}")
@@ -113,12 +113,12 @@ def integer_from(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def add_archive(parser: argparse.ArgumentParser, text: str = "The peer. Port 11112 if left out.") -> None:
-    """Who is at the other end."""
+    """The peer's address."""
     parser.add_argument("archive", metavar="ARCHIVE@HOST:PORT", type=checked(Address.parse), help=text)
 
 
 def add_into(parser: argparse.ArgumentParser) -> None:
-    """The folder for what comes."""
+    """The folder to write to."""
     text = "The folder to write to; created if it does not exist."
     parser.add_argument("--into", metavar="DIR", type=Path, required=True, help=text)
 
@@ -127,7 +127,7 @@ DUPLICATES: Final = {choice.value: choice for choice in Duplicates}
 
 
 def add_duplicates(parser: argparse.ArgumentParser) -> None:
-    """What to do with what is there already."""
+    """What to do with instances that are stored already."""
     parser.add_argument(
         "--duplicates",
         metavar="|".join(DUPLICATES),
@@ -139,13 +139,13 @@ def add_duplicates(parser: argparse.ArgumentParser) -> None:
 
 
 def add_calling(parser: argparse.ArgumentParser, malformed: Malformed = Malformed.STRICT) -> None:
-    """Who we are, and what we take from others."""
+    """Our AE title, and what to do with malformed messages."""
     parser.add_argument("--calling", metavar="TITLE", default="DIMSE", help="Our own AE title.")
     add_malformed(parser, malformed)
 
 
 def add_malformed(parser: argparse.ArgumentParser, default: Malformed) -> None:
-    """What to do with what is malformed."""
+    """What to do with malformed messages."""
     group = parser.add_mutually_exclusive_group()
     for choice, text in (
         (Malformed.STRICT, "When the peer sends something malformed, end the association and say why."),
@@ -158,7 +158,7 @@ def add_malformed(parser: argparse.ArgumentParser, default: Malformed) -> None:
 
 
 def add_timeout(parser: argparse.ArgumentParser, text: str, default: float | None = None) -> None:
-    """How long is too long."""
+    """The timeout."""
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=default, help=text)
 
 
@@ -183,7 +183,7 @@ SYNTAXES: Final = {
     "htj2k": "1.2.840.10008.1.2.4.203",
     "rle": "1.2.840.10008.1.2.5",
 }
-"""Transfer syntaxes (PS3.6 A.1) by what they are called on the command line; others are given by their UIDs."""
+"""Transfer syntaxes (PS3.6 A.1) by their names on the command line; others are given by their UIDs."""
 
 
 def _syntaxes(text: str) -> list[str]:
@@ -195,7 +195,7 @@ def _syntaxes(text: str) -> list[str]:
 
 
 def add_syntaxes(parser: argparse.ArgumentParser, text: str) -> None:
-    """In which transfer syntaxes."""
+    """Transfer syntaxes to propose."""
     _add_names(parser, "--syntax", "syntaxes", _syntaxes, f"{text} Names: {', '.join(SYNTAXES)}; or UIDs.")
 
 
@@ -214,7 +214,7 @@ def _add_names(
 
 
 def _classes(text: str) -> list[str]:
-    from pydicom._uid_dict import UID_dictionary  # of all commands only one that is told a class needs it
+    from pydicom._uid_dict import UID_dictionary  # slow to import, and only --class needs it
 
     named: dict[str, str] = {}
     for uid, (_, kind, _, _, keyword) in UID_dictionary.items():
@@ -231,14 +231,14 @@ def _classes(text: str) -> list[str]:
 
 
 def add_classes(parser: argparse.ArgumentParser, text: str) -> None:
-    """Of which storage SOP classes."""
+    """Storage SOP classes to propose."""
     _add_names(
         parser, "--class", "classes", _classes, f"{text} Names: CTImageStorage, CT, EncapsulatedPDF and so on; or UIDs."
     )
 
 
 def client_options(calling: str, malformed: Malformed, timeout: float | None, **more: Any) -> ClientOptions:
-    """How we behave, with one timeout for all that a peer may take long for. Raises `ValueError`."""
+    """The options of a requestor; `timeout`, if given, replaces its timeouts. Raises `ValueError`."""
     timers = ("connect", "association", "store", "find", "get", "move")
     timeouts = Timeouts() if timeout is None else Timeouts(**dict.fromkeys(timers, timeout))
     return ClientOptions(calling_ae_title=calling, malformed=malformed, timeouts=timeouts, **more)
@@ -247,5 +247,5 @@ def client_options(calling: str, malformed: Malformed, timeout: float | None, **
 def add_json(
     parser: argparse.ArgumentParser, text: str = "Print one JSON object per line, and no progress bar."
 ) -> None:
-    """Output for programs."""
+    """JSON output."""
     parser.add_argument("--json", action="store_true", help=text)

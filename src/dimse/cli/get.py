@@ -26,7 +26,7 @@ EXIT_CODES: Final = (
 )
 
 _NAMED: Final = 5
-"""SOP classes that are named, and not counted."""
+"""With more SOP classes than this, only their number is given."""
 
 ON_CANCEL: Final = {behavior.value: behavior for behavior in CancelBehavior}
 
@@ -112,7 +112,7 @@ async def _get(
 
 
 def _may_want_a_context(results: GetResults) -> bool:
-    """Whether the archive failed to send some, and gives no other reason for it."""
+    """Whether the archive failed to send instances, and gives no reason other than a presentation context."""
     failed = [each for each in results.failures if isinstance(each, SubOperationFailed)]
     by_archive = [each for each in failed if each.sop_instance_uid not in results.refusals]
     comment = (results.error_comment or "").lower()

@@ -1,4 +1,4 @@
-"""Words and JSON: the one way to the terminal for all that the commands tell, of which peers may have written some."""
+"""Text and JSON: the one way to the terminal for all output of the commands, which may quote a peer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 from dimse.errors import DimseError
 
 _JOINERS: Final = "\u200c\u200d"
-"""Format characters that Persian and Indic names are written with; no terminal obeys them."""
+"""Format characters of Persian and Indic names; terminals do not act on them."""
 
 
 def emit(**fields: Any) -> None:
@@ -29,7 +29,7 @@ def complain(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """`text` in one line, with what a terminal would obey (controls, marks of direction), and surrogates, escaped."""
+    """`text` in one line, with control characters, marks of direction and surrogates escaped."""
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
@@ -45,7 +45,7 @@ def _shown(character: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Why, in words, without the class of an error that says enough by itself."""
+    """The text of an error, with its class if the text alone does not say enough."""
     if isinstance(error, OSError) and not isinstance(error, DimseError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     if isinstance(error, DimseError) and str(error):
@@ -54,7 +54,7 @@ def reason(error: BaseException) -> str:
 
 
 def about(name: str, error: BaseException) -> str:
-    """The file and the reason, the file named once."""
+    """The file name and the reason; the file is named only once."""
     notes = [note for note in getattr(error, "__notes__", ()) if name not in note]
     why = "; ".join([reason(error), *notes])
     return why if name in why else f"{name}: {why}"

@@ -1,4 +1,4 @@
-"""What find, get, move and retrieve have in common: options, and the query that they make."""
+"""What find, get, move and retrieve share: options, and the query made of them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def add_level_and_model(parser: ArgumentParser) -> None:
 
 
 def add_timeout(parser: ArgumentParser) -> None:
-    """How long is too long, where each service has its own idea of it."""
+    """The timeout, whose default differs between services."""
     arguments.add_timeout(
         parser,
         "Give up after this long without progress. Without it, 30 to connect, 10 for a match, 120 for an instance.",
@@ -85,7 +85,7 @@ def parse(level: QueryRetrieveLevel, keys: Sequence[str], model: QueryRetrieveMo
 
 
 def columns(query: Query, keys: Sequence[str]) -> list[str]:
-    """What to show: the keys asked for. Where all of them only choose, also what there is to know of the level."""
+    """The columns to show: the given keys and, if all of them have values, the usual ones of the level."""
     typed = [key.partition("=") for key in keys]
     asked = [key.strip() for key, _, _ in typed]
     if all(value for _, _, value in typed):

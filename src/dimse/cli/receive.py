@@ -1,4 +1,4 @@
-"""`dimse receive`: a storage SCP that writes what comes into a folder."""
+"""`dimse receive`: a storage SCP that writes what it receives into a folder."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def receive(
 
 
 class Ledger:
-    """Tells of what arrives, and never what is in it."""
+    """Reports what arrives, without its contents."""
 
     def __init__(self, folder: Path, json: bool) -> None:
         self.folder = folder
@@ -145,7 +145,7 @@ class Ledger:
         tell(f"Receiving into {self.folder}; send to it with: dimse send {address} PATH")
 
     def received(self, request: StoreRequest, path: Path) -> None:
-        """A line per instance. It is stored, whether anyone still reads the lines or not."""
+        """Print a line per instance. It is stored even if the output pipe is closed."""
         with suppress(OSError):
             self._received(request, path)
 
@@ -170,7 +170,7 @@ class Ledger:
             tell(f"{name}, {size(length)}, {relative}, from {title}{_AGAIN[request.stored or Stored.NEW]}")
 
     def failed_one(self, request: StoreRequest, error: Exception) -> None:
-        """What was not written, and why."""
+        """Report an instance that was not written, and why."""
         self.failed += 1
         self._told = error
         if self.json:
@@ -180,7 +180,7 @@ class Ledger:
             complain(f"failed: {name} {request.sop_instance_uid} from {title}: {reason(error)}")
 
     def is_news(self, record: logging.LogRecord) -> bool:
-        """As a log filter: whether the record is about something else than what was told of here."""
+        """A log filter: whether the record is about something that was not reported here."""
         about = [*(record.args if isinstance(record.args, tuple) else ()), *(record.exc_info or ())]
         return self._told is None or all(each is not self._told for each in about)
 
@@ -261,7 +261,7 @@ def _on_signals(handler: Callable[[], None]) -> None:
 
 
 def _why(error: Exception) -> str:
-    """Without asyncio's own account of the address, which ours has already."""
+    """The reason without asyncio's text about the address, which our message has already."""
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return reason(error)

@@ -1,4 +1,4 @@
-"""What comes by get, move and retrieve: each instance as it is known, and all of them at the end."""
+"""Output of get, move and retrieve: a line per instance, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dimse.services.suboperations import SubOperations
 
 
 class Tally:
-    """Tells of what comes from `address`; `done` says what becomes of it: moved, retrieved."""
+    """Reports what comes from `address`; `done` says what was done with it: moved, retrieved."""
 
     def __init__(self, address: Address, done: str, json: bool) -> None:
         self._address, self._done, self._json = address, done, json
@@ -68,7 +68,7 @@ class Tally:
         self._counters.update((self._retrieved or 0) + failed, suboperations.total, str(suboperations))
 
     def failures(self, errors: Iterable[Exception], in_all: int | None = None) -> None:
-        """What did not come, or why nothing did. The peer may name fewer than there are `in_all`."""
+        """Report what did not arrive, or why nothing did. The peer may name fewer than there are `in_all`."""
         for error in errors:
             if isinstance(error, NothingRetrieved):
                 continue  # `over` says so
@@ -100,7 +100,7 @@ class Tally:
 
 
 def _why(error: Exception) -> str:
-    """With its causes, where they are not said yet."""
+    """The reason, with causes that it does not mention."""
     why, cause = reason(error), error.__cause__
     while cause is not None:
         why = why if reason(cause) in why else f"{why}: {reason(cause)}"

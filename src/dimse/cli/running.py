@@ -34,7 +34,7 @@ verbosity = 0
 
 
 class UsageError(Exception):
-    """What was typed is wrong; the message is for who typed it."""
+    """Wrong usage of the command line; the message is for the user."""
 
 
 def run(main: Coroutine[Any, Any, T], *, fast: bool = True) -> T:
@@ -71,9 +71,9 @@ async def interrupted(work: Coroutine[Any, Any, None]) -> bool:
 
 @contextmanager
 def telling(tell: Callable[[T], object]) -> Iterator[Callable[[T], None]]:
-    """`tell` as a callback of the job inside, which is cancelled when nobody reads any more what `tell` prints.
+    """`tell` as a callback for the job inside. When the output pipe is closed, the job is cancelled.
 
-    `BrokenPipeError` is raised then.
+    Then `BrokenPipeError` is raised.
     """
     task, broken = asyncio.current_task(), list[BrokenPipeError]()
 
@@ -103,7 +103,7 @@ def why(error: BaseException) -> str:
 
 
 def make_folder(into: Path) -> None:
-    """Make the folder that a command writes to, or raise what is told of it."""
+    """Make the folder that a command writes to. Raises `UsageError` or `OSError`."""
     if into.exists() and not into.is_dir():
         raise UsageError(f"--into {into}: not a folder")
     into.mkdir(parents=True, exist_ok=True)
@@ -128,13 +128,13 @@ def log_to_stderr(verbose: int) -> None:
     handler.setFormatter(_OneLine("dimse: %(message)s" if verbose < 2 else "%(asctime)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("dimse").setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
-    # What pydicom says of a data set may quote its values, and those are a patient's.
+    # pydicom's messages may quote values, which are a patient's.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore")
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to the standard error of the moment: a progress bar puts itself in its place, and keeps below."""
+    """Writes to the current standard error, which a progress bar replaces to stay below the text."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -148,7 +148,7 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 
 
 class _OneLine(logging.Formatter):
-    """Tells of an exception by its reason; its traceback only where everything is wanted."""
+    """Shows an exception as its reason, and its traceback only with -vv."""
 
     def format(self, record: logging.LogRecord) -> str:
         if record.exc_info and record.exc_info[1] is not None and verbosity < 2:

@@ -131,7 +131,7 @@ def send(
 
 
 class Tally:
-    """Tells of each result as it is known, and of all of them at the end."""
+    """Prints each result as it is known, and a summary at the end."""
 
     def __init__(self, json: bool) -> None:
         self.bar = Bar()
@@ -233,7 +233,7 @@ class _Job:
         return running.FAILED if tally.failed or not sources else running.OK
 
     async def _find(self, path: str) -> list[DatasetSource]:
-        """What there is to send at `path`; the rest is told of here."""
+        """The objects to send at `path`; what cannot be sent is reported here."""
         found: Sequence[DatasetSource | NotSent]
         if path == "-":
             found = [await in_thread(_standard_input)]
@@ -254,7 +254,7 @@ class _Job:
             await self._transfer(sources, lambda moved: bar.moved(moved.bytes_transferred, moved.bytes_per_second))
 
     async def _transfer(self, sources: list[DatasetSource], progress: Any) -> None:
-        # The tally tells of warnings in its own words.
+        # The tally reports warnings itself.
         logging.getLogger("dimse.storage").addFilter(lambda record: "stored with a warning" not in str(record.msg))
         with running.telling(self._tally) as tell_of:
             report = await dimse.send(

@@ -1,4 +1,4 @@
-"""The data set of a C-STORE, while it comes: looked at as it is pulled, kept or passed on."""
+"""The data set of a C-STORE, while it comes: scanned as it is pulled, then kept or passed on."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from dimse.dataset import Dataset, ElementScanner
 
 STREAMED_LIMITS: Final = Limits(elements=100_000, items=20_000)
-"""Of what is decoded on the event loop, as `StoreRequest.dataset` while streaming: it takes half a second at most."""
+"""For decoding on the event loop, by `StoreRequest.dataset` while streaming: it takes half a second at most."""
 
 _LARGE: Final = 32 * 1024
-"""Elements that are decoded beside the event loop where they are buffered: the smallest take 8 bytes each."""
+"""Bytes of elements above which a buffered data set is decoded in a thread; the smallest element has 8."""
 
 _PIECE: Final = 1024 * 1024
-"""How much of what is buffered is given at a time."""
+"""Bytes of a buffered value that are given at a time."""
 
 _STEP: Final = 64 * 1024
-"""How much is looked at at a time: 8000 of the smallest elements."""
+"""Bytes that are scanned at a time: 8000 of the smallest elements."""
 
 _TURN: Final = 0.01
 """Seconds after which other tasks have a turn."""
 
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 _LOOK: Final = 256 * 1024
-"""How much encapsulated pixel data is looked at for the syntax it is in."""
+"""Bytes of encapsulated pixel data that are searched for its transfer syntax."""
 
 
 class IncomingDataset:
-    """What the peer sends, in the order in which it comes. All that is pulled is looked at first.
+    """The data set that the peer sends, in the order in which it comes. Everything that is pulled is scanned first.
 
-    What is missing, and if we are strict what is malformed, raises `IncompleteDataset`, and is then the `fault`.
+    If something is missing or, if strict, malformed, `IncompleteDataset` is raised and is then the `fault`.
     """
 
     def __init__(self, data: IncomingData, transfer_syntax_uid: str, *, is_strict: bool) -> None:
@@ -53,13 +53,13 @@ class IncomingDataset:
         self._is_strict = is_strict
         self._negotiated = transfer_syntax_uid
         self._views: list[memoryview] = []
-        """What was pulled, is not in the scanner and was not given yet."""
+        """Pulled data that are neither in the scanner nor given yet."""
         self._rest: tuple[bytes, bytes] | None = None
-        """Where all of it is kept: what follows the scanner's `raw`, up to the end of the bulk data, and the rest."""
+        """If the data set is kept: what follows the scanner's `raw`, up to the end of the bulk data, and the rest."""
 
     @property
     def is_buffered(self) -> bool:
-        """Whether all of it is kept."""
+        """Whether the whole data set is kept."""
         return self._rest is not None
 
     async def pull(self) -> list[memoryview]:
@@ -98,7 +98,7 @@ class IncomingDataset:
         return kept
 
     async def _feed_in_turns(self, view: memoryview) -> int:
-        """Where there is element after element, which takes long, other tasks have a turn between."""
+        """Scan in steps: element after element takes long, and other tasks have a turn between steps."""
         kept, position, begun = 0, 0, perf_counter()
         while True:
             end = position + max(self.structure.to_pass, _STEP)
@@ -141,14 +141,14 @@ class IncomingDataset:
         return True
 
     async def read_to_end(self) -> None:
-        """Look at what nobody has read."""
+        """Scan what was not read."""
         while not self.data.exhausted and not self.data.waiting:
             await self.pull()
         if self.fault is not None:
             raise self.fault
 
     def beginning(self) -> list[memoryview]:
-        """What has come so far, from the first byte on; what else comes is pulled."""
+        """What has come so far, from the first byte on; the rest is to be pulled."""
         return [memoryview(self.scanner.raw), *self._behind()]
 
     def _behind(self) -> list[memoryview]:
@@ -163,7 +163,7 @@ class IncomingDataset:
         The views are valid until the next is asked for.
         """
         bulk = self.scanner.bulk
-        assert bulk is not None  # noqa: S101 - who asks has looked
+        assert bulk is not None  # noqa: S101 - the caller has checked
         left = bulk.length
         views = [memoryview(self.scanner.metadata)[bulk.value_offset :], *self._behind()]
         while True:
@@ -192,7 +192,7 @@ class IncomingDataset:
         return uids.is_always_encapsulated(self._negotiated)
 
     async def shown_syntax(self) -> str | None:
-        """The transfer syntax that the data set shows to be in: mostly the negotiated one. None: one that nobody knows.
+        """The transfer syntax that the data set shows, mostly the negotiated one; None if it is not known.
 
         The first header shows the VR form, the header of Pixel Data whether it is encapsulated.
         """
@@ -207,7 +207,7 @@ class IncomingDataset:
 
     async def _syntax_of_fragments(self) -> str | None:
         bulk, metadata = self.scanner.bulk, self.scanner.metadata
-        assert bulk is not None  # noqa: S101 - who asks has looked
+        assert bulk is not None  # noqa: S101 - the caller has checked
         while True:
             for view in self._behind():
                 metadata += view
@@ -225,7 +225,7 @@ class IncomingDataset:
 
     @property
     def is_long_to_decode(self) -> bool:
-        """Whether all of it is kept, and may have many elements."""
+        """Whether the whole data set is kept and may have many elements."""
         if self._rest is None:
             return False
         value, tail = self._rest
@@ -235,12 +235,12 @@ class IncomingDataset:
 
     @property
     def _is_assembled(self) -> bool:
-        """Whether the bulk data need not be decoded with the rest."""
+        """Whether the bulk data is put in after the rest is decoded."""
         bulk = self.scanner.bulk
         return bulk is not None and not self.is_deflated and (bulk.length is not None or bulk.tag in PIXEL_DATA_TAGS)
 
     def decode(self) -> Dataset:
-        """All of it where it is kept, else what comes before the bulk data. Raises `DatasetError`."""
+        """The whole data set if it is kept, else everything before the bulk data. Raises `DatasetError`."""
         scanner, bulk = self.scanner, self.scanner.bulk
         encoding = uids.IMPLICIT_VR_LITTLE_ENDIAN if scanner.implicit else uids.EXPLICIT_VR_LITTLE_ENDIAN
         if self._negotiated == uids.EXPLICIT_VR_BIG_ENDIAN:

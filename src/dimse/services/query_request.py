@@ -1,4 +1,4 @@
-"""What a peer asks for in C-FIND, C-GET and C-MOVE, as a handler sees it, and how a failure is answered."""
+"""A C-FIND, C-GET or C-MOVE request as its handler sees it, and how a failure is answered."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class QueryRequest:
 
     @classmethod
     async def read(cls, request: IncomingRequest) -> QueryRequest:
-        """Read the identifier. Raises `StatusError` with the status to answer one that is no good (PS3.4 C.4.1.1.4)."""
+        """Read the identifier. Raises `StatusError` with the status to answer if it is invalid (PS3.4 C.4.1.1.4)."""
         name = request.message.name
         model = next(
             model for model in QueryRetrieveModel if request.sop_class_uid in (model.find, model.get, model.move)
@@ -77,7 +77,7 @@ async def _identifier(request: IncomingRequest) -> bytes:
 
 
 def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:
-    """The final response to an operation that `error` ended. Raised again where there is nobody to answer."""
+    """The final response to an operation that `error` ended. Raises it again if the association has ended."""
     name, peer = request.message.name, request.association.connection.peer_name
     if not request.association.is_open or (request.data is not None and request.data.error is not None):
         raise error

@@ -18,10 +18,10 @@ from dimse.services.verification import EchoHandler, EchoService
 
 
 class Server(AssociationServer):
-    """Takes associations and calls handlers. C-ECHO is answered without one; what has none is not accepted.
+    """Accepts associations and calls handlers. C-ECHO needs none; other services without a handler are not accepted.
 
-    `port` 0 takes a free port, and `server.port` then says which. `host` is the loopback address unless told
-    otherwise; "::" is every interface, of IPv4 and IPv6, and "0.0.0.0" of IPv4 only.
+    `port` 0 takes a free port, and `server.port` then says which. `host` is by default the loopback address; "::" is
+    every interface, IPv4 and IPv6, and "0.0.0.0" every IPv4 interface.
 
     >>> server = Server("ARCHIVE", port=11112)
     >>> @server.on_c_store

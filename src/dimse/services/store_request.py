@@ -44,16 +44,16 @@ _MAX_UID: Final = 64
 
 
 _BULK_TAGS: Final = PIXEL_DATA_TAGS | {0x00420011, 0x56000020}
-"""Pixel Data, Encapsulated Document, Spectroscopy Data: what is bulk data even where it is short."""
+"""Pixel Data, Encapsulated Document, Spectroscopy Data: bulk data even if it is short."""
 
 
 class StoreRequest:
     """A C-STORE that the peer asks for, as its handler sees it (PS3.4 B.2.2).
 
-    With `StoreMode.BUFFERED` the whole data set is there. With `STREAMING` what comes before the pixel data is
-    there, and the rest is on its way: read it with `pixels`, write all of it with `save`, or leave it.
+    With `StoreMode.BUFFERED` the whole data set is there. With `STREAMING` everything before the pixel data is there,
+    and the rest is on its way: read it with `pixels`, write all of it with `save`, or leave it.
 
-    `transfer_syntax_uid` is the one that was negotiated, or that the data set shows to be in where it is in another.
+    `transfer_syntax_uid` is the negotiated one, or the one that the data set shows if that is another.
     """
 
     def __init__(self, request: IncomingRequest, data: IncomingData, options: ServerOptions, disk: Disk) -> None:
@@ -67,16 +67,16 @@ class StoreRequest:
         self._options = options
         self._disk = disk
         self._dataset: Dataset | DatasetError | None = None
-        """When it is decoded, or why it cannot be."""
+        """The decoded data set, or why it cannot be decoded."""
         self._read = False
         self._saved: asyncio.Future[None] | None = None
         """Done when `save` has ended, if it has begun."""
         self.path: Path | None = None
         """Where `save` has put it."""
         self.given_by: object = None
-        """The results that it is one of: they end when nobody has them any more, nor this."""
+        """The results that it belongs to, kept alive by it: they are cancelled when nothing refers to them."""
         self.stored: Stored | None = None
-        """Whether what `save` found there was the same instance, and what became of it."""
+        """What `save` did if the instance was stored already; see `Stored`."""
         self.is_taken = False
         """Whether it was saved, or read to its end."""
 
@@ -97,10 +97,10 @@ class StoreRequest:
     def dataset(self) -> Dataset:
         """The data set, decoded when first asked for; while streaming, what comes before the pixel data.
 
-        With `StoreMode.BUFFERED` a large one is decoded beside the event loop before the handler is called. While
-        streaming there is no time for that, so one of more than 100 000 elements or 20 000 items is not decoded.
+        With `StoreMode.BUFFERED` a large one is decoded in a thread before the handler is called. While streaming it is
+        decoded on the event loop, so more than 100 000 elements or 20 000 items are refused.
 
-        Raises `DatasetError` for one that pydicom can't read, or with more elements than there may be.
+        Raises `DatasetError` for a data set that pydicom can't read, or that is over a limit.
         """
         if self._dataset is None:
             self._dataset = self._incoming.decode()
@@ -117,13 +117,13 @@ class StoreRequest:
         return memoryview(self._incoming.joined())
 
     async def pixels(self) -> AsyncIterator[bytes]:
-        """The value of the pixel data as it comes, in pieces; nothing where there is none.
+        """The value of the pixel data as it comes, in pieces.
 
-        Where there is none it is that of other bulk data: of Encapsulated Document (0042,0011), Spectroscopy Data
-        (5600,0020), or of Waveform Data (5400,1010) of each multiplex group. Native pixel data has its exact length. Of
-        encapsulated pixel data (PS3.5 A.4) it is the items, as they are encoded, up to the end of the data set; see
-        `frames`. Raises what ended the association if it ended first, and `DatasetError` where the data set is not
-        whole or so much stands before its pixel data that they were not found.
+        Without pixel data it is the value of other bulk data, if there is any: of Encapsulated Document (0042,0011),
+        Spectroscopy Data (5600,0020), or Waveform Data (5400,1010) of each multiplex group. Native pixel data has its
+        exact length. Of encapsulated pixel data (PS3.5 A.4) it is the encoded items, up to the end of the data set; see
+        `frames`. Raises what ended the association if it ended first, and `DatasetError` if the data set is not whole,
+        or has too much before its pixel data.
         """
         bulk = self._incoming.scanner.bulk
         if bulk is None:
@@ -140,7 +140,7 @@ class StoreRequest:
         self.is_taken = True
 
     async def frames(self) -> AsyncIterator[bytes]:
-        """The frames of the pixel data, one by one as they come; nothing where there is none.
+        """The frames of the pixel data, one by one as they come; none without pixel data.
 
         Those of encapsulated pixel data are told apart by the Extended or Basic Offset Table; without one a frame is a
         fragment, or all of them if there is one frame. Raises what `pixels` raises, and `DatasetError` at the end where
@@ -162,9 +162,9 @@ class StoreRequest:
         returns the file is on the disk (`ServerOptions.fsync`) under its name; before, and if it fails, there
         is nothing under that name.
 
-        Where the same instance is there already, `stored` says what became of it: with the same content nothing has
-        changed; with another `ServerOptions.duplicates` decides. Raises `StatusError` if that is to refuse it,
-        `OSError` where it can't be written, `FileExistsError` where something else has the name.
+        If the instance is stored already, `stored` says what happened: the same content changes nothing; for different
+        content `ServerOptions.duplicates` decides. Raises `StatusError` if it refuses the instance, `OSError` if the
+        file can't be written, `FileExistsError` if another file has the name.
         """
         return await self._save([os.fspath(path)])
 
@@ -234,7 +234,7 @@ class StoreRequest:
     # What the service does before and after the handler
 
     async def left(self) -> None:
-        """The handler has ended: wait for a `save` that it left to another task, which writes what is received here."""
+        """The handler has ended: wait for a `save` that it left to another task."""
         if not self._read and not self._incoming.is_buffered:
             await asyncio.sleep(0)  # the first turn of a task that was made for it
         if self._saved is not None and not self._saved.done():
@@ -242,18 +242,18 @@ class StoreRequest:
 
     @property
     def fault(self) -> DatasetError | None:
-        """What is missing, as far as it was read."""
+        """What is missing or malformed, as far as the data set was read."""
         return self._incoming.fault
 
     def told(self, status: Status) -> Status:
-        """What to tell the peer where the handler says Success: not so of what was stored with other content before."""
+        """The status to answer for the handler's: a warning in place of Success if other content was kept."""
         if status != Status.SUCCESS or self.stored is not Stored.KEPT:
             return status
         logger.warning("C-STORE of %s: stored before with different content; that is kept", self.sop_instance_uid)
         return Status.COERCION_OF_DATA_ELEMENTS.with_comment("stored before with different content; that is kept")
 
     async def check_whole(self) -> None:
-        """Raise `IncompleteDataset` for a data set that is none, once all of it has come (PS3.4 B.2.3)."""
+        """Read to the end, and raise `IncompleteDataset` if the data set is not whole (PS3.4 B.2.3)."""
         await self._incoming.read_to_end()
         structure, deviations = self._incoming.structure, self.association.deviations
         if structure.malformed is not None:
@@ -288,7 +288,7 @@ class StoreRequest:
         await self._decode_large()
 
     async def _decode_large(self) -> None:
-        """Decode a large buffered data set beside the event loop, as `dataset` cannot be awaited."""
+        """Decode a large buffered data set in a thread, as `dataset` cannot be awaited."""
         if not self._incoming.is_long_to_decode:
             return
         try:
@@ -302,7 +302,7 @@ class StoreRequest:
         return self._incoming.decode()
 
     def _check_uid(self, uid: str) -> None:
-        """What cannot be a file's name is refused; other characters than PS3.5 9.1 has are kept if we are lenient."""
+        """Refuse a UID that cannot be a file name. If lenient, keep other characters than those of PS3.5 9.1."""
         if not uid or len(uid) > _MAX_UID or uid in (".", "..") or not uid.isascii() or not uid.isprintable():
             raise StatusError(Status.INVALID_SOP_INSTANCE, "(0000,1000) is not a UID")
         if "/" in uid or "\\" in uid:
@@ -329,7 +329,7 @@ class StoreRequest:
             raise StatusError(Status.DATASET_DOES_NOT_MATCH, f"{tag_name(tag)} is not that of the command")
 
     async def _see_syntax(self) -> None:
-        """Take the data set for what it shows to be, where that is not what was negotiated."""
+        """Use the transfer syntax that the data set shows, if it is not the negotiated one."""
         incoming, scanner = self._incoming, self._incoming.scanner
         deviations, name = self.association.deviations, uids.name_of(self.transfer_syntax_uid)
         if incoming.has_mislabelled_pixels:

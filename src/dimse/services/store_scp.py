@@ -28,7 +28,7 @@ StoreHandler = Callable[[StoreRequest], Awaitable[int]]
 
 
 class StoreService:
-    """Answers C-STORE with what a handler says, once the data set is read to its end."""
+    """Answers C-STORE with the status of a handler, once the data set is read to its end."""
 
     def __init__(self, handler: StoreHandler, options: ServerOptions) -> None:
         self._handler = handler
@@ -59,7 +59,7 @@ class StoreService:
 
 
 async def handled(handler: StoreHandler, store: StoreRequest) -> Status:
-    """The status that `handler` answers. Raises as `answered` does, and `DatasetError` for what is not whole."""
+    """The status that `handler` answers. Raises as `answered` does, and `DatasetError` if the data set is not whole."""
     try:
         status = await answered(handler(store), "C-STORE")
     finally:

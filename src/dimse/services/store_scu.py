@@ -52,7 +52,7 @@ async def fit(
 
 
 def _needs_mending(source: DatasetSource) -> bool:
-    """Whether it cannot go out as it is; of a stream of fragments that shows only as they come."""
+    """Whether it cannot be sent as it is; of a stream of fragments that is known only as they come."""
     if source.length is None:
         compressed_stream = isinstance(source, Part10Source) and uids.is_compressed(source.transfer_syntax_uid)
         return source.is_mislabelled or compressed_stream
@@ -63,7 +63,7 @@ async def _convert(
     source: DatasetSource, transfer_syntax_uid: str, error: PresentationContextError, allow_decompression: bool
 ) -> DatasetSource:
     if uids.is_compressed(source.transfer_syntax_uid):
-        # Who asked for decompression is told which plugin it would take.
+        # If decompression is allowed, `decompress` raises an error that names the missing plugin.
         if not datasets.can_decompress(source.transfer_syntax_uid, installed=not allow_decompression):
             raise error
         if not allow_decompression:

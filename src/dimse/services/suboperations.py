@@ -30,10 +30,10 @@ from dimse.upper_layer.negotiation import proposes_scp
 logger = logging.getLogger("dimse.query_retrieve")
 
 MAXIMUM_COUNT: Final = 0xFFFF
-"""The counters are US: one that stands here may be more (PS3.7 9.3.4.2)."""
+"""The counters are US: this one may stand for more (PS3.7 9.3.4.2)."""
 
 PENDING_PACE: Final = 0.1
-"""Seconds between two Pending responses at least: they are for people to look at."""
+"""Seconds between two Pending responses, at least: people read them."""
 
 _LONGEST_UI: Final = 0xFFFE
 
@@ -43,7 +43,7 @@ R = TypeVar("R", C_GET_RSP, C_MOVE_RSP)
 
 @dataclass(frozen=True, slots=True)
 class SubOperations:
-    """How far a C-MOVE or C-GET is (PS3.7 9.1.4.1.7). A counter that the peer did not send is None."""
+    """The progress of a C-MOVE or C-GET (PS3.7 9.1.4.1.7). A counter that the peer did not send is None."""
 
     remaining: int | None = None
     completed: int | None = None
@@ -62,7 +62,7 @@ class SubOperations:
 
     @property
     def total(self) -> int | None:
-        """How many there are in all, where the counters say so."""
+        """The number of sub-operations, if the counters tell it."""
         counters = [count or 0 for count in (self.remaining, self.completed, self.failed, self.warning)]
         return None if self.remaining is None or max(counters) >= MAXIMUM_COUNT else sum(counters)
 
@@ -125,11 +125,11 @@ class RetrieveResults(Results[T, R]):
         listed = [uid for each in values if (uid := each.strip(" \0"))]
         if not all(map(str.isprintable, listed)):
             self.failures.append(DatasetError("the Failed SOP Instance UID List has values that are not text"))
-        # Whatever else PS3.5 9.1 forbids: each is a failure that has to be told.
+        # UIDs that PS3.5 9.1 forbids are kept: each is a failure to report.
         return [uid for uid in listed if uid.isprintable()]
 
     def _note_absent(self, answer: Answer[R], came: int) -> None:
-        """Success has to have something to show for it.
+        """Note a Success for which fewer instances arrived than were counted, or none.
 
         A final response without counters is measured by those of the last Pending one; what remains by its own counter
         (PS3.4 C.4.3.1.5 has none in it) has not come either.
@@ -158,11 +158,11 @@ class Account:
         self.sources: list[DatasetSource] = []
         self.completed = self.warning = 0
         self.failed: list[str] = []
-        """SOP Instance UIDs; empty ones for what could not be read."""
+        """SOP Instance UIDs; empty for objects that could not be read."""
         self._comment: str | None = None
         """Why the first one failed, as an Error Comment."""
         self._settled = 0
-        """How many of the sources were tried, for good or ill."""
+        """How many of the sources were sent or have failed."""
         self._request = request
 
     async def look_at(self, query: QueryRequest, handler: RetrieveHandler) -> None:
@@ -193,7 +193,7 @@ class Account:
         self._comment = self._comment or self._comment_on(result)
 
     def _comment_on(self, result: SendResult) -> str:
-        """In 64 characters, without a path or a value of ours."""
+        """An Error Comment of at most 64 characters, without paths or values."""
         if isinstance(result.error, PresentationContextError):
             source = next(each for each in self.sources if each.sop_instance_uid == result.sop_instance_uid)
             requestor = self._request.association.request
@@ -233,7 +233,7 @@ class Account:
 
     def _list(self) -> bytes | None:
         """Failed SOP Instance UID List (0008,0058)."""
-        # Also what PS3.5 9.1 forbids; but a backslash would make two of one.
+        # Invalid UIDs (PS3.5 9.1) are listed too, unless a backslash would make two of one.
         uids = [uid for uid in self.failed if uid and "\\" not in uid]
         if not uids:
             return None

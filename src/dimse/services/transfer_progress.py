@@ -1,4 +1,4 @@
-"""How far a transfer is, as a callback is told."""
+"""Progress of a transfer, for callbacks."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _REPORT_INTERVAL: Final = 0.1
 """Seconds between the end of one call and the next, at least, and ..."""
 
 _SHARE: Final = 10
-"""... this many times what the last call took: a slow callback does not set the pace of the transfer."""
+"""... this many times as long as the last call took: a slow callback does not slow the transfer."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferProgress:
     """How far a transfer is.
 
-    `bytes_transferred` never goes back, also where an object is sent again. `total_bytes` is None where that shows
-    only at the end. `bytes_per_second` counts all bytes that were sent, and no pause between two attempts.
+    `bytes_transferred` never goes back, even when an object is sent again. `total_bytes` is None if it is known only
+    at the end. `bytes_per_second` counts all bytes that were sent, and leaves out the pauses between attempts.
     """
 
     bytes_transferred: int
@@ -39,7 +39,7 @@ ProgressCallback = Callable[[TransferProgress], object]
 class ProgressReporter:
     """Calls a progress callback at the first byte and then at most ten times a second.
 
-    It never lets it harm the transfer. Raises `TypeError` for an `async def`.
+    The callback cannot harm the transfer. Raises `TypeError` for an `async def`.
     """
 
     def __init__(self, callback: ProgressCallback | None, total: int | None) -> None:
@@ -53,10 +53,10 @@ class ProgressReporter:
         """Bytes that were sent, those that were sent again included."""
         self._under_way = 0
         self._since = self._seconds = 0.0
-        """When the first of those under way was begun, and for how long there were any before."""
+        """When the first of the objects under way was begun, and the seconds with any under way before that."""
 
     def expect(self, before: int | None, now: int | None) -> None:
-        """An object has another length than it was thought to have; None is not known."""
+        """The length of an object has changed from `before` to `now`; None is not known."""
         if self._total is not None:
             self._total = None if before is None or now is None else self._total - before + now
 
@@ -73,14 +73,14 @@ class ProgressReporter:
             self._seconds += self._clock() - self._since
 
     def moved(self, sent: int, further: int) -> None:
-        """So many bytes more were sent, of which `further` had not been sent before."""
+        """`sent` more bytes were sent, of which `further` had not been sent before."""
         self._sent += sent
         self._count += further
         if self._callback.is_wanted and self._clock() >= self._due:
             self._tell()
 
     def final(self) -> None:
-        """Call it with where the transfer has ended, unless it knows."""
+        """Report where the transfer has ended, unless that was reported."""
         if self._callback.is_wanted and self._told != self._count:
             self._tell()
 
@@ -94,27 +94,27 @@ class ProgressReporter:
 
 
 class ObjectProgress:
-    """One object on its way; `with` is one attempt at it, in which it is called with how many bytes have gone."""
+    """One object on its way. A `with` is one attempt, in which it is called with the number of bytes sent so far."""
 
     __slots__ = ("_furthest", "_length", "_reporter", "begun", "transferred")
 
     def __init__(self, reporter: ProgressReporter, length: int | None) -> None:
         self.begun = False
-        """Whether the peer has some of it, by this attempt."""
+        """Whether this attempt has sent any of it."""
         self.transferred = 0
-        """Bytes that have gone in this attempt."""
+        """Bytes that this attempt has sent."""
         self._furthest = 0
         self._length = length
         self._reporter = reporter
 
     def expect(self, length: int | None) -> None:
-        """It is so many bytes, which may be others than before it was put into the accepted transfer syntax."""
+        """Its length is `length`, which may have changed with the transfer syntax."""
         if length != self._length:
             self._reporter.expect(self._length, length)
             self._length = length
 
     def restart(self) -> None:
-        """Nothing of the next attempt has gone yet."""
+        """Begin the next attempt: nothing of it is sent yet."""
         self.begun, self.transferred = False, 0
 
     def __enter__(self) -> Self:

@@ -1,6 +1,6 @@
 """What peers do against the standard, in three classes. Everything that reads what a peer sent uses these.
 
-Harmless: it has one safe reading, so it is accepted, strict or lenient, and told of once an association.
+Harmless: it has one safe reading, so it is accepted, strict or lenient, and logged once per association.
 Malformed: its meaning is a guess. Strict ends the association and says why; lenient warns and goes on.
 Out of step: there is no safe reading, as nobody knows to which message the bytes belong. It ends the association.
 
@@ -31,13 +31,13 @@ def out_of_step(message: str) -> RemoteProtocolError:
 
 
 class Named(Protocol):
-    """A connection, which says who the peer is as soon as it is made."""
+    """A connection, which knows the name of its peer once it is made."""
 
     peer_name: str
 
 
 class Deviations:
-    """What the peer of one association does against the standard, and what comes of it.
+    """What the peer of one association does against the standard, and how it is treated.
 
     What is out of step is raised as `out_of_step` makes it.
     """
@@ -48,13 +48,13 @@ class Deviations:
         self._told: set[str] = set()
 
     def harmless(self, message: str) -> None:
-        """Tell of it once. `message` has nothing in it that changes from one time to the next."""
+        """Log `message` once. It must be the same text each time."""
         if message not in self._told:
             self._told.add(message)
             logger.info("%s: %s", self._peer.peer_name, message)
 
     def tolerated(self, message: str) -> None:
-        """Warn once of what is taken as it is meant. `message` as in `harmless`."""
+        """Warn once of what is accepted although it is malformed. `message` as in `harmless`."""
         if message not in self._told:
             self._told.add(message)
             logger.warning("%s: %s", self._peer.peer_name, message)
