@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from time import process_time
 
 import pytest
 from pydicom import Dataset
@@ -185,6 +186,19 @@ async def test_what_is_whole_is_stored_bit_for_bit(case: str, mode: StoreMode, t
         assert response.status == Status.SUCCESS
         assert dataset_bytes(tmp_path / "a.dcm") == data
     assert read(tmp_path / "a.dcm").file_meta.TransferSyntaxUID == syntax
+
+
+@both_modes
+async def test_a_deflated_data_set_in_tiny_fragments(mode: StoreMode, tmp_path: Path) -> None:
+    """Waking a thread for each of them took a minute of CPU time for a megabyte."""
+    deflater = zlib.compressobj(0, wbits=-15)
+    data = deflater.compress(encoded(native(60_000, Rows=1))) + deflater.flush()
+    data += bytes(len(data) % 2)
+    start = process_time()
+    response = await stored(data, tmp_path / "a.dcm", DEFLATED, mode, Malformed.LENIENT, save, 2)
+    assert process_time() - start < 1.5
+    assert response.status == Status.SUCCESS
+    assert dataset_bytes(tmp_path / "a.dcm") == data
 
 
 def jpeg(frame: int, parameter: int = 0) -> bytes:

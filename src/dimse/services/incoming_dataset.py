@@ -66,12 +66,8 @@ class IncomingDataset:
         """As `IncomingData.pull`."""
         if self.fault is not None:
             raise self.fault
-        left = []
         try:
-            for view in await self.data.pull():
-                kept = await self._feed(view)
-                if kept < len(view):
-                    left.append(view[kept:])
+            left = await self._feed(await self.data.pull())
             self._check()
         except IncompleteDataset as error:
             self.fault = error
@@ -84,18 +80,15 @@ class IncomingDataset:
         if self._is_strict and self.structure.malformed is not None:
             raise IncompleteDataset(str(self.structure.malformed))
 
-    async def _feed(self, view: memoryview) -> int:
-        if not self.is_deflated:
-            return await self._feed_in_turns(view)
-        kept = 0
-
-        def inflate() -> None:
-            nonlocal kept
-            kept = self.structure.feed(view)
-
-        # A few bytes may inflate to a thousand times as many.
-        await self.data.use(in_worker(inflate))
-        return kept
+    async def _feed(self, views: list[memoryview]) -> list[memoryview]:
+        """Have them looked at. Returns what the scanner does not keep."""
+        if self.is_deflated:
+            kept: list[int] = []
+            # A few bytes may inflate to a thousand times as many.
+            await self.data.use(in_worker(lambda: kept.extend(map(self.structure.feed, views))))
+        else:
+            kept = [await self._feed_in_turns(view) for view in views]
+        return [view[count:] for view, count in zip(views, kept, strict=True) if count < len(view)]
 
     async def _feed_in_turns(self, view: memoryview) -> int:
         """Scan in steps: element after element takes long, and other tasks have a turn between steps."""
