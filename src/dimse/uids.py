@@ -59,6 +59,7 @@ _NAMES: Final = {
 """What an echo speaks of: for these alone, pydicom's table is not worth its time."""
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
+_UID_CHARACTERS: Final = frozenset("0123456789.")
 
 
 def _entry(uid: str) -> tuple[str, ...] | None:
@@ -79,6 +80,11 @@ def name_of(uid: str) -> str:
 def is_uid(text: str) -> bool:
     """Whether `text` is a UID as PS3.5 9.1 has it, without padding."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+def has_uid_characters(text: str) -> bool:
+    """Whether `text` is 1 to 64 digits and dots, which devices use as a UID even where PS3.5 9.1 forbids its form."""
+    return 0 < len(text) <= 64 and set(text) <= _UID_CHARACTERS
 
 
 def is_compressed(transfer_syntax_uid: str) -> bool:

@@ -17,8 +17,9 @@ from dimse.ae import Address, ClientOptions, Malformed, RetryPolicy
 from dimse.cli import arguments, running
 from dimse.cli.output import about, complain, counted, emit, reason, size, tell
 from dimse.cli.progress import Bar
-from dimse.dataset import DatasetSource, NotSent, StreamSource, in_thread
+from dimse.dataset import DatasetSource, NotSent, StreamSource
 from dimse.dataset.discover import discover
+from dimse.dataset.threads import in_thread
 from dimse.errors import AssociationError, DatasetError, RemoteProtocolError
 from dimse.messages.status import StatusCategory
 from dimse.services.collecting import SendResult

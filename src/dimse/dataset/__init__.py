@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dimse.dataset.completeness import IncompleteDataset, StreamedDataset
     from dimse.dataset.decompression import can_decompress, decompress
     from dimse.dataset.discover import NotSent
-    from dimse.dataset.disk import Disk, FileWriter, Instance, Stored, in_worker
+    from dimse.dataset.disk import Disk, FileWriter, Instance, Stored
     from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
     from dimse.dataset.identifiers import decode, encode, text_of
     from dimse.dataset.part10 import FileMeta, encode_file_meta, read_file_meta
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
         Part10Source,
         Reader,
         StreamSource,
-        in_thread,
         is_dataset,
     )
     from dimse.dataset.streams import AsyncReadable, BytesSource, from_async
@@ -95,8 +94,6 @@ __all__ = [
     "encode_file_meta",
     "from_async",
     "from_dataset",
-    "in_thread",
-    "in_worker",
     "is_dataset",
     "keyword_for_tag",
     "mend",
@@ -117,14 +114,14 @@ _NAMES_OF: Final = {
     "dimse.dataset.codestreams": "shown_syntax",
     "dimse.dataset.completeness": "IncompleteDataset StreamedDataset",
     "dimse.dataset.discover": "NotSent",
-    "dimse.dataset.disk": "Disk FileWriter Instance Stored in_worker",
+    "dimse.dataset.disk": "Disk FileWriter Instance Stored",
     "dimse.dataset.elements": "Buffer BulkHeader ElementScanner",
     "dimse.dataset.identifiers": "decode encode text_of",
     "dimse.dataset.part10": "FileMeta encode_file_meta read_file_meta",
     "dimse.dataset.pixels": "EncapsulatedFrames NativePixels PixelSource from_dataset",
     "dimse.dataset.sinks": "Part10File other_name safe_path template_keywords validate_template",
     "dimse.dataset.sources": """
-        DatasetSource FileSource MemorySource Part10Source Reader StreamSource in_thread is_dataset
+        DatasetSource FileSource MemorySource Part10Source Reader StreamSource is_dataset
     """,
     "dimse.dataset.streams": "AsyncReadable BytesSource from_async",
     "dimse.dataset.transcode": "mend reencode",

@@ -20,8 +20,9 @@ from dimse.dataset.encapsulation import OFFSET_TABLES, end_of_fragments
 from dimse.dataset.identifiers import PYDICOM_ERRORS, pydicom_failed
 from dimse.dataset.pixels import MAX_PIXEL_DATA, pixel_data_header
 from dimse.dataset.rewriting import encode_as_read, rewrite
-from dimse.dataset.sources import DatasetSource, PiecesSource, in_thread
+from dimse.dataset.sources import DatasetSource, PiecesSource
 from dimse.dataset.structure import Limits, check_structure
+from dimse.dataset.threads import in_thread
 from dimse.dataset.transcode import reencode
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, LITTLE_ENDIAN, is_compressed, name_of

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from dimse.dataset.part10 import read_file_meta
 from dimse.dataset.sinks import Part10File
+from dimse.dataset.threads import in_worker
 from dimse.errors import DatasetError
 
 _QUICK: Final = 0.001
@@ -147,15 +146,3 @@ def _instance_of(path: str) -> str | None:
             return read_file_meta(file).sop_instance_uid
     except (DatasetError, FileNotFoundError):
         return None
-
-
-async def in_worker(function: Callable[..., None], *arguments: object) -> None:
-    """Run in a thread, to its end: a cancelled caller must not give away what the thread still uses."""
-    future = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
-    try:
-        await asyncio.shield(future)
-    except asyncio.CancelledError:
-        while not future.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([future])
-        raise

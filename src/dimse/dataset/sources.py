@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
 import threading
 from abc import ABC, abstractmethod
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import FileIO, RawIOBase
-from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar
 
 from dimse.dataset.elements import Buffer, check_not_cut_short
 from dimse.dataset.part10 import FileMeta, Readable, read_file_meta
+from dimse.dataset.threads import in_thread
 from dimse.errors import DatasetError
 from dimse.uids import is_compressed
 
@@ -401,36 +401,6 @@ def named(name: str) -> Iterator[None]:
         yield
     except DatasetError as error:
         raise type(error)(f"{name}: {error}") from None
-
-
-async def in_thread(function: Callable[[], T]) -> T:
-    """Run what may take long, or for ever, in a thread of its own.
-
-    A daemon, unlike those of an executor: a read from a pipe that gives nothing must not keep the process from
-    ending. One that nobody waits for any more is left behind.
-    """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def resolve(result: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(cast("T", result))
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = function()
-        except BaseException as raised:  # noqa: BLE001 - it is raised again where it is awaited
-            error = raised
-        with suppress(RuntimeError):  # the loop is closed, so nobody waits
-            loop.call_soon_threadsafe(resolve, result, error)
-
-    threading.Thread(target=run, name="dimse", daemon=True).start()
-    return await future
 
 
 def is_dataset(value: object) -> TypeIs[Dataset]:

@@ -11,7 +11,8 @@ from io import RawIOBase
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
 
 from dimse.dataset.elements import Buffer
-from dimse.dataset.sources import Part10Source, PiecesReader, Reader, StreamSource, check_whole, in_order, in_thread
+from dimse.dataset.sources import Part10Source, PiecesReader, Reader, StreamSource, check_whole, in_order
+from dimse.dataset.threads import in_thread
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

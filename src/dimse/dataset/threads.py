@@ -1,12 +1,14 @@
-"""A few threads for what would hold up the event loop."""
+"""Three ways to run in a thread what would hold up the event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 AT_ONCE: Final = 2
 """Decodings under way in the process: more would be no faster, and each takes memory."""
@@ -15,10 +17,52 @@ T = TypeVar("T")
 
 
 async def beside_the_loop(function: Callable[[], T]) -> T:
-    """Run what takes long, but ends, in one of `AT_ONCE` threads; not if the task is cancelled before its turn."""
+    """Run `function`, which takes long but ends, in one of `AT_ONCE` threads; not if cancelled before its turn."""
     return await asyncio.get_running_loop().run_in_executor(_threads(), function)
 
 
 @cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(AT_ONCE, "dimse-decoding")
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Run `function`, which may take forever, in a thread of its own.
+
+    The thread is a daemon, unlike those of an executor: a read from a pipe that gives nothing must not keep the process
+    from ending. If the caller is cancelled, the thread is left behind.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def resolve(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(cast("T", result))
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except BaseException as raised:  # noqa: BLE001 - it is raised again where it is awaited
+            error = raised
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits
+            loop.call_soon_threadsafe(resolve, result, error)
+
+    threading.Thread(target=run, name="dimse", daemon=True).start()
+    return await future
+
+
+async def in_worker(function: Callable[..., None], *arguments: object) -> None:
+    """Run `function` in a thread, to its end: a cancelled caller must not give away what the thread still uses."""
+    future = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+    try:
+        await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        raise

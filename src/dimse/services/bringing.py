@@ -296,8 +296,7 @@ class Bringing:
         by_series: dict[object, list[str]] = {}
         for uid, instance in self._missing.items():
             if (classes is None or instance.sop_class_uid in classes) and can_be_asked_for(uid):
-                is_plain = set(uid) <= set("0123456789.")
-                by_series.setdefault(instance.above if is_plain else uid, []).append(uid)
+                by_series.setdefault(instance.above if uids.has_uid_characters(uid) else uid, []).append(uid)
         for members in by_series.values():
             for start in range(0, len(members), _UIDS_AT_ONCE):
                 yield members[start : start + _UIDS_AT_ONCE]

@@ -9,7 +9,8 @@ from io import TextIOBase
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, cast
 
 from dimse import dataset as datasets
-from dimse.dataset import DatasetSource, FileSource, StreamSource, in_thread, is_dataset
+from dimse.dataset import DatasetSource, FileSource, StreamSource, is_dataset
+from dimse.dataset.threads import in_thread
 
 if TYPE_CHECKING:
     from dimse.dataset import AsyncReadable, Dataset, EncapsulatedFrames, NativePixels

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -16,13 +16,12 @@ from dimse.errors import StatusError
 from dimse.messages.primitives import C_MOVE_RQ, C_MOVE_RSP, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
-from dimse.network.client import connect
 from dimse.network.requests import Answer, CancelRequested, IncomingRequest
 from dimse.services.collecting import SendResult
 from dimse.services.query import Query, QueryRetrieveModel
 from dimse.services.query_request import QueryRequest, failure
 from dimse.services.results import Asked
-from dimse.services.sending_job import Contexts, SendingJob
+from dimse.services.sending_job import SendingJob
 from dimse.services.suboperations import PENDING_PACE, Account, RetrieveHandler, RetrieveResults, SubOperations
 
 logger = logging.getLogger("dimse.query_retrieve")
@@ -164,17 +163,15 @@ class MoveService:
     async def _move(self, request: IncomingRequest, account: Account, destination: MoveDestination) -> Answer[Response]:
         changed = asyncio.Event()
 
-        def connect_to(contexts: Contexts, one_by_one: bool) -> AbstractAsyncContextManager[Association]:
-            options = replace(destination.options, operations_window=1) if one_by_one else destination.options
-            return connect(destination.address, contexts=contexts, calling_ae_title=self._ae_title, options=options)
-
         def settled(result: SendResult) -> None:
             account.note(result)
             changed.set()
 
-        originator = _originator(request)
+        options = replace(destination.options, calling_ae_title=self._ae_title)
         job = SendingJob(
-            *(connect_to, self._retry, self._allow_decompression, settled, originator, destination.transfer_syntaxes)
+            *(Address.parse(destination.address), options, self._retry, self._allow_decompression, settled),
+            move_originator=_originator(request),
+            transfer_syntaxes=destination.transfer_syntaxes,
         )
         job.sources = account.sources
         sending = asyncio.create_task(job.run(self._associations, None))

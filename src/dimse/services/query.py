@@ -424,11 +424,6 @@ def _one_or_range(one: str) -> Callable[[str], object]:
     return re.compile(f"{one}|{one}-({one})?|-{one}", re.ASCII).fullmatch
 
 
-def _is_like_a_uid(text: str) -> bool:
-    """Old archives have UIDs with leading zeros (PS3.5 9.1), which are asked for as they are."""
-    return 0 < len(text) <= 64 and set(text) <= set("0123456789.")
-
-
 def _each(is_valid: Callable[[str], object]) -> Callable[[str], object]:
     return lambda text: all(map(is_valid, text.split("\\")))
 
@@ -478,7 +473,7 @@ _FORMS: Final[dict[str, tuple[Callable[[str], object], str]]] = {
     ),
     "TM": (_one_or_range(_TIME), "a time HHMMSS, or a range: 0800-1200, 0800-, -1200"),
     "DT": (_one_or_range(_DATETIME), "a date and time YYYYMMDDHHMMSS+ZZXX, or a range: 20240101-20240630, 202401-"),
-    "UI": (_each(_is_like_a_uid), "a UID or a list of UIDs"),
+    "UI": (_each(uids.has_uid_characters), "a UID or a list of UIDs"),
     "AS": (_each(re.compile(r"\d{3}[DWMY]", re.ASCII).fullmatch), "an age: 018M, 045Y"),
     **{vr: (_each(_is_number(vr)), "a number in the range of the VR") for vr in _NUMBERS},
 }

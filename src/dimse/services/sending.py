@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
 from dimse.ae import Address, ClientOptions, RetryPolicy
-from dimse.network.association import Association
-from dimse.network.client import connect
 from dimse.services.callbacks import Callback
 from dimse.services.collecting import SendResult
 from dimse.services.given import Source
-from dimse.services.sending_job import Contexts, SendingJob
+from dimse.services.sending_job import SendingJob
 from dimse.services.transfer_progress import ProgressCallback
 
 logger = logging.getLogger("dimse.storage")
@@ -80,14 +77,11 @@ async def send(
     if associations < 1:
         raise ValueError(f"associations must be at least 1, not {associations}")
     address, options = Address.parse(address), options or ClientOptions()
-
-    def connect_to(contexts: Contexts, one_by_one: bool) -> AbstractAsyncContextManager[Association]:
-        chosen = replace(options, operations_window=1) if one_by_one else options
-        return connect(address, contexts=contexts, calling_ae_title=calling_ae_title, options=chosen)
-
+    options = options if calling_ae_title is None else replace(options, calling_ae_title=calling_ae_title)
     Callback("progress", progress, logger)  # refused before anything is read
     job = SendingJob(
-        connect_to, retry or RetryPolicy(), allow_decompression, on_result, transfer_syntaxes=transfer_syntaxes
+        *(address, options, retry or RetryPolicy(), allow_decompression, on_result),
+        transfer_syntaxes=transfer_syntaxes,
     )
     start = asyncio.get_running_loop().time()
     await job.look_at(sources)

@@ -23,10 +23,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from enum import Enum
 from typing import Final, cast
 
-from dimse.ae import RetryPolicy
+from dimse.ae import Address, ClientOptions, RetryPolicy
 from dimse.dataset import DatasetSource
 from dimse.errors import (
     AssociationError,
@@ -40,20 +41,17 @@ from dimse.errors import (
 )
 from dimse.messages.status import StatusCategory
 from dimse.network.association import Association
+from dimse.network.client import connect
 from dimse.services.callbacks import Callback
 from dimse.services.collecting import SendResult, look_at
 from dimse.services.given import Source, each
-from dimse.services.store_scu import CStoreSCU, in_groups
+from dimse.services.store_scu import Contexts, CStoreSCU, in_groups
 from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, ProgressReporter
 
 logger = logging.getLogger("dimse.storage")
 
 _MEASURED: Final = 8
 """Responses to wait for before deciding how many associations are worth opening."""
-
-Contexts = Sequence[tuple[str, Sequence[str]]]
-Connect = Callable[[Contexts, bool], AbstractAsyncContextManager[Association]]
-"""Opens an association with these contexts; with True it proposes no asynchronous operations window."""
 
 
 class _Suspicion(Enum):
@@ -171,7 +169,7 @@ class _Group:
         while self._queue:
             run = self._runs[task] = _Run()
             try:
-                async with self._job.connect(self._contexts, self._job.one_by_one) as association:
+                async with self._job.connect(self._contexts) as association:
                     run.association = association
                     self._newest, self._busy_before = association, time.process_time()
                     self._job.note_opened(sum(each.is_open for each in self._runs.values()), association)
@@ -191,7 +189,8 @@ class SendingJob:
 
     def __init__(
         self,
-        connect: Connect,
+        address: Address,
+        options: ClientOptions,
         retry: RetryPolicy,
         allow_decompression: bool,
         on_result: Callable[[SendResult], object] | None,
@@ -202,9 +201,8 @@ class SendingJob:
         self.sources: list[DatasetSource] = []
         self.bytes_done = 0
         self._move_originator = move_originator
-        self.connect = connect
-        self.one_by_one = False
-        """Whether no operations window is proposed any more (rule 5)."""
+        self._address = address
+        self._options = options
         self._retry = retry
         self._allow_decompression = allow_decompression
         self._transfer_syntaxes = transfer_syntaxes
@@ -240,6 +238,10 @@ class SendingJob:
             raise group.exceptions[0] from None  # no association could be made, which each worker says
         finally:
             report.final()
+
+    def connect(self, contexts: Contexts) -> AbstractAsyncContextManager[Association]:
+        """An association with these contexts."""
+        return connect(self._address, contexts=contexts, options=self._options)
 
     def note_opened(self, count: int, association: Association) -> None:
         """`association` is established, the last of `count` that are open."""
@@ -312,10 +314,10 @@ class SendingJob:
         is_first = not association.invoker.responses and all(result.status is None for result in self.results)
         if not (is_proposed and is_first and isinstance(error, ConnectionLost)):
             return False
-        if not self.one_by_one:
+        if self._options.operations_window > 1:
             text = "%s: %s, at the first message; trying without an asynchronous operations window from now on"
             logger.warning(text, association.connection.peer_name, error)
-        self.one_by_one = True
+        self._options = replace(self._options, operations_window=1)
         return True
 
     def _take_back(self, run: _Run, cut_off: list[tuple[_Item, DimseError]], queue: deque[_Item]) -> None:

@@ -307,7 +307,7 @@ class StoreRequest:
             raise StatusError(Status.INVALID_SOP_INSTANCE, "(0000,1000) is not a UID")
         if "/" in uid or "\\" in uid:
             raise StatusError(Status.INVALID_SOP_INSTANCE, "(0000,1000) is not a UID: it is a path")
-        if not set(uid) <= set("0123456789."):
+        if not uids.has_uid_characters(uid):
             self._tolerate("SOP Instance UID has other characters than digits and dots (PS3.5 9.1)", 0x0117)
 
     def _tolerate(self, what: str, refusal: int) -> None:

@@ -184,12 +184,12 @@ def presentation_contexts(
     return [(sop_class, (syntax,)) for sop_class, syntax in (fallbacks if transfer_syntaxes else wanted | fallbacks)]
 
 
-_Contexts = list[tuple[str, tuple[str]]]
+Contexts = list[tuple[str, tuple[str]]]
 
 
 def in_groups(
     sources: Sequence[DatasetSource], transfer_syntaxes: Sequence[str] | None
-) -> list[tuple[_Contexts, list[DatasetSource]]]:
+) -> list[tuple[Contexts, list[DatasetSource]]]:
     """Split so that no group needs more than 128 contexts: by SOP class, and by syntax where one class has too many.
 
     Order is kept within a group.
@@ -197,7 +197,7 @@ def in_groups(
     by_class: dict[str, list[DatasetSource]] = {}
     for source in sources:
         by_class.setdefault(source.sop_class_uid, []).append(source)
-    groups: list[tuple[_Contexts, list[DatasetSource]]] = []
+    groups: list[tuple[Contexts, list[DatasetSource]]] = []
     for of_class in by_class.values():
         for contexts, members in _by_syntax(of_class, transfer_syntaxes):
             if groups and len(groups[-1][0]) + len(contexts) <= MAXIMUM_CONTEXTS:
@@ -210,7 +210,7 @@ def in_groups(
 
 def _by_syntax(
     members: list[DatasetSource], transfer_syntaxes: Sequence[str] | None
-) -> Iterator[tuple[_Contexts, list[DatasetSource]]]:
+) -> Iterator[tuple[Contexts, list[DatasetSource]]]:
     """Objects of one SOP class, halved by transfer syntax until they need no more contexts than an association has."""
     contexts = presentation_contexts(members, transfer_syntaxes)
     syntaxes = list(dict.fromkeys(source.transfer_syntax_uid for source in members))
