@@ -38,7 +38,7 @@ def add_find_keys(parser: ArgumentParser, *, required: bool = False) -> None:
 def add_unique_keys(parser: ArgumentParser) -> None:
     """Keys that name what to retrieve."""
     text = (
-        "What to retrieve: StudyInstanceUID=1.2.3; with --level SERIES or IMAGE also the keys below. "
+        "What to retrieve: StudyInstanceUID=1.2.3; with --level SERIES or IMAGE also the lower UIDs. "
         "Separate several UIDs by a backslash."
     )
     _add_keys(parser, "KEY=VALUE", text, required=True)
