@@ -235,6 +235,27 @@ async def test_lists_that_are_refused_are_asked_for_one_by_one(tmp_path: Path) -
     assert sorted(uids_of(report)) == ADA[:2]
 
 
+@pytest.mark.parametrize(
+    "way", [{"get": True}, {"move": True}, {"get": True, "move": True}], ids=lambda way: "-".join(way)
+)
+async def test_an_archive_that_takes_instances_one_by_one_only(way: dict[str, bool], tmp_path: Path) -> None:
+    async with Archive(**way) as archive:
+        bring = archive.bring
+
+        async def single(request: QueryRequest) -> AsyncIterator[Source]:
+            async for source in bring(request):
+                if request.level != "IMAGE" or request.identifier["SOPInstanceUID"].VM > 1:
+                    raise StatusError(Status(0xA900), "test")
+                yield source
+
+        if way.get("get"):
+            archive.on_c_get()(single)
+        if way.get("move"):
+            archive.on_c_move({"WS1": archive.receiver})(single)
+        report = await retrieve(archive, STUDY, tmp_path, retry=NEVER)
+    assert sorted(uids_of(report)) == ADA[:3]
+
+
 # UIDs that break the rules
 
 

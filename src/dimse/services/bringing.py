@@ -133,6 +133,8 @@ class Bringing:
                 outcomes = await self._attempt(asked, attempt, is_last=pause is None)
                 if attempt == 1 and all(isinstance(each, PresentationContextError) for each in outcomes):
                     raise cast("PresentationContextError", outcomes[0])
+                if asked is not QueryRetrieveLevel.IMAGE and any(map(_is_of_level, outcomes)):
+                    continue
                 hopeless = len(self.results) == came and all(map(_is_final, outcomes))
                 if not self._missing or pause is None or hopeless:
                     break
@@ -420,6 +422,11 @@ class _NotingService(StoreService):
         if status.category is StatusCategory.FAILURE and isinstance(message, C_STORE_RQ):
             self._note(message.affected_sop_instance_uid, status, answer.message.error_comment)
         return answer
+
+
+def _is_of_level(outcome: Exception | None) -> bool:
+    """Whether the identifier was refused: some archives take only those of instances (PS3.4 C.4.2.1.5, C.4.3.1.4)."""
+    return isinstance(outcome, StatusError) and outcome.status == Status.DATASET_DOES_NOT_MATCH
 
 
 def _is_final(outcome: Exception | None) -> bool:
