@@ -234,7 +234,7 @@ def test_two_values_never_share_a_name(one: str, other: str) -> None:
     ],
 )
 def test_a_template_that_cannot_be(template: str) -> None:
-    with pytest.raises(ValueError, match=r"file name template|expected|Single"):
+    with pytest.raises(ValueError, match="the file name template"):
         validate_template(template)
 
 

@@ -9,6 +9,13 @@ import pytest
 from dimse.messages.status import Status, StatusCategory
 
 
+@pytest.mark.parametrize("tag", [-1, 0x1_0000_0000])
+def test_what_is_no_tag(tag: int) -> None:
+    """It could not be sent, which would end the association."""
+    with pytest.raises(ValueError, match="a tag must be"):
+        Status(0xA900).with_comment("no patient", 0x00100010, tag)
+
+
 @pytest.mark.parametrize(
     ("code", "category"),
     [

@@ -252,8 +252,12 @@ def other_name(path: str, uid: str) -> str:
 
 @lru_cache(maxsize=64)
 def _parsed(template: str) -> tuple[tuple[str, str | None], ...]:
+    try:
+        fields = list(Formatter().parse(template))
+    except ValueError as error:
+        raise ValueError(f"the file name template {template!r}: {error}") from None
     parts = []
-    for literal, keyword, form, conversion in Formatter().parse(template):
+    for literal, keyword, form, conversion in fields:
         if form or conversion:
             raise ValueError(f"the file name template {template!r}: {{{keyword}}} takes no format")
         parts.append((literal.replace("/", os.sep), keyword))

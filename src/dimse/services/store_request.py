@@ -308,7 +308,7 @@ class StoreRequest:
         if "/" in uid or "\\" in uid:
             raise StatusError(Status.INVALID_SOP_INSTANCE, "(0000,1000) is not a UID: it is a path")
         if not uids.has_uid_characters(uid):
-            self._tolerate("SOP Instance UID has other characters than digits and dots (PS3.5 9.1)", 0x0117)
+            self._tolerate("(0000,1000) has other characters than digits and dots (PS3.5 9.1)", 0x0117)
 
     def _tolerate(self, what: str, refusal: int) -> None:
         """Refuse it if strict, else warn of it once."""
