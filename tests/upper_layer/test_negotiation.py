@@ -415,6 +415,15 @@ def test_a_context_that_is_not_answered_is_refused() -> None:
     assert set(accepted_contexts(pdu, theirs)) == {3}
 
 
+def test_where_no_context_is_answered_all_are_refused() -> None:
+    theirs = A_ASSOCIATE_AC.decode(with_items(answer(), [0x10, 0x50]))
+    assert not list(answer_violations(theirs, request()))
+    assert list(answer_oddities(theirs, request())) == [
+        "presentation contexts are not answered, which is taken as refused"
+    ]
+    assert not accepted_contexts(request(), theirs)
+
+
 @pytest.mark.parametrize("padding", ["", "\0"])
 def test_a_transfer_syntax_that_is_accepted_twice_is_one(padding: str) -> None:
     twice = b"".join(encode_item(0x40, syntax.encode()) for syntax in (EXPLICIT, EXPLICIT + padding))

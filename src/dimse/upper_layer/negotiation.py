@@ -104,7 +104,7 @@ def violations(request: A_ASSOCIATE_RQ) -> Iterator[A_ASSOCIATE_RJ | RemoteProto
     for title, reason in ((request.calling_ae_title, 3), (request.called_ae_title, 7)):
         if title != title.strip(_PADDING) or not (title.isascii() and title.isprintable()):
             yield A_ASSOCIATE_RJ(result=1, source=1, reason=reason)
-    if _disordered(request, 0x20):
+    if not request.presentation_contexts or _disordered(request, 0x20):
         yield invalid("A-ASSOCIATE-RQ items are missing or out of order")
     seen: set[int] = set()
     for context in request.presentation_contexts:
@@ -123,7 +123,7 @@ def _disordered(pdu: A_ASSOCIATE_RQ | A_ASSOCIATE_AC, context_item: int) -> bool
     """Whether a received PDU's items are not those of PS3.8 9.3.2 or 9.3.3, in order; unknown ones don't count."""
     known = [kind for kind in pdu.item_order if kind in (0x10, context_item, 0x50)]
     contexts = len(pdu.presentation_contexts)
-    return bool(pdu.item_order) and (not contexts or known != [0x10, *([context_item] * contexts), 0x50])
+    return bool(pdu.item_order) and known != [0x10, *([context_item] * contexts), 0x50]
 
 
 def _are_padded(pdu: A_ASSOCIATE_RQ | A_ASSOCIATE_AC, *uids: str) -> bool:
