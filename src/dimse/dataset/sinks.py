@@ -252,10 +252,13 @@ def other_name(path: str, uid: str) -> str:
 
 @lru_cache(maxsize=64)
 def _parsed(template: str) -> tuple[tuple[str, str | None], ...]:
+    fields, wrong = [], None
     try:
         fields = list(Formatter().parse(template))
     except ValueError as error:
-        raise ValueError(f"the file name template {template!r}: {error}") from None
+        wrong = str(error)
+    if wrong is not None:
+        raise ValueError(f"the file name template {template!r}: {wrong}")
     parts = []
     for literal, keyword, form, conversion in fields:
         if form or conversion:
