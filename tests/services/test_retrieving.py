@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 from tests.network.sample_objects import pixel_bytes, read
-from tests.network.scripted_peer import EXPLICIT, VERIFICATION
+from tests.network.scripted_peer import EXPLICIT, VERIFICATION, ScriptedPeer, listening, response
+from tests.ports import free_port
 from tests.services.member_archive import ADA, AT_ONCE, BOB, STUDY, Archive, files_in, member, retrieve, uids_of, where
 
 import dimse
 from dimse import (
+    ClientOptions,
     ConnectionLost,
     CStoreSCU,
     NativePixels,
@@ -31,11 +33,12 @@ from dimse import (
     Status,
     StatusError,
     SubOperationFailed,
+    Timeouts,
     presentation_contexts,
 )
-from dimse.dataset import MemorySource
+from dimse.dataset import MemorySource, encode
 from dimse.services.given import Source
-from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
+from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
 
 class WithoutRoles(Archive):
@@ -463,3 +466,32 @@ async def test_cancelled_in_the_middle_of_an_instance(way: str, tmp_path: Path) 
         port = int(archive.receiver.rpartition(":")[2])
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_a_listing_is_not_lost_where_the_release_is_not_answered(tmp_path: Path) -> None:
+    match = Dataset()
+    match.SOPInstanceUID = "1.1.1.1"
+
+    async def lists(peer: ScriptedPeer) -> None:
+        await peer.accept(syntaxes=[EXPLICIT])
+        asked = await peer.receive_message()
+        await peer.send(response(asked, 0xFF00, encode(match, EXPLICIT)), response(asked))
+        await peer.closed()
+
+    async def rejects(peer: ScriptedPeer) -> None:
+        await peer.expect(A_ASSOCIATE_RQ)
+        await peer.send(A_ASSOCIATE_RJ(1, 1, 1))
+
+    query = Query.instances(StudyInstanceUID="1.1", SeriesInstanceUID="1.1.1")
+    options = ClientOptions(timeouts=Timeouts(association=0.2))
+    async with listening(lists, rejects) as address:
+        report = await dimse.retrieve(
+            address,
+            query,
+            into=tmp_path,
+            receiver=f"WS1@127.0.0.1:{free_port()}",
+            options=options,
+            raise_failures=False,
+        )
+    assert report.listed == 1
+    assert [result.sop_instance_uid for result in report.failures] == ["1.1.1.1"]

@@ -7,7 +7,7 @@ sent. `dataset_follows` is Command Data Set Type: whether a data set or identifi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from enum import IntEnum
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -360,6 +360,7 @@ def message_of(elements: Mapping[int, CommandValue]) -> Message:
     try:
         return kind(**values)
     except TypeError as error:
-        missing = [f"(0000,{element:04X})" for name, element in kind.layout if name not in values]
+        mandatory = [field.name for field in fields(kind) if field.default is MISSING]
+        missing = [f"(0000,{_ELEMENT_OF[name]:04X})" for name in mandatory if name not in values]
         name = kind.__name__.replace("_", "-")
-        raise RemoteProtocolError(f"{name} lacks a mandatory element, among {', '.join(missing)}", reason=6) from error
+        raise RemoteProtocolError(f"{name} lacks the mandatory {', '.join(missing)}", reason=6) from error

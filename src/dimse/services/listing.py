@@ -10,7 +10,7 @@ from dimse import uids
 from dimse.ae import Address, ClientOptions
 from dimse.dataset import Dataset, tag_for_keyword
 from dimse.dataset.identifiers import PYDICOM_ERRORS
-from dimse.errors import DatasetError, PresentationContextError, StatusError
+from dimse.errors import AssociationTimeout, DatasetError, PresentationContextError, StatusError
 from dimse.network.association import Association
 from dimse.network.client import connect
 from dimse.services.find import CFindSCU
@@ -70,11 +70,19 @@ async def list_instances(address: Address, query: Query, options: ClientOptions)
     """
     model = query.model
     contexts = [(uid, uids.LITTLE_ENDIAN) for uid in (model.find, model.get, model.move)]
-    async with connect(address, contexts=contexts, options=options) as association:
-        listing = Listing(offers_get=_accepts(association, model.get), offers_move=_accepts(association, model.move))
-        if not listing.offers_get:
-            association.context_for(model.move)
-        await _Lister(association, address, model, listing).run(query)
+    listing, is_complete = Listing(), False
+    try:
+        async with connect(address, contexts=contexts, options=options) as association:
+            listing.offers_get = _accepts(association, model.get)
+            listing.offers_move = _accepts(association, model.move)
+            if not listing.offers_get:
+                association.context_for(model.move)
+            await _Lister(association, address, model, listing).run(query)
+            is_complete = True
+    except AssociationTimeout as error:
+        if not is_complete:
+            raise
+        logger.info("%s: %s", address, error)  # a release that is not answered takes nothing back
     return listing
 
 
