@@ -189,7 +189,7 @@ def test_a_final_response_may_have_a_data_set_that_it_does_not_announce() -> Non
 
 
 def test_a_pending_response_has_no_data_set_that_it_does_not_announce() -> None:
-    with pytest.raises(RemoteProtocolError, match="the command said there is none"):
+    with pytest.raises(RemoteProtocolError, match="the command announced none"):
         feed(MessageReader(), [told(response(0xFF00, follows=False)), fragment(b"ab")])
 
 

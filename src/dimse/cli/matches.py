@@ -62,7 +62,7 @@ def _texts(dataset: Dataset, path: Sequence[int], texts: Texts, outer: Sequence[
             yield from () if below else texts.of(dataset, tag, character_sets)
             return
         element = dataset[tag]
-    except Exception:  # noqa: BLE001 - what pydicom says of a value that is none of its VR
+    except Exception:  # noqa: BLE001 - pydicom may raise anything for a value that breaks its VR
         yield bytes(dataset.get_item(tag).value).decode("ascii", "backslashreplace").strip()
         return
     if element.VR == "SQ" and below:

@@ -70,10 +70,10 @@ class Swapper:
         self._left = 0
         """Bytes of the present value that are still to come, ..."""
         self._unit = 1
-        """... in numbers of so many bytes."""
+        """... in numbers of this many bytes."""
 
     def feed(self, data: Buffer) -> bytes:
-        """What can be given back of all that has come. Raises `DatasetError` where it is no native data set."""
+        """The swapped bytes of what has come so far. Raises `DatasetError` where it is not a native data set."""
         data = self._held + bytes(data)
         swapped, position = bytearray(), 0
         while position < len(data):
@@ -118,7 +118,7 @@ class Swapper:
         swapped += _LONG_LITTLE.pack(group, element, vr, length)
         if vr != b"SQ":
             if length == UNDEFINED_LENGTH:
-                raise DatasetError(f"{tag_name(group << 16 | element)} has an undefined length, and is no sequence")
+                raise DatasetError(f"{tag_name(group << 16 | element)} has an undefined length but is not a sequence")
             self._left, self._unit = length, _UNITS.get(vr, 1)
         return position + _LONG_BIG.size
 

@@ -161,7 +161,7 @@ class _Extended:
 
 
 def _double(characters: _Set, cells: bytes) -> str:
-    """Pairs of bytes; each that is none of the set is a U+FFFD of its own."""
+    """Pairs of bytes. A pair that is not in the set becomes one U+FFFD."""
     pairs = [bytes(byte | 0x80 for byte in cells[start : start + 2]) for start in range(0, len(cells), 2)]
     try:
         return b"".join(characters.prefix + pair for pair in pairs).decode(characters.codec)

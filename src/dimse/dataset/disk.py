@@ -75,8 +75,8 @@ class Stored(Enum):
 class FileWriter:
     """Writes a Part 10 file; made, filled and named in one step if it comes in one piece.
 
-    `paths` are the names that it may have, in this order, all in one folder: where another instance, or what is none,
-    has one it takes the next. With `replaces` it takes the place of the same instance with other content.
+    `paths` are the names that it may have, in this order, all in one folder: if another instance or some other file has
+    one, it takes the next. With `replaces` it takes the place of the same instance with other content.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class FileWriter:
 
 
 def _instance_of(path: str) -> str | None:
-    """The SOP Instance UID of a file; None where that is no instance."""
+    """The SOP Instance UID of a file; None if the file is not an instance."""
     try:
         with Path(path).open("rb") as file:
             return read_file_meta(file).sop_instance_uid

@@ -51,7 +51,7 @@ SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS S
 
 VRS: Final = SHORT_VRS.union(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _LONGEST_FIRST: Final = 2**16
-"""Where no VR is, a first element of this length or longer is no element in Implicit VR either."""
+"""A first element without a VR that is this long or longer is not in Implicit VR either."""
 
 _EXPLICIT_LE: Final = Struct("<HH2sH")
 _EXPLICIT_BE: Final = Struct(">HH2sH")

@@ -42,7 +42,7 @@ def _attribute(dataset: Dataset, tag: int, texts: Texts, character_sets: Sequenc
             items = [json_model(item, texts, character_sets) for item in element.value or ()]
             return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
         model: dict[str, Any] = element.to_json_dict(None, 0)
-    except Exception:  # noqa: BLE001 - what pydicom says of a value that is none of its VR
+    except Exception:  # noqa: BLE001 - pydicom may raise anything for a value that breaks its VR
         return {"vr": "UN", "InlineBinary": base64.b64encode(raw).decode()} if isinstance(raw, bytes) else {"vr": "UN"}
     if "Value" in model:
         model["Value"] = [_finite(each) for each in model["Value"]]

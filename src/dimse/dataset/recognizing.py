@@ -33,7 +33,7 @@ _ITEMS: Final = (_ITEM, b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\x00", b"\xff\xfe\xe0
 
 
 def syntax_of_first_element(beginning: bytes) -> str | None:
-    """The native transfer syntax (PS3.5 A.1 to A.3) that the first element of a data set shows, None if there is none.
+    """The native transfer syntax (PS3.5 A.1 to A.3) that the first element of a data set shows, or None.
 
     Explicit where a VR is where it must be then, and big endian where its group would be 0400 or more in little.
     """

@@ -201,8 +201,8 @@ def _fsync_folder(folder: str) -> None:
 
 
 def validate_template(template: str) -> None:
-    """Raise `ValueError` for a template that names no file, or several instances alike, leaves its folder, or asks for
-    what is no keyword.
+    """Raise `ValueError` for a template that names no file, gives several instances one name, leaves its folder, or
+    has something other than keywords of PS3.6 in braces.
     """
     if not template or template.endswith("/"):
         raise ValueError(f"the file name template {template!r} names no file")

@@ -69,7 +69,7 @@ def shows_implicit(data: Buffer, position: int = 0) -> bool:
 
 
 class _Malformed(DatasetError):
-    """What is no element or item where one must be; within a value that may be none at all, it says just that."""
+    """No element or item where one must be. Inside a value that only may be a sequence, it says that it is not one."""
 
 
 class _Level(NamedTuple):
@@ -238,7 +238,7 @@ class _Walk:
         self._stack.pop()
 
     def _leave_uncertain(self, why: str) -> None:
-        """Where it went wrong within what may be no sequence, it is none: go on behind it."""
+        """An error inside a value that only may be a sequence says that it is not one: go on behind it."""
         while self._stack and self._stack[-1].is_certain:
             self._stack.pop()
         if not self._stack:

@@ -115,7 +115,7 @@ class MessageReader:
         if is_command:
             return self._receive_command(identifier, is_last, data)
         if self._state is _State.IDLE or self._state is _State.COMMAND:
-            raise out_of_step("data before the end of its command, or where the command said there is none")
+            raise out_of_step("data before the end of its command, or where the command announced none")
         if identifier != self._context:
             raise out_of_step(f"a fragment on context {identifier} inside a message on context {self._context}")
         self._state = _State.IDLE if is_last else _State.DATA

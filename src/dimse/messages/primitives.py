@@ -62,7 +62,7 @@ class Message:
     command_field: ClassVar[int]
     layout: ClassVar[tuple[tuple[str, int], ...]]
     has_dataset: ClassVar[bool] = True
-    """Whether there is a data set for it in PS3.7 9.3 and 10.3, as there is none for a C-ECHO."""
+    """Whether PS3.7 9.3 and 10.3 have a data set for it; they do not for a C-ECHO."""
 
     dataset_follows: bool = False
 

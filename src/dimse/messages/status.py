@@ -126,7 +126,7 @@ class Status(int):
         """The same status, with what a handler tells the peer about it (PS3.7 Annex C).
 
         Of the comment 64 characters are sent, in ASCII; `offending` are the tags of what is wrong. Raises `ValueError`
-        for what is no tag.
+        for one that is not a tag.
         """
         if not all(0 <= tag <= 0xFFFFFFFF for tag in offending):
             raise ValueError("a tag must be 0 to 0xFFFFFFFF")
