@@ -98,7 +98,7 @@ class StreamedDataset:
 
     def feed(self, data: memoryview) -> int:
         """Take the next bytes. Returns how many of them the scanner keeps in its `raw`."""
-        scanner, kept = self.scanner, 0
+        scanner, kept, failure = self.scanner, 0, None
         try:
             while scanner.bulk is None and self.malformed is None and kept < len(data):
                 start, kept = kept, min(kept + _SCAN_STEP, len(data))
@@ -109,9 +109,11 @@ class StreamedDataset:
         except IncompleteDataset:
             raise
         except DatasetError as error:
+            failure = error
+        if failure is not None:
             if self._is_deflated:
-                raise IncompleteDataset(str(error)) from None
-            self.malformed = error
+                raise IncompleteDataset(str(failure))
+            self.malformed = failure
         return kept
 
     @property
@@ -146,10 +148,13 @@ class StreamedDataset:
         return self._in_surplus or not (any(rest) or (len(rest) == 1 and is_big))
 
     def _finish_scan(self) -> None:
+        reason = ""
         try:
             self.scanner.finish()
         except DatasetError as error:
-            raise IncompleteDataset(str(error)) from None
+            reason = str(error)
+        if reason:
+            raise IncompleteDataset(reason)
 
     # What comes behind the metadata
 
