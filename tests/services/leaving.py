@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from tests.network.sample_objects import CT, encoded, instance
 from tests.network.scripted_peer import IMPLICIT, VERIFICATION, Received, ScriptedPeer, message_pdvs, response, store
 
-from dimse import Association, CEchoSCU, CFindSCU, Query, Status, StoreRequest, retrieval_contexts
+from dimse import Association, CEchoSCU, CFindSCU, CGetSCU, CMoveSCU, Query, Status, StoreRequest, retrieval_contexts
 from dimse.messages.primitives import C_FIND_RQ, C_GET_RQ, C_STORE_RSP
 from dimse.services.results import Results
 from dimse.upper_layer.negotiation import ProposedContext
@@ -21,6 +21,13 @@ STUDY = Query.studies(StudyInstanceUID="1.2.3.1")
 ALL: Sequence[ProposedContext] = [*retrieval_contexts([CT]), ProposedContext(VERIFICATION, [IMPLICIT])]
 STORAGE = 13
 """The context of CT in it."""
+
+Ask = Callable[[Association], Results[Any, Any]]
+OPERATIONS: dict[str, Ask] = {
+    "C-FIND": lambda association: CFindSCU(association).query(STUDY),
+    "C-MOVE": lambda association: CMoveSCU(association).move(STUDY, "WS1"),
+    "C-GET": lambda association: CGetSCU(association).get(STUDY),
+}
 
 
 async def asked(peer: ScriptedPeer) -> Received:

@@ -9,16 +9,12 @@ from typing import Any
 
 import pytest
 from tests.network.scripted_peer import Script, ScriptedPeer, listening, response, wire
-from tests.services.leaving import ALL, STUDY, Consumer, answered, asked, by_break, item, usable, use
+from tests.services.leaving import ALL, OPERATIONS, Ask, Consumer, answered, asked, by_break, item, usable, use
 
 from dimse import (
-    Association,
     AssociationAborted,
     AssociationTimeout,
-    CFindSCU,
-    CGetSCU,
     ClientOptions,
-    CMoveSCU,
     OperationCancelled,
     Status,
     StoreRequest,
@@ -28,13 +24,6 @@ from dimse import (
 )
 from dimse.services.results import Results
 from dimse.upper_layer.pdu import A_ABORT
-
-Ask = Callable[[Association], Results[Any, Any]]
-OPERATIONS: dict[str, Ask] = {
-    "C-FIND": lambda association: CFindSCU(association).query(STUDY),
-    "C-MOVE": lambda association: CMoveSCU(association).move(STUDY, "WS1"),
-    "C-GET": lambda association: CGetSCU(association).get(STUDY),
-}
 
 
 @pytest.fixture(params=list(OPERATIONS))

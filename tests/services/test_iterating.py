@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 from tests.network.scripted_peer import Script, ScriptedPeer, listening, response
-from tests.services.leaving import ALL, STUDY, answered, asked, item, usable, use
+from tests.services.leaving import ALL, OPERATIONS, STUDY, Ask, answered, asked, item, usable, use
 
 from dimse import (
     Association,
@@ -20,7 +20,6 @@ from dimse import (
     CEchoSCU,
     CFindSCU,
     CGetSCU,
-    CMoveSCU,
     LocalProtocolError,
     OperationCancelled,
     Status,
@@ -28,15 +27,7 @@ from dimse import (
     connect,
 )
 from dimse.dataset import encode
-from dimse.services.results import Results
 from dimse.upper_layer.pdu import A_ABORT
-
-Ask = Callable[[Association], Results[Any, Any]]
-OPERATIONS: dict[str, Ask] = {
-    "C-FIND": lambda association: CFindSCU(association).query(STUDY),
-    "C-MOVE": lambda association: CMoveSCU(association).move(STUDY, "WS1"),
-    "C-GET": lambda association: CGetSCU(association).get(STUDY),
-}
 
 
 @pytest.fixture(params=list(OPERATIONS))

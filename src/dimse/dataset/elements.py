@@ -49,7 +49,10 @@ DEFLATED_SYNTAXES: Final = frozenset(
 SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 """The VRs with a 16-bit length (PS3.5 7.1.2). All others, and any to come, have a 32-bit one."""
 
-VRS: Final = SHORT_VRS.union(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+"""Those with a 32-bit length."""
+
+VRS: Final = SHORT_VRS.union(LONG_VRS)
 _LONGEST_FIRST: Final = 2**16
 """A first element without a VR that is this long or longer is not in Implicit VR either."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from dimse.dataset.elements import UNDEFINED_LENGTH
+from dimse.dataset.elements import LONG_VRS, SHORT_VRS, UNDEFINED_LENGTH, VRS
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
@@ -13,10 +13,6 @@ from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLIC
 class NotDicom(DatasetError):
     """A file is something else than a DICOM file."""
 
-
-SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-"""The VRs with a 16-bit length and those with a 32-bit one (PS3.5 7.1.2)."""
 
 _ENOUGH: Final = 4
 """Elements in a row that no other kind of file begins with."""
@@ -39,7 +35,7 @@ def syntax_of_first_element(beginning: bytes) -> str | None:
     """
     if len(beginning) < 8:
         return None
-    if beginning[4:6] not in SHORT_VRS | LONG_VRS:
+    if beginning[4:6] not in VRS:
         return IMPLICIT_VR_LITTLE_ENDIAN
     return EXPLICIT_VR_BIG_ENDIAN if int.from_bytes(beginning[:2], "little") >= 0x0400 else EXPLICIT_VR_LITTLE_ENDIAN
 

@@ -15,6 +15,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_data_element
 
+from dimse.dataset.elements import SHORT_VRS
 from dimse.dataset.identifiers import PYDICOM_ERRORS, pydicom_failed
 from dimse.dataset.misfits import Misfit, dictionary_vr, is_misread, leave_out
 
@@ -26,9 +27,7 @@ _EXPLICIT: Final = Struct("<HH2sH")
 _EXPLICIT_LONG: Final = Struct("<HH2sxxL")
 _IMPLICIT: Final = Struct("<HHL")
 _ITEM: Final = b"\xfe\xff\x00\xe0"
-_SHORT_VRS: Final = frozenset(
-    "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()  # noqa: SIM905 as PS3.5 has it
-)
+_SHORT_VRS: Final = frozenset(vr.decode("ascii") for vr in SHORT_VRS)
 
 _PADDED_WITH_SPACE: Final = frozenset(
     "AE AS CS DA DS DT IS LO LT PN SH ST TM UC UR UT".split()  # noqa: SIM905 as PS3.5 6.2 has it

@@ -14,9 +14,16 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-from dimse.dataset.elements import MAX_SEQUENCE_DEPTH, PIXEL_DATA_TAGS, UNDEFINED_LENGTH, Buffer, tag_name
+from dimse.dataset.elements import (
+    LONG_VRS,
+    MAX_SEQUENCE_DEPTH,
+    PIXEL_DATA_TAGS,
+    SHORT_VRS,
+    UNDEFINED_LENGTH,
+    Buffer,
+    tag_name,
+)
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
@@ -25,8 +32,6 @@ MAX_CHARACTER_SETS: Final = 1024
 """Bytes of a Specific Character Set; all that there are take a quarter. pydicom copies the list for each text."""
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_SHORT: Final = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_16)
-_LONG: Final = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
 _LITTLE_ENDIAN: Final = (Struct("<HHL"), Struct("<H"), Struct("<L"))
 _BIG_ENDIAN: Final = (Struct(">HHL"), Struct(">H"), Struct(">L"))
 """Of a header, and of its length where a VR stands in it."""
@@ -148,9 +153,9 @@ class _Walk:
         self._tag = tag
         if not level.implicit:
             vr = bytes(self._data[position + 4 : position + 6])
-            if vr in _SHORT:
+            if vr in SHORT_VRS:
                 (length,) = self._unpack_short(self._data, position + 6)
-            elif vr in _LONG and value + 4 <= level.end:
+            elif vr in LONG_VRS and value + 4 <= level.end:
                 (length,) = self._unpack_long(self._data, value)
                 value += 4
             elif b"AA" <= vr <= b"ZZ":
