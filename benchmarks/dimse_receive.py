@@ -21,9 +21,9 @@ async def main(port: int, folder: str, flags: list[str]) -> None:
     options = dimse.ServerOptions(
         store_mode=dimse.StoreMode.STREAMING,
         fsync="fsync" in flags,
-        max_associations=5000,
-        max_associations_per_host=None,
-        max_associations_per_title=None,
+        maximum_associations=5000,
+        maximum_associations_per_host=None,
+        maximum_associations_per_title=None,
         ssl=context,
     )
     server = dimse.Server("BENCH", port=port, options=options)

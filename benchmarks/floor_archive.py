@@ -8,7 +8,7 @@ import sys
 import responses
 
 from dimse.dataset import encode
-from dimse.messages.primitives import C_FIND_RSP
+from dimse.messages.message import C_FIND_RSP
 from dimse.messages.status import Status
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, STUDY_ROOT_FIND
 from dimse.upper_layer.items import PresentationContextAC, UserInformation

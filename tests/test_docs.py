@@ -34,9 +34,9 @@ import dimse
 from dimse import ClientOptions, Query, Server, ServerOptions, Status, StoreMode, Timeouts, uids
 from dimse.cli.app import COMMANDS, make_parser
 from dimse.cli.running import UsageError
-from dimse.dataset.identifiers import IDENTIFIER_LIMITS
+from dimse.dataset.codec import IDENTIFIER_LIMITS
 from dimse.errors import _ABORT_REASONS, _REJECT_REASONS
-from dimse.messages.primitives import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
+from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
 from dimse.network.client import DEFAULT_CONTEXTS
 from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
 from tests.certificate import CERTIFICATE, KEY
@@ -569,9 +569,21 @@ def limits() -> str:
         [
             ("largest PDU received, bytes", server.maximum_length, "`maximum_length`; 0 is no limit"),
             ("largest PDU sent, bytes", client.maximum_length_to_send, "`maximum_length_to_send`, and the peer's own"),
-            ("associations at a time, as acceptor", server.max_associations, "`ServerOptions.max_associations`"),
-            ("of them from one host", server.max_associations_per_host or "no limit", "`max_associations_per_host`"),
-            ("of them from one title", server.max_associations_per_title or "no limit", "`max_associations_per_title`"),
+            (
+                "associations at a time, as acceptor",
+                server.maximum_associations,
+                "`ServerOptions.maximum_associations`",
+            ),
+            (
+                "of them from one host",
+                server.maximum_associations_per_host or "no limit",
+                "`maximum_associations_per_host`",
+            ),
+            (
+                "of them from one title",
+                server.maximum_associations_per_title or "no limit",
+                "`maximum_associations_per_title`",
+            ),
             ("identifier of a query, bytes", MAXIMUM_IDENTIFIER_LENGTH, "none"),
             ("elements and items of an identifier", " and ".join(map(str, IDENTIFIER_LIMITS)), "none"),
             ("buffered data set, bytes", server.maximum_buffered, "`maximum_buffered`; does not apply to streaming"),

@@ -4,16 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from dimse.ae import (
-        Address,
-        ClientOptions,
-        Duplicates,
-        Malformed,
-        RetryPolicy,
-        ServerOptions,
-        StoreMode,
-        Timeouts,
-    )
+    from dimse.address import Address
     from dimse.dataset import (
         DatasetSource,
         EncapsulatedFrames,
@@ -44,11 +35,13 @@ if TYPE_CHECKING:
     from dimse.messages.status import Status, StatusCategory
     from dimse.network.association import Association
     from dimse.network.client import connect
+    from dimse.options import ClientOptions, Duplicates, RetryPolicy, ServerOptions, StoreMode, Strictness, Timeouts
     from dimse.services.collecting import SendResult
     from dimse.services.contexts import retrieval_contexts
-    from dimse.services.find import CFindSCU, FindResults
-    from dimse.services.get import CancelBehavior, CGetSCU, GetResults
-    from dimse.services.move import CMoveSCU, MoveDestination, MoveResults
+    from dimse.services.find_scu import CFindSCU, FindResults
+    from dimse.services.get_scu import CancelBehavior, CGetSCU, GetResults
+    from dimse.services.move_scp import MoveDestination
+    from dimse.services.move_scu import CMoveSCU, MoveResults
     from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
     from dimse.services.query_request import QueryRequest
     from dimse.services.retrieving import RetrieveReport, RetrieveResult, RetrieveWay, retrieve
@@ -86,7 +79,6 @@ __all__ = [
     "FindResults",
     "GetResults",
     "LocalProtocolError",
-    "Malformed",
     "MoveDestination",
     "MoveResults",
     "NativePixels",
@@ -117,6 +109,7 @@ __all__ = [
     "StoreRequest",
     "Stored",
     "StreamSource",
+    "Strictness",
     "SubOperationFailed",
     "SubOperations",
     "Timeouts",
@@ -131,7 +124,8 @@ __all__ = [
 ]
 
 _NAMES_OF: Final = {
-    "dimse.ae": "Address ClientOptions Duplicates Malformed RetryPolicy ServerOptions StoreMode Timeouts",
+    "dimse.address": "Address",
+    "dimse.options": "ClientOptions Duplicates Strictness RetryPolicy ServerOptions StoreMode Timeouts",
     "dimse.dataset": "DatasetSource EncapsulatedFrames FileSource NativePixels PixelSource Stored StreamSource",
     "dimse.errors": """
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost
@@ -143,9 +137,10 @@ _NAMES_OF: Final = {
     "dimse.network.client": "connect",
     "dimse.services.collecting": "SendResult",
     "dimse.services.contexts": "retrieval_contexts",
-    "dimse.services.find": "CFindSCU FindResults",
-    "dimse.services.get": "CGetSCU CancelBehavior GetResults",
-    "dimse.services.move": "CMoveSCU MoveDestination MoveResults",
+    "dimse.services.find_scu": "CFindSCU FindResults",
+    "dimse.services.get_scu": "CGetSCU CancelBehavior GetResults",
+    "dimse.services.move_scp": "MoveDestination",
+    "dimse.services.move_scu": "CMoveSCU MoveResults",
     "dimse.services.query": "Query QueryRetrieveLevel QueryRetrieveModel",
     "dimse.services.query_request": "QueryRequest",
     "dimse.services.retrieving": "RetrieveReport RetrieveResult RetrieveWay retrieve",

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from dimse.dataset.character_sets import decode_text
-from dimse.dataset.identifiers import decode_identifier, encode_elements
+from dimse.dataset.codec import decode_identifier, encode_elements
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
 KANJI, MORE, HANGUL, HANZI = (f"ISO 2022 IR {number}" for number in (87, 159, 149, 58))

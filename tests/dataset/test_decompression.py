@@ -15,8 +15,8 @@ from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import RLELossless
 from tests.network.sample_objects import instance, save
 
+from dimse.dataset.codec import decode
 from dimse.dataset.decompression import can_decompress, decompress
-from dimse.dataset.identifiers import decode
 from dimse.dataset.sources import DatasetSource, FileSource, MemorySource
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN

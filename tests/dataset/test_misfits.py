@@ -10,8 +10,8 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from dimse.dataset import DatasetSource, decode, encode, from_dataset
-from dimse.dataset.pixels import NativePixels, PixelSource
-from dimse.dataset.rewriting import rewrite
+from dimse.dataset.pydicom_source import NativePixels, PixelSource
+from dimse.dataset.reencoding import rewrite
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 

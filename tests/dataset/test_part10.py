@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from dimse.dataset.identifiers import encode
+from dimse.dataset.codec import encode
 from dimse.dataset.part10 import MAX_FILE_META, FileMeta, encode_file_meta, read_file_meta
 from dimse.dataset.recognizing import NotDicom
 from dimse.errors import DatasetError

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydicom.filereader import read_dataset
 
-from dimse.dataset import identifiers
+from dimse.dataset import codec
 from dimse.dataset.threads import AT_ONCE, beside_the_loop
 from dimse.uids import IMPLICIT_VR_LITTLE_ENDIAN
 
@@ -39,8 +39,8 @@ async def test_a_large_identifier_leaves_the_loop(
         threads.append(threading.current_thread())
         return read_dataset(*arguments)
 
-    monkeypatch.setattr(identifiers, "read_dataset", noting)
+    monkeypatch.setattr(codec, "read_dataset", noting)
     data = struct.pack("<HHL", 8, 0x1140, items * 8) + struct.pack("<HHL", 0xFFFE, 0xE000, 0) * items
-    match = await identifiers.decode_identifier(data, IMPLICIT_VR_LITTLE_ENDIAN)
+    match = await codec.decode_identifier(data, IMPLICIT_VR_LITTLE_ENDIAN)
     assert len(match.ReferencedImageSequence) == items
     assert (threads != [threading.current_thread()]) == leaves_the_loop

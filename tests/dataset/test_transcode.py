@@ -12,9 +12,9 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.filereader import read_dataset
 
-from dimse.dataset import derived, elements
-from dimse.dataset.elements import MAX_METADATA
-from dimse.dataset.identifiers import encode
+from dimse.dataset import derived
+from dimse.dataset.codec import encode
+from dimse.dataset.scanner import MAX_METADATA, ElementScanner
 from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, StreamSource
 from dimse.dataset.transcode import mend, reencode
 from dimse.errors import DatasetError
@@ -200,9 +200,8 @@ async def test_a_large_sequence_is_refused(source: str, monkeypatch: pytest.Monk
     dataset = Dataset()
     dataset.ReferencedImageSequence = [Dataset()]
     dataset.ReferencedImageSequence[0].PatientComments = "x" * 1000
-    scanner = elements.ElementScanner
     monkeypatch.setattr(
-        derived, "ElementScanner", lambda syntax, wanted: scanner(syntax, wanted=wanted, max_metadata=500)
+        derived, "ElementScanner", lambda syntax, wanted: ElementScanner(syntax, wanted=wanted, maximum_metadata=500)
     )
     with pytest.raises(DatasetError, match=r"1\.2\.3: \(0008,1140\) cannot be put into .* not pixel data"):
         await reencode(memory(encode(dataset, source), source), OTHER[source])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dimse.errors import RemoteProtocolError
-from dimse.messages import command
+from dimse.messages import command_set
 from dimse.messages.fragments import (
     MAXIMUM_COMMAND_LENGTH,
     CommandReceived,
@@ -20,7 +20,7 @@ from dimse.messages.fragments import (
     cut,
     fragment_size,
 )
-from dimse.messages.primitives import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RSP, C_STORE_RQ, N_GET_RQ, Message
+from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RSP, C_STORE_RQ, N_GET_RQ, Message
 from dimse.messages.status import Status
 from dimse.upper_layer.machine import Fragment
 
@@ -198,8 +198,8 @@ def test_a_pending_response_has_no_data_set_that_it_does_not_announce() -> None:
     [(ECHO, False), (STORE, True), (response(0, follows=True), False), (response(0xFF00, follows=False), True)],
 )
 def test_without_data_set_type_it_is_what_messages_of_its_kind_have(message: Message, follows: bool) -> None:
-    elements = command.decode(message.encode())
-    del elements[command.COMMAND_DATA_SET_TYPE]
-    without = command.encode(elements)
+    elements = command_set.decode(message.encode())
+    del elements[command_set.COMMAND_DATA_SET_TYPE]
+    without = command_set.encode(elements)
     (received,) = feed(MessageReader(), [fragment(without, command=True, last=True)])
     assert received == CommandReceived(1, replace(message, dataset_follows=follows), Flaw.DATA_SET_TYPE)

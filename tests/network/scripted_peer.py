@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
 from dimse.messages.fragments import cut
-from dimse.messages.primitives import (
+from dimse.messages.message import (
     C_CANCEL_RQ,
     C_ECHO_RQ,
     C_STORE_RQ,

@@ -89,7 +89,9 @@ async def is_well(server: Server, options: ClientOptions | None = None) -> None:
 
 @pytest.mark.parametrize("secured", [False, True])
 async def test_idle_connections_harm_nobody(secured: bool, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-    server = Server(port=0, options=ServerOptions(max_associations=5, ssl=tls[0] if secured else None, stop_timeout=5))
+    server = Server(
+        port=0, options=ServerOptions(maximum_associations=5, ssl=tls[0] if secured else None, stop_timeout=5)
+    )
     options = ClientOptions(ssl=tls[1] if secured else None)
     async with (
         server,
@@ -104,7 +106,7 @@ async def test_idle_connections_harm_nobody(secured: bool, tls: tuple[ssl.SSLCon
 
 
 async def test_after_its_end_a_connection_counts_until_it_is_closed() -> None:
-    server = Server(port=0, options=ServerOptions(max_associations=1, stop_timeout=5))
+    server = Server(port=0, options=ServerOptions(maximum_associations=1, stop_timeout=5))
     async with server, await ScriptedPeer.connect(server.port) as aborted:
         await aborted.associate()
         await aborted.send(b"\xff" * 10)
@@ -128,7 +130,7 @@ def resident() -> int:
 
 async def test_a_tls_handshake_under_way_costs_little(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     count, sockets = 200, list[socket.socket]()
-    options = ServerOptions(ssl=tls[0], max_associations=1000, max_associations_per_host=None, stop_timeout=5)
+    options = ServerOptions(ssl=tls[0], maximum_associations=1000, maximum_associations_per_host=None, stop_timeout=5)
 
     async def more() -> None:
         for _ in range(count):

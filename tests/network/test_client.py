@@ -35,17 +35,17 @@ from dimse import (
     DatasetError,
     DimseError,
     LocalProtocolError,
-    Malformed,
     PresentationContextError,
     RemoteProtocolError,
     Status,
     StatusError,
+    Strictness,
     Timeouts,
     connect,
     retrieval_contexts,
 )
-from dimse.messages import command
-from dimse.messages.primitives import C_CANCEL_RQ, C_ECHO_RQ, C_ECHO_RSP, C_FIND_RQ, C_STORE_RQ, C_STORE_RSP
+from dimse.messages import command_set
+from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RQ, C_ECHO_RSP, C_FIND_RQ, C_STORE_RQ, C_STORE_RSP
 from dimse.uids import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.items import ContextResult, PresentationContextAC, RoleSelection, UserInformation
@@ -62,7 +62,7 @@ from dimse.upper_layer.pdu import (
 )
 
 CONTEXTS: Sequence[tuple[str, Sequence[str]]] = ((VERIFICATION, [IMPLICIT]), (CT, [EXPLICIT]))
-LENIENT = ClientOptions(malformed=Malformed.LENIENT)
+LENIENT = ClientOptions(strictness=Strictness.LENIENT)
 IMPATIENT = ClientOptions(timeouts=Timeouts(connect=0.3, association=0.3, store=0.3))
 
 
@@ -490,9 +490,9 @@ async def answers_badly(peer: ScriptedPeer, fields: dict[str, str]) -> None:
     received = await peer.receive_message()
     (pdv,) = response(received, 0, None, **fields)
     if not fields:
-        elements = command.decode(pdv.fragment)
-        del elements[command.COMMAND_DATA_SET_TYPE]
-        pdv = replace(pdv, fragment=command.encode(elements))
+        elements = command_set.decode(pdv.fragment)
+        del elements[command_set.COMMAND_DATA_SET_TYPE]
+        pdv = replace(pdv, fragment=command_set.encode(elements))
     await peer.send(pdv)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.network.scripted_peer import VERIFICATION, message_pdvs, request, wire
 
-from dimse.messages.primitives import C_ECHO_RQ
+from dimse.messages.message import C_ECHO_RQ
 from dimse.network.connection import BufferPool, Connection
 from dimse.upper_layer.machine import Fragment, Machine, MachineEvent
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ

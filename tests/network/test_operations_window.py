@@ -49,7 +49,7 @@ from dimse import (
     connect,
 )
 from dimse.dataset.sources import PiecesSource
-from dimse.messages.primitives import C_ECHO_RQ, C_FIND_RQ, C_STORE_RQ, C_STORE_RSP
+from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_STORE_RQ, C_STORE_RSP
 from dimse.uids import STUDY_ROOT_FIND
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RQ, A_RELEASE_RP, A_RELEASE_RQ, P_DATA_TF

@@ -29,7 +29,7 @@ from tests.network.scripted_peer import (
 
 from dimse import QueryRequest, Server, ServerOptions, Status, StoreMode, StoreRequest, Timeouts
 from dimse.dataset import encode
-from dimse.messages.primitives import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP, C_STORE_RSP, Response
+from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP, C_STORE_RSP, Response
 from dimse.uids import STUDY_ROOT_FIND
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.pdu import A_ABORT, A_RELEASE_RP, A_RELEASE_RQ, PDV

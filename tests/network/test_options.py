@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 import pytest
 
-from dimse import Address, ClientOptions, Malformed, RetryPolicy, ServerOptions, StoreMode, Timeouts
+from dimse import Address, ClientOptions, RetryPolicy, ServerOptions, StoreMode, Strictness, Timeouts
 
 
 @pytest.mark.parametrize(
@@ -107,15 +107,15 @@ def test_maximum_lengths(options: type[ClientOptions | ServerOptions]) -> None:
 
 
 def test_requestors_are_strict_and_acceptors_lenient() -> None:
-    assert ClientOptions().malformed is Malformed.STRICT
-    assert ServerOptions().malformed is Malformed.LENIENT
+    assert ClientOptions().strictness is Strictness.STRICT
+    assert ServerOptions().strictness is Strictness.LENIENT
 
 
 def test_server_defaults() -> None:
     options = ServerOptions()
     assert options.store_mode is StoreMode.BUFFERED
     assert options.maximum_buffered == 512 * 1024 * 1024
-    assert options.max_associations == 100
+    assert options.maximum_associations == 100
     assert options.fsync
 
 
@@ -132,7 +132,9 @@ def test_spaces_of_ae_titles_do_not_count() -> None:
     assert ServerOptions(calling_ae_titles=frozenset({" ME ", "ME"})).calling_ae_titles == frozenset({"ME"})
 
 
-@pytest.mark.parametrize("limit", ["max_associations", "max_associations_per_host", "max_associations_per_title"])
+@pytest.mark.parametrize(
+    "limit", ["maximum_associations", "maximum_associations_per_host", "maximum_associations_per_title"]
+)
 def test_limits_are_at_least_one(limit: str) -> None:
     none: dict[str, Any] = {limit: 0}
     with pytest.raises(ValueError, match=limit):

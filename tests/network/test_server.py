@@ -33,18 +33,18 @@ from dimse import (
     AssociationRejected,
     CEchoSCU,
     CStoreSCU,
-    Malformed,
     Server,
     ServerOptions,
     Status,
     StatusError,
     StoreMode,
     StoreRequest,
+    Strictness,
     Timeouts,
     connect,
 )
-from dimse.messages import command
-from dimse.messages.primitives import (
+from dimse.messages import command_set
+from dimse.messages.message import (
     C_CANCEL_RQ,
     C_ECHO_RSP,
     C_FIND_RQ,
@@ -53,7 +53,7 @@ from dimse.messages.primitives import (
     N_GET_RQ,
     Response,
 )
-from dimse.network.requests import IncomingRequest
+from dimse.network.incoming_request import IncomingRequest
 from dimse.upper_layer.items import UserIdentityRQ, UserInformation
 from dimse.upper_layer.pdu import (
     A_ABORT,
@@ -66,7 +66,7 @@ from dimse.upper_layer.pdu import (
     PDV,
 )
 
-STRICT = ServerOptions(malformed=Malformed.STRICT)
+STRICT = ServerOptions(strictness=Strictness.STRICT)
 CONTEXTS = ((VERIFICATION, [IMPLICIT]), (CT, [EXPLICIT]))
 DATA = encoded(instance())
 
@@ -304,7 +304,7 @@ async def test_a_pdu_comes_one_byte_at_a_time() -> None:
 
 
 async def test_max_associations() -> None:
-    async with Archive(ServerOptions(max_associations=2)) as server, peer_of(server) as first, peer_of(server):
+    async with Archive(ServerOptions(maximum_associations=2)) as server, peer_of(server) as first, peer_of(server):
         with pytest.raises(AssociationRejected) as caught:
             await is_well(server)
         assert (caught.value.result, caught.value.source, caught.value.reason) == (2, 3, 2)
@@ -312,14 +312,14 @@ async def test_max_associations() -> None:
         await is_well(server)  # the slot is free as soon as the association has ended
 
 
-@pytest.mark.parametrize("limit", ["max_associations_per_host", "max_associations_per_title"])
+@pytest.mark.parametrize("limit", ["maximum_associations_per_host", "maximum_associations_per_title"])
 async def test_limits_for_one_peer(limit: str) -> None:
     one: dict[str, Any] = {limit: 1}
     async with Archive(ServerOptions(**one)) as server, peer_of(server):
         async with await ScriptedPeer.connect(server.port) as second:
             await second.send(request())
             assert await second.expect(A_ASSOCIATE_RJ) == A_ASSOCIATE_RJ(2, 3, 2)
-        if limit == "max_associations_per_title":
+        if limit == "maximum_associations_per_title":
             await is_well(server)  # under another title
 
 
@@ -465,9 +465,9 @@ async def test_the_data_set_type_of_a_command() -> None:
     """Without it, a request has a data set if requests of its kind do."""
 
     def without(pdvs: list[PDV]) -> list[PDV]:
-        elements = command.decode(pdvs[0].fragment)
-        del elements[command.COMMAND_DATA_SET_TYPE]
-        return [replace(pdvs[0], fragment=command.encode(elements)), *pdvs[1:]]
+        elements = command_set.decode(pdvs[0].fragment)
+        del elements[command_set.COMMAND_DATA_SET_TYPE]
+        return [replace(pdvs[0], fragment=command_set.encode(elements)), *pdvs[1:]]
 
     for options, expected in ((ServerOptions(), Status.SUCCESS), (STRICT, Status.PROCESSING_FAILURE)):
         async with Archive(options) as server, peer_of(server) as peer:
@@ -547,7 +547,7 @@ async def test_a_pdu_over_the_maximum(caplog: pytest.LogCaptureFixture) -> None:
         assert sum("announced a maximum" in record.getMessage() for record in caplog.records) == 1
         await peer.send(message_pdvs(store(), data + data, context=3, size=40_000))
         await peer.expect_abort(2, 6)
-    strict = replace(lenient, malformed=Malformed.STRICT)
+    strict = replace(lenient, strictness=Strictness.STRICT)
     async with Archive(strict) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), data, context=3, size=17_000))
         await peer.expect_abort(2, 6)
@@ -711,7 +711,7 @@ async def test_fifty_at_once(tmp_path: Path) -> None:
         async with connect(server.address, contexts=CONTEXTS) as association:
             assert (await CStoreSCU(association).send(path)).status == Status.SUCCESS
 
-    unlimited = ServerOptions(max_associations_per_host=None, max_associations_per_title=None)
+    unlimited = ServerOptions(maximum_associations_per_host=None, maximum_associations_per_title=None)
     async with Archive(unlimited) as server:
         await asyncio.gather(*(send(path, server) for path in paths))
         assert len(server.stored) == 50

@@ -51,7 +51,7 @@ async def test_what_was_sent_arrives(
 async def test_failed_handshakes_leave_nothing_behind(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     """Port scanners speak no TLS; they must not take the places of those who do."""
     stored: dict[str, bytes] = {}
-    async with archive(contexts[0], stored, StoreMode.BUFFERED, max_associations=1) as server:
+    async with archive(contexts[0], stored, StoreMode.BUFFERED, maximum_associations=1) as server:
         for _ in range(60):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"GET / HTTP/1.1\r\n\r\n")

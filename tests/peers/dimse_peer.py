@@ -15,7 +15,7 @@ from pathlib import Path
 import dimse
 from dimse import CGetSCU, Query, QueryRequest, ServerOptions, Status, StoreMode, StoreRequest, retrieval_contexts
 from dimse.dataset import Dataset
-from dimse.services.move import Destinations
+from dimse.services.move_scp import Destinations
 
 
 class FileArchive:

@@ -18,16 +18,16 @@ from dimse import (
     CGetSCU,
     ClientOptions,
     ConnectionLost,
-    Malformed,
     MoveDestination,
     Query,
     QueryRequest,
     Status,
     StoreRequest,
+    Strictness,
     retrieval_contexts,
 )
-from dimse.network.requests import IncomingRequest
-from dimse.services.get import GetResults
+from dimse.network.incoming_request import IncomingRequest
+from dimse.services.get_scu import GetResults
 from dimse.services.given import Source
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, LITTLE_ENDIAN
 from tests.services.member_archive import ADA, Archive, files_in, member
@@ -191,15 +191,15 @@ async def test_odil_answers_echo_and_find(odil_archive: Peer, samples: Samples) 
     assert await once_it_listens(ask) == {each.StudyInstanceUID: each.PatientID for each in held}
 
 
-@pytest.mark.parametrize("malformed", Malformed)
+@pytest.mark.parametrize("strictness", Strictness)
 async def test_native_data_on_a_compressed_context_is_refused_or_stored_as_what_it_is(
-    odil_archive: Peer, samples: Samples, malformed: Malformed, tmp_path: Path
+    odil_archive: Peer, samples: Samples, strictness: Strictness, tmp_path: Path
 ) -> None:
     dataset = dcmread(samples["explicit"])
     contexts = retrieval_contexts([dataset.SOPClassUID], [*LITTLE_ENDIAN, JPEG])
 
     async def get() -> GetResults:
-        options = ClientOptions(malformed=malformed)
+        options = ClientOptions(strictness=strictness)
         async with dimse.connect(odil_archive.address, contexts=contexts, options=options) as association:
             query = Query.studies(StudyInstanceUID=dataset.StudyInstanceUID)
             async with CGetSCU(association).get(query, into=tmp_path, raise_failures=False) as instances:
@@ -209,7 +209,7 @@ async def test_native_data_on_a_compressed_context_is_refused_or_stored_as_what_
 
     instances = await once_it_listens(get)
     stored = files_in(tmp_path)
-    if malformed is Malformed.STRICT:
+    if strictness is Strictness.STRICT:
         assert stored == []
         assert "is native, in JPEG Baseline" in str(instances.failures[0])
     else:

@@ -12,7 +12,7 @@ from tests.network.sample_objects import CT, encoded, instance
 from tests.network.scripted_peer import IMPLICIT, VERIFICATION, Received, ScriptedPeer, message_pdvs, response, store
 
 from dimse import Association, CEchoSCU, CFindSCU, CGetSCU, CMoveSCU, Query, Status, StoreRequest, retrieval_contexts
-from dimse.messages.primitives import C_FIND_RQ, C_GET_RQ, C_STORE_RSP
+from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_STORE_RSP
 from dimse.services.results import Results
 from dimse.upper_layer.negotiation import ProposedContext
 from dimse.upper_layer.pdu import PDV

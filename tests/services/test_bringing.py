@@ -22,17 +22,17 @@ from dimse import (
     Association,
     ClientOptions,
     CStoreSCU,
-    Malformed,
     Query,
     QueryRequest,
     RetrieveWay,
     RetryPolicy,
     Status,
     StatusError,
+    Strictness,
     presentation_contexts,
 )
 from dimse.dataset import IGNORE, DataElement, MemorySource
-from dimse.messages.primitives import C_GET_RQ
+from dimse.messages.message import C_GET_RQ
 from dimse.services.contexts import NATIVE
 from dimse.services.given import Source
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
@@ -263,7 +263,7 @@ async def test_an_archive_that_takes_instances_one_by_one_only(way: dict[str, bo
 async def test_a_class_that_is_no_uid_costs_nothing(uid: str, tmp_path: Path) -> None:
     """A strict archive would abort an association that is asked for with it."""
     archive = Archive(get=True)
-    archive.options = replace(archive.options, malformed=Malformed.STRICT)
+    archive.options = replace(archive.options, strictness=Strictness.STRICT)
     async with archive:
 
         @archive.on_c_find
@@ -302,15 +302,15 @@ def under(uid: str, key: str = "SOPInstanceUID") -> Callable[[Dataset], None]:
         ("", None),
     ],
 )
-@pytest.mark.parametrize("malformed", Malformed)
+@pytest.mark.parametrize("strictness", Strictness)
 @pytest.mark.parametrize("way", ["C-GET", "C-MOVE"])
 async def test_a_uid_that_breaks_the_rules_costs_its_instance_at_most(
-    way: str, malformed: Malformed, uid: str, comes: bool | None, tmp_path: Path
+    way: str, strictness: Strictness, uid: str, comes: bool | None, tmp_path: Path
 ) -> None:
     """`comes`: None is for what cannot be listed. The receiver of a C-MOVE is lenient, as acceptors are."""
-    if malformed is Malformed.STRICT and way == "C-GET":
+    if strictness is Strictness.STRICT and way == "C-GET":
         comes = comes and not set(uid.strip()) - set("0123456789.")
-    options = ClientOptions(malformed=malformed)
+    options = ClientOptions(strictness=strictness)
     async with Archive(get=way == "C-GET", move=way == "C-MOVE") as archive:
         under(uid)(archive.instances[1])
         archive.instances.append(archive.instances[0])

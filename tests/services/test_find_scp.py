@@ -17,7 +17,7 @@ from tests.network.scripted_peer import EXPLICIT, IMPLICIT, VERIFICATION, Script
 import dimse
 from dimse import QueryRequest, Server, ServerOptions, Status, uids
 from dimse.dataset import decode, encode
-from dimse.messages.primitives import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP
+from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP
 from dimse.upper_layer.pdu import A_ABORT, A_RELEASE_RP, A_RELEASE_RQ, PDV
 
 FIND, PATIENT_FIND = uids.STUDY_ROOT_FIND, uids.PATIENT_ROOT_FIND
@@ -216,14 +216,14 @@ async def test_identifiers_are_in_the_syntax_of_the_context(syntax: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("malformed", "status"),
-    [(dimse.Malformed.LENIENT, Status.SUCCESS), (dimse.Malformed.STRICT, Status.CANNOT_UNDERSTAND)],
+    ("strictness", "status"),
+    [(dimse.Strictness.LENIENT, Status.SUCCESS), (dimse.Strictness.STRICT, Status.CANNOT_UNDERSTAND)],
 )
-async def test_an_identifier_in_the_other_vr_form(malformed: dimse.Malformed, status: Status) -> None:
+async def test_an_identifier_in_the_other_vr_form(strictness: dimse.Strictness, status: Status) -> None:
     keys = Dataset()
     keys.QueryRetrieveLevel, keys.PatientID = "STUDY", ""
     pdvs = message_pdvs(C_FIND_RQ(message_id=1, affected_sop_class_uid=FIND), encode(keys, IMPLICIT))
-    async with serving(nothing, malformed=malformed) as server, peer_of(server) as peer:
+    async with serving(nothing, strictness=strictness) as server, peer_of(server) as peer:
         await peer.send(pdvs)
         assert await status_of(peer) == status
         await peer.release()

@@ -36,7 +36,6 @@ from dimse import (
     ConnectionLost,
     DatasetError,
     LocalProtocolError,
-    Malformed,
     OperationTimeout,
     PresentationContextError,
     Query,
@@ -47,16 +46,17 @@ from dimse import (
     Server,
     Status,
     StatusError,
+    Strictness,
     Timeouts,
     connect,
 )
 from dimse.dataset import decode, encode
-from dimse.messages.primitives import C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP, C_MOVE_RSP
-from dimse.services.find import FindResults
+from dimse.messages.message import C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP, C_MOVE_RSP
+from dimse.services.find_scu import FindResults
 from dimse.uids import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 
 CONTEXTS = [(STUDY_ROOT_FIND, [EXPLICIT]), (VERIFICATION, [IMPLICIT])]
-LENIENT = ClientOptions(malformed=Malformed.LENIENT)
+LENIENT = ClientOptions(strictness=Strictness.LENIENT)
 PENDING, FINAL = Status.PENDING, Status.SUCCESS
 STUDIES = Query.studies(PatientName="Smith*")
 CUT_SHORT = encode(Dataset(), EXPLICIT) + b"\x10\0\x20\0LO\x40\0 too short"

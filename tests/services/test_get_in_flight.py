@@ -27,7 +27,7 @@ from dimse import (
     Timeouts,
     connect,
 )
-from dimse.services.get import GetResults
+from dimse.services.get_scu import GetResults
 
 SHORT = ClientOptions(timeouts=Timeouts(cancel=0.2))
 LARGE = 3_000_000

@@ -49,7 +49,7 @@ from dimse import (
     uids,
 )
 from dimse.dataset import MemorySource, Reader, decode, encode
-from dimse.messages.primitives import C_CANCEL_RQ, C_ECHO_RSP, C_GET_RQ, C_GET_RSP, C_STORE_RQ, C_STORE_RSP
+from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_GET_RQ, C_GET_RSP, C_STORE_RQ, C_STORE_RSP
 from dimse.services.given import Source
 from dimse.upper_layer.items import RoleSelection
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, P_DATA_TF, PDV

@@ -39,7 +39,6 @@ from dimse import (
     ConnectionLost,
     DatasetError,
     Duplicates,
-    Malformed,
     NothingRetrieved,
     PresentationContextError,
     Query,
@@ -49,6 +48,7 @@ from dimse import (
     Status,
     StatusError,
     StoreRequest,
+    Strictness,
     SubOperationFailed,
     SubOperations,
     Timeouts,
@@ -56,8 +56,8 @@ from dimse import (
     retrieval_contexts,
 )
 from dimse.dataset import decode, encode
-from dimse.messages.primitives import C_ECHO_RSP, C_GET_RQ, C_STORE_RSP
-from dimse.services.get import GetResults
+from dimse.messages.message import C_ECHO_RSP, C_GET_RQ, C_STORE_RSP
+from dimse.services.get_scu import GetResults
 from dimse.uids import COMMON_STORAGE, LITTLE_ENDIAN, QUERY_RETRIEVE, STUDY_ROOT_GET
 from dimse.upper_layer.items import RoleSelection
 from dimse.upper_layer.negotiation import ProposedContext
@@ -449,7 +449,7 @@ async def test_without_any_role_nothing_is_asked_for() -> None:
             CGetSCU(association).get(STUDY)
 
 
-LENIENT = replace(QUICK, malformed=Malformed.LENIENT)
+LENIENT = replace(QUICK, strictness=Strictness.LENIENT)
 
 
 async def test_without_an_answer_to_the_roles_a_lenient_requestor_takes_what_comes(

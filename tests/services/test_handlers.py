@@ -27,8 +27,8 @@ from tests.services.leaving import ALL, STORAGE, STUDY, asked, usable, use
 import dimse
 from dimse import CGetSCU, QueryRequest, Server, Status, StatusError, SubOperationFailed, connect, uids
 from dimse.dataset import encode
-from dimse.messages.primitives import C_FIND_RQ, C_STORE_RSP, Response
-from dimse.network.requests import IncomingRequest
+from dimse.messages.message import C_FIND_RQ, C_STORE_RSP, Response
+from dimse.network.incoming_request import IncomingRequest
 from dimse.upper_layer.pdu import PDV
 
 WORDS = "the quota of this department is used up, ask the archive's administrator for more of it"

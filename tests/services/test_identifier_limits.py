@@ -24,7 +24,7 @@ from tests.services.test_find_scp import (
 
 import dimse
 from dimse import QueryRequest, Status
-from dimse.dataset import decode, identifiers
+from dimse.dataset import codec, decode
 from dimse.dataset.threads import AT_ONCE, beside_the_loop
 
 LEVEL = struct.pack("<HHL", 8, 0x52, 6) + b"STUDY "
@@ -73,7 +73,7 @@ async def test_many_uids_are_no_bomb() -> None:
 async def test_nothing_is_decoded_for_a_peer_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has to wait for its turn, and is gone before."""
     decoded, asked, turn = list[object](), list[QueryRequest](), threading.Event()
-    monkeypatch.setattr(identifiers, "read_dataset", lambda *arguments: decoded.append(arguments))
+    monkeypatch.setattr(codec, "read_dataset", lambda *arguments: decoded.append(arguments))
 
     async def handler(request: QueryRequest) -> AsyncIterator[Dataset]:
         asked.append(request)

@@ -24,9 +24,9 @@ from tests.network.scripted_peer import EXPLICIT, IMPLICIT, ScriptedPeer, echo, 
 import dimse
 from dimse import ClientOptions, QueryRequest, RetryPolicy, Server, ServerOptions, Status, StoreRequest, uids
 from dimse.dataset import decode, encode
-from dimse.messages.primitives import C_CANCEL_RQ, C_ECHO_RSP, C_MOVE_RQ, C_MOVE_RSP, C_STORE_RQ, C_STORE_RSP
+from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_MOVE_RQ, C_MOVE_RSP, C_STORE_RQ, C_STORE_RSP
 from dimse.services.given import Source
-from dimse.services.move import Destinations
+from dimse.services.move_scp import Destinations
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, P_DATA_TF, PDV
 
 MOVE = uids.STUDY_ROOT_MOVE
@@ -541,7 +541,7 @@ async def test_a_cancel_in_the_middle_of_an_instance(
     keep_alive: float, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The requestor hears of each instance, and from time to time where nothing moves."""
-    monkeypatch.setattr("dimse.services.move._KEEP_ALIVE", keep_alive)
+    monkeypatch.setattr("dimse.services.move_scp._KEEP_ALIVE", keep_alive)
     slow = SlowDestination()
     async with listening(slow) as address, serving(three(), address) as server, peer_of(server) as peer:
         await peer.send(move())
@@ -597,7 +597,7 @@ async def test_a_cancel_while_the_handler_works() -> None:
 async def test_the_end_of_the_association_ends_the_move(
     how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("dimse.services.move._KEEP_ALIVE", 3600)
+    monkeypatch.setattr("dimse.services.move_scp._KEEP_ALIVE", 3600)
     slow = SlowDestination()
     async with listening(slow) as address, serving(three(), address, stop_timeout=0.1) as server:
         async with peer_of(server) as peer:

@@ -13,18 +13,18 @@ from dimse import (
     ClientOptions,
     CMoveSCU,
     DatasetError,
-    Malformed,
     NothingRetrieved,
     PresentationContextError,
     Query,
     Status,
     StatusError,
+    Strictness,
     SubOperationFailed,
     SubOperations,
     connect,
 )
 from dimse.dataset import decode, encode
-from dimse.messages.primitives import C_MOVE_RQ
+from dimse.messages.message import C_MOVE_RQ
 from dimse.uids import STUDY_ROOT_MOVE
 
 CONTEXTS = [(STUDY_ROOT_MOVE, [EXPLICIT])]
@@ -245,16 +245,16 @@ async def test_a_data_set_that_comes_with_success_is_dropped(data: bytes) -> Non
     assert given == [SubOperations(None, 2, 0, 0)]
 
 
-@pytest.mark.parametrize("malformed", Malformed)
-async def test_a_list_in_the_other_vr_form(malformed: Malformed) -> None:
+@pytest.mark.parametrize("strictness", Strictness)
+async def test_a_list_in_the_other_vr_form(strictness: Strictness) -> None:
     implicit = encode(decode(failed_list("1.2"), EXPLICIT), IMPLICIT)
-    script, options = says((0xB000, implicit, counters(None, 1, 1, 0))), ClientOptions(malformed=malformed)
+    script, options = says((0xB000, implicit, counters(None, 1, 1, 0))), ClientOptions(strictness=strictness)
     async with listening(script) as address, connect(address, contexts=CONTEXTS, options=options) as association:
         results = CMoveSCU(association).move(STUDY, "WS1", raise_failures=False)
         async for _ in results:
             pass
     uids = [getattr(failure, "sop_instance_uid", "no list") for failure in results.failures]
-    assert uids == (["1.2"] if malformed is Malformed.LENIENT else ["no list", None])
+    assert uids == (["1.2"] if strictness is Strictness.LENIENT else ["no list", None])
 
 
 async def test_a_data_set_of_a_pending_response_is_dropped() -> None:

@@ -47,7 +47,7 @@ from dimse import (
     TransferProgress,
 )
 from dimse.dataset import MemorySource, PixelSource, decode
-from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
+from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.pdu import (
     A_ABORT,
@@ -276,7 +276,7 @@ async def test_uids_that_are_none_cost_their_own_object_only(archive: Archive, t
             ("empty", "", EXPLICIT),
         )
     ]
-    strict = Archive(malformed=dimse.Malformed.STRICT)
+    strict = Archive(strictness=dimse.Strictness.STRICT)
     async with strict:
         report = await dimse.send(strict.address, [*bad, path], raise_failures=False)
     assert set(strict.stored) == {"1.2.1"}
@@ -419,7 +419,7 @@ async def test_more_syntaxes_of_a_class_than_an_association_has_contexts(tmp_pat
 
 async def test_several_where_the_peer_takes_only_one(tmp_path: Path) -> None:
     paths = study(tmp_path, 10)
-    async with Archive(max_associations=1) as server:
+    async with Archive(maximum_associations=1) as server:
         report = await dimse.send(server.address, paths, associations=4, retry=QUICK)
     assert len(report.stored) == 10
     assert set(server.times.values()) == {1}

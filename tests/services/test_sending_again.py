@@ -135,7 +135,7 @@ class Deaf(ReaderOfTheUsers):
 async def test_a_reader_that_does_not_end_when_it_is_cancelled(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("dimse.network.outgoing._LEFT_BEHIND", 0.05)
+    monkeypatch.setattr("dimse.network.sender._LEFT_BEHIND", 0.05)
     monkeypatch.setattr(OfTheUsers, "open", lambda source: Deaf(source.file, source.gate))
     gate = Gate(0)
     source = OfTheUsers(encoded(instance(pixels=100_000)), gate)

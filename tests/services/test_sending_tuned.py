@@ -14,7 +14,7 @@ from tests.network.scripted_peer import INFORMATION, Received, ScriptedPeer, lis
 
 import dimse
 from dimse import ClientOptions, RetryPolicy, Server, ServerOptions, Status, StoreMode, StoreRequest, StreamSource
-from dimse.messages.primitives import C_STORE_RQ
+from dimse.messages.message import C_STORE_RQ
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
@@ -84,7 +84,7 @@ async def test_the_window_that_was_granted_is_reported(tmp_path: Path) -> None:
 
 
 async def test_a_peer_that_refuses_more_still_gets_everything(tmp_path: Path) -> None:
-    async with SlowArchive(1, operations_window=1, max_associations=1) as server:
+    async with SlowArchive(1, operations_window=1, maximum_associations=1) as server:
         report = await dimse.send(server.address, study(tmp_path, 20), associations=4, tune=True, retry=QUICK)
     assert server.most == 1
     assert server.times == Counter({f"1.2.{i}": 1 for i in range(1, 21)})
@@ -92,7 +92,7 @@ async def test_a_peer_that_refuses_more_still_gets_everything(tmp_path: Path) ->
 
 
 async def test_refused_associations_are_not_reported(tmp_path: Path) -> None:
-    async with SlowArchive(1, max_associations=1) as server:
+    async with SlowArchive(1, maximum_associations=1) as server:
         report = await dimse.send(server.address, study(tmp_path, 20), associations=4, retry=QUICK)
     assert report.associations == server.most == 1
 

@@ -32,7 +32,6 @@ from dimse import (
     DimseError,
     Duplicates,
     FileSource,
-    Malformed,
     RemoteProtocolError,
     RetryPolicy,
     Server,
@@ -41,12 +40,13 @@ from dimse import (
     StatusError,
     StoreMode,
     StoreRequest,
+    Strictness,
     connect,
     presentation_contexts,
 )
 from dimse.dataset import Stored
 from dimse.errors import LocalProtocolError
-from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
+from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
 from dimse.upper_layer.pdu import A_ABORT, P_DATA_TF
 
 IMPLICIT, EXPLICIT = str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)
@@ -399,9 +399,9 @@ async def test_a_class_that_is_not_the_contexts(mode: StoreMode) -> None:
         assert await status_of(peer) == 0x0122
         await peer.release()
     contexts = ((CT, [EXPLICIT]), (MR, [EXPLICIT]))
-    for malformed, expected in ((Malformed.LENIENT, 0x0000), (Malformed.STRICT, 0x0122)):
+    for strictness, expected in ((Strictness.LENIENT, 0x0000), (Strictness.STRICT, 0x0122)):
         async with (
-            serving(handler, store_mode=mode, malformed=malformed) as server,
+            serving(handler, store_mode=mode, strictness=strictness) as server,
             peer_of(server, *contexts) as peer,
         ):
             await peer.send(message_pdvs(store(sop_class=MR), encoded(instance(sop_class=MR)), context=1))
@@ -485,7 +485,7 @@ async def test_a_data_set_that_can_not_be_read(mode: StoreMode, tmp_path: Path) 
             await peer.release()
     assert files_under(tmp_path) == ["a.dcm"]
     assert dataset_bytes(tmp_path / "a.dcm") == GARBAGE
-    async with serving(save_it, store_mode=mode, malformed=Malformed.STRICT) as server, peer_of(server) as peer:
+    async with serving(save_it, store_mode=mode, strictness=Strictness.STRICT) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), GARBAGE))
         assert await status_of(peer) == 0xC000
         await peer.release()
@@ -604,7 +604,7 @@ async def test_hostile_uids_stay_in_the_folder(mode: StoreMode, uid: str, expect
         await peer.release()
     assert len(files_under(folder)) == len(files_under(tmp_path)) == (expected == 0)
     digits = set(uid) <= set("0123456789.")
-    async with serving(handler, store_mode=mode, malformed=Malformed.STRICT) as server, peer_of(server) as peer:
+    async with serving(handler, store_mode=mode, strictness=Strictness.STRICT) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(uid), data))
         refusal = (await peer.receive_message()).message
         assert isinstance(refusal, C_STORE_RSP)

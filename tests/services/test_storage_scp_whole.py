@@ -16,9 +16,9 @@ from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, p
 from tests.network.scripted_peer import message_pdvs, store
 from tests.services.test_storage_scp import files_under, peer_of, serving
 
-from dimse import Malformed, Status, StoreMode, StoreRequest
+from dimse import Status, StoreMode, StoreRequest, Strictness
 from dimse.errors import DatasetError
-from dimse.messages.primitives import C_STORE_RSP
+from dimse.messages.message import C_STORE_RSP
 
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 DEFLATED, JPEG, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.5"
@@ -51,7 +51,7 @@ async def answer(request: StoreRequest, path: Path) -> Status:
 
 
 every_way = pytest.mark.parametrize("handling", [save, read_pixels, hide, answer], ids=lambda each: each.__name__)
-every_mode = pytest.mark.parametrize("malformed", Malformed, ids=lambda each: each.value)
+every_mode = pytest.mark.parametrize("strictness", Strictness, ids=lambda each: each.value)
 both_modes = pytest.mark.parametrize("mode", StoreMode, ids=lambda each: each.value)
 Handling = Callable[[StoreRequest, Path], Awaitable[Status]]
 
@@ -83,13 +83,13 @@ def without(dataset: Dataset, keyword: str) -> bytes:
 
 
 async def stored(
-    data: bytes, path: Path, syntax: str, mode: StoreMode, malformed: Malformed, handling: Handling, size: int = 16000
+    data: bytes, path: Path, syntax: str, mode: StoreMode, strictness: Strictness, handling: Handling, size: int = 16000
 ) -> C_STORE_RSP:
     async def handler(request: StoreRequest) -> Status:
         return await handling(request, path)
 
     async with (
-        serving(handler, store_mode=mode, malformed=malformed) as server,
+        serving(handler, store_mode=mode, strictness=strictness) as server,
         peer_of(server, (CT, [syntax])) as peer,
     ):
         await peer.send(message_pdvs(store(), data, size=size))
@@ -142,8 +142,8 @@ async def test_what_is_not_whole_is_refused(case: str, handling: Handling, mode:
     data, syntax, status, said = REFUSED[case]
     path = tmp_path / "a.dcm"
     path.write_bytes(b"what was there before")
-    for size, malformed in zip(SIZES, Malformed, strict=True):
-        response = await stored(data, path, syntax, mode, malformed, handling, size)
+    for size, strictness in zip(SIZES, Strictness, strict=True):
+        response = await stored(data, path, syntax, mode, strictness, handling, size)
         assert response.status == status
         assert said in (response.error_comment or "")
     assert path.read_bytes() == b"what was there before"
@@ -181,8 +181,8 @@ TAKEN = {
 @both_modes
 async def test_what_is_whole_is_stored_bit_for_bit(case: str, mode: StoreMode, tmp_path: Path) -> None:
     data, syntax = TAKEN[case]
-    for size, malformed in zip(SIZES, Malformed, strict=True):
-        response = await stored(data, tmp_path / "a.dcm", syntax, mode, malformed, save, size)
+    for size, strictness in zip(SIZES, Strictness, strict=True):
+        response = await stored(data, tmp_path / "a.dcm", syntax, mode, strictness, save, size)
         assert response.status == Status.SUCCESS
         assert dataset_bytes(tmp_path / "a.dcm") == data
     assert read(tmp_path / "a.dcm").file_meta.TransferSyntaxUID == syntax
@@ -195,7 +195,7 @@ async def test_a_deflated_data_set_in_tiny_fragments(mode: StoreMode, tmp_path: 
     data = deflater.compress(encoded(native(60_000, Rows=1))) + deflater.flush()
     data += bytes(len(data) % 2)
     start = process_time()
-    response = await stored(data, tmp_path / "a.dcm", DEFLATED, mode, Malformed.LENIENT, save, 2)
+    response = await stored(data, tmp_path / "a.dcm", DEFLATED, mode, Strictness.LENIENT, save, 2)
     assert process_time() - start < 1.5
     assert response.status == Status.SUCCESS
     assert dataset_bytes(tmp_path / "a.dcm") == data
@@ -254,12 +254,12 @@ async def test_pixel_data_in_a_form_that_its_syntax_cannot_have(
         return await save(request, path)
 
     path = tmp_path / "a.dcm"
-    strictly = await stored(data, path, negotiated, mode, Malformed.STRICT, handling, size)
+    strictly = await stored(data, path, negotiated, mode, Strictness.STRICT, handling, size)
     assert strictly.status == 0xC000
     assert files_under(tmp_path) == told == []
     assert caplog.records
     caplog.clear()
-    leniently = await stored(data, path, negotiated, mode, Malformed.LENIENT, handling, size)
+    leniently = await stored(data, path, negotiated, mode, Strictness.LENIENT, handling, size)
     assert [record.levelname for record in caplog.records if record.levelname == "WARNING"]
     if shown is None:
         assert leniently.status == 0xC000
@@ -292,7 +292,7 @@ async def test_the_other_vr_form_is_read_as_it_is_meant(
     negotiated: str,
     shown: str,
     mode: StoreMode,
-    malformed: Malformed,
+    strictness: Strictness,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -303,7 +303,7 @@ async def test_the_other_vr_form_is_read_as_it_is_meant(
         await request.save_under(path)
         return Status.SUCCESS
 
-    response = await stored(data, tmp_path, negotiated, mode, malformed, handling)
+    response = await stored(data, tmp_path, negotiated, mode, strictness, handling)
     assert response.status == Status.SUCCESS
     assert files_under(tmp_path) == ["1.2.3.1/1.2.3.2/1.2.3.4.dcm"]
     path = tmp_path / files_under(tmp_path)[0]
@@ -319,7 +319,7 @@ async def test_explicit_vr_inside_un(mode: StoreMode, tmp_path: Path, caplog: py
     whole = encoded(instance())
     at = whole.index(b"\x10\0\x10\0PN")
     data = whole[:at] + b"\x08\0\x40\x11UN\0\0\xff\xff\xff\xff" + inside + whole[at:]
-    response = await stored(data, tmp_path / "a.dcm", EXPLICIT, mode, Malformed.STRICT, save)
+    response = await stored(data, tmp_path / "a.dcm", EXPLICIT, mode, Strictness.STRICT, save)
     assert response.status == Status.SUCCESS
     assert dataset_bytes(tmp_path / "a.dcm") == data
     assert "items of (0008,1140) in the other VR form" in caplog.text
@@ -334,7 +334,7 @@ async def test_a_sequence_over_16_mib_is_followed(mode: StoreMode, tmp_path: Pat
     items = (entry + bytes(9**6) + ITEM_END) * 40
     data = before + struct.pack("<HH2sHL", 0x5200, 0x9229, b"SQ", 0, 0xFFFFFFFF) + items + SEQUENCE_END + after
     for sent, status in ((data, 0), (data[:-1], 0xC000), (data[: -len(after) - 8], 0xC000)):
-        response = await stored(sent, tmp_path / "a.dcm", EXPLICIT, mode, Malformed.STRICT, save)
+        response = await stored(sent, tmp_path / "a.dcm", EXPLICIT, mode, Strictness.STRICT, save)
         assert response.status == status
     assert dataset_bytes(tmp_path / "a.dcm") == data
 
@@ -379,7 +379,7 @@ async def test_the_buffered_data_set_is_what_pydicom_reads(tmp_path: Path) -> No
         return await save(request, path)
 
     data = encapsulated(*fragments) + tail
-    response = await stored(data, tmp_path / "a.dcm", JPEG, StoreMode.BUFFERED, Malformed.STRICT, handling)
+    response = await stored(data, tmp_path / "a.dcm", JPEG, StoreMode.BUFFERED, Strictness.STRICT, handling)
     assert response.status == 0
     assert dataset_bytes(tmp_path / "a.dcm") == data
 
@@ -401,7 +401,7 @@ async def given(data: bytes, mode: StoreMode, syntax: str = EXPLICIT, *, frames:
         assert request.is_taken or frames
         return Status.SUCCESS
 
-    response = await stored(data, Path(), syntax, mode, Malformed.STRICT, handling, 1000)
+    response = await stored(data, Path(), syntax, mode, Strictness.STRICT, handling, 1000)
     assert (response.status == 0) == (not said)
     return said[0] if said else pieces
 

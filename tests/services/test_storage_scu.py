@@ -50,7 +50,7 @@ from dimse import (
     presentation_contexts,
 )
 from dimse.dataset import MemorySource, Reader
-from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
+from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
 from dimse.uids import COMMON_STORAGE
 
 IMPLICIT, EXPLICIT = str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)

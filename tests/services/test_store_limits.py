@@ -11,8 +11,8 @@ from pydicom.filereader import read_dataset
 from tests.network.scripted_peer import CT, message_pdvs, store
 from tests.services.test_storage_scp import peer_of, serving, status_of
 
-from dimse import Malformed, Status, StoreMode, StoreRequest
-from dimse.dataset import identifiers
+from dimse import Status, StoreMode, StoreRequest, Strictness
+from dimse.dataset import codec
 
 IMPLICIT = "1.2.840.10008.1.2"
 
@@ -27,7 +27,7 @@ PIXELS = element(0x7FE00010, bytes(1000))
 
 
 async def stored(
-    mode: StoreMode, data: bytes, *, looks: bool = True, malformed: Malformed = Malformed.LENIENT
+    mode: StoreMode, data: bytes, *, looks: bool = True, strictness: Strictness = Strictness.LENIENT
 ) -> Status:
     """What the peer is told, by a handler that looks at the data set, or does not."""
 
@@ -37,7 +37,7 @@ async def stored(
         return Status.SUCCESS
 
     async with (
-        serving(handler, store_mode=mode, malformed=malformed) as server,
+        serving(handler, store_mode=mode, strictness=strictness) as server,
         peer_of(server, (CT, [IMPLICIT])) as peer,
     ):
         await peer.send(message_pdvs(store("1.2.3.4"), data))
@@ -64,8 +64,8 @@ async def test_what_is_large_is_decoded_beside_the_loop(
         threads.append(threading.current_thread())
         return read_dataset(*arguments)
 
-    monkeypatch.setattr(identifiers, "read_dataset", noting)
-    monkeypatch.setattr(identifiers, "decode_plain", lambda *_, **__: None)
+    monkeypatch.setattr(codec, "read_dataset", noting)
+    monkeypatch.setattr(codec, "decode_plain", lambda *_, **__: None)
     assert await stored(StoreMode.BUFFERED, data) == Status.SUCCESS
     assert {thread is not threading.current_thread() for thread in threads} == {leaves_the_loop}
 
@@ -87,5 +87,5 @@ async def test_more_elements_than_there_may_be(mode: StoreMode, elements: int, l
 async def test_pixel_data_that_come_twice(mode: StoreMode) -> None:
     """A form that no data set has: a strict acceptor refuses it, a lenient one keeps it as it came."""
     data = KEYS + PIXELS * 2
-    assert await stored(mode, data, looks=False, malformed=Malformed.STRICT) == Status.CANNOT_UNDERSTAND
+    assert await stored(mode, data, looks=False, strictness=Strictness.STRICT) == Status.CANNOT_UNDERSTAND
     assert await stored(mode, data, looks=False) == Status.SUCCESS

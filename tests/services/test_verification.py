@@ -6,7 +6,7 @@ import pytest
 from tests.network.scripted_peer import CT, EXPLICIT, IMPLICIT, VERIFICATION, ScriptedPeer, listening, response
 
 from dimse import CEchoSCU, PresentationContextError, Server, Status, StatusError, connect
-from dimse.network.requests import IncomingRequest
+from dimse.network.incoming_request import IncomingRequest
 
 
 async def test_it_is_answered_without_a_handler() -> None:

@@ -346,7 +346,10 @@ def test_results_of_contexts() -> None:
 syntaxes = st.sampled_from([IMPLICIT, EXPLICIT, JPEG])
 offers = st.lists(
     st.builds(
-        Context, st.integers(0, 255), st.sampled_from([CT, MR]), st.lists(syntaxes, max_size=3, unique=True).map(tuple)
+        Context,
+        st.integers(0, 255),
+        st.sampled_from([CT, MR]),
+        st.lists(syntaxes, max_size=3, unique=True).map(tuple),
     ),
     min_size=1,
     max_size=12,

@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
-from dimse.ae import Address, ClientOptions, Duplicates, Malformed, Timeouts
+from dimse.address import Address
 from dimse.cli.running import UsageError
+from dimse.options import ClientOptions, Duplicates, Strictness, Timeouts
 from dimse.uids import is_storage, is_uid
 
 T = TypeVar("T")
@@ -138,22 +139,22 @@ def add_duplicates(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_calling(parser: argparse.ArgumentParser, malformed: Malformed = Malformed.STRICT) -> None:
+def add_calling(parser: argparse.ArgumentParser, strictness: Strictness = Strictness.STRICT) -> None:
     """Our AE title, and what to do with malformed messages."""
     parser.add_argument("--calling", metavar="TITLE", default="DIMSE", help="Our own AE title.")
-    add_malformed(parser, malformed)
+    add_malformed(parser, strictness)
 
 
-def add_malformed(parser: argparse.ArgumentParser, default: Malformed) -> None:
+def add_malformed(parser: argparse.ArgumentParser, default: Strictness) -> None:
     """What to do with malformed messages."""
     group = parser.add_mutually_exclusive_group()
     for choice, text in (
-        (Malformed.STRICT, "When the peer sends something malformed, end the association and say why."),
-        (Malformed.LENIENT, "When the peer sends something malformed, warn and go on."),
+        (Strictness.STRICT, "When the peer sends something malformed, end the association and say why."),
+        (Strictness.LENIENT, "When the peer sends something malformed, warn and go on."),
     ):
         text += " The default." if choice is default else ""
         group.add_argument(
-            f"--{choice.value}", dest="malformed", action="store_const", const=choice, default=default, help=text
+            f"--{choice.value}", dest="strictness", action="store_const", const=choice, default=default, help=text
         )
 
 
@@ -237,11 +238,11 @@ def add_classes(parser: argparse.ArgumentParser, text: str) -> None:
     )
 
 
-def client_options(calling: str, malformed: Malformed, timeout: float | None, **more: Any) -> ClientOptions:
+def client_options(calling: str, strictness: Strictness, timeout: float | None, **more: Any) -> ClientOptions:
     """The options of a requestor; `timeout`, if given, replaces its timeouts. Raises `ValueError`."""
     timers = ("connect", "association", "store", "find", "get", "move")
     timeouts = Timeouts() if timeout is None else Timeouts(**dict.fromkeys(timers, timeout))
-    return ClientOptions(calling_ae_title=calling, malformed=malformed, timeouts=timeouts, **more)
+    return ClientOptions(calling_ae_title=calling, strictness=strictness, timeouts=timeouts, **more)
 
 
 def add_json(

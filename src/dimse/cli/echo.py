@@ -7,12 +7,13 @@ from time import perf_counter
 from typing import Any, Final
 
 from dimse import uids
-from dimse.ae import Address, ClientOptions, Malformed
+from dimse.address import Address
 from dimse.cli import arguments, running
 from dimse.cli.output import emit, tell
 from dimse.errors import StatusError
 from dimse.network.association import Association
 from dimse.network.client import connect
+from dimse.options import ClientOptions, Strictness
 from dimse.services.verification import CEchoSCU
 
 EXIT_CODES: Final = (
@@ -29,10 +30,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_json(parser, "Print one JSON object.")
 
 
-def echo(archive: Address, *, calling: str, malformed: Malformed, timeout: float, json: bool) -> int:
+def echo(archive: Address, *, calling: str, strictness: Strictness, timeout: float, json: bool) -> int:
     """Ask an application entity whether it is there (C-ECHO), and show what was negotiated."""
     with running.usage():
-        options = arguments.client_options(calling, malformed, timeout)
+        options = arguments.client_options(calling, strictness, timeout)
     answer = running.run(_echo(archive, options), fast=False)
     if json:
         emit(**answer)

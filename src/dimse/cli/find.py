@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from dimse import uids
-from dimse.ae import Address, ClientOptions, Malformed
+from dimse.address import Address
 from dimse.cli import arguments, running
 from dimse.cli import query as typed
 from dimse.cli.matches import CsvMatches, JsonMatches, Matches, TableMatches
 from dimse.cli.output import complain, counted, reason
 from dimse.network.client import connect
-from dimse.services.find import CFindSCU, FindResults
+from dimse.options import ClientOptions, Strictness
+from dimse.services.find_scu import CFindSCU, FindResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
 EXIT_CODES: Final = (
@@ -40,7 +41,7 @@ def find(
     level: QueryRetrieveLevel,
     model: QueryRetrieveModel | None,
     calling: str,
-    malformed: Malformed,
+    strictness: Strictness,
     timeout: float | None,
     json: bool,
     csv: bool,
@@ -53,7 +54,7 @@ def find(
     with running.usage():
         if json and csv:
             raise ValueError("--json and --csv: choose one")
-        options = arguments.client_options(calling, malformed, timeout)
+        options = arguments.client_options(calling, strictness, timeout)
         query = typed.parse(level, keys, model)
         columns = typed.columns(query, keys)
         query = query.returning(*columns)

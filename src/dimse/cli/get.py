@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Final
 
 from dimse import uids
-from dimse.ae import Address, ClientOptions, Duplicates, Malformed
+from dimse.address import Address
 from dimse.cli import arguments, running
 from dimse.cli import query as typed
 from dimse.cli.output import complain
 from dimse.cli.retrieval import Tally
 from dimse.errors import PresentationContextError, SubOperationFailed
 from dimse.network.client import connect
+from dimse.options import ClientOptions, Duplicates, Strictness
 from dimse.services.contexts import RETRIEVED, retrieval_contexts
-from dimse.services.get import CancelBehavior, CGetSCU, GetResults
+from dimse.services.get_scu import CancelBehavior, CGetSCU, GetResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.upper_layer.negotiation import ProposedContext
 
@@ -47,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_classes(parser, "Propose only this storage SOP class. Without it, the common ones.")
     arguments.add_syntaxes(parser, "Propose only this transfer syntax.")
-    arguments.add_calling(parser, Malformed.LENIENT)
+    arguments.add_calling(parser, Strictness.LENIENT)
     typed.add_timeout(parser)
     arguments.add_json(parser)
 
@@ -64,7 +65,7 @@ def get(
     classes: list[str],
     syntaxes: list[str],
     calling: str,
-    malformed: Malformed,
+    strictness: Strictness,
     timeout: float | None,
     json: bool,
 ) -> int:
@@ -73,7 +74,7 @@ def get(
     Ctrl-C stops it (C-CANCEL); what was retrieved stays.
     """
     with running.usage():
-        options = arguments.client_options(calling, malformed, timeout)
+        options = arguments.client_options(calling, strictness, timeout)
         query = typed.parse(level, keys, model)
         query.retrieve_identifier()
         contexts = retrieval_contexts(classes or uids.COMMON_STORAGE, syntaxes or RETRIEVED)

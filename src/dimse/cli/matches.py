@@ -14,8 +14,8 @@ from typing import Final
 from dimse.cli.output import complain, counted, emit, printable, tell
 from dimse.cli.progress import Counters
 from dimse.dataset import Dataset, tag_for_keyword
-from dimse.dataset.elements import tag_name
 from dimse.dataset.json_model import json_model
+from dimse.dataset.scanner import tag_name
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 
 _GAP: Final = 2

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from dimse import uids
-from dimse.ae import Address, ClientOptions, Malformed, check_ae_title
+from dimse.address import Address, check_ae_title
 from dimse.cli import arguments, running
 from dimse.cli import query as typed
 from dimse.cli.retrieval import Tally
 from dimse.network.client import connect
-from dimse.services.move import CMoveSCU, MoveResults
+from dimse.options import ClientOptions, Strictness
+from dimse.services.move_scu import CMoveSCU, MoveResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
 EXIT_CODES: Final = (
@@ -46,7 +47,7 @@ def move(
     level: QueryRetrieveLevel,
     model: QueryRetrieveModel | None,
     calling: str,
-    malformed: Malformed,
+    strictness: Strictness,
     timeout: float | None,
     json: bool,
 ) -> int:
@@ -55,7 +56,7 @@ def move(
     Ctrl-C stops it (C-CANCEL); what had been moved stays where it is.
     """
     with running.usage():
-        options = arguments.client_options(calling, malformed, timeout)
+        options = arguments.client_options(calling, strictness, timeout)
         query = typed.parse(level, keys, model)
         query.retrieve_identifier()
     tally = Tally(archive, f"moved from {archive} to {destination}", json)

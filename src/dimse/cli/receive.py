@@ -16,20 +16,12 @@ from time import perf_counter
 from typing import Any, Final
 
 from dimse import uids
-from dimse.ae import (
-    DEFAULT_PORT,
-    Address,
-    Duplicates,
-    Malformed,
-    ServerOptions,
-    StoreMode,
-    check_ae_title,
-    host_and_port,
-)
+from dimse.address import DEFAULT_PORT, Address, check_ae_title, host_and_port
 from dimse.cli import arguments, running
 from dimse.cli.output import complain, counted, emit, reason, size, tell
 from dimse.dataset import Stored, validate_template
 from dimse.messages.status import Status
+from dimse.options import Duplicates, ServerOptions, StoreMode, Strictness
 from dimse.services.server import Server
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 
@@ -88,7 +80,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=100,
         help="Reject associations beyond this many.",
     )
-    arguments.add_malformed(parser, Malformed.LENIENT)
+    arguments.add_malformed(parser, Strictness.LENIENT)
     arguments.add_json(parser, "Print one JSON object per line.")
 
 
@@ -103,7 +95,7 @@ def receive(
     no_fsync: bool,
     max_pdu: int,
     max_associations: int,
-    malformed: Malformed,
+    strictness: Strictness,
     json: bool,
 ) -> int:
     """Receive DICOM objects (a storage SCP) in any transfer syntax, and write them as files."""
@@ -114,11 +106,11 @@ def receive(
             duplicates=duplicates,
             fsync=not no_fsync,
             require_called_ae_title=title is not None,
-            max_associations=max_associations,
-            max_associations_per_host=None,  # whoever is let in may use all of them
-            max_associations_per_title=None,
+            maximum_associations=max_associations,
+            maximum_associations_per_host=None,  # whoever is let in may use all of them
+            maximum_associations_per_title=None,
             maximum_length=max_pdu,
-            malformed=malformed,
+            strictness=strictness,
         )
         server = Server(title or "DIMSE", host=host, port=port, options=options)
     running.make_folder(into)

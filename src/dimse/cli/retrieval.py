@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from dimse.ae import Address
+from dimse.address import Address
 from dimse.cli import running
 from dimse.cli.output import complain, counted, emit, reason, size, tell
 from dimse.cli.progress import Counters

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dimse.ae import Address, ClientOptions, Malformed
+from dimse.address import Address
 from dimse.cli import arguments, running
 from dimse.cli import query as typed
 from dimse.cli.retrieval import Tally
+from dimse.options import ClientOptions, Strictness
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.retrieving import RetrieveResult
 from dimse.services.retrieving import retrieve as retrieve_all
@@ -47,7 +48,7 @@ def retrieve(
     model: QueryRetrieveModel | None,
     receiver: Address | None,
     calling: str,
-    malformed: Malformed,
+    strictness: Strictness,
     timeout: float | None,
     json: bool,
 ) -> int:
@@ -56,7 +57,7 @@ def retrieve(
     Instances that are missing afterwards are asked for again, one by one. Ctrl-C stops it; what was retrieved stays.
     """
     with running.usage():
-        options = arguments.client_options(calling, malformed, timeout)
+        options = arguments.client_options(calling, strictness, timeout)
         query = typed.parse(level, keys, model)
         query.find_identifier()
     running.make_folder(into)

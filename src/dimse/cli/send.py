@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any, BinaryIO, Final, cast
 
 import dimse
-from dimse.ae import Address, ClientOptions, Malformed, RetryPolicy
+from dimse.address import Address
 from dimse.cli import arguments, running
 from dimse.cli.output import about, complain, counted, emit, reason, size, tell
 from dimse.cli.progress import Bar
@@ -22,6 +22,7 @@ from dimse.dataset.discover import discover
 from dimse.dataset.threads import in_thread
 from dimse.errors import AssociationError, DatasetError, RemoteProtocolError
 from dimse.messages.status import StatusCategory
+from dimse.options import ClientOptions, RetryPolicy, Strictness
 from dimse.services.collecting import SendResult
 
 EXIT_CODES: Final = (
@@ -97,7 +98,7 @@ def send(
     paths: Sequence[str],
     *,
     calling: str,
-    malformed: Malformed,
+    strictness: Strictness,
     retries: int,
     timeout: float,
     max_pdu: int,
@@ -117,7 +118,7 @@ def send(
         job = _Job(
             archive,
             arguments.client_options(
-                calling, malformed, timeout, maximum_length_to_send=max_pdu or NO_LIMIT, operations_window=window
+                calling, strictness, timeout, maximum_length_to_send=max_pdu or NO_LIMIT, operations_window=window
             ),
             RetryPolicy(retries=retries),
             Tally(json),

@@ -36,16 +36,17 @@ if TYPE_CHECKING:
     from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
     from dimse.dataset.assembling import assemble
+    from dimse.dataset.codec import decode, encode, text_of
     from dimse.dataset.codestreams import shown_syntax
     from dimse.dataset.completeness import IncompleteDataset, StreamedDataset
     from dimse.dataset.decompression import can_decompress, decompress
     from dimse.dataset.discover import NotSent
-    from dimse.dataset.disk import Disk, FileWriter, Instance, Stored
-    from dimse.dataset.elements import Buffer, BulkHeader, ElementScanner
-    from dimse.dataset.identifiers import decode, encode, text_of
+    from dimse.dataset.file_names import other_name, safe_path, template_keywords, validate_template
+    from dimse.dataset.file_writer import Disk, FileWriter, Instance, Stored
     from dimse.dataset.part10 import FileMeta, encode_file_meta, read_file_meta
-    from dimse.dataset.pixels import EncapsulatedFrames, NativePixels, PixelSource, from_dataset
-    from dimse.dataset.sinks import Part10File, other_name, safe_path, template_keywords, validate_template
+    from dimse.dataset.part10_file import Part10File
+    from dimse.dataset.pydicom_source import EncapsulatedFrames, NativePixels, PixelSource, from_dataset
+    from dimse.dataset.scanner import Buffer, BulkHeader, ElementScanner
     from dimse.dataset.sources import (
         DatasetSource,
         FileSource,
@@ -114,12 +115,13 @@ _NAMES_OF: Final = {
     "dimse.dataset.codestreams": "shown_syntax",
     "dimse.dataset.completeness": "IncompleteDataset StreamedDataset",
     "dimse.dataset.discover": "NotSent",
-    "dimse.dataset.disk": "Disk FileWriter Instance Stored",
-    "dimse.dataset.elements": "Buffer BulkHeader ElementScanner",
-    "dimse.dataset.identifiers": "decode encode text_of",
+    "dimse.dataset.file_writer": "Disk FileWriter Instance Stored",
+    "dimse.dataset.scanner": "Buffer BulkHeader ElementScanner",
+    "dimse.dataset.codec": "decode encode text_of",
     "dimse.dataset.part10": "FileMeta encode_file_meta read_file_meta",
-    "dimse.dataset.pixels": "EncapsulatedFrames NativePixels PixelSource from_dataset",
-    "dimse.dataset.sinks": "Part10File other_name safe_path template_keywords validate_template",
+    "dimse.dataset.pydicom_source": "EncapsulatedFrames NativePixels PixelSource from_dataset",
+    "dimse.dataset.file_names": "other_name safe_path template_keywords validate_template",
+    "dimse.dataset.part10_file": "Part10File",
     "dimse.dataset.sources": """
         DatasetSource FileSource MemorySource Part10Source Reader StreamSource is_dataset
     """,

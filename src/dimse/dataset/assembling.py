@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
-from dimse.dataset.elements import UNDEFINED_LENGTH
-from dimse.dataset.identifiers import decode
+from dimse.dataset.codec import decode
+from dimse.dataset.scanner import UNDEFINED_LENGTH
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from dimse.dataset.elements import Buffer, BulkHeader
+    from dimse.dataset.scanner import Buffer, BulkHeader
 
 
 def assemble(head: Buffer, bulk: BulkHeader, value: bytes, tail: Buffer, encoding: str) -> Dataset:

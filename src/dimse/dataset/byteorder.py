@@ -10,7 +10,7 @@ from array import array
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from dimse.dataset.elements import SHORT_VRS, UNDEFINED_LENGTH, Buffer, tag_name
+from dimse.dataset.scanner import SHORT_VRS, UNDEFINED_LENGTH, Buffer, tag_name
 from dimse.dataset.sources import DatasetSource, PiecesReader, Reader
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN

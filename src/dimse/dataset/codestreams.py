@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dimse.dataset.elements import Buffer
+from dimse.dataset.scanner import Buffer
 from dimse.uids import RLE_LOSSLESS
 
 _ITEM: Final = b"\xfe\xff\x00\xe0"

@@ -9,7 +9,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from dimse.dataset.elements import (
+from dimse.dataset.frames import EncapsulatedFrames, NativeFrames
+from dimse.dataset.scanner import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
     IN_ITEM,
@@ -33,15 +34,14 @@ from dimse.dataset.elements import (
     inflated,
     tag_name,
 )
-from dimse.dataset.frames import EncapsulatedFrames, NativeFrames
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN
 
 if TYPE_CHECKING:
     import zlib
 
-    from dimse.dataset.elements import Buffer
     from dimse.dataset.frames import FrameSplitter
+    from dimse.dataset.scanner import Buffer
 
 _SCAN_STEP: Final = 16 * 1024
 """How much is looked at at a time for the end of the metadata; no more than this of the bulk data is copied."""

@@ -14,12 +14,12 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import UID
 
+from dimse.dataset.codec import PYDICOM_ERRORS, pydicom_failed
 from dimse.dataset.derived import STEP
-from dimse.dataset.elements import PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
 from dimse.dataset.encapsulation import OFFSET_TABLES, end_of_fragments
-from dimse.dataset.identifiers import PYDICOM_ERRORS, pydicom_failed
-from dimse.dataset.pixels import MAX_PIXEL_DATA, pixel_data_header
-from dimse.dataset.rewriting import encode_as_read, rewrite
+from dimse.dataset.pydicom_source import MAX_PIXEL_DATA, pixel_data_header
+from dimse.dataset.reencoding import encode_as_read, rewrite
+from dimse.dataset.scanner import PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
 from dimse.dataset.sources import DatasetSource, PiecesSource
 from dimse.dataset.structure import Limits, check_structure
 from dimse.dataset.threads import in_thread

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
-from dimse.dataset.elements import MAX_METADATA, Buffer, ElementScanner, tag_name
+from dimse.dataset.scanner import MAX_METADATA, Buffer, ElementScanner, tag_name
 from dimse.dataset.sources import DatasetSource, PiecesReader, Reader, named
 from dimse.errors import DatasetError
 

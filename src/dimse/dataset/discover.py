@@ -95,7 +95,7 @@ def _directory(path: Path, source: FileSource) -> Iterator[DatasetSource | NotSe
     """What a DICOMDIR refers to, by Referenced File ID (0004,1500): path components below its folder."""
     from pydicom.filereader import read_dataset
 
-    from dimse.dataset.identifiers import PYDICOM_ERRORS
+    from dimse.dataset.codec import PYDICOM_ERRORS
 
     syntax = source.transfer_syntax_uid
     try:

@@ -8,9 +8,9 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from dimse.dataset.derived import Following, Metadata, Rest, elements_behind
-from dimse.dataset.elements import MAX_METADATA, PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
-from dimse.dataset.pixels import pixel_data_header
-from dimse.dataset.rewriting import rewrite
+from dimse.dataset.pydicom_source import pixel_data_header
+from dimse.dataset.reencoding import rewrite
+from dimse.dataset.scanner import MAX_METADATA, PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
 from dimse.dataset.sources import DatasetSource, named
 from dimse.errors import DatasetError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Protocol
 
-from dimse.dataset.elements import ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED_LENGTH, tag_name
+from dimse.dataset.scanner import ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED_LENGTH, tag_name
 from dimse.errors import DatasetError
 
 if TYPE_CHECKING:

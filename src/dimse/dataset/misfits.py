@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
-from dimse.dataset.elements import NAMING_TAGS, tag_name
+from dimse.dataset.scanner import NAMING_TAGS, tag_name
 from dimse.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
-from dimse.dataset.elements import LONG_VRS, SOP_CLASS_UID, SOP_INSTANCE_UID, Buffer, ElementScanner
 from dimse.dataset.recognizing import NotDicom, begins_like_a_data_set, syntax_of_first_element
+from dimse.dataset.scanner import LONG_VRS, SOP_CLASS_UID, SOP_INSTANCE_UID, Buffer, ElementScanner
 from dimse.errors import DatasetError
 from dimse.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,

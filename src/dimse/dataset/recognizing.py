@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from dimse.dataset.elements import LONG_VRS, SHORT_VRS, UNDEFINED_LENGTH, VRS
+from dimse.dataset.scanner import LONG_VRS, SHORT_VRS, UNDEFINED_LENGTH, VRS
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from io import FileIO, RawIOBase
 from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar
 
-from dimse.dataset.elements import Buffer, check_not_cut_short
 from dimse.dataset.part10 import FileMeta, Readable, read_file_meta
+from dimse.dataset.scanner import Buffer, check_not_cut_short
 from dimse.dataset.threads import in_thread
 from dimse.errors import DatasetError
 from dimse.uids import is_compressed

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
-from dimse.dataset.elements import (
+from dimse.dataset.scanner import (
     LONG_VRS,
     MAX_SEQUENCE_DEPTH,
     PIXEL_DATA_TAGS,

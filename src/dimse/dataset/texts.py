@@ -11,7 +11,7 @@ from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
 from dimse.dataset.character_sets import DELIMITERS, decode_text, is_garbled
-from dimse.dataset.elements import tag_name
+from dimse.dataset.scanner import tag_name
 from dimse.dataset.structure import SPECIFIC_CHARACTER_SET, dictionary_vr
 from dimse.errors import DatasetError
 

@@ -10,9 +10,9 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from dimse.dataset.byteorder import LittleEndianSource
 from dimse.dataset.derived import STEP, Derived, Following, Metadata, Rest, elements_behind, read_metadata
-from dimse.dataset.elements import MAX_METADATA, PIXEL_DATA, Buffer, BulkHeader, tag_name
 from dimse.dataset.encapsulation import OFFSET_TABLES, Encapsulated, fragment_lengths
-from dimse.dataset.rewriting import rewrite
+from dimse.dataset.reencoding import rewrite
+from dimse.dataset.scanner import MAX_METADATA, PIXEL_DATA, Buffer, BulkHeader, tag_name
 from dimse.dataset.sources import DatasetSource, PiecesReader, Reader, named
 from dimse.errors import DatasetError
 from dimse.uids import (

@@ -10,8 +10,8 @@ from enum import Enum, StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from dimse.messages import command
-from dimse.messages.primitives import Message, Response, message_of
+from dimse.messages import command_set
+from dimse.messages.message import Message, Response, message_of
 from dimse.messages.status import StatusCategory
 from dimse.upper_layer.deviations import out_of_step
 from dimse.upper_layer.machine import Fragment, Machine
@@ -32,10 +32,10 @@ class Flaw(StrEnum):
 
 
 def _decode(data: bytes) -> tuple[Message, Flaw | None]:
-    elements = command.decode(data)
-    if command.COMMAND_DATA_SET_TYPE not in elements:
+    elements = command_set.decode(data)
+    if command_set.COMMAND_DATA_SET_TYPE not in elements:
         return message_of(elements), Flaw.DATA_SET_TYPE
-    return message_of(elements), None if command.has_right_group_length(data) else Flaw.GROUP_LENGTH
+    return message_of(elements), None if command_set.has_right_group_length(data) else Flaw.GROUP_LENGTH
 
 
 _decoded: Final = lru_cache(maxsize=8)(_decode)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
-from dimse.ae import AssociationOptions, Malformed
 from dimse.errors import (
     AssociationAborted,
     AssociationError,
@@ -24,13 +23,14 @@ from dimse.errors import (
     RemoteProtocolError,
 )
 from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, MessageReader
-from dimse.messages.primitives import C_CANCEL_RQ, Request, Response
+from dimse.messages.message import C_CANCEL_RQ, Request, Response
 from dimse.network.connection import Connection
-from dimse.network.incoming import Discard, Receiver
+from dimse.network.incoming_data import Discard, Receiver
 from dimse.network.invoking import Invoker
 from dimse.network.operations import Stopping
-from dimse.network.outgoing import Outgoing
+from dimse.network.sender import Outgoing
 from dimse.network.timers import Progress, ProgressTimer
+from dimse.options import AssociationOptions, Strictness
 from dimse.uids import name_of
 from dimse.upper_layer.deviations import Deviations, invalid, out_of_step
 from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
@@ -92,7 +92,7 @@ class Association:
     def __init__(self, connection: Connection, options: AssociationOptions, provider: Provider | None = None) -> None:
         self.connection = connection
         self.options = options
-        self.deviations = Deviations(connection, strict=options.malformed is Malformed.STRICT)
+        self.deviations = Deviations(connection, strict=options.strictness is Strictness.STRICT)
         """What the peer does against the standard."""
         self.request: A_ASSOCIATE_RQ | None = None
         self.answer: A_ASSOCIATE_AC | None = None

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from dimse import uids
-from dimse.ae import Address, ClientOptions, Malformed, host_and_port
+from dimse.address import Address, host_and_port
 from dimse.errors import AssociationTimeout, ConnectionLost
 from dimse.network.association import Association
 from dimse.network.connection import BufferPool, Connection
+from dimse.options import ClientOptions, Strictness
 from dimse.upper_layer.items import AsynchronousOperationsWindow, UserInformation
 from dimse.upper_layer.machine import Machine
 from dimse.upper_layer.negotiation import ProposedContext, propose
@@ -87,7 +88,7 @@ async def _open(address: Address, options: ClientOptions) -> Association:
             requestor=True,
             maximum_length=options.maximum_length,
             artim=options.timeouts.artim,
-            strict=options.malformed is Malformed.STRICT,
+            strict=options.strictness is Strictness.STRICT,
             name=str(address),
         )
         connection = Connection(machine, BufferPool())

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol, cast
 
-from dimse.ae import host_and_port
+from dimse.address import host_and_port
 from dimse.errors import ConnectionLost
 from dimse.network.timers import unsent_bytes
 from dimse.upper_layer.machine import CloseTransport, Machine, MachineEvent

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dimse.dataset.sources import DatasetSource
 from dimse.errors import AssociationAborted, DatasetError, LocalProtocolError
-from dimse.messages.primitives import Request, Response
-from dimse.network.incoming import Receiver
+from dimse.messages.message import Request, Response
+from dimse.network.incoming_data import Receiver
 from dimse.network.operations import Operation, Outstanding, check_response, unwanted_dataset
 from dimse.network.timers import SharedTimer
 from dimse.network.window import Window

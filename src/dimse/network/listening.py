@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable
 from typing import Final
 
-from dimse.ae import host_and_port
+from dimse.address import host_and_port
 
 _BOTH: Final = {
     "localhost": ("127.0.0.1", "::1"),

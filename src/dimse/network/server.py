@@ -9,13 +9,14 @@ from types import TracebackType
 from typing import Final, Self
 
 from dimse import uids
-from dimse.ae import Malformed, ServerOptions, StoreMode, check_ae_title, host_and_port
-from dimse.messages.primitives import Request
+from dimse.address import check_ae_title, host_and_port
+from dimse.messages.message import Request
 from dimse.network.arrivals import Arrivals, Handshake
 from dimse.network.association import ABORT_GRACE, Association
 from dimse.network.connection import BufferPool, Connection
 from dimse.network.listening import BACKLOG, listening_sockets
 from dimse.network.session import Service, Session
+from dimse.options import ServerOptions, StoreMode, Strictness
 from dimse.upper_layer.items import UserIdentityAC, UserInformation
 from dimse.upper_layer.machine import Machine
 from dimse.upper_layer.negotiation import accept_contexts, accept_roles, accept_window
@@ -59,9 +60,9 @@ class AssociationServer:
         self._listeners: list[asyncio.Server] = []
         self._sessions: set[Session] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
-        per_host = self.options.max_associations_per_host
+        per_host = self.options.maximum_associations_per_host
         self.arrivals = Arrivals(
-            self.options.max_associations + _ARRIVALS, None if per_host is None else per_host + _ARRIVALS
+            self.options.maximum_associations + _ARRIVALS, None if per_host is None else per_host + _ARRIVALS
         )
         self._stopping = False
 
@@ -121,7 +122,7 @@ class AssociationServer:
             requestor=False,
             maximum_length=self.options.maximum_length,
             artim=self.options.timeouts.artim,
-            strict=self.options.malformed is Malformed.STRICT,
+            strict=self.options.strictness is Strictness.STRICT,
             name=self.ae_title,
         )
         return Connection(machine, self._pool, self._opened)
@@ -154,9 +155,9 @@ class AssociationServer:
         others = [other for other in self._sessions if other.association.is_open]
         host, title = session.association.connection.peer_host, request.calling_ae_title
         for limit, count in (
-            (options.max_associations, len(others)),
-            (options.max_associations_per_host, sum(o.association.connection.peer_host == host for o in others)),
-            (options.max_associations_per_title, sum(o.association.calling_ae_title == title for o in others)),
+            (options.maximum_associations, len(others)),
+            (options.maximum_associations_per_host, sum(o.association.connection.peer_host == host for o in others)),
+            (options.maximum_associations_per_title, sum(o.association.calling_ae_title == title for o in others)),
         ):
             if limit is not None and count >= limit:
                 return _LOCAL_LIMIT_EXCEEDED

@@ -15,12 +15,12 @@ from dimse.errors import (
     RemoteProtocolError,
 )
 from dimse.messages.fragments import CommandReceived
-from dimse.messages.primitives import Request, Response
+from dimse.messages.message import Request, Response
 from dimse.messages.status import Status
 from dimse.network.association import ABORT_GRACE, Association
 from dimse.network.connection import Connection
-from dimse.network.incoming import Discard, IncomingData, Receiver
-from dimse.network.requests import Answer, CancelRequested, IncomingRequest
+from dimse.network.incoming_data import Discard, IncomingData, Receiver
+from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.network.timers import Progress, ProgressTimer
 from dimse.upper_layer.negotiation import AcceptedContext, normalise, oddities, refusal, violations
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from dimse import uids
-from dimse.ae import Address, ClientOptions, RetryPolicy, ServerOptions, StoreMode
+from dimse.address import Address
 from dimse.errors import (
     AssociationError,
     AssociationTimeout,
@@ -28,16 +28,17 @@ from dimse.errors import (
     StatusError,
     SubOperationFailed,
 )
-from dimse.messages.primitives import C_STORE_RQ, Response
+from dimse.messages.message import C_STORE_RQ, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.client import connect
-from dimse.network.requests import Answer, IncomingRequest
+from dimse.network.incoming_request import Answer, IncomingRequest
+from dimse.options import ClientOptions, RetryPolicy, ServerOptions, StoreMode
 from dimse.services.callbacks import Callback
 from dimse.services.contexts import Plan, by_association, every_syntax, native_first, retrieval_contexts
-from dimse.services.get import CGetSCU, GetResults
+from dimse.services.get_scu import CGetSCU, GetResults
 from dimse.services.listing import UNIQUE_KEYS, Listing, can_be_asked_for
-from dimse.services.move import CMoveSCU, MoveResults
+from dimse.services.move_scu import CMoveSCU, MoveResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.server import Server
 from dimse.services.store_request import StoreRequest
@@ -340,7 +341,7 @@ class Bringing:
         if self._is_listening:
             return
         receiver = self._receiver
-        options = ServerOptions(store_mode=StoreMode.STREAMING, max_associations_per_title=None)
+        options = ServerOptions(store_mode=StoreMode.STREAMING, maximum_associations_per_title=None)
         server = Server(receiver.ae_title, host=receiver.host, port=receiver.port, options=options)
         server.services[C_STORE_RQ] = _NotingService(self._store, options, self._note_refusal)
         try:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 from dimse import dataset as datasets
 from dimse import uids
 from dimse.dataset import IncompleteDataset, StreamedDataset, shown_syntax
-from dimse.dataset.elements import DEFLATED_SYNTAXES, PIXEL_DATA, PIXEL_DATA_TAGS
+from dimse.dataset.scanner import DEFLATED_SYNTAXES, PIXEL_DATA, PIXEL_DATA_TAGS
 from dimse.dataset.structure import Limits
 from dimse.dataset.threads import in_worker
-from dimse.network.incoming import IncomingData
+from dimse.network.incoming_data import IncomingData
 
 if TYPE_CHECKING:
     from dimse.dataset import Dataset, ElementScanner

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dimse import uids
-from dimse.ae import Address, ClientOptions
+from dimse.address import Address
 from dimse.dataset import Dataset, tag_for_keyword
-from dimse.dataset.identifiers import PYDICOM_ERRORS
+from dimse.dataset.codec import PYDICOM_ERRORS
 from dimse.errors import AssociationTimeout, DatasetError, PresentationContextError, StatusError
 from dimse.network.association import Association
 from dimse.network.client import connect
-from dimse.services.find import CFindSCU
+from dimse.options import ClientOptions
+from dimse.services.find_scu import CFindSCU
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
 logger = logging.getLogger("dimse.query_retrieve")

@@ -16,7 +16,7 @@ from typing import Final
 
 from dimse import uids
 from dimse.dataset import IGNORE, DataElement, Dataset, dictionary_VR, keyword_for_tag, tag_for_keyword
-from dimse.dataset.elements import tag_name
+from dimse.dataset.scanner import tag_name
 
 QueryValue = (
     str

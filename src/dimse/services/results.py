@@ -11,7 +11,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from dimse.dataset.identifiers import wrong_form
+from dimse.dataset.codec import wrong_form
 from dimse.errors import (
     AssociationError,
     DatasetError,
@@ -22,11 +22,11 @@ from dimse.errors import (
     RemoteProtocolError,
     StatusError,
 )
-from dimse.messages.primitives import Request, Response
+from dimse.messages.message import Request, Response
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
+from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.network.operations import Operation, Stage
-from dimse.network.requests import Answer, IncomingRequest
 from dimse.upper_layer.negotiation import AcceptedContext
 
 logger = logging.getLogger("dimse.query_retrieve")
@@ -216,7 +216,7 @@ class Results(ABC, Generic[T, R]):
         """Raise `DatasetError` if strict and `identifier` is in another VR form than was agreed on."""
         error, deviations = wrong_form(identifier, self._asked.context.transfer_syntax), self._association.deviations
         if error is not None and deviations.is_strict:
-            error = DatasetError(f"{error}; it can be read with Malformed.LENIENT, or --lenient")
+            error = DatasetError(f"{error}; it can be read with Strictness.LENIENT, or --lenient")
         if error is not None:
             deviations.malformed(error)
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dimse.ae import Address, ClientOptions, RetryPolicy
+from dimse.address import Address
 from dimse.dataset import validate_template
+from dimse.options import ClientOptions, RetryPolicy
 from dimse.services.bringing import Bringing, RetrieveResult, RetrieveWay
 from dimse.services.callbacks import Callback
 from dimse.services.listing import list_instances

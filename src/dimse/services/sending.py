@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from dimse.ae import Address, ClientOptions, RetryPolicy
+from dimse.address import Address
+from dimse.options import ClientOptions, RetryPolicy
 from dimse.services.callbacks import Callback
 from dimse.services.collecting import SendResult
 from dimse.services.given import Source

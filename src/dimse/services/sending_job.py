@@ -27,7 +27,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Final, cast
 
-from dimse.ae import Address, ClientOptions, RetryPolicy
+from dimse.address import Address
 from dimse.dataset import DatasetSource
 from dimse.errors import (
     AssociationError,
@@ -42,6 +42,7 @@ from dimse.errors import (
 from dimse.messages.status import StatusCategory
 from dimse.network.association import Association
 from dimse.network.client import connect
+from dimse.options import ClientOptions, RetryPolicy
 from dimse.services.callbacks import Callback
 from dimse.services.collecting import SendResult, look_at
 from dimse.services.given import Source, each

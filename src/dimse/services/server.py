@@ -6,14 +6,14 @@ import inspect
 from collections.abc import Callable
 from typing import overload
 
-from dimse.ae import RetryPolicy, ServerOptions
-from dimse.messages.primitives import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
+from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
 from dimse.network.server import AssociationServer
-from dimse.services.find import FindHandler, FindService
-from dimse.services.get import GetService
-from dimse.services.move import Destinations, MoveService
+from dimse.options import RetryPolicy, ServerOptions
+from dimse.services.find_scp import FindHandler, FindService
+from dimse.services.get_scp import GetService
+from dimse.services.move_scp import Destinations, MoveService
+from dimse.services.retrieve_scp import RetrieveHandler
 from dimse.services.store_scp import StoreHandler, StoreService
-from dimse.services.suboperations import RetrieveHandler
 from dimse.services.verification import EchoHandler, EchoService
 
 

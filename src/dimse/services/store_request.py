@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from dimse import dataset as datasets
 from dimse import uids
-from dimse.ae import Duplicates, Malformed, ServerOptions, StoreMode
 from dimse.dataset import (
     Disk,
     FileWriter,
@@ -23,13 +22,14 @@ from dimse.dataset import (
     safe_path,
     template_keywords,
 )
-from dimse.dataset.elements import NAMING_TAGS, PIXEL_DATA, PIXEL_DATA_TAGS, SOP_CLASS_UID, SOP_INSTANCE_UID, tag_name
+from dimse.dataset.scanner import NAMING_TAGS, PIXEL_DATA, PIXEL_DATA_TAGS, SOP_CLASS_UID, SOP_INSTANCE_UID, tag_name
 from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError, LocalProtocolError, StatusError
-from dimse.messages.primitives import C_STORE_RQ
+from dimse.messages.message import C_STORE_RQ
 from dimse.messages.status import Status
-from dimse.network.incoming import IncomingData
-from dimse.network.requests import IncomingRequest
+from dimse.network.incoming_data import IncomingData
+from dimse.network.incoming_request import IncomingRequest
+from dimse.options import Duplicates, ServerOptions, StoreMode, Strictness
 from dimse.services.incoming_dataset import IncomingDataset
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class StoreRequest:
         self.association = request.association
         self.command = message
         self.transfer_syntax_uid = request.context.transfer_syntax
-        is_strict = options.malformed is Malformed.STRICT
+        is_strict = options.strictness is Strictness.STRICT
         self._incoming = IncomingDataset(data, self.transfer_syntax_uid, is_strict=is_strict)
         self._options = options
         self._disk = disk
@@ -312,7 +312,7 @@ class StoreRequest:
 
     def _tolerate(self, what: str, refusal: int) -> None:
         """Refuse it if strict, else warn of it once."""
-        if self._options.malformed is Malformed.STRICT:
+        if self._options.strictness is Strictness.STRICT:
             raise StatusError(Status(refusal), what)
         self.association.deviations.tolerated(f"C-STORE: {what}; taken as it came")
 

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from dimse import uids
-from dimse.ae import ServerOptions
 from dimse.dataset import Disk, IncompleteDataset
 from dimse.errors import DatasetError
-from dimse.messages.primitives import Response
+from dimse.messages.message import Response
 from dimse.messages.status import Status
-from dimse.network.requests import Answer, IncomingRequest
+from dimse.network.incoming_request import Answer, IncomingRequest
+from dimse.options import ServerOptions
 from dimse.services.handlers import answered
 from dimse.services.store_request import StoreRequest
 

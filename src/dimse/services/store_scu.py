@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, cast
 
 from dimse import dataset as datasets
 from dimse import uids
-from dimse.ae import RetryPolicy, check_ae_title
+from dimse.address import check_ae_title
 from dimse.dataset import DatasetSource, Part10Source
 from dimse.errors import DatasetError, PresentationContextError, StatusError
-from dimse.messages.primitives import C_STORE_RQ, C_STORE_RSP
+from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
 from dimse.network.association import Association
+from dimse.options import RetryPolicy
 from dimse.services.callbacks import Callback
 from dimse.services.given import InMemory, Source, as_source, each, of_memory
 from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, ProgressReporter

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 from dimse import uids
 from dimse.errors import StatusError
-from dimse.messages.primitives import C_ECHO_RQ, C_ECHO_RSP, Response
+from dimse.messages.message import C_ECHO_RQ, C_ECHO_RSP, Response
 from dimse.messages.status import Status
 from dimse.network.association import Association
-from dimse.network.requests import Answer, IncomingRequest
+from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.services.handlers import answered
 
 logger = logging.getLogger("dimse.network")

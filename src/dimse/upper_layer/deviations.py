@@ -1,7 +1,7 @@
 """What peers do against the standard, in three classes. Everything that reads what a peer sent uses these.
 
 Harmless: it has one safe reading, so it is accepted, strict or lenient, and logged once per association.
-Malformed: its meaning is a guess. Strict ends the association and says why; lenient warns and goes on.
+Strictness: its meaning is a guess. Strict ends the association and says why; lenient warns and goes on.
 Out of step: it has no safe reading, as the message to which the bytes belong is not known. It ends the association.
 
 `docs/conformance.md` lists what is in which class.

@@ -103,7 +103,7 @@ class Machine:
     """One side of one association.
 
     `maximum_length` is what this side announced: the bound on the PDU-length of a received P-DATA-TF,
-    0 for none. `artim` is the ARTIM timer in seconds, None for never. `strict` is `Malformed.STRICT`.
+    0 for none. `artim` is the ARTIM timer in seconds, None for never. `strict` is `Strictness.STRICT`.
     `name` says which association it is, in the log.
     """
 

@@ -14,7 +14,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
-from dimse.dataset.plain import decode_plain, encode_plain
+from dimse.dataset.fast_codec import decode_plain, encode_plain
 
 text = st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="\\^="), max_size=16).map(
     str.strip

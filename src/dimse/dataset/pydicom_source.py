@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from dimse.dataset.elements import DEFLATED_SYNTAXES, PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
-from dimse.dataset.identifiers import encode, encode_elements
+from dimse.dataset.codec import encode, encode_elements
 from dimse.dataset.misfits import may_be_misread
-from dimse.dataset.rewriting import encode_as_read, rewrite
+from dimse.dataset.reencoding import encode_as_read, rewrite
+from dimse.dataset.scanner import DEFLATED_SYNTAXES, PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
 from dimse.dataset.sources import DatasetSource, MemorySource, PiecesSource
 from dimse.errors import DatasetError
 from dimse.uids import (

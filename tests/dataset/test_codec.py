@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.dataelem import DataElement
 
-from dimse.dataset import identifiers
-from dimse.dataset.identifiers import decode, encode, inflate
+from dimse.dataset import codec
+from dimse.dataset.codec import decode, encode, inflate
 from dimse.errors import DatasetError
 from dimse.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -94,7 +94,7 @@ def test_deflate_bomb() -> None:
     with pytest.raises(DatasetError, match="cut short"):
         inflate(deflated(bytes(1000))[:-1], 1000)
     with pytest.raises(DatasetError, match="more than 67108864 bytes"):
-        decode(deflated(bytes(identifiers.MAX_INFLATED + 1)), DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
+        decode(deflated(bytes(codec.MAX_INFLATED + 1)), DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
 
 
 def test_a_deflate_bomb_takes_no_memory() -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.filereader import read_dataset
 
-from dimse.dataset.elements import tag_name
-from dimse.dataset.identifiers import encode
-from dimse.dataset.rewriting import rewrite
+from dimse.dataset.codec import encode
+from dimse.dataset.reencoding import rewrite
+from dimse.dataset.scanner import tag_name
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 

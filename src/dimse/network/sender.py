@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from dimse.dataset.sources import DatasetSource, Reader
 from dimse.errors import DatasetError
 from dimse.messages.fragments import fragment_size, in_pdus
-from dimse.messages.primitives import Message, Request, Response
+from dimse.messages.message import Message, Request, Response
 from dimse.messages.status import StatusCategory
 from dimse.upper_layer.negotiation import AcceptedContext
 from dimse.upper_layer.pdu import P_DATA_HEADER

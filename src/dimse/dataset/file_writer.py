@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from dimse.dataset.part10 import read_file_meta
-from dimse.dataset.sinks import Part10File
+from dimse.dataset.part10_file import Part10File
 from dimse.dataset.threads import in_worker
 from dimse.errors import DatasetError
 

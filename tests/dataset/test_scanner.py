@@ -18,7 +18,8 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
-from dimse.dataset.elements import (
+from dimse.dataset.part10 import read_file_meta
+from dimse.dataset.scanner import (
     MAX_METADATA,
     MAX_SEQUENCE_DEPTH,
     PIXEL_DATA,
@@ -28,7 +29,6 @@ from dimse.dataset.elements import (
     ElementScanner,
     check_not_cut_short,
 )
-from dimse.dataset.part10 import read_file_meta
 from dimse.errors import DatasetError
 from dimse.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN as DEFLATED
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN as BIG
@@ -60,8 +60,10 @@ def explicit(tag: int, vr: bytes, value: bytes, length: bytes | None = None) -> 
     return head + struct.pack("<H", len(value)) + value
 
 
-def scan(data: bytes, syntax: str, cuts: list[int] | None = None, max_metadata: int = MAX_METADATA) -> ElementScanner:
-    scanner = ElementScanner(syntax, max_metadata=max_metadata)
+def scan(
+    data: bytes, syntax: str, cuts: list[int] | None = None, maximum_metadata: int = MAX_METADATA
+) -> ElementScanner:
+    scanner = ElementScanner(syntax, maximum_metadata=maximum_metadata)
     for start, end in zip([0, *(cuts or [])], [*(cuts or []), len(data)], strict=True):
         if scanner.bulk is None:
             scanner.feed(data[start:end])
@@ -211,7 +213,7 @@ def test_what_would_take_the_metadata_over_its_limit_is_bulk(length: bytes) -> N
     else:
         data = head + explicit(0x54000100, b"OB", bytes(32), length)
     for cuts in (None, list(range(1, len(data)))):
-        scanner = scan(data, EXPLICIT, cuts, max_metadata=len(head) + 30)
+        scanner = scan(data, EXPLICIT, cuts, maximum_metadata=len(head) + 30)
         assert scanner.bulk is not None
         assert scanner.bulk.tag == 0x54000100
         assert scanner.bulk.length == (None if length == UNDEFINED else 32)
@@ -242,14 +244,14 @@ def test_deflate_bombs_stay_small() -> None:
     deflater = zlib.compressobj(wbits=-15)
     bomb = deflater.compress(explicit(0x00091010, b"OB", bytes(0), struct.pack("<L", 2**30)))
     bomb += deflater.compress(bytes(2**24)) + deflater.flush()
-    scanner = scan(bomb, DEFLATED, max_metadata=2**16)
+    scanner = scan(bomb, DEFLATED, maximum_metadata=2**16)
     assert scanner.bulk is not None
     assert len(scanner.metadata) <= 2**17
 
     small = explicit(0x00091010, b"UT", b"x" * 8)
     deflater = zlib.compressobj(wbits=-15)
     bomb = deflater.compress(small * 2**18) + deflater.flush()
-    scanner = scan(bomb, DEFLATED, max_metadata=2**16)
+    scanner = scan(bomb, DEFLATED, maximum_metadata=2**16)
     assert scanner.bulk is not None
     assert len(scanner.metadata) <= 2**18
 
@@ -266,7 +268,7 @@ def test_what_is_left_inside_the_inflater_comes_out() -> None:
 
 
 def test_empty_deflate_blocks_without_end() -> None:
-    scanner = ElementScanner(DEFLATED, max_metadata=2**16)
+    scanner = ElementScanner(DEFLATED, maximum_metadata=2**16)
     blocks = b"\0\0\0\xff\xff" * 10000
     for _ in range(2):
         scanner.feed(blocks)

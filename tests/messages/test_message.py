@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dimse.errors import RemoteProtocolError
-from dimse.messages import command
-from dimse.messages.primitives import (
+from dimse.messages import command_set
+from dimse.messages.message import (
     C_CANCEL_RQ,
     C_ECHO_RQ,
     C_ECHO_RSP,
@@ -63,7 +63,7 @@ def messages_of(kind: type[Message]) -> st.SearchStrategy[Message]:
     for field in fields(kind):
         if field.name not in elements:
             continue
-        strategy: st.SearchStrategy[object] = _STRATEGIES[command.VALUE_REPRESENTATIONS[elements[field.name]]]
+        strategy: st.SearchStrategy[object] = _STRATEGIES[command_set.VALUE_REPRESENTATIONS[elements[field.name]]]
         if field.name == "status":
             strategy = _US.map(Status)
         values[field.name] = st.none() | strategy if field.default is None else strategy
@@ -91,7 +91,7 @@ def test_every_field_has_an_element(kind: type[Message]) -> None:
 def test_round_trip(message: Message) -> None:
     encoded = message.encode()
     assert len(encoded) % 2 == 0
-    assert command.has_right_group_length(encoded)
+    assert command_set.has_right_group_length(encoded)
     assert decode_message(encoded) == message
 
 
@@ -140,12 +140,12 @@ def test_status_is_a_status() -> None:
 @pytest.mark.parametrize("field", [0x0000, 0x0002, 0x0FFE, 0x8FFF, 0xFFFF, None])
 def test_what_is_no_message(field: int | None) -> None:
     with pytest.raises(RemoteProtocolError, match="is not a DIMSE message"):
-        decode_message(command.encode({0x0110: 1} if field is None else {0x0100: field, 0x0110: 1}))
+        decode_message(command_set.encode({0x0110: 1} if field is None else {0x0100: field, 0x0110: 1}))
 
 
 def test_a_mandatory_element_that_is_missing_is_named() -> None:
     with pytest.raises(RemoteProtocolError, match=r"C-STORE-RQ lacks the mandatory \(0000,0002\)$"):
-        decode_message(command.encode({0x0100: 0x0001, 0x0110: 1, 0x1000: "1.2", 0x0800: 1}))
+        decode_message(command_set.encode({0x0100: 0x0001, 0x0110: 1, 0x1000: "1.2", 0x0800: 1}))
 
 
 @pytest.mark.parametrize("whole", [ECHO_RQ, STORE_RQ, C_FIND_RQ(message_id=1, affected_sop_class_uid="1.2").encode()])

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimse.dataset import sinks
-from dimse.dataset.sinks import Part10File, safe_path, template_keywords, validate_template
+from dimse.dataset import part10_file
+from dimse.dataset.file_names import safe_path, template_keywords, validate_template
+from dimse.dataset.part10_file import Part10File
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -260,7 +261,9 @@ def test_a_plain_write_where_there_is_no_writev(tmp_path: Path, monkeypatch: pyt
     import importlib.util
 
     monkeypatch.delattr(os, "writev")
-    spec = importlib.util.spec_from_file_location("sinks_without_writev", Path(sinks.__file__).with_name("sinks.py"))
+    spec = importlib.util.spec_from_file_location(
+        "part10_file_without_writev", Path(part10_file.__file__).with_name("part10_file.py")
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

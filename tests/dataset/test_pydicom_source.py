@@ -16,7 +16,7 @@ from pydicom.dataelem import DataElement
 from pydicom.encaps import generate_frames
 from pydicom.filereader import read_dataset
 
-from dimse.dataset.pixels import (
+from dimse.dataset.pydicom_source import (
     MAX_PIXEL_DATA,
     EncapsulatedFrames,
     NativePixels,

@@ -14,8 +14,8 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
-from dimse.dataset.elements import DEFLATED_SYNTAXES, Buffer, tag_name
-from dimse.dataset.plain import decode_plain, encode_plain
+from dimse.dataset.fast_codec import decode_plain, encode_plain
+from dimse.dataset.scanner import DEFLATED_SYNTAXES, Buffer, tag_name
 from dimse.dataset.structure import Limits, check_structure, shows_implicit
 from dimse.dataset.texts import decode_extensions
 from dimse.dataset.threads import beside_the_loop
@@ -75,12 +75,12 @@ def decode(
     data: Buffer,
     transfer_syntax_uid: str,
     *,
-    max_inflated: int = MAX_INFLATED,
+    maximum_inflated: int = MAX_INFLATED,
     limits: Limits = DATASET_LIMITS,
 ) -> Dataset:
     """Decode a whole data set. Raises `DatasetError`, also where pydicom would give back what it could read."""
     if transfer_syntax_uid in DEFLATED_SYNTAXES:
-        data, transfer_syntax_uid = inflate(data, max_inflated), EXPLICIT_VR_LITTLE_ENDIAN
+        data, transfer_syntax_uid = inflate(data, maximum_inflated), EXPLICIT_VR_LITTLE_ENDIAN
     plain = _plain(data, transfer_syntax_uid)
     return _decoded(data, transfer_syntax_uid, limits) if plain is None else plain
 
@@ -163,15 +163,15 @@ def _decoded(data: Buffer, transfer_syntax_uid: str, limits: Limits) -> Dataset:
         raise pydicom_failed("cannot be decoded", error) from None
 
 
-def inflate(data: Buffer, max_length: int = MAX_INFLATED) -> bytes:
-    """Inflate a deflated data set (PS3.5 A.5), into at most `max_length` bytes."""
+def inflate(data: Buffer, maximum_length: int = MAX_INFLATED) -> bytes:
+    """Inflate a deflated data set (PS3.5 A.5), into at most `maximum_length` bytes."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        inflated = inflater.decompress(data, max_length + 1)
+        inflated = inflater.decompress(data, maximum_length + 1)
     except zlib.error:
         raise DatasetError("not deflated data") from None
-    if len(inflated) > max_length:
-        raise DatasetError(f"inflates to more than {max_length} bytes")
+    if len(inflated) > maximum_length:
+        raise DatasetError(f"inflates to more than {maximum_length} bytes")
     if not inflater.eof:
         raise DatasetError("the deflated data set is cut short")
     return inflated

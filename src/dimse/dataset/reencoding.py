@@ -15,9 +15,9 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_data_element
 
-from dimse.dataset.elements import SHORT_VRS
-from dimse.dataset.identifiers import PYDICOM_ERRORS, pydicom_failed
+from dimse.dataset.codec import PYDICOM_ERRORS, pydicom_failed
 from dimse.dataset.misfits import Misfit, dictionary_vr, is_misread, leave_out
+from dimse.dataset.scanner import SHORT_VRS
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset

@@ -1,4 +1,4 @@
-"""C-MOVE (PS3.4 C.4.2), both sides: instances that are sent to a third application entity."""
+"""C-MOVE as SCP (PS3.4 C.4.2)."""
 
 from __future__ import annotations
 
@@ -10,79 +10,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from dimse.ae import Address, ClientOptions, RetryPolicy, check_ae_title
-from dimse.dataset import encode
+from dimse.address import Address, check_ae_title
 from dimse.errors import StatusError
-from dimse.messages.primitives import C_MOVE_RQ, C_MOVE_RSP, Response
-from dimse.messages.status import Status, StatusCategory
-from dimse.network.association import Association
-from dimse.network.requests import Answer, CancelRequested, IncomingRequest
+from dimse.messages.message import Response
+from dimse.messages.status import Status
+from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
+from dimse.options import ClientOptions, RetryPolicy
 from dimse.services.collecting import SendResult
-from dimse.services.query import Query, QueryRetrieveModel
+from dimse.services.query import QueryRetrieveModel
 from dimse.services.query_request import QueryRequest, failure
-from dimse.services.results import Asked
+from dimse.services.retrieve_scp import PENDING_PACE, Account, RetrieveHandler
 from dimse.services.sending_job import SendingJob
-from dimse.services.suboperations import PENDING_PACE, Account, RetrieveHandler, RetrieveResults, SubOperations
 
 logger = logging.getLogger("dimse.query_retrieve")
 
 _KEEP_ALIVE: Final = 5.0
 """Seconds after which a requestor hears that a long sub-operation goes on."""
-
-
-class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
-    """The counters of a C-MOVE, as its responses bring them, the final ones last; see `Results`."""
-
-    doing = "C-MOVE"
-    timer = "move"
-    response_type = C_MOVE_RSP
-
-    async def _pending(self, answer: Answer[C_MOVE_RSP]) -> SubOperations:
-        self._count(answer)
-        return self.suboperations
-
-    def _final(self, answer: Answer[C_MOVE_RSP]) -> SubOperations | None:
-        self._count(answer)
-        self._note_failed(answer)
-        counters = self.suboperations
-        if counters.completed is not None or counters.warning is not None:
-            self._note_absent(answer, (counters.completed or 0) + (counters.warning or 0))
-        refused = answer.message.status.category is StatusCategory.FAILURE and self.suboperations == SubOperations()
-        return None if refused else self.suboperations
-
-
-class CMoveSCU:
-    """Has the peer send instances to an application entity that it knows by title (PS3.4 C.4.2.2)."""
-
-    def __init__(self, association: Association) -> None:
-        self._association = association
-
-    def move(
-        self, query: Query, destination: str, *, total: float | None = None, raise_failures: bool = True
-    ) -> MoveResults:
-        """Have the instances that `query` names sent to the AE title `destination`; gives the counters as they come.
-
-        The peer has to know the address of `destination`; this side does not. The peer may make no progress for
-        `Timeouts.move`, and the operation may take `total` seconds.
-
-        Raises `ValueError` for a query that cannot be sent or an invalid AE title, `PresentationContextError` if the
-        peer did not accept the model; while iterating, what `Results` says. The instances that did not arrive are
-        `SubOperationFailed`.
-
-        >>> async def main(association, study):
-        ...     async with CMoveSCU(association).move(Query.studies(StudyInstanceUID=study), "WS1") as counters:
-        ...         async for suboperations in counters:
-        ...             print(suboperations)
-        """
-        model = query.model
-        context = self._association.context_for(model.move)
-        message = C_MOVE_RQ(
-            message_id=self._association.invoker.new_message_id(),
-            affected_sop_class_uid=model.move,
-            move_destination=check_ae_title(destination),
-        )
-        encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
-        return MoveResults(self._association, Asked(context, message, encoded, total, raise_failures))
 
 
 # The SCP

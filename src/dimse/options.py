@@ -1,4 +1,4 @@
-"""Application entities: how one is addressed, and the options that say how it behaves.
+"""The options of associations, requestors and acceptors.
 
 All options are frozen, keyword-only, and checked when they are made.
 """
@@ -6,76 +6,16 @@ All options are frozen, keyword-only, and checked when they are made.
 from __future__ import annotations
 
 import operator
-import re
 import ssl as ssl_module
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Final
 
+from dimse.address import check_ae_title
 from dimse.upper_layer.items import UserIdentityRQ
 from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
 
-DEFAULT_PORT: Final = 11112
-"""The port registered for DICOM (PS3.8 9.1.1)."""
 
-_ADDRESS = re.compile(r"(?:(?P<title>.*)@)?(?P<host>\[[^\]@/\s]+\]|[^:\[\]@/\s]+)(?::(?P<port>\d+))?")
-
-
-def check_ae_title(title: str) -> str:
-    """`title` without the spaces that don't count (PS3.5 6.2, AE); ValueError if it can't be one."""
-    stripped = title.strip(" ")
-    if not stripped or len(stripped) > 16 or not stripped.isascii() or not stripped.isprintable() or "\\" in stripped:
-        raise ValueError(f"{title!r} is not an AE title: 1 to 16 printable ASCII characters, no backslash")
-    return stripped
-
-
-def host_and_port(host: str, port: int) -> str:
-    """`host:port` as people read it, an IPv6 address in brackets (RFC 3986 3.2.2).
-
-    >>> host_and_port("::1", 104)
-    '[::1]:104'
-    """
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where an application entity is: its AE title, host and port."""
-
-    ae_title: str
-    host: str
-    port: int = DEFAULT_PORT
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ae_title", check_ae_title(self.ae_title))
-        if not 0 < self.port < 65536:
-            raise ValueError(f"port must be 1 to 65535, not {self.port}")
-
-    @classmethod
-    def parse(cls, text: str | Address) -> Address:
-        """Read `TITLE@host:port`. Without a port it is 11112; without a title it is `ANY-SCP`.
-
-        An AE title may hold an `@`: the last one counts.
-
-        >>> Address.parse("ARCHIVE@pacs:104")
-        Address(ae_title='ARCHIVE', host='pacs', port=104)
-        """
-        if isinstance(text, Address):
-            return text
-        match = _ADDRESS.fullmatch(text)
-        if match is None:
-            raise ValueError(f"{text!r} is not an address; write it TITLE@host:port, such as ARCHIVE@localhost:11112")
-        return cls(
-            "ANY-SCP" if match["title"] is None else match["title"],
-            match["host"].strip("[]"),
-            int(match["port"] or DEFAULT_PORT),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.ae_title}@{host_and_port(self.host, self.port)}"
-
-
-class Malformed(Enum):
+class Strictness(Enum):
     """What to do with a message that breaks the standard, but whose meaning can be guessed."""
 
     STRICT = "strict"
@@ -176,7 +116,7 @@ class AssociationOptions:
     A requestor proposes it where it has objects to send (see `connect`), and uses what the acceptor grants.
     """
     timeouts: Timeouts = field(default_factory=Timeouts)
-    malformed: Malformed = Malformed.STRICT
+    strictness: Strictness = Strictness.STRICT
 
     def __post_init__(self) -> None:
         for name in ("operations_window", "maximum_length", "maximum_length_to_send"):
@@ -214,7 +154,7 @@ class ServerOptions(AssociationOptions):
     """How an acceptor behaves. The limits say how much one peer, or all of them, can take."""
 
     timeouts: Timeouts = field(default_factory=lambda: Timeouts(artim=10))
-    malformed: Malformed = Malformed.LENIENT
+    strictness: Strictness = Strictness.LENIENT
     store_mode: StoreMode = StoreMode.BUFFERED
     maximum_buffered: int = 512 * 1024 * 1024
     """A data set larger than this is refused with 0xA700 when the store mode is `BUFFERED`."""
@@ -226,9 +166,9 @@ class ServerOptions(AssociationOptions):
     """Reject associations that call another title than the server's."""
     calling_ae_titles: frozenset[str] | None = None
     """Reject associations from any other title; None is anyone."""
-    max_associations: int = 100
-    max_associations_per_host: int | None = 20
-    max_associations_per_title: int | None = 10
+    maximum_associations: int = 100
+    maximum_associations_per_host: int | None = 20
+    maximum_associations_per_title: int | None = 10
     """By calling AE title. What is over a limit is rejected as transient: it may be tried again."""
     stop_timeout: float = 30
     """How long `Server.stop` waits for associations to end by themselves, in seconds."""
@@ -240,7 +180,7 @@ class ServerOptions(AssociationOptions):
         if self.calling_ae_titles is not None:
             titles = frozenset(check_ae_title(title) for title in self.calling_ae_titles)
             object.__setattr__(self, "calling_ae_titles", titles)
-        for name in ("max_associations", "max_associations_per_host", "max_associations_per_title"):
+        for name in ("maximum_associations", "maximum_associations_per_host", "maximum_associations_per_title"):
             limit = getattr(self, name)
             if limit is not None and limit < 1:
                 raise ValueError(f"{name} must be at least 1, not {limit}")

@@ -16,7 +16,7 @@ from pydicom.dataelem import RawDataElement, empty_value_for_VR
 from pydicom.tag import BaseTag
 from pydicom.valuerep import IS, DSfloat, PersonName
 
-from dimse.dataset.elements import QUERY_RETRIEVE_LEVEL, Buffer
+from dimse.dataset.scanner import QUERY_RETRIEVE_LEVEL, Buffer
 from dimse.dataset.structure import MAX_CHARACTER_SETS, SPECIFIC_CHARACTER_SET
 
 _ITEM: Final = b"\xfe\xff\x00\xe0"

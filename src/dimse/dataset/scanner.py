@@ -157,7 +157,7 @@ class ElementScanner:
     it is not fed again; `raw` still holds all that came.
 
     The metadata ends before the top-level (Float, Double Float) Pixel Data, and before a top-level element that
-    would take it over `max_metadata`. Of the top-level elements in `wanted` the values can be asked for.
+    would take it over `maximum_metadata`. Of the top-level elements in `wanted` the values can be asked for.
 
     The first header of a data set, and of an item, shows whether VRs are there. Where it shows otherwise than the
     transfer syntax has it, the scanner follows what is there: `is_mislabelled`, `mislabelled_items`.
@@ -168,7 +168,7 @@ class ElementScanner:
         transfer_syntax_uid: str,
         *,
         wanted: Iterable[int] = NAMING_TAGS,
-        max_metadata: int = MAX_METADATA,
+        maximum_metadata: int = MAX_METADATA,
     ) -> None:
         self.metadata = bytearray()
         self.raw = self.metadata
@@ -192,7 +192,7 @@ class ElementScanner:
         self._explicit_header = _EXPLICIT_BE if big_endian else _EXPLICIT_LE
         self._plain_header = _IMPLICIT_BE if big_endian else _IMPLICIT_LE
         self._length = _LENGTH_BE if big_endian else _LENGTH_LE
-        self._max_metadata = max_metadata
+        self._max_metadata = maximum_metadata
         # One look-up an element finds both those to remember and those to stop at.
         self._marked = _STOPS.union(wanted)
         self._values: dict[int, tuple[int, int]] = {}

@@ -12,8 +12,8 @@ from enum import IntEnum
 from typing import Any, ClassVar, Final, TypeVar
 
 from dimse.errors import RemoteProtocolError
-from dimse.messages import command
-from dimse.messages.command import (
+from dimse.messages import command_set
+from dimse.messages.command_set import (
     COMMAND_DATA_SET_TYPE,
     COMMAND_FIELD,
     DATA_SET_FOLLOWS,
@@ -71,7 +71,7 @@ class Message:
         elements = {element: value for name, element in self.layout if (value := getattr(self, name)) is not None}
         elements[COMMAND_FIELD] = self.command_field
         elements[COMMAND_DATA_SET_TYPE] = DATA_SET_FOLLOWS if self.dataset_follows else NO_DATA_SET
-        return command.encode(elements)
+        return command_set.encode(elements)
 
     @property
     def name(self) -> str:
@@ -336,7 +336,7 @@ class N_DELETE_RSP(Response):
 
 def decode_message(data: bytes) -> Message:
     """The message whose command set `data` is; raises what `message_of` does."""
-    return message_of(command.decode(data))
+    return message_of(command_set.decode(data))
 
 
 def message_of(elements: Mapping[int, CommandValue]) -> Message:

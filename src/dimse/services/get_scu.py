@@ -1,39 +1,30 @@
-"""C-GET (PS3.4 C.4.3), both sides: instances that come on the association they were asked for on."""
+"""C-GET as SCU (PS3.4 C.4.3): the instances arrive on the association of the request."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from enum import Enum, StrEnum
 
 from dimse import uids
-from dimse.ae import Duplicates, RetryPolicy, ServerOptions, StoreMode
-from dimse.dataset import DatasetSource, Disk, encode, validate_template
+from dimse.dataset import Disk, encode, validate_template
 from dimse.errors import (
-    AssociationError,
     LocalProtocolError,
     PresentationContextError,
-    RemoteProtocolError,
-    StatusError,
     SubOperationFailed,
     without_frames,
 )
-from dimse.messages.primitives import C_GET_RQ, C_GET_RSP, C_STORE_RQ, Response
+from dimse.messages.message import C_GET_RQ, C_GET_RSP, C_STORE_RQ
 from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
-from dimse.network.requests import Answer, CancelRequested, IncomingRequest
-from dimse.services.collecting import SendResult
-from dimse.services.query import Query, QueryRetrieveModel
-from dimse.services.query_request import QueryRequest, failure
+from dimse.network.incoming_request import Answer, IncomingRequest
+from dimse.options import Duplicates, ServerOptions, StoreMode
+from dimse.services.query import Query
 from dimse.services.results import Asked
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 from dimse.services.store_scp import StoreHandler, handled, refusal_of
-from dimse.services.store_scu import CStoreSCU
-from dimse.services.suboperations import PENDING_PACE, Account, RetrieveHandler, RetrieveResults
+from dimse.services.suboperations import RetrieveResults
 from dimse.upper_layer.negotiation import proposes_scp
-
-logger = logging.getLogger("dimse.query_retrieve")
 
 
 class CancelBehavior(Enum):
@@ -233,9 +224,9 @@ class CGetSCU:
         self, association: Association, *, fsync: bool = True, duplicates: Duplicates = Duplicates.KEEP
     ) -> None:
         self._association = association
-        malformed = association.options.malformed
+        strictness = association.options.strictness
         self._options = ServerOptions(
-            store_mode=StoreMode.STREAMING, fsync=fsync, malformed=malformed, duplicates=duplicates
+            store_mode=StoreMode.STREAMING, fsync=fsync, strictness=strictness, duplicates=duplicates
         )
 
     def get(
@@ -333,59 +324,3 @@ def _into(folder: str | os.PathLike[str], template: str) -> StoreHandler:
         return Status.SUCCESS
 
     return save
-
-
-# The SCP
-
-
-class GetService:
-    """Answers C-GET with C-STOREs of what a handler yields, on the same association."""
-
-    def __init__(self, handler: RetrieveHandler, *, allow_decompression: bool) -> None:
-        self._handler = handler
-        self._allow_decompression = allow_decompression
-
-    def supports(self, abstract_syntax: str) -> bool:
-        return any(abstract_syntax == model.get for model in QueryRetrieveModel)
-
-    def sends(self, abstract_syntax: str) -> bool:
-        return uids.is_storage(abstract_syntax)
-
-    async def serve(self, request: IncomingRequest) -> Answer[Response]:
-        account = Account(request)
-        try:
-            query = await QueryRequest.read(request)
-            with request.cancellation.interrupts():
-                await account.look_at(query, self._handler)
-            return await self._send(request, account)
-        except CancelRequested:
-            return account.cancelled()
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything
-            return failure(request, error)
-
-    async def _send(self, request: IncomingRequest, account: Account) -> Answer[Response]:
-        clock, told = asyncio.get_running_loop().time, 0.0
-        scu = CStoreSCU(
-            request.association, retry=RetryPolicy(retries=0), allow_decompression=self._allow_decompression
-        )
-        for source in account.sources:
-            if clock() - told >= PENDING_PACE:
-                told = clock()
-                await request.send(account.pending())
-            if request.cancellation.requested:
-                # Not inside a C-STORE: the association would have to be aborted.
-                return account.cancelled()
-            account.note(await _sent(scu, source))
-            request.association.check_open()
-        return account.final()
-
-
-async def _sent(scu: CStoreSCU, source: DatasetSource) -> SendResult:
-    try:
-        response = await scu.send(source)
-    except (AssociationError, RemoteProtocolError):
-        raise
-    except Exception as error:  # noqa: BLE001 - a source of the handler's may raise anything; only its instance fails
-        status = error.status if isinstance(error, StatusError) else None
-        return SendResult(source.name, source.sop_instance_uid, status, error)
-    return SendResult(source.name, source.sop_instance_uid, response.status)

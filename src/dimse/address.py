@@ -1,0 +1,66 @@
+"""Where an application entity is: its AE title, host and port."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+DEFAULT_PORT: Final = 11112
+"""The port registered for DICOM (PS3.8 9.1.1)."""
+
+_ADDRESS = re.compile(r"(?:(?P<title>.*)@)?(?P<host>\[[^\]@/\s]+\]|[^:\[\]@/\s]+)(?::(?P<port>\d+))?")
+
+
+def check_ae_title(title: str) -> str:
+    """`title` without the spaces that don't count (PS3.5 6.2, AE); ValueError if it can't be one."""
+    stripped = title.strip(" ")
+    if not stripped or len(stripped) > 16 or not stripped.isascii() or not stripped.isprintable() or "\\" in stripped:
+        raise ValueError(f"{title!r} is not an AE title: 1 to 16 printable ASCII characters, no backslash")
+    return stripped
+
+
+def host_and_port(host: str, port: int) -> str:
+    """`host:port` as people read it, an IPv6 address in brackets (RFC 3986 3.2.2).
+
+    >>> host_and_port("::1", 104)
+    '[::1]:104'
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an application entity is: its AE title, host and port."""
+
+    ae_title: str
+    host: str
+    port: int = DEFAULT_PORT
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ae_title", check_ae_title(self.ae_title))
+        if not 0 < self.port < 65536:
+            raise ValueError(f"port must be 1 to 65535, not {self.port}")
+
+    @classmethod
+    def parse(cls, text: str | Address) -> Address:
+        """Read `TITLE@host:port`. Without a port it is 11112; without a title it is `ANY-SCP`.
+
+        An AE title may hold an `@`: the last one counts.
+
+        >>> Address.parse("ARCHIVE@pacs:104")
+        Address(ae_title='ARCHIVE', host='pacs', port=104)
+        """
+        if isinstance(text, Address):
+            return text
+        match = _ADDRESS.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not an address; write it TITLE@host:port, such as ARCHIVE@localhost:11112")
+        return cls(
+            "ANY-SCP" if match["title"] is None else match["title"],
+            match["host"].strip("[]"),
+            int(match["port"] or DEFAULT_PORT),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{host_and_port(self.host, self.port)}"

@@ -1,0 +1,72 @@
+"""C-FIND as SCP (PS3.4 C.4.1)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from itertools import count
+from typing import Final, cast
+
+from dimse import uids
+from dimse.dataset import Dataset, encode
+from dimse.dataset.fast_codec import encode_plain
+from dimse.messages.message import Response
+from dimse.messages.status import Status
+from dimse.network.incoming_request import Answer, IncomingRequest
+from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel, raw_identifier
+from dimse.services.query_request import QueryRequest, failure
+
+logger = logging.getLogger("dimse.query_retrieve")
+
+_END: Final = object()
+_TURN: Final = 64
+"""Matches in a row before other tasks have a turn: a handler and a socket may never have to wait."""
+
+
+# The SCP
+
+FindHandler = Callable[[QueryRequest], AsyncIterator[Dataset]]
+
+
+class FindService:
+    """Answers C-FIND with what a handler yields, each match as it is made."""
+
+    def __init__(self, handler: FindHandler) -> None:
+        self._handler = handler
+
+    def supports(self, abstract_syntax: str) -> bool:
+        return any(abstract_syntax == model.find for model in QueryRetrieveModel)
+
+    def sends(self, abstract_syntax: str) -> bool:  # noqa: ARG002 - as `Service` has it
+        return False
+
+    async def serve(self, request: IncomingRequest) -> Answer[Response]:
+        try:
+            query = await QueryRequest.read(request)
+            pending = request.response(Status.PENDING, identifier=b"").message
+            # An async generator, as `Server.on_c_find` has checked.
+            async with aclosing(cast("AsyncGenerator[Dataset]", self._handler(query))) as matches:
+                for number in count(1):
+                    with request.cancellation.interrupts():
+                        if number % _TURN == 0:
+                            await asyncio.sleep(0)
+                        match = await anext(matches, _END)
+                    if match is _END:
+                        break
+                    await request.send(Answer(pending, _encoded(match, query.level, request.context.transfer_syntax)))
+            return request.response(Status.SUCCESS)
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            return failure(request, error)
+
+
+def _encoded(match: object, level: QueryRetrieveLevel, transfer_syntax_uid: str) -> bytes:
+    """A match as an identifier, with its level, and with its character set where a text needs one."""
+    if not isinstance(match, Dataset):
+        raise TypeError(f"the C-FIND handler yielded {type(match).__name__}, not a Dataset")
+    if transfer_syntax_uid in uids.LITTLE_ENDIAN:
+        plain = encode_plain(match, implicit=transfer_syntax_uid == uids.IMPLICIT_VR_LITTLE_ENDIAN, level=level)
+        if plain is not None:
+            return plain
+    return encode(raw_identifier(level, match), transfer_syntax_uid)

@@ -1,0 +1,80 @@
+"""C-GET as SCP (PS3.4 C.4.3): the instances are sent on the association of the request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from dimse import uids
+from dimse.dataset import DatasetSource
+from dimse.errors import (
+    AssociationError,
+    RemoteProtocolError,
+    StatusError,
+)
+from dimse.messages.message import Response
+from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
+from dimse.options import RetryPolicy
+from dimse.services.collecting import SendResult
+from dimse.services.query import QueryRetrieveModel
+from dimse.services.query_request import QueryRequest, failure
+from dimse.services.retrieve_scp import PENDING_PACE, Account, RetrieveHandler
+from dimse.services.store_scu import CStoreSCU
+
+logger = logging.getLogger("dimse.query_retrieve")
+
+
+# The SCP
+
+
+class GetService:
+    """Answers C-GET with C-STOREs of what a handler yields, on the same association."""
+
+    def __init__(self, handler: RetrieveHandler, *, allow_decompression: bool) -> None:
+        self._handler = handler
+        self._allow_decompression = allow_decompression
+
+    def supports(self, abstract_syntax: str) -> bool:
+        return any(abstract_syntax == model.get for model in QueryRetrieveModel)
+
+    def sends(self, abstract_syntax: str) -> bool:
+        return uids.is_storage(abstract_syntax)
+
+    async def serve(self, request: IncomingRequest) -> Answer[Response]:
+        account = Account(request)
+        try:
+            query = await QueryRequest.read(request)
+            with request.cancellation.interrupts():
+                await account.look_at(query, self._handler)
+            return await self._send(request, account)
+        except CancelRequested:
+            return account.cancelled()
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything
+            return failure(request, error)
+
+    async def _send(self, request: IncomingRequest, account: Account) -> Answer[Response]:
+        clock, told = asyncio.get_running_loop().time, 0.0
+        scu = CStoreSCU(
+            request.association, retry=RetryPolicy(retries=0), allow_decompression=self._allow_decompression
+        )
+        for source in account.sources:
+            if clock() - told >= PENDING_PACE:
+                told = clock()
+                await request.send(account.pending())
+            if request.cancellation.requested:
+                # Not inside a C-STORE: the association would have to be aborted.
+                return account.cancelled()
+            account.note(await _sent(scu, source))
+            request.association.check_open()
+        return account.final()
+
+
+async def _sent(scu: CStoreSCU, source: DatasetSource) -> SendResult:
+    try:
+        response = await scu.send(source)
+    except (AssociationError, RemoteProtocolError):
+        raise
+    except Exception as error:  # noqa: BLE001 - a source of the handler's may raise anything; only its instance fails
+        status = error.status if isinstance(error, StatusError) else None
+        return SendResult(source.name, source.sop_instance_uid, status, error)
+    return SendResult(source.name, source.sop_instance_uid, response.status)
