@@ -43,10 +43,17 @@ from tests.certificate import CERTIFICATE, KEY
 from tests.ports import free_port
 
 ROOT: Final = Path(__file__).parent.parent
-DOCUMENTS: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README: Final = ROOT / "README.md"
+DOCUMENTS: Final = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+ON_THE_FORGE: Final = "https://github.com/dimse/dimse/blob/main/"
+"""How the README links to files of the repository, so that its copy on PyPI has no dead links."""
 CONFORMANCE: Final = ROOT / "docs" / "conformance.md"
 
 # What there is in the documents
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Block:
     not_run: bool
 
     def __str__(self) -> str:
-        return f"{self.path.name}:{self.line}"
+        return f"{name_of(self.path)}:{self.line}"
 
 
 def blocks_of(path: Path, text: str) -> Iterator[Block]:
@@ -369,7 +376,7 @@ def test_commands_are_found_and_wrong_ones_noticed() -> None:
             parse(wrong)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_options_that_the_text_names_exist(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ([], *([name] for name in COMMANDS)):
         with pytest.raises(SystemExit):
@@ -390,23 +397,36 @@ def anchors_of(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(path: Path) -> None:
+def links_of(path: Path) -> Iterator[tuple[str, Path, str]]:
+    """Each link of a document to a file of the repository: as written, the file, the anchor."""
     text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    broken = []
     for target in re.findall(r"\]\(([^)]+)\)", text):
-        if "://" in target:
-            continue
         name, _, anchor = target.partition("#")
-        file = path.parent / name if name else path
-        if not file.exists() or (anchor and anchor not in anchors_of(file.read_text(encoding="utf-8"))):
-            broken.append(target)
-    assert not broken
+        if name.startswith(ON_THE_FORGE):
+            yield target, ROOT / name.removeprefix(ON_THE_FORGE), anchor
+        elif "://" not in name:
+            yield target, (path.parent / name).resolve() if name else path, anchor
 
 
-def test_every_document_is_linked_from_the_readme() -> None:
-    readme = DOCUMENTS[0].read_text(encoding="utf-8")
-    assert [path.name for path in DOCUMENTS[1:] if f"(docs/{path.name})" not in readme] == []
+def is_dead(file: Path, anchor: str) -> bool:
+    if not file.is_relative_to(ROOT) or not file.exists():
+        return True
+    return bool(anchor) and anchor not in anchors_of(file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_links_lead_somewhere(path: Path) -> None:
+    assert [target for target, file, anchor in links_of(path) if is_dead(file, anchor)] == []
+
+
+def test_every_document_is_reached_from_the_readme() -> None:
+    reached, new = set[Path](), [README]
+    while new:
+        path = new.pop()
+        reached.add(path)
+        linked = {file for _, file, _ in links_of(path)}
+        new += [file for file in linked - reached if file in DOCUMENTS]
+    assert sorted(set(DOCUMENTS) - reached) == []
 
 
 def test_public_names_that_the_documents_use_exist() -> None:
