@@ -8,7 +8,7 @@ COMPILED_TESTS := $(addprefix tests/,upper_layer messages dataset network servic
 
 INCLUDE := 'import sysconfig; print(sysconfig.get_path("include"))'
 
-.PHONY: demo test test-compiled test-lowest lint bench format clean
+.PHONY: demo test test-compiled test-lowest lint figures bench format clean
 
 demo: .venv/installed
 	$(BIN)/dimse demo
@@ -31,6 +31,10 @@ lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# The places behind them: python tools/figures.py --places
+figures: .venv/installed
+	$(BIN)/python tools/figures.py
 
 bench: .venv/installed $(COMPILED)/installed
 	PYTHONPATH=$(COMPILED) $(BIN)/python benchmarks/run.py $(PARTS)
