@@ -33,7 +33,7 @@ async def find(address: str, load: str, place: str) -> None:
     async with connect(address, contexts=contexts, options=OPTIONS) as association:
         scu = CFindSCU(association)
         start = time.perf_counter()
-        async with scu.query(QueryRetrieveLevel.IMAGE, identifier) as matches:
+        async with scu.find(QueryRetrieveLevel.IMAGE, identifier) as matches:
             found = [match async for match in matches]
         print("transfer", time.perf_counter() - start)
     responses.write(place, found)

@@ -28,7 +28,7 @@ async def main(port: int, flags: dict[str, str], paths: list[str]) -> None:
         sources,
         options=options,
         associations=int(flags.get("associations", 1)),
-        tune="tune" in flags,
+        auto_associations="tune" in flags,
     )
     # From before the connection is opened until after it is closed.
     seconds = time.perf_counter() - start

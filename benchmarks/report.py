@@ -232,7 +232,7 @@ virtual one takes up to four times as long to write memory that its host had tak
 - *process s* is the whole sender: its start and its looking at the files as well.
 - *CPU s* is user and system time: of the whole sender, and of the receiver from when it listened.
 - *window 1* is dimse with one object at a time; without it is the default, an operations window of 16. *auto* is
-  `dimse.send(..., associations=8, tune=True)`: as many of 8 associations as it finds worth while.
+  `dimse.send(..., associations=8, auto_associations=True)`: as many of 8 associations as it finds worth while.
 - *MB* is the peak of resident memory (10^6 bytes) of the whole process. Less than what the benchmark itself has
   ({floor_memory:.0f} MB) cannot be told: DCMTK takes less than is shown.
 - *floor* is the same files through a plain blocking socket from one Python process to another, which writes them,

@@ -15,7 +15,7 @@ from dimse import CFindSCU, Query
 
 async def find(address: str, query: Query) -> None:
     count = 0
-    async with dimse.connect(address) as association, CFindSCU(association).query(query) as matches:
+    async with dimse.connect(address) as association, CFindSCU(association).find(query) as matches:
         async for match in matches:
             print(f"{match.StudyDate}  {match.PatientID}  {match.PatientName}  {match.get('StudyDescription', '')}")
             print(f"          {match.StudyInstanceUID}")

@@ -16,7 +16,7 @@ from dimse import Query
 
 def show(result: dimse.RetrieveResult) -> None:
     if result.retrieved:
-        print(f"here     {result.sop_instance_uid} by {result.way}")
+        print(f"here     {result.sop_instance_uid} by {result.method}")
     else:
         print(f"missing  {result.sop_instance_uid}: {result.error}")
 

@@ -260,7 +260,7 @@ async def ask(server: Server, address: str, options: ClientOptions) -> None:
     study = Query.studies(StudyInstanceUID=CT_STUDY)
     async with dimse.connect(address, options=options, contexts=dimse.retrieval_contexts()) as association:
         if C_FIND_RQ in server.services:
-            found = [match async for match in dimse.CFindSCU(association).query(Query.studies(PatientID="1CT1"))]
+            found = [match async for match in dimse.CFindSCU(association).find(Query.studies(PatientID="1CT1"))]
             assert [match.StudyInstanceUID for match in found] == [CT_STUDY]
         if C_GET_RQ in server.services:
             assert [instance async for instance in dimse.CGetSCU(association).get(study, into="got")]
@@ -320,7 +320,7 @@ def test_code_runs(block: Block, world: World, here: Path, monkeypatch: pytest.M
         (
             (
                 "import dimse\nasync with dimse.connect('ARCHIVE@localhost:11112') as association:\n"
-                "    matches = dimse.CFindSCU(association).query(dimse.Query.studies(PatientID='4711'))\n"
+                "    matches = dimse.CFindSCU(association).find(dimse.Query.studies(PatientID='4711'))\n"
                 "    assert [match async for match in matches] == []"
             ),
             AssertionError,

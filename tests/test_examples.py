@@ -270,7 +270,7 @@ async def test_query_server_and_find(
 async def test_query_server_finds_again_what_it_had(study: Path) -> None:
     async with running("query_server.py", 0, study) as (_, address), dimse.connect(address) as association:
         query = dimse.Query.studies(StudyInstanceUID=CT_STUDY).modality("CT").returning("NumberOfStudyRelatedInstances")
-        [match] = [match async for match in dimse.CFindSCU(association).query(query)]
+        [match] = [match async for match in dimse.CFindSCU(association).find(query)]
     assert match.PatientID == "1CT1"
     assert match.ModalitiesInStudy == "CT"
     assert match.NumberOfStudyRelatedInstances == 1
@@ -284,7 +284,7 @@ async def test_query_server_has_an_instance_without_modality(study: Path) -> Non
     async with running("query_server.py", 0, study) as (_, address), dimse.connect(address) as association:
         query = dimse.Query.studies().returning("ModalitiesInStudy")
         found = {
-            match.StudyInstanceUID: match.ModalitiesInStudy async for match in dimse.CFindSCU(association).query(query)
+            match.StudyInstanceUID: match.ModalitiesInStudy async for match in dimse.CFindSCU(association).find(query)
         }
     assert found == {CT_STUDY: "", MR_STUDY: "MR"}
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from dimse.services.move_scu import CMoveSCU, MoveResults
     from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
     from dimse.services.query_request import QueryRequest
-    from dimse.services.retrieving import RetrieveReport, RetrieveResult, RetrieveWay, retrieve
+    from dimse.services.retrieving import RetrieveMethod, RetrieveReport, RetrieveResult, retrieve
     from dimse.services.sending import SendReport, send
     from dimse.services.server import Server
     from dimse.services.store_request import StoreRequest
@@ -94,9 +94,9 @@ __all__ = [
     "QueryRetrieveLevel",
     "QueryRetrieveModel",
     "RemoteProtocolError",
+    "RetrieveMethod",
     "RetrieveReport",
     "RetrieveResult",
-    "RetrieveWay",
     "RetryPolicy",
     "SendReport",
     "SendResult",
@@ -143,7 +143,7 @@ _NAMES_OF: Final = {
     "dimse.services.move_scu": "CMoveSCU MoveResults",
     "dimse.services.query": "Query QueryRetrieveLevel QueryRetrieveModel",
     "dimse.services.query_request": "QueryRequest",
-    "dimse.services.retrieving": "RetrieveReport RetrieveResult RetrieveWay retrieve",
+    "dimse.services.retrieving": "RetrieveReport RetrieveResult RetrieveMethod retrieve",
     "dimse.services.sending": "SendReport send",
     "dimse.services.server": "Server",
     "dimse.services.store_request": "StoreRequest",

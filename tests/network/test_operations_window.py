@@ -491,10 +491,10 @@ async def test_a_find_cannot_begin_while_stores_are_outstanding_nor_they_while_i
         tasks = storing(association, 1, 2)
         await outstanding.wait()
         with pytest.raises(LocalProtocolError, match="C-FIND cannot begin while other operations are under way"):
-            await anext(aiter(CFindSCU(association).query(query)))
+            await anext(aiter(CFindSCU(association).find(query)))
         refused.set()
         assert not await errors_of(tasks)
-        async with CFindSCU(association).query(query) as matches:
+        async with CFindSCU(association).find(query) as matches:
             assert await anext(aiter(matches)) == Dataset()
             with pytest.raises(LocalProtocolError, match="C-FIND is under way on this association"):
                 await CStoreSCU(association).send(instance("1.2.3"))

@@ -80,7 +80,7 @@ async def test_a_large_match_on_a_slow_line() -> None:
 
     options = ClientOptions(timeouts=Timeouts(find=SECONDS))
     async with listening(script) as address, connect(address, options=options) as association:
-        [match] = [each async for each in CFindSCU(association).query(Query.studies())]
+        [match] = [each async for each in CFindSCU(association).find(Query.studies())]
         assert len(match.PatientComments) == 200_000
 
 
@@ -141,7 +141,7 @@ Ask = Callable[[Association], Awaitable[object]]
 
 
 async def find(association: Association) -> None:
-    async for _ in CFindSCU(association).query(Query.studies()):
+    async for _ in CFindSCU(association).find(Query.studies()):
         pass
 
 

@@ -26,7 +26,7 @@ INSTANCES = {f"{series}.{number}" for series, (_, count) in TREE_SERIES.items() 
 
 async def ask(archive: Archive, query: Query) -> list[Dataset]:
     async with dimse.connect(archive.address) as association:
-        return [match async for match in CFindSCU(association).query(query)]
+        return [match async for match in CFindSCU(association).find(query)]
 
 
 # We ask
@@ -92,7 +92,7 @@ async def test_names_asked_for_in_their_own_character_set(archive: Archive, name
     identifier.SpecificCharacterSet, patient, wild, _ = NAMES[name]
     identifier.PatientName, identifier.StudyInstanceUID = wild, None
     async with dimse.connect(archive.address) as association:
-        matches = [match async for match in CFindSCU(association).query(STUDY, identifier)]
+        matches = [match async for match in CFindSCU(association).find(STUDY, identifier)]
     assert [(match.StudyInstanceUID, match.PatientName) for match in matches] == [(study_uid(name), patient)]
 
 
@@ -118,15 +118,15 @@ async def test_thousands_of_matches(archive: Archive) -> None:
 async def test_leaving_early_cancels(archive: Archive) -> None:
     """And the association is good for more."""
     async with dimse.connect(archive.address) as association:
-        find = CFindSCU(association)
-        async with find.query(everything()) as matches:
+        scu = CFindSCU(association)
+        async with scu.find(everything()) as matches:
             async for match in matches:
                 assert match.SOPInstanceUID
                 break
         assert matches.status == Status.CANCEL
-        async for _ in find.query(everything()):
+        async for _ in scu.find(everything()):
             break  # without a block too
-        assert len([match async for match in find.query(Query.studies(StudyInstanceUID=TREE))]) == 1
+        assert len([match async for match in scu.find(Query.studies(StudyInstanceUID=TREE))]) == 1
         assert (await CEchoSCU(association).echo()).status == Status.SUCCESS
 
 

@@ -108,7 +108,7 @@ async def test_leaving_early_cancels(archive: Archive, tmp_path: Path) -> None:
         warning = Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES
         assert instances.status in ((Status.CANCEL, warning) if archive.name == "dcmqrscp" else (Status.CANCEL,))
         query = Query.studies(StudyInstanceUID=TREE)
-        assert len([match async for match in CFindSCU(association).query(query)]) == 1
+        assert len([match async for match in CFindSCU(association).find(query)]) == 1
     assert len(names_in(tmp_path)) == 3
 
 
@@ -138,7 +138,7 @@ async def test_an_instance_that_we_refuse(archive: Archive) -> None:
         assert isinstance(failure, SubOperationFailed)
         assert failure.sop_instance_uid == f"{MIXED}.1.1"
         query = Query.studies(StudyInstanceUID=TREE)
-        assert len([match async for match in CFindSCU(association).query(query)]) == 1
+        assert len([match async for match in CFindSCU(association).find(query)]) == 1
 
 
 @pytest.mark.parametrize("archive", ["dcmqrscp"], indirect=True)

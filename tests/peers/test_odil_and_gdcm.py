@@ -184,7 +184,7 @@ async def test_odil_answers_echo_and_find(odil_archive: Peer, samples: Samples) 
         async with dimse.connect(odil_archive.address) as association:
             await CEchoSCU(association).echo()
             query = Query.studies().returning("PatientID")
-            async with CFindSCU(association).query(query) as matches:
+            async with CFindSCU(association).find(query) as matches:
                 return {match.StudyInstanceUID: match.PatientID async for match in matches}
 
     held = [dcmread(samples[name]) for name in ("explicit", "implicit")]

@@ -24,7 +24,7 @@ STORAGE = 13
 
 Ask = Callable[[Association], Results[Any, Any]]
 OPERATIONS: dict[str, Ask] = {
-    "C-FIND": lambda association: CFindSCU(association).query(STUDY),
+    "C-FIND": lambda association: CFindSCU(association).find(STUDY),
     "C-MOVE": lambda association: CMoveSCU(association).move(STUDY, "WS1"),
     "C-GET": lambda association: CGetSCU(association).get(STUDY),
 }
@@ -62,7 +62,7 @@ async def usable(peer: ScriptedPeer) -> None:
 
 async def use(association: Association) -> None:
     await CEchoSCU(association).echo()
-    assert [match async for match in CFindSCU(association).query(STUDY)] == [Dataset()]
+    assert [match async for match in CFindSCU(association).find(STUDY)] == [Dataset()]
 
 
 async def by_break(results: Results[Any, Any]) -> None:
@@ -94,7 +94,7 @@ class Consumer:
         async with within[0], within[1]:
             async for each in results:
                 self.items.append(each)
-                if isinstance(each, StoreRequest) and not each.is_taken:
+                if isinstance(each, StoreRequest) and not each.consumed:
                     async for _ in each.pixels():
                         pass  # to its end, so that it counts as stored
                 self._took.set()

@@ -24,7 +24,7 @@ from dimse import (
     CStoreSCU,
     Query,
     QueryRequest,
-    RetrieveWay,
+    RetrieveMethod,
     RetryPolicy,
     Status,
     StatusError,
@@ -148,9 +148,9 @@ async def test_c_move_brings_what_c_get_does_not(how: str, tmp_path: Path) -> No
 
         archive.on_c_get()(get)
         report = await retrieve(archive, STUDY, tmp_path, retry=NEVER)
-    ways = {result.sop_instance_uid: result.way for result in report.retrieved}
-    others = RetrieveWay.GET if how == "one by one" else RetrieveWay.MOVE
-    assert ways == {"1.1.1.1": others, "1.1.1.2": RetrieveWay.MOVE, "1.1.2.1": others}
+    ways = {result.sop_instance_uid: result.method for result in report.retrieved}
+    others = RetrieveMethod.GET if how == "one by one" else RetrieveMethod.MOVE
+    assert ways == {"1.1.1.1": others, "1.1.1.2": RetrieveMethod.MOVE, "1.1.2.1": others}
     assert files_in(tmp_path) == where(*ADA[:3])
 
 

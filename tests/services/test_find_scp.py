@@ -211,7 +211,7 @@ async def test_identifiers_are_in_the_syntax_of_the_context(syntax: str) -> None
         dimse.connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(FIND, [syntax])]) as association,
     ):
         query = dimse.Query.studies(PatientName="SMITH*")
-        (match,) = [match async for match in dimse.CFindSCU(association).query(query)]
+        (match,) = [match async for match in dimse.CFindSCU(association).find(query)]
     assert match == dataset(QueryRetrieveLevel="STUDY", PatientName="SMITH*", NumberOfStudyRelatedSeries=300)
 
 

@@ -104,7 +104,7 @@ async def test_identifiers_are_in_the_negotiated_syntax(syntax: str) -> None:
         listening(script) as address,
         connect(address, contexts=[(STUDY_ROOT_FIND, [syntax])]) as association,
     ):
-        results = CFindSCU(association).query(STUDIES)
+        results = CFindSCU(association).find(STUDIES)
         assert results.status is None
         assert await ids(results) == ["1"]
         assert results.status == Status.SUCCESS
@@ -128,10 +128,10 @@ async def test_a_raw_identifier() -> None:
         listening(script) as address,
         connect(address, contexts=[(PATIENT_ROOT_FIND, [EXPLICIT])]) as association,
     ):
-        results = CFindSCU(association).query(QueryRetrieveLevel.SERIES, keys, model=QueryRetrieveModel.PATIENT_ROOT)
+        results = CFindSCU(association).find(QueryRetrieveLevel.SERIES, keys, model=QueryRetrieveModel.PATIENT_ROOT)
         assert await ids(results) == []
         with pytest.raises(PresentationContextError, match=r"Study Root.*not offered"):
-            CFindSCU(association).query(STUDIES)
+            CFindSCU(association).find(STUDIES)
 
 
 async def test_pending_with_a_warning_is_a_match_too() -> None:
@@ -142,7 +142,7 @@ async def test_pending_with_a_warning_is_a_match_too() -> None:
         await peer.answer_release()
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        assert await ids(CFindSCU(association).query(STUDIES)) == ["FF01", "FF00", "FF01"]
+        assert await ids(CFindSCU(association).find(STUDIES)) == ["FF01", "FF00", "FF01"]
 
 
 async def test_our_own_server_answers_one_after_the_other() -> None:
@@ -157,7 +157,7 @@ async def test_our_own_server_answers_one_after_the_other() -> None:
 
     async with server, connect(f"ANY-SCP@127.0.0.1:{server.port}", contexts=CONTEXTS) as association:
         for _ in range(2):
-            assert await ids(CFindSCU(association).query(STUDIES)) == [f"Smith*{number}" for number in range(200)]
+            assert await ids(CFindSCU(association).find(STUDIES)) == [f"Smith*{number}" for number in range(200)]
 
 
 # As they come
@@ -175,7 +175,7 @@ async def test_a_match_is_given_before_the_next_is_sent() -> None:
         await peer.answer_release()
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        async with CFindSCU(association).query(STUDIES) as matches:
+        async with CFindSCU(association).find(STUDIES) as matches:
             async for found in matches:
                 taken[int(found.PatientID)].set()
         assert all(event.is_set() for event in taken)
@@ -194,7 +194,7 @@ async def test_no_more_is_read_than_is_taken() -> None:
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
         taken = 0
-        async for _ in CFindSCU(association).query(STUDIES):
+        async for _ in CFindSCU(association).find(STUDIES):
             taken += 1
             if taken == 1:
                 for _turn in range(2000):  # each is enough to receive a full buffer
@@ -214,7 +214,7 @@ async def test_a_failure_status_has_the_peers_comment() -> None:
         await peer.answer_release()
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        results = CFindSCU(association).query(STUDIES)
+        results = CFindSCU(association).find(STUDIES)
         assert (await anext(results)).PatientID == "1"
         with pytest.raises(StatusError, match=r"C-FIND: 0xA700 Out of resources \(too many\)") as caught:
             await anext(results)
@@ -234,7 +234,7 @@ async def test_an_identifier_that_cannot_be_read_harms_no_other() -> None:
     found: list[str] = []
     async with listening(unreadable) as address, connect(address, contexts=CONTEXTS) as association:
         with pytest.raises(ExceptionGroup) as caught:
-            await ids(CFindSCU(association).query(STUDIES), found)
+            await ids(CFindSCU(association).find(STUDIES), found)
         assert found == ["1", "2"]
         assert [type(error) for error in caught.value.exceptions] == [DatasetError]
         assert "too short" not in str(caught.value.exceptions[0])
@@ -265,7 +265,7 @@ async def test_identifiers_in_the_other_vr_form(
 
     contexts = [(STUDY_ROOT_FIND, [agreed])]
     async with listening(script) as address, connect(address, contexts=contexts, options=options) as association:
-        results = CFindSCU(association).query(STUDIES, raise_failures=False)
+        results = CFindSCU(association).find(STUDIES, raise_failures=False)
         found = await ids(results)
     told = f"an identifier is in {form} VR"
     if options is LENIENT:
@@ -278,7 +278,7 @@ async def test_identifiers_in_the_other_vr_form(
 
 async def test_failures_may_be_looked_at_instead() -> None:
     async with listening(unreadable) as address, connect(address, contexts=CONTEXTS) as association:
-        results = CFindSCU(association).query(STUDIES, raise_failures=False)
+        results = CFindSCU(association).find(STUDIES, raise_failures=False)
         assert await ids(results) == ["1", "2"]
         assert [type(error) for error in results.failures] == [DatasetError]
 
@@ -289,7 +289,7 @@ async def test_a_failure_status_may_be_looked_at_instead() -> None:
         await peer.answer_release()
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        results = CFindSCU(association).query(STUDIES, raise_failures=False)
+        results = CFindSCU(association).find(STUDIES, raise_failures=False)
         assert await ids(results) == []
         (failure,) = results.failures
         assert isinstance(failure, StatusError)
@@ -334,7 +334,7 @@ BROKEN: Sequence[tuple[str, Script, str]] = [
 @pytest.mark.parametrize(("script", "why"), [each[1:] for each in BROKEN], ids=[each[0] for each in BROKEN])
 async def test_it_is_aborted_where_a_strict_reader_has_to(script: Script, why: str) -> None:
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        async with CFindSCU(association).query(STUDIES) as results:
+        async with CFindSCU(association).find(STUDIES) as results:
             with pytest.raises(RemoteProtocolError, match=why):
                 await anext(results)
         assert not association.is_open
@@ -347,7 +347,7 @@ async def test_a_response_after_the_final_one_is_aborted() -> None:
         await peer.expect_abort(2, 5)
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        assert await ids(CFindSCU(association).query(STUDIES)) == []
+        assert await ids(CFindSCU(association).find(STUDIES)) == []
         await association.over
         assert isinstance(association.error, RemoteProtocolError)
 
@@ -366,7 +366,7 @@ async def test_what_means_nothing_is_skipped(announced: bool, options: ClientOpt
         await peer.answer_release()
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS, options=options) as association:
-        assert await ids(CFindSCU(association).query(STUDIES)) == ["1"]
+        assert await ids(CFindSCU(association).find(STUDIES)) == ["1"]
         await CEchoSCU(association).echo()
 
 
@@ -380,7 +380,7 @@ async def test_a_final_status_that_the_service_does_not_have_is_told(
         await peer.answer_release()
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        results = CFindSCU(association).query(STUDIES)
+        results = CFindSCU(association).find(STUDIES)
         assert await ids(results) == ["1"]
         assert results.status == status
     (record,) = (record for record in caplog.records if f"C-FIND ended with 0x{status:04X}" in record.getMessage())
@@ -395,7 +395,7 @@ async def test_a_failure_that_announces_a_data_set_is_told_with_its_comment() ->
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
         with pytest.raises(StatusError, match="no such table"):
-            await ids(CFindSCU(association).query(STUDIES))
+            await ids(CFindSCU(association).find(STUDIES))
 
 
 # What ends the association
@@ -415,7 +415,7 @@ async def test_a_lost_connection_is_told_at_once() -> None:
     found: list[str] = []
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
         with pytest.raises(ConnectionLost):
-            await ids(CFindSCU(association).query(STUDIES), found)
+            await ids(CFindSCU(association).find(STUDIES), found)
         assert found == ["1", "2"]
 
 
@@ -425,7 +425,7 @@ async def test_a_lost_connection_takes_the_earlier_failures_with_it(raise_failur
         await vanishes(peer, CUT_SHORT)
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        results = CFindSCU(association).query(STUDIES, raise_failures=raise_failures)
+        results = CFindSCU(association).find(STUDIES, raise_failures=raise_failures)
         with pytest.raises(ExceptionGroup if raise_failures else ConnectionLost) as caught:
             await anext(results)
         if isinstance(caught.value, ExceptionGroup):
@@ -440,7 +440,7 @@ async def test_the_peer_releases_in_the_middle() -> None:
         await peer.release()
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        results = CFindSCU(association).query(STUDIES)
+        results = CFindSCU(association).find(STUDIES)
         assert (await anext(results)).PatientID == "1"
         with pytest.raises(AssociationError, match="released"):
             await anext(results)
@@ -452,14 +452,14 @@ async def test_it_ends_with_the_association() -> None:
         await peer.expect_abort(0, 0)
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        results = CFindSCU(association).query(STUDIES)
+        results = CFindSCU(association).find(STUDIES)
         waiting = asyncio.create_task(anext(results))
         await asyncio.sleep(0)
         association.abort()
         with pytest.raises(AssociationAborted):
             await waiting
         with pytest.raises(AssociationAborted):
-            await anext(CFindSCU(association).query(STUDIES))
+            await anext(CFindSCU(association).find(STUDIES))
 
 
 async def test_one_operation_at_a_time() -> None:
@@ -470,9 +470,9 @@ async def test_one_operation_at_a_time() -> None:
         await peer.answer_release()
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        async with CFindSCU(association).query(STUDIES) as first:
+        async with CFindSCU(association).find(STUDIES) as first:
             assert (await anext(first)).PatientID == "1"
-            second = CFindSCU(association).query(STUDIES)
+            second = CFindSCU(association).find(STUDIES)
             with pytest.raises(LocalProtocolError, match="C-FIND is under way"):
                 await anext(second)
             with pytest.raises(LocalProtocolError, match="C-FIND is under way"):
@@ -494,7 +494,7 @@ async def test_a_response_that_does_not_come(matches: int) -> None:
         await peer.expect_abort(0, 0)
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS, options=QUICK) as association:
-        results = CFindSCU(association).query(STUDIES)
+        results = CFindSCU(association).find(STUDIES)
         for _ in range(matches):
             await anext(results)
         with pytest.raises(AssociationTimeout, match=r"C-FIND: nothing for 0.2 s \(find timeout\)") as caught:
@@ -517,7 +517,7 @@ async def test_the_consumers_own_time_does_not_count(waits: bool) -> None:
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS, options=QUICK) as association:
         found = []
-        async for one in CFindSCU(association).query(STUDIES):
+        async for one in CFindSCU(association).find(STUDIES):
             found.append(one.PatientID)
             await asyncio.sleep(0.5)  # longer than the timeout: what the consumer does
             done.set()
@@ -535,7 +535,7 @@ async def test_no_time_is_left_in_all(entered: bool) -> None:
 
     options = ClientOptions(timeouts=Timeouts(find=1))
     async with listening(script) as address, connect(address, contexts=CONTEXTS, options=options) as association:
-        results = CFindSCU(association).query(STUDIES, total=0.1)
+        results = CFindSCU(association).find(STUDIES, total_timeout=0.1)
         if entered:
             await results.__aenter__()
         with pytest.raises(OperationTimeout, match=r"C-FIND: not finished after 0.1 s") as caught:
@@ -555,7 +555,7 @@ async def test_the_total_counts_what_the_consumer_takes() -> None:
         await peer.answer_release()
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
-        results = CFindSCU(association).query(STUDIES, total=0.2)
+        results = CFindSCU(association).find(STUDIES, total_timeout=0.2)
         await anext(results)
         await asyncio.sleep(0.3)  # what the consumer does
         with pytest.raises(OperationTimeout):

@@ -173,7 +173,7 @@ async def test_what_comes_after_it_has_not(tmp_path: Path) -> None:
 async def test_what_is_in_flight_is_completed_when_time_is_up(tmp_path: Path) -> None:
     async with listening(in_flight(Status.SUCCESS)) as address, connect(address, contexts=ALL) as association:
         folder = Folder(tmp_path)
-        results = CGetSCU(association).get(STUDY, handler=folder, on_cancel=COMPLETE, total=0.2)
+        results = CGetSCU(association).get(STUDY, handler=folder, on_cancel=COMPLETE, total_timeout=0.2)
         with pytest.raises(OperationTimeout):
             async with results:
                 await anext(results)

@@ -104,7 +104,7 @@ async def test_a_match_that_is_made_to_be_slow_harms_no_other() -> None:
         await peer.answer_release()
 
     async with listening(script) as address, dimse.connect(address) as association:
-        results = dimse.CFindSCU(association).query(dimse.Query.studies(), raise_failures=False)
+        results = dimse.CFindSCU(association).find(dimse.Query.studies(), raise_failures=False)
         assert [match.QueryRetrieveLevel async for match in results] == ["STUDY"]
     (failure,) = results.failures
     assert str(failure) == "the identifier of a match cannot be read: (7FE0,0010) comes twice"

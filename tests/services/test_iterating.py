@@ -205,7 +205,7 @@ async def test_the_next_operation_waits_for_a_cancel_of_another_task(ask: Ask) -
 
 async def test_all_of_them_in_a_comprehension() -> None:
     async with listening(matches(3)) as address, connect(address, contexts=ALL) as association:
-        results = CFindSCU(association).query(STUDY)
+        results = CFindSCU(association).find(STUDY)
         assert [match.PatientID async for match in results] == ["0", "1", "2"]
         assert [match async for match in results] == []  # as of any iterator that has ended
         assert await anext(results, None) is None
@@ -214,7 +214,7 @@ async def test_all_of_them_in_a_comprehension() -> None:
 
 async def test_a_loop_goes_on_where_another_was_left_in_the_block() -> None:
     async with listening(matches(3)) as address, connect(address, contexts=ALL) as association:
-        async with CFindSCU(association).query(STUDY) as results:
+        async with CFindSCU(association).find(STUDY) as results:
             async for match in results:
                 assert match.PatientID == "0"
                 break
@@ -235,7 +235,7 @@ async def test_two_tasks_share_what_comes() -> None:
             await asyncio.sleep(0)
 
     async with listening(matches(20)) as address, connect(address, contexts=ALL) as association:
-        results = CFindSCU(association).query(STUDY)
+        results = CFindSCU(association).find(STUDY)
         await asyncio.gather(take(3), take(-1))
         assert sorted(map(int, found)) == list(range(20))
         await use(association)
@@ -248,8 +248,8 @@ async def test_what_could_not_be_asked_for_can_be_later() -> None:
         await usable(peer)
 
     async with listening(script) as address, connect(address, contexts=ALL) as association:
-        first = CFindSCU(association).query(STUDY)
-        second = CFindSCU(association).query(STUDY)
+        first = CFindSCU(association).find(STUDY)
+        second = CFindSCU(association).find(STUDY)
         assert await anext(first) == Dataset()
         with pytest.raises(LocalProtocolError, match="C-FIND is under way"):
             await anext(second)
@@ -265,7 +265,7 @@ async def test_everyone_learns_that_the_association_was_lost() -> None:
         await peer.send(A_ABORT(0, 0))
 
     async with listening(script) as address, connect(address, contexts=ALL) as association:
-        results = CFindSCU(association).query(STUDY)
+        results = CFindSCU(association).find(STUDY)
         await anext(results)
         both = await asyncio.gather(anext(results), anext(results), return_exceptions=True)
         assert [type(each) for each in both] == [AssociationAborted] * 2

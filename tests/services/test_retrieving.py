@@ -27,8 +27,8 @@ from dimse import (
     Query,
     QueryRequest,
     QueryRetrieveModel,
+    RetrieveMethod,
     RetrieveResult,
-    RetrieveWay,
     RetryPolicy,
     Status,
     StatusError,
@@ -191,14 +191,14 @@ async def test_c_get_is_preferred(tmp_path: Path) -> None:
     async with Archive(get=True, move=True) as archive:
         report = await retrieve(archive, STUDY, tmp_path)
     assert [name for name, _, _ in archive.asked] == ["C-GET"]
-    assert {result.way for result in report.retrieved} == {RetrieveWay.GET}
+    assert {result.method for result in report.retrieved} == {RetrieveMethod.GET}
 
 
 async def test_c_move_where_the_scp_role_is_not_accepted(tmp_path: Path) -> None:
     async with WithoutRoles(get=True, move=True) as archive:
         report = await retrieve(archive, STUDY, tmp_path)
     assert [name for name, _, _ in archive.asked] == ["C-MOVE"]
-    assert {result.way for result in report.retrieved} == {RetrieveWay.MOVE}
+    assert {result.method for result in report.retrieved} == {RetrieveMethod.MOVE}
     assert files_in(tmp_path) == where(*ADA[:3])
 
 
@@ -321,7 +321,7 @@ async def test_an_instance_that_the_archive_fails_to_send(archive: Archive, tmp_
     report = await retrieve(archive, STUDY, tmp_path, retry=RetryPolicy(retries=0), raise_failures=False)
     (failure,) = report.failures
     assert failure.sop_instance_uid == "1.1.1.2"
-    assert f"not retrieved by the {failure.way}; the peer does not say why" in str(failure.error)
+    assert f"not retrieved by the {failure.method}; the peer does not say why" in str(failure.error)
 
 
 async def test_what_fails_on_our_side_is_the_reason(archive: Archive, tmp_path: Path) -> None:

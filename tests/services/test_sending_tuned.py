@@ -62,7 +62,7 @@ class SlowArchive(Server):
 
 async def test_a_slow_peer_gets_more_associations_up_to_the_cap(tmp_path: Path) -> None:
     async with asyncio.timeout(15), SlowArchive(3, operations_window=1) as server:
-        report = await dimse.send(server.address, study(tmp_path, 30), associations=3, tune=True)
+        report = await dimse.send(server.address, study(tmp_path, 30), associations=3, auto_associations=True)
     assert (report.associations, report.operations_window) == (3, 1)
     assert server.most == 3
     assert server.times == Counter({f"1.2.{i}": 1 for i in range(1, 31)})
@@ -71,7 +71,7 @@ async def test_a_slow_peer_gets_more_associations_up_to_the_cap(tmp_path: Path) 
 
 async def test_a_single_object_opens_one(tmp_path: Path) -> None:
     async with SlowArchive(1) as server:
-        report = await dimse.send(server.address, study(tmp_path, 1), associations=4, tune=True)
+        report = await dimse.send(server.address, study(tmp_path, 1), associations=4, auto_associations=True)
     assert (report.associations, report.operations_window, server.most) == (1, 16, 1)
 
 
@@ -85,7 +85,9 @@ async def test_the_window_that_was_granted_is_reported(tmp_path: Path) -> None:
 
 async def test_a_peer_that_refuses_more_still_gets_everything(tmp_path: Path) -> None:
     async with SlowArchive(1, operations_window=1, maximum_associations=1) as server:
-        report = await dimse.send(server.address, study(tmp_path, 20), associations=4, tune=True, retry=QUICK)
+        report = await dimse.send(
+            server.address, study(tmp_path, 20), associations=4, auto_associations=True, retry=QUICK
+        )
     assert server.most == 1
     assert server.times == Counter({f"1.2.{i}": 1 for i in range(1, 21)})
     assert len(report.stored) == 20
@@ -97,9 +99,9 @@ async def test_refused_associations_are_not_reported(tmp_path: Path) -> None:
     assert report.associations == server.most == 1
 
 
-@pytest.mark.parametrize("tune", [True, False])
+@pytest.mark.parametrize("auto_associations", [True, False])
 @pytest.mark.parametrize("refuses", ["rejects", "aborts", "resets", "closes", "does not answer"])
-async def test_a_peer_that_takes_three_of_eight(refuses: str, tune: bool, tmp_path: Path) -> None:
+async def test_a_peer_that_takes_three_of_eight(refuses: str, auto_associations: bool, tmp_path: Path) -> None:
     """The three stay, no other is tried after the first that is refused, and nothing fails."""
     asked, stored, done = 0, list[str](), asyncio.Event()
 
@@ -135,7 +137,12 @@ async def test_a_peer_that_takes_three_of_eight(refuses: str, tune: bool, tmp_pa
     paths = study(tmp_path, 60)
     async with asyncio.timeout(20), listening(script) as address:
         report = await dimse.send(
-            address, paths, associations=8, tune=tune, retry=RetryPolicy(retries=0), options=options
+            address,
+            paths,
+            associations=8,
+            auto_associations=auto_associations,
+            retry=RetryPolicy(retries=0),
+            options=options,
         )
     assert sorted(stored) == sorted(f"1.2.{i}" for i in range(1, 61))
     assert len(report.stored) == 60
@@ -155,7 +162,7 @@ async def test_it_is_tuned_after_the_first_association_was_lost(tmp_path: Path) 
                 return Status.SUCCESS
             return await server.keep(request)
 
-        await dimse.send(server.address, study(tmp_path, 30), associations=3, tune=True, retry=QUICK)
+        await dimse.send(server.address, study(tmp_path, 30), associations=3, auto_associations=True, retry=QUICK)
 
 
 # Several outstanding

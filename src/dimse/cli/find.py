@@ -66,7 +66,7 @@ def find(
 async def _find(query: Query, address: Address, options: ClientOptions, matches: Matches) -> int:
     contexts = [(query.model.find, uids.LITTLE_ENDIAN)]
     async with connect(address, contexts=contexts, options=options) as association:
-        results = CFindSCU(association).query(query, raise_failures=False)
+        results = CFindSCU(association).find(query, raise_failures=False)
         with matches.shown():
             interrupted = await running.interrupted(_take(results, matches))
     for failure in results.failures:

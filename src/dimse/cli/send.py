@@ -264,7 +264,7 @@ class _Job:
                 sources,
                 options=self._options,
                 associations=self._associations,
-                tune=self._tune,
+                auto_associations=self._tune,
                 retry=self._retry,
                 allow_decompression=self._decompress,
                 transfer_syntaxes=self._syntaxes or None,

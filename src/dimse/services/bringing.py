@@ -60,7 +60,7 @@ _Syntaxes = Mapping[str, Sequence[str]]
 _MakePlan = Callable[[Iterable[str], _Syntaxes], Plan]
 
 
-class RetrieveWay(StrEnum):
+class RetrieveMethod(StrEnum):
     """How an instance was retrieved."""
 
     GET = "C-GET"
@@ -73,7 +73,7 @@ class RetrieveResult:
 
     sop_instance_uid: str
     path: Path | None = None
-    way: RetrieveWay | None = None
+    method: RetrieveMethod | None = None
     error: Exception | None = None
 
     @property
@@ -105,7 +105,7 @@ class Bringing:
         self._template = template
         self._receiver = receiver
         self._on_result = on_result
-        self._way = RetrieveWay.GET if listing.offers_get else RetrieveWay.MOVE
+        self._method = RetrieveMethod.GET if listing.offers_get else RetrieveMethod.MOVE
         self._missing = dict(listing.instances)
         """Instances that are listed and have not arrived, by SOP Instance UID."""
         self._all_here = asyncio.Event()
@@ -142,7 +142,7 @@ class Bringing:
                 logger.info("%d of %d are missing; asking again in %g s", len(self._missing), self.listed, pause)
                 await self._wait(pause)
         for uid in self._missing:
-            self._note(RetrieveResult(uid, way=self._way, error=self._reason(uid)))
+            self._note(RetrieveResult(uid, method=self._method, error=self._reason(uid)))
 
     @property
     def listed(self) -> int:
@@ -200,7 +200,7 @@ class Bringing:
         return refused if is_refused else None
 
     async def _get(self, level: QueryRetrieveLevel, plan: _MakePlan) -> None:
-        self._way = RetrieveWay.GET
+        self._method = RetrieveMethod.GET
         classes = dict.fromkeys(each.sop_class_uid for each in self._missing.values() if each.sop_class_uid)
         groups: list[tuple[Sequence[str | None], list[ProposedContext]]] = [
             *by_association(plan(classes, self._known()))
@@ -212,7 +212,7 @@ class Bringing:
             level = QueryRetrieveLevel.IMAGE
 
     async def _move(self, level: QueryRetrieveLevel) -> None:
-        self._way = RetrieveWay.MOVE
+        self._method = RetrieveMethod.MOVE
         await self._listen()
         contexts = [ProposedContext(self._model.move, uids.LITTLE_ENDIAN)]
         await self._ask_all(level, contexts, self._move_one)
@@ -370,7 +370,7 @@ class Bringing:
             self._refusals[uid] = copy(error)  # without the traceback, whose frames hold the instance
             raise
         if self._missing.pop(uid, None) is not None:
-            self._note(RetrieveResult(uid, request.path, self._way))
+            self._note(RetrieveResult(uid, request.path, self._method))
         if not self._missing:
             self._all_here.set()
         return Status.SUCCESS
@@ -395,7 +395,7 @@ class Bringing:
                 failed.__cause__ = last
             return failed
         cause = failed or last
-        failed = SubOperationFailed(uid, f"did not arrive by {self._way}" if cause is None else str(cause))
+        failed = SubOperationFailed(uid, f"did not arrive by {self._method}" if cause is None else str(cause))
         failed.__cause__ = cause
         return failed
 

@@ -38,41 +38,43 @@ class CFindSCU:
         self._association = association
 
     @overload
-    def query(self, query: Query, /, *, total: float | None = None, raise_failures: bool = True) -> FindResults: ...
+    def find(
+        self, query: Query, /, *, total_timeout: float | None = None, raise_failures: bool = True
+    ) -> FindResults: ...
 
     @overload
-    def query(
+    def find(
         self,
         level: QueryRetrieveLevel,
         identifier: Dataset,
         /,
         *,
         model: QueryRetrieveModel = QueryRetrieveModel.STUDY_ROOT,
-        total: float | None = None,
+        total_timeout: float | None = None,
         raise_failures: bool = True,
     ) -> FindResults: ...
 
-    def query(
+    def find(
         self,
         query: Query | QueryRetrieveLevel,
         identifier: Dataset | None = None,
         /,
         *,
         model: QueryRetrieveModel = QueryRetrieveModel.STUDY_ROOT,
-        total: float | None = None,
+        total_timeout: float | None = None,
         raise_failures: bool = True,
     ) -> FindResults:
         """The matches of a `Query`; or, in the raw form, of a level and an identifier that is sent as it is.
 
         They are decoded one by one as they arrive, and the socket is read no faster than they are taken. Each may
-        take `Timeouts.find` to come, and all of them `total` seconds.
+        take `Timeouts.find` to come, and all of them `total_timeout` seconds.
 
         Raises `ValueError` for a query that cannot be sent and `PresentationContextError` where the peer did not
         accept the model; while iterating, what `Results` says.
 
         >>> async def main(association):
         ...     query = Query.studies(PatientName="Smith*").returning("StudyDescription")
-        ...     async with CFindSCU(association).query(query) as matches:
+        ...     async with CFindSCU(association).find(query) as matches:
         ...         async for match in matches:
         ...             print(match.StudyInstanceUID)
         """
@@ -83,4 +85,4 @@ class CFindSCU:
         context = self._association.context_for(model.find)
         message = C_FIND_RQ(message_id=self._association.invoker.new_message_id(), affected_sop_class_uid=model.find)
         encoded = encode(wanted, context.transfer_syntax)
-        return FindResults(self._association, Asked(context, message, encoded, total, raise_failures))
+        return FindResults(self._association, Asked(context, message, encoded, total_timeout, raise_failures))

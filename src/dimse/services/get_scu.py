@@ -81,11 +81,11 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if self._given is None or self._operation.cancelling:
             return
         (request, store), self._given = self._given, None
-        if not store.is_taken:
+        if not store.consumed:
             await store.left()
         if store.fault is not None:
             await self._refuse(request, Status.CANNOT_UNDERSTAND, str(store.fault), store.fault)
-        elif store.is_taken:
+        elif store.consumed:
             await self._operation.answer(request, request.response(store.told(Status.SUCCESS)))
         else:
             await self._refuse(request, Status.OUT_OF_RESOURCES, "it was neither saved nor read to its end")
@@ -179,7 +179,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
             await self._operation.request_cancel()  # the iteration, which waits for this handler, reads to the end
             return
         try:
-            if self._given is not None and self._given[1].is_taken:
+            if self._given is not None and self._given[1].consumed:
                 await self._ready()
             await super().cancel()
         finally:
@@ -237,7 +237,7 @@ class CGetSCU:
         template: str = DEFAULT_TEMPLATE,
         handler: StoreHandler | None = None,
         on_cancel: CancelBehavior = CancelBehavior.REJECT_IN_FLIGHT,
-        total: float | None = None,
+        total_timeout: float | None = None,
         raise_failures: bool = True,
     ) -> GetResults:
         """The instances that `query` names, each given when it has been stored; never whole in memory.
@@ -245,7 +245,7 @@ class CGetSCU:
         They go to files below the folder `into`, or to `handler` as in `Server.on_c_store`. With neither, each is
         given while it comes: `save()` it or read its `pixels()` to their end before the next, and it is answered with
         Success. Otherwise it is refused, as it is when the loop is left. The peer may make no progress for
-        `Timeouts.get`, and the operation may take `total` seconds.
+        `Timeouts.get`, and the operation may take `total_timeout` seconds.
 
         Raises `ValueError` for a query that cannot be sent, or for `COMPLETE_IN_FLIGHT` with neither, and
         `PresentationContextError` where the peer did not accept the model; while iterating, what `Results` says. An
@@ -271,7 +271,7 @@ class CGetSCU:
         _check_scp_role(self._association)
         message = C_GET_RQ(message_id=self._association.invoker.new_message_id(), affected_sop_class_uid=model.get)
         encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
-        asked = Asked(context, message, encoded, total, raise_failures)
+        asked = Asked(context, message, encoded, total_timeout, raise_failures)
         return GetResults(self._association, asked, handler, self._options, on_cancel)
 
 

@@ -142,7 +142,7 @@ class _Lister:
             query = query.returning(*_OF_INSTANCES)
         wanted = (*_unique_keys_down_to(query), *(_OF_INSTANCES if is_image else ()))
         found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
-        async with self._scu.query(query, raise_failures=False) as matches:
+        async with self._scu.find(query, raise_failures=False) as matches:
             async for match in matches:
                 # A key that was asked for keeps its value, whatever the archive returns for it.
                 keys = {key: value for key in wanted if (value := above.get(key) or _text(match, key))}

@@ -41,12 +41,12 @@ class CMoveSCU:
         self._association = association
 
     def move(
-        self, query: Query, destination: str, *, total: float | None = None, raise_failures: bool = True
+        self, query: Query, destination: str, *, total_timeout: float | None = None, raise_failures: bool = True
     ) -> MoveResults:
         """Have the instances that `query` names sent to the AE title `destination`; gives the counters as they come.
 
         The peer has to know the address of `destination`; this side does not. The peer may make no progress for
-        `Timeouts.move`, and the operation may take `total` seconds.
+        `Timeouts.move`, and the operation may take `total_timeout` seconds.
 
         Raises `ValueError` for a query that cannot be sent or an invalid AE title, `PresentationContextError` if the
         peer did not accept the model; while iterating, what `Results` says. The instances that did not arrive are
@@ -65,4 +65,4 @@ class CMoveSCU:
             move_destination=check_ae_title(destination),
         )
         encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
-        return MoveResults(self._association, Asked(context, message, encoded, total, raise_failures))
+        return MoveResults(self._association, Asked(context, message, encoded, total_timeout, raise_failures))

@@ -12,7 +12,7 @@ from pathlib import Path
 from dimse.address import Address
 from dimse.dataset import validate_template
 from dimse.options import ClientOptions, RetryPolicy
-from dimse.services.bringing import Bringing, RetrieveResult, RetrieveWay
+from dimse.services.bringing import Bringing, RetrieveMethod, RetrieveResult
 from dimse.services.callbacks import Callback
 from dimse.services.listing import list_instances
 from dimse.services.query import Query
@@ -20,7 +20,7 @@ from dimse.services.store_request import DEFAULT_TEMPLATE
 
 logger = logging.getLogger("dimse.query_retrieve")
 
-__all__ = ["RetrieveReport", "RetrieveResult", "RetrieveWay", "retrieve"]
+__all__ = ["RetrieveMethod", "RetrieveReport", "RetrieveResult", "retrieve"]
 
 
 @dataclass(frozen=True, slots=True)

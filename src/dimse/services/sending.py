@@ -48,7 +48,7 @@ async def send(
     calling_ae_title: str | None = None,
     options: ClientOptions | None = None,
     associations: int = 1,
-    tune: bool = False,
+    auto_associations: bool = False,
     retry: RetryPolicy | None = None,
     allow_decompression: bool = False,
     transfer_syntaxes: Sequence[str] | None = None,
@@ -61,11 +61,12 @@ async def send(
     A source is a path, a DICOM file as bytes, a binary stream, an asynchronous one or an asynchronous iterator of
     bytes, a pydicom data set, or a `DatasetSource`.
 
-    Presentation contexts are worked out from what there is to send, and spread over more than one association
-    if 128 are not enough; they propose only `transfer_syntaxes`, if given. Up to `associations` are open at once; with
-    `tune` only as many of those as the response time of the first one makes worth opening, and `report.associations`
-    says how many. If a connection is lost, another is opened and what was not acknowledged is sent again, as `retry`
-    says. `on_result` is called with each `SendResult` as it is known, `progress` with the bytes of all of them.
+    The presentation contexts follow from the sources, and propose only `transfer_syntaxes`, if given. Sources that need
+    more than 128 contexts are sent in several groups. At most `associations` are open at once; with
+    `auto_associations` only as many of them as the response time of the first one makes worthwhile, which
+    `report.associations` counts. If a connection is lost, another is opened and what was not acknowledged is sent
+    again, by the rules of `retry`. `on_result` is called with each `SendResult` as it becomes known, `progress` with
+    the progress of the whole job.
 
     Raises `TypeError` for an object that cannot be a source, and `AssociationError` if no association could be opened
     at all. At the end, one `ExceptionGroup` has the errors of everything that was not stored; with
@@ -86,7 +87,7 @@ async def send(
     )
     start = asyncio.get_running_loop().time()
     await job.look_at(sources)
-    await job.run(associations, progress, tune=tune)
+    await job.run(associations, progress, auto_associations=auto_associations)
     seconds = asyncio.get_running_loop().time() - start
     report = SendReport(tuple(job.results), job.bytes_done, seconds, job.associations, job.operations_window)
     if raise_failures and report.failures:

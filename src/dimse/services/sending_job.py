@@ -118,12 +118,12 @@ class _Group:
         self._busy_before = 0.0
         """The process time when it was opened."""
 
-    async def send(self, associations: int, *, tune: bool) -> None:
-        """Send all of them over `associations`, or with `tune` over as many of those as are worth opening."""
+    async def send(self, associations: int, *, auto_associations: bool) -> None:
+        """Send all objects over `associations`, or with `auto_associations` over as many as are worth opening."""
         most = min(associations, len(self._queue))
         async with self._tasks:
-            self._open_another(1 if tune else most)
-            if tune and most > 1:
+            self._open_another(1 if auto_associations else most)
+            if auto_associations and most > 1:
                 self._open_another(min(await self._others_worth_while(), most - 1))
 
     def _open_another(self, most: int) -> None:
@@ -221,10 +221,12 @@ class SendingJob:
             else:
                 self.sources.append(found)
 
-    async def run(self, associations: int, progress: ProgressCallback | None, *, tune: bool = False) -> None:
+    async def run(
+        self, associations: int, progress: ProgressCallback | None, *, auto_associations: bool = False
+    ) -> None:
         """Send everything, one group of at most 128 contexts after another.
 
-        With `tune` the first association is measured before others are opened.
+        With `auto_associations` the first association is measured before others are opened.
         """
         lengths = [source.length for source in self.sources]
         total = None if None in lengths else sum(length or 0 for length in lengths)
@@ -234,7 +236,7 @@ class SendingJob:
                 queue = deque(
                     _Item(number, each, ObjectProgress(report, each.length)) for number, each in enumerate(members)
                 )
-                await _Group(self, contexts, queue).send(associations, tune=tune)
+                await _Group(self, contexts, queue).send(associations, auto_associations=auto_associations)
         except ExceptionGroup as group:
             raise group.exceptions[0] from None  # no association could be made, which each worker says
         finally:

@@ -77,7 +77,7 @@ class StoreRequest:
         """The results that it belongs to, kept alive by it: they are cancelled when nothing refers to them."""
         self.stored: Stored | None = None
         """What `save` did if the instance was stored already; see `Stored`."""
-        self.is_taken = False
+        self.consumed = False
         """Whether it was saved, or read to its end."""
 
     def __repr__(self) -> str:
@@ -104,7 +104,7 @@ class StoreRequest:
         """
         if self._dataset is None:
             self._dataset = self._incoming.decode()
-            self.is_taken = self.is_taken or self._incoming.scanner.bulk is None
+            self.consumed = self.consumed or self._incoming.scanner.bulk is None
         if isinstance(self._dataset, DatasetError):
             raise self._dataset
         return self._dataset
@@ -137,7 +137,7 @@ class StoreRequest:
         self._begin_reading()
         async for view in self._incoming.value():
             yield bytes(view)
-        self.is_taken = True
+        self.consumed = True
 
     async def frames(self) -> AsyncIterator[bytes]:
         """The frames of the pixel data, one by one as they come; none without pixel data.
@@ -199,7 +199,7 @@ class StoreRequest:
         self.path, self.stored = Path(writer.path), writer.stored
         if self.stored is Stored.KEPT and duplicates is Duplicates.REFUSE:
             raise StatusError(Status.DUPLICATE_SOP_INSTANCE, "stored before with different content")
-        self.is_taken = True
+        self.consumed = True
         return self.path
 
     async def save_under(self, folder: str | os.PathLike[str], template: str = DEFAULT_TEMPLATE) -> Path:
