@@ -21,7 +21,7 @@ def test_group_length_comes_first_and_elements_ascend() -> None:
     data = command_set.encode({0x0800: 0x0101, 0x0002: "1.2", 0x0100: 0x0030})
     assert data[:12] == bytes.fromhex("00000000 04000000 20000000")
     assert data[12:] == element(0x0002, b"1.2\0") + element(0x0100, b"\x30\0") + element(0x0800, b"\1\1")
-    assert command_set.has_right_group_length(data)
+    assert command_set.has_valid_group_length(data)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_an_identifier_within_the_command_set_does_not_count() -> None:
 def test_group_length_missing_or_wrong_is_not_needed(group_length: bytes) -> None:
     data = group_length + element(0x0100, b"\x30\0")
     assert command_set.decode(data) == {0x0100: 0x0030}
-    assert not command_set.has_right_group_length(data)
+    assert not command_set.has_valid_group_length(data)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_every_field_has_an_element(kind: type[Message]) -> None:
 def test_round_trip(message: Message) -> None:
     encoded = message.encode()
     assert len(encoded) % 2 == 0
-    assert command_set.has_right_group_length(encoded)
+    assert command_set.has_valid_group_length(encoded)
     assert decode_message(encoded) == message
 
 

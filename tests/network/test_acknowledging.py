@@ -113,7 +113,7 @@ class Owner:
     def connected(self) -> None:
         self.connection.machine.transport_accepted(0)
 
-    def happened(self, event: MachineEvent) -> None:
+    def handle_event(self, event: MachineEvent) -> None:
         if isinstance(event, A_ASSOCIATE_RQ):
             self.connection.machine.accept(A_ASSOCIATE_AC("A", "B", event.user_information))
         elif isinstance(event, Fragment) and event.is_last and self.answers:

@@ -278,7 +278,7 @@ BAD_ANSWERS: list[tuple[tuple[PresentationContextAC, ...], dict[str, object]]] =
     ((ACCEPTED, PresentationContextAC(3, 0, "1.2.840.10008.1.2.4.50")), {}),  # a syntax not proposed
 ]
 ODD_ANSWERS = [
-    ((ACCEPTED,), {}, "contexts are not answered"),
+    ((ACCEPTED,), {}, "contexts without an answer"),
     ((PresentationContextAC(1, 0, IMPLICIT + "\0"), REFUSED), {}, "UIDs are padded"),
     ((ACCEPTED, REFUSED), {"implementation_class_uid": None}, "class UID is missing"),
     ((ACCEPTED, REFUSED), {"implementation_class_uid": ""}, "class UID is missing"),

@@ -27,13 +27,13 @@ from dimse.upper_layer.negotiation import (
     accept_contexts,
     accept_roles,
     accept_window,
+    acceptance_oddities,
+    acceptance_refusal,
+    acceptance_violations,
     accepted_contexts,
-    answer_oddities,
-    answer_refusal,
-    answer_violations,
     maximum_length_to_send,
     no_context,
-    normalise,
+    normalize,
     oddities,
     operations_window,
     propose,
@@ -98,11 +98,11 @@ def strict(pdu: A_ASSOCIATE_RQ) -> set[tuple[int, ...] | None]:
 
 
 def lenient(pdu: A_ASSOCIATE_RQ) -> tuple[int, ...] | None:
-    return earned(refusal(normalise(pdu)))
+    return earned(refusal(normalize(pdu)))
 
 
 def results(pdu: A_ASSOCIATE_RQ) -> list[tuple[int, int]]:
-    contexts = accept_contexts(normalise(pdu), {CT: None, MR: None})
+    contexts = accept_contexts(normalize(pdu), {CT: None, MR: None})
     return [(context.presentation_context_id, context.result) for context in contexts]
 
 
@@ -113,9 +113,9 @@ def test_what_we_send_has_no_violations() -> None:
     assert lenient(received(ours)) is None
     theirs = A_ASSOCIATE_AC("B", "A", INFORMATION, presentation_contexts=accept_contexts(ours, {CT: None}))
     theirs = A_ASSOCIATE_AC.decode(theirs.encode()[6:])
-    assert not list(answer_violations(theirs, ours))
-    assert not list(answer_oddities(theirs, ours))
-    assert answer_refusal(theirs) is None
+    assert not list(acceptance_violations(theirs, ours))
+    assert not list(acceptance_oddities(theirs, ours))
+    assert acceptance_refusal(theirs) is None
 
 
 def test_propose() -> None:
@@ -143,7 +143,7 @@ def test_padded_ae_titles(title: str) -> None:
     assert strict(received(request(calling=title))) == {(1, 1, 3)}
     assert strict(received(request(called=title))) == {(1, 1, 7)}
     assert lenient(received(request(calling=title, called=title))) is None
-    normal = normalise(received(request(calling=title, called=title)))
+    normal = normalize(received(request(calling=title, called=title)))
     assert (normal.calling_ae_title, normal.called_ae_title) == ("A", "A")
 
 
@@ -152,7 +152,7 @@ def test_ae_titles_of_other_characters(title: str) -> None:
     assert strict(received(request(calling=title))) == {(1, 1, 3)}
     assert strict(received(request(called=title))) == {(1, 1, 7)}
     assert lenient(received(request(calling=title))) is None
-    assert normalise(received(request(calling=title))).calling_ae_title == title
+    assert normalize(received(request(calling=title))).calling_ae_title == title
 
 
 def test_trailing_spaces_of_ae_titles_do_not_count() -> None:
@@ -171,15 +171,15 @@ def test_padded_uids(padding: str) -> None:
     assert strict(padded) == set()
     assert list(oddities(padded)) == ["UIDs are padded"]
     assert results(padded) == [(1, 0)]
-    assert accept_contexts(normalise(padded), {CT: None})[0].transfer_syntax == EXPLICIT
+    assert accept_contexts(normalize(padded), {CT: None})[0].transfer_syntax == EXPLICIT
     role = RoleSelection(CT + padding, True, True)
-    assert accept_roles(normalise(request(role_selections=(role,))), scu_classes=[CT], scp_classes=[CT]) == (
+    assert accept_roles(normalize(request(role_selections=(role,))), scu_classes=[CT], scp_classes=[CT]) == (
         RoleSelection(CT, True, True),
     )
     name = dataclasses.replace(request(), application_context_name="1.2.840.10008.3.1.1.1" + padding)
     assert lenient(name) is None
     assert list(oddities(request(implementation_class_uid="1.2" + padding))) == ["UIDs are padded"]
-    assert list(answer_oddities(answer(PresentationContextAC(1, 0, EXPLICIT + padding)), request())) == [
+    assert list(acceptance_oddities(answer(PresentationContextAC(1, 0, EXPLICIT + padding)), request())) == [
         "UIDs are padded"
     ]
 
@@ -211,7 +211,7 @@ def test_unknown_items_are_no_violation() -> None:
     assert strict(pdu) == set()
     assert pdu == request()
     theirs = A_ASSOCIATE_AC.decode(with_items(answer(), [0x10, unknown, 0x21, 0x50]))
-    assert not list(answer_violations(theirs, request()))
+    assert not list(acceptance_violations(theirs, request()))
 
 
 @pytest.mark.parametrize("order", [[0x50, 0x20, 0x10], [0x20, 0x10, 0x50], [0x10, 0x20], [0x10, 0x20, 0x50, 0x50]])
@@ -221,7 +221,7 @@ def test_items_out_of_order_or_missing(order: list[int]) -> None:
     assert lenient(pdu) is None
     assert results(pdu) == [(1, 0)]
     theirs = A_ASSOCIATE_AC.decode(with_items(answer(), [kind + (kind == 0x20) for kind in order]))
-    assert {earned(objection) for objection in answer_violations(theirs, request())} == {ABORT}
+    assert {earned(objection) for objection in acceptance_violations(theirs, request())} == {ABORT}
     assert accepted_contexts(request(), theirs)
 
 
@@ -246,14 +246,14 @@ def test_application_context(name: str) -> None:
     assert lenient(dataclasses.replace(request(), application_context_name=name)) == (1, 1, 2)
     assert lenient(A_ASSOCIATE_RQ.decode(with_items(request(), [0x20, 0x50]))) == (1, 1, 2)
     theirs = dataclasses.replace(answer(), application_context_name=name)
-    assert [earned(objection) for objection in answer_violations(theirs, request())] == [ABORT]
+    assert [earned(objection) for objection in acceptance_violations(theirs, request())] == [ABORT]
 
 
-@pytest.mark.parametrize("identifier", [0, 2, 254])
-def test_even_context_ids(identifier: int) -> None:
-    pdu = received(request(Context(identifier, CT, (EXPLICIT,)), Context(1, CT, (EXPLICIT,))))
+@pytest.mark.parametrize("context_id", [0, 2, 254])
+def test_even_context_ids(context_id: int) -> None:
+    pdu = received(request(Context(context_id, CT, (EXPLICIT,)), Context(1, CT, (EXPLICIT,))))
     assert strict(pdu) == {ABORT}
-    assert results(pdu) == [(identifier, ContextResult.NO_REASON), (1, 0)]
+    assert results(pdu) == [(context_id, ContextResult.NO_REASON), (1, 0)]
 
 
 def test_repeated_context_ids() -> None:
@@ -287,8 +287,8 @@ def test_implementation_identification_is_harmless(information: dict[str, object
     assert strict(odd) == set()
     assert lenient(odd) is None
     assert list(oddities(odd)) == [told]
-    assert list(answer_oddities(answer(**information), request())) == [told]
-    assert not list(answer_violations(answer(**information), request()))
+    assert list(acceptance_oddities(answer(**information), request())) == [told]
+    assert not list(acceptance_violations(answer(**information), request()))
 
 
 def test_what_is_proposed_twice_or_for_nothing_is_harmless() -> None:
@@ -316,7 +316,7 @@ def test_what_is_proposed_twice_or_for_nothing_is_harmless() -> None:
 def test_maximum_length(announced: int | None, refused: tuple[int, int] | None, to_send: int | None) -> None:
     assert strict(request(maximum_length=announced)) == set()
     assert lenient(request(maximum_length=announced)) == refused
-    assert earned(answer_refusal(answer(maximum_length=announced))) == refused
+    assert earned(acceptance_refusal(answer(maximum_length=announced))) == refused
     if to_send is not None:
         assert maximum_length_to_send(announced, 65536) == to_send
 
@@ -368,11 +368,11 @@ def test_every_context_is_answered_once_and_both_sides_agree(
     )
     if len(answered) < len(contexts):
         return  # a pair: its proposer is wrong, and what it makes of the answer is its own affair
-    assert not list(answer_violations(answer(*answered), pdu))
+    assert not list(acceptance_violations(answer(*answered), pdu))
     taken = accepted_contexts(pdu, answer(*answered))
     assert set(taken) == {context.presentation_context_id for context in answered if context.result == 0}
-    for identifier, context in taken.items():
-        assert identifier % 2
+    for context_id, context in taken.items():
+        assert context_id % 2
         assert context.transfer_syntax in (supported[context.abstract_syntax] or (IMPLICIT, EXPLICIT, JPEG))
 
 
@@ -405,25 +405,23 @@ def test_roles_are_only_reduced(scu: bool, scp: bool) -> None:
 def test_wrong_answers(contexts: list[tuple[int, int, str]], usable: dict[int, str]) -> None:
     pdu = request(Context(1, CT, (EXPLICIT, IMPLICIT)))
     theirs = answer(*(PresentationContextAC(*context) for context in contexts))
-    assert [earned(objection) for objection in answer_violations(theirs, pdu)] == [ABORT]
+    assert [earned(objection) for objection in acceptance_violations(theirs, pdu)] == [ABORT]
     taken = accepted_contexts(pdu, theirs)
-    assert {identifier: context.transfer_syntax for identifier, context in taken.items()} == usable
+    assert {context_id: context.transfer_syntax for context_id, context in taken.items()} == usable
 
 
 def test_a_context_that_is_not_answered_is_refused() -> None:
     pdu = request(Context(1, CT, (EXPLICIT,)), Context(3, CT, (EXPLICIT,)))
     theirs = answer(PresentationContextAC(3, 0, EXPLICIT))
-    assert not list(answer_violations(theirs, pdu))
-    assert list(answer_oddities(theirs, pdu)) == ["presentation contexts are not answered, which is taken as refused"]
+    assert not list(acceptance_violations(theirs, pdu))
+    assert list(acceptance_oddities(theirs, pdu)) == ["presentation contexts without an answer count as rejected"]
     assert set(accepted_contexts(pdu, theirs)) == {3}
 
 
 def test_where_no_context_is_answered_all_are_refused() -> None:
     theirs = A_ASSOCIATE_AC.decode(with_items(answer(), [0x10, 0x50]))
-    assert not list(answer_violations(theirs, request()))
-    assert list(answer_oddities(theirs, request())) == [
-        "presentation contexts are not answered, which is taken as refused"
-    ]
+    assert not list(acceptance_violations(theirs, request()))
+    assert list(acceptance_oddities(theirs, request())) == ["presentation contexts without an answer count as rejected"]
     assert not accepted_contexts(request(), theirs)
 
 
@@ -431,8 +429,8 @@ def test_where_no_context_is_answered_all_are_refused() -> None:
 def test_a_transfer_syntax_that_is_accepted_twice_is_one(padding: str) -> None:
     twice = b"".join(encode_item(0x40, syntax.encode()) for syntax in (EXPLICIT, EXPLICIT + padding))
     theirs = A_ASSOCIATE_AC.decode(with_items(answer(), [0x10, encode_item(0x21, b"\1\0\0\0" + twice), 0x50]))
-    assert not list(answer_violations(theirs, request()))
-    assert list(answer_oddities(theirs, request())) == [
+    assert not list(acceptance_violations(theirs, request()))
+    assert list(acceptance_oddities(theirs, request())) == [
         "a presentation context is accepted with its transfer syntax twice"
     ]
     assert accepted_contexts(request(), theirs)[1].transfer_syntax == EXPLICIT
@@ -440,14 +438,14 @@ def test_a_transfer_syntax_that_is_accepted_twice_is_one(padding: str) -> None:
 
 def test_titles_in_an_answer_are_not_tested() -> None:
     swapped = dataclasses.replace(answer(), called_ae_title="A", calling_ae_title="B")
-    assert not list(answer_violations(swapped, request()))
-    assert list(answer_oddities(swapped, request())) == ["the AE titles are not those of the request"]
+    assert not list(acceptance_violations(swapped, request()))
+    assert list(acceptance_oddities(swapped, request())) == ["the AE titles are not those of the request"]
 
 
 def test_a_refused_context_is_not_usable() -> None:
     refused = answer(PresentationContextAC(1, 4, EXPLICIT))
     assert accepted_contexts(request(), refused) == {}
-    assert not list(answer_violations(refused, request()))
+    assert not list(acceptance_violations(refused, request()))
 
 
 @pytest.mark.parametrize(
@@ -471,10 +469,10 @@ def test_roles_of_accepted_contexts(
     theirs = answer(role_selections=(RoleSelection(CT + "\0", *given_back),) if given_back else ())
     assert accepted_contexts(pdu, theirs) == {1: AcceptedContext(1, CT, EXPLICIT, *roles)}
     assert AcceptedContext(1, CT, EXPLICIT) == AcceptedContext(1, CT, EXPLICIT, True, False)
-    assert not list(answer_violations(theirs, pdu))
+    assert not list(acceptance_violations(theirs, pdu))
     asked = asked or (False, False)
     ignored = given_back is not None and any(given > want for given, want in zip(given_back, asked, strict=True))
-    assert ("roles are granted that were not asked for, and ignored" in answer_oddities(theirs, pdu)) == ignored
+    assert ("roles are granted that were not asked for, and ignored" in acceptance_oddities(theirs, pdu)) == ignored
 
 
 def test_no_context_says_what_was_offered_and_accepted() -> None:
@@ -531,10 +529,8 @@ def test_the_window_that_was_agreed_on(
 ) -> None:
     asked, theirs = request(asynchronous_operations_window=proposed), answer(asynchronous_operations_window=answered)
     assert operations_window(asked, theirs) == window
-    assert not list(answer_violations(theirs, asked))
-    assert (
-        list(answer_oddities(theirs, asked)) == ["a larger operations window is granted than was proposed"] * too_much
-    )
+    assert not list(acceptance_violations(theirs, asked))
+    assert list(acceptance_oddities(theirs, asked)) == ["the operations window exceeds the proposed one"] * too_much
 
 
 counts = st.integers(0, 0xFFFF)

@@ -118,6 +118,6 @@ def decode(data: bytes) -> dict[int, CommandValue]:
     return elements
 
 
-def has_right_group_length(data: bytes) -> bool:
+def has_valid_group_length(data: bytes) -> bool:
     """Whether the command set starts with its group length and that is true; some devices leave it out."""
     return len(data) >= 12 and data[:12] == _GROUP_LENGTH.pack(0, 0, 4, len(data) - 12)

@@ -35,7 +35,7 @@ def _decode(data: bytes) -> tuple[Message, Flaw | None]:
     elements = command_set.decode(data)
     if command_set.COMMAND_DATA_SET_TYPE not in elements:
         return message_of(elements), Flaw.DATA_SET_TYPE
-    return message_of(elements), None if command_set.has_right_group_length(data) else Flaw.GROUP_LENGTH
+    return message_of(elements), None if command_set.has_valid_group_length(data) else Flaw.GROUP_LENGTH
 
 
 _decoded: Final = lru_cache(maxsize=8)(_decode)
@@ -52,17 +52,13 @@ def cut(data: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
         yield data[start : start + size], start + size >= len(data)
 
 
-def in_pdus(machine: Machine, presentation_context_id: int, command_set: bytes, data: bytes | None, size: int) -> bytes:
+def encode_p_data(machine: Machine, context_id: int, command_set: bytes, data: bytes | None, size: int) -> bytes:
     """A message that is in memory, as P-DATA-TF PDUs with a fragment of at most `size` bytes each."""
     parts: list[bytes] = []
     for whole, is_command in ((command_set, True), (data, False)):
         if whole is not None:
             for fragment, is_last in cut(whole, size):
-                parts.append(
-                    machine.p_data(
-                        presentation_context_id, is_command=is_command, is_last=is_last, length=len(fragment)
-                    )
-                )
+                parts.append(machine.p_data(context_id, is_command=is_command, is_last=is_last, length=len(fragment)))
                 parts.append(fragment)
     return b"".join(parts)
 
@@ -101,7 +97,7 @@ class MessageReader:
 
     def __init__(self) -> None:
         self._command = bytearray()
-        self._context = 0
+        self._context_id = 0
         self._state = _State.IDLE
 
     @property
@@ -111,24 +107,24 @@ class MessageReader:
 
     def receive(self, fragment: Fragment) -> CommandReceived | DataReceived | None:
         """Take the next fragment. What cannot be read safely is answered with A-ABORT (2, 5)."""
-        identifier, is_command, is_last, data = fragment
+        context_id, is_command, is_last, data = fragment
         if is_command:
-            return self._receive_command(identifier, is_last, data)
+            return self._receive_command(context_id, is_last, data)
         if self._state is _State.IDLE or self._state is _State.COMMAND:
             raise out_of_step("data before the end of its command, or where the command announced none")
-        if identifier != self._context:
-            raise out_of_step(f"a fragment on context {identifier} inside a message on context {self._context}")
+        if context_id != self._context_id:
+            raise out_of_step(f"a fragment on context {context_id} inside a message on context {self._context_id}")
         self._state = _State.IDLE if is_last else _State.DATA
         return DataReceived(data, is_last)
 
-    def _receive_command(self, identifier: int, is_last: bool, data: memoryview) -> CommandReceived | None:
+    def _receive_command(self, context_id: int, is_last: bool, data: memoryview) -> CommandReceived | None:
         if self._state is _State.DATA:
             raise out_of_step("a command inside a data set")
-        if self._state is _State.COMMAND and identifier != self._context:
-            raise out_of_step(f"a fragment on context {identifier} inside a message on context {self._context}")
+        if self._state is _State.COMMAND and context_id != self._context_id:
+            raise out_of_step(f"a fragment on context {context_id} inside a message on context {self._context_id}")
         if len(self._command) + len(data) > MAXIMUM_COMMAND_LENGTH:
             raise out_of_step(f"a command set of more than {MAXIMUM_COMMAND_LENGTH} bytes")
-        self._context, self._state = identifier, _State.COMMAND
+        self._context_id, self._state = context_id, _State.COMMAND
         self._command += data
         if not is_last:
             return None
@@ -136,7 +132,7 @@ class MessageReader:
         self._command.clear()
         message, flaw = (_decoded if len(whole) <= _SHORT else _decode)(whole)
         self._state = _after(message)
-        return CommandReceived(identifier, message, flaw)
+        return CommandReceived(context_id, message, flaw)
 
 
 def _after(message: Message) -> _State:

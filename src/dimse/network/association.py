@@ -36,10 +36,10 @@ from dimse.upper_layer.deviations import Deviations, invalid, out_of_step
 from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
 from dimse.upper_layer.negotiation import (
     AcceptedContext,
+    acceptance_oddities,
+    acceptance_refusal,
+    acceptance_violations,
     accepted_contexts,
-    answer_oddities,
-    answer_refusal,
-    answer_violations,
     maximum_length_to_send,
     no_context,
     operations_window,
@@ -324,7 +324,7 @@ class Association:
             self.connection.machine.transport_accepted(asyncio.get_running_loop().time())
             self.connection.flush()
 
-    def happened(self, event: MachineEvent) -> None:
+    def handle_event(self, event: MachineEvent) -> None:
         """As `ConnectionOwner`."""
         try:
             self._dispatch(event)
@@ -388,12 +388,12 @@ class Association:
 
     def _accepted(self, answer: A_ASSOCIATE_AC) -> None:
         assert self.request is not None  # noqa: S101 - the machine takes an answer in Sta5 only
-        refusal = answer_refusal(answer)
+        refusal = acceptance_refusal(answer)
         if refusal is not None:
             raise refusal
-        for violation in answer_violations(answer, self.request):
+        for violation in acceptance_violations(answer, self.request):
             self.deviations.malformed(violation)
-        for oddity in answer_oddities(answer, self.request):
+        for oddity in acceptance_oddities(answer, self.request):
             self.deviations.harmless(f"A-ASSOCIATE-AC: {oddity}")
         self._agree(self.request, answer)
         if not self._established.done():

@@ -58,7 +58,7 @@ class ConnectionOwner(Protocol):
     def connected(self) -> None:
         """The transport connection is open."""
 
-    def happened(self, event: MachineEvent) -> None:
+    def handle_event(self, event: MachineEvent) -> None:
         """The machine has produced `event`."""
 
     def buffer_used(self) -> None:
@@ -193,7 +193,7 @@ class Connection(asyncio.BufferedProtocol):
             while not self._holders:
                 event = self.machine.next_event()
                 if event is not None:
-                    self.owner.happened(event)
+                    self.owner.handle_event(event)
                     if isinstance(event, CloseTransport):
                         self.close()
                     continue

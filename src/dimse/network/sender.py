@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dimse.dataset.sources import DatasetSource, Reader
 from dimse.errors import DatasetError
-from dimse.messages.fragments import fragment_size, in_pdus
+from dimse.messages.fragments import encode_p_data, fragment_size
 from dimse.messages.message import Message, Request, Response
 from dimse.messages.status import StatusCategory
 from dimse.upper_layer.negotiation import AcceptedContext
@@ -128,7 +128,9 @@ class Outgoing:
             logger.debug("%s > %s", self._connection.peer_name, message.name)
 
     def _pdus(self, context: AcceptedContext, command: bytes, data: bytes | None) -> bytes:
-        return in_pdus(self._connection.machine, context.presentation_context_id, command, data, self._fragment_size)
+        return encode_p_data(
+            self._connection.machine, context.presentation_context_id, command, data, self._fragment_size
+        )
 
     @property
     def _fragment_size(self) -> int:

@@ -144,7 +144,7 @@ class AssociationServer:
             connection.kill()
 
     def admit(self, request: A_ASSOCIATE_RQ, session: Session) -> A_ASSOCIATE_RJ | A_ASSOCIATE_AC:
-        """Accept or reject a normalised request by titles, limits and services."""
+        """Accept or reject a normalized request by titles, limits and services."""
         options = self.options
         if self._stopping:
             return _TEMPORARY_CONGESTION

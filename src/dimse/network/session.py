@@ -22,7 +22,7 @@ from dimse.network.connection import Connection
 from dimse.network.incoming_data import Discard, IncomingData, Receiver
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.network.timers import Progress, ProgressTimer
-from dimse.upper_layer.negotiation import AcceptedContext, normalise, oddities, refusal, violations
+from dimse.upper_layer.negotiation import AcceptedContext, normalize, oddities, refusal, violations
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Session:
 
     def associate(self, request: A_ASSOCIATE_RQ) -> None:
         options, peer = self._server.options, self._connection.peer_name
-        as_sent, request = request, normalise(request)
+        as_sent, request = request, normalize(request)
         answer = self._objection(as_sent, request) or self._server.admit(request, self)
         if not isinstance(answer, A_ASSOCIATE_AC):
             self._turn_down(answer)

@@ -111,16 +111,16 @@ class PresentationContextRQ:
     @classmethod
     def decode(cls, body: bytes) -> Self:
         fields = _Fields(body, "presentation context")
-        identifier = fields.take(4)[0]
+        context_id = fields.take(4)[0]
         abstract_syntaxes, transfer_syntaxes = [], []
-        for item_type, value in decode_items(fields.rest(), f"presentation context {identifier}"):
+        for item_type, value in decode_items(fields.rest(), f"presentation context {context_id}"):
             if item_type == 0x30:
                 abstract_syntaxes.append(decode_text(value))
             elif item_type == 0x40:
                 transfer_syntaxes.append(decode_text(value))
         # Without one, or with two that differ, it is a context for nothing.
         abstract_syntax = abstract_syntaxes[0] if len(set(abstract_syntaxes)) == 1 else ""
-        return cls(identifier, abstract_syntax, tuple(transfer_syntaxes))
+        return cls(context_id, abstract_syntax, tuple(transfer_syntaxes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +144,16 @@ class PresentationContextAC:
     @classmethod
     def decode(cls, body: bytes) -> Self:
         fields = _Fields(body, "presentation context result")
-        identifier, _, result, _ = fields.take(4)
+        context_id, _, result, _ = fields.take(4)
         if result != ContextResult.ACCEPTANCE:
-            return cls(identifier, result, "")  # "its value shall not be tested when received"
+            return cls(context_id, result, "")  # "its value shall not be tested when received"
         syntaxes = [
             decode_text(value)
-            for item_type, value in decode_items(fields.rest(), f"presentation context {identifier}")
+            for item_type, value in decode_items(fields.rest(), f"presentation context {context_id}")
             if item_type == 0x40
         ]
         is_one = len({syntax.strip(" \0") for syntax in syntaxes}) == 1
-        return cls(identifier, result, syntaxes[0] if is_one else "", len(syntaxes) > 1)
+        return cls(context_id, result, syntaxes[0] if is_one else "", len(syntaxes) > 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,13 +164,13 @@ class Machine:
         self._send(response)
         self._start_artim()
 
-    def p_data(self, presentation_context_id: int, *, is_command: bool, is_last: bool, length: int) -> bytes:
+    def p_data(self, context_id: int, *, is_command: bool, is_last: bool, length: int) -> bytes:
         """P-DATA request: the 12 bytes to send before a fragment of `length` bytes."""
         self._transition(Event.EVT9)
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s > P-DATA-TF %d bytes, context %d", self._name, length + 6, presentation_context_id)
+            logger.debug("%s > P-DATA-TF %d bytes, context %d", self._name, length + 6, context_id)
         control = (COMMAND if is_command else 0) | (LAST if is_last else 0)
-        return P_DATA_HEADER.pack(P_DATA_TF.pdu_type, length + 6, length + 2, presentation_context_id, control)
+        return P_DATA_HEADER.pack(P_DATA_TF.pdu_type, length + 6, length + 2, context_id, control)
 
     def release(self) -> None:
         """A-RELEASE request."""
@@ -278,7 +278,7 @@ class Machine:
         data = self._data
         if len(data) < P_DATA_HEADER.size or self.state is not State.STA6:
             return None
-        number, length, pdv_length, identifier, control = P_DATA_HEADER.unpack_from(data)
+        number, length, pdv_length, context_id, control = P_DATA_HEADER.unpack_from(data)
         is_plain = number == P_DATA_TF.pdu_type and pdv_length == length - 4 and length > 6 and not length % 2
         if not is_plain or 0 < self._maximum_length < length or logger.isEnabledFor(logging.DEBUG):
             return None
@@ -289,9 +289,9 @@ class Machine:
         is_command, is_last, missing = bool(control & COMMAND), bool(control & LAST), length - 6 - len(data)
         if missing:
             self._pdu_type, self._pdu_left, self._pdv_left = P_DATA_TF, missing, missing
-            self._pdv = (identifier, is_command, is_last)
-            return Fragment(identifier, is_command, False, data)
-        return Fragment(identifier, is_command, is_last, data)
+            self._pdv = (context_id, is_command, is_last)
+            return Fragment(context_id, is_command, False, data)
+        return Fragment(context_id, is_command, is_last, data)
 
     def _six_bytes(self) -> bytes | memoryview | None:
         """A PDU header and a PDV header both have six bytes, which may come one at a time."""
@@ -357,7 +357,7 @@ class Machine:
         header = self._six_bytes()
         if header is None:
             return None
-        length, identifier, control = PDV_HEADER.unpack(header)
+        length, context_id, control = PDV_HEADER.unpack(header)
         if length < 2 or length + 4 > self._pdu_left:
             raise invalid(f"PDV of {length} bytes does not fit the {self._pdu_left} left in its P-DATA-TF")
         self._pdu_left -= 6
@@ -366,7 +366,7 @@ class Machine:
             # PS3.8 9.3.1 wants them even; put together they are the same.
             self._told_of_odd_fragments = True
             self._events.append(Oddity("fragments of an odd length", is_harmless=True))
-        self._pdv = (identifier, bool(control & COMMAND), bool(control & LAST))
+        self._pdv = (context_id, bool(control & COMMAND), bool(control & LAST))
         if self._pdv_left:
             self._empty_fragments = 0
             return None
@@ -378,8 +378,8 @@ class Machine:
         self._data = self._data[len(data) :]
         self._pdv_left -= len(data)
         self._pdu_left -= len(data)
-        identifier, is_command, is_last = self._pdv
-        return Fragment(identifier, is_command, is_last and not self._pdv_left, data)
+        context_id, is_command, is_last = self._pdv
+        return Fragment(context_id, is_command, is_last and not self._pdv_left, data)
 
     def _take_body(self) -> None:
         data = self._data[: self._pdu_left]

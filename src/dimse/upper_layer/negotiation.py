@@ -2,7 +2,7 @@
 
 What a peer does against the standard has a function for each class of `deviations`: `oddities` are harmless,
 `violations` are malformed, `refusal` is why nobody can go on; the same with `answer_` for A-ASSOCIATE-AC.
-`normalise` is what the harmless and the malformed are taken to mean.
+`normalize` is what the harmless and the malformed are taken to mean.
 """
 
 from __future__ import annotations
@@ -108,15 +108,15 @@ def violations(request: A_ASSOCIATE_RQ) -> Iterator[A_ASSOCIATE_RJ | RemoteProto
         yield invalid("A-ASSOCIATE-RQ items are missing or out of order")
     seen: set[int] = set()
     for context in request.presentation_contexts:
-        identifier = context.presentation_context_id
-        if identifier % 2 == 0 or identifier in seen:
-            yield invalid(f"presentation context ID {identifier} is even, zero or repeated")
-        seen.add(identifier)
+        context_id = context.presentation_context_id
+        if context_id % 2 == 0 or context_id in seen:
+            yield invalid(f"presentation context ID {context_id} is even, zero or repeated")
+        seen.add(context_id)
         if not context.transfer_syntaxes:
-            yield invalid(f"presentation context {identifier} has no transfer syntax")
+            yield invalid(f"presentation context {context_id} has no transfer syntax")
         for uid in (context.abstract_syntax, *context.transfer_syntaxes):
             if not is_uid(uid.strip(_PADDING)):
-                yield invalid(f"presentation context {identifier} has an invalid UID")
+                yield invalid(f"presentation context {context_id} has an invalid UID")
 
 
 def _disordered(pdu: A_ASSOCIATE_RQ | A_ASSOCIATE_AC, context_item: int) -> bool:
@@ -142,7 +142,7 @@ def _information_oddities(information: UserInformation) -> Iterator[str]:
         yield "the implementation version name has more than 16 characters"
 
 
-def normalise(request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_RQ:
+def normalize(request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_RQ:
     """A received `request` without the padding that devices add to AE titles and UIDs."""
     return dataclasses.replace(
         request,
@@ -168,7 +168,7 @@ def normalise(request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_RQ:
 
 
 def refusal(request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_RJ | RemoteProtocolError | None:
-    """Why a normalised `request` cannot be served by anyone, however lenient; None if it can."""
+    """Why a normalized `request` cannot be served by anyone, however lenient; None if it can."""
     if request.application_context_name != APPLICATION_CONTEXT:
         return A_ASSOCIATE_RJ(result=1, source=1, reason=2)
     if not request.calling_ae_title:
@@ -199,10 +199,10 @@ def accept_contexts(
     answers: list[PresentationContextAC] = []
     seen: set[int] = set()
     for context in request.presentation_contexts:
-        identifier = context.presentation_context_id
-        if identifier in seen:
+        context_id = context.presentation_context_id
+        if context_id in seen:
             continue
-        seen.add(identifier)
+        seen.add(context_id)
         answers.append(_answer(context, supported))
     return tuple(answers)
 
@@ -211,16 +211,16 @@ def _answer(context: PresentationContextRQ, supported: Mapping[str, Sequence[str
     proposed = [uid for uid in context.transfer_syntaxes if is_uid(uid)]
     # The transfer syntax of a refused context means nothing, but the sub-item must be there.
     placeholder = proposed[0] if proposed else ""
-    identifier = context.presentation_context_id
-    if identifier % 2 == 0 or not is_uid(context.abstract_syntax):
-        return PresentationContextAC(identifier, ContextResult.NO_REASON, placeholder)
+    context_id = context.presentation_context_id
+    if context_id % 2 == 0 or not is_uid(context.abstract_syntax):
+        return PresentationContextAC(context_id, ContextResult.NO_REASON, placeholder)
     if context.abstract_syntax not in supported:
-        return PresentationContextAC(identifier, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, placeholder)
+        return PresentationContextAC(context_id, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, placeholder)
     preferred = supported[context.abstract_syntax]
     chosen = next((uid for uid in (proposed if preferred is None else preferred) if uid in proposed), None)
     if chosen is None:
-        return PresentationContextAC(identifier, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED, placeholder)
-    return PresentationContextAC(identifier, ContextResult.ACCEPTANCE, chosen)
+        return PresentationContextAC(context_id, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED, placeholder)
+    return PresentationContextAC(context_id, ContextResult.ACCEPTANCE, chosen)
 
 
 def accept_roles(
@@ -251,7 +251,7 @@ def accept_window(request: A_ASSOCIATE_RQ, most: int) -> AsynchronousOperationsW
 # Both sides, once there is an answer
 
 
-def answer_oddities(answer: A_ASSOCIATE_AC, request: A_ASSOCIATE_RQ) -> Iterator[str]:
+def acceptance_oddities(answer: A_ASSOCIATE_AC, request: A_ASSOCIATE_RQ) -> Iterator[str]:
     """What is harmless in a received `answer` to our `request`."""
     if _are_padded(answer, *(context.transfer_syntax for context in answer.presentation_contexts)):
         yield "UIDs are padded"
@@ -259,14 +259,14 @@ def answer_oddities(answer: A_ASSOCIATE_AC, request: A_ASSOCIATE_RQ) -> Iterator
         yield "a presentation context is accepted with its transfer syntax twice"
     answered = {context.presentation_context_id for context in answer.presentation_contexts}
     if any(context.presentation_context_id not in answered for context in request.presentation_contexts):
-        yield "presentation contexts are not answered, which is taken as refused"
+        yield "presentation contexts without an answer count as rejected"
     asked = {role.sop_class_uid: role for role in request.user_information.role_selections}
     for given in answer.user_information.role_selections:
         role = asked.get(given.sop_class_uid.strip(_PADDING), RoleSelection("", scu_role=False, scp_role=False))
         if given.scu_role > role.scu_role or given.scp_role > role.scp_role:
             yield "roles are granted that were not asked for, and ignored"
     if _grants_too_much(request, answer):
-        yield "a larger operations window is granted than was proposed"
+        yield "the operations window exceeds the proposed one"
     titles = answer.called_ae_title.strip(_PADDING), answer.calling_ae_title.strip(_PADDING)
     if titles != (request.called_ae_title, request.calling_ae_title):
         yield "the AE titles are not those of the request"  # PS3.8 Table 9-17: not to be tested
@@ -284,27 +284,27 @@ def _grants_too_much(request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> bool:
     return any(limit and not 0 < count <= limit for count, limit in zip(granted, most, strict=True))
 
 
-def answer_violations(answer: A_ASSOCIATE_AC, request: A_ASSOCIATE_RQ) -> Iterator[RemoteProtocolError]:
+def acceptance_violations(answer: A_ASSOCIATE_AC, request: A_ASSOCIATE_RQ) -> Iterator[RemoteProtocolError]:
     """What is malformed in a received `answer` to our `request`."""
     proposed = {context.presentation_context_id: context for context in request.presentation_contexts}
     seen: set[int] = set()
     for context in answer.presentation_contexts:
-        identifier = context.presentation_context_id
-        if identifier not in proposed or identifier in seen:
-            yield invalid(f"presentation context {identifier} is answered but was not proposed, or is answered twice")
+        context_id = context.presentation_context_id
+        if context_id not in proposed or context_id in seen:
+            yield invalid(f"presentation context {context_id} is answered but was not proposed, or is answered twice")
         elif (
             context.result == ContextResult.ACCEPTANCE
-            and context.transfer_syntax.strip(_PADDING) not in proposed[identifier].transfer_syntaxes
+            and context.transfer_syntax.strip(_PADDING) not in proposed[context_id].transfer_syntaxes
         ):
-            yield invalid(f"presentation context {identifier} is accepted with no transfer syntax that was proposed")
-        seen.add(identifier)
+            yield invalid(f"presentation context {context_id} is accepted with no transfer syntax that was proposed")
+        seen.add(context_id)
     if answer.application_context_name.strip(_PADDING) != APPLICATION_CONTEXT:
         yield invalid("A-ASSOCIATE-AC has another application context name")
     if _disordered(answer, 0x21):
         yield invalid("A-ASSOCIATE-AC items are missing or out of order")
 
 
-def answer_refusal(answer: A_ASSOCIATE_AC) -> RemoteProtocolError | None:
+def acceptance_refusal(answer: A_ASSOCIATE_AC) -> RemoteProtocolError | None:
     """Why no requestor can use `answer`, however lenient; None if it can."""
     return _no_room(answer.user_information)
 
@@ -317,9 +317,9 @@ def accepted_contexts(request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> dict[i
     answered_roles = {role.sop_class_uid.strip(_PADDING): role for role in answer.user_information.role_selections}
     accepted: dict[int, AcceptedContext] = {}
     for context in answer.presentation_contexts:
-        identifier, syntax = context.presentation_context_id, context.transfer_syntax.strip(_PADDING)
-        offer = proposed.get(identifier)
-        if offer is None or identifier in accepted or context.result != ContextResult.ACCEPTANCE:
+        context_id, syntax = context.presentation_context_id, context.transfer_syntax.strip(_PADDING)
+        offer = proposed.get(context_id)
+        if offer is None or context_id in accepted or context.result != ContextResult.ACCEPTANCE:
             continue
         if syntax not in offer.transfer_syntaxes:
             continue
@@ -329,7 +329,7 @@ def accepted_contexts(request: A_ASSOCIATE_RQ, answer: A_ASSOCIATE_AC) -> dict[i
         if asked is not None and given is not None:
             # The acceptor may only reduce (PS3.7 D.3.3.4).
             scu, scp = asked.scu_role and given.scu_role, asked.scp_role and given.scp_role
-        accepted[identifier] = AcceptedContext(identifier, uid, syntax, scu, scp)
+        accepted[context_id] = AcceptedContext(context_id, uid, syntax, scu, scp)
     return accepted
 
 

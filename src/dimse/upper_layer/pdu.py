@@ -172,12 +172,12 @@ class P_DATA_TF:
         while position < len(body):
             if len(body) - position < PDV_HEADER.size:
                 raise invalid("P-DATA-TF ends inside a PDV header")
-            length, identifier, control = PDV_HEADER.unpack_from(body, position)
+            length, context_id, control = PDV_HEADER.unpack_from(body, position)
             end = position + 4 + length
             if length < 2 or end > len(body):
                 raise invalid(f"PDV of {length} bytes does not fit its P-DATA-TF")
             fragment = body[position + PDV_HEADER.size : end]
-            values.append(PDV(identifier, bool(control & COMMAND), bool(control & LAST), fragment))
+            values.append(PDV(context_id, bool(control & COMMAND), bool(control & LAST), fragment))
             position = end
         return cls(tuple(values))
 
