@@ -61,7 +61,7 @@ $(LOWEST)/installed: .venv/installed
 	rm -rf $(LOWEST)
 	$(PYTHON) -m venv $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
-		--editable '.[cli,fast]' --group dev
+		--editable '.[cli,demo,fast]' --group dev
 	touch $@
 
 clean:

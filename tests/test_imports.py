@@ -32,6 +32,7 @@ ORDER = (
     ("node",),
     ("__init__",),
     ("cli",),
+    ("demo",),
     ("__main__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
@@ -50,8 +51,8 @@ ARROWS_BACK = {
 }
 """Imports that close a circle, which may only become fewer."""
 
-# The command line is a user of the library: `dimse demo` makes its objects and draws them as any program would.
-PYDICOM_DOORS = {"dataset", "uids", "cli"}
+# The command line and the demo are users of the library: they make objects and draw them as any program would.
+PYDICOM_DOORS = {"dataset", "uids", "cli", "demo"}
 
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -12,7 +12,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dimse import QueryRequest, Server
-from dimse.cli.archive import archive
+from dimse.demo.archive import archive
 
 Beside = Callable[..., Any]
 

@@ -6,5 +6,5 @@ running   an event loop for a command, and its log
 output    sizes, names and reasons in words; JSON lines
 progress  the bars
 query     what is typed to ask for something; matches and retrieval show what comes of it
-echo send receive find get move retrieve demo    one command each
+echo send receive find get move retrieve    one command each; `dimse demo` is in dimse.demo
 """

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from inspect import getdoc
 from io import TextIOWrapper
@@ -18,8 +18,20 @@ from dimse.cli.arguments import CommandParser, Parser
 from dimse.cli.output import complain, reason, tell
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError
 
-COMMANDS: Final = ("echo", "send", "receive", "find", "get", "move", "retrieve", "demo")
-"""Each has a module of its name, with `add_arguments` and a function of its name, which takes them."""
+COMMANDS: Final = {
+    "echo": "dimse.cli.echo",
+    "send": "dimse.cli.send",
+    "receive": "dimse.cli.receive",
+    "find": "dimse.cli.find",
+    "get": "dimse.cli.get",
+    "move": "dimse.cli.move",
+    "retrieve": "dimse.cli.retrieve",
+    "demo": "dimse.demo.command",
+}
+"""The module of each command. It has `EXIT_CODES`, `add_arguments`, and a function of the command's name.
+
+Modules are imported by name, and only when they are needed: the demo stands above the command line, which it uses.
+"""
 
 
 class _ShowVersion(argparse.Action):
@@ -35,7 +47,7 @@ class _ShowVersion(argparse.Action):
         parser.exit()
 
 
-def make_parser(commands: Sequence[str] = COMMANDS) -> Parser:
+def make_parser(commands: Iterable[str] = COMMANDS) -> Parser:
     """Reads the command line with these of its commands; `command` is the function of the one that is asked for."""
     parser = Parser(
         prog="dimse",
@@ -52,7 +64,7 @@ def make_parser(commands: Sequence[str] = COMMANDS) -> Parser:
         title="commands", metavar="COMMAND", required=True, prog="dimse", parser_class=CommandParser
     )
     for name in commands:
-        module = import_module(f"dimse.cli.{name}")
+        module = import_module(COMMANDS[name])
         command = getattr(module, name)
         text = getdoc(command) or ""
         subparser = group.add_parser(
