@@ -9,7 +9,7 @@ import responses
 
 from dimse.dataset import encode
 from dimse.messages.message import C_FIND_RSP
-from dimse.messages.status import Status
+from dimse.status import Status
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, STUDY_ROOT_FIND
 from dimse.upper_layer.items import PresentationContextAC, UserInformation
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ, A_RELEASE_RP, P_DATA_TF, PDU_HEADER, PDV

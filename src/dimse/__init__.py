@@ -32,7 +32,6 @@ if TYPE_CHECKING:
         StatusError,
         SubOperationFailed,
     )
-    from dimse.messages.status import Status, StatusCategory
     from dimse.network.association import Association
     from dimse.network.client import connect
     from dimse.options import ClientOptions, Duplicates, RetryPolicy, ServerOptions, StoreMode, Strictness, Timeouts
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from dimse.services.suboperations import SubOperations
     from dimse.services.transfer_progress import TransferProgress
     from dimse.services.verification import CEchoSCU
+    from dimse.status import Status, StatusCategory
     from dimse.upper_layer.items import UserIdentityRQ, UserIdentityType
     from dimse.upper_layer.negotiation import ProposedContext
 
@@ -132,7 +132,7 @@ _NAMES_OF: Final = {
         DatasetError DimseError LocalProtocolError NothingRetrieved OperationCancelled OperationTimeout
         PresentationContextError ProtocolError RemoteProtocolError StatusError SubOperationFailed
     """,
-    "dimse.messages.status": "Status StatusCategory",
+    "dimse.status": "Status StatusCategory",
     "dimse.network.association": "Association",
     "dimse.network.client": "connect",
     "dimse.services.collecting": "SendResult",

@@ -22,10 +22,9 @@ Many failures at the end of one operation are an `ExceptionGroup` of these.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, overload
+from typing import Final, overload
 
-if TYPE_CHECKING:
-    from dimse.messages.status import Status
+from dimse.status import Status
 
 
 class DimseError(Exception):

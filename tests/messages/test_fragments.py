@@ -21,7 +21,7 @@ from dimse.messages.fragments import (
     fragment_size,
 )
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RSP, C_STORE_RQ, N_GET_RQ, Message
-from dimse.messages.status import Status
+from dimse.status import Status
 from dimse.upper_layer.machine import Fragment
 
 ECHO = C_ECHO_RQ(message_id=1, affected_sop_class_uid="1.2.840.10008.1.1")

@@ -26,7 +26,7 @@ from dimse.messages.message import (
     Response,
     decode_message,
 )
-from dimse.messages.status import Status
+from dimse.status import Status
 
 # Typed from PS3.7 Table 9.3-12 and PS3.5 Annex A.1, element by element.
 ECHO_RQ = bytes.fromhex(

@@ -20,7 +20,7 @@ from dimse.messages.message import (
     Response,
     decode_message,
 )
-from dimse.messages.status import Status
+from dimse.status import Status
 from dimse.upper_layer.items import PresentationContextAC, PresentationContextRQ, UserInformation
 from dimse.upper_layer.pdu import (
     A_ABORT,

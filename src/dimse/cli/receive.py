@@ -20,10 +20,10 @@ from dimse.address import DEFAULT_PORT, Address, check_ae_title, host_and_port
 from dimse.cli import arguments, running
 from dimse.cli.output import complain, counted, emit, reason, size, tell
 from dimse.dataset import Stored, validate_template
-from dimse.messages.status import Status
 from dimse.options import Duplicates, ServerOptions, StoreMode, Strictness
 from dimse.services.server import Server
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
+from dimse.status import Status
 
 EXIT_CODES: Final = (
     "0 ended by Ctrl-C or SIGTERM, after what was under way; 1 the port or the folder cannot be used; "

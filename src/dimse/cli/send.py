@@ -21,9 +21,9 @@ from dimse.dataset import DatasetSource, NotSent, StreamSource
 from dimse.dataset.discover import discover
 from dimse.dataset.threads import in_thread
 from dimse.errors import AssociationError, DatasetError, RemoteProtocolError
-from dimse.messages.status import StatusCategory
 from dimse.options import ClientOptions, RetryPolicy, Strictness
 from dimse.services.collecting import SendResult
+from dimse.status import StatusCategory
 
 EXIT_CODES: Final = (
     "0 all stored; 1 some were refused or failed, each named, or there was nothing to send; 2 wrong usage; "

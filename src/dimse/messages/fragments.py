@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from dimse.messages import command_set
 from dimse.messages.message import Message, Response, message_of
-from dimse.messages.status import StatusCategory
+from dimse.status import StatusCategory
 from dimse.upper_layer.deviations import out_of_step
 from dimse.upper_layer.machine import Fragment, Machine
 

@@ -20,7 +20,7 @@ from dimse.messages.command_set import (
     NO_DATA_SET,
     CommandValue,
 )
-from dimse.messages.status import Status, StatusCategory
+from dimse.status import Status, StatusCategory
 
 _ELEMENT_OF: Final = {
     "affected_sop_class_uid": 0x0002,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from dimse.errors import LocalProtocolError
 from dimse.messages.fragments import Flaw
 from dimse.messages.message import MESSAGES, Request, Response
-from dimse.messages.status import Status
 from dimse.network.incoming_data import IncomingData
+from dimse.status import Status
 from dimse.upper_layer.negotiation import AcceptedContext
 
 if TYPE_CHECKING:

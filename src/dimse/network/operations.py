@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 from dimse.errors import DimseError, OperationCancelled
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.message import C_CANCEL_RQ, Request, Response
-from dimse.messages.status import Status, StatusCategory
 from dimse.network.incoming_data import Collect, Discard, IncomingData, Receiver
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.network.timers import Progress, ProgressTimer
+from dimse.status import Status, StatusCategory
 from dimse.upper_layer.deviations import invalid, out_of_step
 from dimse.upper_layer.negotiation import AcceptedContext
 

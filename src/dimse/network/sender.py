@@ -11,7 +11,7 @@ from dimse.dataset.sources import DatasetSource, Reader
 from dimse.errors import DatasetError
 from dimse.messages.fragments import encode_p_data, fragment_size
 from dimse.messages.message import Message, Request, Response
-from dimse.messages.status import StatusCategory
+from dimse.status import StatusCategory
 from dimse.upper_layer.negotiation import AcceptedContext
 from dimse.upper_layer.pdu import P_DATA_HEADER
 

@@ -16,12 +16,12 @@ from dimse.errors import (
 )
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.message import Request, Response
-from dimse.messages.status import Status
 from dimse.network.association import ABORT_GRACE, Association
 from dimse.network.connection import Connection
 from dimse.network.incoming_data import Discard, IncomingData, Receiver
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.network.timers import Progress, ProgressTimer
+from dimse.status import Status
 from dimse.upper_layer.negotiation import AcceptedContext, normalize, oddities, refusal, violations
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 

@@ -29,7 +29,6 @@ from dimse.errors import (
     SubOperationFailed,
 )
 from dimse.messages.message import C_STORE_RQ, Response
-from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.client import connect
 from dimse.network.incoming_request import Answer, IncomingRequest
@@ -43,6 +42,7 @@ from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.server import Server
 from dimse.services.store_request import StoreRequest
 from dimse.services.store_scp import StoreHandler, StoreService
+from dimse.status import Status, StatusCategory
 from dimse.upper_layer.negotiation import ProposedContext
 
 logger = logging.getLogger("dimse.query_retrieve")

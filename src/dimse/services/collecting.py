@@ -11,8 +11,8 @@ from typing import Final
 from dimse.dataset import DatasetSource, NotSent
 from dimse.dataset.discover import discover
 from dimse.errors import DatasetError
-from dimse.messages.status import Status
 from dimse.services.given import Source, as_source, name_of
+from dimse.status import Status
 from dimse.uids import is_uid
 
 _FILES_AT_ONCE: Final = 256

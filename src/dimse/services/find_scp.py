@@ -13,10 +13,10 @@ from dimse import uids
 from dimse.dataset import Dataset, encode
 from dimse.dataset.fast_codec import encode_plain
 from dimse.messages.message import Response
-from dimse.messages.status import Status
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel, raw_identifier
 from dimse.services.query_request import QueryRequest, failure
+from dimse.status import Status
 
 logger = logging.getLogger("dimse.query_retrieve")
 

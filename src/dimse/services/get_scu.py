@@ -15,7 +15,6 @@ from dimse.errors import (
     without_frames,
 )
 from dimse.messages.message import C_GET_RQ, C_GET_RSP, C_STORE_RQ
-from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.options import Duplicates, ServerOptions, StoreMode
@@ -24,6 +23,7 @@ from dimse.services.results import Asked
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 from dimse.services.store_scp import StoreHandler, handled, refusal_of
 from dimse.services.suboperations import RetrieveResults
+from dimse.status import Status, StatusCategory
 from dimse.upper_layer.negotiation import proposes_scp
 
 

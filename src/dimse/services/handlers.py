@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from dimse.errors import StatusError
-from dimse.messages.status import Status, StatusCategory
+from dimse.status import Status, StatusCategory
 
 
 async def answered(handling: Awaitable[int], name: str) -> Status:

@@ -13,7 +13,6 @@ from typing import Final
 from dimse.address import Address, check_ae_title
 from dimse.errors import StatusError
 from dimse.messages.message import Response
-from dimse.messages.status import Status
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.options import ClientOptions, RetryPolicy
 from dimse.services.collecting import SendResult
@@ -21,6 +20,7 @@ from dimse.services.query import QueryRetrieveModel
 from dimse.services.query_request import QueryRequest, failure
 from dimse.services.retrieve_scp import PENDING_PACE, Account, RetrieveHandler
 from dimse.services.sending_job import SendingJob
+from dimse.status import Status
 
 logger = logging.getLogger("dimse.query_retrieve")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dimse.address import check_ae_title
 from dimse.dataset import encode
 from dimse.messages.message import C_MOVE_RQ, C_MOVE_RSP
-from dimse.messages.status import StatusCategory
 from dimse.network.association import Association
 from dimse.network.incoming_request import Answer
 from dimse.services.query import Query
 from dimse.services.results import Asked
 from dimse.services.suboperations import RetrieveResults, SubOperations
+from dimse.status import StatusCategory
 
 
 class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):

@@ -10,12 +10,12 @@ from dimse.dataset.codec import decode_identifier, wrong_form
 from dimse.dataset.scanner import QUERY_RETRIEVE_LEVEL
 from dimse.errors import DatasetError, StatusError
 from dimse.messages.message import C_MOVE_RQ, Request, Response
-from dimse.messages.status import Status
 from dimse.network.association import Association
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
 from dimse.services.handlers import raised
 from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
+from dimse.status import Status
 
 logger = logging.getLogger("dimse.query_retrieve")
 

@@ -23,10 +23,10 @@ from dimse.errors import (
     StatusError,
 )
 from dimse.messages.message import Request, Response
-from dimse.messages.status import Status, StatusCategory
 from dimse.network.association import Association
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.network.operations import Operation, Stage
+from dimse.status import Status, StatusCategory
 from dimse.upper_layer.negotiation import AcceptedContext
 
 logger = logging.getLogger("dimse.query_retrieve")

@@ -14,12 +14,12 @@ from dimse.errors import (
     StatusError,
 )
 from dimse.messages.message import C_GET_RQ, Response
-from dimse.messages.status import Status, StatusCategory
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.services.collecting import SendResult, look_at
 from dimse.services.given import Source
 from dimse.services.query_request import QueryRequest
 from dimse.services.suboperations import MAXIMUM_COUNT
+from dimse.status import Status, StatusCategory
 from dimse.upper_layer.negotiation import proposes_scp
 
 logger = logging.getLogger("dimse.query_retrieve")

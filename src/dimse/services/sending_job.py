@@ -39,7 +39,6 @@ from dimse.errors import (
     RemoteProtocolError,
     StatusError,
 )
-from dimse.messages.status import StatusCategory
 from dimse.network.association import Association
 from dimse.network.client import connect
 from dimse.options import ClientOptions, RetryPolicy
@@ -48,6 +47,7 @@ from dimse.services.collecting import SendResult, look_at
 from dimse.services.given import Source, each
 from dimse.services.store_scu import Contexts, CStoreSCU, in_groups
 from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, ProgressReporter
+from dimse.status import StatusCategory
 
 logger = logging.getLogger("dimse.storage")
 

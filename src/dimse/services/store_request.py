@@ -26,11 +26,11 @@ from dimse.dataset.scanner import NAMING_TAGS, PIXEL_DATA, PIXEL_DATA_TAGS, SOP_
 from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError, LocalProtocolError, StatusError
 from dimse.messages.message import C_STORE_RQ
-from dimse.messages.status import Status
 from dimse.network.incoming_data import IncomingData
 from dimse.network.incoming_request import IncomingRequest
 from dimse.options import Duplicates, ServerOptions, StoreMode, Strictness
 from dimse.services.incoming_dataset import IncomingDataset
+from dimse.status import Status
 
 if TYPE_CHECKING:
     from dimse.dataset import Dataset

@@ -12,11 +12,11 @@ from dimse import uids
 from dimse.dataset import Disk, IncompleteDataset
 from dimse.errors import DatasetError
 from dimse.messages.message import Response
-from dimse.messages.status import Status
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.options import ServerOptions
 from dimse.services.handlers import answered
 from dimse.services.store_request import StoreRequest
+from dimse.status import Status
 
 logger = logging.getLogger("dimse.storage")
 

@@ -13,9 +13,9 @@ from dimse.errors import (
     SubOperationFailed,
 )
 from dimse.messages.message import C_GET_RSP, C_MOVE_RSP
-from dimse.messages.status import Status, StatusCategory
 from dimse.network.incoming_request import Answer
 from dimse.services.results import Results
+from dimse.status import Status, StatusCategory
 
 MAXIMUM_COUNT: Final = 0xFFFF
 """The counters are US: this one may stand for more (PS3.7 9.3.4.2)."""

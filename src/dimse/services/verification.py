@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from dimse import uids
 from dimse.errors import StatusError
 from dimse.messages.message import C_ECHO_RQ, C_ECHO_RSP, Response
-from dimse.messages.status import Status
 from dimse.network.association import Association
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.services.handlers import answered
+from dimse.status import Status
 
 logger = logging.getLogger("dimse.network")
 

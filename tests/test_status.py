@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from dimse.messages.status import Status, StatusCategory
+from dimse.status import Status, StatusCategory
 
 
 @pytest.mark.parametrize("tag", [-1, 0x1_0000_0000])
