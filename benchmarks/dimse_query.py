@@ -19,6 +19,7 @@ from dimse import (
     CMoveSCU,
     Query,
     QueryRetrieveLevel,
+    StoreOptions,
     connect,
     retrieval_contexts,
     uids,
@@ -47,7 +48,7 @@ async def get(address: str, load: str, place: str) -> None:
     contexts = retrieval_contexts(["1.2.840.10008.5.1.4.1.1.2"])
     async with connect(address, contexts=contexts, options=OPTIONS) as association:
         start = time.perf_counter()
-        async with CGetSCU(association, fsync=False).get(study(load), into=place) as instances:
+        async with CGetSCU(association, store=StoreOptions(fsync=False)).get(study(load), into=place) as instances:
             async for _ in instances:
                 pass
         print("transfer", time.perf_counter() - start)

@@ -19,8 +19,7 @@ async def main(port: int, folder: str, flags: list[str]) -> None:
 
         context = server_context()
     options = dimse.ServerOptions(
-        store_mode=dimse.StoreMode.STREAMING,
-        fsync="fsync" in flags,
+        store=dimse.StoreOptions(fsync="fsync" in flags),
         maximum_associations=5000,
         maximum_associations_per_host=None,
         maximum_associations_per_title=None,

@@ -240,7 +240,7 @@ virtual one takes up to four times as long to write memory that its host had tak
 - *tuned* is pynetdicom with PDUs of 128 KiB and with TCP_NODELAY on both sides, for which it has no setting. The
   targets are for pynetdicom as the issue sets it: chunked, PDUs unlimited; what tuned takes is told beside them.
 - *pure* is dimse without its compiled modules, on both sides.
-- *fsync* is `ServerOptions(fsync=True)`, the default. Elsewhere it is off, as DCMTK and pynetdicom do not sync either.
+- *fsync* is `StoreOptions(fsync=True)`, the default. Elsewhere it is off, as DCMTK and pynetdicom do not sync either.
 
 ## Targets
 
@@ -261,7 +261,7 @@ virtual one takes up to four times as long to write memory that its host had tak
   TCP_NODELAY. Orthanc and dcmqrscp have the objects in memory (/dev/shm). All are started once, so caches are warm.
 - findscu decodes each response and drops it. dimse and pynetdicom keep pydicom data sets, whose values are decoded when
   they are looked at, which they are not. What is found is written and compared in a second run of the same program.
-- A C-MOVE goes to storescp. getscu stores with `+B`; our C-GET with `fsync=False`, as getscu does not sync either.
+- A C-MOVE goes to storescp. getscu stores with `+B`; our C-GET with `fsync=False`, as getscu does not sync.
 
 {queries}
 

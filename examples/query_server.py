@@ -16,7 +16,7 @@ from pathlib import Path
 from pydicom import DataElement, Dataset, dcmread
 
 import dimse
-from dimse import Address, QueryRequest, QueryRetrieveLevel, ServerOptions, Status, StoreMode
+from dimse import Address, QueryRequest, QueryRetrieveLevel, Status
 
 UNIQUE_KEYS = {
     QueryRetrieveLevel.PATIENT: "PatientID",
@@ -113,7 +113,7 @@ class Archive:
 
 
 async def run(port: int, folder: Path, destinations: dict[str, Address]) -> None:
-    server = dimse.Server("ARCHIVE", port=port, options=ServerOptions(store_mode=StoreMode.STREAMING))
+    server = dimse.Server("ARCHIVE", port=port)
     archive = await asyncio.to_thread(Archive, folder)
     archive.serve(server, destinations)
     async with server:

@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import dimse
-from dimse import ServerOptions, Status, StoreMode
+from dimse import Status
 
 NOT_AUTHORIZED = Status(0x0124)
 
 
 async def receive(port: int, folder: Path, modalities: list[str]) -> None:
-    server = dimse.Server("RECEIVER", port=port, options=ServerOptions(store_mode=StoreMode.STREAMING))
+    server = dimse.Server("RECEIVER", port=port)
 
     @server.on_c_store
     async def store(request: dimse.StoreRequest) -> Status:

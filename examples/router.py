@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import dimse
-from dimse import ServerOptions, Status, StoreMode
+from dimse import Status
 
 PAUSE = 10.0
 """Seconds before what could not be sent on is tried again."""
@@ -42,7 +42,7 @@ async def forward(address: str, spool: Path, arrived: asyncio.Event) -> None:
 
 async def route(port: int, spool: Path, address: str) -> None:
     arrived = asyncio.Event()
-    server = dimse.Server("ROUTER", port=port, options=ServerOptions(store_mode=StoreMode.STREAMING))
+    server = dimse.Server("ROUTER", port=port)
 
     @server.on_c_store
     async def store(request: dimse.StoreRequest) -> Status:

@@ -31,7 +31,7 @@ from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
 import dimse
-from dimse import ClientOptions, Query, Server, ServerOptions, Status, StoreMode, Timeouts, uids
+from dimse import ClientOptions, Query, Server, ServerOptions, Status, StoreOptions, Timeouts, uids
 from dimse.cli.app import COMMANDS, make_parser
 from dimse.cli.running import UsageError
 from dimse.dataset.codec import IDENTIFIER_LIMITS
@@ -153,7 +153,7 @@ class World:
 
     def _archive(self, context: ssl.SSLContext | None) -> Server:
         duplicates = dimse.Duplicates.REPLACE  # of what other documents have sent
-        options = ServerOptions(store_mode=StoreMode.STREAMING, fsync=False, ssl=context, duplicates=duplicates)
+        options = ServerOptions(store=StoreOptions(fsync=False, duplicates=duplicates), ssl=context)
         server = Server("ARCHIVE", port=0, options=options)
         self._contents.serve(server, {"ME": dimse.Address("ME", "localhost", self._me)})
 
@@ -584,6 +584,7 @@ def query_scu_statuses() -> str:
 
 def limits() -> str:
     client, server = ClientOptions(), ServerOptions()
+    buffered = server.store.maximum_buffered
     return table(
         ("what", "default", "option"),
         [
@@ -606,7 +607,11 @@ def limits() -> str:
             ),
             ("identifier of a query, bytes", MAXIMUM_IDENTIFIER_LENGTH, "none"),
             ("elements and items of an identifier", " and ".join(map(str, IDENTIFIER_LIMITS)), "none"),
-            ("buffered data set, bytes", server.maximum_buffered, "`maximum_buffered`; does not apply to streaming"),
+            (
+                "buffered data set, bytes",
+                buffered,
+                "`maximum_buffered`; does not apply to streaming",
+            ),
             ("calling AE title", client.calling_ae_title, "`calling_ae_title`, `--calling`"),
             ("AE title of a server", Server().ae_title, "the first argument of `Server`, `--title`"),
             ("port of a server", Server().port, "`port`, `--port`"),

@@ -19,7 +19,7 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
 import dimse
-from dimse import ServerOptions, Status, StoreMode
+from dimse import ServerOptions, Status, StoreOptions
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FRAMES, FRAME_SIZE = 5, 480 * 640
@@ -32,7 +32,7 @@ class Archive:
     """A storage SCP that keeps what it is sent, and says when something came."""
 
     def __init__(self, folder: Path) -> None:
-        options = ServerOptions(store_mode=StoreMode.STREAMING, fsync=False)
+        options = ServerOptions(store=StoreOptions(fsync=False))
         self.server = dimse.Server("ARCHIVE", port=0, options=options)
         self.received: asyncio.Queue[Path] = asyncio.Queue()
         self.status = Status.SUCCESS

@@ -34,7 +34,16 @@ if TYPE_CHECKING:
     )
     from dimse.network.association import Association
     from dimse.network.client import connect
-    from dimse.options import ClientOptions, Duplicates, RetryPolicy, ServerOptions, StoreMode, Strictness, Timeouts
+    from dimse.options import (
+        ClientOptions,
+        Duplicates,
+        RetryPolicy,
+        ServerOptions,
+        StoreMode,
+        StoreOptions,
+        Strictness,
+        Timeouts,
+    )
     from dimse.services.collecting import SendResult
     from dimse.services.contexts import retrieval_contexts
     from dimse.services.find_scu import CFindSCU, FindResults
@@ -106,6 +115,7 @@ __all__ = [
     "StatusCategory",
     "StatusError",
     "StoreMode",
+    "StoreOptions",
     "StoreRequest",
     "Stored",
     "StreamSource",
@@ -125,7 +135,7 @@ __all__ = [
 
 _NAMES_OF: Final = {
     "dimse.address": "Address",
-    "dimse.options": "ClientOptions Duplicates Strictness RetryPolicy ServerOptions StoreMode Timeouts",
+    "dimse.options": "ClientOptions Duplicates RetryPolicy ServerOptions StoreMode StoreOptions Strictness Timeouts",
     "dimse.dataset": "DatasetSource EncapsulatedFrames FileSource NativePixels PixelSource Stored StreamSource",
     "dimse.errors": """
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost

@@ -1,7 +1,4 @@
-"""The options of associations, requestors and acceptors.
-
-All options are frozen, keyword-only, and checked when they are made.
-"""
+"""Options of requestors, acceptors and received instances. They are frozen, keyword-only and checked when made."""
 
 from __future__ import annotations
 
@@ -16,61 +13,61 @@ from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
 
 
 class Strictness(Enum):
-    """What to do with a message that breaks the standard, but whose meaning can be guessed."""
+    """How to treat input that violates the standard but can still be interpreted."""
 
     STRICT = "strict"
-    """End the association, and say why."""
+    """Refuse it: abort the association, or answer the operation with a failure."""
     LENIENT = "lenient"
-    """Log a warning and go on."""
+    """Accept it, and log one warning for each kind of violation."""
 
 
 class StoreMode(Enum):
-    """When the handler of a C-STORE is called."""
+    """When the C-STORE handler is called."""
 
-    BUFFERED = "buffered"
-    """With the whole data set, up to `ServerOptions.maximum_buffered` bytes."""
     STREAMING = "streaming"
-    """When what comes before the pixel data has arrived; the handler reads the rest while it comes."""
+    """As soon as everything before the pixel data has arrived; the handler reads the rest while it arrives."""
+    BUFFERED = "buffered"
+    """When the whole data set has arrived, at most `StoreOptions.maximum_buffered` bytes."""
 
 
 class Duplicates(Enum):
-    """What to do with an instance that is stored already with different content; the same content changes nothing."""
+    """How `StoreRequest.save` treats an instance that is already stored with different content."""
 
     KEEP = "keep"
-    """Keep what is stored, and answer with a warning (0xB000)."""
+    """Keep the stored instance, and answer with a warning (0xB000)."""
     REPLACE = "replace"
-    """Replace what is stored."""
+    """Replace the stored instance."""
     REFUSE = "refuse"
-    """Keep what is stored, and answer with a failure (0x0111)."""
+    """Keep the stored instance, and answer with a failure (0x0111)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """How long to wait, in seconds; None is for ever.
+    """How long to wait, in seconds. None waits forever.
 
-    `store`, `find`, `get`, `move` and `idle` are about progress and not about size. Progress is a whole message from
-    the peer, and bytes in either direction, 1 KiB a second at least: a slow line lives, and a peer that sends a byte
-    a second does not. A timer runs out between 1.0 and 1.1 of its value.
+    `store`, `find`, `get`, `move` and `idle` measure progress, not total time. Progress is a whole message from the
+    peer, or bytes in either direction at 1 KiB per second or more: a slow line is fine, a peer that sends one byte per
+    second is not. A timer expires after 1.0 to 1.1 times its value.
     """
 
     connect: float | None = 30
-    """For the transport connection, its TLS handshake included."""
+    """To open the transport connection, including the TLS handshake."""
     association: float | None = 30
-    """For the whole answer to A-ASSOCIATE-RQ, and to A-RELEASE-RQ."""
+    """To receive the whole response to A-ASSOCIATE-RQ, and to A-RELEASE-RQ."""
     store: float | None = 30
-    """Without any progress of a C-STORE, its response included; also for a C-ECHO."""
+    """Without progress of a C-STORE, including its response; also used for C-ECHO."""
     find: float | None = 10
-    """Without any progress of a C-FIND; the time that its consumer takes does not count."""
+    """Without progress of a C-FIND; the time that the consumer takes does not count."""
     move: float | None = 120
-    """Without any progress of a C-MOVE; a Pending response is progress."""
+    """Without progress of a C-MOVE; a Pending response is progress."""
     get: float | None = 120
-    """Without any progress of a C-GET; the time that its consumer takes does not count."""
+    """Without progress of a C-GET; the time that the consumer takes does not count."""
     cancel: float | None = 10
-    """For a cancelled operation to end, not counting the message under way; then the association is aborted."""
+    """For a cancelled operation to end, after the message in transit; then the association is aborted."""
     artim: float | None = 30
-    """The ARTIM timer: for the peer's A-ASSOCIATE-RQ and for its closing of the connection (PS3.8 9.1.5)."""
+    """The ARTIM timer: to receive A-ASSOCIATE-RQ, and for the peer to close the connection (PS3.8 9.1.5)."""
     idle: float | None = 60
-    """As acceptor, for the next message, and without any progress of one under way."""
+    """Acceptor only: until the next message begins, and without progress of a message in transit."""
 
     def __post_init__(self) -> None:
         for timer in fields(self):
@@ -83,7 +80,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """When to try again: `retries` times, after `delay` seconds, each time `factor` times longer."""
+    """Retry up to `retries` times, first after `delay` seconds, multiplying the delay by `factor` each time."""
 
     retries: int = 3
     delay: float = 1.0
@@ -91,10 +88,13 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if self.retries < 0 or self.delay < 0 or self.factor < 1:
-            raise ValueError("a retry policy has retries >= 0, delay >= 0 and factor >= 1")
+            raise ValueError(
+                "retries must be >= 0, delay >= 0 and factor >= 1, "
+                f"not {self.retries}, {self.delay:g} and {self.factor:g}"
+            )
 
     def pause(self, attempt: int) -> float | None:
-        """Seconds to wait after failed attempt number `attempt` (from 1); None when it was the last.
+        """Seconds to wait after failed attempt number `attempt`, counted from 1; None after the last.
 
         >>> [RetryPolicy().pause(attempt) for attempt in (1, 2, 3, 4)]
         [1.0, 2.0, 4.0, None]
@@ -104,19 +104,24 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssociationOptions:
-    """What a requestor and an acceptor have in common."""
+    """Options common to requestor and acceptor: see `ClientOptions` and `ServerOptions`."""
 
     maximum_length: int = 1024 * 1024
-    """The P-DATA-TF PDU-length announced to the peer, in bytes; 0 is no limit. Memory does not depend on it."""
-    maximum_length_to_send: int = 1024 * 1024
-    """No larger PDU is sent, whatever the peer takes: this is the size of the one buffer in use."""
-    operations_window: int = 16
-    """How many operations a requestor may have outstanding on one association (PS3.7 D.3.3.3); 1 is one by one.
+    """Maximum length of a received P-DATA-TF PDU, in bytes, as announced to the peer; 0 means unlimited.
 
-    A requestor proposes it where it has objects to send (see `connect`), and uses what the acceptor grants.
+    Memory use does not depend on it.
+    """
+    maximum_length_to_send: int = 1024 * 1024
+    """Maximum length of a sent PDU, in bytes, even if the peer accepts larger ones. The send buffer has this size."""
+    operations_window: int = 16
+    """Maximum number of outstanding operations on one association (PS3.7 D.3.3.3); 1 means one at a time.
+
+    A requestor proposes it if it has instances to send (see `connect`), and an acceptor grants no more than its own.
     """
     timeouts: Timeouts = field(default_factory=Timeouts)
+    """How long to wait for the peer."""
     strictness: Strictness = Strictness.STRICT
+    """How to treat input that violates the standard; it applies to all services of the association."""
 
     def __post_init__(self) -> None:
         for name in ("operations_window", "maximum_length", "maximum_length_to_send"):
@@ -131,52 +136,74 @@ class AssociationOptions:
                 f"maximum_length must be 0 or {MINIMUM_MAXIMUM_LENGTH} to 2**32-1, not {self.maximum_length}"
             )
         if not MINIMUM_MAXIMUM_LENGTH <= self.maximum_length_to_send <= 2**24:
-            raise ValueError(f"maximum_length_to_send must be 8 to 2**24, not {self.maximum_length_to_send}")
+            raise ValueError(
+                f"maximum_length_to_send must be {MINIMUM_MAXIMUM_LENGTH} to 2**24, not {self.maximum_length_to_send}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions(AssociationOptions):
-    """How a requestor behaves."""
+    """Options of a requestor."""
 
     calling_ae_title: str = "DIMSE"
+    """Our AE title, by which the peer knows us."""
     user_identity: UserIdentityRQ | None = None
+    """The user to name to the peer (PS3.7 D.3.3.7)."""
     ssl: ssl_module.SSLContext | None = None
-    """Makes the connection TLS (PS3.15 B)."""
+    """The TLS context; None connects without TLS (PS3.15 B)."""
 
     def __post_init__(self) -> None:
-        # slots=True replaces the class that a bare super() would know
+        # slots=True makes a new class, which a bare super() does not know
         super(ClientOptions, self).__post_init__()
         object.__setattr__(self, "calling_ae_title", check_ae_title(self.calling_ae_title))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """How instances are received, by C-STORE as acceptor and by C-GET as requestor."""
+
+    mode: StoreMode = StoreMode.STREAMING
+    """When the handler is called."""
+    fsync: bool = True
+    """Whether `StoreRequest.save` forces the file to the disk before Success is sent."""
+    duplicates: Duplicates = Duplicates.KEEP
+    """How `StoreRequest.save` treats an instance that is already stored with different content."""
+    maximum_buffered: int = 512 * 1024 * 1024
+    """Maximum size of a data set in bytes, with `StoreMode.BUFFERED`; a larger one is refused with 0xA700."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fsync", bool(self.fsync))
+        if self.maximum_buffered < 1:
+            raise ValueError(f"maximum_buffered must be at least 1, not {self.maximum_buffered}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions(AssociationOptions):
-    """How an acceptor behaves. The limits say how much one peer, or all of them, can take."""
+    """Options of an acceptor. The limits bound what one peer, and all peers together, may use."""
 
     timeouts: Timeouts = field(default_factory=lambda: Timeouts(artim=10))
+    """How long to wait for the peer."""
     strictness: Strictness = Strictness.LENIENT
-    store_mode: StoreMode = StoreMode.BUFFERED
-    maximum_buffered: int = 512 * 1024 * 1024
-    """A data set larger than this is refused with 0xA700 when the store mode is `BUFFERED`."""
-    duplicates: Duplicates = Duplicates.KEEP
-    """What `request.save` does with an instance that is stored already with different content."""
-    fsync: bool = True
-    """Whether what `request.save` wrote is forced to the disk before Success is answered."""
+    """How to treat input that violates the standard; it applies to all services of the association."""
+    store: StoreOptions = field(default_factory=StoreOptions)
+    """How the instances of C-STORE requests are received."""
     require_called_ae_title: bool = False
-    """Reject associations that call another title than the server's."""
+    """Whether to reject associations whose called AE title is not the server's."""
     calling_ae_titles: frozenset[str] | None = None
-    """Reject associations from any other title; None is anyone."""
+    """The only calling AE titles to accept; None accepts any."""
     maximum_associations: int = 100
+    """Maximum number of associations; one more is rejected as transient, so the peer may retry."""
     maximum_associations_per_host: int | None = 20
+    """Maximum number of associations from one IP address; None sets no such limit."""
     maximum_associations_per_title: int | None = 10
-    """By calling AE title. What is over a limit is rejected as transient: it may be tried again."""
+    """Maximum number of associations with one calling AE title; None sets no such limit."""
     stop_timeout: float = 30
-    """How long `Server.stop` waits for associations to end by themselves, in seconds."""
+    """How long `Server.stop` waits for associations to end before it aborts them, in seconds."""
     ssl: ssl_module.SSLContext | None = None
+    """The TLS context; None accepts connections without TLS (PS3.15 B)."""
 
     def __post_init__(self) -> None:
         super(ServerOptions, self).__post_init__()
-        object.__setattr__(self, "fsync", bool(self.fsync))
         if self.calling_ae_titles is not None:
             titles = frozenset(check_ae_title(title) for title in self.calling_ae_titles)
             object.__setattr__(self, "calling_ae_titles", titles)

@@ -44,7 +44,6 @@ from dimse import (
     Server,
     ServerOptions,
     Status,
-    StoreMode,
     Timeouts,
     connect,
 )
@@ -127,8 +126,7 @@ def a_source(number: int, pieces: Callable[[], AsyncIterator[bytes]], length: in
 
 @pytest.mark.parametrize(("ours", "theirs", "window"), [(16, 16, 16), (4, 16, 4), (16, 4, 4), (1, 16, 1), (16, 1, 1)])
 async def test_it_is_the_smaller_of_what_both_want(ours: int, theirs: int, window: int) -> None:
-    mode = StoreMode.STREAMING
-    server = Server("ARCHIVE", port=0, options=ServerOptions(operations_window=theirs, store_mode=mode))
+    server = Server("ARCHIVE", port=0, options=ServerOptions(operations_window=theirs))
     options = ClientOptions(operations_window=ours)
     async with (
         server,

@@ -26,8 +26,9 @@ from tests.network.scripted_peer import (
     store,
     wire,
 )
+from tests.server_options import server_options
 
-from dimse import QueryRequest, Server, ServerOptions, Status, StoreMode, StoreRequest, Timeouts
+from dimse import QueryRequest, Server, Status, StoreRequest, Timeouts
 from dimse.dataset import encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP, C_STORE_RSP, Response
 from dimse.uids import STUDY_ROOT_FIND
@@ -68,8 +69,7 @@ class Archive(Server):
     """Has a handler of C-STORE in which each object waits until the test lets it go."""
 
     def __init__(self, window: int = 16, **options: object) -> None:
-        options = {"store_mode": StoreMode.STREAMING, **options}  # with BUFFERED it is one at a time
-        super().__init__("ARCHIVE", port=0, options=ServerOptions(operations_window=window, **options))  # type: ignore[arg-type]
+        super().__init__("ARCHIVE", port=0, options=server_options(operations_window=window, **options))
         self.begun = {number: asyncio.Event() for number in range(10)}
         self.go_on = {number: asyncio.Event() for number in range(10)}
         self.at_once: list[int] = []

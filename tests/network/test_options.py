@@ -8,7 +8,17 @@ from typing import Any
 import numpy
 import pytest
 
-from dimse import Address, ClientOptions, RetryPolicy, ServerOptions, StoreMode, Strictness, Timeouts
+from dimse import (
+    Address,
+    ClientOptions,
+    Duplicates,
+    RetryPolicy,
+    ServerOptions,
+    StoreMode,
+    StoreOptions,
+    Strictness,
+    Timeouts,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +81,8 @@ def test_numbers_of_other_kinds_are_made_plain(options: Any, option: str) -> Non
 
 def test_timeouts_and_switches_of_other_kinds_are_made_plain() -> None:
     assert type(Timeouts(artim=numpy.float32(5)).artim) is float  # type: ignore[arg-type]
-    assert ServerOptions(fsync=numpy.bool_(False)).fsync is False  # type: ignore[arg-type]
-    assert ServerOptions(fsync=1).fsync is True  # type: ignore[arg-type]
+    assert StoreOptions(fsync=numpy.bool_(False)).fsync is False  # type: ignore[arg-type]
+    assert StoreOptions(fsync=1).fsync is True  # type: ignore[arg-type]
 
 
 def test_the_timeouts_are_the_promised_ones() -> None:
@@ -90,7 +100,7 @@ def test_retries_double_their_pause() -> None:
 
 @pytest.mark.parametrize(("retries", "delay", "factor"), [(-1, 1, 2), (1, -1, 2), (1, 1, 0.5)])
 def test_retry_policies_that_make_no_sense(retries: int, delay: float, factor: float) -> None:
-    with pytest.raises(ValueError, match="retry policy"):
+    with pytest.raises(ValueError, match="retries must be"):
         RetryPolicy(retries=retries, delay=delay, factor=factor)
 
 
@@ -113,10 +123,21 @@ def test_requestors_are_strict_and_acceptors_lenient() -> None:
 
 def test_server_defaults() -> None:
     options = ServerOptions()
-    assert options.store_mode is StoreMode.BUFFERED
-    assert options.maximum_buffered == 512 * 1024 * 1024
     assert options.maximum_associations == 100
+    assert options.store == StoreOptions()
+
+
+def test_instances_are_streamed_and_synced_by_default() -> None:
+    options = StoreOptions()
+    assert options.mode is StoreMode.STREAMING
+    assert options.maximum_buffered == 512 * 1024 * 1024
+    assert options.duplicates is Duplicates.KEEP
     assert options.fsync
+
+
+def test_a_buffer_holds_at_least_a_byte() -> None:
+    with pytest.raises(ValueError, match="maximum_buffered"):
+        StoreOptions(maximum_buffered=0)
 
 
 @pytest.mark.parametrize("title", ["", "   ", "SEVENTEEN_LETTERS", "A\\B", "T\xfct", "A\x00"])

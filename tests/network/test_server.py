@@ -38,6 +38,7 @@ from dimse import (
     Status,
     StatusError,
     StoreMode,
+    StoreOptions,
     StoreRequest,
     Strictness,
     Timeouts,
@@ -79,8 +80,9 @@ def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 class Archive(Server):
     """Keeps what it got, in memory."""
 
-    def __init__(self, options: ServerOptions | None = None) -> None:
-        super().__init__("ARCHIVE", port=0, options=options or ServerOptions(stop_timeout=5))
+    def __init__(self, options: ServerOptions | None = None, mode: StoreMode = StoreMode.BUFFERED) -> None:
+        options = replace(options or ServerOptions(stop_timeout=5), store=StoreOptions(mode=mode))
+        super().__init__("ARCHIVE", port=0, options=options)
         self.stored: dict[str, bytes] = {}
         self.on_c_store(self.keep)
 
@@ -643,7 +645,7 @@ async def test_release_in_the_middle_of_a_message_is_answered(
     mode: StoreMode, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The half object is dropped, never acknowledged."""
-    server = Archive(ServerOptions(store_mode=mode))
+    server = Archive(ServerOptions(), mode)
 
     @server.on_c_store
     async def handler(request: StoreRequest) -> Status:
@@ -660,7 +662,7 @@ async def test_release_in_the_middle_of_a_message_is_answered(
 
 async def test_a_handler_that_does_not_read_stops_the_peer(tmp_path: Path) -> None:
     size = 100_000_000
-    server = Archive(ServerOptions(store_mode=StoreMode.STREAMING))
+    server = Archive(ServerOptions(), StoreMode.STREAMING)
     running, go_on = asyncio.Event(), asyncio.Event()
     received = 0
 
@@ -784,7 +786,7 @@ async def test_stop_does_not_wait_for_idle_ones(monkeypatch: pytest.MonkeyPatch)
 
 async def test_stop_waits_for_a_slow_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dimse.network.server._STOP_IDLE", 0.1)
-    server, running = Archive(ServerOptions(stop_timeout=60, store_mode=StoreMode.STREAMING)), asyncio.Event()
+    server, running = Archive(ServerOptions(stop_timeout=60), StoreMode.STREAMING), asyncio.Event()
     received = bytearray()
 
     @server.on_c_store

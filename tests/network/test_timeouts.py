@@ -23,6 +23,7 @@ from tests.network.scripted_peer import (
     store,
     wire,
 )
+from tests.server_options import buffered
 
 from dimse import (
     Association,
@@ -33,7 +34,6 @@ from dimse import (
     ClientOptions,
     Query,
     Server,
-    ServerOptions,
     Status,
     StoreRequest,
     Timeouts,
@@ -107,7 +107,7 @@ class Archive(Server):
     """Keeps what it got, in memory."""
 
     def __init__(self) -> None:
-        super().__init__("ARCHIVE", port=0, options=ServerOptions(stop_timeout=5, timeouts=Timeouts(idle=SECONDS)))
+        super().__init__("ARCHIVE", port=0, options=buffered(stop_timeout=5, timeouts=Timeouts(idle=SECONDS)))
         self.stored: list[bytes] = []
         self.on_c_store(self.keep)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from tests.certificate import CERTIFICATE, KEY
 from tests.network.sample_objects import instance, pixel_bytes
+from tests.server_options import server_options
 
 import dimse
-from dimse import ClientOptions, ServerOptions, Status, StoreMode, StoreRequest
+from dimse import ClientOptions, Status, StoreMode, StoreRequest
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def contexts(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 def archive(context: ssl.SSLContext, stored: dict[str, bytes], mode: StoreMode, **options: int) -> dimse.Server:
-    server = dimse.Server("ARCHIVE", port=0, options=ServerOptions(ssl=context, store_mode=mode, **options))  # type: ignore[arg-type]
+    server = dimse.Server("ARCHIVE", port=0, options=server_options(ssl=context, mode=mode, **options))
 
     @server.on_c_store
     async def store(request: StoreRequest) -> Status:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import dimse
-from dimse import CGetSCU, Query, QueryRequest, ServerOptions, Status, StoreMode, StoreRequest, retrieval_contexts
+from dimse import CGetSCU, Query, QueryRequest, ServerOptions, Status, StoreOptions, StoreRequest, retrieval_contexts
 from dimse.dataset import Dataset
 from dimse.services.move_scp import Destinations
 
@@ -45,7 +45,7 @@ class FileArchive:
 
 def receiver(folder: Path, port: int) -> dimse.Server:
     """A server that keeps what comes, as a stream."""
-    options = ServerOptions(store_mode=StoreMode.STREAMING, fsync=False)
+    options = ServerOptions(store=StoreOptions(fsync=False))
     server = dimse.Server("DIMSE", port=port, options=options)
 
     @server.on_c_store
@@ -60,7 +60,7 @@ async def get(address: str, study: str, folder: str, classes: list[str]) -> int:
     """Retrieve a study into files."""
     async with dimse.connect(address, contexts=retrieval_contexts(classes)) as association:
         query = Query.studies(StudyInstanceUID=study)
-        scu = CGetSCU(association, fsync=False)
+        scu = CGetSCU(association, store=StoreOptions(fsync=False))
         async with scu.get(query, into=folder, template="{SOPInstanceUID}") as instances:
             async for _ in instances:
                 pass

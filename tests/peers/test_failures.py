@@ -12,7 +12,17 @@ import pytest
 from pydicom import dcmread
 
 import dimse
-from dimse import CEchoSCU, ClientOptions, CStoreSCU, NativePixels, RetryPolicy, ServerOptions, StoreMode, Timeouts
+from dimse import (
+    CEchoSCU,
+    ClientOptions,
+    CStoreSCU,
+    NativePixels,
+    RetryPolicy,
+    ServerOptions,
+    StoreMode,
+    StoreOptions,
+    Timeouts,
+)
 from tests.ports import free_port
 
 from . import processes
@@ -239,7 +249,7 @@ async def test_sender_dies_in_mid_object(
     )
     folder = tmp_path / "received"
     folder.mkdir()
-    server = dimse.Server(port=0, options=ServerOptions(store_mode=mode, fsync=False, stop_timeout=5))
+    server = dimse.Server(port=0, options=ServerOptions(store=StoreOptions(mode=mode, fsync=False), stop_timeout=5))
     saved: list[Path] = []
     failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
@@ -271,7 +281,7 @@ async def test_sender_dies_in_mid_object(
 
 async def test_storescu_aborts_instead_of_releasing(tmp_path: Path, samples: Samples) -> None:
     """What was acknowledged is kept."""
-    server = dimse.Server(port=0, options=ServerOptions(fsync=False))
+    server = dimse.Server(port=0, options=ServerOptions(store=StoreOptions(fsync=False)))
 
     @server.on_c_store
     async def store(request: dimse.StoreRequest) -> dimse.Status:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import dimse
-from dimse import CEchoSCU, CMoveSCU, Query, QueryRetrieveModel, ServerOptions, Status, StoreRequest
+from dimse import CEchoSCU, CMoveSCU, Query, QueryRetrieveModel, ServerOptions, Status, StoreOptions, StoreRequest
 from dimse.uids import LITTLE_ENDIAN
 from tests.ports import free_port
 
@@ -32,7 +32,7 @@ class Destination:
     """A SOP class that it does not take."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        self.server = dimse.Server("DIMSE", port=port, options=ServerOptions(fsync=False))
+        self.server = dimse.Server("DIMSE", port=port, options=ServerOptions(store=StoreOptions(fsync=False)))
         self.server.on_c_store(self._store)
         self.folder = folder
         self.originators: set[tuple[str | None, int | None]] = set()

@@ -11,7 +11,7 @@ import pytest
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 import dimse
-from dimse import ServerOptions, Status, StoreMode, StoreRequest
+from dimse import ServerOptions, Status, StoreMode, StoreOptions, StoreRequest
 
 from .conftest import PeerFactory
 from .processes import PYNETDICOM_PEER, Orthanc, dcmconv, need, need_pynetdicom, run
@@ -65,7 +65,9 @@ class Receiver:
     """A server that keeps what comes, as `folder`/{SOP Instance UID}."""
 
     def __init__(self, folder: Path, mode: StoreMode, maximum_length: int = 1024 * 1024) -> None:
-        options = ServerOptions(store_mode=mode, maximum_length=maximum_length, fsync=False, stop_timeout=5)
+        options = ServerOptions(
+            store=StoreOptions(mode=mode, fsync=False), maximum_length=maximum_length, stop_timeout=5
+        )
         self.server = dimse.Server("DIMSE", port=0, options=options)
         self.server.on_c_store(self._store)
         self.folder = folder

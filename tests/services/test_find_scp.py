@@ -13,9 +13,10 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 from tests.network.scripted_peer import EXPLICIT, IMPLICIT, VERIFICATION, ScriptedPeer, echo, message_pdvs, request
+from tests.server_options import server_options
 
 import dimse
-from dimse import QueryRequest, Server, ServerOptions, Status, uids
+from dimse import QueryRequest, Server, Status, uids
 from dimse.dataset import decode, encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP
 from dimse.upper_layer.pdu import A_ABORT, A_RELEASE_RP, A_RELEASE_RQ, PDV
@@ -27,7 +28,7 @@ Handler = Callable[[QueryRequest], AsyncIterator[Dataset]]
 
 @asynccontextmanager
 async def serving(handler: Handler, **options: object) -> AsyncIterator[Server]:
-    server = Server("ARCHIVE", port=0, options=ServerOptions(**options))  # type: ignore[arg-type]
+    server = Server("ARCHIVE", port=0, options=server_options(**options))
     server.on_c_find(handler)
     async with server:
         yield server

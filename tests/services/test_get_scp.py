@@ -28,6 +28,7 @@ from tests.network.scripted_peer import (
     message_pdvs,
     request,
 )
+from tests.server_options import server_options
 
 from dimse import (
     CGetSCU,
@@ -37,10 +38,10 @@ from dimse import (
     QueryRetrieveLevel,
     QueryRetrieveModel,
     Server,
-    ServerOptions,
     Status,
     StatusCategory,
     StatusError,
+    StoreOptions,
     StoreRequest,
     SubOperationFailed,
     Timeouts,
@@ -72,7 +73,7 @@ def gives(*sources: Source) -> Handler:
 
 @asynccontextmanager
 async def serving(handler: Handler, *, allow_decompression: bool = False, **options: object) -> AsyncIterator[Server]:
-    server = Server("ARCHIVE", port=0, options=ServerOptions(**options))  # type: ignore[arg-type]
+    server = Server("ARCHIVE", port=0, options=server_options(**options))
     server.on_c_get(allow_decompression=allow_decompression)(handler)
     async with server:
         yield server
@@ -332,7 +333,8 @@ async def test_the_request_and_what_our_own_requestor_makes_of_it(tmp_path: Path
         connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=retrieval_contexts([CT])) as association,
     ):
         query = Query.series(StudyInstanceUID="1.2.3.1", SeriesInstanceUID="1.2.3.2")
-        got = [got.sop_instance_uid async for got in CGetSCU(association, fsync=False).get(query, into=tmp_path)]
+        scu = CGetSCU(association, store=StoreOptions(fsync=False))
+        got = [got.sop_instance_uid async for got in scu.get(query, into=tmp_path)]
     assert got == ["1.2.1", "1.2.2"]
     assert read(tmp_path / "1.2.3.1" / "1.2.3.2" / "1.2.2.dcm").PixelData == pixel_bytes(1_000_000)
     (request,) = seen

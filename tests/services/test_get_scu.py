@@ -47,6 +47,7 @@ from dimse import (
     Server,
     Status,
     StatusError,
+    StoreOptions,
     StoreRequest,
     Strictness,
     SubOperationFailed,
@@ -128,7 +129,7 @@ def files(folder: Path) -> list[str]:
 async def got(script: Script, options: ClientOptions = QUICK, **where: Any) -> tuple[Any, GetResults]:
     """What a C-GET raises, and its results; then the association is used again."""
     async with listening(script) as address, connect(address, contexts=CONTEXTS, options=options) as association:
-        results = CGetSCU(association, fsync=False).get(STUDY, **where)
+        results = CGetSCU(association, store=StoreOptions(fsync=False)).get(STUDY, **where)
         error = None
         try:
             async for _ in results:
@@ -255,7 +256,7 @@ async def test_our_own_server_gives_all(tmp_path: Path) -> None:
             yield instance(f"1.2.{number + 1}", pixels=100_000)
 
     async with server, connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=retrieval_contexts([CT])) as association:
-        async with CGetSCU(association, fsync=False).get(STUDY, into=tmp_path) as results:
+        async with CGetSCU(association, store=StoreOptions(fsync=False)).get(STUDY, into=tmp_path) as results:
             given = [each.sop_instance_uid async for each in results]
         assert results.suboperations == SubOperations(None, 40, 0, 0)
     assert given == [f"1.2.{number + 1}" for number in range(40)]
@@ -570,7 +571,7 @@ async def test_an_instance_that_is_there_with_other_content(tmp_path: Path, dupl
         listening(script) as address,
         connect(address, contexts=CONTEXTS) as association,
     ):
-        scu = CGetSCU(association, duplicates=Duplicates(duplicates))
+        scu = CGetSCU(association, store=StoreOptions(duplicates=Duplicates(duplicates)))
         async with scu.get(STUDY, into=tmp_path, raise_failures=False) as results:
             came = [each.sop_instance_uid async for each in results]
     assert len(came) == (2 if duplicates == "refuse" else 3)

@@ -14,6 +14,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from tests.network.sample_objects import CT, dataset_bytes, instance, save
 from tests.network.scripted_peer import EXPLICIT
+from tests.server_options import buffered
 
 import dimse
 from dimse import CStoreSCU, DatasetError, QueryRequest, Server, StoreRequest, connect, presentation_contexts
@@ -21,7 +22,7 @@ from dimse import CStoreSCU, DatasetError, QueryRequest, Server, StoreRequest, c
 
 class Archive(Server):
     def __init__(self) -> None:
-        super().__init__("ARCHIVE", port=0)
+        super().__init__("ARCHIVE", port=0, options=buffered())
         self.stored: list[bytes] = []
         self.on_c_store(self.keep)
 

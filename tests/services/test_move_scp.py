@@ -20,9 +20,10 @@ from pydicom.dataset import Dataset
 from tests.certificate import CERTIFICATE, KEY
 from tests.network.sample_objects import encoded, instance, read
 from tests.network.scripted_peer import EXPLICIT, IMPLICIT, ScriptedPeer, echo, listening, message_pdvs, request
+from tests.server_options import buffered, server_options
 
 import dimse
-from dimse import ClientOptions, QueryRequest, RetryPolicy, Server, ServerOptions, Status, StoreRequest, uids
+from dimse import ClientOptions, QueryRequest, RetryPolicy, Server, Status, StoreRequest, uids
 from dimse.dataset import decode, encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_MOVE_RQ, C_MOVE_RSP, C_STORE_RQ, C_STORE_RSP
 from dimse.services.given import Source
@@ -53,7 +54,7 @@ class Workstation(Server):
     """A destination that keeps what it gets."""
 
     def __init__(self, **options: object) -> None:
-        super().__init__("WS1", port=0, options=ServerOptions(**options))  # type: ignore[arg-type]
+        super().__init__("WS1", port=0, options=buffered(**options))
         self.stored: dict[str, bytes] = {}
         self.requests: list[StoreRequest] = []
         self.answer: Callable[[StoreRequest], int] = lambda _: Status.SUCCESS
@@ -88,7 +89,7 @@ async def serving(
     """An archive that knows these destinations, or one, WS1."""
     if isinstance(destinations, str | dimse.MoveDestination):
         destinations = {"WS1": destinations}
-    server = Server("ARCHIVE", port=0, options=ServerOptions(**options))  # type: ignore[arg-type]
+    server = Server("ARCHIVE", port=0, options=server_options(**options))
     server.on_c_move(destinations, associations=associations, retry=retry, allow_decompression=allow_decompression)(
         handler
     )

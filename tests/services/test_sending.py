@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, read, save
 from tests.network.scripted_peer import INFORMATION, MR, ScriptedPeer, listening, message_pdvs, response
+from tests.server_options import buffered
 
 import dimse
 from dimse import (
@@ -38,7 +39,6 @@ from dimse import (
     RetryPolicy,
     SendResult,
     Server,
-    ServerOptions,
     Status,
     StatusError,
     StoreRequest,
@@ -67,7 +67,7 @@ class Archive(Server):
     """Keeps what it gets, and counts."""
 
     def __init__(self, **options: object) -> None:
-        super().__init__("ARCHIVE", port=0, options=ServerOptions(**options))  # type: ignore[arg-type]
+        super().__init__("ARCHIVE", port=0, options=buffered(**options))
         self.stored: dict[str, bytes] = {}
         self.syntaxes: dict[str, str] = {}
         self.times: Counter[str] = Counter()

@@ -14,6 +14,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit
+from tests.server_options import buffered
 
 import dimse
 from dimse import Server, Status, StoreRequest
@@ -29,7 +30,7 @@ class Archive(Server):
     """Keeps what it gets: the transfer syntax and the data set."""
 
     def __init__(self) -> None:
-        super().__init__("ARCHIVE", port=0)
+        super().__init__("ARCHIVE", port=0, options=buffered())
         self.stored: list[tuple[str, bytes]] = []
         self.on_c_store(self.keep)
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from tests.network.sample_objects import instance, save
 from tests.network.scripted_peer import INFORMATION, Received, ScriptedPeer, listening, response
+from tests.server_options import server_options
 
 import dimse
-from dimse import ClientOptions, RetryPolicy, Server, ServerOptions, Status, StoreMode, StoreRequest, StreamSource
+from dimse import ClientOptions, RetryPolicy, Server, Status, StoreRequest, StreamSource
 from dimse.messages.message import C_STORE_RQ
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
@@ -34,8 +35,7 @@ class SlowArchive(Server):
     """Takes its time for the first eight; the others it answers when there are `wanted` associations."""
 
     def __init__(self, wanted: int, **options: object) -> None:
-        options = {"store_mode": StoreMode.STREAMING, **options}  # with BUFFERED it is one at a time
-        super().__init__("ARCHIVE", port=0, options=ServerOptions(**options))  # type: ignore[arg-type]
+        super().__init__("ARCHIVE", port=0, options=server_options(**options))
         self.wanted = wanted
         self.times: Counter[str] = Counter()
         self.seen: set[object] = set()

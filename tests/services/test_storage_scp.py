@@ -25,6 +25,7 @@ from pydicom.uid import (
 )
 from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read, save
 from tests.network.scripted_peer import MR, VERIFICATION, ScriptedPeer, echo, message_pdvs, request, store
+from tests.server_options import buffered
 
 from dimse import (
     AssociationAborted,
@@ -35,7 +36,6 @@ from dimse import (
     RemoteProtocolError,
     RetryPolicy,
     Server,
-    ServerOptions,
     Status,
     StatusError,
     StoreMode,
@@ -57,7 +57,7 @@ both_modes = pytest.mark.parametrize("mode", StoreMode, ids=lambda mode: mode.va
 
 @asynccontextmanager
 async def serving(handler: Handler, **options: object) -> AsyncIterator[Server]:
-    server = Server("ARCHIVE", port=0, options=ServerOptions(**{"fsync": False, **options}))  # type: ignore[arg-type]
+    server = Server("ARCHIVE", port=0, options=buffered(**{"fsync": False, **options}))
     server.on_c_store(handler)
     async with server:
         yield server
@@ -114,7 +114,7 @@ async def test_the_request(mode: StoreMode) -> None:
         move_originator_application_entity_title="MOVER",
         move_originator_message_id=5,
     )
-    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(command, encoded(instance(pixels=50_000))))
         response = (await peer.receive_message()).message
         assert isinstance(response, C_STORE_RSP)
@@ -136,7 +136,7 @@ async def test_data_is_there_when_buffered_only() -> None:
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
     assert whole == [data]
-    async with serving(handler, store_mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+    async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), data, size=100))
         assert await status_of(peer) == Status.PROCESSING_FAILURE
         await peer.release()
@@ -161,7 +161,7 @@ async def test_native_pixels_are_exact(size: int, syntax: str) -> None:
         return Status.SUCCESS
 
     async with (
-        serving(handler, store_mode=StoreMode.STREAMING) as server,
+        serving(handler, mode=StoreMode.STREAMING) as server,
         peer_of(server, (CT, [syntax])) as peer,
     ):
         await peer.send(message_pdvs(store(), encoded(dataset, syntax), size=size))
@@ -201,7 +201,7 @@ async def test_encapsulated_pixels_are_the_items() -> None:
         return Status.SUCCESS
 
     async with (
-        serving(handler, store_mode=StoreMode.STREAMING) as server,
+        serving(handler, mode=StoreMode.STREAMING) as server,
         connect(f"A@127.0.0.1:{server.port}", contexts=presentation_contexts([source])) as association,
     ):
         await CStoreSCU(association).send(source)
@@ -227,7 +227,7 @@ async def test_what_is_kept_of_one_object_gives_nothing_of_another(pieces: int) 
         return Status.SUCCESS
 
     async with (
-        serving(handler, store_mode=StoreMode.STREAMING) as server,
+        serving(handler, mode=StoreMode.STREAMING) as server,
         peer_of(server) as peer,
         peer_of(server) as other,
     ):
@@ -259,7 +259,7 @@ async def test_a_save_that_the_handler_does_not_wait_for_is_waited_for(
 
     monkeypatch.setattr(os, "writev", writev)
     data = encoded(instance(pixels=300_000))
-    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), data))
         answer = asyncio.create_task(status_of(peer))
         await asyncio.to_thread(begun.wait, 20)
@@ -281,7 +281,7 @@ async def test_a_save_that_has_not_begun_is_waited_for(mode: StoreMode, tmp_path
         return Status.SUCCESS
 
     data = encoded(instance(pixels=3_000_000))
-    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), data))
         assert await status_of(peer) == Status.SUCCESS
         assert dataset_bytes(await left[0]) == data
@@ -293,7 +293,7 @@ async def test_pixels_of_an_object_without_any() -> None:
         assert [piece async for piece in request.pixels()] == []
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+    async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), encoded(instance(pixels=0))))
         assert await status_of(peer) == Status.SUCCESS
 
@@ -306,7 +306,7 @@ async def test_pixels_that_end_too_early_are_an_error() -> None:
             pass
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+    async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), encoded(instance(pixels=50_000))[:-1000]))
         assert await status_of(peer) == Status.CANNOT_UNDERSTAND
         await peer.send(message_pdvs(store(), encoded(instance(pixels=50_000))))
@@ -324,7 +324,7 @@ async def test_bulk_data_that_is_not_pixel_data_is_not_taken_for_it() -> None:
         outcome.append([piece async for piece in request.pixels()])
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+    async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), encoded(dataset)))
         assert await status_of(peer) == Status.CANNOT_UNDERSTAND
         await peer.release()
@@ -339,7 +339,7 @@ async def test_a_stream_is_read_once() -> None:
             pass
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+    async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), encoded(instance())))
         assert await status_of(peer) == Status.PROCESSING_FAILURE
         await peer.release()
@@ -354,7 +354,7 @@ async def test_what_the_handler_leaves_is_drained(mode: StoreMode, how: str) -> 
                 break
         return Status(0xB000)
 
-    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server) as peer:
         for number in range(3):
             await peer.send(message_pdvs(store(message_id=number + 1), encoded(instance(pixels=2_000_000))))
             assert await status_of(peer) == 0xB000
@@ -366,7 +366,7 @@ async def test_none_is_no_status(mode: StoreMode, caplog: pytest.LogCaptureFixtu
     async def handler(_: StoreRequest) -> Status:
         return None  # type: ignore[return-value]
 
-    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), encoded(instance(pixels=500_000))))
         assert await status_of(peer) == Status.PROCESSING_FAILURE
         await peer.release()
@@ -381,7 +381,7 @@ async def test_uids_that_differ(mode: StoreMode) -> None:
     async def handler(_: StoreRequest) -> Status:
         raise AssertionError("not called")
 
-    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store("1.2.3.5"), encoded(instance("1.2.3.4", pixels=100_000))))
         assert await status_of(peer) == 0xA900
         await peer.send(message_pdvs(store(), encoded(instance(sop_class=MR))))
@@ -394,14 +394,14 @@ async def test_a_class_that_is_not_the_contexts(mode: StoreMode) -> None:
     async def handler(_: StoreRequest) -> Status:
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=mode) as server, peer_of(server, (CT, [EXPLICIT])) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server, (CT, [EXPLICIT])) as peer:
         await peer.send(message_pdvs(store(sop_class=MR), encoded(instance(sop_class=MR, pixels=100_000))))
         assert await status_of(peer) == 0x0122
         await peer.release()
     contexts = ((CT, [EXPLICIT]), (MR, [EXPLICIT]))
     for strictness, expected in ((Strictness.LENIENT, 0x0000), (Strictness.STRICT, 0x0122)):
         async with (
-            serving(handler, store_mode=mode, strictness=strictness) as server,
+            serving(handler, mode=mode, strictness=strictness) as server,
             peer_of(server, *contexts) as peer,
         ):
             await peer.send(message_pdvs(store(sop_class=MR), encoded(instance(sop_class=MR)), context=1))
@@ -479,17 +479,17 @@ async def test_a_data_set_that_can_not_be_read(mode: StoreMode, tmp_path: Path) 
 
     # Lenient: stored bit for bit, refused only where its keys are needed.
     for handler, expected in ((save_it, 0x0000), (name_it, 0xC000), (decode_it, 0xC000)):
-        async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+        async with serving(handler, mode=mode) as server, peer_of(server) as peer:
             await peer.send(message_pdvs(store(), GARBAGE))
             assert await status_of(peer) == expected
             await peer.release()
     assert files_under(tmp_path) == ["a.dcm"]
     assert dataset_bytes(tmp_path / "a.dcm") == GARBAGE
-    async with serving(save_it, store_mode=mode, strictness=Strictness.STRICT) as server, peer_of(server) as peer:
+    async with serving(save_it, mode=mode, strictness=Strictness.STRICT) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), GARBAGE))
         assert await status_of(peer) == 0xC000
         await peer.release()
-    async with serving(save_it, store_mode=mode) as server, peer_of(server) as peer:
+    async with serving(save_it, mode=mode) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), BAD_VR + KEYS))
         assert await status_of(peer) == 0xC000
         await peer.release()
@@ -510,7 +510,7 @@ async def test_save(mode: StoreMode, size: int, fsync: bool, tmp_path: Path) -> 
         assert dataset_bytes(path) == data  # it is there before Success is answered
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=mode, fsync=fsync) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode, fsync=fsync) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), data, size=size))
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
@@ -532,7 +532,7 @@ async def test_what_it_can_not_look_into_is_saved_as_it_came(mode: StoreMode, sy
         await request.save_under(tmp_path)
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=mode) as server, peer_of(server, (CT, [syntax])) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server, (CT, [syntax])) as peer:
         await peer.send(message_pdvs(store(), data, size=1000))
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
@@ -545,7 +545,7 @@ async def test_save_under_a_template(mode: StoreMode, tmp_path: Path) -> None:
         await request.save_under(tmp_path, "{PatientID}/{Modality}-{SOPInstanceUID}")
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), encoded(instance(pixels=100_000))))
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
@@ -565,7 +565,7 @@ async def test_save_under_a_template_that_is_none(mode: StoreMode, tmp_path: Pat
             raise
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), encoded(instance(pixels=100_000))))
         assert await status_of(peer) == 0x0110
         await peer.release()
@@ -595,7 +595,7 @@ async def test_hostile_uids_stay_in_the_folder(mode: StoreMode, uid: str, expect
         return Status.SUCCESS
 
     data = element(8, 0x16, CT) + element(8, 0x18, uid) + element(0x20, 0xD, uid) + element(0x20, 0xE, uid)
-    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(uid), data))
         message = (await peer.receive_message()).message
         assert isinstance(message, C_STORE_RSP)
@@ -604,7 +604,7 @@ async def test_hostile_uids_stay_in_the_folder(mode: StoreMode, uid: str, expect
         await peer.release()
     assert len(files_under(folder)) == len(files_under(tmp_path)) == (expected == 0)
     digits = set(uid) <= set("0123456789.")
-    async with serving(handler, store_mode=mode, strictness=Strictness.STRICT) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode, strictness=Strictness.STRICT) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(uid), data))
         refusal = (await peer.receive_message()).message
         assert isinstance(refusal, C_STORE_RSP)
@@ -627,7 +627,7 @@ async def test_the_end_in_mid_object_leaves_nothing(
         await request.save(path)
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=mode) as server:
+    async with serving(handler, mode=mode) as server:
         async with peer_of(server) as peer:
             await peer.send(message_pdvs(store(), encoded(instance(pixels=500_000)))[:-1])
             if mode is StoreMode.STREAMING:
@@ -670,7 +670,7 @@ async def test_data_that_come_with_the_end_are_not_read(
             raise
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+    async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
         command, begin, more = message_pdvs(store(), data, size=size)
         await peer.send(command, begin)
         await read_so_far.wait()
@@ -691,7 +691,7 @@ async def test_a_malformed_pdu_in_mid_object_is_a_line_in_the_log(
         await request.save(tmp_path / "a.dcm")
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), encoded(instance(pixels=500_000)))[:-1], NONSENSE)
         await peer.expect_abort(2, 1)
         peer.writer.close()
@@ -717,7 +717,7 @@ async def test_an_abort_is_seen_while_the_handler_works_on(tmp_path: Path) -> No
 
     async with (
         asyncio.timeout(20),
-        serving(handler, store_mode=StoreMode.STREAMING, stop_timeout=0.1) as server,
+        serving(handler, mode=StoreMode.STREAMING, stop_timeout=0.1) as server,
         peer_of(server) as peer,
     ):
         await peer.send(message_pdvs(store(), encoded(instance(pixels=100_000))))
@@ -761,7 +761,7 @@ async def test_a_full_disk(
     save(instance(pixels=2_000_000), tmp_path.parent / f"{tmp_path.name}.source")
     source = FileSource(tmp_path.parent / f"{tmp_path.name}.source")
     async with (
-        serving(handler, store_mode=mode) as server,
+        serving(handler, mode=mode) as server,
         connect(f"A@127.0.0.1:{server.port}", contexts=presentation_contexts([source])) as association,
     ):
         scu = CStoreSCU(association, retry=NO_RETRY)
@@ -818,7 +818,7 @@ async def test_stop_at_the_deadline_leaves_no_half_file(tmp_path: Path, monkeypa
         return Status.SUCCESS
 
     async with (
-        serving(handler, store_mode=StoreMode.STREAMING, stop_timeout=0.1) as server,
+        serving(handler, mode=StoreMode.STREAMING, stop_timeout=0.1) as server,
         peer_of(server) as peer,
     ):
         await peer.send(message_pdvs(store(), encoded(instance(pixels=500_000)))[:-1])
@@ -849,7 +849,7 @@ async def test_the_same_instance_again(
             stored.append(request.stored)
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=mode, duplicates=duplicates) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode, duplicates=duplicates) as server, peer_of(server) as peer:
         for pixels, expected in ((1000, 0), (1000, 0), (2000, status), (kept, 0)):
             await peer.send(message_pdvs(store(), encoded(instance(pixels=pixels)), size=700))
             message = (await peer.receive_message()).message
@@ -884,7 +884,7 @@ async def test_a_name_that_another_has_is_not_taken(mode: StoreMode, there: byte
 
     for handler, expected in ((named, 0), (named, 0), (to_path, 0xA700)):
         async with (
-            serving(handler, store_mode=mode, duplicates=Duplicates.REPLACE) as server,
+            serving(handler, mode=mode, duplicates=Duplicates.REPLACE) as server,
             peer_of(server) as peer,
         ):
             await peer.send(message_pdvs(store(), encoded(instance())))
@@ -910,7 +910,7 @@ async def test_many_at_once_leave_one_whole_instance(tmp_path: Path) -> None:
             await peer.release()
             return status
 
-    async with serving(handler, store_mode=StoreMode.STREAMING) as server:
+    async with serving(handler, mode=StoreMode.STREAMING) as server:
         statuses = await asyncio.gather(*(send(server, data) for data in contents))
     assert sorted(statuses) == [0, *[0xB000] * 7]
     (name,) = files_under(tmp_path)
@@ -928,7 +928,7 @@ async def test_an_element_after_the_pixel_data_is_stored(mode: StoreMode, tmp_pa
         await request.save(tmp_path / "a.dcm")
         return Status.SUCCESS
 
-    async with serving(handler, store_mode=mode) as server, peer_of(server) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server) as peer:
         await peer.send(message_pdvs(store(), data))
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
@@ -941,7 +941,7 @@ async def test_an_echo_between_two_stores(mode: StoreMode) -> None:
         return Status.SUCCESS
 
     async with (
-        serving(handler, store_mode=mode) as server,
+        serving(handler, mode=mode) as server,
         peer_of(server, (CT, [EXPLICIT]), (VERIFICATION, [IMPLICIT])) as peer,
     ):
         for _ in range(2):

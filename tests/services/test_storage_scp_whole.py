@@ -89,7 +89,7 @@ async def stored(
         return await handling(request, path)
 
     async with (
-        serving(handler, store_mode=mode, strictness=strictness) as server,
+        serving(handler, mode=mode, strictness=strictness) as server,
         peer_of(server, (CT, [syntax])) as peer,
     ):
         await peer.send(message_pdvs(store(), data, size=size))
@@ -354,7 +354,7 @@ async def test_a_file_of_pydicoms_in_implicit_vr_under_jpeg(mode: StoreMode, tmp
         return Status.SUCCESS
 
     sop_class = str(meant.SOPClassUID)
-    async with serving(handler, store_mode=mode) as server, peer_of(server, (sop_class, [JPEG])) as peer:
+    async with serving(handler, mode=mode) as server, peer_of(server, (sop_class, [JPEG])) as peer:
         await peer.send(message_pdvs(store(uids[2], sop_class=sop_class), data))
         message = (await peer.receive_message()).message
         assert isinstance(message, C_STORE_RSP)

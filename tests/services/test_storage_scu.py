@@ -24,6 +24,7 @@ from pydicom.uid import (
 )
 from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read, save
 from tests.network.scripted_peer import ScriptedPeer, listening, message_pdvs
+from tests.server_options import server_options
 
 import dimse
 from dimse import (
@@ -39,7 +40,6 @@ from dimse import (
     PresentationContextError,
     RetryPolicy,
     Server,
-    ServerOptions,
     Status,
     StatusError,
     StoreMode,
@@ -62,7 +62,7 @@ class Archive(Server):
     """Saves what it gets in a folder, as the store mode says, and answers what it is told to."""
 
     def __init__(self, folder: Path, **options: object) -> None:
-        super().__init__("ARCHIVE", port=0, options=ServerOptions(fsync=False, **options))  # type: ignore[arg-type]
+        super().__init__("ARCHIVE", port=0, options=server_options(fsync=False, **options))
         self.folder = folder / "archive"
         self.requests: list[C_STORE_RQ] = []
         self.statuses: Iterator[int] = iter(())
@@ -98,7 +98,7 @@ class Pipe(BytesIO):
 
 @pytest.fixture(params=StoreMode, ids=lambda mode: mode.value)
 async def archive(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Archive]:
-    async with Archive(tmp_path, store_mode=request.param) as server:
+    async with Archive(tmp_path, mode=request.param) as server:
         yield server
 
 

@@ -37,7 +37,7 @@ async def stored(
         return Status.SUCCESS
 
     async with (
-        serving(handler, store_mode=mode, strictness=strictness) as server,
+        serving(handler, mode=mode, strictness=strictness) as server,
         peer_of(server, (CT, [IMPLICIT])) as peer,
     ):
         await peer.send(message_pdvs(store("1.2.3.4"), data))

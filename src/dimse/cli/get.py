@@ -15,7 +15,7 @@ from dimse.cli.output import complain
 from dimse.cli.retrieval import Tally
 from dimse.errors import PresentationContextError, SubOperationFailed
 from dimse.network.client import connect
-from dimse.options import ClientOptions, Duplicates, Strictness
+from dimse.options import ClientOptions, Duplicates, StoreOptions, Strictness
 from dimse.services.contexts import RETRIEVED, retrieval_contexts
 from dimse.services.get_scu import CancelBehavior, CGetSCU, GetResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
@@ -95,7 +95,7 @@ async def _get(
 ) -> bool:
     async with connect(address, contexts=contexts, options=options) as association:
         try:
-            scu = CGetSCU(association, duplicates=duplicates)
+            scu = CGetSCU(association, store=StoreOptions(duplicates=duplicates))
             results = scu.get(query, into=into, on_cancel=on_cancel, raise_failures=False)
         except PresentationContextError:
             storage = {context.abstract_syntax for context in contexts if context.as_scp}

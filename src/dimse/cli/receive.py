@@ -20,7 +20,7 @@ from dimse.address import DEFAULT_PORT, Address, check_ae_title, host_and_port
 from dimse.cli import arguments, running
 from dimse.cli.output import complain, counted, emit, reason, size, tell
 from dimse.dataset import Stored, validate_template
-from dimse.options import Duplicates, ServerOptions, StoreMode, Strictness
+from dimse.options import Duplicates, ServerOptions, StoreOptions, Strictness
 from dimse.services.server import Server
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 from dimse.status import Status
@@ -102,9 +102,7 @@ def receive(
     with running.usage():
         validate_template(template)
         options = ServerOptions(
-            store_mode=StoreMode.STREAMING,
-            duplicates=duplicates,
-            fsync=not no_fsync,
+            store=StoreOptions(fsync=not no_fsync, duplicates=duplicates),
             require_called_ae_title=title is not None,
             maximum_associations=max_associations,
             maximum_associations_per_host=None,  # whoever is let in may use all of them

@@ -167,7 +167,7 @@ class AssociationServer:
     @property
     def _operations_window(self) -> int:
         """1 if data sets are buffered, since each may take all the memory of its association."""
-        return 1 if self.options.store_mode is StoreMode.BUFFERED else self.options.operations_window
+        return 1 if self.options.store.mode is StoreMode.BUFFERED else self.options.operations_window
 
     def _acceptance(self, request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:
         services = self.services.values()

@@ -32,7 +32,7 @@ from dimse.messages.message import C_STORE_RQ, Response
 from dimse.network.association import Association
 from dimse.network.client import connect
 from dimse.network.incoming_request import Answer, IncomingRequest
-from dimse.options import ClientOptions, RetryPolicy, ServerOptions, StoreMode
+from dimse.options import ClientOptions, RetryPolicy, ServerOptions, StoreOptions
 from dimse.services.callbacks import Callback
 from dimse.services.contexts import Plan, by_association, every_syntax, native_first, retrieval_contexts
 from dimse.services.get_scu import CGetSCU, GetResults
@@ -95,6 +95,7 @@ class Bringing:
         template: str,
         receiver: Address,
         on_result: Callback[RetrieveResult],
+        store: StoreOptions,
     ) -> None:
         self.results: list[RetrieveResult] = []
         self._address = address
@@ -105,6 +106,7 @@ class Bringing:
         self._template = template
         self._receiver = receiver
         self._on_result = on_result
+        self._store_options = store
         self._method = RetrieveMethod.GET if listing.offers_get else RetrieveMethod.MOVE
         self._missing = dict(listing.instances)
         """Instances that are listed and have not arrived, by SOP Instance UID."""
@@ -317,7 +319,8 @@ class Bringing:
             raise unusable
 
     async def _get_one(self, association: Association, query: Query) -> GetResults:
-        async with CGetSCU(association).get(query, handler=self._store, raise_failures=False) as getting:
+        scu = CGetSCU(association, store=self._store_options)
+        async with scu.get(query, handler=self._store, raise_failures=False) as getting:
             try:
                 async for _ in getting:
                     pass
@@ -341,9 +344,9 @@ class Bringing:
         if self._is_listening:
             return
         receiver = self._receiver
-        options = ServerOptions(store_mode=StoreMode.STREAMING, maximum_associations_per_title=None)
+        options = ServerOptions(store=self._store_options, maximum_associations_per_title=None)
         server = Server(receiver.ae_title, host=receiver.host, port=receiver.port, options=options)
-        server.services[C_STORE_RQ] = _NotingService(self._store, options, self._note_refusal)
+        server.services[C_STORE_RQ] = _NotingService(self._store, self._store_options, self._note_refusal)
         try:
             await self._listening.enter_async_context(server)
         except OSError as error:
@@ -412,7 +415,7 @@ class _NotingService(StoreService):
     """Notes why an instance was refused, which the archive does not report later."""
 
     def __init__(
-        self, handler: StoreHandler, options: ServerOptions, note: Callable[[str, Status, str | None], None]
+        self, handler: StoreHandler, options: StoreOptions, note: Callable[[str, Status, str | None], None]
     ) -> None:
         super().__init__(handler, options)
         self._note = note

@@ -17,7 +17,7 @@ from dimse.errors import (
 from dimse.messages.message import C_GET_RQ, C_GET_RSP, C_STORE_RQ
 from dimse.network.association import Association
 from dimse.network.incoming_request import Answer, IncomingRequest
-from dimse.options import Duplicates, ServerOptions, StoreMode
+from dimse.options import StoreOptions
 from dimse.services.query import Query
 from dimse.services.results import Asked
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
@@ -49,7 +49,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         association: Association,
         asked: Asked,
         handler: StoreHandler | None,
-        options: ServerOptions,
+        options: StoreOptions,
         on_cancel: CancelBehavior,
     ) -> None:
         super().__init__(association, asked)
@@ -216,18 +216,12 @@ class CGetSCU:
     """Retrieves instances over the association itself (PS3.4 C.4.3.2).
 
     The association must have been made with `contexts=retrieval_contexts(...)`, which asks for the SCP role.
-    `fsync` is whether an instance is forced to the disk before it is answered with Success; `duplicates` is what to do
-    with one that is there already with different content.
+    `store` says how the instances are received.
     """
 
-    def __init__(
-        self, association: Association, *, fsync: bool = True, duplicates: Duplicates = Duplicates.KEEP
-    ) -> None:
+    def __init__(self, association: Association, *, store: StoreOptions | None = None) -> None:
         self._association = association
-        strictness = association.options.strictness
-        self._options = ServerOptions(
-            store_mode=StoreMode.STREAMING, fsync=fsync, strictness=strictness, duplicates=duplicates
-        )
+        self._options = store or StoreOptions()
 
     def get(
         self,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dimse.address import Address
 from dimse.dataset import validate_template
-from dimse.options import ClientOptions, RetryPolicy
+from dimse.options import ClientOptions, RetryPolicy, StoreOptions
 from dimse.services.bringing import Bringing, RetrieveMethod, RetrieveResult
 from dimse.services.callbacks import Callback
 from dimse.services.listing import list_instances
@@ -53,6 +53,7 @@ async def retrieve(
     options: ClientOptions | None = None,
     receiver: str | Address | None = None,
     retry: RetryPolicy | None = None,
+    store: StoreOptions | None = None,
     on_result: Callable[[RetrieveResult], object] | None = None,
     raise_failures: bool = True,
 ) -> RetrieveReport:
@@ -63,6 +64,7 @@ async def retrieve(
     then on: `receiver` is its "TITLE@interface:port", by default the calling AE title on all interfaces, port 11112.
     The peer has to know that title's address. What is missing afterwards is asked for again, one by one if the peer
     stopped early, as `retry` says. `on_result` is called with each `RetrieveResult` as it is known.
+    `store` says how the instances are received, for example whether each file is forced to the disk.
 
     Raises `AssociationError` where no association could be made, and `PresentationContextError` or `StatusError`
     where the peer cannot be asked. At the end, one `ExceptionGroup` has the errors of all that did not arrive; with
@@ -83,7 +85,8 @@ async def retrieve(
     receiver = Address.parse(receiver)
     start = asyncio.get_running_loop().time()
     listing = await list_instances(address, query, options)
-    job = Bringing(address, query.model, options, listing, Path(into), template, receiver, tell)
+    store = store or StoreOptions()
+    job = Bringing(address, query.model, options, listing, Path(into), template, receiver, tell, store)
     await job.run(query.level, retry or RetryPolicy())
     report = RetrieveReport(tuple(job.results), job.listed, asyncio.get_running_loop().time() - start)
     if raise_failures and report.failures:

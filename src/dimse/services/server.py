@@ -61,7 +61,7 @@ class Server(AssociationServer):
         (0x0110).
         """
         _check_is_async(handler)
-        self.services[C_STORE_RQ] = StoreService(handler, self.options)
+        self.services[C_STORE_RQ] = StoreService(handler, self.options.store)
         return handler
 
     def on_c_find(self, handler: FindHandler) -> FindHandler:

@@ -28,7 +28,7 @@ from dimse.errors import DatasetError, LocalProtocolError, StatusError
 from dimse.messages.message import C_STORE_RQ
 from dimse.network.incoming_data import IncomingData
 from dimse.network.incoming_request import IncomingRequest
-from dimse.options import Duplicates, ServerOptions, StoreMode, Strictness
+from dimse.options import Duplicates, StoreMode, StoreOptions
 from dimse.services.incoming_dataset import IncomingDataset
 from dimse.status import Status
 
@@ -56,13 +56,13 @@ class StoreRequest:
     `transfer_syntax_uid` is the negotiated one, or the one that the data set shows if that is another.
     """
 
-    def __init__(self, request: IncomingRequest, data: IncomingData, options: ServerOptions, disk: Disk) -> None:
+    def __init__(self, request: IncomingRequest, data: IncomingData, options: StoreOptions, disk: Disk) -> None:
         message = request.message
         assert isinstance(message, C_STORE_RQ)  # noqa: S101 - the service is registered for no other
         self.association = request.association
         self.command = message
         self.transfer_syntax_uid = request.context.transfer_syntax
-        is_strict = options.strictness is Strictness.STRICT
+        is_strict = self.association.deviations.is_strict
         self._incoming = IncomingDataset(data, self.transfer_syntax_uid, is_strict=is_strict)
         self._options = options
         self._disk = disk
@@ -159,11 +159,11 @@ class StoreRequest:
         """Write a Part 10 file (PS3.10 7) with the data set as it came, while it comes. Returns its path.
 
         The File Meta Information is made from the command, the negotiated syntax and the AE titles. When this
-        returns the file is on the disk (`ServerOptions.fsync`) under its name; before, and if it fails, there
+        returns the file is on the disk (`StoreOptions.fsync`) under its name; before, and if it fails, there
         is nothing under that name.
 
         If the instance is stored already, `stored` says what happened: the same content changes nothing; for different
-        content `ServerOptions.duplicates` decides. Raises `StatusError` if it refuses the instance, `OSError` if the
+        content `StoreOptions.duplicates` decides. Raises `StatusError` if it refuses the instance, `OSError` if the
         file can't be written, `FileExistsError` if another file has the name.
         """
         return await self._save([os.fspath(path)])
@@ -283,7 +283,7 @@ class StoreRequest:
         self._check_same(SOP_INSTANCE_UID, self.sop_instance_uid)
         await self._see_syntax()
         maximum = self._options.maximum_buffered
-        if self._options.store_mode is StoreMode.BUFFERED and not await incoming.read_all(maximum):
+        if self._options.mode is StoreMode.BUFFERED and not await incoming.read_all(maximum):
             raise StatusError(Status.OUT_OF_RESOURCES, f"the data set has more than {maximum} bytes")
         await self._decode_large()
 
@@ -312,7 +312,7 @@ class StoreRequest:
 
     def _tolerate(self, what: str, refusal: int) -> None:
         """Refuse it if strict, else warn of it once."""
-        if self._options.strictness is Strictness.STRICT:
+        if self.association.deviations.is_strict:
             raise StatusError(Status(refusal), what)
         self.association.deviations.tolerated(f"C-STORE: {what}; taken as it came")
 

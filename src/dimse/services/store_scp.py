@@ -13,7 +13,7 @@ from dimse.dataset import Disk, IncompleteDataset
 from dimse.errors import DatasetError
 from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, IncomingRequest
-from dimse.options import ServerOptions
+from dimse.options import StoreOptions
 from dimse.services.handlers import answered
 from dimse.services.store_request import StoreRequest
 from dimse.status import Status
@@ -30,7 +30,7 @@ StoreHandler = Callable[[StoreRequest], Awaitable[int]]
 class StoreService:
     """Answers C-STORE with the status of a handler, once the data set is read to its end."""
 
-    def __init__(self, handler: StoreHandler, options: ServerOptions) -> None:
+    def __init__(self, handler: StoreHandler, options: StoreOptions) -> None:
         self._handler = handler
         self._options = options
         self._disk = Disk()
