@@ -15,7 +15,7 @@ import pytest
 hypothesis.settings.register_profile("dimse", deadline=None)
 hypothesis.settings.load_profile("dimse")
 
-# For `from tests.network.scripted_peer import ...`: pytest's import mode importlib leaves the path alone.
+# For `from tests.ports import ...`: pytest's import mode importlib leaves the path alone.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 _BOTH_LOOPS = ("network", "services")

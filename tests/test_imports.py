@@ -31,6 +31,7 @@ ORDER = (
     ("network",),
     ("services",),
     ("node",),
+    ("testing",),
     ("__init__",),
     ("cli",),
     ("demo",),

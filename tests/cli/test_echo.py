@@ -10,9 +10,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from tests.network.scripted_peer import ScriptedPeer, listening, response
 
 from dimse import uids
+from dimse.testing import ScriptedPeer, listening, response
 
 
 class _Quiet(BaseHTTPRequestHandler):

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from tests.network.scripted_peer import IMPLICIT, ScriptedPeer, listening, response
+from tests.sample_objects import IMPLICIT
 
 from dimse import Association, QueryRequest, QueryRetrieveModel, Server, Status, StatusError
+from dimse.testing import ScriptedPeer, listening, response
 
 Beside = Callable[..., Any]
 

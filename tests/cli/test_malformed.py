@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.network.scripted_peer import ScriptedPeer, listening, request
 
 from dimse.cli.app import run
+from dimse.testing import ScriptedPeer, associate_request, listening
 from dimse.upper_layer.items import PresentationContextAC
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ, A_RELEASE_RP, A_RELEASE_RQ
 
@@ -61,7 +61,7 @@ async def test_what_is_malformed(command: str, option: str, beside: Beside, ct: 
 async def test_a_receiver(options: list[str], receive: Callable[..., Any]) -> None:
     receiver = receive(*options)
     async with await ScriptedPeer.connect(receiver.port) as peer:
-        await peer.send(request(calling=" PADDED"))
+        await peer.send(associate_request(calling=" PADDED"))
         answer = await peer.receive()
     assert isinstance(answer, A_ASSOCIATE_AC) == (options != ["--strict"])
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import run_beside, start_beside
-from tests.network.sample_objects import instance, save
-from tests.network.scripted_peer import ScriptedPeer, listening, response
+from tests.sample_objects import instance, save
 
 from dimse import Server, Status, StoreRequest
+from dimse.testing import ScriptedPeer, listening, response
 from dimse.upper_layer.pdu import A_ABORT, A_RELEASE_RQ, P_DATA_TF
 
 Script = Callable[[ScriptedPeer], Awaitable[None]]

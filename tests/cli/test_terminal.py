@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.network.scripted_peer import CT, INFORMATION, ScriptedPeer, listening, message_pdvs, request, response, store
+from tests.sample_objects import CT
 
 from dimse import QueryRequest, Server
 from dimse.cli import output, running
 from dimse.dataset import encode
+from dimse.testing import INFORMATION, ScriptedPeer, associate_request, listening, message_pdvs, response, store_request
 
 Beside = Callable[..., Any]
 
@@ -95,10 +96,10 @@ async def test_a_calling_title_and_uids(receive: Beside) -> None:
     identifier = Dataset()
     identifier.SOPClassUID, identifier.SOPInstanceUID = CT, "1.2.3.4"
     async with await ScriptedPeer.connect(receiver.port) as peer:
-        await peer.associate(request((CT, ["1.2.840.10008.1.2.1"]), calling="\x1b[31mX"))
-        await peer.send(message_pdvs(store("1.2.3.4"), encode(identifier, "1.2.840.10008.1.2.1")))
+        await peer.associate(associate_request((CT, ["1.2.840.10008.1.2.1"]), calling="\x1b[31mX"))
+        await peer.send(message_pdvs(store_request("1.2.3.4"), encode(identifier, "1.2.840.10008.1.2.1")))
         await peer.receive_message()
-        await peer.send(message_pdvs(store("1.2\x1b[31m.3"), encode(identifier, "1.2.840.10008.1.2.1")))
+        await peer.send(message_pdvs(store_request("1.2\x1b[31m.3"), encode(identifier, "1.2.840.10008.1.2.1")))
         await peer.receive_message()
         await peer.release()
     done = receiver.end()

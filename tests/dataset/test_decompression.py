@@ -13,7 +13,7 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import RLELossless
-from tests.network.sample_objects import instance, save
+from tests.sample_objects import instance, save
 
 from dimse.dataset.codec import decode
 from dimse.dataset.decompression import can_decompress, decompress

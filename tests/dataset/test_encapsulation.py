@@ -9,7 +9,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
-from tests.network.sample_objects import instance
+from tests.sample_objects import instance
 
 from dimse.dataset import DatasetSource, FileSource, MemorySource, StreamSource, decode, encode, mend
 from dimse.dataset.part10 import encode_file_meta

@@ -7,24 +7,20 @@ import socket
 import time
 from typing import Any
 
-from tests.network.sample_objects import encoded, instance
-from tests.network.scripted_peer import (
-    CT,
-    EXPLICIT,
-    IMPLICIT,
-    VERIFICATION,
-    ScriptedPeer,
-    echo,
-    listening,
-    message_pdvs,
-    request,
-    response,
-    store,
-    wire,
-)
+from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION, encoded, instance
 
 from dimse import CEchoSCU, Server, ServerOptions, Status, StoreRequest, connect
 from dimse.network.connection import BufferPool, Connection
+from dimse.testing import (
+    ScriptedPeer,
+    associate_request,
+    echo_request,
+    listening,
+    message_pdvs,
+    response,
+    store_request,
+    wire,
+)
 from dimse.upper_layer.machine import Fragment, Machine, MachineEvent
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ, P_DATA_TF, PDV
 
@@ -64,10 +60,10 @@ async def test_a_request_in_several_writes_is_not_waited_for() -> None:
         return Status.SUCCESS
 
     async with server, await ScriptedPeer.connect(server.port) as peer:
-        await peer.associate(request((VERIFICATION, [IMPLICIT]), (CT, [EXPLICIT])))
+        await peer.associate(associate_request((VERIFICATION, [IMPLICIT]), (CT, [EXPLICIT])))
         begun = time.monotonic()
         for number in range(1, TIMES + 1):
-            await send_apart(peer, message_pdvs(store(message_id=number), data, context=3))
+            await send_apart(peer, message_pdvs(store_request(message_id=number), data, context=3))
             await peer.receive_message()
         assert time.monotonic() - begun < DELAYED / 2
         await peer.release()
@@ -134,9 +130,9 @@ async def test_the_kernel_is_told_only_where_the_peer_goes_on() -> None:
     connection, sock = Connection(machine, BufferPool()), CountingSocket()
     owner = connection.owner = Owner(connection)
     connection.connection_made(Transport(sock))
-    receive(connection, request((VERIFICATION, [IMPLICIT])).encode())
+    receive(connection, associate_request((VERIFICATION, [IMPLICIT])).encode())
     assert sock.acknowledged == 1, "when it was made"
-    whole = wire(message_pdvs(echo()))
+    whole = wire(message_pdvs(echo_request()))
     receive(connection, whole)
     assert sock.acknowledged == 1, "whole, and this side's turn"
     receive(connection, whole[:12])

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from tests.certificate import CERTIFICATE, KEY
-from tests.network.scripted_peer import IMPLICIT, VERIFICATION, ScriptedPeer
+from tests.sample_objects import IMPLICIT, VERIFICATION
 
 from dimse import CEchoSCU, ClientOptions, Server, ServerOptions, connect
 from dimse.network.arrivals import Arrivals
+from dimse.testing import ScriptedPeer
 
 CONTEXTS = [(VERIFICATION, [IMPLICIT])]
 

@@ -11,18 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.network.sample_objects import dataset_bytes, instance, save
-from tests.network.scripted_peer import (
-    CT,
-    EXPLICIT,
-    IMPLICIT,
-    INFORMATION,
-    VERIFICATION,
-    ScriptedPeer,
-    listening,
-    message_pdvs,
-    response,
-)
+from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION, dataset_bytes, instance, save
 
 from dimse import (
     AssociationAborted,
@@ -46,6 +35,7 @@ from dimse import (
 )
 from dimse.messages import command_set
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RQ, C_ECHO_RSP, C_FIND_RQ, C_STORE_RQ, C_STORE_RSP
+from dimse.testing import INFORMATION, ScriptedPeer, listening, message_pdvs, response
 from dimse.uids import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.items import ContextResult, PresentationContextAC, RoleSelection, UserInformation

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tests.network.scripted_peer import VERIFICATION, message_pdvs, request, wire
+from tests.sample_objects import VERIFICATION
 
 from dimse.messages.message import C_ECHO_RQ
 from dimse.network.connection import BufferPool, Connection
+from dimse.testing import associate_request, message_pdvs, wire
 from dimse.upper_layer.machine import Fragment, Machine, MachineEvent
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 
@@ -70,7 +71,7 @@ def opened() -> tuple[Connection, Transport, Owner]:
     connection, transport = Connection(machine, BufferPool()), Transport()
     owner = connection.owner = Owner(connection)
     connection.connection_made(transport)
-    receive(connection, request((VERIFICATION, ["1.2.840.10008.1.2"])).encode())
+    receive(connection, associate_request((VERIFICATION, ["1.2.840.10008.1.2"])).encode())
     transport.writes.clear()
     return connection, transport, owner
 

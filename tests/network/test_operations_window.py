@@ -10,21 +10,7 @@ from dataclasses import replace
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.network.sample_objects import encoded, instance
-from tests.network.scripted_peer import (
-    CT,
-    EXPLICIT,
-    IMPLICIT,
-    INFORMATION,
-    VERIFICATION,
-    Received,
-    Script,
-    ScriptedPeer,
-    listening,
-    message_pdvs,
-    response,
-    wire,
-)
+from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION, encoded, instance
 
 from dimse import (
     Association,
@@ -49,6 +35,7 @@ from dimse import (
 )
 from dimse.dataset.sources import PiecesSource
 from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_STORE_RQ, C_STORE_RSP
+from dimse.testing import INFORMATION, Received, Script, ScriptedPeer, listening, message_pdvs, response, wire
 from dimse.uids import STUDY_ROOT_FIND
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RQ, A_RELEASE_RP, A_RELEASE_RQ, P_DATA_TF

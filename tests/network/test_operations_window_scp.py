@@ -12,25 +12,13 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.network.sample_objects import dataset_bytes, encoded, instance
-from tests.network.scripted_peer import (
-    CT,
-    EXPLICIT,
-    IMPLICIT,
-    INFORMATION,
-    VERIFICATION,
-    ScriptedPeer,
-    echo,
-    message_pdvs,
-    request,
-    store,
-    wire,
-)
+from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION, dataset_bytes, encoded, instance
 from tests.server_options import server_options
 
 from dimse import QueryRequest, Server, Status, StoreRequest, Timeouts
 from dimse.dataset import encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP, C_STORE_RSP, Response
+from dimse.testing import INFORMATION, ScriptedPeer, associate_request, echo_request, message_pdvs, store_request, wire
 from dimse.uids import STUDY_ROOT_FIND
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.pdu import A_ABORT, A_RELEASE_RP, A_RELEASE_RQ, PDV
@@ -49,7 +37,7 @@ def data_of(number: int, pixels: int = 1000) -> bytes:
 
 def storing(number: int, pixels: int = 1000) -> list[PDV]:
     """C-STORE of 1.2.`number`, with that as its message ID."""
-    return message_pdvs(store(f"1.2.{number}", number), data_of(number, pixels), context=3)
+    return message_pdvs(store_request(f"1.2.{number}", number), data_of(number, pixels), context=3)
 
 
 def finding(message_id: int) -> list[PDV]:
@@ -108,7 +96,7 @@ async def peer_of(server: Server, window: int = 16) -> AsyncIterator[ScriptedPee
     """A scripted requestor on an association with this window."""
     information = replace(INFORMATION, asynchronous_operations_window=Window(window, 1))
     async with asyncio.timeout(20), await ScriptedPeer.connect(server.port) as peer:
-        answered = await peer.associate(replace(request(*CONTEXTS), user_information=information))
+        answered = await peer.associate(replace(associate_request(*CONTEXTS), user_information=information))
         agreed = Window(min(window, server.options.operations_window), 1)
         assert answered.user_information.asynchronous_operations_window == agreed
         yield peer
@@ -181,7 +169,7 @@ async def test_requests_without_data_are_served_side_by_side_too(window: int) ->
             count -= 1
             return Status.SUCCESS
 
-        await peer.send(wire(*(message_pdvs(echo(number)) for number in range(1, 20))))
+        await peer.send(wire(*(message_pdvs(echo_request(number)) for number in range(1, 20))))
         for answered in range(19):
             async with changed:
                 await changed.wait_for(lambda now=answered: count == min(window, 19 - now))  # type: ignore[misc]
@@ -204,7 +192,7 @@ async def test_an_echo_goes_past_a_find() -> None:
 
         await peer.send(finding(1))
         assert await answer(peer, C_FIND_RSP) == (1, Status.PENDING)
-        await peer.send(message_pdvs(echo(2)))
+        await peer.send(message_pdvs(echo_request(2)))
         assert await answer(peer, C_ECHO_RSP) == (2, Status.SUCCESS)
         go_on.set()
         assert await answer(peer, C_FIND_RSP) == (1, Status.PENDING)
@@ -274,7 +262,7 @@ async def test_a_handler_that_does_not_read_holds_the_rest() -> None:
             return Status.SUCCESS
 
         await peer.send(storing(1, LARGE)[0])
-        sending = asyncio.create_task(peer.send(wire(storing(1, LARGE)[1:], message_pdvs(echo(2)))))
+        sending = asyncio.create_task(peer.send(wire(storing(1, LARGE)[1:], message_pdvs(echo_request(2)))))
         await nothing_comes(peer)
         assert begun == ["1.2.1"]
         read.set()

@@ -13,19 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.network.sample_objects import encoded, instance, pixel_bytes, save
-from tests.network.scripted_peer import (
+from tests.sample_objects import (
     CT,
     EXPLICIT,
     IMPLICIT,
-    INFORMATION,
     MR,
     VERIFICATION,
-    ScriptedPeer,
-    echo,
-    message_pdvs,
-    request,
-    store,
+    encoded,
+    instance,
+    pixel_bytes,
+    save,
 )
 
 from dimse import (
@@ -55,6 +52,7 @@ from dimse.messages.message import (
     Response,
 )
 from dimse.network.incoming_request import IncomingRequest
+from dimse.testing import INFORMATION, ScriptedPeer, associate_request, echo_request, message_pdvs, store_request
 from dimse.upper_layer.items import UserIdentityRQ, UserInformation
 from dimse.upper_layer.pdu import (
     A_ABORT,
@@ -122,7 +120,9 @@ async def test_the_answer_mirrors_the_request() -> None:
     options = ServerOptions(timeouts=Timeouts(artim=0.2))  # the peer leaves the closing to us
     async with Archive(options) as server, await ScriptedPeer.connect(server.port) as peer:
         identity = UserIdentityRQ(1, b"someone", positive_response_requested=True)
-        ask = request((VERIFICATION, [IMPLICIT, EXPLICIT]), ("1.2.840.10008.5.1.4.31", [IMPLICIT]), (CT, ["1.2.3"]))
+        ask = associate_request(
+            (VERIFICATION, [IMPLICIT, EXPLICIT]), ("1.2.840.10008.5.1.4.31", [IMPLICIT]), (CT, ["1.2.3"])
+        )
         ask = replace(ask, user_information=replace(INFORMATION, user_identity=identity))
         answer = await peer.associate(ask)
         contexts = {c.presentation_context_id: (c.result, c.transfer_syntax) for c in answer.presentation_contexts}
@@ -139,18 +139,22 @@ async def test_the_answer_mirrors_the_request() -> None:
 @pytest.mark.parametrize(
     ("options", "ask", "rejection"),
     [
-        (ServerOptions(require_called_ae_title=True), request(called="OTHER"), A_ASSOCIATE_RJ(1, 1, 7)),
-        (ServerOptions(calling_ae_titles=frozenset({"FRIEND"})), request(calling="FOE"), A_ASSOCIATE_RJ(1, 1, 3)),
-        (ServerOptions(), request(calling=""), A_ASSOCIATE_RJ(1, 1, 3)),
-        (ServerOptions(), request(called=""), A_ASSOCIATE_RJ(1, 1, 7)),
-        (ServerOptions(), request(called="\0" * 16), A_ASSOCIATE_RJ(1, 1, 7)),
-        (ServerOptions(), replace(request(), application_context_name="1.2.3"), A_ASSOCIATE_RJ(1, 1, 2)),
-        (ServerOptions(), replace(request(), application_context_name=""), A_ASSOCIATE_RJ(1, 1, 2)),
-        (ServerOptions(), replace(request(), protocol_version=2), A_ASSOCIATE_RJ(1, 2, 2)),
-        (STRICT, request(calling="PEER\0"), A_ASSOCIATE_RJ(1, 1, 3)),
-        (STRICT, request(called=" ARCHIVE"), A_ASSOCIATE_RJ(1, 1, 7)),
-        (STRICT, request(calling="P\xc9ER"), A_ASSOCIATE_RJ(1, 1, 3)),
-        (STRICT, request(called="\xc4RCHIVE"), A_ASSOCIATE_RJ(1, 1, 7)),
+        (ServerOptions(require_called_ae_title=True), associate_request(called="OTHER"), A_ASSOCIATE_RJ(1, 1, 7)),
+        (
+            ServerOptions(calling_ae_titles=frozenset({"FRIEND"})),
+            associate_request(calling="FOE"),
+            A_ASSOCIATE_RJ(1, 1, 3),
+        ),
+        (ServerOptions(), associate_request(calling=""), A_ASSOCIATE_RJ(1, 1, 3)),
+        (ServerOptions(), associate_request(called=""), A_ASSOCIATE_RJ(1, 1, 7)),
+        (ServerOptions(), associate_request(called="\0" * 16), A_ASSOCIATE_RJ(1, 1, 7)),
+        (ServerOptions(), replace(associate_request(), application_context_name="1.2.3"), A_ASSOCIATE_RJ(1, 1, 2)),
+        (ServerOptions(), replace(associate_request(), application_context_name=""), A_ASSOCIATE_RJ(1, 1, 2)),
+        (ServerOptions(), replace(associate_request(), protocol_version=2), A_ASSOCIATE_RJ(1, 2, 2)),
+        (STRICT, associate_request(calling="PEER\0"), A_ASSOCIATE_RJ(1, 1, 3)),
+        (STRICT, associate_request(called=" ARCHIVE"), A_ASSOCIATE_RJ(1, 1, 7)),
+        (STRICT, associate_request(calling="P\xc9ER"), A_ASSOCIATE_RJ(1, 1, 3)),
+        (STRICT, associate_request(called="\xc4RCHIVE"), A_ASSOCIATE_RJ(1, 1, 7)),
     ],
 )
 async def test_who_is_turned_down(options: ServerOptions, ask: A_ASSOCIATE_RQ, rejection: A_ASSOCIATE_RJ) -> None:
@@ -164,28 +168,28 @@ async def test_who_is_turned_down(options: ServerOptions, ask: A_ASSOCIATE_RQ, r
 @pytest.mark.parametrize(
     ("options", "ask"),
     [
-        (ServerOptions(), request(called="WHATEVER")),
-        (ServerOptions(require_called_ae_title=True), request(called=" ARCHIVE\0")),
-        (ServerOptions(calling_ae_titles=frozenset({"PEER"})), request(calling="  PEER\0\0")),
-        (ServerOptions(), request(calling="P\xc9ER")),
-        (ServerOptions(), replace(request(), protocol_version=0xFFFF)),
-        (STRICT, replace(request(), protocol_version=3)),
-        (ServerOptions(), replace(request(), user_information=UserInformation())),
+        (ServerOptions(), associate_request(called="WHATEVER")),
+        (ServerOptions(require_called_ae_title=True), associate_request(called=" ARCHIVE\0")),
+        (ServerOptions(calling_ae_titles=frozenset({"PEER"})), associate_request(calling="  PEER\0\0")),
+        (ServerOptions(), associate_request(calling="P\xc9ER")),
+        (ServerOptions(), replace(associate_request(), protocol_version=0xFFFF)),
+        (STRICT, replace(associate_request(), protocol_version=3)),
+        (ServerOptions(), replace(associate_request(), user_information=UserInformation())),
         (
             ServerOptions(),
-            replace(request(), user_information=replace(INFORMATION, implementation_version_name="x" * 17)),
+            replace(associate_request(), user_information=replace(INFORMATION, implementation_version_name="x" * 17)),
         ),
     ],
 )
 async def test_who_gets_in(options: ServerOptions, ask: A_ASSOCIATE_RQ) -> None:
     async with Archive(options) as server, peer_of(server, ask) as peer:
-        await peer.send(message_pdvs(echo()))
+        await peer.send(message_pdvs(echo_request()))
         assert (await answer_of(peer)).status == 0x0000
         await peer.release()
 
 
 def raw_request(*, items: bytes) -> bytes:
-    whole = request().encode()[:74] + items
+    whole = associate_request().encode()[:74] + items
     return whole[:2] + (len(whole) - 6).to_bytes(4, "big") + whole[6:]
 
 
@@ -231,7 +235,7 @@ async def test_a_deviation_leniently(items: bytes) -> None:
         results = {context.presentation_context_id: context.result for context in answer.presentation_contexts}
         assert results.pop(1) == 0
         assert all(results.values())  # those that can't be understood are refused
-        await peer.send(message_pdvs(echo()))
+        await peer.send(message_pdvs(echo_request()))
         assert (await answer_of(peer)).status == 0x0000
         await peer.release()
 
@@ -253,7 +257,7 @@ async def test_what_has_one_safe_reading_is_told_of(
     async with Archive(options) as server, await ScriptedPeer.connect(server.port) as peer:
         await peer.send(raw_request(items=ODDITIES[told]))
         await peer.expect(A_ASSOCIATE_AC)
-        await peer.send(message_pdvs(echo()))
+        await peer.send(message_pdvs(echo_request()))
         assert (await answer_of(peer)).status == 0x0000
         await peer.release()
     (record,) = (record for record in caplog.records if "A-ASSOCIATE-RQ" in record.getMessage())
@@ -296,7 +300,7 @@ async def test_more_than_128_contexts_and_too_small_a_maximum(options: ServerOpt
 
 async def test_a_pdu_comes_one_byte_at_a_time() -> None:
     async with Archive() as server, await ScriptedPeer.connect(server.port) as peer:
-        for byte in request().encode():
+        for byte in associate_request().encode():
             await peer.send(bytes((byte,)))
         await peer.expect(A_ASSOCIATE_AC)
         await peer.release()
@@ -319,7 +323,7 @@ async def test_limits_for_one_peer(limit: str) -> None:
     one: dict[str, Any] = {limit: 1}
     async with Archive(ServerOptions(**one)) as server, peer_of(server):
         async with await ScriptedPeer.connect(server.port) as second:
-            await second.send(request())
+            await second.send(associate_request())
             assert await second.expect(A_ASSOCIATE_RJ) == A_ASSOCIATE_RJ(2, 3, 2)
         if limit == "maximum_associations_per_title":
             await is_well(server)  # under another title
@@ -335,14 +339,14 @@ async def test_one_that_connects_and_says_nothing_is_closed() -> None:
 async def test_one_that_says_half_of_it_is_closed() -> None:
     options = ServerOptions(timeouts=Timeouts(artim=0.2))
     async with Archive(options) as server, await ScriptedPeer.connect(server.port) as peer:
-        await peer.send(request().encode()[:-1])
+        await peer.send(associate_request().encode()[:-1])
         assert await peer.receive() is None
 
 
 async def test_one_that_stays_after_its_rejection_is_closed() -> None:
     options = ServerOptions(timeouts=Timeouts(artim=0.2), require_called_ae_title=True)
     async with Archive(options) as server, await ScriptedPeer.connect(server.port) as peer:
-        await peer.send(request(called="OTHER"))
+        await peer.send(associate_request(called="OTHER"))
         await peer.expect(A_ASSOCIATE_RJ)
         assert await peer.receive() is None
 
@@ -353,7 +357,7 @@ async def test_idle(half_a_message: bool) -> None:
     options = ServerOptions(timeouts=Timeouts(idle=0.2))
     async with Archive(options) as server, peer_of(server) as peer:
         if half_a_message:
-            await peer.send(message_pdvs(store(), DATA, context=3, size=200)[:-1])
+            await peer.send(message_pdvs(store_request(), DATA, context=3, size=200)[:-1])
         await peer.expect_abort(0, 0)
         await is_well(server)
         assert not server.stored
@@ -364,7 +368,7 @@ async def test_a_peer_that_never_reads_its_responses_is_not_kept() -> None:
     options = ServerOptions(timeouts=Timeouts(idle=0.2))
     async with Archive(options) as server, peer_of(server) as peer:
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        everything = b"".join(P_DATA_TF((pdv,)).encode() for pdv in message_pdvs(echo())) * 2000
+        everything = b"".join(P_DATA_TF((pdv,)).encode() for pdv in message_pdvs(echo_request())) * 2000
 
         async def send_on() -> None:
             while True:
@@ -390,11 +394,11 @@ async def test_a_handler_that_fails_answers_and_the_server_lives(caplog: pytest.
         raise KeyError("in the handler")
 
     async with server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), DATA, context=3))
+        await peer.send(message_pdvs(store_request(), DATA, context=3))
         response = await answer_of(peer)
         assert response.status == Status.PROCESSING_FAILURE
         assert response.error_comment == "the handler failed"
-        await peer.send(message_pdvs(echo(2)))
+        await peer.send(message_pdvs(echo_request(2)))
         assert (await answer_of(peer)).status == Status.PROCESSING_FAILURE
         await peer.release()
     failures = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -412,9 +416,9 @@ async def test_a_handler_that_returns_no_status(status: object, caplog: pytest.L
     server.on_c_store(handler)
     server.on_c_echo(handler)
     async with server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), DATA, context=3))
+        await peer.send(message_pdvs(store_request(), DATA, context=3))
         assert (await answer_of(peer)).status == Status.PROCESSING_FAILURE
-        await peer.send(message_pdvs(echo(2)))
+        await peer.send(message_pdvs(echo_request(2)))
         assert (await answer_of(peer)).status == Status.PROCESSING_FAILURE
         await peer.release()
     assert sum(record.exc_info is not None for record in caplog.records) == 2
@@ -433,7 +437,7 @@ def test_a_handler_is_an_async_def() -> None:
 async def test_an_echo_on_another_class_of_context() -> None:
     for options, expected in ((ServerOptions(), Status.SUCCESS), (STRICT, Status.SOP_CLASS_NOT_SUPPORTED)):
         async with Archive(options) as server, peer_of(server) as peer:
-            await peer.send(message_pdvs(echo(), context=3))
+            await peer.send(message_pdvs(echo_request(), context=3))
             assert (await answer_of(peer)).status == expected
             await peer.release()
 
@@ -447,7 +451,7 @@ async def test_an_unknown_operation_is_read_to_its_end_and_answered() -> None:
         no_data = N_GET_RQ(message_id=8, requested_sop_class_uid=CT, requested_sop_instance_uid="1.2")
         await peer.send(message_pdvs(no_data, context=3))
         assert (await answer_of(peer)).status == Status.UNRECOGNIZED_OPERATION
-        await peer.send(message_pdvs(echo(9)))
+        await peer.send(message_pdvs(echo_request(9)))
         assert (await answer_of(peer)).status == Status.SUCCESS
         await peer.release()
 
@@ -458,7 +462,7 @@ async def test_a_cancel_for_nothing_is_ignored() -> None:
         async with Archive(options) as server, peer_of(server) as peer:
             await peer.send(message_pdvs(nothing), message_pdvs(nothing, context=3))
             await peer.send(message_pdvs(replace(nothing, dataset_follows=True)))  # and which does not come
-            await peer.send(message_pdvs(echo()))
+            await peer.send(message_pdvs(echo_request()))
             assert (await answer_of(peer)).status == Status.SUCCESS
             await peer.release()
 
@@ -473,7 +477,7 @@ async def test_the_data_set_type_of_a_command() -> None:
 
     for options, expected in ((ServerOptions(), Status.SUCCESS), (STRICT, Status.PROCESSING_FAILURE)):
         async with Archive(options) as server, peer_of(server) as peer:
-            for pdvs in (message_pdvs(store(), DATA, context=3), message_pdvs(echo())):
+            for pdvs in (message_pdvs(store_request(), DATA, context=3), message_pdvs(echo_request())):
                 await peer.send(without(pdvs))
                 assert (await answer_of(peer)).status == expected
             await peer.release()
@@ -484,7 +488,7 @@ async def test_the_data_set_type_of_a_command() -> None:
 async def test_an_echo_that_announces_a_data_set(data: bytes | None, options: ServerOptions) -> None:
     async with Archive(options) as server, peer_of(server) as peer:
         for number in (1, 2):
-            await peer.send(message_pdvs(replace(echo(number), dataset_follows=True), data))
+            await peer.send(message_pdvs(replace(echo_request(number), dataset_follows=True), data))
             assert (await answer_of(peer)).status == Status.SUCCESS
         await peer.release()
 
@@ -494,9 +498,9 @@ async def test_an_echo_that_announces_a_data_set(data: bytes | None, options: Se
     "pdvs",
     [
         [PDV(1, False, True, b"ab")],
-        [*message_pdvs(echo()), PDV(1, False, True, b"ab")],
-        [message_pdvs(store(), DATA, context=3)[0], PDV(1, False, True, b"ab")],
-        message_pdvs(echo(), context=5),
+        [*message_pdvs(echo_request()), PDV(1, False, True, b"ab")],
+        [message_pdvs(store_request(), DATA, context=3)[0], PDV(1, False, True, b"ab")],
+        message_pdvs(echo_request(), context=5),
         message_pdvs(C_ECHO_RSP(message_id_being_responded_to=1, status=Status.SUCCESS)),
     ],
     ids=["data first", "data where there is none", "data on another context", "context not accepted", "a response"],
@@ -509,7 +513,7 @@ async def test_out_of_step(pdvs: list[PDV], options: ServerOptions) -> None:
 
 
 async def test_odd_fragments() -> None:
-    pdvs = message_pdvs(store(), DATA, context=3, size=101)
+    pdvs = message_pdvs(store_request(), DATA, context=3, size=101)
     for options in (ServerOptions(), STRICT):
         async with Archive(options) as server, peer_of(server) as peer:
             await peer.send(pdvs)
@@ -520,7 +524,7 @@ async def test_odd_fragments() -> None:
 
 async def test_empty_fragments() -> None:
     for options in (ServerOptions(), STRICT):
-        command, data = message_pdvs(store(), DATA, context=3)
+        command, data = message_pdvs(store_request(), DATA, context=3)
         empty = [PDV(3, False, False, b"")] * 999
         async with Archive(options) as server, peer_of(server) as peer:
             await peer.send([command, *empty, replace(data, is_last=False), *empty, PDV(3, False, True, b"")])
@@ -531,7 +535,7 @@ async def test_empty_fragments() -> None:
 
 
 async def test_many_pdvs_in_one_pdu() -> None:
-    pdvs = tuple(message_pdvs(store(), DATA, context=3, size=100))
+    pdvs = tuple(message_pdvs(store_request(), DATA, context=3, size=100))
     async with Archive() as server, peer_of(server) as peer:
         await peer.send(P_DATA_TF(pdvs))
         assert (await answer_of(peer)).status == Status.SUCCESS
@@ -543,20 +547,20 @@ async def test_a_pdu_over_the_maximum(caplog: pytest.LogCaptureFixture) -> None:
     data = encoded(instance(pixels=30_000))
     lenient = ServerOptions(maximum_length=16384)
     async with Archive(lenient) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), data, context=3, size=17_000))
+        await peer.send(message_pdvs(store_request(), data, context=3, size=17_000))
         assert (await answer_of(peer)).status == Status.SUCCESS
         assert server.stored["1.2.3.4"] == data
         assert sum("announced a maximum" in record.getMessage() for record in caplog.records) == 1
-        await peer.send(message_pdvs(store(), data + data, context=3, size=40_000))
+        await peer.send(message_pdvs(store_request(), data + data, context=3, size=40_000))
         await peer.expect_abort(2, 6)
     strict = replace(lenient, strictness=Strictness.STRICT)
     async with Archive(strict) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), data, context=3, size=17_000))
+        await peer.send(message_pdvs(store_request(), data, context=3, size=17_000))
         await peer.expect_abort(2, 6)
 
 
 def with_group_length(length: bytes) -> list[PDV]:
-    (pdv,) = message_pdvs(echo())
+    (pdv,) = message_pdvs(echo_request())
     rest = pdv.fragment[12:]
     head = b"" if not length else pdv.fragment[:8] + length
     return [replace(pdv, fragment=head + rest)]
@@ -571,7 +575,7 @@ async def test_the_group_length_of_a_command(length: bytes) -> None:
     async with Archive(STRICT) as server, peer_of(server) as peer:
         await peer.send(with_group_length(length))
         assert (await answer_of(peer)).status == Status.PROCESSING_FAILURE
-        await peer.send(message_pdvs(echo(2)))
+        await peer.send(message_pdvs(echo_request(2)))
         assert (await answer_of(peer)).status == Status.SUCCESS
         await peer.release()
 
@@ -584,9 +588,9 @@ async def test_requests_that_do_not_wait_for_responses() -> None:
     async with Archive() as server, peer_of(server) as peer:
         everything = b""
         for number, one in enumerate(data, 1):
-            pdvs = message_pdvs(store(f"1.2.{number}", message_id=number), one, context=3, size=500)
+            pdvs = message_pdvs(store_request(f"1.2.{number}", message_id=number), one, context=3, size=500)
             everything += b"".join(P_DATA_TF((pdv,)).encode() for pdv in pdvs)
-            everything += P_DATA_TF(tuple(message_pdvs(echo(100 + number)))).encode()
+            everything += P_DATA_TF(tuple(message_pdvs(echo_request(100 + number)))).encode()
         await peer.send(everything + A_RELEASE_RQ().encode())
         for number in range(1, 6):
             response = await answer_of(peer)
@@ -609,9 +613,9 @@ async def test_requests_that_do_not_wait_are_left_in_the_socket() -> None:
         return Status.SUCCESS
 
     async with server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), DATA, context=3))
+        await peer.send(message_pdvs(store_request(), DATA, context=3))
         for number in range(2, 2000):
-            await peer.send(message_pdvs(echo(number)))
+            await peer.send(message_pdvs(echo_request(number)))
         await running.wait()
         for _ in range(20):
             await is_well(server)
@@ -632,7 +636,7 @@ async def test_release_while_a_handler_runs() -> None:
         return Status.SUCCESS
 
     async with server, peer_of(server) as peer:
-        await peer.send(message_pdvs(echo()))
+        await peer.send(message_pdvs(echo_request()))
         await running.wait()
         await peer.send(A_RELEASE_RQ())
         go_on.set()
@@ -653,7 +657,7 @@ async def test_release_in_the_middle_of_a_message_is_answered(
         return Status.SUCCESS
 
     async with server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), DATA, context=3, size=400)[:-1], A_RELEASE_RQ())
+        await peer.send(message_pdvs(store_request(), DATA, context=3, size=400)[:-1], A_RELEASE_RQ())
         await peer.expect(A_RELEASE_RP)
         await is_well(server)
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - hidden ones too
@@ -691,16 +695,16 @@ async def test_a_handler_that_does_not_read_stops_the_peer(tmp_path: Path) -> No
 
 async def test_misbehaviour_of_one_does_not_disturb_another() -> None:
     async with Archive() as server, peer_of(server) as good:
-        await good.send(message_pdvs(store(), DATA, context=3, size=300)[:-1])
+        await good.send(message_pdvs(store_request(), DATA, context=3, size=300)[:-1])
         for nonsense in (b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100, b"\xff" * 5000, b"\x04\0\xff\xff\xff\xff"):
             async with await ScriptedPeer.connect(server.port) as bad:
                 await bad.send(nonsense)
             async with peer_of(server) as bad:
                 await bad.send(nonsense)
             async with peer_of(server) as bad:
-                await bad.send(message_pdvs(store(), DATA, context=3, size=300)[:-1])
+                await bad.send(message_pdvs(store_request(), DATA, context=3, size=300)[:-1])
                 bad.reset()
-        await good.send(message_pdvs(store(), DATA, context=3, size=300)[-1])
+        await good.send(message_pdvs(store_request(), DATA, context=3, size=300)[-1])
         assert (await answer_of(good)).status == Status.SUCCESS
         assert server.stored == {"1.2.3.4": DATA}
         await good.release()
@@ -734,7 +738,7 @@ async def test_stop_drains_what_runs() -> None:
 
     await server.start()
     async with peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), DATA, context=3))
+        await peer.send(message_pdvs(store_request(), DATA, context=3))
         await running.wait()
         stopping = asyncio.create_task(server.stop())
         await asyncio.sleep(0)
@@ -765,7 +769,7 @@ async def test_stop_aborts_at_the_deadline() -> None:
 
     await server.start()
     async with peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), DATA, context=3))
+        await peer.send(message_pdvs(store_request(), DATA, context=3))
         await running.wait()
         stopping = asyncio.create_task(server.stop())
         await peer.expect_abort(0, 0)
@@ -798,7 +802,7 @@ async def test_stop_waits_for_a_slow_message(monkeypatch: pytest.MonkeyPatch) ->
 
     await server.start()
     async with peer_of(server) as slow, peer_of(server) as idle:
-        *most, last = message_pdvs(store(), DATA, context=3, size=400)
+        *most, last = message_pdvs(store_request(), DATA, context=3, size=400)
         await slow.send(P_DATA_TF(tuple(most)))
         await running.wait()
         stopping = asyncio.create_task(server.stop())
@@ -893,7 +897,7 @@ async def test_the_end_without_a_release_is_one_info_line(how: str, caplog: pyte
 async def test_a_peer_that_aborts_ends_its_own_store_only() -> None:
     async with Archive() as server:
         async with peer_of(server) as peer:
-            await peer.send(message_pdvs(store(), DATA, context=3, size=300)[:-1], A_ABORT(0, 0))
+            await peer.send(message_pdvs(store_request(), DATA, context=3, size=300)[:-1], A_ABORT(0, 0))
             await peer.closed()
         await is_well(server)
         assert not server.stored

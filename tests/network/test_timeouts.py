@@ -9,20 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.network.sample_objects import encoded, instance
-from tests.network.scripted_peer import (
-    CT,
-    EXPLICIT,
-    IMPLICIT,
-    VERIFICATION,
-    ScriptedPeer,
-    listening,
-    message_pdvs,
-    request,
-    response,
-    store,
-    wire,
-)
+from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION, encoded, instance
 from tests.server_options import buffered
 
 from dimse import (
@@ -40,6 +27,7 @@ from dimse import (
     connect,
     retrieval_contexts,
 )
+from dimse.testing import ScriptedPeer, associate_request, listening, message_pdvs, response, store_request, wire
 from dimse.upper_layer.pdu import A_RELEASE_RQ
 
 SECONDS = 0.5
@@ -91,7 +79,7 @@ async def test_an_instance_of_a_get_on_a_slow_line(tmp_path: Path) -> None:
         asked = await peer.accept()
         context = next(c for c in asked.presentation_contexts if c.abstract_syntax == CT).presentation_context_id
         received = await peer.receive_message()
-        message = message_pdvs(store(), data, context=context, size=1_000_000)
+        message = message_pdvs(store_request(), data, context=context, size=1_000_000)
         await slowly(peer, wire(message), 10_000)
         await peer.receive_message()
         await peer.send(response(received))
@@ -119,8 +107,8 @@ class Archive(Server):
 async def test_a_store_on_a_slow_line() -> None:
     data = encoded(instance(pixels=200_000))
     async with Archive() as server, await ScriptedPeer.connect(server.port) as peer:
-        await peer.associate(request((CT, [EXPLICIT])))
-        await slowly(peer, wire(message_pdvs(store(), data, size=1_000_000)), 10_000)
+        await peer.associate(associate_request((CT, [EXPLICIT])))
+        await slowly(peer, wire(message_pdvs(store_request(), data, size=1_000_000)), 10_000)
         await peer.receive_message()
         await peer.release()
         assert server.stored == [data]
@@ -131,8 +119,8 @@ async def test_a_store_on_a_slow_line() -> None:
 
 async def test_a_store_that_drips_keeps_no_slot() -> None:
     async with Archive() as server, await ScriptedPeer.connect(server.port) as peer:
-        await peer.associate(request((CT, [EXPLICIT])))
-        command, *data = message_pdvs(store(), bytes(1000), size=1000)
+        await peer.associate(associate_request((CT, [EXPLICIT])))
+        command, *data = message_pdvs(store_request(), bytes(1000), size=1000)
         await peer.send(command)
         await drip(peer, wire(data))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.certificate import CERTIFICATE, KEY
-from tests.network.sample_objects import instance, pixel_bytes
+from tests.sample_objects import instance, pixel_bytes
 from tests.server_options import server_options
 
 import dimse

@@ -8,12 +8,12 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from pydicom.dataset import Dataset
-from tests.network.sample_objects import CT, encoded, instance
-from tests.network.scripted_peer import IMPLICIT, VERIFICATION, Received, ScriptedPeer, message_pdvs, response, store
+from tests.sample_objects import CT, IMPLICIT, VERIFICATION, encoded, instance
 
 from dimse import Association, CEchoSCU, CFindSCU, CGetSCU, CMoveSCU, Query, Status, StoreRequest, retrieval_contexts
 from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_STORE_RSP
 from dimse.services.results import Results
+from dimse.testing import Received, ScriptedPeer, message_pdvs, response, store_request
 from dimse.upper_layer.negotiation import ProposedContext
 from dimse.upper_layer.pdu import PDV
 
@@ -39,7 +39,7 @@ async def asked(peer: ScriptedPeer) -> Received:
 def item(received: Received) -> list[PDV]:
     """What makes one iteration."""
     if isinstance(received.message, C_GET_RQ):
-        return message_pdvs(store(message_id=1), encoded(instance(pixels=100_000)), context=STORAGE)
+        return message_pdvs(store_request(message_id=1), encoded(instance(pixels=100_000)), context=STORAGE)
     return response(received, Status.PENDING, b"" if isinstance(received.message, C_FIND_RQ) else None)
 
 

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from tests.network.sample_objects import instance
 from tests.ports import free_port
+from tests.sample_objects import instance
 
 import dimse
 from dimse import (

@@ -13,8 +13,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
-from tests.network.sample_objects import CT, encoded
-from tests.network.scripted_peer import EXPLICIT
+from tests.sample_objects import CT, EXPLICIT, encoded
 from tests.services.member_archive import ADA, AT_ONCE, STUDY, Archive, files_in, member, retrieve, uids_of, where
 
 import dimse

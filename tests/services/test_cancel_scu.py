@@ -8,7 +8,6 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from tests.network.scripted_peer import Script, ScriptedPeer, listening, response, wire
 from tests.services.leaving import ALL, OPERATIONS, Ask, Consumer, answered, asked, by_break, item, usable, use
 
 from dimse import (
@@ -23,6 +22,7 @@ from dimse import (
     connect,
 )
 from dimse.services.results import Results
+from dimse.testing import Script, ScriptedPeer, listening, response, wire
 from dimse.upper_layer.pdu import A_ABORT
 
 

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
-from tests.network.scripted_peer import EXPLICIT, IMPLICIT, VERIFICATION, ScriptedPeer, echo, message_pdvs, request
+from tests.sample_objects import EXPLICIT, IMPLICIT, VERIFICATION
 from tests.server_options import server_options
 
 import dimse
 from dimse import QueryRequest, Server, Status, uids
 from dimse.dataset import decode, encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP
+from dimse.testing import ScriptedPeer, associate_request, echo_request, message_pdvs
 from dimse.upper_layer.pdu import A_ABORT, A_RELEASE_RP, A_RELEASE_RQ, PDV
 
 FIND, PATIENT_FIND = uids.STUDY_ROOT_FIND, uids.PATIENT_ROOT_FIND
@@ -38,7 +39,7 @@ async def serving(handler: Handler, **options: object) -> AsyncIterator[Server]:
 async def peer_of(server: Server, *contexts: tuple[str, Sequence[str]]) -> AsyncIterator[ScriptedPeer]:
     """C-FIND in Study Root goes on context 1, C-ECHO on 3."""
     async with await ScriptedPeer.connect(server.port) as peer:
-        await peer.associate(request(*(contexts or ((FIND, [EXPLICIT]), (VERIFICATION, [IMPLICIT])))))
+        await peer.associate(associate_request(*(contexts or ((FIND, [EXPLICIT]), (VERIFICATION, [IMPLICIT])))))
         yield peer
 
 
@@ -99,7 +100,7 @@ async def status_of(peer: ScriptedPeer, message_id: int = 1) -> Status:
 
 async def check_usable(peer: ScriptedPeer) -> None:
     """The association is: a C-ECHO is answered, with nothing before it, and so is a release."""
-    await peer.send(message_pdvs(echo(99), context=3))
+    await peer.send(message_pdvs(echo_request(99), context=3))
     assert isinstance((await peer.receive_message()).message, C_ECHO_RSP)
     await peer.release()
 
@@ -272,7 +273,7 @@ async def test_what_has_no_handler_is_not_accepted(registered: bool) -> None:
     if registered:
         server.on_c_find(nothing)
     async with server, await ScriptedPeer.connect(server.port) as peer:
-        answer = await peer.associate(request(*((uid, [EXPLICIT]) for uid in uids.QUERY_RETRIEVE)))
+        answer = await peer.associate(associate_request(*((uid, [EXPLICIT]) for uid in uids.QUERY_RETRIEVE)))
         accepted = [context.result == 0 for context in answer.presentation_contexts]
         assert accepted == [registered and uid in (FIND, PATIENT_FIND) for uid in uids.QUERY_RETRIEVE]
         await peer.release()

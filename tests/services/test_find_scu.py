@@ -12,19 +12,7 @@ from dataclasses import replace
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.network.scripted_peer import (
-    EXPLICIT,
-    IMPLICIT,
-    VERIFICATION,
-    Received,
-    Script,
-    ScriptedPeer,
-    listening,
-    message_pdvs,
-    response,
-    store,
-    wire,
-)
+from tests.sample_objects import EXPLICIT, IMPLICIT, VERIFICATION
 
 from dimse import (
     AssociationAborted,
@@ -53,6 +41,7 @@ from dimse import (
 from dimse.dataset import decode, encode
 from dimse.messages.message import C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP, C_MOVE_RSP
 from dimse.services.find_scu import FindResults
+from dimse.testing import Received, Script, ScriptedPeer, listening, message_pdvs, response, store_request, wire
 from dimse.uids import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 
 CONTEXTS = [(STUDY_ROOT_FIND, [EXPLICIT]), (VERIFICATION, [IMPLICIT])]
@@ -321,7 +310,7 @@ BROKEN: Sequence[tuple[str, Script, str]] = [
     ("another message ID", aborted((ended(FINAL, 7), None)), "does not await it"),
     ("C-ECHO-RSP", aborted((C_ECHO_RSP(message_id_being_responded_to=1, status=FINAL), None)), "does not await it"),
     ("C-MOVE-RSP", aborted((C_MOVE_RSP(message_id_being_responded_to=1, status=PENDING), None)), "does not await it"),
-    ("C-STORE-RQ", aborted((store(), b"")), "offered no SCP role"),
+    ("C-STORE-RQ", aborted((store_request(), b"")), "offered no SCP role"),
     (
         "another SOP class",
         aborted((replace(ended(FINAL), affected_sop_class_uid="1.2"), None), reason=6),

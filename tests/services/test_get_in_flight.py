@@ -10,8 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.network.sample_objects import dataset_bytes, encoded, instance
-from tests.network.scripted_peer import Script, ScriptedPeer, listening, message_pdvs, response, store, wire
+from tests.sample_objects import dataset_bytes, encoded, instance
 from tests.services.leaving import ALL, STORAGE, STUDY, Consumer, answered, asked, by_break, usable, use
 
 from dimse import (
@@ -28,6 +27,7 @@ from dimse import (
     connect,
 )
 from dimse.services.get_scu import GetResults
+from dimse.testing import Script, ScriptedPeer, listening, message_pdvs, response, store_request, wire
 
 SHORT = ClientOptions(timeouts=Timeouts(cancel=0.2))
 LARGE = 3_000_000
@@ -35,7 +35,7 @@ LARGE = 3_000_000
 
 
 def sent(uid: str) -> bytes:
-    return wire(message_pdvs(store(uid), encoded(instance(uid, pixels=LARGE)), context=STORAGE))
+    return wire(message_pdvs(store_request(uid), encoded(instance(uid, pixels=LARGE)), context=STORAGE))
 
 
 def in_flight(status: int, *, after: Sequence[str] = ()) -> Script:
@@ -317,10 +317,10 @@ async def test_cancelled_while_the_loop_saves(tmp_path: Path, monkeypatch: pytes
 
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)
-        await peer.send(message_pdvs(store("1.2.1"), data, context=STORAGE))
+        await peer.send(message_pdvs(store_request("1.2.1"), data, context=STORAGE))
         await peer.expect_cancel(received)
         await answered(peer, received, Status.OUT_OF_RESOURCES)
-        await peer.send(message_pdvs(store("1.2.2"), bytes(len(data)), context=STORAGE))
+        await peer.send(message_pdvs(store_request("1.2.2"), bytes(len(data)), context=STORAGE))
         await answered(peer, received, Status.OUT_OF_RESOURCES)
         await peer.send(response(received, Status.CANCEL))
         await usable(peer)

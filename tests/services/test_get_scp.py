@@ -15,18 +15,18 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
-from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read, save
-from tests.network.scripted_peer import (
+from tests.sample_objects import (
+    CT,
     EXPLICIT,
     IMPLICIT,
-    INFORMATION,
     MR,
     VERIFICATION,
-    Received,
-    ScriptedPeer,
-    echo,
-    message_pdvs,
-    request,
+    dataset_bytes,
+    encoded,
+    instance,
+    pixel_bytes,
+    read,
+    save,
 )
 from tests.server_options import server_options
 
@@ -52,6 +52,7 @@ from dimse import (
 from dimse.dataset import MemorySource, Reader, decode, encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_GET_RQ, C_GET_RSP, C_STORE_RQ, C_STORE_RSP
 from dimse.services.given import Source
+from dimse.testing import INFORMATION, Received, ScriptedPeer, associate_request, echo_request, message_pdvs
 from dimse.upper_layer.items import RoleSelection
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, P_DATA_TF, PDV
 
@@ -85,7 +86,7 @@ async def associate(
     """C-GET on context 1, C-ECHO on 3, and what is to be stored on 5, 7 ... with the SCP role."""
     if roles is None:
         roles = [RoleSelection(uid, False, True) for uid in dict.fromkeys(uid for uid, _ in contexts)]
-    ask = request((GET, [EXPLICIT]), (VERIFICATION, [IMPLICIT]), *contexts)
+    ask = associate_request((GET, [EXPLICIT]), (VERIFICATION, [IMPLICIT]), *contexts)
     return await peer.associate(replace(ask, user_information=replace(INFORMATION, role_selections=tuple(roles))))
 
 
@@ -182,7 +183,7 @@ async def first_store(peer: ScriptedPeer) -> Received:
 
 async def check_usable(peer: ScriptedPeer) -> None:
     """The association is: a C-ECHO is answered, with nothing before it, and so is a release."""
-    await peer.send(message_pdvs(echo(99), context=3))
+    await peer.send(message_pdvs(echo_request(99), context=3))
     assert isinstance((await peer.receive_message()).message, C_ECHO_RSP)
     await peer.release()
 

@@ -14,21 +14,17 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read
-from tests.network.scripted_peer import (
+from tests.sample_objects import (
+    CT,
     EXPLICIT,
     IMPLICIT,
     MR,
     VERIFICATION,
-    Received,
-    Script,
-    ScriptedPeer,
-    echo,
-    listening,
-    message_pdvs,
-    response,
-    store,
-    wire,
+    dataset_bytes,
+    encoded,
+    instance,
+    pixel_bytes,
+    read,
 )
 
 from dimse import (
@@ -59,6 +55,17 @@ from dimse import (
 from dimse.dataset import decode, encode
 from dimse.messages.message import C_ECHO_RSP, C_GET_RQ, C_STORE_RSP
 from dimse.services.get_scu import GetResults
+from dimse.testing import (
+    Received,
+    Script,
+    ScriptedPeer,
+    echo_request,
+    listening,
+    message_pdvs,
+    response,
+    store_request,
+    wire,
+)
 from dimse.uids import COMMON_STORAGE, LITTLE_ENDIAN, QUERY_RETRIEVE, STUDY_ROOT_GET
 from dimse.upper_layer.items import RoleSelection
 from dimse.upper_layer.negotiation import ProposedContext
@@ -90,7 +97,7 @@ async def give(
 ) -> int:
     """Send an instance, as a sub-operation. Returns the status it is answered with."""
     data = encoded(instance(uid, **of), syntax) if data is None else data
-    await peer.send(message_pdvs(store(uid, message_id, of.get("sop_class", CT)), data, context=ON[syntax]))
+    await peer.send(message_pdvs(store_request(uid, message_id, of.get("sop_class", CT)), data, context=ON[syntax]))
     return await answered(peer, uid, message_id)
 
 
@@ -346,7 +353,7 @@ async def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 async def test_in_the_loop_the_pixels_are_read_while_they_come() -> None:
     begun = asyncio.Event()
-    whole = wire(message_pdvs(store("1.2.1"), encoded(instance("1.2.1", pixels=LARGE)), context=3))
+    whole = wire(message_pdvs(store_request("1.2.1"), encoded(instance("1.2.1", pixels=LARGE)), context=3))
 
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)
@@ -497,7 +504,7 @@ async def test_the_role_of_another_class_helps_no_lenient_requestor(role: str, t
         received = await asked(peer, answers_roles=not verification, refused_roles=() if verification else [CT])
         sop_class, context = (VERIFICATION, 7) if verification else (CT, 3)
         await peer.send(
-            message_pdvs(store("1.2.1", 1, sop_class), encoded(instance("1.2.1"), EXPLICIT), context=context)
+            message_pdvs(store_request("1.2.1", 1, sop_class), encoded(instance("1.2.1"), EXPLICIT), context=context)
         )
         assert await answered(peer, "1.2.1") == 0x0122
         await peer.send(response(received, 0))
@@ -515,7 +522,7 @@ async def test_instances_on_the_context_of_the_c_get(options: ClientOptions, tmp
 
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)
-        await peer.send(message_pdvs(store("1.2.1"), encoded(instance("1.2.1"), EXPLICIT), context=1))
+        await peer.send(message_pdvs(store_request("1.2.1"), encoded(instance("1.2.1"), EXPLICIT), context=1))
         assert await answered(peer, "1.2.1") == (0x0122 if strict else 0)
         await peer.send(response(received, 0))
         await peer.answer_echo()
@@ -580,7 +587,7 @@ async def test_an_instance_that_is_there_with_other_content(tmp_path: Path, dupl
 async def test_a_wrong_group_length() -> None:
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)
-        sent = bytearray(wire(message_pdvs(store("1.2.1"), encoded(instance("1.2.1")), context=3)))
+        sent = bytearray(wire(message_pdvs(store_request("1.2.1"), encoded(instance("1.2.1")), context=3)))
         sent[20] ^= 0xFF  # behind the headers of the PDU and the PDV, and the tag and length of (0000,0000)
         await peer.send(bytes(sent))
         assert await answered(peer, "1.2.1") == 0x0110
@@ -611,7 +618,7 @@ async def test_a_uid_that_is_a_path_stays_in_the_folder(tmp_path: Path) -> None:
 async def test_other_operations_than_c_store_are_not_known() -> None:
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)
-        await peer.send(message_pdvs(echo(9), context=7))
+        await peer.send(message_pdvs(echo_request(9), context=7))
         answer = (await peer.receive_message()).message
         assert isinstance(answer, C_ECHO_RSP)
         assert (answer.status, answer.message_id_being_responded_to) == (0x0211, 9)
@@ -631,7 +638,7 @@ async def test_an_instance_without_a_c_get_is_aborted(when: str) -> None:
         else:
             await peer.send(response(await asked(peer), 0))
         await peer.answer_echo()
-        await peer.send(message_pdvs(store(), b"", context=3))
+        await peer.send(message_pdvs(store_request(), b"", context=3))
         await peer.expect_abort(2, 5)
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
@@ -729,7 +736,7 @@ async def test_a_lost_connection_takes_the_earlier_failures_with_it() -> None:
     async def script(peer: ScriptedPeer) -> None:
         await asked(peer)
         assert await give(peer, "1.2.1", data=encoded(instance("1.2.9"))) == 0xA900
-        whole = wire(message_pdvs(store("1.2.2"), encoded(instance("1.2.2", pixels=LARGE)), context=3))
+        whole = wire(message_pdvs(store_request("1.2.2"), encoded(instance("1.2.2", pixels=LARGE)), context=3))
         await peer.send(whole[: LARGE // 2])
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
@@ -747,7 +754,7 @@ async def test_a_lost_connection_takes_the_earlier_failures_with_it() -> None:
 async def test_a_connection_that_is_lost_while_saving_leaves_nothing(tmp_path: Path) -> None:
     async def script(peer: ScriptedPeer) -> None:
         await asked(peer)
-        whole = wire(message_pdvs(store("1.2.1"), encoded(instance("1.2.1", pixels=LARGE)), context=3))
+        whole = wire(message_pdvs(store_request("1.2.1"), encoded(instance("1.2.1", pixels=LARGE)), context=3))
         await peer.send(whole[: LARGE // 2])
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
@@ -762,7 +769,7 @@ async def test_a_connection_that_is_lost_while_saving_leaves_nothing(tmp_path: P
 async def test_nothing_comes_any_more() -> None:
     async def script(peer: ScriptedPeer) -> None:
         await asked(peer)
-        whole = wire(message_pdvs(store("1.2.1"), encoded(instance("1.2.1", pixels=LARGE)), context=3))
+        whole = wire(message_pdvs(store_request("1.2.1"), encoded(instance("1.2.1", pixels=LARGE)), context=3))
         await peer.send(whole[: LARGE // 2])
         await peer.expect_abort(0, 0)
 

@@ -12,8 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
-from tests.network.sample_objects import CT, dataset_bytes, instance, save
-from tests.network.scripted_peer import EXPLICIT
+from tests.sample_objects import CT, EXPLICIT, dataset_bytes, instance, save
 from tests.server_options import buffered
 
 import dimse

@@ -7,21 +7,7 @@ from itertools import product
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.network.sample_objects import encoded, instance
-from tests.network.scripted_peer import (
-    CT,
-    EXPLICIT,
-    IMPLICIT,
-    VERIFICATION,
-    Received,
-    ScriptedPeer,
-    echo,
-    listening,
-    message_pdvs,
-    request,
-    response,
-    store,
-)
+from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION, encoded, instance
 from tests.services.leaving import ALL, STORAGE, STUDY, asked, usable, use
 
 import dimse
@@ -29,6 +15,16 @@ from dimse import CGetSCU, QueryRequest, Server, Status, StatusError, SubOperati
 from dimse.dataset import encode
 from dimse.messages.message import C_FIND_RQ, C_STORE_RSP, Response
 from dimse.network.incoming_request import IncomingRequest
+from dimse.testing import (
+    Received,
+    ScriptedPeer,
+    associate_request,
+    echo_request,
+    listening,
+    message_pdvs,
+    response,
+    store_request,
+)
 from dimse.upper_layer.pdu import PDV
 
 WORDS = "the quota of this department is used up, ask the archive's administrator for more of it"
@@ -88,8 +84,8 @@ def find() -> list[PDV]:
 
 
 REQUESTS = {
-    "C-ECHO": message_pdvs(echo(), context=1),
-    "C-STORE": message_pdvs(store(), encoded(instance(pixels=200_000)), context=3),
+    "C-ECHO": message_pdvs(echo_request(), context=1),
+    "C-STORE": message_pdvs(store_request(), encoded(instance(pixels=200_000)), context=3),
     "C-FIND": find(),
 }
 
@@ -97,7 +93,7 @@ REQUESTS = {
 async def answer_of(server: Server, pdvs: list[PDV]) -> Response:
     contexts = (VERIFICATION, [IMPLICIT]), (CT, [EXPLICIT]), (uids.STUDY_ROOT_FIND, [EXPLICIT])
     async with server, await ScriptedPeer.connect(server.port) as peer:
-        await peer.associate(request(*contexts))
+        await peer.associate(associate_request(*contexts))
         await peer.send(pdvs)
         answer = (await peer.receive_message()).message
         assert isinstance(answer, Response)
@@ -160,7 +156,7 @@ async def test_a_receiver_of_a_c_get_answers_it_too(
 
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)
-        await peer.send(message_pdvs(store(), encoded(instance(pixels=200_000)), context=STORAGE))
+        await peer.send(message_pdvs(store_request(), encoded(instance(pixels=200_000)), context=STORAGE))
         answers.append(await peer.receive_message())
         await peer.send(response(received, Status.SUCCESS))
         await usable(peer)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.network.scripted_peer import IMPLICIT, VERIFICATION, ScriptedPeer, listening, message_pdvs, response
+from tests.sample_objects import IMPLICIT, VERIFICATION
 from tests.services.test_find_scp import (
     FIND,
     FIND_RQ,
@@ -26,6 +26,7 @@ import dimse
 from dimse import QueryRequest, Status
 from dimse.dataset import codec, decode
 from dimse.dataset.threads import AT_ONCE, beside_the_loop
+from dimse.testing import ScriptedPeer, listening, message_pdvs, response
 
 LEVEL = struct.pack("<HHL", 8, 0x52, 6) + b"STUDY "
 EMPTY_ITEM = struct.pack("<HHL", 0xFFFE, 0xE000, 0)

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.network.scripted_peer import Script, ScriptedPeer, listening, response
 from tests.services.leaving import ALL, OPERATIONS, STUDY, Ask, answered, asked, item, usable, use
 
 from dimse import (
@@ -27,6 +26,7 @@ from dimse import (
     connect,
 )
 from dimse.dataset import encode
+from dimse.testing import Script, ScriptedPeer, listening, response
 from dimse.upper_layer.pdu import A_ABORT
 
 

@@ -18,8 +18,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from tests.certificate import CERTIFICATE, KEY
-from tests.network.sample_objects import encoded, instance, read
-from tests.network.scripted_peer import EXPLICIT, IMPLICIT, ScriptedPeer, echo, listening, message_pdvs, request
+from tests.sample_objects import EXPLICIT, IMPLICIT, encoded, instance, read
 from tests.server_options import buffered, server_options
 
 import dimse
@@ -28,6 +27,7 @@ from dimse.dataset import decode, encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_MOVE_RQ, C_MOVE_RSP, C_STORE_RQ, C_STORE_RSP
 from dimse.services.given import Source
 from dimse.services.move_scp import Destinations
+from dimse.testing import ScriptedPeer, associate_request, echo_request, listening, message_pdvs
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, P_DATA_TF, PDV
 
 MOVE = uids.STUDY_ROOT_MOVE
@@ -101,7 +101,7 @@ async def serving(
 async def peer_of(server: Server, calling: str = "PEER") -> AsyncIterator[ScriptedPeer]:
     """C-MOVE on context 1, C-ECHO on 3."""
     async with await ScriptedPeer.connect(server.port) as peer:
-        await peer.associate(request((MOVE, [EXPLICIT]), (uids.VERIFICATION, [IMPLICIT]), calling=calling))
+        await peer.associate(associate_request((MOVE, [EXPLICIT]), (uids.VERIFICATION, [IMPLICIT]), calling=calling))
         yield peer
 
 
@@ -153,7 +153,7 @@ async def outcome(peer: ScriptedPeer, message_id: int = 1) -> Outcome:
 
 async def check_usable(peer: ScriptedPeer) -> None:
     """The association is: a C-ECHO is answered, with nothing before it, and so is a release."""
-    await peer.send(message_pdvs(echo(99), context=3))
+    await peer.send(message_pdvs(echo_request(99), context=3))
     assert isinstance((await peer.receive_message()).message, C_ECHO_RSP)
     await peer.release()
 

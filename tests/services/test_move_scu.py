@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.network.scripted_peer import EXPLICIT, IMPLICIT, Received, Script, ScriptedPeer, listening, response
+from tests.sample_objects import EXPLICIT, IMPLICIT
 
 from dimse import (
     ClientOptions,
@@ -25,6 +25,7 @@ from dimse import (
 )
 from dimse.dataset import decode, encode
 from dimse.messages.message import C_MOVE_RQ
+from dimse.testing import Received, Script, ScriptedPeer, listening, response
 from dimse.uids import STUDY_ROOT_MOVE
 
 CONTEXTS = [(STUDY_ROOT_MOVE, [EXPLICIT])]

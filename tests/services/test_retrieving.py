@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.network.sample_objects import pixel_bytes, read
-from tests.network.scripted_peer import EXPLICIT, VERIFICATION, ScriptedPeer, listening, response
 from tests.ports import free_port
+from tests.sample_objects import EXPLICIT, VERIFICATION, pixel_bytes, read
 from tests.services.member_archive import ADA, AT_ONCE, BOB, STUDY, Archive, files_in, member, retrieve, uids_of, where
 
 import dimse
@@ -38,6 +37,7 @@ from dimse import (
 )
 from dimse.dataset import MemorySource, encode
 from dimse.services.given import Source
+from dimse.testing import ScriptedPeer, listening, response
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
 

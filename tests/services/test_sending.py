@@ -21,8 +21,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     RLELossless,
 )
-from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, read, save
-from tests.network.scripted_peer import INFORMATION, MR, ScriptedPeer, listening, message_pdvs, response
+from tests.sample_objects import CT, MR, dataset_bytes, encoded, instance, read, save
 from tests.server_options import buffered
 
 import dimse
@@ -48,6 +47,7 @@ from dimse import (
 )
 from dimse.dataset import MemorySource, PixelSource, decode
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
+from dimse.testing import INFORMATION, ScriptedPeer, listening, message_pdvs, response
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.pdu import (
     A_ABORT,

@@ -10,12 +10,12 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, save
-from tests.network.scripted_peer import EXPLICIT, ScriptedPeer, listening, response
+from tests.sample_objects import CT, EXPLICIT, dataset_bytes, encoded, instance, save
 
 import dimse
 from dimse import ClientOptions, DatasetSource, RetryPolicy
 from dimse.dataset import Reader
+from dimse.testing import ScriptedPeer, listening, response
 
 QUICK = RetryPolicy(delay=0.01, factor=1)
 

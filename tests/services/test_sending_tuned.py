@@ -9,13 +9,13 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from tests.network.sample_objects import instance, save
-from tests.network.scripted_peer import INFORMATION, Received, ScriptedPeer, listening, response
+from tests.sample_objects import instance, save
 from tests.server_options import server_options
 
 import dimse
 from dimse import ClientOptions, RetryPolicy, Server, Status, StoreRequest, StreamSource
 from dimse.messages.message import C_STORE_RQ
+from dimse.testing import INFORMATION, Received, ScriptedPeer, listening, response
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 

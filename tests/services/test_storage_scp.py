@@ -23,8 +23,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     RLELossless,
 )
-from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read, save
-from tests.network.scripted_peer import MR, VERIFICATION, ScriptedPeer, echo, message_pdvs, request, store
+from tests.sample_objects import CT, MR, VERIFICATION, dataset_bytes, encoded, instance, pixel_bytes, read, save
 from tests.server_options import buffered
 
 from dimse import (
@@ -47,6 +46,7 @@ from dimse import (
 from dimse.dataset import Stored
 from dimse.errors import LocalProtocolError
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
+from dimse.testing import ScriptedPeer, associate_request, echo_request, message_pdvs, store_request
 from dimse.upper_layer.pdu import A_ABORT, P_DATA_TF
 
 IMPLICIT, EXPLICIT = str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)
@@ -68,7 +68,7 @@ async def peer_of(
     server: Server, *contexts: tuple[str, Sequence[str]], calling: str = "PEER"
 ) -> AsyncIterator[ScriptedPeer]:
     async with await ScriptedPeer.connect(server.port) as peer:
-        await peer.associate(request(*(contexts or ((CT, [EXPLICIT]),)), calling=calling))
+        await peer.associate(associate_request(*(contexts or ((CT, [EXPLICIT]),)), calling=calling))
         yield peer
 
 
@@ -132,12 +132,12 @@ async def test_data_is_there_when_buffered_only() -> None:
         return Status.SUCCESS
 
     async with serving(handler) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), data, size=100))
+        await peer.send(message_pdvs(store_request(), data, size=100))
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
     assert whole == [data]
     async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), data, size=100))
+        await peer.send(message_pdvs(store_request(), data, size=100))
         assert await status_of(peer) == Status.PROCESSING_FAILURE
         await peer.release()
 
@@ -164,9 +164,9 @@ async def test_native_pixels_are_exact(size: int, syntax: str) -> None:
         serving(handler, mode=StoreMode.STREAMING) as server,
         peer_of(server, (CT, [syntax])) as peer,
     ):
-        await peer.send(message_pdvs(store(), encoded(dataset, syntax), size=size))
+        await peer.send(message_pdvs(store_request(), encoded(dataset, syntax), size=size))
         assert await status_of(peer) == Status.SUCCESS
-        await peer.send(message_pdvs(store(), encoded(dataset, syntax), size=size))
+        await peer.send(message_pdvs(store_request(), encoded(dataset, syntax), size=size))
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
     assert bytes(got) == pixel_bytes(3000) * 2
@@ -183,7 +183,7 @@ async def test_pixels_of_what_is_buffered() -> None:
         return Status.SUCCESS
 
     async with serving(handler) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), encoded(instance(pixels=100_000))))
+        await peer.send(message_pdvs(store_request(), encoded(instance(pixels=100_000))))
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
     assert got == pixel_bytes(100_000) * 2
@@ -232,7 +232,7 @@ async def test_what_is_kept_of_one_object_gives_nothing_of_another(pieces: int) 
         peer_of(server) as other,
     ):
         for each in (peer, other):
-            await each.send(message_pdvs(store(), encoded(instance(pixels=840_000))))
+            await each.send(message_pdvs(store_request(), encoded(instance(pixels=840_000))))
             assert await status_of(each) == Status.SUCCESS
         with pytest.raises(LocalProtocolError, match="not wanted any more"):
             await anext(kept[0])
@@ -260,7 +260,7 @@ async def test_a_save_that_the_handler_does_not_wait_for_is_waited_for(
     monkeypatch.setattr(os, "writev", writev)
     data = encoded(instance(pixels=300_000))
     async with serving(handler, mode=mode) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), data))
+        await peer.send(message_pdvs(store_request(), data))
         answer = asyncio.create_task(status_of(peer))
         await asyncio.to_thread(begun.wait, 20)
         for _ in range(100):
@@ -282,7 +282,7 @@ async def test_a_save_that_has_not_begun_is_waited_for(mode: StoreMode, tmp_path
 
     data = encoded(instance(pixels=3_000_000))
     async with serving(handler, mode=mode) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), data))
+        await peer.send(message_pdvs(store_request(), data))
         assert await status_of(peer) == Status.SUCCESS
         assert dataset_bytes(await left[0]) == data
         await peer.release()
@@ -294,7 +294,7 @@ async def test_pixels_of_an_object_without_any() -> None:
         return Status.SUCCESS
 
     async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), encoded(instance(pixels=0))))
+        await peer.send(message_pdvs(store_request(), encoded(instance(pixels=0))))
         assert await status_of(peer) == Status.SUCCESS
 
 
@@ -307,9 +307,9 @@ async def test_pixels_that_end_too_early_are_an_error() -> None:
         return Status.SUCCESS
 
     async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), encoded(instance(pixels=50_000))[:-1000]))
+        await peer.send(message_pdvs(store_request(), encoded(instance(pixels=50_000))[:-1000]))
         assert await status_of(peer) == Status.CANNOT_UNDERSTAND
-        await peer.send(message_pdvs(store(), encoded(instance(pixels=50_000))))
+        await peer.send(message_pdvs(store_request(), encoded(instance(pixels=50_000))))
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
 
@@ -325,7 +325,7 @@ async def test_bulk_data_that_is_not_pixel_data_is_not_taken_for_it() -> None:
         return Status.SUCCESS
 
     async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), encoded(dataset)))
+        await peer.send(message_pdvs(store_request(), encoded(dataset)))
         assert await status_of(peer) == Status.CANNOT_UNDERSTAND
         await peer.release()
     assert outcome == []
@@ -340,7 +340,7 @@ async def test_a_stream_is_read_once() -> None:
         return Status.SUCCESS
 
     async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), encoded(instance())))
+        await peer.send(message_pdvs(store_request(), encoded(instance())))
         assert await status_of(peer) == Status.PROCESSING_FAILURE
         await peer.release()
 
@@ -356,7 +356,7 @@ async def test_what_the_handler_leaves_is_drained(mode: StoreMode, how: str) -> 
 
     async with serving(handler, mode=mode) as server, peer_of(server) as peer:
         for number in range(3):
-            await peer.send(message_pdvs(store(message_id=number + 1), encoded(instance(pixels=2_000_000))))
+            await peer.send(message_pdvs(store_request(message_id=number + 1), encoded(instance(pixels=2_000_000))))
             assert await status_of(peer) == 0xB000
         await peer.release()
 
@@ -367,7 +367,7 @@ async def test_none_is_no_status(mode: StoreMode, caplog: pytest.LogCaptureFixtu
         return None  # type: ignore[return-value]
 
     async with serving(handler, mode=mode) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), encoded(instance(pixels=500_000))))
+        await peer.send(message_pdvs(store_request(), encoded(instance(pixels=500_000))))
         assert await status_of(peer) == Status.PROCESSING_FAILURE
         await peer.release()
     assert "must return a status, not NoneType" in caplog.text
@@ -382,9 +382,9 @@ async def test_uids_that_differ(mode: StoreMode) -> None:
         raise AssertionError("not called")
 
     async with serving(handler, mode=mode) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store("1.2.3.5"), encoded(instance("1.2.3.4", pixels=100_000))))
+        await peer.send(message_pdvs(store_request("1.2.3.5"), encoded(instance("1.2.3.4", pixels=100_000))))
         assert await status_of(peer) == 0xA900
-        await peer.send(message_pdvs(store(), encoded(instance(sop_class=MR))))
+        await peer.send(message_pdvs(store_request(), encoded(instance(sop_class=MR))))
         assert await status_of(peer) == 0xA900
         await peer.release()
 
@@ -395,7 +395,7 @@ async def test_a_class_that_is_not_the_contexts(mode: StoreMode) -> None:
         return Status.SUCCESS
 
     async with serving(handler, mode=mode) as server, peer_of(server, (CT, [EXPLICIT])) as peer:
-        await peer.send(message_pdvs(store(sop_class=MR), encoded(instance(sop_class=MR, pixels=100_000))))
+        await peer.send(message_pdvs(store_request(sop_class=MR), encoded(instance(sop_class=MR, pixels=100_000))))
         assert await status_of(peer) == 0x0122
         await peer.release()
     contexts = ((CT, [EXPLICIT]), (MR, [EXPLICIT]))
@@ -404,7 +404,7 @@ async def test_a_class_that_is_not_the_contexts(mode: StoreMode) -> None:
             serving(handler, mode=mode, strictness=strictness) as server,
             peer_of(server, *contexts) as peer,
         ):
-            await peer.send(message_pdvs(store(sop_class=MR), encoded(instance(sop_class=MR)), context=1))
+            await peer.send(message_pdvs(store_request(sop_class=MR), encoded(instance(sop_class=MR)), context=1))
             assert await status_of(peer) == expected
             await peer.release()
 
@@ -415,7 +415,7 @@ async def test_a_store_of_verification_is_none() -> None:
 
     async with serving(handler) as server, peer_of(server, (VERIFICATION, [IMPLICIT])) as peer:
         await peer.send(
-            message_pdvs(store(sop_class=VERIFICATION), encoded(instance(sop_class=VERIFICATION), IMPLICIT))
+            message_pdvs(store_request(sop_class=VERIFICATION), encoded(instance(sop_class=VERIFICATION), IMPLICIT))
         )
         assert await status_of(peer) == 0x0122
         await peer.release()
@@ -442,12 +442,12 @@ async def test_more_than_is_buffered_is_refused_and_the_association_lives(tmp_pa
     small = instance(pixels=1000)
     limit = len(encoded(small))
     async with serving(handler, maximum_buffered=limit) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), encoded(instance(pixels=1002))))
+        await peer.send(message_pdvs(store_request(), encoded(instance(pixels=1002))))
         assert await status_of(peer) == Status.OUT_OF_RESOURCES
-        await peer.send(message_pdvs(store(), encoded(instance(pixels=3_000_000))))
+        await peer.send(message_pdvs(store_request(), encoded(instance(pixels=3_000_000))))
         assert await status_of(peer) == Status.OUT_OF_RESOURCES
         assert files_under(tmp_path) == []
-        await peer.send(message_pdvs(store(), encoded(small)))
+        await peer.send(message_pdvs(store_request(), encoded(small)))
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
 
@@ -480,17 +480,17 @@ async def test_a_data_set_that_can_not_be_read(mode: StoreMode, tmp_path: Path) 
     # Lenient: stored bit for bit, refused only where its keys are needed.
     for handler, expected in ((save_it, 0x0000), (name_it, 0xC000), (decode_it, 0xC000)):
         async with serving(handler, mode=mode) as server, peer_of(server) as peer:
-            await peer.send(message_pdvs(store(), GARBAGE))
+            await peer.send(message_pdvs(store_request(), GARBAGE))
             assert await status_of(peer) == expected
             await peer.release()
     assert files_under(tmp_path) == ["a.dcm"]
     assert dataset_bytes(tmp_path / "a.dcm") == GARBAGE
     async with serving(save_it, mode=mode, strictness=Strictness.STRICT) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), GARBAGE))
+        await peer.send(message_pdvs(store_request(), GARBAGE))
         assert await status_of(peer) == 0xC000
         await peer.release()
     async with serving(save_it, mode=mode) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), BAD_VR + KEYS))
+        await peer.send(message_pdvs(store_request(), BAD_VR + KEYS))
         assert await status_of(peer) == 0xC000
         await peer.release()
 
@@ -511,7 +511,7 @@ async def test_save(mode: StoreMode, size: int, fsync: bool, tmp_path: Path) -> 
         return Status.SUCCESS
 
     async with serving(handler, mode=mode, fsync=fsync) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), data, size=size))
+        await peer.send(message_pdvs(store_request(), data, size=size))
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
     meta = read(path).file_meta
@@ -533,7 +533,7 @@ async def test_what_it_can_not_look_into_is_saved_as_it_came(mode: StoreMode, sy
         return Status.SUCCESS
 
     async with serving(handler, mode=mode) as server, peer_of(server, (CT, [syntax])) as peer:
-        await peer.send(message_pdvs(store(), data, size=1000))
+        await peer.send(message_pdvs(store_request(), data, size=1000))
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
     assert dataset_bytes(tmp_path / "1.2.3.1" / "1.2.3.2" / "1.2.3.4.dcm") == data
@@ -546,7 +546,7 @@ async def test_save_under_a_template(mode: StoreMode, tmp_path: Path) -> None:
         return Status.SUCCESS
 
     async with serving(handler, mode=mode) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), encoded(instance(pixels=100_000))))
+        await peer.send(message_pdvs(store_request(), encoded(instance(pixels=100_000))))
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
     (name,) = files_under(tmp_path)
@@ -566,7 +566,7 @@ async def test_save_under_a_template_that_is_none(mode: StoreMode, tmp_path: Pat
         return Status.SUCCESS
 
     async with serving(handler, mode=mode) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), encoded(instance(pixels=100_000))))
+        await peer.send(message_pdvs(store_request(), encoded(instance(pixels=100_000))))
         assert await status_of(peer) == 0x0110
         await peer.release()
     assert len(raised) == 1
@@ -596,7 +596,7 @@ async def test_hostile_uids_stay_in_the_folder(mode: StoreMode, uid: str, expect
 
     data = element(8, 0x16, CT) + element(8, 0x18, uid) + element(0x20, 0xD, uid) + element(0x20, 0xE, uid)
     async with serving(handler, mode=mode) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(uid), data))
+        await peer.send(message_pdvs(store_request(uid), data))
         message = (await peer.receive_message()).message
         assert isinstance(message, C_STORE_RSP)
         assert message.status == expected
@@ -605,7 +605,7 @@ async def test_hostile_uids_stay_in_the_folder(mode: StoreMode, uid: str, expect
     assert len(files_under(folder)) == len(files_under(tmp_path)) == (expected == 0)
     digits = set(uid) <= set("0123456789.")
     async with serving(handler, mode=mode, strictness=Strictness.STRICT) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(uid), data))
+        await peer.send(message_pdvs(store_request(uid), data))
         refusal = (await peer.receive_message()).message
         assert isinstance(refusal, C_STORE_RSP)
         assert refusal.status == (0x0117 if not digits else expected)
@@ -629,7 +629,7 @@ async def test_the_end_in_mid_object_leaves_nothing(
 
     async with serving(handler, mode=mode) as server:
         async with peer_of(server) as peer:
-            await peer.send(message_pdvs(store(), encoded(instance(pixels=500_000)))[:-1])
+            await peer.send(message_pdvs(store_request(), encoded(instance(pixels=500_000)))[:-1])
             if mode is StoreMode.STREAMING:
                 await begun.wait()
             if how == "abort":
@@ -671,7 +671,7 @@ async def test_data_that_come_with_the_end_are_not_read(
         return Status.SUCCESS
 
     async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
-        command, begin, more = message_pdvs(store(), data, size=size)
+        command, begin, more = message_pdvs(store_request(), data, size=size)
         await peer.send(command, begin)
         await read_so_far.wait()
         await peer.send(P_DATA_TF((replace(more, is_last=False),)).encode() + end)
@@ -692,7 +692,7 @@ async def test_a_malformed_pdu_in_mid_object_is_a_line_in_the_log(
         return Status.SUCCESS
 
     async with serving(handler, mode=mode) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), encoded(instance(pixels=500_000)))[:-1], NONSENSE)
+        await peer.send(message_pdvs(store_request(), encoded(instance(pixels=500_000)))[:-1], NONSENSE)
         await peer.expect_abort(2, 1)
         peer.writer.close()
         await ended(server)
@@ -720,7 +720,7 @@ async def test_an_abort_is_seen_while_the_handler_works_on(tmp_path: Path) -> No
         serving(handler, mode=StoreMode.STREAMING, stop_timeout=0.1) as server,
         peer_of(server) as peer,
     ):
-        await peer.send(message_pdvs(store(), encoded(instance(pixels=100_000))))
+        await peer.send(message_pdvs(store_request(), encoded(instance(pixels=100_000))))
         await saved.wait()
         await peer.send(A_ABORT(0, 0))
         await peer.closed()
@@ -785,7 +785,7 @@ async def test_a_comment_that_is_not_ascii_is_sent_readable(monkeypatch: pytest.
         raise OSError(errno.ENOSPC, "full")
 
     async with serving(handler) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), encoded(instance())))
+        await peer.send(message_pdvs(store_request(), encoded(instance())))
         message = (await peer.receive_message()).message
         assert isinstance(message, C_STORE_RSP)
         assert message.status == Status.OUT_OF_RESOURCES
@@ -802,7 +802,7 @@ async def test_a_folder_that_can_not_be_written(tmp_path: Path, caplog: pytest.L
         return Status.SUCCESS
 
     async with serving(handler) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), encoded(instance())))
+        await peer.send(message_pdvs(store_request(), encoded(instance())))
         assert await status_of(peer) == Status.PROCESSING_FAILURE
         await peer.release()
     assert any(record.exc_info for record in caplog.records)
@@ -821,7 +821,7 @@ async def test_stop_at_the_deadline_leaves_no_half_file(tmp_path: Path, monkeypa
         serving(handler, mode=StoreMode.STREAMING, stop_timeout=0.1) as server,
         peer_of(server) as peer,
     ):
-        await peer.send(message_pdvs(store(), encoded(instance(pixels=500_000)))[:-1])
+        await peer.send(message_pdvs(store_request(), encoded(instance(pixels=500_000)))[:-1])
         await begun.wait()
         await server.stop()
         await peer.expect_abort(0, 0)
@@ -851,7 +851,7 @@ async def test_the_same_instance_again(
 
     async with serving(handler, mode=mode, duplicates=duplicates) as server, peer_of(server) as peer:
         for pixels, expected in ((1000, 0), (1000, 0), (2000, status), (kept, 0)):
-            await peer.send(message_pdvs(store(), encoded(instance(pixels=pixels)), size=700))
+            await peer.send(message_pdvs(store_request(), encoded(instance(pixels=pixels)), size=700))
             message = (await peer.receive_message()).message
             assert isinstance(message, C_STORE_RSP)
             assert (message.status, message.error_comment) == (expected, comment if expected else None)
@@ -887,7 +887,7 @@ async def test_a_name_that_another_has_is_not_taken(mode: StoreMode, there: byte
             serving(handler, mode=mode, duplicates=Duplicates.REPLACE) as server,
             peer_of(server) as peer,
         ):
-            await peer.send(message_pdvs(store(), encoded(instance())))
+            await peer.send(message_pdvs(store_request(), encoded(instance())))
             assert await status_of(peer) == expected
             await peer.release()
     assert taken.read_bytes() == given.read_bytes() == before
@@ -905,7 +905,7 @@ async def test_many_at_once_leave_one_whole_instance(tmp_path: Path) -> None:
 
     async def send(server: Server, data: bytes) -> int:
         async with peer_of(server) as peer:
-            await peer.send(message_pdvs(store(), data))
+            await peer.send(message_pdvs(store_request(), data))
             status = await status_of(peer)
             await peer.release()
             return status
@@ -929,7 +929,7 @@ async def test_an_element_after_the_pixel_data_is_stored(mode: StoreMode, tmp_pa
         return Status.SUCCESS
 
     async with serving(handler, mode=mode) as server, peer_of(server) as peer:
-        await peer.send(message_pdvs(store(), data))
+        await peer.send(message_pdvs(store_request(), data))
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
     assert dataset_bytes(tmp_path / "a.dcm") == data
@@ -945,9 +945,9 @@ async def test_an_echo_between_two_stores(mode: StoreMode) -> None:
         peer_of(server, (CT, [EXPLICIT]), (VERIFICATION, [IMPLICIT])) as peer,
     ):
         for _ in range(2):
-            await peer.send(message_pdvs(store(), encoded(instance(pixels=100_000))))
+            await peer.send(message_pdvs(store_request(), encoded(instance(pixels=100_000))))
             assert await status_of(peer) == Status.SUCCESS
-            await peer.send(message_pdvs(echo(), context=3))
+            await peer.send(message_pdvs(echo_request(), context=3))
             await peer.receive_message()
         await peer.release()
 

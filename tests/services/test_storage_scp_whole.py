@@ -12,13 +12,13 @@ from time import process_time
 import pytest
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
-from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read
-from tests.network.scripted_peer import message_pdvs, store
+from tests.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read
 from tests.services.test_storage_scp import files_under, peer_of, serving
 
 from dimse import Status, StoreMode, StoreRequest, Strictness
 from dimse.errors import DatasetError
 from dimse.messages.message import C_STORE_RSP
+from dimse.testing import message_pdvs, store_request
 
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 DEFLATED, JPEG, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.5"
@@ -92,7 +92,7 @@ async def stored(
         serving(handler, mode=mode, strictness=strictness) as server,
         peer_of(server, (CT, [syntax])) as peer,
     ):
-        await peer.send(message_pdvs(store(), data, size=size))
+        await peer.send(message_pdvs(store_request(), data, size=size))
         message = (await peer.receive_message()).message
         assert isinstance(message, C_STORE_RSP)
         await peer.release()
@@ -355,7 +355,7 @@ async def test_a_file_of_pydicoms_in_implicit_vr_under_jpeg(mode: StoreMode, tmp
 
     sop_class = str(meant.SOPClassUID)
     async with serving(handler, mode=mode) as server, peer_of(server, (sop_class, [JPEG])) as peer:
-        await peer.send(message_pdvs(store(uids[2], sop_class=sop_class), data))
+        await peer.send(message_pdvs(store_request(uids[2], sop_class=sop_class), data))
         message = (await peer.receive_message()).message
         assert isinstance(message, C_STORE_RSP)
         assert message.status == 0, message.error_comment

@@ -22,8 +22,7 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
     RLELossless,
 )
-from tests.network.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read, save
-from tests.network.scripted_peer import ScriptedPeer, listening, message_pdvs
+from tests.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read, save
 from tests.server_options import server_options
 
 import dimse
@@ -51,6 +50,7 @@ from dimse import (
 )
 from dimse.dataset import MemorySource, Reader
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
+from dimse.testing import ScriptedPeer, listening, message_pdvs
 from dimse.uids import COMMON_STORAGE
 
 IMPLICIT, EXPLICIT = str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from pydicom.filereader import read_dataset
-from tests.network.scripted_peer import CT, message_pdvs, store
+from tests.sample_objects import CT
 from tests.services.test_storage_scp import peer_of, serving, status_of
 
 from dimse import Status, StoreMode, StoreRequest, Strictness
 from dimse.dataset import codec
+from dimse.testing import message_pdvs, store_request
 
 IMPLICIT = "1.2.840.10008.1.2"
 
@@ -40,7 +41,7 @@ async def stored(
         serving(handler, mode=mode, strictness=strictness) as server,
         peer_of(server, (CT, [IMPLICIT])) as peer,
     ):
-        await peer.send(message_pdvs(store("1.2.3.4"), data))
+        await peer.send(message_pdvs(store_request("1.2.3.4"), data))
         status = await status_of(peer)
         await peer.release()
     return status

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.network.sample_objects import CT, dataset_bytes, instance, save
-from tests.network.scripted_peer import EXPLICIT, IMPLICIT, ScriptedPeer, listening, response
+from tests.sample_objects import CT, EXPLICIT, IMPLICIT, dataset_bytes, instance, save
 
 import dimse
 from dimse import CStoreSCU, RetryPolicy, Server, StoreRequest, TransferProgress, connect
 from dimse.services.transfer_progress import ObjectProgress, ProgressReporter
+from dimse.testing import ScriptedPeer, listening, response
 
 QUICK = RetryPolicy(delay=0.01, factor=1)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.network.scripted_peer import CT, EXPLICIT, IMPLICIT, VERIFICATION, ScriptedPeer, listening, response
+from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION
 
 from dimse import CEchoSCU, PresentationContextError, Server, Status, StatusError, connect
 from dimse.network.incoming_request import IncomingRequest
+from dimse.testing import ScriptedPeer, listening, response
 
 
 async def test_it_is_answered_without_a_handler() -> None:

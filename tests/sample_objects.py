@@ -1,4 +1,4 @@
-"""Objects to send."""
+"""Objects to send, and the UIDs that many tests have to say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from dimse.dataset import encode
 
+VERIFICATION = "1.2.840.10008.1.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
+MR = "1.2.840.10008.5.1.4.1.1.4"
+IMPLICIT = "1.2.840.10008.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 def instance(uid: str = "1.2.3.4", *, pixels: int = 1000, sop_class: str = CT) -> Dataset:
