@@ -8,7 +8,7 @@ COMPILED_TESTS := $(addprefix tests/,upper_layer messages dataset network servic
 
 INCLUDE := 'import sysconfig; print(sysconfig.get_path("include"))'
 
-.PHONY: demo test test-compiled test-lowest lint figures bench format clean
+.PHONY: demo test test-compiled test-lowest lint figures docs bench format clean
 
 demo: .venv/installed
 	$(BIN)/dimse demo
@@ -35,6 +35,10 @@ lint: .venv/installed
 # The places behind them: python tools/figures.py --places
 figures: .venv/installed
 	$(BIN)/python tools/figures.py
+
+# The site, in build/docs; each warning is an error.
+docs: .venv/installed
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs build/docs
 
 bench: .venv/installed $(COMPILED)/installed
 	PYTHONPATH=$(COMPILED) $(BIN)/python benchmarks/run.py $(PARTS)

@@ -1,12 +1,13 @@
 """The README and docs/ say what is true: code runs, commands parse, links lead somewhere, facts are those of src.
 
-`python tests/test_docs.py` writes the generated tables of the conformance statement anew.
+`python tests/test_docs.py` rewrites the generated tables.
 """
 
 from __future__ import annotations
 
 import ast
 import asyncio
+import importlib
 import importlib.util
 import inspect
 import io
@@ -20,9 +21,10 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +37,7 @@ from dimse import ClientOptions, Query, Server, ServerOptions, Status, StoreOpti
 from dimse.cli.app import COMMANDS, make_parser
 from dimse.cli.running import UsageError
 from dimse.dataset.codec import IDENTIFIER_LIMITS
+from dimse.dataset.structure import Limits
 from dimse.errors import _ABORT_REASONS, _REJECT_REASONS
 from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
 from dimse.network.client import DEFAULT_CONTEXTS
@@ -44,10 +47,16 @@ from tests.ports import free_port
 
 ROOT: Final = Path(__file__).parent.parent
 README: Final = ROOT / "README.md"
-DOCUMENTS: Final = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES: Final = [
+    page
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    if not page.read_text(encoding="utf-8").startswith("```{include}")
+]
+"""Without those of the site that only include a file of the root."""
+DOCUMENTS: Final = [*sorted(ROOT.glob("*.md")), ROOT / "benchmarks" / "README.md", *PAGES]
 ON_THE_FORGE: Final = "https://github.com/dimse/dimse/blob/main/"
 """How the README links to files of the repository, so that its copy on PyPI has no dead links."""
-CONFORMANCE: Final = ROOT / "docs" / "conformance.md"
+WITH_GENERATED_PARTS: Final = [ROOT / "docs" / "conformance.md", ROOT / "docs" / "limits.md"]
 
 # What there is in the documents
 
@@ -65,6 +74,8 @@ class Block:
     language: str
     source: str
     not_run: bool
+    output: str | None = None
+    """What the block prints, where the document shows it in a `text` block right below."""
 
     def __str__(self) -> str:
         return f"{name_of(self.path)}:{self.line}"
@@ -88,12 +99,14 @@ def blocks_of(path: Path, text: str) -> Iterator[Block]:
 
 
 def all_blocks(language: str) -> list[Block]:
-    return [
-        block
-        for path in DOCUMENTS
-        for block in blocks_of(path, path.read_text(encoding="utf-8"))
-        if block.language == language
-    ]
+    found = []
+    for path in DOCUMENTS:
+        blocks = [*blocks_of(path, path.read_text(encoding="utf-8")), None]
+        for block, below in pairwise(blocks):
+            if block is not None and block.language == language:
+                shown = below.source if below is not None and below.language == "text" else None
+                found.append(replace(block, output=shown))
+    return found
 
 
 # The world in which code of the documents runs
@@ -302,13 +315,18 @@ def run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str
 
 
 @pytest.mark.parametrize("block", all_blocks("python"), ids=str)
-def test_code_runs(block: Block, world: World, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_runs(
+    block: Block, world: World, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     if "import uvloop" in block.source:
         pytest.importorskip("uvloop")
     if block.not_run:
         compile(block.source, str(block.path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     else:
+        capsys.readouterr()
         run(block, world, monkeypatch)
+        printed = capsys.readouterr().out
+        assert block.output is None or block.output == printed
 
 
 @pytest.mark.parametrize(
@@ -376,7 +394,7 @@ def test_commands_are_found_and_wrong_ones_noticed() -> None:
             parse(wrong)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+@pytest.mark.parametrize("path", [README, *PAGES], ids=name_of)
 def test_options_that_the_text_names_exist(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ([], *([name] for name in COMMANDS)):
         with pytest.raises(SystemExit):
@@ -432,7 +450,16 @@ def test_every_document_is_reached_from_the_readme() -> None:
 def test_public_names_that_the_documents_use_exist() -> None:
     for path in DOCUMENTS:
         for name in re.findall(r"`dimse\.([A-Za-z_]+)", path.read_text(encoding="utf-8")):
-            module = name in {"network", "storage", "query_retrieve", "upper_layer", "dataset", "uids", "messages"}
+            module = name in {
+                "testing",
+                "network",
+                "storage",
+                "query_retrieve",
+                "upper_layer",
+                "dataset",
+                "uids",
+                "messages",
+            }
             assert module or name in dimse.__all__, f"{path.name}: dimse.{name}"
 
 
@@ -653,6 +680,65 @@ def aborts() -> str:
     return table(("source", "reason", "meaning", "when"), rows)
 
 
+def size(value: int) -> str:
+    return f"{value // 1024**2} MiB" if value % 1024**2 == 0 else f"{value // 1024} KiB"
+
+
+def seconds(value: float) -> str:
+    return f"{value:g} s"
+
+
+def elements_and_items(value: Limits) -> str:
+    return f"{value.elements}, {value.items}"
+
+
+_NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
+    ("A-ASSOCIATE PDU", "upper_layer.machine.MAXIMUM_ASSOCIATE_LENGTH", size),
+    ("presentation contexts of an association", "upper_layer.negotiation.MAXIMUM_CONTEXTS", str),
+    ("consecutive empty fragments", "upper_layer.machine.MAXIMUM_EMPTY_FRAGMENTS", str),
+    ("command set", "messages.fragments.MAXIMUM_COMMAND_LENGTH", size),
+    ("identifier", "network.operations.MAXIMUM_IDENTIFIER_LENGTH", size),
+    ("elements, items of an identifier", "dataset.codec.IDENTIFIER_LIMITS", elements_and_items),
+    ("values of an element of an identifier", "dataset.codec.MAX_VALUES", str),
+    ("text with code extensions in an identifier", "dataset.texts.MAX_EXTENDED", size),
+    ("inflated identifier", "dataset.codec.MAX_IDENTIFIER_INFLATED", size),
+    ("inflated buffered data set", "dataset.codec.MAX_INFLATED", size),
+    ("elements, items of a decoded data set", "dataset.codec.DATASET_LIMITS", elements_and_items),
+    (
+        "the same on the event loop, while streaming",
+        "services.incoming_dataset.STREAMED_LIMITS",
+        elements_and_items,
+    ),
+    ("concurrent decodings outside the event loop, per process", "dataset.threads.AT_ONCE", str),
+    ("bytes of Specific Character Set", "dataset.structure.MAX_CHARACTER_SETS", str),
+    ("metadata before the bulk data", "dataset.scanner.MAX_METADATA", size),
+    ("sequence depth", "dataset.scanner.MAX_SEQUENCE_DEPTH", str),
+    ("zeros or delimiters after the last element", "dataset.scanner._MAX_SURPLUS", size),
+    ("a frame returned by `frames()`", "dataset.frames.MAX_FRAME", size),
+    ("encapsulated pixel data searched for its transfer syntax", "services.incoming_dataset._LOOK", size),
+    ("File Meta Information", "dataset.part10.MAX_FILE_META", size),
+    ("characters of a file name made from a value", "dataset.file_names.MAX_NAME", str),
+    ("receive buffer of a connection", "network.connection.RECEIVE_BUFFER_SIZE", size),
+    ("progress that a peer must make, per second", "network.timers.MINIMUM_RATE", size),
+    ("TLS handshake", "network.arrivals.TLS_HANDSHAKE", seconds),
+    ("connections without an association, beyond the limits on associations", "network.server._ARRIVALS", str),
+    ("sub-operations that are counted exactly", "services.suboperations.MAXIMUM_COUNT", lambda count: str(count - 1)),
+    ("interval between Pending responses of C-GET and C-MOVE", "services.retrieve_scp.PENDING_PACE", seconds),
+    ("interval between Pending responses of a C-MOVE where nothing changes", "services.move_scp._KEEP_ALIVE", seconds),
+    ("UIDs in a C-GET or C-MOVE request of `retrieve`", "services.bringing._UIDS_AT_ONCE", str),
+    ("interval between progress reports", "services.transfer_progress._REPORT_INTERVAL", seconds),
+]
+
+
+def named_limits() -> str:
+    rows: list[tuple[object, ...]] = []
+    for what, name, shown in _NAMED_LIMITS:
+        module, _, constant = name.rpartition(".")
+        value = getattr(importlib.import_module(f"dimse.{module}"), constant)
+        rows.append((what, shown(value), f"`{module}.{constant}`"))
+    return table(("what", "limit", "constant in `dimse`"), rows)
+
+
 GENERATED: Final[dict[str, Callable[[], str]]] = {
     "identity": identity,
     "query-retrieve": query_retrieve,
@@ -665,24 +751,25 @@ GENERATED: Final[dict[str, Callable[[], str]]] = {
     "query-scp-statuses": query_scp_statuses,
     "query-scu-statuses": query_scu_statuses,
     "limits": limits,
+    "named-limits": named_limits,
     "rejections": rejections,
     "aborts": aborts,
 }
 _GENERATED_PART: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
-def generated_parts(text: str) -> dict[str, str]:
+def generated_parts() -> dict[str, str]:
+    text = "".join(page.read_text(encoding="utf-8") for page in WITH_GENERATED_PARTS)
     return {match[2]: match[3].strip() + "\n" for match in _GENERATED_PART.finditer(text)}
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_conformance_statement_agrees_with_src(name: str) -> None:
-    parts = generated_parts(CONFORMANCE.read_text(encoding="utf-8"))
-    assert parts[name] == GENERATED[name](), "run python tests/test_docs.py"
+def test_generated_tables_agree_with_src(name: str) -> None:
+    assert generated_parts()[name] == GENERATED[name](), "run python tests/test_docs.py"
 
 
-def test_conformance_statement_has_no_other_generated_parts() -> None:
-    assert set(generated_parts(CONFORMANCE.read_text(encoding="utf-8"))) == set(GENERATED)
+def test_there_are_no_other_generated_parts() -> None:
+    assert set(generated_parts()) == set(GENERATED)
 
 
 def source_of(*rooms: str) -> str:
@@ -720,10 +807,11 @@ def test_verification_query_retrieve_and_common_storage_are_what_connect_propose
 
 
 def write() -> None:
-    """Write the generated parts anew."""
-    text = CONFORMANCE.read_text(encoding="utf-8")
-    text = _GENERATED_PART.sub(lambda match: f"{match[1]}\n{GENERATED[match[2]]()}\n{match[4]}", text)
-    CONFORMANCE.write_text(text, encoding="utf-8")
+    """Rewrite the generated parts."""
+    for page in WITH_GENERATED_PARTS:
+        text = page.read_text(encoding="utf-8")
+        text = _GENERATED_PART.sub(lambda match: f"{match[1]}\n{GENERATED[match[2]]()}\n{match[4]}", text)
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
