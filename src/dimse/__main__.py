@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 
 def _have_standard_streams() -> None:
-    """Put nothing where a standard stream was closed: its number would go to the event loop's own files."""
+    """Open the null device for a closed standard stream, whose number the event loop's own files would get."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None and os.open(os.devnull, os.O_RDWR) == descriptor:
             setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
@@ -18,7 +18,7 @@ def main() -> None:
     """Run the command line and exit with its code."""
     _have_standard_streams()
     if find_spec("rich") is None:
-        print('dimse: the command line needs rich: pip install "dimse[cli]"', file=sys.stderr)  # noqa: T201
+        print('dimse: the command line needs rich; install it with: pip install "dimse[cli]"', file=sys.stderr)  # noqa: T201
         sys.exit(2)
     try:
         from dimse.cli.app import run

@@ -35,7 +35,7 @@ def test_echo_tells_what_was_negotiated(dimse: Callable[..., Any], receiver: Any
     done = dimse("echo", receiver.address)
     assert (done.code, done.err) == (0, "")
     first, *rest = done.out.splitlines()
-    assert first.startswith(f"{receiver.address} answered in ")
+    assert first.startswith(f"{receiver.address} responded in ")
     assert first.endswith(" ms")
     text = "\n".join(rest)
     assert "1048576 bytes" in text

@@ -76,7 +76,7 @@ async def test_the_table_fits_the_terminal(beside: Beside) -> None:
     assert all(len(line) <= 60 for line in table)
     assert "…" in table[-1]
     assert "20240229" in table[-1]
-    assert count == "1 match; cut to the width of the terminal, --csv and --json have all of it"
+    assert count == "1 match; cut to the width of the terminal (--csv and --json show everything)"
     assert LONG_UID in roomy.out, "text gives way before UIDs do"
     assert "long…" in roomy.out or "long …" in roomy.out
 
@@ -223,7 +223,7 @@ async def test_names_in_any_character_set_and_in_the_wrong_one(beside: Beside, o
     async with listening(script) as address:
         done = await beside("find", address, "-k", "PatientName", option)
     assert done.code == 0
-    assert done.err == "dimse: (0010,0010) is not in the character set that the match names; shown with \ufffd\n"
+    assert done.err == "dimse: (0010,0010) is not in the Specific Character Set of the match; shown with \ufffd\n"
     names = ("A=洪^吉", "M\ufffdller", "J\ufffdrg")
     if option == "--json":
         shown = [line["00100010"]["Value"] for line in done.lines]
@@ -301,7 +301,7 @@ async def test_ctrl_c_cancels_and_says_what_had_come(start: Beside, option: str)
     assert process.returncode == 130
     interrupted, cancelled = err.decode().splitlines()
     assert interrupted.startswith("dimse: interrupted; ")
-    found = re.fullmatch(r"dimse: cancelled; (\d+) match(es)? had come", cancelled)
+    found = re.fullmatch(r"dimse: cancelled after (\d+) match(es)?", cancelled)
     assert found is not None
     shown = (first + out).count(LONG_UID.encode())
     assert shown == int(found[1])

@@ -98,8 +98,9 @@ async def test_each_that_failed_is_named_and_the_others_are_there(
         done = await beside("get", archive.address, *STUDY, "--into", into)
         lines = (await beside("get", archive.address, *STUDY, "--into", into, "--json")).lines
     assert done.code == 1
-    (line,) = done.err.splitlines()
+    line, advice = done.err.splitlines()
     assert line.startswith(f"failed: {uid(mr)}: ")
+    assert advice.startswith("dimse: proposed ")
     assert done.out.startswith("1 instance retrieved from ")
     assert ", 1 failed: " in done.out
     assert files(into) == {uid(ct): dataset_bytes(ct)}
@@ -113,8 +114,9 @@ async def test_those_that_the_peer_does_not_name_are_counted(beside: Beside, ct:
     async with archive.server:
         done = await beside("get", archive.address, *STUDY, "--into", tmp_path / "into")
     assert done.code == 1
-    (line,) = done.err.splitlines()
+    line, advice = done.err.splitlines()
     assert line == "failed: an instance: 2 failed that the peer does not name"
+    assert advice.startswith("dimse: proposed ")
     assert ", 2 failed: " in done.out
 
 
@@ -136,7 +138,7 @@ async def test_nothing_there_is_no_success(beside: Beside, tmp_path: Path) -> No
     async with archive.server:
         done = await beside("get", archive.address, *STUDY, "--into", tmp_path)
     assert (done.code, done.out) == (1, "")
-    assert done.err == f"dimse: nothing came: {archive.address} has nothing that matches\n"
+    assert done.err == f"dimse: nothing retrieved: no matching instances at {archive.address}\n"
 
 
 async def test_a_failed_status(beside: Beside, tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ def test_a_folder_that_cannot_be_written(dimse: Beside, closed_port: int, tmp_pa
     tmp_path.chmod(0o500)
     done = dimse("get", f"A@127.0.0.1:{closed_port}", *STUDY, "--into", tmp_path)
     tmp_path.chmod(0o700)
-    assert (done.code, done.err) == (1, f"dimse: {tmp_path}: this folder cannot be written to\n")
+    assert (done.code, done.err) == (1, f"dimse: {tmp_path}: cannot write to this folder\n")
 
 
 @pytest.mark.parametrize("on_cancel", ["reject", "complete"])
@@ -224,7 +226,7 @@ def test_a_class_that_is_none(dimse: Beside, closed_port: int, tmp_path: Path) -
     for name in ("CTT", "VerificationSOPClass", ""):
         done = dimse("get", f"A@127.0.0.1:{closed_port}", *STUDY, "--into", tmp_path, "--class", name)
         assert done.code == 2
-        assert "neither a SOP class UID nor a storage SOP class" in done.err
+        assert "is not a storage SOP class; it must be a UID or a name" in done.err
 
 
 async def test_what_was_proposed_is_said_where_a_context_is_missing(beside: Beside, ct: Path, tmp_path: Path) -> None:
@@ -234,6 +236,6 @@ async def test_what_was_proposed_is_said_where_a_context_is_missing(beside: Besi
         done = await beside(*arguments)
     assert done.code == 1
     assert done.err.splitlines()[-1] == (
-        "dimse: proposed were Implicit VR Little Endian, RLE Lossless for MR Image Storage; "
-        "choose others with --class and --syntax"
+        "dimse: proposed Implicit VR Little Endian, RLE Lossless for MR Image Storage; "
+        "if the archive needs others, add them with --class and --syntax"
     )

@@ -76,7 +76,7 @@ async def test_nothing_there_is_no_success(beside: Beside) -> None:
     async with server:
         done = await beside("move", f"ARCHIVE@127.0.0.1:{server.port}", *STUDY, "--destination", "WORKSTATION")
     assert (done.code, done.out) == (1, "")
-    assert "nothing came" in done.err
+    assert "nothing retrieved: no matching instances" in done.err
 
 
 async def test_ctrl_c_cancels(start: Beside, ct: Path) -> None:

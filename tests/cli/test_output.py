@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from dimse import DatasetError
-from dimse.cli.output import about, counted, printable, reason, size
+from dimse.cli.output import counted, printable, reason, reason_of_end, reason_with_causes, reason_with_name, size
 
 
 @pytest.mark.parametrize(
@@ -39,5 +41,18 @@ def test_a_reason_is_in_words() -> None:
 
 
 def test_a_file_is_named_once() -> None:
-    assert about("x.dcm", DatasetError("cut short")) == "x.dcm: cut short"
-    assert about("x.dcm", DatasetError("x.dcm: cut short")) == "x.dcm: cut short"
+    assert reason_with_name("x.dcm", DatasetError("cut short")) == "x.dcm: cut short"
+    assert reason_with_name("x.dcm", DatasetError("x.dcm: cut short")) == "x.dcm: cut short"
+
+
+def test_causes_that_the_text_does_not_mention_are_added() -> None:
+    error = DatasetError("cannot be written")
+    error.__cause__ = PermissionError(13, "Permission denied", "x.dcm")
+    assert reason_with_causes(error) == "cannot be written: x.dcm: Permission denied"
+    error.__cause__ = DatasetError("cannot be")
+    assert reason_with_causes(error) == "cannot be written"
+
+
+def test_why_a_command_ended_early() -> None:
+    assert reason_of_end(BaseExceptionGroup("", [asyncio.CancelledError()])) == "interrupted"
+    assert reason_of_end(ExceptionGroup("two", [DatasetError("first"), DatasetError("second")])) == "first"

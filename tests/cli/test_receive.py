@@ -72,7 +72,7 @@ async def test_ctrl_c_lets_what_is_under_way_finish(receive: Receive, ct: Path) 
     async with library.connect(receiver.address, contexts=contexts) as association:
         receiver.process.send_signal(signal.SIGINT)
         waiting = await asyncio.to_thread(receiver.process.stderr.readline)
-        assert waiting == "dimse: waiting for 1 association to end; Ctrl-C again does not wait\n"
+        assert waiting == "dimse: waiting for 1 association to end; press Ctrl-C again to abort\n"
         await library.CStoreSCU(association).send(ct)
     done = await asyncio.to_thread(receiver.end, 0)
     assert done.code == 0

@@ -39,7 +39,7 @@ async def test_what_matches_comes_by_get(beside: Beside, ct: Path, ct_uid: str, 
     assert (result["outcome"], result["sop_instance_uid"]) == ("retrieved", ct_uid)
     assert (summary["retrieved"], summary["failed"]) == (1, 0)
     assert (nothing.code, nothing.out) == (1, "")
-    assert "nothing came" in nothing.err
+    assert "nothing retrieved: no matching instances" in nothing.err
 
 
 async def test_by_move_to_a_receiver_of_our_own(

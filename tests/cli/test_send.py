@@ -91,7 +91,7 @@ def test_a_syntax_that_does_not_fit_is_said(dimse: Dimse, receiver: Any, ct: Pat
     assert "offered: JPEG Baseline (Process 1)" in done.err
     done = dimse("send", receiver.address, ct, "--syntax", "jpeg")
     assert done.code == 2
-    assert "'jpeg' is neither a transfer syntax UID nor one of implicit, explicit, deflated" in done.err
+    assert "'jpeg' is not a transfer syntax; it must be a UID or one of implicit, explicit, deflated" in done.err
 
 
 def test_a_zip_archive(dimse: Dimse, receiver: Any, ct: Path, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_every_bad_file_is_named_with_its_reason_and_the_good_one_is_sent(
 def test_nothing_to_send_is_no_success(dimse: Dimse, closed_port: int, tmp_path: Path) -> None:
     done = dimse("send", f"A@127.0.0.1:{closed_port}", tmp_path)
     assert done.code == 1
-    assert done.err == "dimse: nothing to send: no DICOM file found\n"
+    assert done.err == "dimse: nothing to send: no DICOM files found\n"
 
 
 def test_standard_input_that_is_not_dicom(dimse: Dimse, closed_port: int) -> None:

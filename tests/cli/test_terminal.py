@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from tests.sample_objects import CT
 
 from dimse import QueryRequest, Server
-from dimse.cli import output, running
+from dimse.cli import logs, output
 from dimse.dataset import encode
 from dimse.testing import INFORMATION, ScriptedPeer, associate_request, listening, message_pdvs, response, store_request
 
@@ -42,13 +42,13 @@ def check(*texts: str) -> None:
     ],
 )
 def test_what_is_shown(text: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
-    output.tell(text)
-    output.complain(text)
+    output.print_line(text)
+    output.print_error(text)
     assert capsys.readouterr() == (shown + "\n", shown + "\n")
 
 
 def test_json_of_it(capsys: pytest.CaptureFixture[str]) -> None:
-    output.emit(x=HOSTILE)
+    output.print_json(x=HOSTILE)
     out, _ = capsys.readouterr()
     check(out)
     assert out.isascii()
@@ -56,9 +56,8 @@ def test_json_of_it(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("verbose", [0, 2])
 def test_the_log(verbose: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "verbosity", verbose)
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    running.log_to_stderr(verbose)
+    logs.log_to_stderr(verbose)
     logging.getLogger("dimse.network").warning("%s said this", HOSTILE, exc_info=ValueError(HOSTILE))
     _, err = capsys.readouterr()
     check(err)

@@ -1,10 +1,15 @@
 """The command line.
 
-app       the commands, their exit codes, what becomes of errors
-arguments how they are read, and those of several commands
-running   an event loop for a command, and its log
-output    sizes, names and reasons in words; JSON lines
-progress  the bars
-query     what is typed to ask for something; matches and retrieval show what comes of it
-echo send receive find get move retrieve    one command each; `dimse demo` is in dimse.demo
+app              parses the command line, runs a command, and turns errors into one line and an exit code
+exit_codes       what the exit codes mean
+arguments        the parser, and arguments that several commands share
+query_options    arguments of find, get, move and retrieve, and the query made of them
+runtime          the event loop of a command, Ctrl-C and closed pipes
+logs             the log on standard error
+output           the only way to the terminal: escaped text and JSON lines
+progress         progress bars
+report           counts results, and writes them as text or JSON lines
+send_report, receive_report, retrieve_report    the reports of these jobs; get and move use the last, too
+match_output     matches of find as a table, CSV or JSON
+echo, send, receive, find, get, move, retrieve  one command each; `dimse demo` is in `dimse.demo`
 """

@@ -1,4 +1,4 @@
-"""The `dimse` command: its sub-commands, and one line and an exit code for whatever goes wrong."""
+"""The `dimse` command: runs a command, and turns any error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from io import TextIOWrapper
 from itertools import islice
 from typing import Final, NoReturn
 
-from dimse.cli import running
-from dimse.cli.arguments import CommandParser, Parser
-from dimse.cli.output import complain, reason, tell
+from dimse.cli import exit_codes, logs
+from dimse.cli.arguments import CommandParser, Parser, UsageError
+from dimse.cli.output import print_error, print_line, reason
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError
 
 COMMANDS: Final = {
@@ -35,7 +35,7 @@ Modules are imported by name, and only when they are needed: the demo stands abo
 
 
 class _ShowVersion(argparse.Action):
-    """Looks the version up only when it is asked for, as that takes longer than parsing all arguments."""
+    """Looks up the version only on demand, as that takes longer than parsing all arguments."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version
@@ -43,19 +43,19 @@ class _ShowVersion(argparse.Action):
         from dimse.upper_layer import states
 
         compiled = "" if str(states.__file__).endswith(".py") else ", compiled"
-        tell(f"dimse {version('dimse')}{compiled}")
+        print_line(f"dimse {version('dimse')}{compiled}")
         parser.exit()
 
 
 def make_parser(commands: Iterable[str] = COMMANDS) -> Parser:
-    """Reads the command line with these of its commands; `command` is the function of the one that is asked for."""
+    """A parser that knows these commands. The result's `command` is the function of the one that was chosen."""
     parser = Parser(
         prog="dimse",
         description="DICOM networking: echo, send, receive, find, get, move and retrieve.",
-        epilog="Exit codes: " + running.EXIT_CODES,
+        epilog="Exit codes: " + exit_codes.EXIT_CODES,
     )
     parser.add_argument(
-        "-v", "--verbose", action="count", default=0, help="Log more, to standard error; -vv is a line per PDU."
+        "-v", "--verbose", action="count", default=0, help="Increase log output on standard error; -vv logs each PDU."
     )
     parser.add_argument(
         "--version", action=_ShowVersion, nargs=0, default=argparse.SUPPRESS, help="Show the version and exit."
@@ -79,31 +79,31 @@ def make_parser(commands: Iterable[str] = COMMANDS) -> Parser:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command. Returns its exit code; what goes wrong is one line on standard error."""
+    """Run a command. Returns its exit code; an error is one line on standard error."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a path may have what a terminal can't show
-    named = _named(arguments)
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may have characters that the terminal has not
+    named = _named_command(arguments)
     try:
         code = _run(make_parser(named or COMMANDS), arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        _interrupted()
+        _exit_interrupted()
     except BrokenPipeError:
         # The reader of our output has gone: the interpreter must not fail again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except running.UsageError as error:
-        complain(f"dimse: {error} ({' '.join(['dimse', *named])} --help tells more)")
-        return running.USAGE
+        return exit_codes.FAILED
+    except UsageError as error:
+        print_error(f"dimse: {error} (see {' '.join(['dimse', *named])} --help)")
+        return exit_codes.USAGE
     except Exception as error:  # noqa: BLE001 - nothing above the command line would handle it
         return _failed(error)
     return code
 
 
-def _named(arguments: Sequence[str]) -> list[str]:
-    """The one command that has to be imported: an echo needs no pydicom, which takes longer than the echo.
+def _named_command(arguments: Sequence[str]) -> list[str]:
+    """The one command that must be imported: an echo needs no pydicom, whose import takes longer than the echo.
 
-    It is the first word, since no option before it takes a value. All of them are needed for help and for a typo.
+    It is the first word, as no option before it has a value. Help and a misspelled command need all commands.
     """
     words = (argument for argument in arguments if argument in ("-h", "--help") or not argument.startswith("-"))
     return [word for word in islice(words, 1) if word in COMMANDS]
@@ -112,12 +112,12 @@ def _named(arguments: Sequence[str]) -> list[str]:
 def _run(parser: Parser, arguments: Sequence[str]) -> int:
     if not arguments:
         parser.print_help(sys.stderr)
-        return running.USAGE
+        return exit_codes.USAGE
     try:
         parameters = vars(parser.parse_args(arguments))
     except SystemExit:
-        return running.OK  # after the help or the version; what is wrong is a UsageError
-    running.log_to_stderr(parameters.pop("verbose"))
+        return exit_codes.OK  # after the help or the version; wrong arguments raise UsageError
+    logs.log_to_stderr(parameters.pop("verbose"))
     command: Callable[..., int] = parameters.pop("command")
     return command(**parameters)
 
@@ -126,20 +126,21 @@ def _failed(error: Exception) -> int:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, BrokenPipeError):
-        return running.FAILED
-    if running.verbosity > 1 and not isinstance(error, DimseError | OSError):
+        return exit_codes.FAILED
+    if logs.shows_tracebacks() and not isinstance(error, DimseError | OSError):
         for line in "".join(traceback.format_exception(error)).splitlines():
-            complain(line)
-    complain(f"dimse: {reason(error)}")
-    return running.NO_ASSOCIATION if isinstance(error, AssociationError | RemoteProtocolError) else running.FAILED
+            print_error(line)
+    print_error(f"dimse: {reason(error)}")
+    is_association = isinstance(error, AssociationError | RemoteProtocolError)
+    return exit_codes.NO_ASSOCIATION if is_association else exit_codes.FAILED
 
 
-def _interrupted() -> None:
-    """Leave at once: a thread that still waits for standard input would hold up the interpreter's own end."""
-    complain("dimse: interrupted")
+def _exit_interrupted() -> NoReturn:
+    """Exit at once: a thread that waits for standard input would delay a normal exit."""
+    print_error("dimse: interrupted")
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
             continue
-    os._exit(running.INTERRUPTED)
+    os._exit(exit_codes.INTERRUPTED)

@@ -1,16 +1,16 @@
-"""Command line arguments: how they are parsed, how help shows them, and those that several commands share."""
+"""The parser of the command line, and arguments that several commands share."""
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
-from dimse.address import Address
-from dimse.cli.running import UsageError
+from dimse.address import DEFAULT_PORT, Address
 from dimse.options import ClientOptions, Duplicates, Strictness, Timeouts
 from dimse.uids import is_storage, is_uid
 
@@ -20,31 +20,47 @@ WIDEST: Final = 100
 """Columns of help; longer lines are hard to read."""
 
 
+class UsageError(Exception):
+    """Wrong usage of the command line; the message is for the user."""
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """Turn a ValueError inside the block, which is about an argument, into a `UsageError`."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
 class Parser(argparse.ArgumentParser):
-    """Raises `UsageError` for what it cannot read, and takes options by their whole names only."""
+    """Raises `UsageError` for wrong arguments, and accepts options by their full names only."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_Help, allow_abbrev=False, add_help=False, **settings)
-        self.color = False  # Python 3.14 colours help by itself
+        self.color = False  # Python 3.14 colors help by itself
         self.add_argument("-h", "--help", action="help", help="Show this message and exit.")
 
     def error(self, message: str) -> NoReturn:
-        """Called by argparse, which would print the whole usage and exit."""
+        """Overrides argparse, which would print the whole usage and exit."""
         raise UsageError(message)
 
 
 class CommandParser(Parser):
-    """Of one command: its options may stand anywhere, as in `send ARCHIVE@pacs first/ --json second/`."""
+    """The parser of a command. Options may follow positional arguments, as in `send ARCHIVE@pacs a/ --json b/`."""
 
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Called without a namespace by the parser of the whole command line; with one by what is called here."""
+        """Overrides argparse.
+
+        The parser of the whole command line calls it without a namespace, the method called here calls it with one.
+        """
         if namespace is None:
             return self.parse_known_intermixed_args(args, argparse.Namespace())
         return super().parse_known_args(args, namespace)
 
 
 class _Help(argparse.HelpFormatter):
-    """Keeps the paragraphs of a text, and says of an argument what its default is or that it is required."""
+    """Keeps the paragraphs of a text, and shows the default of an argument or that it is required."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=34, width=_width())
@@ -62,18 +78,18 @@ class _Help(argparse.HelpFormatter):
 
 
 def _width() -> int:
-    """The terminal's, as shutil would say it, which is not imported for every command only to be asked this."""
+    """Columns of the terminal. `shutil` would tell, but its import takes longer than the rest of the help."""
     columns = 0
     with suppress(ValueError, OSError):
         columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
     return min(columns if columns > 0 else 80, WIDEST)
 
 
-# For `type=`
+# Converters of argument values, for `type=`
 
 
 def checked(convert: Callable[[str], T]) -> Callable[[str], T]:
-    """`convert` with the message of its ValueError kept; argparse would only say that the value is invalid."""
+    """`convert`, whose ValueError text is shown as it is. argparse alone shows only that the value is invalid."""
 
     def value(text: str) -> T:
         try:
@@ -85,19 +101,19 @@ def checked(convert: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def one_of(members: Mapping[str, T]) -> Callable[[str], T]:
-    """Converts a name to its member, ignoring case."""
+    """Convert a name to its member, ignoring case."""
 
     def member(text: str) -> T:
         for name, value in members.items():
             if name.lower() == text.lower():
                 return value
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(members)}")
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(members)}, not {text!r}")
 
     return member
 
 
 def integer_from(least: int, most: int | None = None) -> Callable[[str], int]:
-    """A number within these bounds."""
+    """Convert an integer, and check its bounds."""
 
     def integer(text: str) -> int:  # argparse uses the function's name in its error
         number = int(text)
@@ -113,15 +129,25 @@ def integer_from(least: int, most: int | None = None) -> Callable[[str], int]:
 # Arguments of several commands
 
 
-def add_archive(parser: argparse.ArgumentParser, text: str = "The peer. Port 11112 if left out.") -> None:
-    """The peer's address."""
-    parser.add_argument("archive", metavar="ARCHIVE@HOST:PORT", type=checked(Address.parse), help=text)
+def add_address(parser: argparse.ArgumentParser, peer: str) -> None:
+    """The address of the peer."""
+    text = f"{peer}. TITLE defaults to ANY-SCP, PORT to {DEFAULT_PORT}."
+    parser.add_argument("address", metavar="TITLE@HOST:PORT", type=checked(Address.parse), help=text)
 
 
 def add_into(parser: argparse.ArgumentParser) -> None:
-    """The folder to write to."""
-    text = "The folder to write to; created if it does not exist."
+    """The output folder."""
+    text = "Output folder; created if missing."
     parser.add_argument("--into", metavar="DIR", type=Path, required=True, help=text)
+
+
+def make_folder(into: Path) -> None:
+    """Create the output folder. Raises `UsageError` or `OSError`."""
+    if into.exists() and not into.is_dir():
+        raise UsageError(f"--into {into}: not a folder")
+    into.mkdir(parents=True, exist_ok=True)
+    if not os.access(into, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "cannot write to this folder", str(into))
 
 
 DUPLICATES: Final = {choice.value: choice for choice in Duplicates}
@@ -134,23 +160,23 @@ def add_duplicates(parser: argparse.ArgumentParser) -> None:
         metavar="|".join(DUPLICATES),
         type=one_of(DUPLICATES),
         default=Duplicates.KEEP.value,
-        help="What to do when DIR has the instance already, with different content: keep that one and warn, replace "
-        "it, or refuse the new one.",
+        help="If DIR already has the instance with different content: keep that file and warn, replace it, or refuse "
+        "the new one.",
     )
 
 
 def add_calling(parser: argparse.ArgumentParser, strictness: Strictness = Strictness.STRICT) -> None:
     """Our AE title, and what to do with malformed messages."""
-    parser.add_argument("--calling", metavar="TITLE", default="DIMSE", help="Our own AE title.")
-    add_malformed(parser, strictness)
+    parser.add_argument("--calling", metavar="TITLE", default="DIMSE", help="Our AE title.")
+    add_strictness(parser, strictness)
 
 
-def add_malformed(parser: argparse.ArgumentParser, default: Strictness) -> None:
+def add_strictness(parser: argparse.ArgumentParser, default: Strictness) -> None:
     """What to do with malformed messages."""
     group = parser.add_mutually_exclusive_group()
     for choice, text in (
-        (Strictness.STRICT, "When the peer sends something malformed, end the association and say why."),
-        (Strictness.LENIENT, "When the peer sends something malformed, warn and go on."),
+        (Strictness.STRICT, "Abort the association if the peer sends something malformed."),
+        (Strictness.LENIENT, "Tolerate malformed input from the peer where its meaning is clear, with a warning."),
     ):
         text += " The default." if choice is default else ""
         group.add_argument(
@@ -161,6 +187,16 @@ def add_malformed(parser: argparse.ArgumentParser, default: Strictness) -> None:
 def add_timeout(parser: argparse.ArgumentParser, text: str, default: float | None = None) -> None:
     """The timeout."""
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=default, help=text)
+
+
+def add_maximum_pdu(parser: argparse.ArgumentParser, text: str) -> None:
+    """The maximum PDU length."""
+    parser.add_argument("--max-pdu", metavar="BYTES", type=int, default=1024 * 1024, help=text)
+
+
+def add_maximum_associations(parser: argparse.ArgumentParser, text: str, default: int) -> None:
+    """The maximum number of associations."""
+    parser.add_argument("--max-associations", metavar="N", type=integer_from(1), default=default, help=text)
 
 
 SYNTAXES: Final = {
@@ -184,20 +220,21 @@ SYNTAXES: Final = {
     "htj2k": "1.2.840.10008.1.2.4.203",
     "rle": "1.2.840.10008.1.2.5",
 }
-"""Transfer syntaxes (PS3.6 A.1) by their names on the command line; others are given by their UIDs."""
+"""Transfer syntaxes (PS3.6 A.1) by their names on the command line; others can be given by UID."""
 
 
 def _syntaxes(text: str) -> list[str]:
     found = [SYNTAXES.get(name.lower(), name) for name in text.split(",")]
     for name in found:
         if not is_uid(name) or "." not in name:
-            raise ValueError(f"{name!r} is neither a transfer syntax UID nor one of {', '.join(SYNTAXES)}")
+            raise ValueError(f"{name!r} is not a transfer syntax; it must be a UID or one of {', '.join(SYNTAXES)}")
     return found
 
 
 def add_syntaxes(parser: argparse.ArgumentParser, text: str) -> None:
     """Transfer syntaxes to propose."""
-    _add_names(parser, "--syntax", "syntaxes", _syntaxes, f"{text} Names: {', '.join(SYNTAXES)}; or UIDs.")
+    names = f"Names: {', '.join(SYNTAXES)}; or UIDs."
+    _add_names(parser, "--syntax", "syntaxes", _syntaxes, f"{text} {names}")
 
 
 def _add_names(
@@ -210,7 +247,7 @@ def _add_names(
         action="extend",
         type=checked(convert),
         default=[],
-        help=f"{text} Separate several by commas, or repeat the option.",
+        help=f"{text} Separate several with commas, or repeat the option.",
     )
 
 
@@ -226,27 +263,26 @@ def _classes(text: str) -> list[str]:
     for name in found:
         if not is_uid(name) or "." not in name:
             raise ValueError(
-                f"{name!r} is neither a SOP class UID nor a storage SOP class of PS3.6 such as CTImageStorage"
+                f"{name!r} is not a storage SOP class; it must be a UID or a name of PS3.6, such as CTImageStorage"
             )
     return found
 
 
 def add_classes(parser: argparse.ArgumentParser, text: str) -> None:
     """Storage SOP classes to propose."""
-    _add_names(
-        parser, "--class", "classes", _classes, f"{text} Names: CTImageStorage, CT, EncapsulatedPDF and so on; or UIDs."
-    )
+    names = "Names: CTImageStorage, CT, EncapsulatedPDF and so on; or UIDs."
+    _add_names(parser, "--class", "classes", _classes, f"{text} {names}")
 
 
 def client_options(calling: str, strictness: Strictness, timeout: float | None, **more: Any) -> ClientOptions:
-    """The options of a requestor; `timeout`, if given, replaces its timeouts. Raises `ValueError`."""
+    """The options of a requestor. `timeout`, if given, replaces its default timeouts. Raises `ValueError`."""
     timers = ("connect", "association", "store", "find", "get", "move")
     timeouts = Timeouts() if timeout is None else Timeouts(**dict.fromkeys(timers, timeout))
     return ClientOptions(calling_ae_title=calling, strictness=strictness, timeouts=timeouts, **more)
 
 
 def add_json(
-    parser: argparse.ArgumentParser, text: str = "Print one JSON object per line, and no progress bar."
+    parser: argparse.ArgumentParser, text: str = "Print one JSON object per line, without a progress bar."
 ) -> None:
     """JSON output."""
     parser.add_argument("--json", action="store_true", help=text)

@@ -1,4 +1,4 @@
-"""`dimse echo`: is anyone there?"""
+"""`dimse echo`: tests the connection to an application entity."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from dimse import uids
 from dimse.address import Address
-from dimse.cli import arguments, running
-from dimse.cli.output import emit, tell
+from dimse.cli import arguments, exit_codes, runtime
+from dimse.cli.output import print_json, print_line
 from dimse.errors import StatusError
 from dimse.network.association import Association
 from dimse.network.client import connect
@@ -17,29 +17,32 @@ from dimse.options import ClientOptions, Strictness
 from dimse.services.verification import CEchoSCU
 
 EXIT_CODES: Final = (
-    "0 the peer answered; 1 it accepted the association but not the C-ECHO; 2 wrong usage; "
+    "0 the peer responded with Success; 1 it accepted the association but not the C-ECHO; 2 wrong usage; "
     "3 no association; 130 interrupted."
 )
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """What the command is told."""
-    arguments.add_archive(parser)
+    """Define the command's arguments."""
+    arguments.add_address(parser, "Peer to contact")
     arguments.add_calling(parser)
-    arguments.add_timeout(parser, "How long to wait for each answer.", default=10)
+    arguments.add_timeout(parser, "Abort if a response takes more than this many seconds.", default=10)
     arguments.add_json(parser, "Print one JSON object.")
 
 
-def echo(archive: Address, *, calling: str, strictness: Strictness, timeout: float, json: bool) -> int:
-    """Ask an application entity whether it is there (C-ECHO), and show what was negotiated."""
-    with running.usage():
+def echo(address: Address, *, calling: str, strictness: Strictness, timeout: float, json: bool) -> int:
+    """Test the connection to an application entity (C-ECHO).
+
+    Shows the response time and what was negotiated.
+    """
+    with arguments.usage():
         options = arguments.client_options(calling, strictness, timeout)
-    answer = running.run(_echo(archive, options), fast=False)
+    response = runtime.run(_echo(address, options), fast=False)
     if json:
-        emit(**answer)
+        print_json(**response)
     else:
-        _show(answer)
-    return running.OK
+        _print(response)
+    return exit_codes.OK
 
 
 async def _echo(address: Address, options: ClientOptions) -> dict[str, Any]:
@@ -50,13 +53,13 @@ async def _echo(address: Address, options: ClientOptions) -> dict[str, Any]:
         try:
             await CEchoSCU(association).echo()
         except StatusError as error:
-            refusal = error  # for which the association is not aborted
-        answered = perf_counter()
+            refusal = error  # raised after the association was released
+        responded = perf_counter()
     if refusal is not None:
         raise refusal
     return {
         "address": str(address),
-        "round_trip_ms": round((answered - associated) * 1000, 3),
+        "round_trip_ms": round((responded - associated) * 1000, 3),
         "association_ms": round((associated - start) * 1000, 3),
         **_negotiated(association),
     }
@@ -81,13 +84,13 @@ def _negotiated(association: Association) -> dict[str, Any]:
     }
 
 
-def _show(answer: dict[str, Any]) -> None:
-    limit = answer["maximum_length"]
+def _print(response: dict[str, Any]) -> None:
+    limit = response["maximum_length"]
     maximum = {None: "not given", 0: "no limit"}.get(limit, f"{limit} bytes")
-    version, class_uid = answer["implementation_version_name"], answer["implementation_class_uid"]
-    tell(f"{answer['address']} answered in {answer['round_trip_ms']:.1f} ms")
-    tell(f"  association     {answer['association_ms']:.1f} ms")
-    tell(f"  maximum length  {maximum}")
-    tell(f"  implementation  {version or 'no version name'} ({class_uid or 'no class UID'})")
-    for context in answer["contexts"]:
-        tell(f"  context         {context['abstract_syntax_name']}, {context['transfer_syntax_name']}")
+    version, class_uid = response["implementation_version_name"], response["implementation_class_uid"]
+    print_line(f"{response['address']} responded in {response['round_trip_ms']:.1f} ms")
+    print_line(f"  association         {response['association_ms']:.1f} ms")
+    print_line(f"  maximum PDU length  {maximum}")
+    print_line(f"  implementation      {version or 'no version name'} ({class_uid or 'no class UID'})")
+    for context in response["contexts"]:
+        print_line(f"  context             {context['abstract_syntax_name']}, {context['transfer_syntax_name']}")

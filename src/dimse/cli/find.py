@@ -1,4 +1,4 @@
-"""`dimse find`: what is in an archive."""
+"""`dimse find`: searches an archive."""
 
 from __future__ import annotations
 
@@ -8,34 +8,33 @@ from typing import Final
 
 from dimse import uids
 from dimse.address import Address
-from dimse.cli import arguments, running
-from dimse.cli import query as typed
-from dimse.cli.matches import CsvMatches, JsonMatches, Matches, TableMatches
-from dimse.cli.output import complain, counted, reason
+from dimse.cli import arguments, exit_codes, query_options, runtime
+from dimse.cli.match_output import CsvMatches, JsonMatches, Matches, TableMatches
+from dimse.cli.output import counted, print_error, reason
 from dimse.network.client import connect
 from dimse.options import ClientOptions, Strictness
 from dimse.services.find_scu import CFindSCU, FindResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
 EXIT_CODES: Final = (
-    "0 all matches were shown, even if there were none; 1 the peer refused or failed, with the reason; 2 wrong usage; "
-    "3 no association, or it was lost; 130 interrupted."
+    "0 all matches were shown, even if there are none; 1 the archive refused or failed, with the reason; "
+    "2 wrong usage; 3 no association, or it was lost; 130 interrupted."
 )
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """What the command is told."""
-    arguments.add_archive(parser)
-    typed.add_find_keys(parser)
-    typed.add_level_and_model(parser)
+    """Define the command's arguments."""
+    arguments.add_address(parser, "Archive to search")
+    query_options.add_find_keys(parser)
+    query_options.add_level_and_model(parser)
     arguments.add_calling(parser)
-    typed.add_timeout(parser)
-    arguments.add_json(parser, "Print one match per line, in the DICOM JSON Model.")
-    parser.add_argument("--csv", action="store_true", help="Print CSV with a header.")
+    query_options.add_timeout(parser)
+    arguments.add_json(parser, "Print one match per line in the DICOM JSON Model.")
+    parser.add_argument("--csv", action="store_true", help="Print CSV with a header line.")
 
 
 def find(
-    archive: Address,
+    address: Address,
     *,
     keys: Sequence[str],
     level: QueryRetrieveLevel,
@@ -46,21 +45,21 @@ def find(
     json: bool,
     csv: bool,
 ) -> int:
-    """Search an archive (C-FIND), and show the matches as a table.
+    """Search an archive (C-FIND).
 
-    The table has the keys that were given; if all of them have values, also the usual ones of the level.
-    Ctrl-C stops the search (C-CANCEL), and the matches so far are shown.
+    Prints the matches as a table of the given keys. If all of them have values, the table also has the usual keys of
+    the level. Ctrl-C cancels the search (C-CANCEL) and shows the matches received so far.
     """
-    with running.usage():
+    with arguments.usage():
         if json and csv:
-            raise ValueError("--json and --csv: choose one")
+            raise ValueError("choose either --json or --csv")
         options = arguments.client_options(calling, strictness, timeout)
-        query = typed.parse(level, keys, model)
-        columns = typed.columns(query, keys)
+        query = query_options.parse(level, keys, model)
+        columns = query_options.columns(query, keys)
         query = query.returning(*columns)
         query.find_identifier()
     matches = (JsonMatches if json else CsvMatches if csv else TableMatches)(columns)
-    return running.run(_find(query, archive, options, matches))
+    return runtime.run(_find(query, address, options, matches))
 
 
 async def _find(query: Query, address: Address, options: ClientOptions, matches: Matches) -> int:
@@ -68,16 +67,16 @@ async def _find(query: Query, address: Address, options: ClientOptions, matches:
     async with connect(address, contexts=contexts, options=options) as association:
         results = CFindSCU(association).find(query, raise_failures=False)
         with matches.shown():
-            interrupted = await running.interrupted(_take(results, matches))
+            interrupted = await runtime.run_interruptibly(_add_all(results, matches))
     for failure in results.failures:
-        complain(f"dimse: {reason(failure)}")
+        print_error(f"dimse: {reason(failure)}")
     if interrupted:
-        complain(f"dimse: cancelled; {counted(matches.count, 'match', 'matches')} had come")
-        return running.INTERRUPTED
-    return running.FAILED if results.failures else running.OK
+        print_error(f"dimse: cancelled after {counted(matches.count, 'match', 'matches')}")
+        return exit_codes.INTERRUPTED
+    return exit_codes.FAILED if results.failures else exit_codes.OK
 
 
-async def _take(results: FindResults, matches: Matches) -> None:
+async def _add_all(results: FindResults, matches: Matches) -> None:
     async with results:
         async for match in results:
-            matches.take(match)
+            matches.add(match)

@@ -1,4 +1,4 @@
-"""`dimse get`: from an archive into a folder, on one association."""
+"""`dimse get`: retrieves instances from an archive into a folder, on one association."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Final
 
 from dimse import uids
 from dimse.address import Address
-from dimse.cli import arguments, running
-from dimse.cli import query as typed
-from dimse.cli.output import complain
-from dimse.cli.retrieval import Tally
+from dimse.cli import arguments, query_options, runtime
+from dimse.cli.output import print_error
+from dimse.cli.retrieve_report import RetrievingReport
 from dimse.errors import PresentationContextError, SubOperationFailed
 from dimse.network.client import connect
 from dimse.options import ClientOptions, Duplicates, StoreOptions, Strictness
@@ -22,39 +21,39 @@ from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.upper_layer.negotiation import ProposedContext
 
 EXIT_CODES: Final = (
-    "0 everything was retrieved; 1 some failed, each named, or nothing matches; 2 wrong usage; "
+    "0 everything was retrieved; 1 at least one failure, each reported, or nothing matches; 2 wrong usage; "
     "3 no association, or it was lost; 130 interrupted."
 )
 
 _NAMED: Final = 5
-"""With more SOP classes than this, only their number is given."""
+"""If there are more SOP classes than this, only their number is printed."""
 
 ON_CANCEL: Final = {behavior.value: behavior for behavior in CancelBehavior}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """What the command is told."""
-    arguments.add_archive(parser)
-    typed.add_unique_keys(parser)
+    """Define the command's arguments."""
+    arguments.add_address(parser, "Archive to retrieve from")
+    query_options.add_unique_keys(parser)
     arguments.add_into(parser)
     arguments.add_duplicates(parser)
-    typed.add_level_and_model(parser)
+    query_options.add_level_and_model(parser)
     parser.add_argument(
         "--on-cancel",
         metavar="|".join(ON_CANCEL),
         type=arguments.one_of(ON_CANCEL),
         default="reject",
-        help="What happens to an instance that is on its way at Ctrl-C.",
+        help="What to do with an instance in flight when interrupted.",
     )
-    arguments.add_classes(parser, "Propose only this storage SOP class. Without it, the common ones.")
-    arguments.add_syntaxes(parser, "Propose only this transfer syntax.")
+    arguments.add_classes(parser, "Propose only these storage SOP classes, not all common ones.")
+    arguments.add_syntaxes(parser, "Propose only these transfer syntaxes.")
     arguments.add_calling(parser, Strictness.LENIENT)
-    typed.add_timeout(parser)
+    query_options.add_timeout(parser)
     arguments.add_json(parser)
 
 
 def get(
-    archive: Address,
+    address: Address,
     *,
     keys: Sequence[str],
     into: Path,
@@ -69,18 +68,19 @@ def get(
     timeout: float | None,
     json: bool,
 ) -> int:
-    """Get instances from an archive into a folder (C-GET), as {Study}/{Series}/{Instance}.dcm.
+    """Retrieve instances from an archive into a folder (C-GET).
 
-    Ctrl-C stops it (C-CANCEL); what was retrieved stays.
+    Files are named {Study}/{Series}/{Instance}.dcm. Ctrl-C cancels the operation (C-CANCEL); files retrieved so far
+    stay.
     """
-    with running.usage():
+    with arguments.usage():
         options = arguments.client_options(calling, strictness, timeout)
-        query = typed.parse(level, keys, model)
+        query = query_options.parse(level, keys, model)
         query.retrieve_identifier()
         contexts = retrieval_contexts(classes or uids.COMMON_STORAGE, syntaxes or RETRIEVED)
-    running.make_folder(into)
-    tally = Tally(archive, f"retrieved from {archive} into {into}", json)
-    return running.run(tally.over(_get(query, archive, options, contexts, into, duplicates, on_cancel, tally)))
+    arguments.make_folder(into)
+    report = RetrievingReport(address, f"retrieved from {address} into {into}", json=json)
+    return runtime.run(report.follow(_get(query, address, options, contexts, into, duplicates, on_cancel, report)))
 
 
 async def _get(
@@ -91,7 +91,7 @@ async def _get(
     into: Path,
     duplicates: Duplicates,
     on_cancel: CancelBehavior,
-    tally: Tally,
+    report: RetrievingReport,
 ) -> bool:
     async with connect(address, contexts=contexts, options=options) as association:
         try:
@@ -100,45 +100,47 @@ async def _get(
         except PresentationContextError:
             storage = {context.abstract_syntax for context in contexts if context.as_scp}
             if not any(context.abstract_syntax in storage for context in association.contexts.values()):
-                complain(_proposed(contexts))
+                print_error(_advice(contexts))
             raise
         try:
-            return await running.interrupted(_take(results, tally))
+            return await runtime.run_interruptibly(_add_all(results, report))
         finally:
             for instance in results.completed_in_flight:
-                tally.came(instance.sop_instance_uid, instance.path)
-            tally.failures(results.failures, results.suboperations.failed)
-            if _may_want_a_context(results):
-                complain(_proposed(contexts))
+                report.add(instance.sop_instance_uid, instance.path)
+            report.add_failures(results.failures, results.suboperations.failed)
+            if _archive_failed(results):
+                print_error(_advice(contexts))
 
 
-def _may_want_a_context(results: GetResults) -> bool:
-    """Whether the archive failed to send instances, and gives no reason other than a presentation context."""
-    failed = [each for each in results.failures if isinstance(each, SubOperationFailed)]
-    by_archive = [each for each in failed if each.sop_instance_uid not in results.refusals]
-    comment = (results.error_comment or "").lower()
-    return bool(by_archive) and (not comment or any(word in comment for word in ("context", "syntax", "sop class")))
+def _archive_failed(results: GetResults) -> bool:
+    """Whether the archive failed to send instances. The usual reason is that no context for them was proposed."""
+    failed = [failure for failure in results.failures if isinstance(failure, SubOperationFailed)]
+    return any(failure.sop_instance_uid not in results.refusals for failure in failed)
+
+
+def _advice(contexts: Sequence[ProposedContext]) -> str:
+    return f"dimse: proposed {_proposed(contexts)}; if the archive needs others, add them with --class and --syntax"
 
 
 def _proposed(contexts: Sequence[ProposedContext]) -> str:
-    """Which storage classes were proposed in which transfer syntaxes."""
+    """The proposed transfer syntaxes, and for which storage SOP classes."""
     classes: dict[str, list[str]] = {}
     for context in contexts:
         if context.as_scp:
             for syntax in context.transfer_syntaxes:
                 classes.setdefault(syntax, []).append(context.abstract_syntax)
-    alike: dict[tuple[str, ...], list[str]] = {}
+    syntaxes: dict[tuple[str, ...], list[str]] = {}
     for syntax, members in classes.items():
-        alike.setdefault(tuple(members), []).append(uids.name_of(syntax))
+        syntaxes.setdefault(tuple(members), []).append(uids.name_of(syntax))
     parts = [
-        f"{', '.join(syntaxes)} for "
+        f"{', '.join(names)} for "
         + (", ".join(map(uids.name_of, members)) if len(members) <= _NAMED else f"{len(members)} storage SOP classes")
-        for members, syntaxes in alike.items()
+        for members, names in syntaxes.items()
     ]
-    return f"dimse: proposed were {'; '.join(parts)}; choose others with --class and --syntax"
+    return "; ".join(parts)
 
 
-async def _take(results: GetResults, tally: Tally) -> None:
+async def _add_all(results: GetResults, report: RetrievingReport) -> None:
     async with results:
         async for instance in results:
-            tally.came(instance.sop_instance_uid, instance.path, results.suboperations.total)
+            report.add(instance.sop_instance_uid, instance.path, results.suboperations.total)

@@ -1,7 +1,8 @@
-"""Text and JSON: the one way to the terminal for all output of the commands, which may quote a peer."""
+"""Text and JSON: the only way to the terminal for the commands' output, which may quote a peer."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import unicodedata
@@ -13,24 +14,24 @@ _JOINERS: Final = "\u200c\u200d"
 """Format characters of Persian and Indic names; terminals do not act on them."""
 
 
-def emit(**fields: Any) -> None:
-    """One JSON object on a line of standard output, at once."""
+def print_json(**fields: Any) -> None:
+    """Print one JSON object on a line of standard output, and flush it."""
     print(json.dumps(fields).replace("\x7f", "\\u007f"), flush=True)
 
 
-def tell(text: str) -> None:
-    """A line on standard output, at once."""
+def print_line(text: str) -> None:
+    """Print a line on standard output, and flush it."""
     print(printable(text), flush=True)
 
 
-def complain(text: str) -> None:
-    """A line on standard error."""
+def print_error(text: str) -> None:
+    """Print a line on standard error."""
     print(printable(text), file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
-    """`text` in one line, with control characters, marks of direction and surrogates escaped."""
-    return text if text.isprintable() else "".join(map(_shown, text))
+    """`text` on one line, with control characters, direction marks and surrogates escaped."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
 
 
 def printable_lines(text: str) -> str:
@@ -38,14 +39,14 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def _shown(character: str) -> str:
+def _escaped(character: str) -> str:
     if character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs":
         return character
     return character.encode("unicode_escape", "backslashreplace").decode()
 
 
 def reason(error: BaseException) -> str:
-    """The text of an error, with its class if the text alone does not say enough."""
+    """The text of an error; with the name of its class if the text alone is not clear."""
     if isinstance(error, OSError) and not isinstance(error, DimseError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     if isinstance(error, DimseError) and str(error):
@@ -53,15 +54,31 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def about(name: str, error: BaseException) -> str:
-    """The file name and the reason; the file is named only once."""
+def reason_with_name(name: str, error: BaseException) -> str:
+    """The reason of an error about the file `name`, which is named only once."""
     notes = [note for note in getattr(error, "__notes__", ()) if name not in note]
     why = "; ".join([reason(error), *notes])
     return why if name in why else f"{name}: {why}"
 
 
+def reason_with_causes(error: BaseException) -> str:
+    """The reason of an error, and of each of its causes that the text does not mention yet."""
+    why, cause = reason(error), error.__cause__
+    while cause is not None:
+        why = why if reason(cause) in why else f"{why}: {reason(cause)}"
+        cause = cause.__cause__
+    return why
+
+
+def reason_of_end(error: BaseException) -> str:
+    """Why a whole command ended early."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return "interrupted" if isinstance(error, asyncio.CancelledError) else reason(error)
+
+
 def size(count: float) -> str:
-    """Bytes, as people say them.
+    """A number of bytes in a readable unit.
 
     >>> size(105_000_000)
     '105.0 MB'

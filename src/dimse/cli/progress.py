@@ -1,4 +1,4 @@
-"""Progress bars on standard error; without a terminal, nothing at all."""
+"""Progress bars on standard error. They are shown only on a terminal."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import Any
 from dimse.cli.output import size
 
 
-class Bar:
-    """Bytes and objects that go out."""
+class TransferBar:
+    """Bytes and objects that were sent."""
 
     def __init__(self) -> None:
         self._progress: Any = None
         self._task: Any = None
-        self._objects = 0
+        self._total = 0
         self._done = 0
 
     @contextmanager
-    def over(self, total_bytes: int | None, objects: int) -> Iterator[None]:
-        """Show it inside the block."""
-        self._objects, self._done = objects, 0  # what was told of before is not on its way
+    def shown(self, total_bytes: int | None, objects: int) -> Iterator[None]:
+        """Show the bar inside the block, for a transfer of so many `objects`."""
+        self._total = objects
+        self._done = 0  # results before the transfer, such as unreadable files, are not part of it
         if not sys.stderr.isatty():
             yield
             return
@@ -42,36 +43,36 @@ class Bar:
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         )
         with Progress(*columns, console=Console(stderr=True), expand=True) as self._progress:
-            self._task = self._progress.add_task("", total=total_bytes, rate="", objects=self._count())
+            self._task = self._progress.add_task("", total=total_bytes, rate="", objects=self._objects())
             yield
         self._progress = None
 
-    def moved(self, done: int, bytes_per_second: float) -> None:
-        """So many bytes are there."""
+    def update(self, bytes_sent: int, bytes_per_second: float) -> None:
+        """Show the number of bytes sent so far, and the rate."""
         if self._progress is not None:
-            self._progress.update(self._task, completed=done, rate=f"{size(bytes_per_second)}/s")
+            self._progress.update(self._task, completed=bytes_sent, rate=f"{size(bytes_per_second)}/s")
 
-    def finished_one(self) -> None:
-        """One more object is through."""
+    def add_object(self) -> None:
+        """Count one more object as done."""
         self._done += 1
         if self._progress is not None:
-            self._progress.update(self._task, objects=self._count())
+            self._progress.update(self._task, objects=self._objects())
 
-    def _count(self) -> str:
-        return f"{self._done}/{self._objects} objects"
+    def _objects(self) -> str:
+        return f"{self._done}/{self._total} objects"
 
 
-class Counters:
-    """What comes, in numbers that the peer tells."""
+class CounterBar:
+    """Progress of an operation by its counters; it disappears at the end."""
 
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
+    def __init__(self, title: str) -> None:
+        self._title = title
         self._progress: Any = None
         self._task: Any = None
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show it inside the block, and nothing of it afterwards."""
+        """Show the bar inside the block."""
         if not sys.stderr.isatty():
             yield
             return
@@ -80,17 +81,17 @@ class Counters:
         from rich.table import Column
 
         columns = (
-            TextColumn(self._doing, table_column=Column(no_wrap=True)),
+            TextColumn(self._title, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[counters]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True)),
             TimeRemainingColumn(compact=True),
         )
         with Progress(*columns, console=Console(stderr=True), expand=True, transient=True) as self._progress:
-            self._task = self._progress.add_task("", total=None, counters="")
+            self._task = self._progress.add_task("", total=None, text="")
             yield
         self._progress = None
 
-    def update(self, done: int, total: int | None, words: str) -> None:
-        """So many of so many, and in words."""
+    def update(self, done: int, total: int | None, text: str) -> None:
+        """Show that `done` of `total` are done, and `text`."""
         if self._progress is not None:
-            self._progress.update(self._task, completed=done, total=total, counters=words)
+            self._progress.update(self._task, completed=done, total=total, text=text)

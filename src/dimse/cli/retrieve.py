@@ -1,4 +1,4 @@
-"""`dimse retrieve`: from an archive into a folder, whichever way it offers."""
+"""`dimse retrieve`: retrieves all matches from an archive into a folder, by C-GET or C-MOVE."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from pathlib import Path
 from typing import Final
 
 from dimse.address import Address
-from dimse.cli import arguments, running
-from dimse.cli import query as typed
-from dimse.cli.retrieval import Tally
+from dimse.cli import arguments, query_options, runtime
+from dimse.cli.retrieve_report import RetrievingReport
 from dimse.options import ClientOptions, Strictness
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.retrieving import RetrieveResult
 from dimse.services.retrieving import retrieve as retrieve_all
 
 EXIT_CODES: Final = (
-    "0 all matches were retrieved; 1 some failed, each named, or nothing matches; 2 wrong usage; "
+    "0 all matches were retrieved; 1 at least one failure, each reported, or nothing matches; 2 wrong usage; "
     "3 no association; 130 interrupted."
 )
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """What the command is told."""
-    arguments.add_archive(parser)
-    typed.add_find_keys(parser, required=True)
+    """Define the command's arguments."""
+    arguments.add_address(parser, "Archive to retrieve from")
+    query_options.add_find_keys(parser, required=True)
     arguments.add_into(parser)
-    typed.add_level_and_model(parser)
+    query_options.add_level_and_model(parser)
     parser.add_argument(
         "--receiver",
         metavar="TITLE@HOST:PORT",
         type=arguments.checked(Address.parse),
-        help="Where we listen for a C-MOVE; the archive has to know it. Without it, --calling on port 11112.",
+        help="Our address for C-MOVE sub-operations, which the archive must know. Default: the --calling title, port "
+        "11112.",
     )
     arguments.add_calling(parser)
-    typed.add_timeout(parser)
+    query_options.add_timeout(parser)
     arguments.add_json(parser)
 
 
 def retrieve(
-    archive: Address,
+    address: Address,
     *,
     keys: Sequence[str],
     into: Path,
@@ -52,38 +52,44 @@ def retrieve(
     timeout: float | None,
     json: bool,
 ) -> int:
-    """Find matches in an archive and retrieve all of them into a folder, by C-GET or else by C-MOVE to ourselves.
+    """Search an archive, and retrieve all matches into a folder.
 
-    Instances that are missing afterwards are asked for again, one by one. Ctrl-C stops it; what was retrieved stays.
+    Uses C-GET, or C-MOVE to a receiver of its own if the archive has no C-GET. Missing instances are requested again,
+    one by one. Ctrl-C cancels; files retrieved so far stay.
     """
-    with running.usage():
+    with arguments.usage():
         options = arguments.client_options(calling, strictness, timeout)
-        query = typed.parse(level, keys, model)
+        query = query_options.parse(level, keys, model)
         query.find_identifier()
-    running.make_folder(into)
-    tally = Tally(archive, f"retrieved from {archive} into {into}", json)
-    return running.run(tally.over(_retrieve(query, archive, options, into, receiver, tally)))
+    arguments.make_folder(into)
+    report = RetrievingReport(address, f"retrieved from {address} into {into}", json=json)
+    return runtime.run(report.follow(_retrieve(query, address, options, into, receiver, report)))
 
 
 async def _retrieve(
-    query: Query, address: Address, options: ClientOptions, into: Path, receiver: Address | None, tally: Tally
+    query: Query,
+    address: Address,
+    options: ClientOptions,
+    into: Path,
+    receiver: Address | None,
+    report: RetrievingReport,
 ) -> bool:
-    def known(result: RetrieveResult) -> None:
+    def add(result: RetrieveResult) -> None:
         if result.error is None:
-            tally.came(result.sop_instance_uid, result.path)
+            report.add(result.sop_instance_uid, result.path)
         else:
-            tally.failures([result.error])
+            report.add_failures([result.error])
 
     async def work() -> None:
-        with running.telling(known) as tell_of:
+        with runtime.cancelled_by_closed_pipe(add) as on_result:
             await retrieve_all(
                 address,
                 query,
                 into=into,
                 options=options,
                 receiver=receiver,
-                on_result=tell_of,
+                on_result=on_result,
                 raise_failures=False,
             )
 
-    return await running.interrupted(work())
+    return await runtime.run_interruptibly(work())

@@ -12,8 +12,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
-from dimse.cli import arguments, running
-from dimse.cli.output import complain, counted, size
+from dimse.cli import arguments, exit_codes, runtime
+from dimse.cli.output import counted, print_error, size
 from dimse.demo.comparison import count_equal, difference, read
 from dimse.demo.processes import Receiver, receiver, run_command
 
@@ -71,21 +71,21 @@ def demo(*, out: Path, slices: int) -> int:
     Everything that was received is compared with what was sent, byte for byte.
     """
     if find_spec("numpy") is None or find_spec("PIL") is None:
-        complain('dimse: the demo needs numpy and pillow; install them with: pip install "dimse[demo]"')
-        return running.USAGE
+        print_error('dimse: the demo needs numpy and pillow; install them with: pip install "dimse[demo]"')
+        return exit_codes.USAGE
     start = perf_counter()
-    with running.usage():
+    with arguments.usage():
         _make_folder(out)
     sent = _prepare(out / "sent", slices)
     with receiver(out / "received", "DEMO") as archive:
         address = f"DEMO@127.0.0.1:{archive.port}"
         code = run_command("echo", address) or run_command("send", address, str(out / "sent"))
-    if code != running.OK and not archive.received:
+    if code != exit_codes.OK and not archive.received:
         return code
     equal = _compare(sent, archive.received, out / "received")
     _draw_contact_sheet(sent, archive.received, out / "received", out / "contact-sheet.png")
     with receiver(out / "moved", "WORKSTATION") as workstation:
-        code = running.run(_query_retrieve(out, workstation)) or code
+        code = runtime.run(_query_retrieve(out, workstation)) or code
     equal = _compare_study(sent, out) and equal
     print(f"\nDone in {perf_counter() - start:.1f} s. Everything is in {out}:")
     for name, content in (
@@ -96,7 +96,7 @@ def demo(*, out: Path, slices: int) -> int:
         ("contact-sheet.png", "a picture of the received images"),
     ):
         print(f"  {out / name!s:36} {content}")
-    return code if equal else running.FAILED
+    return code if equal else exit_codes.FAILED
 
 
 def _make_folder(out: Path) -> None:
@@ -143,9 +143,9 @@ async def _query_retrieve(out: Path, workstation: Receiver) -> int:
             ("move", address, *study, "--destination", "WORKSTATION"),
         ):
             code = await asyncio.to_thread(run_command, *command)
-            if code != running.OK:
+            if code != exit_codes.OK:
                 return code
-    return running.OK
+    return exit_codes.OK
 
 
 def _study_instance_uid(out: Path) -> str:
@@ -172,7 +172,7 @@ def _compare(sent: Sequence[Path], received: Mapping[str, Mapping[str, Any]], fo
         if why is None:
             equal += 1
         else:
-            complain(f"differs: {path}: {why}")
+            print_error(f"differs: {path}: {why}")
     print(f"\nCompared byte for byte: {equal} of {len(sent)} data sets are equal, in their original transfer syntax")
     return equal == len(sent)
 

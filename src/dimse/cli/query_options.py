@@ -1,4 +1,4 @@
-"""What find, get, move and retrieve share: options, and the query made of them."""
+"""Options of find, get, move and retrieve, and the query made of them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,18 @@ MODELS: Final = {"patient": QueryRetrieveModel.PATIENT_ROOT, "study": QueryRetri
 DEFAULT_COLUMNS: Final = {
     QueryRetrieveLevel.PATIENT: ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     QueryRetrieveLevel.STUDY: (
-        *("PatientName", "PatientID", "StudyDate", "ModalitiesInStudy", "StudyDescription"),
+        "PatientName",
+        "PatientID",
+        "StudyDate",
+        "ModalitiesInStudy",
+        "StudyDescription",
         "StudyInstanceUID",
     ),
     QueryRetrieveLevel.SERIES: (
-        *("Modality", "SeriesNumber", "SeriesDescription", "NumberOfSeriesRelatedInstances"),
+        "Modality",
+        "SeriesNumber",
+        "SeriesDescription",
+        "NumberOfSeriesRelatedInstances",
         "SeriesInstanceUID",
     ),
     QueryRetrieveLevel.IMAGE: ("InstanceNumber", "SOPClassUID", "SOPInstanceUID"),
@@ -27,19 +34,19 @@ DEFAULT_COLUMNS: Final = {
 
 
 def add_find_keys(parser: ArgumentParser, *, required: bool = False) -> None:
-    """Keys that match and keys to show."""
+    """Matching keys and keys to show."""
     text = (
-        "A key to match: PatientName=Smith*, 0010,0020=4711, StudyDate=20240101-, "
-        "ProcedureCodeSequence.CodeValue=24627-2. Without a value, a key to show. Repeat the option for more."
+        "Key to match, e.g. PatientName=Smith*, 0010,0020=4711, StudyDate=20240101-, or "
+        "ProcedureCodeSequence.CodeValue=24627-2. Without a value, a key to show. Repeat the option for several keys."
     )
     _add_keys(parser, "KEY[=VALUE]", text, required=required)
 
 
 def add_unique_keys(parser: ArgumentParser) -> None:
-    """Keys that name what to retrieve."""
+    """Unique keys of the entities to retrieve."""
     text = (
-        "What to retrieve: StudyInstanceUID=1.2.3; with --level SERIES or IMAGE also the lower UIDs. "
-        "Separate several UIDs by a backslash."
+        "Unique key, e.g. StudyInstanceUID=1.2.3; add SeriesInstanceUID and SOPInstanceUID with --level SERIES or "
+        "IMAGE. Separate several UIDs with a backslash. Repeat the option for several keys."
     )
     _add_keys(parser, "KEY=VALUE", text, required=True)
 
@@ -51,19 +58,19 @@ def _add_keys(parser: ArgumentParser, metavar: str, text: str, *, required: bool
 
 
 def add_level_and_model(parser: ArgumentParser) -> None:
-    """Which entities, and in which information model."""
+    """The Query/Retrieve Level and the information model."""
     parser.add_argument(
         "--level",
         metavar="|".join(LEVELS),
         type=arguments.one_of(LEVELS),
         default=QueryRetrieveLevel.STUDY,
-        help="The Query/Retrieve Level.",
+        help="Query/Retrieve Level.",
     )
     parser.add_argument(
         "--model",
         metavar="|".join(MODELS),
         type=arguments.one_of(MODELS),
-        help="The root of the information model. Without it, patient at the PATIENT level, else study.",
+        help="Information model: Patient Root or Study Root. Default: patient at the PATIENT level, else study.",
     )
 
 
@@ -71,29 +78,29 @@ def add_timeout(parser: ArgumentParser) -> None:
     """The timeout, whose default differs between services."""
     arguments.add_timeout(
         parser,
-        "Give up after this long without progress. Without it, 30 to connect, 10 for a match, 120 for an instance.",
+        "Abort after this many seconds without progress. Default: 30 to connect, 10 per match, 120 per instance.",
     )
 
 
 def parse(level: QueryRetrieveLevel, keys: Sequence[str], model: QueryRetrieveModel | None) -> Query:
-    """The query that was typed. Raises `ValueError`."""
+    """The query made of the options. Raises `ValueError`."""
     names = [key.partition("=")[0].strip() for key in keys]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ValueError(f"{twice} is given twice; separate several values of a key by a backslash")
+        raise ValueError(f"{twice} is given twice; separate several values of a key with a backslash")
     return Query.parse(level, keys, model)
 
 
 def columns(query: Query, keys: Sequence[str]) -> list[str]:
     """The columns to show: the given keys and, if all of them have values, the usual ones of the level."""
-    typed = [key.partition("=") for key in keys]
-    asked = [key.strip() for key, _, _ in typed]
-    if all(value for _, _, value in typed):
-        asked = [*(key for key in DEFAULT_COLUMNS[query.level] if _may_ask(query, key)), *asked]
-    return list(dict.fromkeys(asked))
+    parts = [key.partition("=") for key in keys]
+    names = [name.strip() for name, _, _ in parts]
+    if all(value for _, _, value in parts):
+        names = [*(key for key in DEFAULT_COLUMNS[query.level] if _is_allowed(query, key)), *names]
+    return list(dict.fromkeys(names))
 
 
-def _may_ask(query: Query, key: str) -> bool:
-    """Patient Root has the keys of the patient at the PATIENT level only (PS3.4 C.6.1)."""
+def _is_allowed(query: Query, key: str) -> bool:
+    """Patient Root has the patient's keys only at the PATIENT level (PS3.4 C.6.1)."""
     is_below = query.model is QueryRetrieveModel.PATIENT_ROOT and query.level is not QueryRetrieveLevel.PATIENT
     return key != "PatientName" or not is_below

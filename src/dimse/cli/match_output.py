@@ -1,4 +1,4 @@
-"""The matches of a C-FIND, as they are shown: a table, CSV, or DICOM JSON."""
+"""Prints the matches of a C-FIND: as a table, CSV, or DICOM JSON."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from dimse.cli.output import complain, counted, emit, printable, tell
-from dimse.cli.progress import Counters
+from dimse.cli.output import counted, print_error, print_json, print_line, printable
+from dimse.cli.progress import CounterBar
 from dimse.dataset import Dataset, tag_for_keyword
 from dimse.dataset.json_model import json_model
 from dimse.dataset.scanner import tag_name
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 
 _GAP: Final = 2
-"""Between columns: a padding, and where the box has its line."""
+"""Columns of the terminal between two columns of the table: a space, and the place of the box's line."""
 _NARROW: Final = 10
-"""A column as narrow as this is not made narrower while others are wider."""
-_NO_TERMINAL: Final = 10_000
+"""Columns are not made narrower than this while another is wider."""
+_UNLIMITED: Final = 10_000
+"""The width of a table that is not printed on a terminal."""
 
 
 class Column:
-    """One key, and what a match has there."""
+    """A key, and its value in a match."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -34,21 +35,21 @@ class Column:
 
     @property
     def words(self) -> str:
-        """The keyword in words, which can be folded."""
+        """The keyword as separate words, which can be wrapped."""
         return re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", self.key)
 
     @property
     def is_uid(self) -> bool:
-        """UIDs are there to be copied."""
+        """Whether it holds UIDs, which must stay whole to be copied."""
         return self.key.endswith("UID")
 
     def text(self, match: Dataset, texts: Texts) -> str:
-        """The value in a line; several are separated as in DICOM."""
+        """The value on one line; several are separated by a backslash, as in DICOM."""
         return printable("\\".join(_texts(match, self._path, texts, ())))
 
 
 def _tag(name: str) -> int:
-    """Of a keyword or a tag that a query has been made of."""
+    """The tag for a keyword or a tag that was used in a query."""
     return tag_for_keyword(name) or int(re.sub("[(),]", "", name), 16)
 
 
@@ -77,39 +78,39 @@ def _texts(dataset: Dataset, path: Sequence[int], texts: Texts, outer: Sequence[
 
 
 class Matches(ABC):
-    """Shows matches inside `shown`, and counts them."""
+    """Prints matches inside `shown`, and counts them."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.columns = [Column(key) for key in keys]
         self.count = 0
         self._texts = Texts()
 
-    def take(self, match: Dataset) -> None:
-        """One has come."""
+    def add(self, match: Dataset) -> None:
+        """Print a match, at once or at the end."""
         self.count += 1
         known = set(self._texts.garbled)
-        self._take(match)
+        self._add(match)
         for tag in sorted(self._texts.garbled - known):
-            complain(f"dimse: {tag_name(tag)} is not in the character set that the match names; shown with \ufffd")
+            print_error(f"dimse: {tag_name(tag)} is not in the Specific Character Set of the match; shown with \ufffd")
 
     @abstractmethod
-    def _take(self, match: Dataset) -> None: ...
+    def _add(self, match: Dataset) -> None: ...
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Around all of them; what had come is shown too when they end early."""
+        """The block in which matches are added. If it ends early, those added so far are printed."""
         yield
 
 
 class JsonMatches(Matches):
-    """The DICOM JSON Model (PS3.18 F), an object a line."""
+    """The DICOM JSON Model (PS3.18 F), one object per line."""
 
-    def _take(self, match: Dataset) -> None:
-        emit(**json_model(match, self._texts))
+    def _add(self, match: Dataset) -> None:
+        print_json(**json_model(match, self._texts))
 
 
 class CsvMatches(Matches):
-    """A header, and a row each."""
+    """A header line, and one line per match."""
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -117,7 +118,7 @@ class CsvMatches(Matches):
         self._write([column.key for column in self.columns])
         yield
 
-    def _take(self, match: Dataset) -> None:
+    def _add(self, match: Dataset) -> None:
         self._write([column.text(match, self._texts) for column in self.columns])
 
     def _write(self, row: list[str]) -> None:
@@ -126,17 +127,17 @@ class CsvMatches(Matches):
 
 
 class TableMatches(Matches):
-    """A table that is as wide as the terminal at most, when all is there."""
+    """A table, printed at the end, because its columns are as wide as their longest value and fit the terminal."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         super().__init__(keys)
         self._rows: list[list[str]] = []
-        self._counters = Counters("Finding")
+        self._bar = CounterBar("Finding")
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         try:
-            with self._counters.shown():
+            with self._bar.shown():
                 yield
         except BaseException:
             if self._rows:
@@ -144,17 +145,17 @@ class TableMatches(Matches):
             raise
         self._end()
 
-    def _take(self, match: Dataset) -> None:
+    def _add(self, match: Dataset) -> None:
         self._rows.append([column.text(match, self._texts) for column in self.columns])
-        self._counters.update(0, None, counted(self.count, "match", "matches"))
+        self._bar.update(0, None, counted(self.count, "match", "matches"))
 
     def _end(self) -> None:
         is_cut = bool(self._rows) and self._print()
-        hint = "; cut to the width of the terminal, --csv and --json have all of it" if is_cut else ""
-        tell(counted(self.count, "match", "matches") + hint)
+        hint = "; cut to the width of the terminal (--csv and --json show everything)" if is_cut else ""
+        print_line(counted(self.count, "match", "matches") + hint)
 
     def _print(self) -> bool:
-        """Whether something had to be cut."""
+        """Print the table. Returns whether something was cut."""
         from rich.box import SIMPLE_HEAD
         from rich.cells import cell_len
         from rich.console import Console
@@ -162,7 +163,7 @@ class TableMatches(Matches):
         from rich.text import Text
 
         fits = sys.stdout.isatty() or "COLUMNS" in os.environ
-        console = Console(highlight=False, width=None if fits else _NO_TERMINAL)
+        console = Console(highlight=False, width=None if fits else _UNLIMITED)
         wanted = [
             min(max(*map(cell_len, cells), *map(cell_len, column.words.split())), console.width)
             for column, cells in zip(self.columns, zip(*self._rows, strict=True), strict=True)
@@ -177,11 +178,11 @@ class TableMatches(Matches):
         return widths != wanted
 
 
-def _fitted(wanted: Sequence[int], is_uid: Sequence[bool], room: int) -> list[int]:
-    """The widths that fit into `room`: text gives way first, then UIDs, then all; the widest first."""
+def _fitted(wanted: Sequence[int], is_uid: Sequence[bool], available: int) -> list[int]:
+    """Column widths that add up to `available` at most. Text is cut first, then UIDs, then all; the widest first."""
     widths = list(wanted)
     for least, may_shrink in ((_NARROW, [not uid for uid in is_uid]), (_NARROW, is_uid), (1, [True] * len(widths))):
-        while sum(widths) > room:
+        while sum(widths) > available:
             widest = max((w for w, may in zip(widths, may_shrink, strict=True) if may), default=0)
             if widest <= least:
                 break

@@ -1,0 +1,115 @@
+"""The report of `dimse send`: what became of each object."""
+
+from __future__ import annotations
+
+from dimse.address import Address
+from dimse.cli import exit_codes
+from dimse.cli.output import counted, print_error, reason, reason_with_name, size
+from dimse.cli.progress import TransferBar
+from dimse.cli.report import Report
+from dimse.errors import AssociationError, RemoteProtocolError
+from dimse.services.collecting import SendResult
+from dimse.status import StatusCategory
+
+
+class SendingReport(Report):
+    """Counts `stored` (warnings included), `warning`, `failed` and `skipped`."""
+
+    def __init__(self, address: Address, *, json: bool) -> None:
+        super().__init__(json=json)
+        self.bar = TransferBar()
+        self.associations = 1
+        """Associations that were open at once."""
+        self.operations_window = 1
+        """Objects that could be in flight at once on each."""
+        self._address = address
+        self._association_failed = False
+
+    def add(self, result: SendResult) -> None:
+        """Count a result, and write it."""
+        outcome = _outcome(result)
+        self._count(outcome, result)
+        status = result.status
+        fields = {
+            "name": result.name,
+            "outcome": outcome,
+            "sop_instance_uid": result.sop_instance_uid,
+            "status": None if status is None else f"0x{int(status):04X}",
+            "meaning": None if status is None else status.meaning,
+            "error": None if result.error is None else reason(result.error),
+            "attempts": result.attempts,
+            "bytes": result.bytes_sent,
+        }
+        text = None
+        if result.error is not None:
+            text = f"{outcome}: {reason_with_name(result.name, result.error)}"
+        elif outcome == "warning":
+            text = f"warning: {result.name}: stored, {status}"
+        self.write("result", fields, text, is_problem=True)
+
+    def _count(self, outcome: str, result: SendResult) -> None:
+        self.counts[outcome] += 1
+        if outcome == "skipped":
+            return
+        self.bar.add_object()
+        if outcome == "failed":
+            self._association_failed |= isinstance(result.error, AssociationError | RemoteProtocolError)
+        else:
+            self.bytes += result.bytes_sent
+
+    @property
+    def stored(self) -> int:
+        """Number of objects that the peer has stored, with or without a warning."""
+        return self.counts["stored"] + self.counts["warning"]
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command, if nothing ended it early."""
+        if self._association_failed:
+            return exit_codes.NO_ASSOCIATION
+        return exit_codes.FAILED if self.counts["failed"] or not self.stored else exit_codes.OK
+
+    def finish(self, error: str | None = None) -> None:
+        """Write the summary. `error` is the reason if the job ended early."""
+        seconds = self.seconds
+        fields = {
+            "address": str(self._address),
+            "stored": self.stored,
+            "warnings": self.counts["warning"],
+            "failed": self.counts["failed"],
+            "skipped": self.counts["skipped"],
+            "bytes": self.bytes,
+            "seconds": round(seconds, 3),
+            "associations": self.associations,
+            "operations_window": self.operations_window,
+        }
+        is_of_interest = self.stored or error is None
+        self.write(
+            "summary",
+            fields if error is None else fields | {"error": error},
+            self._summary(seconds) if is_of_interest else None,
+        )
+        if error is None and not self.stored and not self.counts["failed"]:
+            print_error("dimse: nothing to send: no DICOM files found")
+
+    def _summary(self, seconds: float) -> str:
+        counts = [f"{counted(self.stored, 'object')} stored at {self._address}"]
+        counts += [f"{self.counts['warning']} with a warning"] if self.counts["warning"] else []
+        counts += [f"{self.counts[outcome]} {outcome}" for outcome in ("failed", "skipped") if self.counts[outcome]]
+        transfer = f"{size(self.bytes)} in {seconds:.1f} s"
+        if self.bytes and seconds:
+            transfer += f", {size(self.bytes / seconds)}/s"
+        if self.associations > 1:
+            transfer += f", over {self.associations} associations"
+        if self.operations_window > 1 and self.stored > 1:
+            transfer += f", up to {self.operations_window} at once"
+        return f"{', '.join(counts)}: {transfer}"
+
+
+def _outcome(result: SendResult) -> str:
+    if result.skipped:
+        return "skipped"
+    if not result.stored:
+        return "failed"
+    is_warning = result.status is not None and result.status.category is StatusCategory.WARNING
+    return "warning" if is_warning else "stored"
