@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from dimse.services.contexts import retrieval_contexts
     from dimse.services.find_scu import CFindSCU, FindResults
     from dimse.services.get_scu import CancelBehavior, CGetSCU, GetResults
+    from dimse.services.matching import Matcher
     from dimse.services.move_scp import MoveDestination
     from dimse.services.move_scu import CMoveSCU, MoveResults
     from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
@@ -88,6 +89,7 @@ __all__ = [
     "FindResults",
     "GetResults",
     "LocalProtocolError",
+    "Matcher",
     "MoveDestination",
     "MoveResults",
     "NativePixels",
@@ -149,6 +151,7 @@ _NAMES_OF: Final = {
     "dimse.services.contexts": "retrieval_contexts",
     "dimse.services.find_scu": "CFindSCU FindResults",
     "dimse.services.get_scu": "CGetSCU CancelBehavior GetResults",
+    "dimse.services.matching": "Matcher",
     "dimse.services.move_scp": "MoveDestination",
     "dimse.services.move_scu": "CMoveSCU MoveResults",
     "dimse.services.query": "Query QueryRetrieveLevel QueryRetrieveModel",

@@ -46,7 +46,17 @@ class QueryRetrieveLevel(StrEnum):
     STUDY = "STUDY"
     SERIES = "SERIES"
     IMAGE = "IMAGE"
-    """Composite object instances, also those that are no images."""
+    """Composite object instances, not only images."""
+
+    @property
+    def unique_key(self) -> str:
+        """The keyword of the attribute that identifies one patient, study, series or instance (PS3.4 C.2.2.1.1)."""
+        return _UNIQUE_KEYS[self]
+
+    @property
+    def below(self) -> QueryRetrieveLevel | None:
+        """The next level down, None for IMAGE."""
+        return {_PATIENT: _STUDY, _STUDY: _SERIES, _SERIES: _IMAGE}.get(self)
 
 
 class QueryRetrieveModel(Enum):
