@@ -156,8 +156,8 @@ class World:
         self._me = free_port()
         """Where documents have a receiver or a server of their own, to which the archive sends."""
         self._contents = example("query_server").Archive(folder / "study")
-        self._find = self._contents.find
-        self._contents.find = self._count_found
+        for name in ("find", "paths"):
+            setattr(self._contents, name, partial(self._count_found, getattr(self._contents, name)))
         self._loop = asyncio.new_event_loop()
         self._web = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -178,8 +178,8 @@ class World:
 
         return server
 
-    def _count_found(self, keys: Dataset) -> Iterator[tuple[Path, Dataset]]:
-        for found in self._find(keys):
+    def _count_found(self, find: Callable[[Dataset], Iterator[object]], keys: Dataset) -> Iterator[object]:
+        for found in find(keys):
             self.found += 1
             yield found
 

@@ -7,14 +7,13 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
 
 import dimse
-from dimse import CEchoSCU, CFindSCU, Query, QueryRequest, QueryRetrieveLevel, QueryRetrieveModel, Status
+from dimse import CEchoSCU, CFindSCU, Matcher, Query, QueryRequest, QueryRetrieveLevel, QueryRetrieveModel, Status
 
 from .archive import MANY, MANY_SERIES, NAMES, TREE, TREE_SERIES, Archive, named, study_uid, tree
 from .processes import PYNETDICOM_PEER, names_in, need, need_pynetdicom, run
@@ -44,7 +43,7 @@ async def ask(archive: Archive, query: Query) -> list[Dataset]:
 async def test_every_level_of_both_models(
     archive: Archive, model: QueryRetrieveModel, level: QueryRetrieveLevel, found: set[str]
 ) -> None:
-    keys = {PATIENT: "PatientID", STUDY: "StudyInstanceUID", SERIES: "SeriesInstanceUID", IMAGE: "SOPInstanceUID"}
+    keys = {each: each.unique_key for each in QueryRetrieveLevel}
     above = {"PatientID": "TREE", "StudyInstanceUID": TREE, "SeriesInstanceUID": "2.25.51100"}
     levels = list(keys)[0 if model is PATIENT_ROOT else 1 : list(keys).index(level)]
     wanted = {keys[one]: above[keys[one]] for one in levels} | ({} if levels else {"PatientID": "TREE"})
@@ -68,9 +67,11 @@ async def test_every_level_of_both_models(
     ],
 )
 async def test_matching(archive: Archive, query: Query, found: list[str]) -> None:
-    """Wild cards, dates, ranges with an open end, lists of UIDs, and what matches nothing."""
+    """Wild cards, dates, ranges with an open end, lists of UIDs, and what matches nothing; our matcher agrees."""
     matches = await ask(archive, query)
     assert sorted(match.StudyInstanceUID for match in matches) == sorted(map(study_uid, found))
+    ours = Matcher(query.find_identifier()).find([*named(), *tree()])
+    assert sorted(match.StudyInstanceUID for match in ours) == sorted(map(study_uid, found))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -145,35 +146,15 @@ class Asked:
 
     async def _find(self, request: QueryRequest) -> AsyncIterator[Dataset]:
         self.requests.append(request)
-        given = set()
         try:
             if request.identifier.get("PatientID") == "ENDLESS":
                 for _ in range(10):
                     yield Dataset()
                 await asyncio.Event().wait()
-            for dataset in self._stored:
-                match = Dataset()
-                match.SpecificCharacterSet = dataset.get("SpecificCharacterSet")
-                for element in request.identifier:
-                    if element.keyword not in ("SpecificCharacterSet", "QueryRetrieveLevel"):
-                        match.add(dataset.get(element.tag) or element)
-                if self._is_wanted(dataset, request.identifier) and match.to_json() not in given:
-                    given.add(match.to_json())
-                    yield match
+            for match in Matcher(request.identifier).find(self._stored):
+                yield match
         finally:
             self.closed.set()
-
-    def _is_wanted(self, dataset: Dataset, identifier: Dataset) -> bool:
-        for element in identifier:
-            if element.keyword in ("SpecificCharacterSet", "QueryRetrieveLevel") or not element.value:
-                continue
-            if element.VR == "SQ":
-                items = dataset.get(element.tag) or [Dataset()]
-                if not all(self._is_wanted(items[0], item) for item in element.value):
-                    return False
-            elif not fnmatchcase(str(dataset.get(element.keyword, "")), str(element.value)):
-                return False
-        return True
 
     @property
     def port(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -14,6 +13,7 @@ from tests.sample_objects import instance
 import dimse
 from dimse import (
     ClientOptions,
+    Matcher,
     MoveDestination,
     Query,
     QueryRequest,
@@ -26,12 +26,6 @@ from dimse import (
 )
 from dimse.services.given import Source
 
-KEYS = {
-    "PATIENT": "PatientID",
-    "STUDY": "StudyInstanceUID",
-    "SERIES": "SeriesInstanceUID",
-    "IMAGE": "SOPInstanceUID",
-}
 ADA = ["1.1.1.1", "1.1.1.2", "1.1.2.1", "1.2.1.1"]
 """Two studies; in the first of them, two series."""
 BOB = ["1.3.1.1"]
@@ -70,35 +64,17 @@ class Archive(Server):
             receiver = MoveDestination(self.receiver, ClientOptions(operations_window=1))
             self.on_c_move({"WS1": receiver}, retry=RetryPolicy(retries=0))(self.bring)
 
-    def matching(self, identifier: Dataset) -> list[Dataset]:
-        matched = {*KEYS.values(), "PatientName"}
-        keys = [element for element in identifier if element.value and element.keyword in matched]
-        wanted = {key.keyword: [str(one) for one in (key.value if key.VM > 1 else [key.value])] for key in keys}
-        return [
-            found
-            for found in self.instances
-            if all(
-                any(fnmatchcase(str(found[key].value), one.replace("[", "[[]")) for one in wanted[key])
-                for key in wanted
-            )
-        ]
-
     async def find(self, request: QueryRequest) -> AsyncIterator[Dataset]:
-        unique = KEYS[request.level]
-        for found in {str(found[unique].value): found for found in self.matching(request.identifier)}.values():
-            match = Dataset()
-            for element in request.identifier:
-                if element.keyword in found:
-                    match[element.keyword] = found[element.keyword]
+        for match in Matcher(request.identifier).find(self.instances):
             yield match
 
     async def bring(self, request: QueryRequest) -> AsyncIterator[Source]:
-        unique = request.identifier[KEYS[request.level]].value
+        unique = request.identifier[request.level.unique_key].value
         keys = [unique] if isinstance(unique, str) else list(unique)
         self.asked.append((request.command.name.removesuffix("-RQ"), str(request.level), keys))
         if self.refusals:
             raise StatusError(Status(self.refusals.pop(0)), "test")
-        for found in self.matching(request.identifier):
+        for found in filter(Matcher(request.identifier).matches, self.instances):
             uid = str(found.SOPInstanceUID)
             if self.keeps_back[uid] > 0:
                 self.keeps_back[uid] -= 1
