@@ -7,7 +7,7 @@ import sys
 
 import responses
 
-from dimse.dataset import encode
+from dimse.dataset.codec import encode
 from dimse.messages.message import C_FIND_RSP
 from dimse.status import Status
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, STUDY_ROOT_FIND

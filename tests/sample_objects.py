@@ -9,7 +9,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from dimse.dataset import encode
+from dimse.dataset.codec import encode
 
 VERIFICATION = "1.2.840.10008.1.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -63,7 +63,7 @@ def save(dataset: Dataset, path: Path, syntax: str = ExplicitVRLittleEndian) -> 
 
 def dataset_bytes(path: Path) -> bytes:
     """What follows the File Meta Information, as it is in the file."""
-    from dimse.dataset import read_file_meta
+    from dimse.dataset.part10 import read_file_meta
 
     whole = path.read_bytes()
     return whole[read_file_meta(BytesIO(whole)).length :]

@@ -5,15 +5,9 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from dimse.address import Address
-    from dimse.dataset import (
-        DatasetSource,
-        EncapsulatedFrames,
-        FileSource,
-        NativePixels,
-        PixelSource,
-        Stored,
-        StreamSource,
-    )
+    from dimse.dataset.file_writer import Stored
+    from dimse.dataset.pydicom_source import EncapsulatedFrames, NativePixels, PixelSource
+    from dimse.dataset.sources import DatasetSource, FileSource, StreamSource
     from dimse.errors import (
         AssociationAborted,
         AssociationError,
@@ -138,7 +132,9 @@ __all__ = [
 _NAMES_OF: Final = {
     "dimse.address": "Address",
     "dimse.options": "ClientOptions Duplicates RetryPolicy ServerOptions StoreMode StoreOptions Strictness Timeouts",
-    "dimse.dataset": "DatasetSource EncapsulatedFrames FileSource NativePixels PixelSource Stored StreamSource",
+    "dimse.dataset.file_writer": "Stored",
+    "dimse.dataset.pydicom_source": "EncapsulatedFrames NativePixels PixelSource",
+    "dimse.dataset.sources": "DatasetSource FileSource StreamSource",
     "dimse.errors": """
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost
         DatasetError DimseError LocalProtocolError NothingRetrieved OperationCancelled OperationTimeout

@@ -14,7 +14,7 @@ import pydicom
 import pytest
 
 from dimse import Association, QueryRequest, QueryRetrieveModel, Server, Status, StatusError, uids
-from dimse.dataset import FileSource
+from dimse.dataset.sources import FileSource
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 
 Beside = Callable[..., Any]

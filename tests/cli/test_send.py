@@ -17,7 +17,7 @@ import pydicom
 import pytest
 
 from dimse import Server, Status, StoreRequest
-from dimse.dataset import FileSource
+from dimse.dataset.sources import FileSource
 
 Dimse = Callable[..., Any]
 

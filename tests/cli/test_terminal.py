@@ -15,7 +15,7 @@ from tests.sample_objects import CT
 
 from dimse import QueryRequest, Server
 from dimse.cli import logs, output
-from dimse.dataset import encode
+from dimse.dataset.codec import encode
 from dimse.testing import INFORMATION, ScriptedPeer, associate_request, listening, message_pdvs, response, store_request
 
 Beside = Callable[..., Any]

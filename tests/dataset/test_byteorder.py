@@ -12,8 +12,10 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.sequence import Sequence
 
-from dimse.dataset import FileSource, MemorySource, decode, encode, reencode
 from dimse.dataset.byteorder import Swapper
+from dimse.dataset.codec import decode, encode
+from dimse.dataset.sources import FileSource, MemorySource
+from dimse.dataset.transcode import reencode
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 

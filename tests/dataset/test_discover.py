@@ -13,8 +13,9 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from dimse.dataset import DatasetSource, NotSent, read_file_meta
-from dimse.dataset.discover import discover
+from dimse.dataset.discover import NotSent, discover
+from dimse.dataset.part10 import read_file_meta
+from dimse.dataset.sources import DatasetSource
 from dimse.errors import DatasetError
 
 

@@ -11,8 +11,10 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
 from tests.sample_objects import instance
 
-from dimse.dataset import DatasetSource, FileSource, MemorySource, StreamSource, decode, encode, mend
+from dimse.dataset.codec import decode, encode
 from dimse.dataset.part10 import encode_file_meta
+from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, StreamSource
+from dimse.dataset.transcode import mend
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN
 

@@ -9,9 +9,10 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from dimse.dataset import DatasetSource, decode, encode, from_dataset
-from dimse.dataset.pydicom_source import NativePixels, PixelSource
+from dimse.dataset.codec import decode, encode
+from dimse.dataset.pydicom_source import NativePixels, PixelSource, from_dataset
 from dimse.dataset.reencoding import rewrite
+from dimse.dataset.sources import DatasetSource
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 

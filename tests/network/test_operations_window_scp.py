@@ -16,7 +16,7 @@ from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION, dataset_b
 from tests.server_options import server_options
 
 from dimse import QueryRequest, Server, Status, StoreRequest, Timeouts
-from dimse.dataset import encode
+from dimse.dataset.codec import encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP, C_STORE_RSP, Response
 from dimse.testing import INFORMATION, ScriptedPeer, associate_request, echo_request, message_pdvs, store_request, wire
 from dimse.uids import STUDY_ROOT_FIND

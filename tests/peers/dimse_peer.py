@@ -12,9 +12,10 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from pydicom import Dataset
+
 import dimse
 from dimse import CGetSCU, Query, QueryRequest, ServerOptions, Status, StoreOptions, StoreRequest, retrieval_contexts
-from dimse.dataset import Dataset
 from dimse.services.move_scp import Destinations
 
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
+from pydicom import DataElement, dcmread
+from pydicom.config import IGNORE
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
@@ -30,7 +31,7 @@ from dimse import (
     Strictness,
     presentation_contexts,
 )
-from dimse.dataset import IGNORE, DataElement, MemorySource
+from dimse.dataset.sources import MemorySource
 from dimse.messages.message import C_GET_RQ
 from dimse.services.contexts import NATIVE
 from dimse.services.given import Source

@@ -17,7 +17,7 @@ from tests.server_options import server_options
 
 import dimse
 from dimse import QueryRequest, Server, Status, uids
-from dimse.dataset import decode, encode
+from dimse.dataset.codec import decode, encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP
 from dimse.testing import ScriptedPeer, associate_request, echo_request, message_pdvs
 from dimse.upper_layer.pdu import A_ABORT, A_RELEASE_RP, A_RELEASE_RQ, PDV

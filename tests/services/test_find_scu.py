@@ -38,7 +38,7 @@ from dimse import (
     Timeouts,
     connect,
 )
-from dimse.dataset import decode, encode
+from dimse.dataset.codec import decode, encode
 from dimse.messages.message import C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP, C_MOVE_RSP
 from dimse.services.find_scu import FindResults
 from dimse.testing import Received, Script, ScriptedPeer, listening, message_pdvs, response, store_request, wire

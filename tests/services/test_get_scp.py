@@ -49,7 +49,8 @@ from dimse import (
     retrieval_contexts,
     uids,
 )
-from dimse.dataset import MemorySource, Reader, decode, encode
+from dimse.dataset.codec import decode, encode
+from dimse.dataset.sources import MemorySource, Reader
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_GET_RQ, C_GET_RSP, C_STORE_RQ, C_STORE_RSP
 from dimse.services.given import Source
 from dimse.testing import INFORMATION, Received, ScriptedPeer, associate_request, echo_request, message_pdvs

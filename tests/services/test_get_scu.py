@@ -52,7 +52,7 @@ from dimse import (
     connect,
     retrieval_contexts,
 )
-from dimse.dataset import decode, encode
+from dimse.dataset.codec import decode, encode
 from dimse.messages.message import C_ECHO_RSP, C_GET_RQ, C_STORE_RSP
 from dimse.services.get_scu import GetResults
 from dimse.testing import (

@@ -12,7 +12,7 @@ from tests.services.leaving import ALL, STORAGE, STUDY, asked, usable, use
 
 import dimse
 from dimse import CGetSCU, QueryRequest, Server, Status, StatusError, SubOperationFailed, connect, uids
-from dimse.dataset import encode
+from dimse.dataset.codec import encode
 from dimse.messages.message import C_FIND_RQ, C_STORE_RSP, Response
 from dimse.network.incoming_request import IncomingRequest
 from dimse.testing import (

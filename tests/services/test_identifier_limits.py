@@ -24,7 +24,8 @@ from tests.services.test_find_scp import (
 
 import dimse
 from dimse import QueryRequest, Status
-from dimse.dataset import codec, decode
+from dimse.dataset import codec
+from dimse.dataset.codec import decode
 from dimse.dataset.threads import AT_ONCE, beside_the_loop
 from dimse.testing import ScriptedPeer, listening, message_pdvs, response
 

@@ -25,7 +25,7 @@ from dimse import (
     StoreRequest,
     connect,
 )
-from dimse.dataset import encode
+from dimse.dataset.codec import encode
 from dimse.testing import Script, ScriptedPeer, listening, response
 from dimse.upper_layer.pdu import A_ABORT
 

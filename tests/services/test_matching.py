@@ -14,7 +14,7 @@ from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from dimse import Matcher, Query, QueryRetrieveLevel
-from dimse.dataset import decode, encode
+from dimse.dataset.codec import decode, encode
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 

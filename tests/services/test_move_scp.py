@@ -23,7 +23,7 @@ from tests.server_options import buffered, server_options
 
 import dimse
 from dimse import ClientOptions, QueryRequest, RetryPolicy, Server, Status, StoreRequest, uids
-from dimse.dataset import decode, encode
+from dimse.dataset.codec import decode, encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_MOVE_RQ, C_MOVE_RSP, C_STORE_RQ, C_STORE_RSP
 from dimse.services.given import Source
 from dimse.services.move_scp import Destinations

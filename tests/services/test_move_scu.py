@@ -23,7 +23,7 @@ from dimse import (
     SubOperations,
     connect,
 )
-from dimse.dataset import decode, encode
+from dimse.dataset.codec import decode, encode
 from dimse.messages.message import C_MOVE_RQ
 from dimse.testing import Received, Script, ScriptedPeer, listening, response
 from dimse.uids import STUDY_ROOT_MOVE

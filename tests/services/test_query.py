@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dimse import uids
-from dimse.dataset import decode, encode
+from dimse.dataset.codec import decode, encode
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel, QueryValue, raw_identifier
 
 PATIENT, STUDY, SERIES, IMAGE = QueryRetrieveLevel

@@ -35,7 +35,8 @@ from dimse import (
     Timeouts,
     presentation_contexts,
 )
-from dimse.dataset import MemorySource, encode
+from dimse.dataset.codec import encode
+from dimse.dataset.sources import MemorySource
 from dimse.services.given import Source
 from dimse.testing import ScriptedPeer, listening, response
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ

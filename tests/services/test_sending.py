@@ -45,7 +45,9 @@ from dimse import (
     Timeouts,
     TransferProgress,
 )
-from dimse.dataset import MemorySource, PixelSource, decode
+from dimse.dataset.codec import decode
+from dimse.dataset.pydicom_source import PixelSource
+from dimse.dataset.sources import MemorySource
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
 from dimse.testing import INFORMATION, ScriptedPeer, listening, message_pdvs, response
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
@@ -337,7 +339,7 @@ async def test_a_peer_that_takes_only_implicit(tmp_path: Path) -> None:
         await dimse.send(server.address, [rle], allow_decompression=True)
         uid = FileSource(plain).sop_instance_uid
         assert server.syntaxes[uid] == IMPLICIT
-        stored = dimse.dataset.decode(server.stored[uid], IMPLICIT)
+        stored = decode(server.stored[uid], IMPLICIT)
         assert stored.PixelData == read(Path(plain)).PixelData
 
 

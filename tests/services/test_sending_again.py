@@ -14,7 +14,7 @@ from tests.sample_objects import CT, EXPLICIT, dataset_bytes, encoded, instance,
 
 import dimse
 from dimse import ClientOptions, DatasetSource, RetryPolicy
-from dimse.dataset import Reader
+from dimse.dataset.sources import Reader
 from dimse.testing import ScriptedPeer, listening, response
 
 QUICK = RetryPolicy(delay=0.01, factor=1)

@@ -43,7 +43,7 @@ from dimse import (
     connect,
     presentation_contexts,
 )
-from dimse.dataset import Stored
+from dimse.dataset.file_writer import Stored
 from dimse.errors import LocalProtocolError
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
 from dimse.testing import ScriptedPeer, associate_request, echo_request, message_pdvs, store_request

@@ -48,7 +48,7 @@ from dimse import (
     connect,
     presentation_contexts,
 )
-from dimse.dataset import MemorySource, Reader
+from dimse.dataset.sources import MemorySource, Reader
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
 from dimse.testing import ScriptedPeer, listening, message_pdvs
 from dimse.uids import COMMON_STORAGE

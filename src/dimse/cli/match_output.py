@@ -13,8 +13,8 @@ from typing import Final
 
 from dimse.cli.output import counted, print_error, print_json, print_line, printable
 from dimse.cli.progress import CounterBar
-from dimse.dataset import Dataset, tag_for_keyword
 from dimse.dataset.json_model import json_model
+from dimse.dataset.pydicom_names import Dataset, tag_for_keyword
 from dimse.dataset.scanner import tag_name
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 

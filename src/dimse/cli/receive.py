@@ -15,7 +15,7 @@ from dimse.address import DEFAULT_PORT, check_ae_title, host_and_port
 from dimse.cli import arguments, exit_codes, runtime
 from dimse.cli.output import counted, print_error, reason
 from dimse.cli.receive_report import ReceivingReport
-from dimse.dataset import validate_template
+from dimse.dataset.file_names import validate_template
 from dimse.errors import AssociationError, RemoteProtocolError, StatusError
 from dimse.options import Duplicates, ServerOptions, StoreOptions, Strictness
 from dimse.services.server import Server

@@ -11,7 +11,7 @@ from dimse import uids
 from dimse.address import Address
 from dimse.cli.output import counted, reason, size
 from dimse.cli.report import Report
-from dimse.dataset import Stored
+from dimse.dataset.file_writer import Stored
 from dimse.services.server import Server
 from dimse.services.store_request import StoreRequest
 

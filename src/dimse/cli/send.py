@@ -17,8 +17,8 @@ from dimse.address import Address
 from dimse.cli import arguments, runtime
 from dimse.cli.output import reason_of_end
 from dimse.cli.send_report import SendingReport
-from dimse.dataset import DatasetSource, NotSent, StreamSource
-from dimse.dataset.discover import discover
+from dimse.dataset.discover import NotSent, discover
+from dimse.dataset.sources import DatasetSource, StreamSource
 from dimse.dataset.threads import in_thread
 from dimse.errors import AssociationError, DatasetError, RemoteProtocolError
 from dimse.options import ClientOptions, RetryPolicy, Strictness

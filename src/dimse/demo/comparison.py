@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dimse import uids
-from dimse.dataset import FileSource
+from dimse.dataset.sources import FileSource
 
 
 class Encoded(NamedTuple):

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dimse.dataset import DatasetSource, NotSent
-from dimse.dataset.discover import discover
+from dimse.dataset.discover import NotSent, discover
+from dimse.dataset.sources import DatasetSource
 from dimse.errors import DatasetError
 from dimse.services.given import Source, as_source, name_of
 from dimse.status import Status

@@ -10,8 +10,9 @@ from itertools import count
 from typing import Final, cast
 
 from dimse import uids
-from dimse.dataset import Dataset, encode
+from dimse.dataset.codec import encode
 from dimse.dataset.fast_codec import encode_plain
+from dimse.dataset.pydicom_names import Dataset
 from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel, raw_identifier

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import overload
 
-from dimse.dataset import Dataset, encode
-from dimse.dataset.codec import decode_identifier
+from dimse.dataset.codec import decode_identifier, encode
+from dimse.dataset.pydicom_names import Dataset
 from dimse.errors import DatasetError
 from dimse.messages.message import C_FIND_RQ, C_FIND_RSP
 from dimse.network.association import Association

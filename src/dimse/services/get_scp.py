@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from dimse import uids
-from dimse.dataset import DatasetSource
+from dimse.dataset.sources import DatasetSource
 from dimse.errors import (
     AssociationError,
     RemoteProtocolError,

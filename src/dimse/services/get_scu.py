@@ -7,7 +7,9 @@ import os
 from enum import Enum, StrEnum
 
 from dimse import uids
-from dimse.dataset import Disk, encode, validate_template
+from dimse.dataset.codec import encode
+from dimse.dataset.file_names import validate_template
+from dimse.dataset.file_writer import Disk
 from dimse.errors import (
     LocalProtocolError,
     PresentationContextError,

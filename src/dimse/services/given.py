@@ -8,12 +8,13 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from io import TextIOBase
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, cast
 
-from dimse import dataset as datasets
-from dimse.dataset import DatasetSource, FileSource, StreamSource, is_dataset
+from dimse.dataset.sources import DatasetSource, FileSource, StreamSource, is_dataset
+from dimse.dataset.streams import AsyncReadable, BytesSource, from_async
 from dimse.dataset.threads import in_thread
 
 if TYPE_CHECKING:
-    from dimse.dataset import AsyncReadable, Dataset, EncapsulatedFrames, NativePixels
+    from dimse.dataset.pydicom_names import Dataset
+    from dimse.dataset.pydicom_source import EncapsulatedFrames, NativePixels
 
 InMemory: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Dataset | DatasetSource"
 """Sources that can be opened without reading a stream."""
@@ -68,14 +69,16 @@ async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | 
     if pixels is not None:
         if not is_dataset(source):
             raise TypeError(f"`pixels` goes with a pydicom Dataset, not {type(source).__name__}")
-        return datasets.PixelSource(source, pixels)
+        from dimse.dataset.pydicom_source import PixelSource
+
+        return PixelSource(source, pixels)
     if is_in_memory(source):
         return of_memory(cast("InMemory", source))
     if not _is_source(source):
         raise _refusal(source)
     name = name_of(source)
     if isinstance(source, AsyncIterable) or inspect.iscoroutinefunction(getattr(source, "read", None)):
-        return await datasets.from_async(cast("AsyncReadable", source), name)
+        return await from_async(cast("AsyncReadable", source), name)
     return await in_thread(lambda: StreamSource(cast("BinaryIO", source), name))
 
 
@@ -84,9 +87,11 @@ def of_memory(source: InMemory) -> DatasetSource:
     if isinstance(source, DatasetSource):
         return source
     if is_dataset(source):
-        return datasets.from_dataset(source)
+        from dimse.dataset.pydicom_source import from_dataset
+
+        return from_dataset(source)
     if isinstance(source, bytes | bytearray | memoryview):
-        return datasets.BytesSource(source)
+        return BytesSource(source)
     if isinstance(source, str | os.PathLike):
         return FileSource(source)
     raise TypeError(

@@ -8,16 +8,17 @@ from io import BytesIO
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from dimse import dataset as datasets
 from dimse import uids
-from dimse.dataset import IncompleteDataset, StreamedDataset, shown_syntax
+from dimse.dataset.codestreams import shown_syntax
+from dimse.dataset.completeness import IncompleteDataset, StreamedDataset
 from dimse.dataset.scanner import DEFLATED_SYNTAXES, PIXEL_DATA, PIXEL_DATA_TAGS
 from dimse.dataset.structure import Limits
 from dimse.dataset.threads import in_worker
 from dimse.network.incoming_data import IncomingData
 
 if TYPE_CHECKING:
-    from dimse.dataset import Dataset, ElementScanner
+    from dimse.dataset.pydicom_names import Dataset
+    from dimse.dataset.scanner import ElementScanner
 
 STREAMED_LIMITS: Final = Limits(elements=100_000, items=20_000)
 """For decoding on the event loop, by `StoreRequest.dataset` while streaming: it takes half a second at most."""
@@ -235,14 +236,17 @@ class IncomingDataset:
 
     def decode(self) -> Dataset:
         """The whole data set if it is kept, else everything before the bulk data. Raises `DatasetError`."""
+        from dimse.dataset.assembling import assemble  # imports pydicom
+        from dimse.dataset.codec import decode
+
         scanner, bulk = self.scanner, self.scanner.bulk
         encoding = uids.IMPLICIT_VR_LITTLE_ENDIAN if scanner.implicit else uids.EXPLICIT_VR_LITTLE_ENDIAN
         if self._negotiated == uids.EXPLICIT_VR_BIG_ENDIAN:
             encoding = uids.EXPLICIT_VR_BIG_ENDIAN
         head = memoryview(scanner.metadata)[: scanner.surplus if bulk is None else bulk.header_offset]
         if self._rest is None:
-            return datasets.decode(head, encoding, limits=STREAMED_LIMITS)
+            return decode(head, encoding, limits=STREAMED_LIMITS)
         if bulk is None or not self._is_assembled:
-            return datasets.decode(self.joined(), self._negotiated if self.is_deflated else encoding)
+            return decode(self.joined(), self._negotiated if self.is_deflated else encoding)
         value, tail = self._rest
-        return datasets.assemble(head, bulk, value, tail[8:] if bulk.length is None else tail, encoding)
+        return assemble(head, bulk, value, tail[8:] if bulk.length is None else tail, encoding)

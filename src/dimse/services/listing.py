@@ -8,8 +8,8 @@ from typing import Final
 
 from dimse import uids
 from dimse.address import Address
-from dimse.dataset import Dataset, tag_for_keyword
 from dimse.dataset.codec import PYDICOM_ERRORS
+from dimse.dataset.pydicom_names import Dataset, tag_for_keyword
 from dimse.errors import AssociationTimeout, DatasetError, PresentationContextError, StatusError
 from dimse.network.association import Association
 from dimse.network.client import connect

@@ -30,8 +30,8 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from dimse.dataset import DataElement, Dataset, tag_for_keyword
 from dimse.dataset.codec import PYDICOM_ERRORS
+from dimse.dataset.pydicom_names import DataElement, Dataset, tag_for_keyword
 from dimse.dataset.scanner import QUERY_RETRIEVE_LEVEL
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 from dimse.services.query import QueryRetrieveLevel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dimse.address import check_ae_title
-from dimse.dataset import encode
+from dimse.dataset.codec import encode
 from dimse.messages.message import C_MOVE_RQ, C_MOVE_RSP
 from dimse.network.association import Association
 from dimse.network.incoming_request import Answer

@@ -15,7 +15,7 @@ from types import EllipsisType
 from typing import Final
 
 from dimse import uids
-from dimse.dataset import IGNORE, DataElement, Dataset, dictionary_VR, keyword_for_tag, tag_for_keyword
+from dimse.dataset.pydicom_names import IGNORE, DataElement, Dataset, dictionary_VR, keyword_for_tag, tag_for_keyword
 from dimse.dataset.scanner import tag_name
 
 QueryValue = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from dimse.dataset import Dataset, text_of
-from dimse.dataset.codec import decode_identifier, wrong_form
+from dimse.dataset.codec import decode_identifier, text_of, wrong_form
+from dimse.dataset.pydicom_names import Dataset
 from dimse.dataset.scanner import QUERY_RETRIEVE_LEVEL
 from dimse.errors import DatasetError, StatusError
 from dimse.messages.message import C_MOVE_RQ, Request, Response

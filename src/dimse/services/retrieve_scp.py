@@ -7,8 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, Final, cast
 
-from dimse.dataset import IGNORE, DataElement, Dataset, DatasetSource, encode
+from dimse.dataset.codec import encode
+from dimse.dataset.pydicom_names import IGNORE, DataElement, Dataset
 from dimse.dataset.scanner import FAILED_SOP_INSTANCE_UID_LIST
+from dimse.dataset.sources import DatasetSource
 from dimse.errors import (
     PresentationContextError,
     StatusError,

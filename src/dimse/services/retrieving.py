@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dimse.address import Address
-from dimse.dataset import validate_template
+from dimse.dataset.file_names import validate_template
 from dimse.options import ClientOptions, RetryPolicy, StoreOptions
 from dimse.services.bringing import Bringing, RetrieveMethod, RetrieveResult
 from dimse.services.callbacks import Callback

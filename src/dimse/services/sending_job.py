@@ -28,7 +28,7 @@ from enum import Enum
 from typing import Final, cast
 
 from dimse.address import Address
-from dimse.dataset import DatasetSource
+from dimse.dataset.sources import DatasetSource
 from dimse.errors import (
     AssociationError,
     AssociationRejected,

@@ -9,19 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dimse import dataset as datasets
 from dimse import uids
-from dimse.dataset import (
-    Disk,
-    FileWriter,
-    IncompleteDataset,
-    Instance,
-    Stored,
-    encode_file_meta,
-    other_name,
-    safe_path,
-    template_keywords,
-)
+from dimse.dataset.completeness import IncompleteDataset
+from dimse.dataset.file_names import other_name, safe_path, template_keywords
+from dimse.dataset.file_writer import Disk, FileWriter, Instance, Stored
+from dimse.dataset.part10 import encode_file_meta
 from dimse.dataset.scanner import NAMING_TAGS, PIXEL_DATA, PIXEL_DATA_TAGS, SOP_CLASS_UID, SOP_INSTANCE_UID, tag_name
 from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError, LocalProtocolError, StatusError
@@ -33,7 +25,7 @@ from dimse.services.incoming_dataset import IncomingDataset
 from dimse.status import Status
 
 if TYPE_CHECKING:
-    from dimse.dataset import Dataset
+    from dimse.dataset.pydicom_names import Dataset
 
 logger = logging.getLogger("dimse.storage")
 
@@ -223,7 +215,9 @@ class StoreRequest:
             if malformed is not None and not scanner.passed(tag):
                 raise malformed
             return ""
-        return datasets.text_of(self.dataset, tag)
+        from dimse.dataset.codec import text_of  # imports pydicom
+
+        return text_of(self.dataset, tag)
 
     def _begin_reading(self) -> None:
         if self._read and not self._incoming.is_buffered:

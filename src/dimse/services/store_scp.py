@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from dimse import uids
-from dimse.dataset import Disk, IncompleteDataset
+from dimse.dataset.completeness import IncompleteDataset
+from dimse.dataset.file_writer import Disk
 from dimse.errors import DatasetError
 from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, IncomingRequest

@@ -7,10 +7,9 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
-from dimse import dataset as datasets
 from dimse import uids
 from dimse.address import check_ae_title
-from dimse.dataset import DatasetSource, Part10Source
+from dimse.dataset.sources import DatasetSource, Part10Source
 from dimse.errors import DatasetError, PresentationContextError, StatusError
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
 from dimse.network.association import Association
@@ -21,7 +20,7 @@ from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, P
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS, AcceptedContext
 
 if TYPE_CHECKING:
-    from dimse.dataset import EncapsulatedFrames, NativePixels
+    from dimse.dataset.pydicom_source import EncapsulatedFrames, NativePixels
 
 logger = logging.getLogger("dimse.storage")
 
@@ -48,7 +47,9 @@ async def fit(
         converting = _convert(source, context.transfer_syntax, error, allow_decompression)
         return context, await association.outgoing.while_open(converting, source.name)
     if _needs_mending(source):
-        source = await association.outgoing.while_open(datasets.mend(source), source.name)
+        from dimse.dataset.transcode import mend  # imports pydicom
+
+        source = await association.outgoing.while_open(mend(source), source.name)
     return context, source
 
 
@@ -63,16 +64,19 @@ def _needs_mending(source: DatasetSource) -> bool:
 async def _convert(
     source: DatasetSource, transfer_syntax_uid: str, error: PresentationContextError, allow_decompression: bool
 ) -> DatasetSource:
+    from dimse.dataset.decompression import can_decompress, decompress  # imports pydicom
+    from dimse.dataset.transcode import reencode
+
     if uids.is_compressed(source.transfer_syntax_uid):
         # If decompression is allowed, `decompress` raises an error that names the missing plugin.
-        if not datasets.can_decompress(source.transfer_syntax_uid, installed=not allow_decompression):
+        if not can_decompress(source.transfer_syntax_uid, installed=not allow_decompression):
             raise error
         if not allow_decompression:
             raise PresentationContextError(f"{error}; decompression would make it fit, but was not allowed") from None
-        source = await datasets.decompress(source)
+        source = await decompress(source)
     if source.transfer_syntax_uid == transfer_syntax_uid:
         return source
-    return await datasets.reencode(source, transfer_syntax_uid)
+    return await reencode(source, transfer_syntax_uid)
 
 
 class CStoreSCU:
