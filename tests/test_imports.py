@@ -32,6 +32,7 @@ ORDER = (
     ("services",),
     ("node",),
     ("testing",),
+    ("pytest_plugin",),
     ("__init__",),
     ("cli",),
     ("demo",),
@@ -54,7 +55,7 @@ ARROWS_BACK = {
 """Imports that close a circle, which may only become fewer."""
 
 # The command line and the demo are users of the library: they make objects and draw them as any program would.
-PYDICOM_DOORS = {"dataset", "uids", "cli", "demo"}
+PYDICOM_DOORS = {"dataset", "uids", "testing", "cli", "demo"}
 
 FILES = sorted(ROOT.rglob("*.py"))
 

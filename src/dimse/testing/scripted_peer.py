@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Final, Self, TypeVar
 
 from dimse import uids
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RQ, Message, Request, decode_message
+from dimse.testing.background import BackgroundLoop
 from dimse.testing.wire import INFORMATION, Received, associate_request, response
 from dimse.upper_layer.items import PresentationContextAC, UserInformation
 from dimse.upper_layer.pdu import (
@@ -32,6 +33,9 @@ P = TypeVar("P", bound=PDU)
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, with no time to linger."""
+
+_PATIENCE: Final = 10.0
+"""Seconds that scripts have to end when a test has."""
 
 
 class ScriptedPeer:
@@ -251,3 +255,15 @@ async def listening(*scripts: Script, receive_buffer: int | None = None) -> Asyn
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         server.close()
+
+
+@contextmanager
+def listening_in_thread(*scripts: Script) -> Iterator[str]:
+    """As `listening`, with an event loop in a thread of its own: for tests without one, and for clients that block.
+
+    A script that still runs 10 seconds after the block raises `TimeoutError`.
+    """
+    with BackgroundLoop() as loop:
+        acceptor = listening(*scripts)
+        yield loop.run(acceptor.__aenter__())
+        loop.run(asyncio.wait_for(acceptor.__aexit__(None, None, None), _PATIENCE))

@@ -1,0 +1,279 @@
+"""An archive for tests: it stores and finds, gives and moves what it has, and fails to order."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from dimse.address import Address
+from dimse.dataset.part10 import encode_file_meta
+from dimse.errors import AssociationAborted, StatusError
+from dimse.messages.message import Request
+from dimse.network.association import Association
+from dimse.network.incoming_request import IncomingRequest
+from dimse.options import RetryPolicy, ServerOptions, StoreMode, StoreOptions
+from dimse.services.matching import Matcher
+from dimse.services.move_scp import MoveDestination
+from dimse.services.query_request import QueryRequest
+from dimse.services.server import Server
+from dimse.services.store_request import StoreRequest
+from dimse.status import Status
+from dimse.testing.background import BackgroundLoop
+from dimse.testing.faults import Abort, Answer, Delay, Drop, Fault, Faults, Refuse
+from dimse.testing.scripted_peer import ScriptedPeer
+from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+
+_OPTIONS: Final = ServerOptions(
+    # Without fsync, and at once at the end: nothing here is kept, and a test does not wait.
+    store=StoreOptions(mode=StoreMode.BUFFERED, fsync=False),
+    stop_timeout=0,
+    maximum_associations_per_host=None,
+    maximum_associations_per_title=None,
+)
+
+
+@dataclass(frozen=True)
+class ArchiveRequest:
+    """A request that a fake archive received."""
+
+    operation: str
+    """C-ECHO, C-STORE, C-FIND, C-GET or C-MOVE."""
+    calling_ae_title: str
+    command: Request
+    dataset: Dataset | None
+    """The instance of a C-STORE, the identifier of a query or retrieval."""
+
+
+class FakeArchive:
+    """An archive that runs in a thread inside a `with` block, for tests with an event loop and for tests without one.
+
+    It has the `instances`, those in the files `*.dcm` below `folder`, and all that it receives; with a `folder` it also
+    writes what it receives there. Queries match as PS3.4 C.2.2.2 says. `destinations` are the addresses that it moves
+    to, by AE title.
+
+    >>> with FakeArchive() as archive:
+    ...     archive.on("C-STORE", Answer(Status.OUT_OF_RESOURCES), nth=2)
+    ...     address = archive.address  # for dimse.send, or any other program
+    """
+
+    def __init__(
+        self,
+        instances: Iterable[Dataset] = (),
+        *,
+        folder: Path | None = None,
+        ae_title: str = "ARCHIVE",
+        port: int = 0,
+        destinations: Mapping[str, str | Address | MoveDestination] | None = None,
+    ) -> None:
+        self.requests: list[ArchiveRequest] = []
+        """What it received, in the order in which it began to answer."""
+        self.folder = folder
+        self.destinations = dict(destinations or {})
+        """The addresses that it moves to, by AE title."""
+        self._faults = Faults()
+        self._instances: dict[str, Dataset] = {}
+        self._server = _FaultyServer(ae_title, port, self._faults)
+        self._running = ExitStack()
+        for instance in instances:
+            self.add(instance)
+        for path in sorted(folder.rglob("*.dcm")) if folder is not None else ():
+            self.add(dcmread(path))
+        self._serve()
+
+    def add(self, instance: Dataset) -> None:
+        """Put an instance into the archive, in place of one with the same SOP Instance UID."""
+        self._instances[str(instance.SOPInstanceUID)] = instance
+
+    @property
+    def instances(self) -> list[Dataset]:
+        """The instances that it has. Those that it received have File Meta Information."""
+        return list(self._instances.values())
+
+    def on(self, operation: str, fault: Fault, *, nth: int | None = None) -> None:
+        """Order a fault for the `nth` operation of a kind from now, or for each; several for one are committed in turn.
+
+        `operation` is A-ASSOCIATE, C-ECHO, C-STORE, C-FIND, C-GET or C-MOVE. A fault of a C-STORE is committed when
+        the archive has received the data set, one of the others before the first response.
+        """
+        self._faults.order(operation, fault, nth)
+
+    def clear_faults(self) -> None:
+        """Forget all faults that were ordered."""
+        self._faults.clear()
+
+    @property
+    def connections(self) -> int:
+        """How many connections were opened to it."""
+        return self._server.connections
+
+    @property
+    def ae_title(self) -> str:
+        """Its AE title."""
+        return self._server.ae_title
+
+    @property
+    def host(self) -> str:
+        """The loopback address, on which it listens."""
+        return self._server.host
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return self._server.port
+
+    @property
+    def address(self) -> str:
+        """Its address as TITLE@HOST:PORT."""
+        return f"{self.ae_title}@{self.host}:{self.port}"
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            loop = stack.enter_context(BackgroundLoop())
+            loop.run(self._server.start())
+            stack.callback(lambda: loop.run(self._server.stop()))
+            self._running = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    # In the thread
+
+    def _serve(self) -> None:
+        server = self._server
+
+        @server.on_c_echo
+        async def echo(request: IncomingRequest) -> int:
+            await self._begin("C-ECHO", request.association, request.message, None)
+            return Status.SUCCESS
+
+        @server.on_c_store
+        async def store(request: StoreRequest) -> int:
+            instance = _instance(request)
+            await self._begin("C-STORE", request.association, request.command, instance)
+            self.add(instance)
+            if self.folder is not None:
+                await request.save_under(self.folder)
+            return Status.SUCCESS
+
+        @server.on_c_find
+        async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+            await self._begin("C-FIND", request.association, request.command, request.identifier)
+            for match in Matcher(request.identifier).find(self.instances):
+                yield match
+
+        async def retrieve(request: QueryRequest) -> AsyncIterator[Dataset]:
+            operation = request.command.name.removesuffix("-RQ")
+            await self._begin(operation, request.association, request.command, request.identifier)
+            matcher = Matcher(request.identifier)
+            for instance in self.instances:
+                if matcher.matches(instance):
+                    yield instance
+
+        server.on_c_get(retrieve)
+        server.on_c_move(self.destinations.get, retry=RetryPolicy(retries=0))(retrieve)
+
+    async def _begin(self, operation: str, association: Association, command: Request, dataset: Dataset | None) -> None:
+        """Note a request, and commit the faults that are due. Raises what ends the handler."""
+        self.requests.append(ArchiveRequest(operation, association.calling_ae_title, command, dataset))
+        for fault in self._faults.due(operation):
+            match fault:
+                case Delay(seconds):
+                    await asyncio.sleep(seconds)
+                case Answer(status, comment):
+                    raise StatusError(Status(status), comment=comment)
+                case Abort():
+                    association.abort()
+                    raise AssociationAborted(0, 0, "aborted to order")
+                case Drop():
+                    association.connection.kill()
+                    await association.connection.wait_closed()
+                    raise AssociationAborted(0, 0, "dropped to order")
+
+
+def _instance(request: StoreRequest) -> Dataset:
+    """The received instance, with File Meta Information."""
+    meta = encode_file_meta(
+        sop_class_uid=request.sop_class_uid,
+        sop_instance_uid=request.sop_instance_uid,
+        transfer_syntax_uid=request.transfer_syntax_uid,
+        sending_ae_title=request.association.peer_ae_title,
+    )
+    return dcmread(BytesIO(meta + request.data))
+
+
+class _FaultyServer(Server):
+    """A server that commits the faults of associations on its connections."""
+
+    def __init__(self, ae_title: str, port: int, faults: Faults) -> None:
+        super().__init__(ae_title, host="127.0.0.1", port=port, options=_OPTIONS)
+        self.connections = 0
+        self._faults = faults
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: socket.socket | None = None
+
+    async def start(self) -> None:
+        """Listen, with a look at each connection before the server has it."""
+        self._listener = socket.create_server((self.host, self.port))
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        self._start_task(self._accept_all(self._listener))
+
+    async def stop(self) -> None:
+        """Stop listening, and end all associations now."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._listener is not None:
+            self._listener.close()
+        await super().stop()
+
+    def _start_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept_all(self, listener: socket.socket) -> None:
+        while True:
+            connected, _ = await asyncio.get_running_loop().sock_accept(listener)
+            self.connections += 1
+            self._start_task(self._open(connected, self._faults.due("A-ASSOCIATE")))
+
+    async def _open(self, connected: socket.socket, due: list[Fault]) -> None:
+        """Commit the faults of an association, or leave the connection to the server."""
+        try:
+            await asyncio.sleep(sum(fault.seconds for fault in due if isinstance(fault, Delay)))
+        except asyncio.CancelledError:
+            connected.close()
+            raise
+        end = next((fault for fault in due if not isinstance(fault, Delay)), None)
+        if end is not None:
+            await _end(connected, end)
+        else:
+            await asyncio.get_running_loop().connect_accepted_socket(self._arrived, connected)
+
+
+async def _end(connected: socket.socket, fault: Fault) -> None:
+    """End a connection before there is an association."""
+    async with ScriptedPeer(*await asyncio.open_connection(sock=connected)) as peer:
+        if isinstance(fault, Drop):
+            return
+        await peer.expect(A_ASSOCIATE_RQ)
+        if isinstance(fault, Refuse):
+            await peer.send(A_ASSOCIATE_RJ(fault.result, fault.source, fault.reason))
+        else:
+            await peer.send(A_ABORT(0, 0))
+        await peer.closed()
