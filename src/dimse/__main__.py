@@ -7,16 +7,19 @@ import sys
 from importlib.util import find_spec
 
 
-def _have_standard_streams() -> None:
-    """Open the null device for a closed standard stream, whose number the event loop's own files would get."""
+def _replace_closed_streams() -> None:
+    """Open the null device in place of closed standard streams, whose numbers the event loop's own files would get.
+
+    `sys.stdin` stays None, which tells a command that standard input is closed.
+    """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None and os.open(os.devnull, os.O_RDWR) == descriptor:
-            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
+        if getattr(sys, name) is None and os.open(os.devnull, os.O_RDWR) == descriptor and name != "stdin":
+            setattr(sys, name, open(descriptor, "w", closefd=False))  # noqa: SIM115
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    _have_standard_streams()
+    _replace_closed_streams()
     if find_spec("rich") is None:
         print('dimse: the command line needs rich; install it with: pip install "dimse[cli]"', file=sys.stderr)  # noqa: T201
         sys.exit(2)

@@ -76,6 +76,6 @@ def test_help_says_which_is_the_default(command: str, capfd: pytest.CaptureFixtu
     assert run([command, "--help"]) == 0
     text = " ".join(capfd.readouterr().out.split())
     lenient = command in ("get", "receive")
-    default = "with a warning. The default." if lenient else "sends something malformed. The default."
+    default = "with a warning. [default]" if lenient else "sends something malformed. [default]"
     assert default in text
-    assert text.count("The default.") == 1
+    assert text.count("[default]") == 1

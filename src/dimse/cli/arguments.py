@@ -66,11 +66,16 @@ class _Help(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=34, width=_width())
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        fill = super()._fill_text
-        return "\n\n".join(fill(paragraph, width, indent) for paragraph in text.split("\n\n"))
+        paragraphs = (self._split_lines(paragraph, width - len(indent)) for paragraph in text.split("\n\n"))
+        return "\n\n".join("\n".join(indent + line for line in lines) for lines in paragraphs)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        import textwrap  # only help needs it
+
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.required:
+        if action.required and action.option_strings:
             return f"{action.help} [required]"
         if action.default and action.default != argparse.SUPPRESS and action.nargs != 0:
             return f"{action.help} [default: %(default)s]"
@@ -178,7 +183,7 @@ def add_strictness(parser: argparse.ArgumentParser, default: Strictness) -> None
         (Strictness.STRICT, "Abort the association if the peer sends something malformed."),
         (Strictness.LENIENT, "Tolerate malformed input from the peer where its meaning is clear, with a warning."),
     ):
-        text += " The default." if choice is default else ""
+        text += " [default]" if choice is default else ""
         group.add_argument(
             f"--{choice.value}", dest="strictness", action="store_const", const=choice, default=default, help=text
         )

@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     query_options.add_find_keys(parser)
     query_options.add_level_and_model(parser)
     arguments.add_calling(parser)
-    query_options.add_timeout(parser)
+    query_options.add_timeout(parser, "10 for a match")
     arguments.add_json(parser, "Print one match per line in the DICOM JSON Model.")
     parser.add_argument("--csv", action="store_true", help="Print CSV with a header line.")
 
@@ -47,7 +47,7 @@ def find(
 ) -> int:
     """Search an archive (C-FIND).
 
-    Prints the matches as a table of the given keys. If all of them have values, the table also has the usual keys of
+    Prints the matches as a table of the given keys. If all of them have values, the table also shows the usual keys of
     the level. Ctrl-C cancels the search (C-CANCEL) and shows the matches received so far.
     """
     with arguments.usage():

@@ -26,7 +26,7 @@ EXIT_CODES: Final = (
 )
 
 _NAMED: Final = 5
-"""If there are more SOP classes than this, only their number is printed."""
+"""If there are more SOP classes or transfer syntaxes than this, only their number is printed."""
 
 ON_CANCEL: Final = {behavior.value: behavior for behavior in CancelBehavior}
 
@@ -48,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_classes(parser, "Propose only these storage SOP classes, not all common ones.")
     arguments.add_syntaxes(parser, "Propose only these transfer syntaxes.")
     arguments.add_calling(parser, Strictness.LENIENT)
-    query_options.add_timeout(parser)
+    query_options.add_timeout(parser, "120 for an instance")
     arguments.add_json(parser)
 
 
@@ -132,12 +132,14 @@ def _proposed(contexts: Sequence[ProposedContext]) -> str:
     syntaxes: dict[tuple[str, ...], list[str]] = {}
     for syntax, members in classes.items():
         syntaxes.setdefault(tuple(members), []).append(uids.name_of(syntax))
-    parts = [
-        f"{', '.join(names)} for "
-        + (", ".join(map(uids.name_of, members)) if len(members) <= _NAMED else f"{len(members)} storage SOP classes")
+    return "; ".join(
+        f"{_names(names, 'transfer syntaxes')} for {_names([*map(uids.name_of, members)], 'storage SOP classes')}"
         for members, names in syntaxes.items()
-    ]
-    return "; ".join(parts)
+    )
+
+
+def _names(names: Sequence[str], plural: str) -> str:
+    return ", ".join(names) if len(names) <= _NAMED else f"{len(names)} {plural}"
 
 
 async def _add_all(results: GetResults, report: RetrievingReport) -> None:

@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     query_options.add_level_and_model(parser)
     arguments.add_calling(parser)
-    query_options.add_timeout(parser)
+    query_options.add_timeout(parser, "120 for an instance")
     arguments.add_json(parser)
 
 

@@ -70,16 +70,14 @@ def add_level_and_model(parser: ArgumentParser) -> None:
         "--model",
         metavar="|".join(MODELS),
         type=arguments.one_of(MODELS),
-        help="Information model: Patient Root or Study Root. Default: patient at the PATIENT level, else study.",
+        help="Information model: Patient Root or Study Root. [default: patient at the PATIENT level, else study]",
     )
 
 
-def add_timeout(parser: ArgumentParser) -> None:
-    """The timeout, whose default differs between services."""
-    arguments.add_timeout(
-        parser,
-        "Abort after this many seconds without progress. Default: 30 to connect, 10 per match, 120 per instance.",
-    )
+def add_timeout(parser: ArgumentParser, default: str) -> None:
+    """The timeout. Without it, each step has a default of its own."""
+    text = "Abort after this many seconds without progress."
+    arguments.add_timeout(parser, f"{text} [default: 30 to connect, {default}]")
 
 
 def parse(level: QueryRetrieveLevel, keys: Sequence[str], model: QueryRetrieveModel | None) -> Query:

@@ -31,11 +31,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--receiver",
         metavar="TITLE@HOST:PORT",
         type=arguments.checked(Address.parse),
-        help="Our address for C-MOVE sub-operations, which the archive must know. Default: the --calling title, port "
-        "11112.",
+        help="Our address for C-MOVE sub-operations, which the archive must know. [default: the --calling title, port "
+        "11112]",
     )
     arguments.add_calling(parser)
-    query_options.add_timeout(parser)
+    query_options.add_timeout(parser, "10 for a match, 120 for an instance")
     arguments.add_json(parser)
 
 

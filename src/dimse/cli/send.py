@@ -44,11 +44,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "paths",
         metavar="PATH",
         nargs="+",
-        help="Files, folders, DICOMDIRs, zip archives; - is standard input.",
+        help="File, folder, DICOMDIR or zip archive; - is standard input.",
     )
     arguments.add_calling(parser)
     parser.add_argument(
-        "--retries", metavar="N", type=int, default=3, help="Retries for failures that may be temporary."
+        "--retries", metavar="N", type=int, default=3, help="Number of retries for failures that may be temporary."
     )
     arguments.add_timeout(parser, "Abort after this many seconds without progress.", default=30)
     arguments.add_maximum_pdu(parser, "Largest PDU to send, in bytes; 0 leaves the limit to the peer.")
@@ -169,7 +169,7 @@ async def _transfer(
 
 def _standard_input() -> DatasetSource | NotSent:
     if sys.stdin is None:
-        return NotSent(STANDARD_INPUT, DatasetError("it is closed"), skipped=False)
+        return NotSent(STANDARD_INPUT, DatasetError(f"{STANDARD_INPUT} is closed"), skipped=False)
     try:
         # Unbuffered: a thread left waiting in a buffer's lock would keep the process from ending.
         return StreamSource(cast("BinaryIO", FileIO(sys.stdin.fileno(), closefd=False)), STANDARD_INPUT)

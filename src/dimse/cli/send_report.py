@@ -44,7 +44,8 @@ class SendingReport(Report):
         if result.error is not None:
             text = f"{outcome}: {reason_with_name(result.name, result.error)}"
         elif outcome == "warning":
-            text = f"warning: {result.name}: stored, {status}"
+            comment = f" ({result.comment})" if result.comment else ""
+            text = f"warning: {result.name}: stored, {status}{comment}"
         self.write("result", fields, text, is_problem=True)
 
     def _count(self, outcome: str, result: SendResult) -> None:

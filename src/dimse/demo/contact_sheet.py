@@ -1,4 +1,4 @@
-"""A picture of many pictures: windowed tiles, each with its modality and transfer syntax."""
+"""A contact sheet: windowed tiles, each with its modality and transfer syntax."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SHORT: Final = (
 
 
 def write_contact_sheet(files: Sequence[Path], path: Path, title: str) -> int:
-    """A grid of what `files` show, in their order. Returns how many could be shown."""
+    """Draw the images of `files` in a grid, in their order. Returns how many could be drawn."""
     tiles = [tile for tile in map(_tile, files) if tile is not None]
     rows = -(-len(tiles) // COLUMNS)
     cell = TILE + _GAP
@@ -68,7 +68,7 @@ def _tile(path: Path) -> tuple[Image.Image, tuple[str, str]] | None:
     try:
         image = Image.fromarray(_picture(path, dataset))
     except (RuntimeError, ValueError, NotImplementedError, AttributeError):
-        return None  # what pydicom has no decoder for, or is no picture
+        return None  # not an image, or without a decoder in pydicom
     scale = TILE / max(image.size)
     shape = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     small = image.resize(shape, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
@@ -79,7 +79,7 @@ def _tile(path: Path) -> tuple[Image.Image, tuple[str, str]] | None:
 
 
 def _picture(path: Path, dataset: Dataset) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The middle frame in 8 bits, grey or RGB."""
+    """The middle frame in 8 bits, gray or RGB."""
     frames = int(dataset.get("NumberOfFrames") or 1)
     values = pixel_array(path, index=frames // 2)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
@@ -90,14 +90,14 @@ def _picture(path: Path, dataset: Dataset) -> np.ndarray[Any, np.dtype[np.uint8]
     low, high = _window(dataset, shown)
     if high <= low:
         low, high = float(shown.min()), float(shown.max()) or 1.0
-    grey = np.clip((shown - low) / (high - low or 1), 0, 1)
+    gray = np.clip((shown - low) / (high - low or 1), 0, 1)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
-        grey = 1 - grey
-    return (grey * 255).astype(np.uint8)
+        gray = 1 - gray
+    return (gray * 255).astype(np.uint8)
 
 
 def _window(dataset: Dataset, shown: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float]:
-    """The window of the data set, or one that suits what is there."""
+    """The lower and upper bound of the data set's window, or of one that fits its values."""
     if dataset.get("WindowWidth") and dataset.get("WindowCenter"):
         center, width = _first(dataset.WindowCenter), _first(dataset.WindowWidth)
         return center - width / 2, center + width / 2

@@ -1,4 +1,4 @@
-"""A CT study of a head that never was: ellipsoids, slice by slice."""
+"""A generated CT study of a head, made of ellipsoids, slice by slice."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dimse import uids
 
 SIZE: Final = 512
 _INTERCEPT: Final = -1024
-_CSF, _GREY, _WHITE, _AIR = 8, 38, 27, -1000
+_CSF, _GRAY, _WHITE, _AIR = 8, 38, 27, -1000
 
 Slice = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Ellipsoid(NamedTuple):
-    """Where it is and how large, in half widths of the image; what it is made of, in Hounsfield units."""
+    """Its position and size are in half widths of the image, its value is in Hounsfield units."""
 
     value: float
     center: tuple[float, float, float]
@@ -36,7 +36,7 @@ _HEAD: Final = (
     Ellipsoid(1200, (0, 0.02, 0), (0.61, 0.765, 0.835)),  # inner table
     Ellipsoid(_CSF, (0, 0.02, 0), (0.585, 0.74, 0.81)),
 )
-_BRAIN: Final = Ellipsoid(_GREY, (0, 0.02, 0), (0.565, 0.72, 0.79))
+_BRAIN: Final = Ellipsoid(_GRAY, (0, 0.02, 0), (0.565, 0.72, 0.79))
 _INSIDE: Final = (
     Ellipsoid(_CSF, (0.10, -0.10, 0.14), (0.055, 0.24, 0.20), 0.30),  # lateral ventricles, frontal horns
     Ellipsoid(_CSF, (-0.10, -0.10, 0.14), (0.055, 0.24, 0.20), -0.30),
@@ -47,7 +47,7 @@ _INSIDE: Final = (
     Ellipsoid(46, (0.16, 0.04, 0.02), (0.06, 0.12, 0.12), 0.35),  # thalami
     Ellipsoid(46, (-0.16, 0.04, 0.02), (0.06, 0.12, 0.12), -0.35),
     Ellipsoid(110, (0, 0.17, 0.02), (0.022, 0.022, 0.03)),  # pineal calcification
-    Ellipsoid(72, (0.31, -0.22, 0.20), (0.13, 0.10, 0.13), 0.6),  # a haemorrhage: something to find
+    Ellipsoid(72, (0.31, -0.22, 0.20), (0.13, 0.10, 0.13), 0.6),  # a hemorrhage: something to find
     Ellipsoid(60, (0.31, -0.22, 0.20), (0.07, 0.05, 0.08), 0.6),
 )
 _BASE: Final = (
@@ -69,7 +69,7 @@ _BASE: Final = (
 
 
 class Grid:
-    """What all slices share: coordinates, the angles of the brain's folds, noise."""
+    """Data that all slices share: coordinates, the angles of the brain's folds, noise."""
 
     def __init__(self, size: int) -> None:
         self.axis = np.linspace(-1, 1, size, dtype=np.float32)
@@ -80,7 +80,7 @@ class Grid:
         self.noise = np.random.default_rng(1895).normal(0, 3, (2 * size, size)).astype(np.float32)
 
     def wave(self, count: int, phase: float) -> Slice:
-        """So many waves around the middle."""
+        """`count` sine waves around the center, shifted by `phase`."""
         sine, cosine = self.waves[count]
         shifted: Slice = sine * np.float32(np.cos(phase)) + cosine * np.float32(np.sin(phase))
         return shifted
@@ -101,9 +101,9 @@ def hounsfield(grid: Grid, z: float) -> Slice:
 
 
 def _paint(image: Slice, grid: Grid, ellipsoid: Ellipsoid, z: float) -> None:
-    """Where the ellipsoid is at `z`, its value; only the square around it is looked at."""
+    """Paint the section of the ellipsoid at `z`. Only pixels in the square around it are examined."""
     (cx, cy, cz), (rx, ry, rz) = ellipsoid.center, ellipsoid.radii
-    height = 1 - ((z - cz) / rz) ** 4  # blunter than an ellipsoid, as a head is
+    height = 1 - ((z - cz) / rz) ** 4  # blunter than an ellipsoid, like a head
     if height <= 0:
         return
     reach = max(rx, ry) * height**0.5
@@ -117,15 +117,15 @@ def _paint(image: Slice, grid: Grid, ellipsoid: Ellipsoid, z: float) -> None:
 
 
 def _paint_brain(image: Slice, grid: Grid, z: float) -> None:
-    """Grey matter with its folds, white matter, the fissure between the halves."""
+    """Paint gray matter with its folds, white matter, and the fissure between the hemispheres."""
     (_, cy, cz), (rx, ry, rz) = _BRAIN.center, _BRAIN.radii
-    height = 1 - ((z - cz) / rz) ** 4  # blunter than an ellipsoid, as a head is
+    height = 1 - ((z - cz) / rz) ** 4  # blunter than an ellipsoid, like a head
     if height <= 0:
         return
     across, along = (grid.axis / np.float32(rx)) ** 2, ((grid.axis - np.float32(cy)) / np.float32(ry)) ** 2
     radius = np.sqrt((across[np.newaxis, :] + along[:, np.newaxis]) / np.float32(height))
     inside = radius < 1
-    image[inside] = _GREY
+    image[inside] = _GRAY
     folds = 0.06 * grid.wave(11, 9 * z) + 0.05 * grid.wave(23, -14 * z)
     image[radius < 0.78 + folds] = _WHITE
     sulci = grid.wave(19, 5 * np.sin(7 * z)) > 0.955
@@ -134,7 +134,7 @@ def _paint_brain(image: Slice, grid: Grid, z: float) -> None:
 
 
 def write_study(folder: Path, slices: int, size: int = SIZE) -> Iterator[Path]:
-    """Write the study, a file a slice, and yield each path."""
+    """Write the study, one file per slice, and yield each path."""
     folder.mkdir(parents=True)
     grid, dataset = Grid(size), _study(size)
     for number in range(1, slices + 1):

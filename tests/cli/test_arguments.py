@@ -1,47 +1,15 @@
-"""What the command line says of itself, and of wrong usage."""
+"""Help, and wrong usage of every command. It runs in this process, as there is much of it."""
 
 from __future__ import annotations
 
+import argparse
 import re
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from dimse.cli.app import run
-
-HIDE = """
-import sys
-from importlib.abc import MetaPathFinder
-class Hidden(MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name == "rich":
-            raise ModuleNotFoundError(name=name)
-sys.meta_path.insert(0, Hidden())
-import importlib.util
-found = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *rest: None if name == "rich" else found(name, *rest)
-sys.argv = ["dimse", "--help"]
-from dimse.__main__ import main
-main()
-"""
-
-COMMANDS = ("echo", "send", "receive", "find", "get", "move", "retrieve", "demo")
-
-# What only prints runs in this process, through the same function as the script does: there is much of it.
-
-
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
-def test_help_of_each_command_tells_the_exit_codes(capfd: pytest.CaptureFixture[str], command: list[str]) -> None:
-    assert run([*command, "--help"]) == 0
-    text = " ".join(capfd.readouterr().out.split())
-    assert "Exit codes: 0 " in text
-    assert "; 1 " in text
-    assert "; 2 wrong usage" in text
-    assert "130 " in text
+from dimse.cli import arguments as common
+from dimse.cli.app import COMMANDS, run
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -64,17 +32,6 @@ def test_help_fits_the_terminal_and_is_never_wide(
     assert run([*command, "-h"]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert max(map(len, lines)) <= widest
-
-
-def test_version(dimse: Callable[..., Any]) -> None:
-    done = dimse("--version")
-    assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("dimse ")
-
-
-def test_nothing_at_all_is_wrong_usage_and_shows_the_help(capfd: pytest.CaptureFixture[str]) -> None:
-    assert run([]) == 2
-    assert "usage: dimse" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -149,11 +106,21 @@ def test_wrong_usage(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_rich_one_line_says_what_to_install() -> None:
-    done = subprocess.run(  # noqa: S603 - our own
-        [sys.executable, "-c", HIDE], capture_output=True, text=True, timeout=50, check=False
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert 'pip install "dimse[cli]"' in done.stderr
+def test_an_integer_within_bounds() -> None:
+    convert = common.integer_from(1, 9)
+    assert convert("9") == 9
+    for text, said in (("0", "must be at least 1, not 0"), ("10", "must be at most 9, not 10")):
+        with pytest.raises(argparse.ArgumentTypeError, match=said):
+            convert(text)
+
+
+def test_names_ignore_case() -> None:
+    assert common.one_of({"Study": 1})("STUDY") == 1
+    with pytest.raises(argparse.ArgumentTypeError, match="must be one of Study, not 'x'"):
+        common.one_of({"Study": 1})("x")
+
+
+def test_help_breaks_no_name_at_a_hyphen(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["send", "--help"]) == 0
+    assert not re.search(r"[a-z]-$", capfd.readouterr().out, re.MULTILINE)

@@ -1,0 +1,88 @@
+"""The `dimse` command: its commands are found, and any error is one line and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dimse.cli.app import COMMANDS, make_parser, run
+
+HIDE = """
+import sys
+from importlib.abc import MetaPathFinder
+class Hidden(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "rich":
+            raise ModuleNotFoundError(name=name)
+sys.meta_path.insert(0, Hidden())
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "rich" else found(name, *rest)
+sys.argv = ["dimse", "--help"]
+from dimse.__main__ import main
+main()
+"""
+
+
+def test_version(dimse: Callable[..., Any]) -> None:
+    done = dimse("--version")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("dimse ")
+
+
+def test_nothing_at_all_is_wrong_usage_and_shows_the_help(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    assert "usage: dimse" in capfd.readouterr().err
+
+
+def test_without_rich_one_line_says_what_to_install() -> None:
+    done = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-c", HIDE], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert 'pip install "dimse[cli]"' in done.stderr
+
+
+def test_each_command_has_a_module_with_a_function_of_its_name() -> None:
+    help_text = make_parser().format_help()
+    for name in COMMANDS:
+        assert f"    {name} " in help_text
+
+
+def test_an_unexpected_error_is_one_line_and_with_vv_a_traceback(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> int:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("dimse.cli.echo.echo", fail)
+    assert run(["echo", "A@host"]) == 1
+    assert capfd.readouterr().err == "dimse: ZeroDivisionError: a defect\n"
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    assert run(["-vv", "echo", "A@host"]) == 1
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback")
+    assert lines[-1] == "dimse: ZeroDivisionError: a defect"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes descriptors")
+@pytest.mark.parametrize(("closed", "said"), [("<&-", "failed: standard input is closed\n"), (">&- 2>&-", "")])
+def test_closed_standard_streams(closed: str, said: str, closed_port: int, tmp_path: Path) -> None:
+    source = "-" if said else str(tmp_path)
+    command = [sys.executable, "-m", "dimse", "send", f"A@127.0.0.1:{closed_port}", source]
+    done = subprocess.run(  # noqa: S603 - our own
+        ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *command],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, said)

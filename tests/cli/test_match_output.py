@@ -1,0 +1,66 @@
+"""Matches as a table, CSV and JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydicom.dataset import Dataset
+
+from dimse.cli.match_output import CsvMatches, JsonMatches, Matches, TableMatches
+
+KEYS = ("PatientID", "RequestAttributesSequence.ScheduledProcedureStepID")
+
+
+@pytest.fixture
+def match() -> Dataset:
+    step = Dataset()
+    step.ScheduledProcedureStepID = "S1"
+    match = Dataset()
+    match.PatientID = "4711"
+    match.RequestAttributesSequence = [step]
+    return match
+
+
+def shown(matches: Matches, *found: Dataset) -> None:
+    with matches.shown():
+        for match in found:
+            matches.add(match)
+    assert matches.count == len(found)
+
+
+def test_csv(match: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    shown(CsvMatches(KEYS), match)
+    assert capsys.readouterr().out.splitlines() == [",".join(KEYS), "4711,S1"]
+
+
+def test_json(match: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    shown(JsonMatches(KEYS), match, match)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["00100020"]["Value"] for line in lines] == [["4711"], ["4711"]]
+
+
+def test_a_table_is_printed_also_if_it_ends_early(match: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    matches = TableMatches(["PatientID"])
+
+    def lose_association() -> None:
+        with matches.shown():
+            matches.add(match)
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        lose_association()
+    out = capsys.readouterr().out
+    assert "4711" in out
+    assert out.endswith("1 match\n")
+
+
+@pytest.mark.parametrize("columns", ["30", "200"])
+def test_uids_are_cut_last(columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    match = Dataset()
+    match.PatientName, match.StudyInstanceUID = "A long name " * 4, "1.2.840.113619"
+    shown(TableMatches(["PatientName", "StudyInstanceUID"]), match)
+    out = capsys.readouterr().out
+    assert "1.2.840.113619" in out
+    assert ("cut to the width of the terminal" in out) == (columns == "30")
