@@ -8,7 +8,6 @@ The metadata of all instances is kept in memory; a real archive has a database. 
 import argparse
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
@@ -36,7 +35,7 @@ class Archive:
         matcher = Matcher(identifier)
         return (path for path, image in list(self.images.items()) if matcher.matches(image))
 
-    def serve(self, server: dimse.Server, destinations: dict[str, Address]) -> None:
+    def serve(self, server: dimse.Server) -> None:
         @server.on_c_store
         async def store(request: dimse.StoreRequest) -> Status:
             path = await request.save_under(self.folder)
@@ -48,21 +47,22 @@ class Archive:
             for match in self.find(request.identifier):
                 yield match
 
+        @server.on_c_get
+        @server.on_c_move
         async def retrieve(request: QueryRequest) -> AsyncIterator[Path]:
             for path in self.paths(request.identifier):
                 yield path
 
-        server.on_c_get()(retrieve)
-        server.on_c_move(destinations)(retrieve)
 
+def run(port: int, folder: Path, destinations: dict[str, Address]) -> None:
+    server = dimse.Server("ARCHIVE", port=port, destinations=destinations)
+    archive = Archive(folder)
+    archive.serve(server)
 
-async def run(port: int, folder: Path, destinations: dict[str, Address]) -> None:
-    server = dimse.Server("ARCHIVE", port=port)
-    archive = await asyncio.to_thread(Archive, folder)
-    archive.serve(server, destinations)
-    async with server:
+    async def announce() -> None:
         print(f"{server.ae_title}@{server.host}:{server.port} has {len(archive.images)} instances", flush=True)
-        await asyncio.Event().wait()  # until Ctrl-C
+
+    server.run(announce)
 
 
 def main() -> int:
@@ -74,8 +74,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     destinations = {address.ae_title: address for address in arguments.destination}
-    with suppress(KeyboardInterrupt):
-        asyncio.run(run(arguments.port, arguments.folder, destinations))
+    run(arguments.port, arguments.folder, destinations)
     return 0
 
 

@@ -2,21 +2,17 @@
 
     python receive.py 11112 received/ --modality CT --modality MR
 
-Ctrl-C lets what is under way come to its end, and leaves.
+Ctrl-C finishes open associations, and exits.
 """
 
 import argparse
-import asyncio
-from contextlib import suppress
 from pathlib import Path
 
 import dimse
 from dimse import Status
 
-NOT_AUTHORIZED = Status(0x0124)
 
-
-async def receive(port: int, folder: Path, modalities: list[str]) -> None:
+def receive(port: int, folder: Path, modalities: list[str]) -> None:
     server = dimse.Server("RECEIVER", port=port)
 
     @server.on_c_store
@@ -24,14 +20,15 @@ async def receive(port: int, folder: Path, modalities: list[str]) -> None:
         modality = request.dataset.get("Modality", "")  # what stands before the pixel data is there
         if modalities and modality not in modalities:
             print(f"refused an object of modality {modality!r}", flush=True)
-            return NOT_AUTHORIZED  # the pixels are read and dropped
+            return Status.NOT_AUTHORIZED  # the pixels are read and dropped
         path = await request.save_under(folder)  # they are written while they come in
         print(f"{request.association.calling_ae_title}: {path.relative_to(folder)}", flush=True)
         return Status.SUCCESS
 
-    async with server:
+    async def announce() -> None:
         print(f"{server.ae_title}@{server.host}:{server.port} receives into {folder}", flush=True)
-        await asyncio.Event().wait()  # until Ctrl-C
+
+    server.run(announce)
 
 
 def main() -> int:
@@ -40,8 +37,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--modality", action="append", default=[])
     arguments = parser.parse_args()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(receive(arguments.port, arguments.folder, arguments.modality))
+    receive(arguments.port, arguments.folder, arguments.modality)
     return 0
 
 

@@ -40,7 +40,7 @@ async def forward(address: str, spool: Path, arrived: asyncio.Event) -> None:
                 await arrived.wait()
 
 
-async def route(port: int, spool: Path, address: str) -> None:
+def route(port: int, spool: Path, address: str) -> None:
     arrived = asyncio.Event()
     server = dimse.Server("ROUTER", port=port)
 
@@ -50,9 +50,11 @@ async def route(port: int, spool: Path, address: str) -> None:
         arrived.set()
         return Status.SUCCESS
 
-    async with server:
+    async def send_on() -> None:
         print(f"{server.ae_title}@{server.host}:{server.port} sends on to {address}", flush=True)
         await forward(address, spool, arrived)
+
+    server.run(send_on)
 
 
 def main() -> int:
@@ -61,8 +63,7 @@ def main() -> int:
     parser.add_argument("spool", type=Path)
     parser.add_argument("address", metavar="TITLE@HOST:PORT")
     arguments = parser.parse_args()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(route(arguments.port, arguments.spool, arguments.address))
+    route(arguments.port, arguments.spool, arguments.address)
     return 0
 
 

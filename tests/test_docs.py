@@ -19,7 +19,7 @@ import sqlite3
 import ssl
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -153,6 +153,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.stored = self.found = 0
+        self._arrived = threading.Condition()
         self._me = free_port()
         """Where documents have a receiver or a server of their own, to which the archive sends."""
         self._contents = example("query_server").Archive(folder / "study")
@@ -167,16 +168,24 @@ class World:
     def _archive(self, context: ssl.SSLContext | None) -> Server:
         duplicates = dimse.Duplicates.REPLACE  # of what other documents have sent
         options = ServerOptions(store=StoreOptions(fsync=False, duplicates=duplicates), ssl=context)
-        server = Server("ARCHIVE", port=0, options=options)
-        self._contents.serve(server, {"ME": dimse.Address("ME", "localhost", self._me)})
+        destinations = {"ME": dimse.Address("ME", "localhost", self._me)}
+        server = Server("ARCHIVE", port=0, options=options, destinations=destinations)
+        self._contents.serve(server)
 
         @server.on_c_store
         async def store(request: dimse.StoreRequest) -> Status:
             await request.save_under(self.folder / "archived")
-            self.stored += 1
+            with self._arrived:
+                self.stored += 1
+                self._arrived.notify_all()
             return Status.SUCCESS
 
         return server
+
+    def wait_for_more(self, stored: int) -> None:
+        """Until more than `stored` objects have arrived."""
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: self.stored > stored, timeout=30)
 
     def _count_found(self, find: Callable[[Dataset], Iterator[object]], keys: Dataset) -> Iterator[object]:
         for found in find(keys):
@@ -286,11 +295,16 @@ def run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str
     """Run a block as a reader would: its `await`s too, its `main` if it does not, its servers with a client."""
     used: list[Server] = []
 
-    async def serve_once(server: Server) -> None:
+    async def serve_once(server: Server, alongside: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
         used.append(server)
+        beside = None if alongside is None else asyncio.create_task(alongside())
         await use(server)
+        if beside is not None:  # it sends on what was received
+            await asyncio.to_thread(world.wait_for_more, stored)
+            beside.cancel()
 
     monkeypatch.setattr(Server, "serve_forever", serve_once)
+    monkeypatch.setattr(Server, "run", lambda *arguments: asyncio.run(serve_once(*arguments)))
     source = block.source
     for port, free in world.ports.items():
         source = re.sub(rf"\b{port}\b", str(free), source)

@@ -317,7 +317,7 @@ async def test_retrieve_names_what_does_not_come(
 ) -> None:
     async with dimse.Server("ARCHIVE", port=0) as server:
         server.on_c_find(not_allowed)
-        server.on_c_get()(not_allowed)
+        server.on_c_get(not_allowed)
         address = f"ARCHIVE@localhost:{server.port}"
         assert await run(monkeypatch, "retrieve.py", address, tmp_path / "received", CT_STUDY) == 1
     assert "cannot be asked: C-FIND: 0x0124 Not authorized" in capsys.readouterr().out

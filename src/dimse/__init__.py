@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ClientOptions,
         Duplicates,
         RetryPolicy,
+        SendOptions,
         ServerOptions,
         StoreMode,
         StoreOptions,
@@ -103,6 +104,7 @@ __all__ = [
     "RetrieveReport",
     "RetrieveResult",
     "RetryPolicy",
+    "SendOptions",
     "SendReport",
     "SendResult",
     "Server",
@@ -131,7 +133,9 @@ __all__ = [
 
 _NAMES_OF: Final = {
     "dimse.address": "Address",
-    "dimse.options": "ClientOptions Duplicates RetryPolicy ServerOptions StoreMode StoreOptions Strictness Timeouts",
+    "dimse.options": """
+        ClientOptions Duplicates RetryPolicy SendOptions ServerOptions StoreMode StoreOptions Strictness Timeouts
+    """,
     "dimse.dataset.file_writer": "Stored",
     "dimse.dataset.pydicom_source": "EncapsulatedFrames NativePixels PixelSource",
     "dimse.dataset.sources": "DatasetSource FileSource StreamSource",

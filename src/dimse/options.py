@@ -178,6 +178,22 @@ class StoreOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions:
+    """How an acceptor sends the instances of C-GET and C-MOVE; the same as the arguments of `dimse.send`."""
+
+    allow_decompression: bool = False
+    """Whether to decompress an instance that the peer does not accept compressed."""
+    associations: int = 1
+    """C-MOVE only: number of associations to the destination."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    """C-MOVE only: when to retry after a failure that may be temporary."""
+
+    def __post_init__(self) -> None:
+        if self.associations < 1:
+            raise ValueError(f"associations must be at least 1, not {self.associations}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions(AssociationOptions):
     """Options of an acceptor. The limits bound what one peer, and all peers together, may use."""
 
@@ -187,6 +203,8 @@ class ServerOptions(AssociationOptions):
     """How to treat input that violates the standard; it applies to all services of the association."""
     store: StoreOptions = field(default_factory=StoreOptions)
     """How the instances of C-STORE requests are received."""
+    send: SendOptions = field(default_factory=SendOptions)
+    """How the instances of C-GET and C-MOVE requests are sent."""
     require_called_ae_title: bool = False
     """Whether to reject associations whose called AE title is not the server's."""
     calling_ae_titles: frozenset[str] | None = None

@@ -29,7 +29,7 @@ class Archive:
         self.server = Server("ARCHIVE", port=0)
         self.requests: list[QueryRequest] = []
 
-        @self.server.on_c_get()
+        @self.server.on_c_get
         async def get(request: QueryRequest) -> AsyncIterator[Path]:
             self.requests.append(request)
             for path in paths:
@@ -171,7 +171,7 @@ async def test_ctrl_c_cancels_and_says_what_had_come(start: Beside, mr: Path, tm
     server, total = Server("ARCHIVE", port=0), 2000
     associations: list[Association] = []
 
-    @server.on_c_get()
+    @server.on_c_get
     async def get(request: QueryRequest) -> AsyncIterator[Path]:
         associations.append(request.association)
         for _ in range(total):

@@ -17,9 +17,9 @@ STUDY = ("-k", "StudyInstanceUID=1.2.3")
 
 
 def archive_of(*paths: Path, workstation: str) -> Server:
-    server = Server("ARCHIVE", port=0)
+    server = Server("ARCHIVE", port=0, destinations={"WORKSTATION": workstation})
 
-    @server.on_c_move({"WORKSTATION": workstation})
+    @server.on_c_move
     async def move(request: QueryRequest) -> AsyncIterator[Path]:
         for path in paths:
             yield path

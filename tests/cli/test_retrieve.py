@@ -45,7 +45,8 @@ async def test_what_matches_comes_by_get(beside: Beside, ct: Path, ct_uid: str, 
 async def test_by_move_to_a_receiver_of_our_own(
     beside: Beside, ct: Path, ct_uid: str, closed_port: int, tmp_path: Path
 ) -> None:
-    server, dataset = Server("ARCHIVE", port=0), pydicom.dcmread(ct, stop_before_pixels=True)
+    destinations = {"ME": f"ME@127.0.0.1:{closed_port}"}
+    server, dataset = Server("ARCHIVE", port=0, destinations=destinations), pydicom.dcmread(ct, stop_before_pixels=True)
 
     @server.on_c_find
     async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
@@ -55,7 +56,7 @@ async def test_by_move_to_a_receiver_of_our_own(
                 match.add(dataset[element.keyword])
         yield match
 
-    @server.on_c_move({"ME": f"ME@127.0.0.1:{closed_port}"})
+    @server.on_c_move
     async def move(request: QueryRequest) -> AsyncIterator[Path]:
         yield ct
 

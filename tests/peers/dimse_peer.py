@@ -15,7 +15,17 @@ from pathlib import Path
 from pydicom import Dataset
 
 import dimse
-from dimse import CGetSCU, Query, QueryRequest, ServerOptions, Status, StoreOptions, StoreRequest, retrieval_contexts
+from dimse import (
+    CGetSCU,
+    Query,
+    QueryRequest,
+    SendOptions,
+    ServerOptions,
+    Status,
+    StoreOptions,
+    StoreRequest,
+    retrieval_contexts,
+)
 from dimse.services.move_scp import Destinations
 
 
@@ -25,9 +35,10 @@ class FileArchive:
     def __init__(
         self, paths: list[Path], destinations: Destinations, *, port: int = 0, allow_decompression: bool = False
     ) -> None:
-        self.server = dimse.Server("DIMSE", port=port)
-        self.server.on_c_get(allow_decompression=allow_decompression)(self._retrieve)
-        self.server.on_c_move(destinations, allow_decompression=allow_decompression)(self._retrieve)
+        options = ServerOptions(send=SendOptions(allow_decompression=allow_decompression))
+        self.server = dimse.Server("DIMSE", port=port, options=options, destinations=destinations)
+        self.server.on_c_get(self._retrieve)
+        self.server.on_c_move(self._retrieve)
         self.asked: list[Dataset] = []
         """The identifiers that came."""
         self._sources = [dimse.FileSource(path) for path in paths]

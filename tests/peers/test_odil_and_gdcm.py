@@ -143,7 +143,9 @@ async def test_gdcm_moves_to_itself(archive: Noting, tmp_path: Path) -> None:
     destination = MoveDestination(archive.receiver, transfer_syntaxes=[EXPLICIT_VR_LITTLE_ENDIAN])
     port = archive.receiver.rpartition(":")[2]
 
-    @archive.on_c_move({"WS1": destination})
+    archive.destinations = {"WS1": destination}
+
+    @archive.on_c_move
     async def move(request: QueryRequest) -> AsyncIterator[Source]:
         await until(lambda: is_listened_on(int(port)))  # it asks first, and then listens
         async for source in archive.bring(request):

@@ -20,7 +20,9 @@ from dimse import (
     RetrieveReport,
     RetrieveResult,
     RetryPolicy,
+    SendOptions,
     Server,
+    ServerOptions,
     Status,
     StatusError,
 )
@@ -45,7 +47,7 @@ class Archive(Server):
     """Lists its instances, and brings them by C-GET, by C-MOVE, or not."""
 
     def __init__(self, *, get: bool = False, move: bool = False) -> None:
-        super().__init__("ARCHIVE", port=0)
+        super().__init__("ARCHIVE", port=0, options=ServerOptions(send=SendOptions(retry=RetryPolicy(retries=0))))
         self.instances = [*map(member, ADA), *(member(uid, "Bob") for uid in BOB)]
         self.sources: dict[str, Source] = {}
         """What is sent in place of an instance."""
@@ -58,11 +60,12 @@ class Archive(Server):
         self.receiver = f"WS1@127.0.0.1:{free_port()}"
         self.on_c_find(self.find)
         if get:
-            self.on_c_get()(self.bring)
+            self.on_c_get(self.bring)
         if move:
             # One by one, so that the tests can say which is the first.
             receiver = MoveDestination(self.receiver, ClientOptions(operations_window=1))
-            self.on_c_move({"WS1": receiver}, retry=RetryPolicy(retries=0))(self.bring)
+            self.destinations = {"WS1": receiver}
+            self.on_c_move(self.bring)
 
     async def find(self, request: QueryRequest) -> AsyncIterator[Dataset]:
         for match in Matcher(request.identifier).find(self.instances):

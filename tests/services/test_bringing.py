@@ -111,9 +111,9 @@ def ends_at(archive: Archive, uid: str, how: str) -> None:
             yield source
 
     if C_GET_RQ in archive.services:
-        archive.on_c_get()(until)
+        archive.on_c_get(until)
     else:
-        archive.on_c_move({"WS1": archive.receiver})(until)
+        archive.on_c_move(until)
 
 
 @pytest.mark.parametrize("way", ["C-GET", "C-MOVE"])
@@ -146,7 +146,7 @@ async def test_c_move_brings_what_c_get_does_not(how: str, tmp_path: Path) -> No
                 assert isinstance(source, Dataset)
                 yield compressed("9") if source.SOPInstanceUID == "1.1.1.2" else source
 
-        archive.on_c_get()(get)
+        archive.on_c_get(get)
         report = await retrieve(archive, STUDY, tmp_path, retry=NEVER)
     ways = {result.sop_instance_uid: result.method for result in report.retrieved}
     others = RetrieveMethod.GET if how == "one by one" else RetrieveMethod.MOVE
@@ -180,7 +180,7 @@ async def test_the_receiver_takes_what_is_sent_later(tmp_path: Path) -> None:
                 yield nothing
 
         tasks: list[asyncio.Task[None]] = []
-        archive.on_c_move({"WS1": archive.receiver})(move)
+        archive.on_c_move(move)
         report = await retrieve(archive, STUDY, tmp_path, retry=RetryPolicy(retries=1, delay=60))
         await asyncio.gather(*tasks)
     assert sorted(uids_of(report)) == ADA[:3]
@@ -214,7 +214,7 @@ async def test_an_archive_that_serves_one_operation_on_an_association(tmp_path: 
             async for source in bring(request):
                 yield source
 
-        archive.on_c_get()(once)
+        archive.on_c_get(once)
         report = await retrieve(archive, Query.studies(StudyInstanceUID="1.4"), tmp_path)
     assert len(report.retrieved) == 6
 
@@ -229,7 +229,7 @@ async def test_lists_that_are_refused_are_asked_for_one_by_one(tmp_path: Path) -
             async for source in bring(request):
                 yield source
 
-        archive.on_c_get()(single)
+        archive.on_c_get(single)
         query = Query.instances(StudyInstanceUID="1.1", SeriesInstanceUID="1.1.1")
         report = await retrieve(archive, query, tmp_path, retry=NEVER)
     assert sorted(uids_of(report)) == ADA[:2]
@@ -249,9 +249,9 @@ async def test_an_archive_that_takes_instances_one_by_one_only(way: dict[str, bo
                 yield source
 
         if way.get("get"):
-            archive.on_c_get()(single)
+            archive.on_c_get(single)
         if way.get("move"):
-            archive.on_c_move({"WS1": archive.receiver})(single)
+            archive.on_c_move(single)
         report = await retrieve(archive, STUDY, tmp_path, retry=NEVER)
     assert sorted(uids_of(report)) == ADA[:3]
 

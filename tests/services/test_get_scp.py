@@ -37,6 +37,7 @@ from dimse import (
     QueryRequest,
     QueryRetrieveLevel,
     QueryRetrieveModel,
+    SendOptions,
     Server,
     Status,
     StatusCategory,
@@ -75,8 +76,9 @@ def gives(*sources: Source) -> Handler:
 
 @asynccontextmanager
 async def serving(handler: Handler, *, allow_decompression: bool = False, **options: object) -> AsyncIterator[Server]:
-    server = Server("ARCHIVE", port=0, options=server_options(**options))
-    server.on_c_get(allow_decompression=allow_decompression)(handler)
+    send = SendOptions(allow_decompression=allow_decompression)
+    server = Server("ARCHIVE", port=0, options=server_options(send=send, **options))
+    server.on_c_get(handler)
     async with server:
         yield server
 
@@ -286,8 +288,8 @@ def test_a_handler_must_be_an_async_generator() -> None:
     def generator(_: QueryRequest) -> Iterator[Source]:
         yield instance()
 
-    server, handlers = Server(), (coroutine, generator, lambda _: gives()(_))
-    for decorate in (server.on_c_find, server.on_c_get(), server.on_c_move({})):
+    server, handlers = Server(destinations={}), (coroutine, generator, lambda _: gives()(_))
+    for decorate in (server.on_c_find, server.on_c_get, server.on_c_move):
         for handler in handlers:
             with pytest.raises(TypeError, match="must be an async def that yields"):
                 decorate(handler)  # type: ignore[arg-type]

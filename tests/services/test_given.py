@@ -114,13 +114,13 @@ async def test_an_scu(archive: Archive, path: Path, data: bytes, kind: str) -> N
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("service", ["get", "move"])
 async def test_a_handler(archive: Archive, path: Path, data: bytes, kind: str, service: str, tmp_path: Path) -> None:
-    server = Server("SERVER", port=0)
+    server = Server("SERVER", port=0, destinations={"ARCHIVE": archive.address})
 
     async def found(_: QueryRequest) -> AsyncIterator[Any]:
         yield KINDS[kind](data)
 
-    server.on_c_get()(found)
-    server.on_c_move({"ARCHIVE": archive.address})(found)
+    server.on_c_get(found)
+    server.on_c_move(found)
     query = dimse.Query.studies(StudyInstanceUID="1.2.3.1")
     contexts = dimse.retrieval_contexts([CT])
     async with server, connect(f"SERVER@127.0.0.1:{server.port}", contexts=contexts) as association:

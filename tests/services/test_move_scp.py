@@ -22,7 +22,7 @@ from tests.sample_objects import EXPLICIT, IMPLICIT, encoded, instance, read
 from tests.server_options import buffered, server_options
 
 import dimse
-from dimse import ClientOptions, QueryRequest, RetryPolicy, Server, Status, StoreRequest, uids
+from dimse import ClientOptions, QueryRequest, RetryPolicy, SendOptions, Server, Status, StoreRequest, uids
 from dimse.dataset.codec import decode, encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_MOVE_RQ, C_MOVE_RSP, C_STORE_RQ, C_STORE_RSP
 from dimse.services.given import Source
@@ -89,10 +89,9 @@ async def serving(
     """An archive that knows these destinations, or one, WS1."""
     if isinstance(destinations, str | dimse.MoveDestination):
         destinations = {"WS1": destinations}
-    server = Server("ARCHIVE", port=0, options=server_options(**options))
-    server.on_c_move(destinations, associations=associations, retry=retry, allow_decompression=allow_decompression)(
-        handler
-    )
+    send = SendOptions(associations=associations, retry=retry, allow_decompression=allow_decompression)
+    server = Server("ARCHIVE", port=0, options=server_options(send=send, **options), destinations=destinations)
+    server.on_c_move(handler)
     async with server:
         yield server
 

@@ -214,7 +214,8 @@ async def test_neither_way(tmp_path: Path, without_roles: bool) -> None:
 
 
 async def test_the_receiver_is_by_default_the_calling_title_on_11112(moving: Archive, tmp_path: Path) -> None:
-    moving.on_c_move({"WS2": "WS2@127.0.0.1:11112"})(moving.bring)
+    moving.destinations = {"WS2": "WS2@127.0.0.1:11112"}
+    moving.on_c_move(moving.bring)
     try:
         report = await dimse.retrieve(moving.address, STUDY, into=tmp_path, calling_ae_title="WS2")
     except OSError:
@@ -247,7 +248,7 @@ async def test_only_what_was_asked_for_is_taken(moving: Archive, originator: str
     """By the SOP Instance UID, whoever the move originator is said to be."""
     answers: dict[str, int] = {}
 
-    @moving.on_c_move({"WS1": moving.receiver})
+    @moving.on_c_move
     async def move(request: QueryRequest) -> AsyncIterator[Source]:
         asker, number = request.association.calling_ae_title, request.command.message_id
         said = {"ours": (asker, number), "stranger": ("STRANGER", number), "other operation": (asker, number + 1)}

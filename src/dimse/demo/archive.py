@@ -16,15 +16,15 @@ from dimse.services.server import Server
 def archive(folder: Path, destinations: Mapping[str, str]) -> Server:
     """A server on a free port, over the files below `folder`."""
     instances = {path: dcmread(path, stop_before_pixels=True) for path in sorted(folder.rglob("*.dcm"))}
-    server = Server("ARCHIVE", port=0)
+    server = Server("ARCHIVE", port=0, destinations=destinations)
 
     @server.on_c_find
     async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
         for match in Matcher(request.identifier).find(instances.values()):
             yield match
 
-    @server.on_c_get()
-    @server.on_c_move(destinations)
+    @server.on_c_get
+    @server.on_c_move
     async def retrieve(request: QueryRequest) -> AsyncIterator[Path]:
         matcher = Matcher(request.identifier)
         for path, instance in instances.items():

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from dimse import uids
-from dimse.address import check_ae_title, host_and_port
+from dimse.address import DEFAULT_PORT, check_ae_title, host_and_port
 from dimse.messages.message import Request
 from dimse.network.arrivals import Arrivals, Handshake
 from dimse.network.association import ABORT_GRACE, Association
@@ -48,7 +48,7 @@ class AssociationServer:
         ae_title: str = "DIMSE",
         *,
         host: str = "localhost",
-        port: int = 11112,
+        port: int = DEFAULT_PORT,
         options: ServerOptions | None = None,
     ) -> None:
         self.ae_title = check_ae_title(ae_title)

@@ -14,7 +14,7 @@ from dimse.errors import (
 )
 from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
-from dimse.options import RetryPolicy
+from dimse.options import RetryPolicy, SendOptions
 from dimse.services.collecting import SendResult
 from dimse.services.query import QueryRetrieveModel
 from dimse.services.query_request import QueryRequest, failure
@@ -24,15 +24,12 @@ from dimse.services.store_scu import CStoreSCU
 logger = logging.getLogger("dimse.query_retrieve")
 
 
-# The SCP
-
-
 class GetService:
     """Answers C-GET with C-STOREs of what a handler yields, on the same association."""
 
-    def __init__(self, handler: RetrieveHandler, *, allow_decompression: bool) -> None:
+    def __init__(self, handler: RetrieveHandler, options: SendOptions) -> None:
         self._handler = handler
-        self._allow_decompression = allow_decompression
+        self._options = options
 
     def supports(self, abstract_syntax: str) -> bool:
         return any(abstract_syntax == model.get for model in QueryRetrieveModel)
@@ -54,9 +51,8 @@ class GetService:
 
     async def _send(self, request: IncomingRequest, account: Account) -> Answer[Response]:
         clock, told = asyncio.get_running_loop().time, 0.0
-        scu = CStoreSCU(
-            request.association, retry=RetryPolicy(retries=0), allow_decompression=self._allow_decompression
-        )
+        allow_decompression = self._options.allow_decompression
+        scu = CStoreSCU(request.association, retry=RetryPolicy(retries=0), allow_decompression=allow_decompression)
         for source in account.sources:
             if clock() - told >= PENDING_PACE:
                 told = clock()

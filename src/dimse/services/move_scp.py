@@ -14,7 +14,7 @@ from dimse.address import Address, check_ae_title
 from dimse.errors import StatusError
 from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
-from dimse.options import ClientOptions, RetryPolicy
+from dimse.options import ClientOptions, SendOptions
 from dimse.services.collecting import SendResult
 from dimse.services.query import QueryRetrieveModel
 from dimse.services.query_request import QueryRequest, failure
@@ -26,9 +26,6 @@ logger = logging.getLogger("dimse.query_retrieve")
 
 _KEEP_ALIVE: Final = 5.0
 """Seconds after which a requestor hears that a long sub-operation goes on."""
-
-
-# The SCP
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +59,14 @@ class MoveService:
         handler: RetrieveHandler,
         ae_title: str,
         destinations: Destinations,
-        *,
-        associations: int,
-        retry: RetryPolicy,
-        allow_decompression: bool,
+        options: SendOptions,
     ) -> None:
         self._handler = handler
         self._ae_title = ae_title
         if isinstance(destinations, Mapping):
             destinations = {title: _destination(title, found) for title, found in destinations.items()}
         self._destinations = destinations
-        self._associations = associations
-        self._retry = retry
-        self._allow_decompression = allow_decompression
+        self._options = options
 
     def supports(self, abstract_syntax: str) -> bool:
         return any(abstract_syntax == model.move for model in QueryRetrieveModel)
@@ -112,12 +104,16 @@ class MoveService:
 
         options = replace(destination.options, calling_ae_title=self._ae_title)
         job = SendingJob(
-            *(Address.parse(destination.address), options, self._retry, self._allow_decompression, settled),
+            Address.parse(destination.address),
+            options,
+            self._options.retry,
+            self._options.allow_decompression,
+            settled,
             move_originator=_originator(request),
             transfer_syntaxes=destination.transfer_syntaxes,
         )
         job.sources = account.sources
-        sending = asyncio.create_task(job.run(self._associations, None))
+        sending = asyncio.create_task(job.run(self._options.associations, None))
         sending.add_done_callback(lambda _: changed.set())
         try:
             while not sending.done():

@@ -1,14 +1,17 @@
-"""A server with the handlers of all services."""
+"""A server with a handler for each service."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import Callable
-from typing import overload
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+from dimse.address import DEFAULT_PORT
 from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
 from dimse.network.server import AssociationServer
-from dimse.options import RetryPolicy, ServerOptions
+from dimse.network.signals import run_until_signal
+from dimse.options import ServerOptions
 from dimse.services.find_scp import FindHandler, FindService
 from dimse.services.get_scp import GetService
 from dimse.services.move_scp import Destinations, MoveService
@@ -18,18 +21,34 @@ from dimse.services.verification import EchoHandler, EchoService
 
 
 class Server(AssociationServer):
-    """Accepts associations and calls handlers. C-ECHO needs none; other services without a handler are not accepted.
+    """Accepts associations, and calls a handler for each request.
 
-    `port` 0 takes a free port, and `server.port` then says which. `host` is by default the loopback address; "::" is
-    every interface, IPv4 and IPv6, and "0.0.0.0" every IPv4 interface.
+    `host` "localhost" listens on the loopback address, "::" on every interface, each with IPv4 and IPv6; "0.0.0.0" is
+    every IPv4 interface. `port` 0 picks a free port, which `server.port` then names. `destinations` says where C-MOVE
+    may send instances to: it maps AE titles to addresses ("WS1@host:port", an `Address`, or a `MoveDestination` with
+    TLS and other options), or is a function, which may be async, from an AE title to one of those or to None.
+
+    All handlers are registered in the same way, by a decorator that returns the handler unchanged, so that one handler
+    can serve two services. A handler is called with the request; its class and the kind of function differ:
+
+    | decorator    | request           | function                                                    |
+    |--------------|-------------------|-------------------------------------------------------------|
+    | `on_c_echo`  | `IncomingRequest` | `async def`, returns a `Status`                             |
+    | `on_c_store` | `StoreRequest`    | `async def`, returns a `Status`                             |
+    | `on_c_find`  | `QueryRequest`    | `async def` with `yield`: a `Dataset` for each match        |
+    | `on_c_get`   | `QueryRequest`    | `async def` with `yield`: each instance, as for `dimse.send` |
+    | `on_c_move`  | `QueryRequest`    | `async def` with `yield`: each instance, as for `dimse.send` |
+
+    Every handler may raise `StatusError(status, comment)` to answer with that status and Error Comment. What any other
+    exception is answered with stands at each decorator; it is logged with its traceback. C-ECHO is answered with
+    Success if it has no handler; presentation contexts of the other services are accepted only with a handler.
 
     >>> server = Server("ARCHIVE", port=11112)
     >>> @server.on_c_store
     ... async def store(request):
     ...     await request.save_under("received")
     ...     return Status.SUCCESS
-    >>> async def main():
-    ...     await server.serve_forever()
+    >>> server.run()  # doctest: +SKIP
     """
 
     def __init__(
@@ -37,39 +56,62 @@ class Server(AssociationServer):
         ae_title: str = "DIMSE",
         *,
         host: str = "localhost",
-        port: int = 11112,
+        port: int = DEFAULT_PORT,
         options: ServerOptions | None = None,
+        destinations: Destinations | None = None,
     ) -> None:
         super().__init__(ae_title, host=host, port=port, options=options)
+        self.destinations = destinations
+        """Where C-MOVE may send instances to; read when its handler is registered."""
         self.services[C_ECHO_RQ] = EchoService()
 
-    def on_c_echo(self, handler: EchoHandler) -> EchoHandler:
-        """Decorate what answers C-ECHO: `async def handler(request) -> Status`.
+    def run(
+        self,
+        alongside: Callable[[], Coroutine[Any, Any, object]] | None = None,
+        *,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> None:
+        """Serve until Ctrl-C or SIGTERM, in an event loop of its own; call it from the main thread.
 
-        As in every handler, `status.with_comment(...)` has an Error Comment, and `StatusError(status, comment)` may be
-        raised instead.
+        Then the server stops: open associations may finish for `ServerOptions.stop_timeout` seconds. A second signal
+        aborts them at once. Either way `run` returns normally. `alongside` is called once the server listens, and its
+        coroutine is cancelled when the server stops; an exception of it stops the server and is raised. `loop_factory`
+        is that of `asyncio.Runner`, for another event loop than asyncio's.
+        """
+
+        async def serve() -> None:
+            async with self:
+                if alongside is not None:
+                    await alongside()
+                await asyncio.get_running_loop().create_future()
+
+        run_until_signal(serve, loop_factory)
+
+    def on_c_echo(self, handler: EchoHandler) -> EchoHandler:
+        """Register the C-ECHO handler: `async def handler(request: IncomingRequest) -> Status`.
+
+        An exception other than `StatusError` is answered with Processing Failure (0x0110).
         """
         _check_is_async(handler)
         self.services[C_ECHO_RQ] = EchoService(handler)
         return handler
 
     def on_c_store(self, handler: StoreHandler) -> StoreHandler:
-        """Decorate what answers C-STORE: `async def handler(request: StoreRequest) -> Status`.
+        """Register the C-STORE handler: `async def handler(request: StoreRequest) -> Status`.
 
-        The status goes back when the data set has been read to its end. An exception of the handler becomes
-        a failure status: the one of a `StatusError`, out of resources (0xA700) for a full disk, else processing failure
-        (0x0110).
+        The response is sent when the data set has been read to its end. An exception other than `StatusError` is
+        answered with Out of Resources (0xA700) for a full disk, Cannot Understand (0xC000) for a `DatasetError`, and
+        Processing Failure (0x0110) otherwise.
         """
         _check_is_async(handler)
         self.services[C_STORE_RQ] = StoreService(handler, self.options.store)
         return handler
 
     def on_c_find(self, handler: FindHandler) -> FindHandler:
-        """Decorate what answers C-FIND: `async def handler(request: QueryRequest)`, which yields a `Dataset` a match.
+        """Register the C-FIND handler: `async def handler(request: QueryRequest)`, which yields a `Dataset` per match.
 
-        Each match goes out when it is yielded, as fast as the peer takes them. A C-CANCEL closes the generator. A
-        `StatusError` that it raises is the final status, with its comment; any other exception is Unable to Process
-        (0xC000).
+        Each match is sent when it is yielded, as fast as the peer reads. On C-CANCEL the generator is closed. An
+        exception other than `StatusError` is answered with Unable to Process (0xC000).
 
         >>> server = Server()
         >>> @server.on_c_find
@@ -81,68 +123,41 @@ class Server(AssociationServer):
         self.services[C_FIND_RQ] = FindService(handler)
         return handler
 
-    @overload
-    def on_c_get(self, handler: RetrieveHandler) -> RetrieveHandler: ...
+    def on_c_get(self, handler: RetrieveHandler) -> RetrieveHandler:
+        """Register the C-GET handler: `async def handler(request: QueryRequest)`, which yields the instances.
 
-    @overload
-    def on_c_get(self, *, allow_decompression: bool = False) -> Callable[[RetrieveHandler], RetrieveHandler]: ...
-
-    def on_c_get(
-        self, handler: RetrieveHandler | None = None, *, allow_decompression: bool = False
-    ) -> RetrieveHandler | Callable[[RetrieveHandler], RetrieveHandler]:
-        """Decorate what answers C-GET: `async def handler(request: QueryRequest)`, which yields the instances.
-
-        They are given as for `dimse.send`: paths, streams, data sets. First all of them are asked for, so that they
-        can be counted; then each is sent on the association, as a stream. The peer gets the counters, and at the end
-        the SOP Instance UIDs of those that failed. `allow_decompression` is for peers that take no compressed ones.
+        An instance is anything that `dimse.send` takes: a path, a stream, a data set. All are collected before the
+        first is sent, so that they can be counted; each is then streamed on the requestor's association. The final
+        response names those that failed. On C-CANCEL the generator is closed, or sending ends between two instances.
+        An exception other than `StatusError` is answered with Unable to Process (0xC000).
 
         >>> server = Server()
         >>> @server.on_c_get
         ... async def get(request):
         ...     yield "ct.dcm"
         """
+        _check_is_generator(handler)
+        self.services[C_GET_RQ] = GetService(handler, self.options.send)
+        return handler
 
-        def decorate(handler: RetrieveHandler) -> RetrieveHandler:
-            _check_is_generator(handler)
-            self.services[C_GET_RQ] = GetService(handler, allow_decompression=allow_decompression)
-            return handler
+    def on_c_move(self, handler: RetrieveHandler) -> RetrieveHandler:
+        """Register the C-MOVE handler: `async def handler(request: QueryRequest)`, which yields the instances.
 
-        return decorate if handler is None else decorate(handler)
+        It is like that of C-GET, but the instances are sent to `request.move_destination` as `dimse.send` sends them;
+        `ServerOptions.send` says how. An AE title that `destinations` does not know is answered with Move Destination
+        Unknown (0xA801). Raises `ValueError` if the server has no `destinations`.
 
-    def on_c_move(
-        self,
-        destinations: Destinations,
-        *,
-        associations: int = 1,
-        retry: RetryPolicy | None = None,
-        allow_decompression: bool = False,
-    ) -> Callable[[RetrieveHandler], RetrieveHandler]:
-        """Decorate what answers C-MOVE: `async def handler(request: QueryRequest)`, which yields the instances.
-
-        `destinations` maps AE titles to addresses ("WS1@host:port", an `Address`, or a `MoveDestination` with TLS
-        and other options), or is a function from a title to one of those or None, which may be async. A title that
-        it does not know is answered 0xA801. The instances go there as `dimse.send` sends them, with its retries,
-        over `associations` at once; the requestor's title and message ID are the move originator.
-
-        >>> server = Server()
-        >>> @server.on_c_move({"WS1": "WS1@workstation:11112"})
-        ... async def move(request):
+        >>> server = Server(destinations={"WS1": "WS1@workstation:11112"})
+        >>> @server.on_c_get
+        ... @server.on_c_move
+        ... async def retrieve(request):
         ...     yield "ct.dcm"
         """
-
-        def decorate(handler: RetrieveHandler) -> RetrieveHandler:
-            _check_is_generator(handler)
-            self.services[C_MOVE_RQ] = MoveService(
-                handler,
-                self.ae_title,
-                destinations,
-                associations=associations,
-                retry=retry or RetryPolicy(),
-                allow_decompression=allow_decompression,
-            )
-            return handler
-
-        return decorate
+        _check_is_generator(handler)
+        if self.destinations is None:
+            raise ValueError("C-MOVE needs destinations: pass destinations={'TITLE': 'TITLE@host:port'} to Server")
+        self.services[C_MOVE_RQ] = MoveService(handler, self.ae_title, self.destinations, self.options.send)
+        return handler
 
 
 def _check_is_generator(handler: object) -> None:

@@ -21,7 +21,7 @@ from dimse.errors import AssociationAborted, StatusError
 from dimse.messages.message import Request
 from dimse.network.association import Association
 from dimse.network.incoming_request import IncomingRequest
-from dimse.options import RetryPolicy, ServerOptions, StoreMode, StoreOptions
+from dimse.options import RetryPolicy, SendOptions, ServerOptions, StoreMode, StoreOptions
 from dimse.services.matching import Matcher
 from dimse.services.move_scp import MoveDestination
 from dimse.services.query_request import QueryRequest
@@ -36,6 +36,7 @@ from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 _OPTIONS: Final = ServerOptions(
     # Without fsync, and at once at the end: nothing here is kept, and a test does not wait.
     store=StoreOptions(mode=StoreMode.BUFFERED, fsync=False),
+    send=SendOptions(retry=RetryPolicy(retries=0)),
     stop_timeout=0,
     maximum_associations_per_host=None,
     maximum_associations_per_title=None,
@@ -88,6 +89,7 @@ class FakeArchive:
             self.add(instance)
         for path in sorted(folder.rglob("*.dcm")) if folder is not None else ():
             self.add(dcmread(path))
+        self._server.destinations = self.destinations.get
         self._serve()
 
     def add(self, instance: Dataset) -> None:
@@ -174,6 +176,8 @@ class FakeArchive:
             for match in Matcher(request.identifier).find(self.instances):
                 yield match
 
+        @server.on_c_get
+        @server.on_c_move
         async def retrieve(request: QueryRequest) -> AsyncIterator[Dataset]:
             operation = request.command.name.removesuffix("-RQ")
             await self._begin(operation, request.association, request.command, request.identifier)
@@ -181,9 +185,6 @@ class FakeArchive:
             for instance in self.instances:
                 if matcher.matches(instance):
                     yield instance
-
-        server.on_c_get(retrieve)
-        server.on_c_move(self.destinations.get, retry=RetryPolicy(retries=0))(retrieve)
 
     async def _begin(self, operation: str, association: Association, command: Request, dataset: Dataset | None) -> None:
         """Note a request, and commit the faults that are due. Raises what ends the handler."""

@@ -1,0 +1,36 @@
+"""Runs a coroutine until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from types import FrameType
+from typing import Any, Final
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_until_signal(
+    main: Callable[[], Coroutine[Any, Any, None]], loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+) -> None:
+    """Run `main` in an event loop of its own until it returns, or until SIGINT or SIGTERM cancels it.
+
+    Each signal cancels it again: the first lets it clean up, the second interrupts that. Returns normally in either
+    case; raises what `main` raises.
+    """
+    with asyncio.Runner(loop_factory=loop_factory) as runner, suppress(asyncio.CancelledError):
+        loop = runner.get_loop()
+        task = loop.create_task(main())
+
+        def cancel(_number: int, _frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(task.cancel)
+
+        # loop.add_signal_handler does not exist on Windows.
+        previous = {number: signal.signal(number, cancel) for number in _SIGNALS}
+        try:
+            loop.run_until_complete(task)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
