@@ -516,15 +516,15 @@ def compressed_syntaxes() -> str:
 
 
 _TIMER_MEANINGS: Final = {
-    "connect": "the TCP connection and the TLS handshake",
-    "association": "the answer to A-ASSOCIATE-RQ and to A-RELEASE-RQ",
+    "connect": "TCP connection and TLS handshake",
+    "association": "the responses to A-ASSOCIATE-RQ and to A-RELEASE-RQ",
     "store": "a C-STORE or C-ECHO without any progress, its response included",
-    "find": "a C-FIND without any progress; the time in which the program looks at a match does not count",
+    "find": "a C-FIND without any progress, excluding the time that the program takes for a match",
     "move": "a C-MOVE without any progress",
-    "get": "a C-GET without any progress; the time in which the program handles an instance does not count",
+    "get": "a C-GET without any progress, excluding the time that the program takes for an instance",
     "cancel": "the end of an operation after our C-CANCEL; then A-ABORT",
     "artim": "ARTIM (PS3.8 9.1.5): the peer's A-ASSOCIATE-RQ, and its closing of the connection",
-    "idle": "as acceptor: the next message, and one under way without any progress",
+    "idle": "as acceptor: the next message, and one in transit without any progress",
 }
 
 
@@ -534,33 +534,33 @@ def timers() -> str:
         (name, meaning, f"{getattr(requestor, name)} s", f"{getattr(acceptor, name)} s")
         for name, meaning in _TIMER_MEANINGS.items()
     ]
-    return table(("timer", "what it limits", "requestor", "acceptor"), list(rows))
+    return table(("timer", "limits", "requestor", "acceptor"), list(rows))
 
 
 _SCP_STATUSES: Final = {
     "SUCCESS": "The handler returned it. With `save`, `save_under` and `dimse receive`: the object is in its file.",
     "PROCESSING_FAILURE": "The handler failed.",
     "SOP_CLASS_NOT_SUPPORTED": "The Affected SOP Class was not negotiated on this association.",
-    "UNRECOGNIZED_OPERATION": "An operation was asked for that has no handler.",
-    "NOT_AUTHORIZED": "`dimse.retrieve`, receiving by C-MOVE: nobody asked for the object.",
+    "UNRECOGNIZED_OPERATION": "The requested operation has no handler.",
+    "NOT_AUTHORIZED": "`dimse.retrieve`, receiving by C-MOVE: the object was not requested.",
     "OUT_OF_RESOURCES": "The disk is full, or the data set is over `maximum_buffered` and the mode is `BUFFERED`.",
     "INVALID_SOP_INSTANCE": "The SOP Instance UID cannot name a file; if strict, has more than digits and dots.",
-    "DUPLICATE_SOP_INSTANCE": "It is stored already, with other content, and duplicates are refused.",
-    "COERCION_OF_DATA_ELEMENTS": "It is stored already, with other content, which was kept (a warning).",
-    "DATASET_DOES_NOT_MATCH": "The data set is empty, or its SOP Class or Instance UID missing or not the command's.",
-    "CANNOT_UNDERSTAND": "The data set is not whole, cannot be inflated, or not be read as far as that is needed.",
+    "DUPLICATE_SOP_INSTANCE": "It is already stored with other content, and duplicates are refused.",
+    "COERCION_OF_DATA_ELEMENTS": "It is already stored with other content, which was kept (a warning).",
+    "DATASET_DOES_NOT_MATCH": "The data set is empty, or its SOP Class or Instance UID is missing or not the command's.",
+    "CANNOT_UNDERSTAND": "The data set is truncated, cannot be inflated, or cannot be read as far as needed.",
 }
 
 
 _QUERY_SCP_STATUSES: Final = {
     "SUCCESS": "C-FIND: the handler has ended. C-GET, C-MOVE: all instances were sent, or there were none.",
     "PENDING": "C-FIND: a match. C-GET, C-MOVE: the counters, up to ten times a second.",
-    "CANCEL": "A C-CANCEL came. C-GET, C-MOVE: with the counters, once there are any.",
+    "CANCEL": "A C-CANCEL was received. C-GET, C-MOVE: with the counters, once there are any.",
     "SUBOPERATIONS_COMPLETE_WITH_FAILURES": "C-GET, C-MOVE: some were not sent, or stored with a warning.",
     "OUT_OF_RESOURCES": "The identifier is too long.",
     "UNABLE_TO_PERFORM_SUBOPERATIONS": "C-GET, C-MOVE: none was sent.",
     "MOVE_DESTINATION_UNKNOWN": "C-MOVE: the program has no address for the destination.",
-    "DATASET_DOES_NOT_MATCH": "Query/Retrieve Level (0008,0052) is missing, or none of the model.",
+    "DATASET_DOES_NOT_MATCH": "Query/Retrieve Level (0008,0052) is missing, or not of the model.",
     "CANNOT_UNDERSTAND": "The identifier cannot be read, or the handler failed.",
 }
 
@@ -583,7 +583,7 @@ def statuses(meanings: dict[str, str]) -> str:
 
 def requestor_actions(status: Status) -> str:
     if status.category == "failure":
-        return "not stored; tried again as the retry policy says" if status.is_out_of_resources else "not stored"
+        return "not stored; retried by the retry policy" if status.is_out_of_resources else "not stored"
     return "stored" if status.category == "success" else "stored, with a warning that is logged and reported"
 
 
@@ -595,18 +595,18 @@ def scu_statuses() -> str:
         in_range = "0xCxxx" if status == 0xC000 else in_range
         rows.append((in_range, status.meaning, status.category.capitalize(), requestor_actions(status)))
     rows.append(("any other", "as in PS3.7 Annex C", "by its range", "by its category"))
-    return table(("code", "meaning", "category", "what the SCU makes of it"), list(rows))
+    return table(("code", "meaning", "category", "behavior of the SCU"), list(rows))
 
 
 _QUERY_SCU_STATUSES: Final = {
     0x0000: "the operation has ended",
     0xFF00: "C-FIND: a match. C-GET, C-MOVE: the counters",
     0xFF01: "as 0xFF00",
-    0xFE00: "after our C-CANCEL: the end. Else an error",
+    0xFE00: "after our C-CANCEL: the end; otherwise an error",
     0xB000: "C-GET, C-MOVE: the end; an error for each instance that failed",
     0xA700: "an error",
     0xA701: "an error",
-    0xA702: "an error, beside those for the instances",
+    0xA702: "an error, in addition to those for the instances",
     0xA801: "an error",
     0xA900: "an error",
     0xC000: "an error",
@@ -620,19 +620,23 @@ def query_scu_statuses() -> str:
         shown = "0xCxxx" if code == Status.CANNOT_UNDERSTAND else f"0x{code:04X}"
         rows.append((shown, status.meaning, status.category.capitalize(), action))
     rows.append(("any other", "as in PS3.7 Annex C", "by its range", "failures are errors"))
-    return table(("code", "meaning", "category", "what the SCU makes of it"), rows)
+    return table(("code", "meaning", "category", "behavior of the SCU"), rows)
 
 
 def limits() -> str:
     client, server = ClientOptions(), ServerOptions()
     buffered = server.store.maximum_buffered
     return table(
-        ("what", "default", "option"),
+        ("limit", "default", "option"),
         [
-            ("largest PDU received, bytes", server.maximum_length, "`maximum_length`; 0 is no limit"),
-            ("largest PDU sent, bytes", client.maximum_length_to_send, "`maximum_length_to_send`, and the peer's own"),
+            ("largest PDU received, bytes", server.maximum_length, "`maximum_length`; 0 means no limit"),
             (
-                "associations at a time, as acceptor",
+                "largest PDU sent, bytes",
+                client.maximum_length_to_send,
+                "`maximum_length_to_send`, and the peer's maximum",
+            ),
+            (
+                "concurrent associations, as acceptor",
                 server.maximum_associations,
                 "`ServerOptions.maximum_associations`",
             ),
@@ -663,7 +667,7 @@ def limits() -> str:
 _REJECTIONS: Final = {
     (1, 1, 2): "always",
     (1, 1, 3): "it is blank, not in `calling_ae_titles`, or (strict) padded or not ASCII",
-    (1, 1, 7): "it is blank, another one and `require_called_ae_title` is set, or (strict) padded or not ASCII",
+    (1, 1, 7): "it is blank, or differs while `require_called_ae_title` is set, or (strict) padded or not ASCII",
     (1, 2, 2): "bit 0 of the protocol version is not set",
     (2, 3, 1): "the server is stopping",
     (2, 3, 2): "one of the limits on associations is reached",
@@ -679,7 +683,7 @@ def rejections() -> str:
 
 
 _ABORTS: Final = {
-    1: "what came is no PDU of PS3.8",
+    1: "the received data are not a PDU of PS3.8",
     2: "a PDU that the state of the association does not allow",
     5: "a message that PS3.7 does not allow here, or on a context that was not accepted",
     6: "a value or a length that is not allowed",
