@@ -36,7 +36,7 @@ from dimse.options import ClientOptions, RetryPolicy, ServerOptions, StoreOption
 from dimse.services.callbacks import Callback
 from dimse.services.contexts import Plan, by_association, every_syntax, native_first, retrieval_contexts
 from dimse.services.get_scu import CGetSCU, GetResults
-from dimse.services.listing import UNIQUE_KEYS, Listing, can_be_asked_for
+from dimse.services.listing import Listing, can_be_asked_for
 from dimse.services.move_scu import CMoveSCU, MoveResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.server import Server
@@ -290,7 +290,7 @@ class Bringing:
 
     def _requests_for_matches(self, level: QueryRetrieveLevel) -> Iterator[Query]:
         """Requests for the matches below which something is missing."""
-        key = UNIQUE_KEYS[level]
+        key = level.unique_key
         listed = {dict(instance.above).get(key) for instance in self._missing.values()}
         for keys in self._listing.matches:
             if keys[key] in listed and can_be_asked_for(keys[key]):

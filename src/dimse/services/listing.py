@@ -19,17 +19,6 @@ from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
 logger = logging.getLogger("dimse.query_retrieve")
 
-UNIQUE_KEYS: Final = {
-    QueryRetrieveLevel.PATIENT: "PatientID",
-    QueryRetrieveLevel.STUDY: "StudyInstanceUID",
-    QueryRetrieveLevel.SERIES: "SeriesInstanceUID",
-    QueryRetrieveLevel.IMAGE: "SOPInstanceUID",
-}
-_BELOW: Final = {
-    QueryRetrieveLevel.PATIENT: QueryRetrieveLevel.STUDY,
-    QueryRetrieveLevel.STUDY: QueryRetrieveLevel.SERIES,
-    QueryRetrieveLevel.SERIES: QueryRetrieveLevel.IMAGE,
-}
 _OF_INSTANCES: Final = ("SOPClassUID", "AvailableTransferSyntaxUID")
 
 
@@ -108,9 +97,10 @@ class _Lister:
         found, refusal = await self._unique_keys(query, _fixed_keys(query))
         if refusal is not None:
             raise refusal
-        self._listing.matches, level = found, query.level
-        while level is not QueryRetrieveLevel.IMAGE:
-            level = _BELOW[level]
+        self._listing.matches = found
+        level = query.level
+        while (below := level.below) is not None:
+            level = below
             found = [below for above in found for below in await self._below(level, above)]
         for keys in found:
             uid, sop_class = keys.pop("SOPInstanceUID"), keys.pop("SOPClassUID", "")
@@ -146,8 +136,8 @@ class _Lister:
             async for match in matches:
                 # A key that was asked for keeps its value, whatever the archive returns for it.
                 keys = {key: value for key in wanted if (value := above.get(key) or _text(match, key))}
-                if UNIQUE_KEYS[query.level] not in keys:
-                    logger.warning("%s: a match has no %s; left out", self._address, UNIQUE_KEYS[query.level])
+                if query.level.unique_key not in keys:
+                    logger.warning("%s: a match has no %s; left out", self._address, query.level.unique_key)
                     continue
                 found[tuple(keys.items())] = keys
         parent, refusal = next(reversed(above.values()), ""), None
@@ -166,10 +156,8 @@ def _fixed_keys(query: Query) -> dict[str, str]:
 
 
 def _unique_keys_down_to(query: Query) -> list[str]:
-    """The unique keys that queries of its model have, down to its own level."""
-    levels = list(UNIQUE_KEYS)
-    first = levels.index(QueryRetrieveLevel.STUDY) if query.model is QueryRetrieveModel.STUDY_ROOT else 0
-    return [UNIQUE_KEYS[level] for level in levels[first : levels.index(query.level) + 1]]
+    """The unique keys from the top of the query's model down to its level."""
+    return [level.unique_key for level in query.model.levels_to(query.level)]
 
 
 def _text(match: Dataset, keyword: str) -> str:

@@ -31,10 +31,11 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from dimse.dataset.codec import PYDICOM_ERRORS
-from dimse.dataset.pydicom_names import DataElement, Dataset, tag_for_keyword
+from dimse.dataset.pydicom_names import DataElement, Dataset
 from dimse.dataset.scanner import QUERY_RETRIEVE_LEVEL
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 from dimse.services.query import QueryRetrieveLevel
+from dimse.services.query_keys import tag_of
 
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _TIMEZONE_OFFSET_FROM_UTC: Final = 0x00080201
@@ -62,12 +63,6 @@ _Test = Callable[[Any, int], bool]
 """Whether a value of a data set matches one of a key; DTs without an offset from UTC are at the given one."""
 
 
-def _tag(keyword: str) -> int:
-    tag = tag_for_keyword(keyword)
-    assert tag is not None  # noqa: S101 - PS3.6 has it
-    return tag
-
-
 class Matcher:
     """The keys of an identifier, to be matched against data sets: instances, or records of a database.
 
@@ -87,7 +82,7 @@ class Matcher:
         self._summaries = {
             tag: of_instances
             for keyword, of_instances in _SUMMARIES.get(level, {}).items()
-            if (tag := _tag(keyword)) in identifier
+            if (tag := tag_of(keyword)) in identifier
         }
         self._keys = _Keys(identifier, (), _offset_of(identifier, 0))
 
@@ -116,7 +111,7 @@ class Matcher:
         if self._level is None:
             yield from (self.response(dataset) for dataset in datasets if self.matches(dataset))
             return
-        unique_key = _tag(self._level.unique_key)
+        unique_key = tag_of(self._level.unique_key)
         entities: dict[str, list[Dataset]] = {}
         for dataset in datasets:
             if self.matches(dataset):
@@ -135,7 +130,7 @@ class Matcher:
         response = self.response(members[0])
         for tag, of_instances in self._summaries.items():
             if response[tag].is_empty:
-                distinct = sorted({text for member in members if (text := _text(member, _tag(of_instances)))})
+                distinct = sorted({text for member in members if (text := _text(member, tag_of(of_instances)))})
                 response[tag].value = len(distinct) if response[tag].VR == "IS" else distinct
         return response
 
