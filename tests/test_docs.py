@@ -465,6 +465,7 @@ def test_public_names_that_the_documents_use_exist() -> None:
     for path in DOCUMENTS:
         for name in re.findall(r"`dimse\.([A-Za-z_]+)", path.read_text(encoding="utf-8")):
             module = name in {
+                "pytest_plugin",
                 "testing",
                 "network",
                 "storage",
@@ -547,7 +548,7 @@ _SCP_STATUSES: Final = {
     "INVALID_SOP_INSTANCE": "The SOP Instance UID cannot name a file; if strict, has more than digits and dots.",
     "DUPLICATE_SOP_INSTANCE": "It is already stored with other content, and duplicates are refused.",
     "COERCION_OF_DATA_ELEMENTS": "It is already stored with other content, which was kept (a warning).",
-    "DATASET_DOES_NOT_MATCH": "The data set is empty, or its SOP Class or Instance UID is missing or not the command's.",
+    "DATASET_DOES_NOT_MATCH": "The data set is empty, or its SOP Class or Instance UID missing or not the command's.",
     "CANNOT_UNDERSTAND": "The data set is truncated, cannot be inflated, or cannot be read as far as needed.",
 }
 
