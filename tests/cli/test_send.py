@@ -179,7 +179,7 @@ def test_every_bad_file_is_named_with_its_reason_and_the_good_one_is_sent(
         (line,) = [line for line in lines if line.startswith("failed: ") and str(path) in line]
         assert line.count(str(path)) == 1
     assert "not a DICOM file" in done.err
-    assert "cut short" in done.err
+    assert "truncated" in done.err
     assert "SOP Instance UID" in done.err
     assert "No such file" in done.err
 

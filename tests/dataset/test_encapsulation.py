@@ -137,7 +137,7 @@ async def test_an_odd_surplus_goes(kind: str) -> None:
 @pytest.mark.parametrize("size", [1, 9, 20, 30])
 async def test_cut_short(kind: str, size: int) -> None:
     data = data_of(b"a longer fragment")[: -len(END) - size]
-    with pytest.raises(DatasetError, match=r"ends \d+ bytes too early|no Basic Offset Table"):
+    with pytest.raises(DatasetError, match=r"truncated: \d+ bytes missing|no Basic Offset Table"):
         await sent(await mend(source_of(data, kind)))
 
 
@@ -150,7 +150,7 @@ async def test_without_its_delimiter_a_whole_fragment_lacks_nothing(kind: str) -
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_fragment_where_one_must_be(kind: str) -> None:
     data = data_of(b"even", b"odd").replace(END, b"\xfe\xff\x0d\xe0\0\0\0\0")
-    with pytest.raises(DatasetError, match="no fragment where one must be"):
+    with pytest.raises(DatasetError, match="expected a fragment"):
         await sent(await mend(source_of(data, kind)))
 
 

@@ -16,8 +16,8 @@ from pydicom.dataelem import DataElement
 from pydicom.encaps import generate_frames
 from pydicom.filereader import read_dataset
 
+from dimse.dataset.encoding import MAX_LENGTH
 from dimse.dataset.pydicom_source import (
-    MAX_PIXEL_DATA,
     EncapsulatedFrames,
     NativePixels,
     PixelSource,
@@ -264,4 +264,4 @@ def test_frames_go_out_in_a_compressed_syntax_only(syntax: str | None) -> None:
 
 def test_more_than_a_length_field_can_say() -> None:
     with pytest.raises(DatasetError, match="the most is 4294967294"):
-        NativePixels([], MAX_PIXEL_DATA + 1)
+        NativePixels([], MAX_LENGTH + 1)

@@ -11,8 +11,8 @@ from pydicom import Dataset
 from pydicom.filereader import read_dataset
 
 from dimse.dataset.codec import encode
+from dimse.dataset.encoding import tag_name
 from dimse.dataset.reencoding import rewrite
-from dimse.dataset.scanner import tag_name
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 

@@ -18,17 +18,9 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
+from dimse.dataset.encoding import PIXEL_DATA, SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from dimse.dataset.part10 import read_file_meta
-from dimse.dataset.scanner import (
-    MAX_METADATA,
-    MAX_SEQUENCE_DEPTH,
-    PIXEL_DATA,
-    SERIES_INSTANCE_UID,
-    SOP_INSTANCE_UID,
-    STUDY_INSTANCE_UID,
-    ElementScanner,
-    check_not_cut_short,
-)
+from dimse.dataset.scanner import MAX_METADATA, MAX_SEQUENCE_DEPTH, ElementScanner, check_not_cut_short
 from dimse.errors import DatasetError
 from dimse.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN as DEFLATED
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN as BIG
@@ -294,7 +286,7 @@ def test_what_is_no_data_set_is_told_by_tag_and_byte_and_without_values(data: by
 
 
 def test_not_deflated_at_all() -> None:
-    with pytest.raises(DatasetError, match="not deflated"):
+    with pytest.raises(DatasetError, match="invalid deflated"):
         ElementScanner(DEFLATED).feed(b"\xff" * 100)
 
 
@@ -332,7 +324,7 @@ def test_a_data_set_that_ends_with_its_pixel_data_is_whole(syntax: str) -> None:
     data = encoded(dataset, syntax)
     check_not_cut_short(memoryview(data), len(data), syntax)
     for missing in (1, 2, 50):
-        with pytest.raises(DatasetError, match="cut short"):
+        with pytest.raises(DatasetError, match="truncated"):
             check_not_cut_short(memoryview(data)[:-missing], len(data) - missing, syntax)
 
 
@@ -442,5 +434,5 @@ def test_zeros_in_small_pieces_are_looked_at_once() -> None:
 
 @pytest.mark.parametrize("behind", [ITEM_END + b"\x10\0\x20\0", bytes(8) + b"x", bytes(9) + b"\1" * 8, bytes(2**21)])
 def test_what_is_no_surplus(behind: bytes) -> None:
-    with pytest.raises(DatasetError, match=r"more than zeros or delimiters behind|within or after"):
+    with pytest.raises(DatasetError, match=r"unexpected data after|in or after"):
         scan(explicit(0x00100020, b"LO", b"4711") + behind, EXPLICIT)

@@ -86,7 +86,7 @@ def test_fragments_are_counted() -> None:
 @pytest.mark.parametrize("number", [0x0008, 0x0009, 0x0010])
 def test_pixel_data_comes_once(number: int) -> None:
     data = explicit(0x7FE00000 | number, b"OF")
-    with pytest.raises(DatasetError, match=r"\(7FE0,00.*\) comes twice"):
+    with pytest.raises(DatasetError, match=r"\(7FE0,00.*\) appears twice"):
         decode(data + data, EXPLICIT)
 
 

@@ -191,7 +191,7 @@ async def test_what_is_cut_short_is_not_sent(archive: Archive, kind: str, name: 
     report = await dimse.send(archive.address, KINDS[kind](whole[:-missing]), raise_failures=False)
     (failure,) = report.failures
     assert isinstance(failure.error, DatasetError)
-    assert "cut short" in str(failure.error)
+    assert "truncated" in str(failure.error)
     assert archive.stored == []
 
 

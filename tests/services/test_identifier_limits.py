@@ -40,7 +40,7 @@ EMPTY_ITEM = struct.pack("<HHL", 0xFFFE, 0xE000, 0)
             b"".join(struct.pack("<HHL", 9 + 2 * (n >> 16), n & 0xFFFF, 0) for n in range(0x10, 500_000)),
             "20000 elements",
         ),
-        (struct.pack("<HHL", 0x7FE0, 0x10, 0) * 64_000, "comes twice"),
+        (struct.pack("<HHL", 0x7FE0, 0x10, 0) * 64_000, "appears twice"),
         (struct.pack("<HHL", 8, 0x1199, 8 * 64_000) + EMPTY_ITEM * 64_000, "5000 items"),
         (struct.pack("<HHLHHL", 8, 0x1199, 0xFFFFFFFF, 0xFFFE, 0xE000, 0xFFFFFFFF) * 10_000, "nested deeper than 64"),
         (struct.pack("<HHL", 0x10, 0x20, 300_000) + b"\\" * 300_000, "262144 values"),
@@ -109,7 +109,7 @@ async def test_a_match_that_is_made_to_be_slow_harms_no_other() -> None:
         results = dimse.CFindSCU(association).find(dimse.Query.studies(), raise_failures=False)
         assert [match.QueryRetrieveLevel async for match in results] == ["STUDY"]
     (failure,) = results.failures
-    assert str(failure) == "the identifier of a match cannot be read: (7FE0,0010) comes twice"
+    assert str(failure) == "the identifier of a match cannot be read: (7FE0,0010) appears twice"
 
 
 async def test_a_list_of_failures_that_fills_an_identifier() -> None:

@@ -13,9 +13,9 @@ from typing import Final
 
 from dimse.cli.output import counted, print_error, print_json, print_line, printable
 from dimse.cli.progress import CounterBar
+from dimse.dataset.encoding import tag_name
 from dimse.dataset.json_model import json_model
 from dimse.dataset.pydicom_names import Dataset, tag_for_keyword
-from dimse.dataset.scanner import tag_name
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 
 _GAP: Final = 2

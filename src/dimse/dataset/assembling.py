@@ -8,13 +8,13 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
 from dimse.dataset.codec import decode
-from dimse.dataset.scanner import UNDEFINED_LENGTH
-from dimse.uids import EXPLICIT_VR_BIG_ENDIAN
+from dimse.dataset.encoding import UNDEFINED_LENGTH, Encoding
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from dimse.dataset.scanner import Buffer, BulkHeader
+    from dimse.dataset.encoding import Buffer
+    from dimse.dataset.scanner import BulkHeader
 
 
 def assemble(head: Buffer, bulk: BulkHeader, value: bytes, tail: Buffer, encoding: str) -> Dataset:
@@ -25,7 +25,7 @@ def assemble(head: Buffer, bulk: BulkHeader, value: bytes, tail: Buffer, encodin
     dataset = decode(head, encoding)
     length = UNDEFINED_LENGTH if bulk.length is None else len(value)
     dataset[bulk.tag] = RawDataElement(
-        BaseTag(bulk.tag), bulk.vr, length, value, 0, bulk.vr is None, encoding != EXPLICIT_VR_BIG_ENDIAN
+        BaseTag(bulk.tag), bulk.vr, length, value, 0, bulk.vr is None, not Encoding.of(encoding).big_endian
     )
     if tail:
         behind = decode(tail, encoding)

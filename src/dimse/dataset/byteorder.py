@@ -7,10 +7,19 @@ items are walked like all others.
 from __future__ import annotations
 
 from array import array
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from dimse.dataset.scanner import SHORT_VRS, UNDEFINED_LENGTH, Buffer, tag_name
+from dimse.dataset.encoding import (
+    BIG,
+    ITEM_GROUP,
+    LITTLE,
+    LONG_SIZE,
+    PLAIN_SIZE,
+    SHORT_VRS,
+    UNDEFINED_LENGTH,
+    Buffer,
+    tag_name,
+)
 from dimse.dataset.sources import DatasetSource, PiecesReader, Reader
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN
@@ -19,10 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 _STEP: Final = 64 * 1024
-_PLAIN_BIG, _PLAIN_LITTLE = Struct(">HHL"), Struct("<HHL")
-_SHORT_BIG, _SHORT_LITTLE = Struct(">HH2sH"), Struct("<HH2sH")
-_LONG_BIG, _LONG_LITTLE = Struct(">HH2sxxL"), Struct("<HH2sxxL")
-_ITEM_GROUP: Final = 0xFFFE
 
 _UNITS: Final = {
     **dict.fromkeys((b"AT", b"OW", b"SS", b"US"), 2),
@@ -87,7 +92,7 @@ class Swapper:
         """The data set has ended. Raises `DatasetError` if that was in the middle of an element."""
         # One zero may be the first byte of a tag.
         if self._left or any(self._held) or len(self._held) == 1:
-            raise DatasetError("it ends within an element")
+            raise DatasetError("truncated in an element")
 
     def _value(self, data: bytes, position: int, swapped: bytearray) -> int:
         count = min(self._left, len(data) - position)
@@ -99,27 +104,27 @@ class Swapper:
 
     def _header(self, data: bytes, position: int, swapped: bytearray) -> int:
         """Pass the header on, and go into the value. Gives back `position` where it is not whole."""
-        if position + _SHORT_BIG.size > len(data):
+        if position + PLAIN_SIZE > len(data):
             return position
-        group, element, vr, length = _SHORT_BIG.unpack_from(data, position)
-        if group == _ITEM_GROUP or not any(data[position : position + _PLAIN_BIG.size]):  # zeros are surplus
-            swapped += _PLAIN_LITTLE.pack(*_PLAIN_BIG.unpack_from(data, position))
-            return position + _PLAIN_BIG.size
+        group, element, vr, length = BIG.short.unpack_from(data, position)
+        if group == ITEM_GROUP or not any(data[position : position + PLAIN_SIZE]):  # zeros are surplus
+            swapped += LITTLE.plain.pack(*BIG.plain.unpack_from(data, position))
+            return position + PLAIN_SIZE
         if vr in SHORT_VRS:
-            swapped += _SHORT_LITTLE.pack(group, element, vr, length)
+            swapped += LITTLE.short.pack(group, element, vr, length)
             self._left, self._unit = length, _UNITS.get(vr, 1)
-            return position + _SHORT_BIG.size
-        if position + _LONG_BIG.size > len(data):
+            return position + PLAIN_SIZE
+        if position + LONG_SIZE > len(data):
             return position
-        group, element, vr, length = _LONG_BIG.unpack_from(data, position)
+        group, element, vr, length = BIG.long.unpack_from(data, position)
         if not (vr.isalpha() and vr.isupper()):
-            raise DatasetError(f"no value representation, at {tag_name(group << 16 | element)}")
-        swapped += _LONG_LITTLE.pack(group, element, vr, length)
+            raise DatasetError(f"invalid value representation at {tag_name(group << 16 | element)}")
+        swapped += LITTLE.long.pack(group, element, vr, length)
         if vr != b"SQ":
             if length == UNDEFINED_LENGTH:
                 raise DatasetError(f"{tag_name(group << 16 | element)} has an undefined length but is not a sequence")
             self._left, self._unit = length, _UNITS.get(vr, 1)
-        return position + _LONG_BIG.size
+        return position + LONG_SIZE
 
 
 def _swapped(value: bytes, unit: int) -> bytes:

@@ -14,13 +14,13 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
+from dimse.dataset.encoding import PLAIN_SIZE, Buffer, Encoding, inflate, tag_name
 from dimse.dataset.fast_codec import decode_plain, encode_plain
-from dimse.dataset.scanner import DEFLATED_SYNTAXES, Buffer, tag_name
 from dimse.dataset.structure import Limits, check_structure, shows_implicit
 from dimse.dataset.texts import decode_extensions
 from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError
-from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, name_of
+from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, name_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -56,14 +56,12 @@ _PLAIN: Final = 64 * 1024
 _SMALL: Final = 8 * 1024
 """What is decoded on the event loop where it is not plain. An item of 8 bytes takes as long as ten elements."""
 
-_HEADER: Final = 8
-
 _TAG = re.compile(r"\(([0-9A-Fa-f]{4}), ?([0-9A-Fa-f]{4})\)")
 
 
 def encode(dataset: Dataset, transfer_syntax_uid: str) -> bytes:
     """Encode a data set, without group 0002 and preamble. Raises `DatasetError`."""
-    if transfer_syntax_uid not in DEFLATED_SYNTAXES:
+    if not Encoding.of(transfer_syntax_uid).deflated:
         return encode_elements(dataset, transfer_syntax_uid)
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     encoded = encode_elements(dataset, EXPLICIT_VR_LITTLE_ENDIAN)
@@ -79,7 +77,7 @@ def decode(
     limits: Limits = DATASET_LIMITS,
 ) -> Dataset:
     """Decode a whole data set. Raises `DatasetError`, also where pydicom would give back what it could read."""
-    if transfer_syntax_uid in DEFLATED_SYNTAXES:
+    if Encoding.of(transfer_syntax_uid).deflated:
         data, transfer_syntax_uid = inflate(data, maximum_inflated), EXPLICIT_VR_LITTLE_ENDIAN
     plain = _plain(data, transfer_syntax_uid)
     return _decoded(data, transfer_syntax_uid, limits) if plain is None else plain
@@ -91,7 +89,7 @@ async def decode_identifier(data: Buffer, transfer_syntax_uid: str) -> Dataset:
     Raises `DatasetError`. A thread that has begun cannot be stopped, so these are few, and none begins for a task that
     was cancelled.
     """
-    if transfer_syntax_uid not in DEFLATED_SYNTAXES:
+    if not Encoding.of(transfer_syntax_uid).deflated:
         plain = _plain(data, transfer_syntax_uid)
         if plain is not None:
             return _with_texts(plain, data)
@@ -105,10 +103,10 @@ def wrong_form(data: Buffer, transfer_syntax_uid: str) -> DatasetError | None:
 
     It can be read nevertheless: `decode_identifier` and `value_of` go by that header too.
     """
-    if transfer_syntax_uid in DEFLATED_SYNTAXES or len(data) < _HEADER:
+    if Encoding.of(transfer_syntax_uid).deflated or len(data) < PLAIN_SIZE:
         return None
     implicit = shows_implicit(data)
-    if implicit == (transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN):
+    if implicit == Encoding.of(transfer_syntax_uid).implicit:
         return None
     form = "Implicit" if implicit else "Explicit"
     return DatasetError(f"an identifier is in {form} VR where {name_of(transfer_syntax_uid)} was agreed on")
@@ -116,7 +114,7 @@ def wrong_form(data: Buffer, transfer_syntax_uid: str) -> DatasetError | None:
 
 def value_of(data: Buffer, transfer_syntax_uid: str, tag: int) -> bytes:
     """The encoded value of one element of an identifier, empty without it; cheap where it is megabytes of UIDs."""
-    if transfer_syntax_uid in DEFLATED_SYNTAXES:
+    if Encoding.of(transfer_syntax_uid).deflated:
         data, transfer_syntax_uid = inflate(data, MAX_IDENTIFIER_INFLATED), EXPLICIT_VR_LITTLE_ENDIAN
     values = check_structure(data, transfer_syntax_uid, IDENTIFIER_LIMITS, (tag,)).values
     start, end = values.get(tag, (0, 0))
@@ -124,7 +122,7 @@ def value_of(data: Buffer, transfer_syntax_uid: str, tag: int) -> bytes:
 
 
 def _identifier(data: Buffer, transfer_syntax_uid: str) -> Dataset:
-    if transfer_syntax_uid in DEFLATED_SYNTAXES:
+    if Encoding.of(transfer_syntax_uid).deflated:
         data, transfer_syntax_uid = inflate(data, MAX_IDENTIFIER_INFLATED), EXPLICIT_VR_LITTLE_ENDIAN
     data = bytes(data)
     if data.count(b"\\") > MAX_VALUES:
@@ -144,11 +142,11 @@ def _with_texts(dataset: Dataset, data: Buffer) -> Dataset:
 
 
 def _plain(data: Buffer, transfer_syntax_uid: str) -> Dataset | None:
-    implicit, little_endian = _encoding_of(transfer_syntax_uid)
-    if not little_endian or len(data) > _PLAIN:
+    encoding = Encoding.of(transfer_syntax_uid)
+    if encoding.big_endian or len(data) > _PLAIN:
         return None
     try:
-        return decode_plain(data, implicit=implicit)
+        return decode_plain(data, implicit=encoding.implicit)
     except PYDICOM_ERRORS as error:
         raise pydicom_failed("cannot be decoded", error) from None
 
@@ -158,32 +156,18 @@ def _decoded(data: Buffer, transfer_syntax_uid: str, limits: Limits) -> Dataset:
     if structure.end < len(data):
         data = memoryview(data)[: structure.end]
     try:
-        return read_dataset(BytesIO(data), structure.implicit, _encoding_of(transfer_syntax_uid)[1])
+        return read_dataset(BytesIO(data), structure.implicit, not Encoding.of(transfer_syntax_uid).big_endian)
     except PYDICOM_ERRORS as error:
         raise pydicom_failed("cannot be decoded", error) from None
 
 
-def inflate(data: Buffer, maximum_length: int = MAX_INFLATED) -> bytes:
-    """Inflate a deflated data set (PS3.5 A.5), into at most `maximum_length` bytes."""
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        inflated = inflater.decompress(data, maximum_length + 1)
-    except zlib.error:
-        raise DatasetError("not deflated data") from None
-    if len(inflated) > maximum_length:
-        raise DatasetError(f"inflates to more than {maximum_length} bytes")
-    if not inflater.eof:
-        raise DatasetError("the deflated data set is cut short")
-    return inflated
-
-
 def encode_elements(dataset: Dataset, transfer_syntax_uid: str, character_set: str | list[str] | None = None) -> bytes:
     """Encode in any syntax but the deflated ones; `character_set` is of the data set this is a part of."""
-    implicit, little_endian = _encoding_of(transfer_syntax_uid)
+    encoding = Encoding.of(transfer_syntax_uid)
     file = DicomBytesIO()
-    file.is_implicit_VR, file.is_little_endian = implicit, little_endian
+    file.is_implicit_VR, file.is_little_endian = encoding.implicit, not encoding.big_endian
     try:
-        if little_endian and (plain := encode_plain(dataset, implicit=implicit)) is not None:
+        if not encoding.big_endian and (plain := encode_plain(dataset, implicit=encoding.implicit)) is not None:
             return plain
         write_dataset(file, dataset, character_set or default_encoding)
     except PYDICOM_ERRORS as error:
@@ -196,11 +180,6 @@ def pydicom_failed(doing: str, error: Exception) -> DatasetError:
     tag = _TAG.search(str(error))
     where = f" at ({tag[1].upper()},{tag[2].upper()})" if tag else ""
     return DatasetError(f"{doing}{where}: {type(error).__name__}")
-
-
-def _encoding_of(transfer_syntax_uid: str) -> tuple[bool, bool]:
-    """Implicit VR, little endian. Every syntax not named in PS3.5 A.1 and A.3 is Explicit VR LE (A.4)."""
-    return transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN, transfer_syntax_uid != EXPLICIT_VR_BIG_ENDIAN
 
 
 def text_of(dataset: Dataset, tag: int) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from dimse.dataset.scanner import Buffer
+from dimse.dataset.encoding import ITEM_TAG, Buffer
 from dimse.uids import RLE_LOSSLESS
-
-_ITEM: Final = b"\xfe\xff\x00\xe0"
 
 _JPEG: Final = b"\xff\xd8\xff"
 _JPEG_FRAMES: Final = {0xC0: "50", 0xC1: "51", 0xC2: "55"}
@@ -40,7 +38,7 @@ def _first_fragment(value: bytes) -> bytes:
     """As much as there is of it; the first item is the offset table."""
     length = int.from_bytes(value[4:8], "little")
     start = 8 + length + 8
-    return value[start:] if value[:4] == _ITEM == value[start - 8 : start - 4] else b""
+    return value[start:] if value[:4] == ITEM_TAG == value[start - 8 : start - 4] else b""
 
 
 def _segments(codestream: bytes, position: int) -> list[tuple[int, bytes]]:

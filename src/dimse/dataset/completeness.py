@@ -9,39 +9,40 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from dimse.dataset.frames import EncapsulatedFrames, NativeFrames
-from dimse.dataset.scanner import (
+from dimse.dataset.encoding import (
     DOUBLE_FLOAT_PIXEL_DATA,
+    EXTENDED_OFFSET_TABLE,
     FLOAT_PIXEL_DATA,
-    IN_ITEM,
-    INFLATE_STEP,
-    IS_ENTERED,
-    IS_IMPLICIT,
     ITEM,
     ITEM_END,
     ITEM_GROUP,
-    MAX_SEQUENCE_DEPTH,
-    NAMING_TAGS,
+    LITTLE,
     PIXEL_DATA,
     PIXEL_DATA_TAGS,
     SEQUENCE_END,
     SHORT_VRS,
-    SURPLUS_BYTES,
-    SURPLUS_TAGS,
     UNDEFINED_LENGTH,
     VRS,
-    ElementScanner,
-    inflated,
+    Buffer,
+    Encoding,
+    Inflater,
     tag_name,
 )
+from dimse.dataset.frames import EncapsulatedFrames, NativeFrames
+from dimse.dataset.scanner import (
+    IN_ITEM,
+    IS_ENTERED,
+    IS_IMPLICIT,
+    MAX_SEQUENCE_DEPTH,
+    NAMING_TAGS,
+    SURPLUS_BYTES,
+    SURPLUS_TAGS,
+    ElementScanner,
+)
 from dimse.errors import DatasetError
-from dimse.uids import EXPLICIT_VR_BIG_ENDIAN
 
 if TYPE_CHECKING:
-    import zlib
-
     from dimse.dataset.frames import FrameSplitter
-    from dimse.dataset.scanner import Buffer
 
 _SCAN_STEP: Final = 16 * 1024
 """How much is looked at at a time for the end of the metadata; no more than this of the bulk data is copied."""
@@ -55,14 +56,8 @@ NUMBER_OF_FRAMES: Final = 0x00280008
 ROWS: Final = 0x00280010
 COLUMNS: Final = 0x00280011
 BITS_ALLOCATED: Final = 0x00280100
-EXTENDED_OFFSET_TABLE: Final = 0x7FE00001
 _SIZE_TAGS: Final = (SAMPLES_PER_PIXEL, PHOTOMETRIC_INTERPRETATION, NUMBER_OF_FRAMES, ROWS, COLUMNS, BITS_ALLOCATED)
 _WANTED: Final = NAMING_TAGS.union(_SIZE_TAGS, (EXTENDED_OFFSET_TABLE,))
-
-_IMPLICIT_LE: Final = Struct("<HHL")
-_LITTLE: Final = (_IMPLICIT_LE, Struct("<H"), Struct("<L"))
-_BIG: Final = (Struct(">HHL"), Struct(">H"), Struct(">L"))
-"""Tag and length, and the lengths of Explicit VR."""
 
 
 class IncompleteDataset(DatasetError):
@@ -80,8 +75,11 @@ class StreamedDataset:
         self.scanner: Final = ElementScanner(transfer_syntax_uid, wanted=_WANTED)
         self.malformed: DatasetError | None = None
         self._is_deflated = self.scanner.inflater is not None
-        layouts = _BIG if transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN else _LITTLE
-        self._layout, self._short_length, self._long_length = layouts
+        encoding = Encoding.of(transfer_syntax_uid)
+        self._is_big_endian = encoding.big_endian
+        self._layout = encoding.headers.plain
+        self._short_length = encoding.headers.length_16
+        self._long_length = encoding.headers.length_32
         self._head = bytearray()
         self._needed = 8
         """Bytes of the header that is read, or of what is known of it."""
@@ -132,20 +130,19 @@ class StreamedDataset:
             return
         if self.scanner.bulk is None:
             self._finish_scan()
-        elif self.scanner.inflater is not None and not self.scanner.inflater.eof:
-            raise IncompleteDataset("the deflated data set is cut short")
+        elif self.scanner.inflater is not None and not self.scanner.inflater.ended:
+            raise IncompleteDataset("the deflated data set is truncated")
         elif self._skip:
-            raise IncompleteDataset(f"{self._skip} bytes of {tag_name(self._tag)} are missing")
+            raise IncompleteDataset(f"truncated: {self._skip} bytes of {tag_name(self._tag)} missing")
         elif self._stack and self._stack[0] & _FRAGMENTS:
             raise IncompleteDataset(f"{tag_name(self._tag)} has no sequence delimiter")
         elif self._stack or not self._is_surplus(self._head):
-            raise IncompleteDataset(f"the data set ends within or after {tag_name(self._tag)}")
+            raise IncompleteDataset(f"truncated in or after {tag_name(self._tag)}")
 
     def _is_surplus(self, rest: bytearray) -> bool:
         """Whether less than a header, behind the last element, is harmless."""
         # One zero may be the first byte of a big endian tag.
-        is_big = self._layout is not _IMPLICIT_LE
-        return self._in_surplus or not (any(rest) or (len(rest) == 1 and is_big))
+        return self._in_surplus or not (any(rest) or (len(rest) == 1 and self._is_big_endian))
 
     def _finish_scan(self) -> None:
         reason = ""
@@ -171,7 +168,7 @@ class StreamedDataset:
                 self._check_pixels(bulk.tag, bulk.length)
             self._follow(scanner.metadata[bulk.value_offset :])
         if scanner.inflater is not None:
-            self._inflate(scanner.inflater, scanner.inflater.unconsumed_tail)
+            self._inflate(scanner.inflater, b"")
 
     def _follow_encoded(self, data: Buffer) -> None:
         if self.scanner.inflater is None:
@@ -179,16 +176,9 @@ class StreamedDataset:
         else:
             self._inflate(self.scanner.inflater, data)
 
-    def _inflate(self, inflater: zlib._Decompress, data: Buffer) -> None:
-        while not inflater.eof:
-            piece = inflated(inflater, data)
-            if piece is None:
-                raise IncompleteDataset(f"not deflated data, in {tag_name(self._tag)}")
+    def _inflate(self, inflater: Inflater, data: Buffer) -> None:
+        for piece in inflater.pieces(data):
             self._follow(piece)
-            data = inflater.unconsumed_tail
-            # A full step may have left more inside the inflater.
-            if not data and len(piece) < INFLATE_STEP:
-                break
 
     def _follow(self, data: Buffer) -> None:
         position, end = 0, len(data)
@@ -207,12 +197,12 @@ class StreamedDataset:
                     self.value_end = self._followed + position - 8
         self._followed += end
         if self._in_surplus and bytes(data[position:]).translate(None, SURPLUS_BYTES):
-            raise DatasetError(f"more than zeros or delimiters behind {tag_name(self._tag)}")
+            raise DatasetError(f"unexpected data after {tag_name(self._tag)}")
 
     def _read_header(self) -> None:
         if self._stack:
             level = self._stack[-1]
-            layout = _IMPLICIT_LE if level & IS_IMPLICIT else self._layout
+            layout = LITTLE.plain if level & IS_IMPLICIT else self._layout
         else:
             level, layout = IS_IMPLICIT if self.scanner.implicit else 0, self._layout
         group, element, length = layout.unpack_from(self._head)
@@ -222,7 +212,7 @@ class StreamedDataset:
         elif self._stack and not level & IN_ITEM:
             if level & _FRAGMENTS:
                 raise IncompleteDataset(f"{tag_name(self._tag)} has no sequence delimiter")
-            raise DatasetError(f"no item where one must be, in {tag_name(self._tag)}")
+            raise DatasetError(f"expected an item in {tag_name(self._tag)}")
         elif not self._element(tag, length, level):
             self._needed = 12
             return
@@ -232,7 +222,7 @@ class StreamedDataset:
     def _item_or_delimiter(self, tag: int, length: int, level: int) -> None:
         if not self._stack:
             if tag not in SURPLUS_TAGS:
-                raise DatasetError(f"an item out of place, behind {tag_name(self._tag)}")
+                raise DatasetError(f"unexpected item after {tag_name(self._tag)}")
             self._in_surplus = True
         elif tag == ITEM and not level & IN_ITEM:
             if length != UNDEFINED_LENGTH:
@@ -244,9 +234,9 @@ class StreamedDataset:
         elif tag == (ITEM_END if level & IN_ITEM else SEQUENCE_END):
             self._stack.pop()
         elif level & _FRAGMENTS:
-            raise IncompleteDataset(f"{tag_name(self._tag)} has a delimiter out of place")
+            raise IncompleteDataset(f"unexpected delimiter in {tag_name(self._tag)}")
         else:
-            raise DatasetError(f"an item or delimiter out of place, in {tag_name(self._tag)}")
+            raise DatasetError(f"unexpected item or delimiter in {tag_name(self._tag)}")
 
     def _element(self, tag: int, length: int, level: int) -> bool:
         """Pass an element by, or enter it. Returns whether its header is whole."""
@@ -256,7 +246,7 @@ class StreamedDataset:
         if not level & IS_IMPLICIT:
             vr = bytes(head[4:6])
             if not (vr.isalpha() and vr.isupper()):
-                raise DatasetError(f"no value representation, at {tag_name(tag)}")
+                raise DatasetError(f"invalid value representation at {tag_name(tag)}")
             if vr not in SHORT_VRS and len(head) < 12:
                 return False
             layout, offset = (self._short_length, 6) if vr in SHORT_VRS else (self._long_length, 8)
@@ -269,7 +259,7 @@ class StreamedDataset:
             self._skip = length
             return True
         if len(self._stack) >= 2 * MAX_SEQUENCE_DEPTH:
-            raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH}, at {tag_name(tag)}")
+            raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH} at {tag_name(tag)}")
         if not self._stack and tag in PIXEL_DATA_TAGS:
             self._stack.append(_FRAGMENTS)
         else:
@@ -289,7 +279,7 @@ class StreamedDataset:
     def _check_pixels(self, tag: int, length: int) -> None:
         """Native pixel data has no less than Rows, Columns and the others say (PS3.5 8.1, 8.2)."""
         if tag in self._pixel_data:
-            raise DatasetError(f"{tag_name(tag)} comes twice")
+            raise DatasetError(f"{tag_name(tag)} appears twice")
         self._pixel_data.add(tag)
         if length == UNDEFINED_LENGTH:
             return

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydicom.encaps import generate_frames
 from pydicom.filereader import read_dataset
@@ -16,25 +16,32 @@ from pydicom.uid import UID
 
 from dimse.dataset.codec import PYDICOM_ERRORS, pydicom_failed
 from dimse.dataset.derived import STEP
-from dimse.dataset.encapsulation import OFFSET_TABLES, end_of_fragments
-from dimse.dataset.pydicom_source import MAX_PIXEL_DATA, pixel_data_header
+from dimse.dataset.encoding import (
+    LONG_SIZE,
+    MAX_LENGTH,
+    OFFSET_TABLES,
+    PIXEL_DATA,
+    PLAIN_SIZE,
+    UNDEFINED_LENGTH,
+    Buffer,
+    Encoding,
+    end_of_fragments,
+    tag_name,
+)
+from dimse.dataset.pydicom_source import pixel_data_header
 from dimse.dataset.reencoding import encode_as_read, rewrite
-from dimse.dataset.scanner import PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
 from dimse.dataset.sources import DatasetSource, PiecesSource
 from dimse.dataset.structure import Limits, check_structure
 from dimse.dataset.threads import in_thread
 from dimse.dataset.transcode import reencode
 from dimse.errors import DatasetError
-from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, LITTLE_ENDIAN, is_compressed, name_of
+from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, LITTLE_ENDIAN, name_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 _Frame: TypeAlias = "tuple[memoryview, dict[str, Any]]"
 """Its bytes, and what pydicom says of them."""
-
-_HEADER: Final = {True: 8, False: 12}
-"""Bytes of the header of (7FE0,0010), in Implicit VR and not (PS3.5 7.1.2, 7.1.3)."""
 
 
 async def decompress(source: DatasetSource, transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN) -> DatasetSource:
@@ -44,7 +51,7 @@ async def decompress(source: DatasetSource, transfer_syntax_uid: str = EXPLICIT_
     numpy, the others a plugin of pydicom's. A source that is not compressed is re-encoded. Raises `DatasetError` with
     the reason; so does reading the result, where a later frame cannot be decompressed.
     """
-    if not is_compressed(source.transfer_syntax_uid):
+    if not Encoding.of(source.transfer_syntax_uid).encapsulated:
         return await reencode(source, transfer_syntax_uid)
     if transfer_syntax_uid not in LITTLE_ENDIAN:
         raise DatasetError(f"{source.name}: cannot be decompressed into {name_of(transfer_syntax_uid)}")
@@ -64,7 +71,7 @@ def _decompress(source: DatasetSource, data: bytes, transfer_syntax_uid: str) ->
     with _named(source):
         structure = check_structure(data, source.transfer_syntax_uid, Limits(), (PIXEL_DATA,))
         value, value_end = structure.values.get(PIXEL_DATA, (structure.end, structure.end))
-        start = value - _HEADER[structure.implicit] if PIXEL_DATA in structure.values else value
+        start = value - (PLAIN_SIZE if structure.implicit else LONG_SIZE) if PIXEL_DATA in structure.values else value
         dataset = read_dataset(BytesIO(data[:start]), structure.implicit, True)
         if "PixelDataProviderURL" in dataset:
             raise DatasetError("its pixels are elsewhere, at a URL (PS3.5 A.6)")
@@ -95,8 +102,8 @@ class _Frames:
         self.number = sum(1 for _ in self._encoded())
         self._length = first.nbytes
         self.length = self._length * self.number
-        if self.length > MAX_PIXEL_DATA:
-            raise DatasetError(f"pixel data of {self.length} bytes: the most is {MAX_PIXEL_DATA}")
+        if self.length > MAX_LENGTH:
+            raise DatasetError(f"pixel data of {self.length} bytes: the most is {MAX_LENGTH}")
 
     def describe(self, dataset: Dataset) -> None:
         """Have the data set say what they are now, as pydicom does."""

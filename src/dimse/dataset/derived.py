@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
-from dimse.dataset.scanner import MAX_METADATA, Buffer, ElementScanner, tag_name
+from dimse.dataset.encoding import Buffer, tag_name
+from dimse.dataset.scanner import MAX_METADATA, ElementScanner
 from dimse.dataset.sources import DatasetSource, PiecesReader, Reader, named
 from dimse.errors import DatasetError
 
@@ -67,7 +68,7 @@ class Rest:
         while self._to_skip:
             skipped = await self._reader.read_into(self._buffer[: min(STEP, self._to_skip)])
             if not skipped:
-                raise DatasetError(f"{self._name}: has become shorter while it was read")
+                raise DatasetError(f"{self._name}: was truncated while being read")
             self._to_skip -= skipped
         if not self._piece:
             self._piece = self._buffer[: await self._reader.read_into(self._buffer)]
@@ -79,7 +80,7 @@ class Rest:
         while length:
             piece = await self.piece(length)
             if not piece:
-                raise DatasetError(f"{self._name}: ends {length} bytes too early")
+                raise DatasetError(f"{self._name}: truncated: {length} bytes missing")
             length -= len(piece)
             yield piece
 

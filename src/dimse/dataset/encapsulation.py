@@ -5,44 +5,28 @@ from __future__ import annotations
 from bisect import bisect_left
 from itertools import accumulate
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dimse.dataset.derived import Following, Metadata, Rest, elements_behind
+from dimse.dataset.encoding import (
+    OFFSET_TABLES,
+    PIXEL_DATA,
+    PLAIN_SIZE,
+    SEQUENCE_END_HEADER,
+    UNDEFINED_LENGTH,
+    Buffer,
+    fragment_length,
+    item_header,
+    tag_name,
+)
 from dimse.dataset.pydicom_source import pixel_data_header
 from dimse.dataset.reencoding import rewrite
-from dimse.dataset.scanner import MAX_METADATA, PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
+from dimse.dataset.scanner import MAX_METADATA
 from dimse.dataset.sources import DatasetSource, named
 from dimse.errors import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-
-OFFSET_TABLES: Final = (0x7FE00001, 0x7FE00002)
-"""Extended Offset Table and its lengths: of encapsulated frames alone (PS3.3 C.7.6.3.1.8)."""
-
-_HEADER: Final = Struct("<HHL")
-_END: Final = _HEADER.pack(0xFFFE, 0xE0DD, 0)
-
-
-def end_of_fragments(data: Buffer, position: int) -> int:
-    """Where encapsulated pixel data ends whose value begins at `position`. Raises `DatasetError` if it does not."""
-    while position + _HEADER.size <= len(data):
-        length = _fragment_length(bytes(data[position : position + _HEADER.size]))
-        position += _HEADER.size
-        if length is None:
-            return position
-        position += length
-    raise DatasetError(f"the data set ends within {tag_name(PIXEL_DATA)}")
-
-
-def _fragment_length(header: bytes) -> int | None:
-    """Of the item that has this header; None is the end of them."""
-    group, element, length = _HEADER.unpack(header)
-    if (group, element) == (0xFFFE, 0xE0DD):
-        return None
-    if (group, element) != (0xFFFE, 0xE000):
-        raise DatasetError(f"no fragment where one must be, in {tag_name(PIXEL_DATA)}")
-    return int(length)
 
 
 async def fragment_lengths(rest: Rest) -> list[int]:
@@ -57,12 +41,12 @@ async def fragment_lengths(rest: Rest) -> list[int]:
 
 async def _next_length(rest: Rest) -> int | None:
     """What ends behind a whole fragment, without a delimiter, lacks nothing."""
-    header = bytes(await rest.piece(_HEADER.size))
+    header = bytes(await rest.piece(PLAIN_SIZE))
     if not header:
         return None
-    async for piece in rest.pieces(_HEADER.size - len(header)):
+    async for piece in rest.pieces(PLAIN_SIZE - len(header)):
         header += piece
-    return _fragment_length(header)
+    return fragment_length(header)
 
 
 class Encapsulated(Following):
@@ -90,16 +74,16 @@ class Encapsulated(Following):
         with named(self.name):
             table = await self._offset_table(rest)
             yield table
-            has_tables, odd_before = self._has_extended or len(table) > _HEADER.size, False
+            has_tables, odd_before = self._has_extended or len(table) > PLAIN_SIZE, False
             while (length := await _next_length(rest)) is not None:
                 if odd_before and has_tables and not self._may_move:
                     raise DatasetError("an odd fragment before the last, in what can be read only once")
                 odd_before = length % 2 == 1
-                yield _HEADER.pack(0xFFFE, 0xE000, length + length % 2)
+                yield item_header(length + length % 2)
                 async for piece in rest.pieces(length):
                     yield piece
                 yield bytes(length % 2)
-            yield _END
+            yield SEQUENCE_END_HEADER
             yield self._behind(await rest.everything())
 
     async def _offset_table(self, rest: Rest) -> bytes:
@@ -113,7 +97,7 @@ class Encapsulated(Following):
         layout = Struct(f"<{length // 4}L")
         moved = (offset + bisect_left(self._odd, offset) for offset in layout.unpack_from(table))
         table = layout.pack(*moved)
-        return _HEADER.pack(0xFFFE, 0xE000, len(table)) + table
+        return item_header(len(table)) + table
 
     def _behind(self, data: bytes) -> bytes:
         """As it is, or in Explicit VR and even."""

@@ -5,7 +5,6 @@ What is not plain is left to pydicom: both functions then give None. Its results
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -16,18 +15,21 @@ from pydicom.dataelem import RawDataElement, empty_value_for_VR
 from pydicom.tag import BaseTag
 from pydicom.valuerep import IS, DSfloat, PersonName
 
-from dimse.dataset.scanner import QUERY_RETRIEVE_LEVEL, Buffer
-from dimse.dataset.structure import MAX_CHARACTER_SETS, SPECIFIC_CHARACTER_SET
-
-_ITEM: Final = b"\xfe\xff\x00\xe0"
-_IMPLICIT: Final = struct.Struct("<HHL")
-_EXPLICIT: Final = struct.Struct("<HH2sH")
+from dimse.dataset.encoding import (
+    ITEM_TAG,
+    LITTLE,
+    QUERY_RETRIEVE_LEVEL,
+    SHORT_VRS,
+    SPECIFIC_CHARACTER_SET,
+    Buffer,
+    unpadded_text,
+)
+from dimse.dataset.structure import MAX_CHARACTER_SETS
 
 _TEXT: Final = frozenset(("AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UI"))
 """Encoded as they are, when they are ASCII, whatever the character set (PS3.5 6.1.2.1)."""
-_NUMBERS: Final = {"US": struct.Struct("<H"), "UL": struct.Struct("<L")}
-_SHORT: Final = {vr.encode(): vr for vr in (*_TEXT, *_NUMBERS, "AT", "DS", "FD", "FL", "IS", "SL", "SS")}
-"""Those with a length of 16 bits that are no sequences, in Explicit VR (PS3.5 7.1.2)."""
+_NUMBERS: Final = {"US": LITTLE.length_16, "UL": LITTLE.length_32}
+_SHORT: Final = {vr: vr.decode("ascii") for vr in SHORT_VRS}
 _SHORT_VRS: Final = frozenset(_SHORT.values())
 
 _tag: Final = lru_cache(maxsize=4096)(BaseTag)
@@ -39,7 +41,7 @@ _DEFAULTS: Final = tuple(RawDataElement._field_defaults.values())
 def decode_plain(data: Buffer, *, implicit: bool) -> Dataset | None:
     """Decode a little endian data set into elements that pydicom decodes when they are asked for."""
     data = bytes(data)
-    unpack, position, end = (_IMPLICIT if implicit else _EXPLICIT).unpack_from, 0, len(data)
+    unpack, position, end = (LITTLE.plain if implicit else LITTLE.short).unpack_from, 0, len(data)
     last = -1
     elements: MutableMapping[BaseTag, DataElement | RawDataElement] = {}
     while position < end:
@@ -55,7 +57,7 @@ def decode_plain(data: Buffer, *, implicit: bool) -> Dataset | None:
                 return None
         tag, position = group << 16 | element, position + 8
         # A sequence of Implicit VR shows by its items only; an undefined length is over any end.
-        if tag <= last or position + length > end or (implicit and data[position : position + 4] == _ITEM):
+        if tag <= last or position + length > end or (implicit and data[position : position + 4] == ITEM_TAG):
             return None
         if tag == SPECIFIC_CHARACTER_SET and length > MAX_CHARACTER_SETS:
             return None
@@ -94,7 +96,7 @@ def _character_set(elements: Mapping[BaseTag, DataElement | RawDataElement]) -> 
     element = elements.get(BaseTag(SPECIFIC_CHARACTER_SET))
     if element is None or not element.value:
         return default_encoding
-    names = [name.strip(" \0") for name in element.value.decode("latin-1").split("\\")]
+    names = [unpadded_text(name) for name in element.value.split(b"\\")]
     return convert_encodings(names if len(names) > 1 else names[0])
 
 
@@ -117,9 +119,9 @@ def encode_plain(dataset: Dataset, *, implicit: bool, level: str | None = None) 
         if value is None:
             return None
         if implicit:
-            parts.append(_IMPLICIT.pack(tag >> 16, tag & 0xFFFF, len(value)))
+            parts.append(LITTLE.plain.pack(tag >> 16, tag & 0xFFFF, len(value)))
         elif len(value) < 0x10000:
-            parts.append(_EXPLICIT.pack(tag >> 16, tag & 0xFFFF, vr.encode(), len(value)))
+            parts.append(LITTLE.short.pack(tag >> 16, tag & 0xFFFF, vr.encode(), len(value)))
         else:
             return None
         parts.append(value)

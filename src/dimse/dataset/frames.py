@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Protocol
 
-from dimse.dataset.scanner import ITEM, PIXEL_DATA, SEQUENCE_END, UNDEFINED_LENGTH, tag_name
+from dimse.dataset.encoding import PIXEL_DATA, PLAIN_SIZE, fragment_length, tag_name
 from dimse.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 MAX_FRAME: Final = 512 * 1024 * 1024
 """A larger frame is not held in memory."""
-
-_HEADER: Final = Struct("<HHL")
 
 
 class FrameSplitter(Protocol):
@@ -47,7 +45,7 @@ class NativeFrames:
 
     def finish(self) -> None:
         if self._left:
-            raise DatasetError(f"{tag_name(PIXEL_DATA)} ends {self._left} frames too early")
+            raise DatasetError(f"truncated: {self._left} frames of {tag_name(PIXEL_DATA)} missing")
 
 
 class EncapsulatedFrames:
@@ -68,7 +66,7 @@ class EncapsulatedFrames:
     def feed(self, data: bytes) -> Iterator[bytes]:
         position = 0
         while position < len(data) and not self._ended:
-            end = position + (self._left or _HEADER.size - len(self._header))
+            end = position + (self._left or PLAIN_SIZE - len(self._header))
             piece = data[position:end]
             position += len(piece)
             if self._left:
@@ -76,7 +74,7 @@ class EncapsulatedFrames:
                 self._left -= len(piece)
                 continue
             self._header += piece
-            if len(self._header) == _HEADER.size:
+            if len(self._header) == PLAIN_SIZE:
                 if (frame := self._begin_item()) is not None:
                     self._given += 1
                     yield frame
@@ -84,11 +82,8 @@ class EncapsulatedFrames:
 
     def _begin_item(self) -> bytes | None:
         """The header of an item or of the end has come: the frame that has ended by it, if one has."""
-        group, element, length = _HEADER.unpack(self._header)
-        tag = group << 16 | element
-        if tag not in (ITEM, SEQUENCE_END) or length == UNDEFINED_LENGTH:
-            raise DatasetError(f"no fragment where one must be, in {tag_name(PIXEL_DATA)}")
-        self._ended = tag == SEQUENCE_END
+        fragment = fragment_length(self._header)
+        self._ended, length = fragment is None, fragment or 0
         frame = None
         if self._items == 1:
             self._take_table()
@@ -96,7 +91,7 @@ class EncapsulatedFrames:
             frame = bytes(self._current)
             self._current.clear()
         if self._items:
-            self._offset += _HEADER.size + length
+            self._offset += PLAIN_SIZE + length
         self._items += 1
         if len(self._current) + length > MAX_FRAME:
             raise DatasetError(f"a frame of more than {MAX_FRAME} bytes")

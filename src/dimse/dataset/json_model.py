@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydicom import Dataset
 
-from dimse.dataset.structure import SPECIFIC_CHARACTER_SET
+from dimse.dataset.encoding import SPECIFIC_CHARACTER_SET
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 
 _INTEGER: Final = re.compile(r"[+-]?\d{1,11}")

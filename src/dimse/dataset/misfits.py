@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
-from dimse.dataset.scanner import NAMING_TAGS, tag_name
+from dimse.dataset.encoding import ITEM_TAG, SPECIFIC_CHARACTER_SET, tag_name, unpadded_text
+from dimse.dataset.scanner import NAMING_TAGS
 from dimse.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -38,10 +39,8 @@ _WORDS: Final = {
 _WIDTHS: Final = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "UV": 8, "SV": 8}
 
 _IMAGE_PIXEL: Final = 0x0028
-_NEEDED: Final = NAMING_TAGS | {0x00080005}
+_NEEDED: Final = NAMING_TAGS | {SPECIFIC_CHARACTER_SET}
 """What every instance has, and what its texts are read with; so is all of group 0028 for pixels."""
-
-_ITEM: Final = b"\xfe\xff\x00\xe0"
 
 
 class Misfit(NamedTuple):
@@ -77,7 +76,7 @@ def dictionary_vr(dataset: Dataset, tag: BaseTag) -> str | None:
 def _creator_of(dataset: Dataset, tag: BaseTag) -> str:
     creator = dataset.get_item(tag.group << 16 | tag.element >> 8) if tag.element >> 8 else None
     value = creator.value if creator is not None else b""
-    return value.decode("latin-1").strip(" \0") if isinstance(value, bytes) else str(value)
+    return unpadded_text(value) if isinstance(value, bytes) else str(value)
 
 
 def is_misread(value: bytes, vr: str, read_as: str) -> bool:
@@ -87,7 +86,7 @@ def is_misread(value: bytes, vr: str, read_as: str) -> bool:
         return False
     if vr not in _KINDS:
         # UN holds what Implicit VR would (PS3.5 6.2.2 note 2), and so does what is no VR, as far as one can tell.
-        return read_as == "SQ" and value[:4] != _ITEM
+        return read_as == "SQ" and value[:4] != ITEM_TAG
     if _OTHER_SIGN.get(vr) in known:
         return any(byte & 0x80 for byte in value[_WIDTHS[vr] - 1 :: _WIDTHS[vr]])
     return not any(

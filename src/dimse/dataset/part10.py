@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from contextlib import suppress
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
+from dimse.dataset.encoding import BIG, LITTLE, LONG_VRS, SOP_CLASS_UID, SOP_INSTANCE_UID, Buffer, unpadded_text
 from dimse.dataset.recognizing import NotDicom, begins_like_a_data_set, syntax_of_first_element
-from dimse.dataset.scanner import LONG_VRS, SOP_CLASS_UID, SOP_INSTANCE_UID, Buffer, ElementScanner
+from dimse.dataset.scanner import ElementScanner
 from dimse.errors import DatasetError
 from dimse.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -35,11 +35,6 @@ _LOOK_FAR: Final = 64 * 1024
 _LONGEST: Final = 0xFFFE
 """With a length of 16 bits (PS3.5 7.1.2), which is even."""
 
-_SHORT: Final = struct.Struct("<HH2sH")
-_LONG: Final = struct.Struct("<HH2sxxL")
-_SHORT_BE: Final = struct.Struct(">HH2sH")
-_LONG_BE: Final = struct.Struct(">HH2sxxL")
-_IMPLICIT: Final = struct.Struct("<HHL")
 _GROUP: Final = b"\x02\x00"
 _GROUP_BE: Final = b"\x00\x02"
 
@@ -86,11 +81,11 @@ def _element(element: int, vr: bytes, text: str, padding: bytes) -> bytes:
     value = text.encode("ascii")
     if len(value) % 2:
         value += padding
-    return _SHORT.pack(0x0002, element, vr, len(value)) + value
+    return LITTLE.short.pack(0x0002, element, vr, len(value)) + value
 
 
-_BEGINNING: Final = _PREAMBLE + _DICM + _SHORT.pack(0x0002, 0x0000, b"UL", 4)
-_VERSION = _LONG.pack(0x0002, 0x0001, b"OB", 2) + b"\x00\x01"
+_BEGINNING: Final = _PREAMBLE + _DICM + LITTLE.short.pack(0x0002, 0x0000, b"UL", 4)
+_VERSION = LITTLE.long.pack(0x0002, 0x0001, b"OB", 2) + b"\x00\x01"
 _IMPLEMENTATION = _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0") + _element(
     0x0013, b"SH", IMPLEMENTATION_VERSION_NAME, b" "
 )
@@ -147,7 +142,7 @@ def read_file_meta(file: Readable) -> FileMeta:
     while (found := _meta_element(head, position)) is not None:
         element, value, end = found
         if element in (_MEDIA_STORAGE_SOP_CLASS_UID, _MEDIA_STORAGE_SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID):
-            values[element] = head.data[value:end].decode("latin-1").strip(" \0")
+            values[element] = unpadded_text(head.data[value:end])
         position = end
     warning = None
     if not values.get(_TRANSFER_SYNTAX_UID) and (shown := syntax_of_first_element(bytes(head.data[position:]))):
@@ -192,15 +187,15 @@ def _meta_element(head: _Head, position: int) -> tuple[int, int, int] | None:
     group = bytes(head.data[position : position + 2]) if head.reach(position + 8) else b""
     if group not in (_GROUP, _GROUP_BE):
         return None
-    big_endian = group == _GROUP_BE
-    _, element, vr, length = (_SHORT_BE if big_endian else _SHORT).unpack_from(head.data, position)
+    headers = BIG if group == _GROUP_BE else LITTLE
+    _, element, vr, length = headers.short.unpack_from(head.data, position)
     value = position + 8
     if vr in LONG_VRS:
         value += 4
         head.demand(value)
-        length = (_LONG_BE if big_endian else _LONG).unpack_from(head.data, position)[3]
+        length = headers.long.unpack_from(head.data, position)[3]
     elif not (vr.isalpha() and vr.isupper()):
-        length = _IMPLICIT.unpack_from(head.data, position)[2]
+        length = LITTLE.plain.unpack_from(head.data, position)[2]
     head.demand(value + length)
     return element, value, value + length
 
@@ -246,7 +241,7 @@ class _Head:
 
     def demand(self, size: int) -> None:
         if not self.reach(size):
-            raise DatasetError("ends within the File Meta Information")
+            raise DatasetError("truncated in the File Meta Information")
 
 
 def _required(values: dict[int, str], element: int, name: str, tag: str) -> str:

@@ -7,13 +7,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from dimse.dataset.codec import encode, encode_elements
+from dimse.dataset.encoding import (
+    DEFLATED_SYNTAXES,
+    ITEM_TAG,
+    LITTLE,
+    MAX_LENGTH,
+    PIXEL_DATA,
+    SEQUENCE_END_HEADER,
+    UNDEFINED_LENGTH,
+    Buffer,
+    Encoding,
+    item_header,
+    tag_name,
+)
 from dimse.dataset.misfits import may_be_misread
 from dimse.dataset.reencoding import encode_as_read, rewrite
-from dimse.dataset.scanner import DEFLATED_SYNTAXES, PIXEL_DATA, UNDEFINED_LENGTH, Buffer, tag_name
 from dimse.dataset.sources import DatasetSource, MemorySource, PiecesSource
 from dimse.errors import DatasetError
 from dimse.uids import (
@@ -21,22 +32,13 @@ from dimse.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     LITTLE_ENDIAN,
-    is_compressed,
     name_of,
 )
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-MAX_PIXEL_DATA: Final = 0xFFFFFFFE
-"""A length field has 32 bits, and 0xFFFFFFFF says undefined (PS3.5 7.1.1, 8.1.1)."""
-
-_EXPLICIT: Final = Struct("<HH2sxxL")
-_IMPLICIT: Final = Struct("<HHL")
-_ITEM: Final = Struct("<HHL")
-_ITEM_START: Final = b"\xfe\xff\x00\xe0"
-_EMPTY_OFFSET_TABLE: Final = _ITEM.pack(0xFFFE, 0xE000, 0)
-_SEQUENCE_END: Final = _ITEM.pack(0xFFFE, 0xE0DD, 0)
+_EMPTY_OFFSET_TABLE: Final = item_header(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class NativePixels:
     length: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.length <= MAX_PIXEL_DATA:
-            raise DatasetError(f"pixel data of {self.length} bytes: the most is {MAX_PIXEL_DATA}")
+        if not 0 <= self.length <= MAX_LENGTH:
+            raise DatasetError(f"pixel data of {self.length} bytes: the most is {MAX_LENGTH}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class PixelSource(PiecesSource):
             length = len(self._before) + padded + len(after)
         else:
             self._before = before + pixel_data_header(syntax, UNDEFINED_LENGTH) + _EMPTY_OFFSET_TABLE
-            self._after, length = _SEQUENCE_END + after, None
+            self._after, length = SEQUENCE_END_HEADER + after, None
         super().__init__(
             self._all,
             sop_class_uid=sop_class_uid,
@@ -122,9 +124,9 @@ class PixelSource(PiecesSource):
     async def _fragments(self, pixels: EncapsulatedFrames) -> AsyncIterator[Buffer]:
         async for frame in _iterate(pixels.frames):
             length = memoryview(frame).nbytes
-            if length > MAX_PIXEL_DATA:
+            if length > MAX_LENGTH:
                 raise DatasetError(f"{self.name}: a frame of {length} bytes is too long for a fragment")
-            yield _ITEM.pack(0xFFFE, 0xE000, length + length % 2)
+            yield item_header(length + length % 2)
             yield frame
             yield bytes(length % 2)
 
@@ -155,12 +157,12 @@ def encoded_pieces(dataset: Dataset, syntax: str, *, name: str) -> list[Buffer]:
         return [_encode(dataset[0x00030000:], syntax, name)]
     before, after = _encode_around_pixel_data(dataset, syntax, name)
     view = memoryview(value)
-    if not is_compressed(syntax):
+    if not Encoding.of(syntax).encapsulated:
         padding = len(view) % 2
         return [before + pixel_data_header(syntax, len(view) + padding), view, bytes(padding) + after]
-    if bytes(view[:4]) != _ITEM_START:
+    if bytes(view[:4]) != ITEM_TAG:
         raise DatasetError(f"{tag_name(PIXEL_DATA)} is not encapsulated as {name_of(syntax)} demands")
-    return [before + pixel_data_header(syntax, UNDEFINED_LENGTH), view, _SEQUENCE_END + after]
+    return [before + pixel_data_header(syntax, UNDEFINED_LENGTH), view, SEQUENCE_END_HEADER + after]
 
 
 def _around_pixel_data(dataset: Dataset) -> tuple[Dataset, Dataset]:
@@ -195,17 +197,17 @@ def _is_mislabelled(dataset: Dataset) -> bool:
 def pixel_data_header(syntax: str, length: int) -> bytes:
     """The header of (7FE0,0010): OW if native, which is legal for any depth (PS3.5 A.1, A.2), OB if encapsulated."""
     if syntax == IMPLICIT_VR_LITTLE_ENDIAN:
-        return _IMPLICIT.pack(0x7FE0, 0x0010, length)
-    return _EXPLICIT.pack(0x7FE0, 0x0010, b"OB" if length == UNDEFINED_LENGTH else b"OW", length)
+        return LITTLE.plain.pack(0x7FE0, 0x0010, length)
+    return LITTLE.long.pack(0x7FE0, 0x0010, b"OB" if length == UNDEFINED_LENGTH else b"OW", length)
 
 
 def _refuse_other_pixel_encoding(dataset: Dataset, syntax: str) -> None:
     """Never label data with a syntax that it is not in."""
     labelled = _labelled(dataset)
-    compressed = is_compressed(labelled or syntax) or is_compressed(syntax)
+    compressed = Encoding.of(labelled or syntax).encapsulated or Encoding.of(syntax).encapsulated
     if labelled and labelled != syntax and PIXEL_DATA in dataset and compressed:
         raise DatasetError(f"pixel data in {name_of(labelled)} cannot go out as {name_of(syntax)}")
-    if PIXEL_DATA in dataset and dataset[PIXEL_DATA].is_undefined_length and not is_compressed(syntax):
+    if PIXEL_DATA in dataset and dataset[PIXEL_DATA].is_undefined_length and not Encoding.of(syntax).encapsulated:
         raise DatasetError(f"encapsulated pixel data cannot go out as {name_of(syntax)}")
     little_endian = dataset.original_encoding[1]
     if little_endian is not None and little_endian != (syntax != EXPLICIT_VR_BIG_ENDIAN):
@@ -233,7 +235,7 @@ def _sop_uids(dataset: Dataset) -> tuple[str, str]:
 
 
 def _takes_frames(syntax: str) -> bool:
-    return bool(syntax) and is_compressed(syntax) and syntax not in DEFLATED_SYNTAXES
+    return bool(syntax) and Encoding.of(syntax).encapsulated and not Encoding.of(syntax).deflated
 
 
 def _is_repeatable(buffers: Iterable[Buffer] | AsyncIterable[Buffer]) -> bool:

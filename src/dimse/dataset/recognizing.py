@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Final
 
-from dimse.dataset.scanner import LONG_VRS, SHORT_VRS, UNDEFINED_LENGTH, VRS
+from dimse.dataset.encoding import ITEM_TAG, LITTLE, LONG_VRS, SHORT_VRS, UNDEFINED_LENGTH, VRS, Encoding
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
@@ -20,11 +19,7 @@ _ENOUGH: Final = 4
 _LAST_FIRST_GROUP: Final = 0x0010
 """Every data set that can be sent has a SOP Class UID, (0008,0016): it begins there or before."""
 
-_EXPLICIT: Final = {False: Struct("<HH2sH"), True: Struct(">HH2sH")}
-_IMPLICIT: Final = Struct("<HHL")
-_LONG_LENGTH: Final = {False: Struct("<L"), True: Struct(">L")}
-_ITEM: Final = b"\xfe\xff\x00\xe0"
-_ITEMS: Final = (_ITEM, b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\x00", b"\xff\xfe\xe0\xdd")
+_ITEMS: Final = (ITEM_TAG, b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\x00", b"\xff\xfe\xe0\xdd")
 """What a sequence begins with: an item or its end, in either byte order (PS3.5 7.5)."""
 
 
@@ -51,7 +46,7 @@ def begins_like_a_data_set(beginning: bytes) -> bool:
         if header is None or header[0] <= last or (not last and header[0] >> 16 > _LAST_FIRST_GROUP):
             return False
         last, value, length = header
-        if length == UNDEFINED_LENGTH or beginning[value : value + 4] == _ITEM:
+        if length == UNDEFINED_LENGTH or beginning[value : value + 4] == ITEM_TAG:
             return beginning[value : value + 4] in _ITEMS
         position, seen = value + length, seen + 1
     return seen == _ENOUGH or (seen > 1 and position == len(beginning))
@@ -61,13 +56,13 @@ def _header(data: bytes, position: int, syntax: str) -> tuple[int, int, int] | N
     """Tag, position of the value and its length; None where no element can be."""
     value = position + 8
     if syntax == IMPLICIT_VR_LITTLE_ENDIAN:
-        group, element, length = _IMPLICIT.unpack_from(data, position)
+        group, element, length = LITTLE.plain.unpack_from(data, position)
         tag = group << 16 | element
         return (tag, value, length) if _is_known(tag, length) else None
-    big_endian = syntax == EXPLICIT_VR_BIG_ENDIAN
-    group, element, vr, length = _EXPLICIT[big_endian].unpack_from(data, position)
+    headers = Encoding.of(syntax).headers
+    group, element, vr, length = headers.short.unpack_from(data, position)
     if vr in LONG_VRS and value + 4 <= len(data):
-        length, value = _LONG_LENGTH[big_endian].unpack_from(data, value)[0], value + 4
+        length, value = headers.length_32.unpack_from(data, value)[0], value + 4
     elif vr not in SHORT_VRS:
         return None
     return group << 16 | element, value, length

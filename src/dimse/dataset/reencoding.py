@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from io import BytesIO
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from pydicom.filebase import DicomBytesIO
@@ -16,17 +15,13 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_data_element
 
 from dimse.dataset.codec import PYDICOM_ERRORS, pydicom_failed
+from dimse.dataset.encoding import ITEM_TAG, LITTLE, PLAIN_SIZE, SHORT_VRS, item_header
 from dimse.dataset.misfits import Misfit, dictionary_vr, is_misread, leave_out
-from dimse.dataset.scanner import SHORT_VRS
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
     from pydicom.tag import BaseTag
 
-_EXPLICIT: Final = Struct("<HH2sH")
-_EXPLICIT_LONG: Final = Struct("<HH2sxxL")
-_IMPLICIT: Final = Struct("<HHL")
-_ITEM: Final = b"\xfe\xff\x00\xe0"
 _SHORT_VRS: Final = frozenset(vr.decode("ascii") for vr in SHORT_VRS)
 
 _PADDED_WITH_SPACE: Final = frozenset(
@@ -72,11 +67,11 @@ def _encode(dataset: Dataset, implicit: bool, signed: bool, misfits: list[Misfit
             continue  # retired group lengths (PS3.5 7.2), which would be wrong now
         element = dataset.get_item(tag)
         vr = element.VR or _vr_of(dataset, tag, signed)
-        if implicit and vr == "UN" and dictionary_vr(dataset, tag) == "SQ" and (element.value or b"")[:4] == _ITEM:
+        if implicit and vr == "UN" and dictionary_vr(dataset, tag) == "SQ" and (element.value or b"")[:4] == ITEM_TAG:
             vr = "SQ"  # whose items may be in Explicit VR, against PS3.5 6.2.2 note 2
         if vr == "SQ":
             items = [_encode(item, implicit, signed, misfits) for item in dataset[tag].value or ()]
-            value = b"".join(_IMPLICIT.pack(0xFFFE, 0xE000, len(item)) + item for item in items)
+            value = b"".join(item_header(len(item)) + item for item in items)
         elif element.is_raw:
             value = element.value or b""
         else:
@@ -95,17 +90,17 @@ def _value_of(element: DataElement) -> bytes:
     file = DicomBytesIO()
     file.is_little_endian, file.is_implicit_VR = True, True
     write_data_element(file, element)
-    return file.getvalue()[_IMPLICIT.size :]
+    return file.getvalue()[PLAIN_SIZE:]
 
 
 def _header(tag: BaseTag, vr: str, length: int, implicit: bool) -> bytes:
     if implicit:
-        return _IMPLICIT.pack(tag.group, tag.element, length)
+        return LITTLE.plain.pack(tag.group, tag.element, length)
     if vr in _SHORT_VRS and length <= 0xFFFF:
-        return _EXPLICIT.pack(tag.group, tag.element, vr.encode("ascii"), length)
+        return LITTLE.short.pack(tag.group, tag.element, vr.encode("ascii"), length)
     # What a 16-bit length cannot say goes out as UN (PS3.5 6.2.2 note 3).
     name = b"UN" if vr in _SHORT_VRS else vr.encode("ascii")
-    return _EXPLICIT_LONG.pack(tag.group, tag.element, name, length)
+    return LITTLE.long.pack(tag.group, tag.element, name, length)
 
 
 def _vr_of(dataset: Dataset, tag: BaseTag, signed: bool) -> str:

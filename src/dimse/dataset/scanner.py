@@ -6,81 +6,63 @@ metadata and stops where the bulk data begins. It reads headers only and never d
 
 from __future__ import annotations
 
-import zlib
-from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dimse.dataset.encoding import (
+    INFLATE_STEP,
+    ITEM,
+    ITEM_END,
+    ITEM_GROUP,
+    ITEM_TAG,
+    LITTLE,
+    PIXEL_DATA_TAGS,
+    SEQUENCE_END,
+    SERIES_INSTANCE_UID,
+    SHORT_VRS,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+    UNDEFINED_LENGTH,
+    VRS,
+    Buffer,
+    Encoding,
+    Inflater,
+    tag_name,
+    unpadded_text,
+)
 from dimse.errors import DatasetError
-from dimse.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-Buffer = bytes | bytearray | memoryview
+    from struct import Struct
 
 MAX_METADATA: Final = 16 * 1024 * 1024
 """Metadata kept in memory. A larger top-level element is passed on as bulk data instead."""
 
 MAX_SEQUENCE_DEPTH: Final = 64
-"""Sequences within sequences. Real objects stay under ten; without a bound a peer chooses our stack."""
-
-UNDEFINED_LENGTH: Final = 0xFFFFFFFF
-
-SOP_CLASS_UID: Final = 0x00080016
-SOP_INSTANCE_UID: Final = 0x00080018
-QUERY_RETRIEVE_LEVEL: Final = 0x00080052
-FAILED_SOP_INSTANCE_UID_LIST: Final = 0x00080058
-STUDY_INSTANCE_UID: Final = 0x0020000D
-SERIES_INSTANCE_UID: Final = 0x0020000E
-
-FLOAT_PIXEL_DATA: Final = 0x7FE00008
-DOUBLE_FLOAT_PIXEL_DATA: Final = 0x7FE00009
-PIXEL_DATA: Final = 0x7FE00010
-PIXEL_DATA_TAGS: Final = frozenset({FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA, PIXEL_DATA})
+"""Sequences within sequences. Real objects stay under ten; without a bound the peer controls our stack depth."""
 
 NAMING_TAGS: Final = frozenset({SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID})
-"""What the scanner remembers unless it is told something else: what an instance is called by."""
+"""The elements that identify an instance: the scanner keeps their values by default."""
 
-DEFLATED_SYNTAXES: Final = frozenset(
-    # Deflated Explicit VR LE, and the two JPIP referenced ones that are deflated as well (PS3.5 A.5, A.7, A.9).
-    {DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
-)
-
-SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-"""The VRs with a 16-bit length (PS3.5 7.1.2). All others, and any to come, have a 32-bit one."""
-
-LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-"""Those with a 32-bit length."""
-
-VRS: Final = SHORT_VRS.union(LONG_VRS)
-_LONGEST_FIRST: Final = 2**16
-"""A first element without a VR that is this long or longer is not in Implicit VR either."""
-
-_EXPLICIT_LE: Final = Struct("<HH2sH")
-_EXPLICIT_BE: Final = Struct(">HH2sH")
-_IMPLICIT_LE: Final = Struct("<HHL")
-_IMPLICIT_BE: Final = Struct(">HHL")
-_LENGTH_LE: Final = Struct("<L")
-_LENGTH_BE: Final = Struct(">L")
+_IMPLAUSIBLE_LENGTH: Final = 2**16
+"""A first element that has no VR and is this long or longer is not in Implicit VR either."""
 
 _PIXEL_DATA_TAG: Final = b"\xe0\x7f\x10\x00"
-_ITEM_TAG: Final = b"\xfe\xff\x00\xe0"
 _CHECK_STEP: Final = 16 * 1024
-
-ITEM_GROUP: Final = 0xFFFE
-ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 SURPLUS_TAGS: Final = frozenset({0, ITEM_END, SEQUENCE_END})
 _MAX_SURPLUS: Final = 1024 * 1024
 SURPLUS_BYTES: Final = bytes.fromhex("00FEFF0DDDE0")
 """Zeros, and delimiters in either byte order."""
 
-IN_ITEM, IS_IMPLICIT, IS_ENTERED = 1, 2, 4
+IN_ITEM: Final = 1
+IS_IMPLICIT: Final = 2
+IS_ENTERED: Final = 4
 """What a level of the stack is: a sequence, which holds items, or (1) an item, which holds elements; (2) is how
 these are encoded; (4) is that the first of them has shown it."""
 
-INFLATE_STEP: Final = 64 * 1024
-_READS_ON = -1
+_INCOMPLETE: Final = -1
 _STOPS: Final = PIXEL_DATA_TAGS | SURPLUS_TAGS
 
 
@@ -97,18 +79,13 @@ class BulkHeader(NamedTuple):
     value_offset: int
 
 
-def tag_name(tag: int) -> str:
-    """The tag as the standard prints it: (7FE0,0010)."""
-    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-
-
 def check_not_cut_short(beginning: memoryview, length: int, transfer_syntax_uid: str) -> BulkHeader | None:
     """Raise `DatasetError` if a data set of `length` bytes that begins so ends too early, as far as that shows.
 
     Gives the bulk data's header where the beginning has it and its length does not say already that all is there. What
     else is wrong is for the receiver to judge.
     """
-    if transfer_syntax_uid in DEFLATED_SYNTAXES or _ends_with_pixel_data(beginning, length):
+    if Encoding.of(transfer_syntax_uid).deflated or _ends_with_pixel_data(beginning, length):
         return None
     scanner = ElementScanner(transfer_syntax_uid, wanted=())
     try:
@@ -124,7 +101,7 @@ def check_not_cut_short(beginning: memoryview, length: int, transfer_syntax_uid:
             scanner.finish()
     elif bulk.length is not None and bulk.value_offset + bulk.length > length:
         missing = bulk.value_offset + bulk.length - length
-        raise DatasetError(f"cut short: {missing} bytes of {tag_name(bulk.tag)} are missing")
+        raise DatasetError(f"truncated: {missing} bytes of {tag_name(bulk.tag)} missing")
     return bulk
 
 
@@ -135,18 +112,11 @@ def _ends_with_pixel_data(beginning: memoryview, length: int) -> bool:
     """
     start = bytes(beginning[:_CHECK_STEP])
     position = start.find(_PIXEL_DATA_TAG)
-    if not 0 <= position <= len(start) - 12 or _ITEM_TAG in start[:position]:
+    if not 0 <= position <= len(start) - 12 or ITEM_TAG in start[:position]:
         return False
     in_explicit_vr = start[position + 4 : position + 6].isalpha()
     value = position + (12 if in_explicit_vr else 8)
     return value + int.from_bytes(start[value - 4 : value], "little") == length
-
-
-def inflated(inflater: zlib._Decompress, data: Buffer) -> bytes | None:
-    try:
-        return inflater.decompress(data, INFLATE_STEP)
-    except zlib.error:
-        return None
 
 
 class ElementScanner:
@@ -174,7 +144,8 @@ class ElementScanner:
         self.raw = self.metadata
         """What was fed, as it was fed: not `metadata` only in a deflated syntax."""
         self.bulk: BulkHeader | None = None
-        self.implicit = transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN
+        encoding = Encoding.of(transfer_syntax_uid)
+        self.implicit = encoding.implicit
         """Whether the top level is in Implicit VR, as its first header shows."""
         self.is_mislabelled = False
         """Whether that is not what the transfer syntax says."""
@@ -184,14 +155,14 @@ class ElementScanner:
         """Where `metadata` goes on behind its last element, with zeros or delimiters that nothing belongs to."""
 
         self._form_shown = False
-        self.inflater: zlib._Decompress | None = None
-        if transfer_syntax_uid in DEFLATED_SYNTAXES:
-            self.inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        self.inflater: Inflater | None = None
+        if encoding.deflated:
+            self.inflater = Inflater()
             self.raw = bytearray()
-        big_endian = transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
-        self._explicit_header = _EXPLICIT_BE if big_endian else _EXPLICIT_LE
-        self._plain_header = _IMPLICIT_BE if big_endian else _IMPLICIT_LE
-        self._length = _LENGTH_BE if big_endian else _LENGTH_LE
+        self._is_big_endian = encoding.big_endian
+        self._explicit_header = encoding.headers.short
+        self._plain_header = encoding.headers.plain
+        self._length = encoding.headers.length_32
         self._max_metadata = maximum_metadata
         # One look-up an element finds both those to remember and those to stop at.
         self._marked = _STOPS.union(wanted)
@@ -221,12 +192,12 @@ class ElementScanner:
             self._scan()
         if self.bulk is not None:
             return
-        if self.inflater is not None and not self.inflater.eof:
-            raise DatasetError("the deflated data set is cut short")
+        if self.inflater is not None and not self.inflater.ended:
+            raise DatasetError("the deflated data set is truncated")
         if self._is_surplus():
             return
         if self._stack or self._position != len(self.metadata):
-            raise DatasetError(f"the data set ends within or after {self._where(self._header_offset, self._tag)}")
+            raise DatasetError(f"truncated in or after {self._where(self._header_offset, self._tag)}")
 
     def find(self, tag: int) -> bytes | None:
         """The encoded value of a wanted top-level element, None as long as it has not come."""
@@ -237,7 +208,7 @@ class ElementScanner:
     def text(self, tag: int) -> str | None:
         """The value of a wanted top-level element as text without its padding (PS3.5 6.2)."""
         value = self.find(tag)
-        return None if value is None else value.decode("latin-1").strip(" \0")
+        return None if value is None else unpadded_text(value)
 
     def passed(self, tag: int) -> bool:
         """Whether every element up to and with `tag` has passed, elements being in ascending order (PS3.5 7.1)."""
@@ -245,19 +216,14 @@ class ElementScanner:
             return True
         return self._tag == tag and not self._stack and self._position <= len(self.metadata)
 
-    def _inflate(self, inflater: zlib._Decompress, data: Buffer) -> None:
-        while self.bulk is None:
-            piece = inflated(inflater, data)
-            if piece is None:
-                raise DatasetError(f"not deflated data, at byte {len(self.metadata)} of the inflated")
+    def _inflate(self, inflater: Inflater, data: Buffer) -> None:
+        for piece in inflater.pieces(data):
             self.metadata += piece
             self._scan()
-            data = inflater.unconsumed_tail
-            # A full step may have left more inside the inflater.
-            if inflater.eof or (not data and len(piece) < INFLATE_STEP):
-                break
-        # Empty blocks deflate to nothing and would come without an end.
-        if self.bulk is None and len(self.raw) > self._max_metadata + INFLATE_STEP:
+            if self.bulk is not None:
+                return
+        # Empty blocks inflate to nothing and could continue forever.
+        if len(self.raw) > self._max_metadata + INFLATE_STEP:
             raise DatasetError("the deflated data set is larger than the metadata it inflates to")
 
     def _scan(self) -> None:
@@ -293,14 +259,14 @@ class ElementScanner:
             group, _, length = layout.unpack_from(metadata, position)
             # Two printable characters are a VR, or one misspelled.
             is_length = not (32 <= vr[0] < 127 and 32 <= vr[1] < 127)
-            return group != 0 and is_length and (length < _LONGEST_FIRST or length == UNDEFINED_LENGTH)
+            return group != 0 and is_length and (length < _IMPLAUSIBLE_LENGTH or length == UNDEFINED_LENGTH)
         if vr not in SHORT_VRS:
             return vr not in VRS  # one of the others would be an odd length in Implicit VR
         after = position + 8 + int.from_bytes(metadata[position + 6 : position + 8], "little")
         following = bytes(metadata[after : after + 6])
         if len(following) < 6:
             return None if not self._finished else after != len(metadata)
-        return following[4:] not in VRS and following[:2] != _ITEM_TAG[:2]
+        return following[4:] not in VRS and following[:2] != ITEM_TAG[:2]
 
     def _scan_top_level(self) -> None:
         """Walk elements until one is not whole, has an undefined length, or ends the metadata."""
@@ -341,7 +307,7 @@ class ElementScanner:
         """Whether what is left, less than a header, are zeros behind the last element."""
         rest = self.metadata[self._position :]
         # One zero may be the first byte of a big endian tag.
-        is_zeros = rest and not any(rest) and (len(rest) > 1 or self._length is _LENGTH_LE)
+        is_zeros = rest and not any(rest) and (len(rest) > 1 or not self._is_big_endian)
         if self.surplus is None and not self._stack and is_zeros:
             self.surplus = self._position
         return self.surplus is not None
@@ -351,7 +317,7 @@ class ElementScanner:
         rest = self.metadata[self._position :]
         self._position = len(self.metadata)  # so that none of it is looked at again
         if self._position - start > _MAX_SURPLUS or rest.translate(None, SURPLUS_BYTES):
-            raise DatasetError(f"more than zeros or delimiters behind {self._where(start, self._tag)}")
+            raise DatasetError(f"unexpected data after {self._where(start, self._tag)}")
 
     def _enter_or_end(self, length: int) -> None:
         """The current top-level element is a sequence to walk through, or the bulk data."""
@@ -375,16 +341,16 @@ class ElementScanner:
         metadata, end, stack = self.metadata, len(self.metadata), self._stack
         while stack and self._position + 8 <= end:
             position, level = self._position, stack[-1]
-            layout = _IMPLICIT_LE if level & IS_IMPLICIT else self._plain_header
+            layout = LITTLE.plain if level & IS_IMPLICIT else self._plain_header
             group, element, length = layout.unpack_from(metadata, position)
             if group == ITEM_GROUP:
                 self._position = self._item_or_end(group << 16 | element, length, level)
             elif not level & IN_ITEM:
-                raise DatasetError(f"no item where one must be, in {self._where(position, self._tag)}")
+                raise DatasetError(f"expected an item in {self._where(position, self._tag)}")
             elif not level & IS_ENTERED:
                 if not self._enter(level, layout):
                     return
-            elif (after := self._nested_element(group << 16 | element, length, level)) == _READS_ON:
+            elif (after := self._nested_element(group << 16 | element, length, level)) == _INCOMPLETE:
                 return
             else:
                 self._position = after
@@ -413,7 +379,7 @@ class ElementScanner:
         elif tag == (ITEM_END if level & IN_ITEM else SEQUENCE_END):
             self._stack.pop()
         else:
-            raise DatasetError(f"an item or delimiter out of place, in {self._where(self._position, self._tag)}")
+            raise DatasetError(f"unexpected item or delimiter in {self._where(self._position, self._tag)}")
         return after
 
     def _nested_element(self, tag: int, length: int, level: int) -> int:
@@ -425,19 +391,19 @@ class ElementScanner:
             if vr not in SHORT_VRS:
                 value += 4
                 if value > len(self.metadata):
-                    return _READS_ON
+                    return _INCOMPLETE
                 length = self._long_length(position, tag, vr)
         if length != UNDEFINED_LENGTH:
             return value + length
         # A level of the stack for each sequence and each item.
         if len(self._stack) >= 2 * MAX_SEQUENCE_DEPTH:
-            raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH}, at {self._where(position, tag)}")
+            raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH} at {self._where(position, tag)}")
         self._stack.append(IS_IMPLICIT if level & IS_IMPLICIT or vr == b"UN" else 0)
         return value
 
     def _long_length(self, position: int, tag: int, vr: bytes) -> int:
         if not (vr.isalpha() and vr.isupper()):
-            raise DatasetError(f"no value representation, at {self._where(position, tag)}")
+            raise DatasetError(f"invalid value representation at {self._where(position, tag)}")
         length: int = self._length.unpack_from(self.metadata, position + 8)[0]
         return length
 

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from io import FileIO, RawIOBase
 from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar
 
+from dimse.dataset.encoding import PLAIN_SIZE, SEQUENCE_END_HEADER, Buffer, Encoding, fragment_length
 from dimse.dataset.part10 import FileMeta, Readable, read_file_meta
-from dimse.dataset.scanner import Buffer, check_not_cut_short
+from dimse.dataset.scanner import check_not_cut_short
 from dimse.dataset.threads import in_thread
 from dimse.errors import DatasetError
-from dimse.uids import is_compressed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -30,9 +30,6 @@ T = TypeVar("T")
 
 _LEFT_BEHIND: Final = 10.0
 """Seconds that a read of a stream that nobody awaits any more may take, before the stream is read again."""
-
-_ITEM: Final = b"\xfe\xff\x00\xe0"
-_SEQUENCE_END: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
 class Reader(ABC):
@@ -250,7 +247,7 @@ class _FileReader(Reader):
         while filled < wanted:
             count = self._file.readinto(buffer[filled:wanted])
             if not count:
-                raise DatasetError(f"{self._source.name}: ends {self._remaining - filled} bytes too early")
+                raise DatasetError(f"{self._source.name}: truncated: {self._remaining - filled} bytes missing")
             filled += count
         self._remaining -= filled
         if not self._checked:
@@ -274,7 +271,7 @@ def check_whole(source: _Whole, beginning: memoryview, file: RawIOBase, start: i
     """Find out that a data set from `start` of `file` on is cut short, before the first byte of it is sent."""
     with named(source.name):
         bulk = check_not_cut_short(beginning, source.length, source.transfer_syntax_uid)
-        if bulk is not None and bulk.length is None and is_compressed(source.transfer_syntax_uid):
+        if bulk is not None and bulk.length is None and Encoding.of(source.transfer_syntax_uid).encapsulated:
             position = file.tell()
             _check_fragments(file, start + bulk.value_offset)
             file.seek(position)
@@ -282,19 +279,21 @@ def check_whole(source: _Whole, beginning: memoryview, file: RawIOBase, start: i
 
 def _check_fragments(file: RawIOBase, position: int) -> None:
     """Follow the items of encapsulated pixel data (PS3.5 A.4) from `position` to their end."""
-    end = file.seek(-len(_SEQUENCE_END), os.SEEK_END)
-    if file.read(len(_SEQUENCE_END)) == _SEQUENCE_END:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(size - PLAIN_SIZE)
+    if file.read(PLAIN_SIZE) == SEQUENCE_END_HEADER:
         return
-    while position < end:
+    while position < size - PLAIN_SIZE:
         file.seek(position)
-        header = file.read(8) or b""
-        if header[:4] != _SEQUENCE_END[:4] and header[:4] != _ITEM:
-            return  # for the receiver to judge
-        position += 8 + int.from_bytes(header[4:], "little")
-        if header[:4] == _SEQUENCE_END[:4]:
+        try:
+            length = fragment_length(file.read(PLAIN_SIZE) or b"")
+        except DatasetError:
+            return  # the receiver decides what to do with it
+        if length is None:
             return
-    if position > end + len(_SEQUENCE_END):
-        raise DatasetError("cut short: its last fragment of pixel data is not whole")
+        position += PLAIN_SIZE + length
+    if position > size:
+        raise DatasetError("truncated: its last fragment of pixel data is incomplete")
 
 
 class StreamReader(Reader):
@@ -350,7 +349,7 @@ class StreamReader(Reader):
                 self._promised = 0 if bulk is None or bulk.length is None else bulk.value_offset + bulk.length
             self._total += len(data)
             if is_end and self._total < self._promised:
-                raise DatasetError(f"cut short: {self._promised - self._total} bytes are missing")
+                raise DatasetError(f"truncated: {self._promised - self._total} bytes missing")
 
     def _read(self, size: int) -> bytes:
         if not self._turn.acquire(timeout=_LEFT_BEHIND):
@@ -374,7 +373,7 @@ class StreamReader(Reader):
             missing -= len(piece)
         if self._remaining is not None:
             if missing:
-                raise DatasetError(f"{self._name}: ends {self._remaining - size + missing} bytes too early")
+                raise DatasetError(f"{self._name}: truncated: {self._remaining - size + missing} bytes missing")
             self._remaining -= size
         if self._position is not None:
             self._position += size

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from io import RawIOBase
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
 
-from dimse.dataset.scanner import Buffer
+from dimse.dataset.encoding import Buffer
 from dimse.dataset.sources import Part10Source, PiecesReader, Reader, StreamSource, check_whole, in_order
 from dimse.dataset.threads import in_thread
 

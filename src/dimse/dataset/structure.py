@@ -10,31 +10,30 @@ import re
 import sys
 from collections.abc import Collection
 from functools import lru_cache
-from struct import Struct
 from typing import Final, NamedTuple
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
-from dimse.dataset.scanner import (
+from dimse.dataset.encoding import (
+    ITEM,
+    ITEM_END,
+    ITEM_GROUP,
     LONG_VRS,
-    MAX_SEQUENCE_DEPTH,
     PIXEL_DATA_TAGS,
+    SEQUENCE_END,
     SHORT_VRS,
+    SPECIFIC_CHARACTER_SET,
     UNDEFINED_LENGTH,
     Buffer,
+    Encoding,
     tag_name,
 )
+from dimse.dataset.scanner import MAX_SEQUENCE_DEPTH
 from dimse.errors import DatasetError
-from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
-SPECIFIC_CHARACTER_SET: Final = 0x00080005
 MAX_CHARACTER_SETS: Final = 1024
 """Bytes of a Specific Character Set; all that there are take a quarter. pydicom copies the list for each text."""
 
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_LITTLE_ENDIAN: Final = (Struct("<HHL"), Struct("<H"), Struct("<L"))
-_BIG_ENDIAN: Final = (Struct(">HHL"), Struct(">H"), Struct(">L"))
-"""Of a header, and of its length where a VR stands in it."""
 _SURPLUS: Final = re.compile(rb"(?:\xfe\xff[\x0d\xdd]\xe0\0{4}|\xff\xfe\xe0[\x0d\xdd]\0{4}|\0++)*+")
 """Delimiters of items and sequences, and zeros."""
 
@@ -91,9 +90,11 @@ class _Level(NamedTuple):
 
 class _Walk:
     def __init__(self, data: Buffer, transfer_syntax_uid: str, limits: Limits, wanted: Collection[int]) -> None:
-        headers = _BIG_ENDIAN if transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN else _LITTLE_ENDIAN
-        self._unpack, self._unpack_short, self._unpack_long = (each.unpack_from for each in headers)
-        self._item_tag = headers[0].pack(_ITEM >> 16, _ITEM & 0xFFFF, 0)[:4]
+        encoding = Encoding.of(transfer_syntax_uid)
+        headers = encoding.headers
+        self._unpack = headers.plain.unpack_from
+        self._unpack_short, self._unpack_long = headers.length_16.unpack_from, headers.length_32.unpack_from
+        self._item_tag = headers.plain.pack(ITEM_GROUP, ITEM & 0xFFFF, 0)[:4]
         self._data, self._position = data, 0
         self._limits, self._elements, self._items = limits, 0, 0
         self._wanted, self._values = wanted, dict[int, tuple[int, int]]()
@@ -102,7 +103,7 @@ class _Walk:
         """What looks like surplus at the position ends here, so that none of it is looked at again."""
         self._tag = 0
         """The element that was looked at last."""
-        implicit = self._is_implicit(0, len(data), expected=transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN)
+        implicit = self._is_implicit(0, len(data), expected=encoding.implicit)
         self._stack = [_Level(holds_items=False, implicit=implicit, end=len(data))]
 
     def run(self) -> Structure:
@@ -140,13 +141,13 @@ class _Walk:
             raise DatasetError(f"more than {self._limits.elements} elements")
 
     def _ends_early(self) -> DatasetError:
-        return _Malformed(f"the data set ends within or after {tag_name(self._tag)}, byte {self._position}")
+        return _Malformed(f"truncated in or after {tag_name(self._tag)}, byte {self._position}")
 
     def _element(self, level: _Level) -> None:
         position = self._position
         group, number, length = self._unpack(self._data, position)
         tag, vr, value = group << 16 | number, b"", position + 8
-        if group == 0xFFFE:
+        if group == ITEM_GROUP:
             self._end_item(level, tag)
             return
         self._count_element()
@@ -159,7 +160,7 @@ class _Walk:
                 (length,) = self._unpack_long(self._data, value)
                 value += 4
             elif b"AA" <= vr <= b"ZZ":
-                raise _Malformed(f"an unknown value representation, at {tag_name(tag)}")
+                raise _Malformed(f"unknown value representation at {tag_name(tag)}")
             else:
                 vr = b""  # an element in Implicit VR among the others, as pydicom reads it
         if len(self._stack) == 1:
@@ -171,7 +172,7 @@ class _Walk:
     def _note(self, tag: int, value: int, length: int) -> None:
         if tag in PIXEL_DATA_TAGS:
             if tag in self._pixel_data:
-                raise DatasetError(f"{tag_name(tag)} comes twice")
+                raise DatasetError(f"{tag_name(tag)} appears twice")
             self._pixel_data.add(tag)
         if tag in self._wanted:
             self._values[tag] = value, value + length
@@ -182,7 +183,7 @@ class _Walk:
         is_undefined = length == UNDEFINED_LENGTH
         end = level.end if is_undefined else value + length
         if end > level.end:
-            raise _Malformed(f"the data set ends within {tag_name(self._tag)}")
+            raise _Malformed(f"truncated in {tag_name(self._tag)}")
         begins_like_one = self._data[value : value + 4] == self._item_tag
         if vr == b"SQ" or (is_undefined and vr == b"UN"):
             is_sequence = is_certain = True
@@ -195,7 +196,7 @@ class _Walk:
         if is_sequence and length:
             # A level of the stack for each sequence and each item.
             if len(self._stack) > 2 * MAX_SEQUENCE_DEPTH:
-                raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH}, at {tag_name(self._tag)}")
+                raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH} at {tag_name(self._tag)}")
             self._stack.append(_Level(True, level.implicit, end, is_undefined, is_certain))
         elif is_undefined:
             self._fragments(level.end)
@@ -208,10 +209,10 @@ class _Walk:
             group, number, length = self._unpack(self._data, self._position)
             tag = group << 16 | number
             self._position += 8
-            if tag == _SEQUENCE_END:
+            if tag == SEQUENCE_END:
                 return
-            if tag != _ITEM:
-                raise _Malformed(f"no fragment where one must be, in {tag_name(self._tag)}")
+            if tag != ITEM:
+                raise _Malformed(f"expected a fragment in {tag_name(self._tag)}")
             self._count_element()
             self._position += length
         raise self._ends_early()
@@ -220,10 +221,10 @@ class _Walk:
         group, number, length = self._unpack(self._data, self._position)
         tag = group << 16 | number
         self._position += 8
-        if tag == _SEQUENCE_END and (level.is_undefined or self._position == level.end):
+        if tag == SEQUENCE_END and (level.is_undefined or self._position == level.end):
             self._stack.pop()
-        elif tag != _ITEM:
-            raise _Malformed(f"no item where one must be, in or after {tag_name(self._tag)}")
+        elif tag != ITEM:
+            raise _Malformed(f"expected an item in or after {tag_name(self._tag)}")
         else:
             self._items += 1
             if self._items > self._limits.items:
@@ -238,8 +239,8 @@ class _Walk:
 
     def _end_item(self, level: _Level, tag: int) -> None:
         self._position += 8
-        if tag != _ITEM_END or len(self._stack) == 1 or not (level.is_undefined or self._position == level.end):
-            raise _Malformed(f"an item or delimiter out of place, after {tag_name(self._tag)}")
+        if tag != ITEM_END or len(self._stack) == 1 or not (level.is_undefined or self._position == level.end):
+            raise _Malformed(f"unexpected item or delimiter after {tag_name(self._tag)}")
         self._stack.pop()
 
     def _leave_uncertain(self, why: str) -> None:

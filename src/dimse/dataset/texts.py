@@ -11,8 +11,8 @@ from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
 from dimse.dataset.character_sets import DELIMITERS, decode_text, is_garbled
-from dimse.dataset.scanner import tag_name
-from dimse.dataset.structure import SPECIFIC_CHARACTER_SET, dictionary_vr
+from dimse.dataset.encoding import SPECIFIC_CHARACTER_SET, tag_name
+from dimse.dataset.structure import dictionary_vr
 from dimse.errors import DatasetError
 
 ONE_TEXT: Final = frozenset(("LT", "ST", "UT", "UR"))
@@ -79,7 +79,7 @@ def decode_extensions(dataset: Dataset, outer: Sequence[str] = (), most: int = M
         if vr in DELIMITERS and isinstance(value, bytes) and (b"\x1b" in value or not value.isascii()):
             most -= len(value)
             if most < 0:
-                raise DatasetError(f"more than {MAX_EXTENDED} bytes with code extensions, at {tag_name(tag)}")
+                raise DatasetError(f"more than {MAX_EXTENDED} bytes with code extensions at {tag_name(tag)}")
             dataset[tag] = _element(tag, vr, decode_text(value, character_sets, vr), dataset)
         elif vr == "SQ":
             for item in _items(dataset, tag):

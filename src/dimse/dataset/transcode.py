@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import zlib
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from dimse.dataset.byteorder import LittleEndianSource
 from dimse.dataset.derived import STEP, Derived, Following, Metadata, Rest, elements_behind, read_metadata
-from dimse.dataset.encapsulation import OFFSET_TABLES, Encapsulated, fragment_lengths
+from dimse.dataset.encapsulation import Encapsulated, fragment_lengths
+from dimse.dataset.encoding import LITTLE, OFFSET_TABLES, PIXEL_DATA, Buffer, Encoding, Inflater, tag_name
 from dimse.dataset.reencoding import rewrite
-from dimse.dataset.scanner import MAX_METADATA, PIXEL_DATA, Buffer, BulkHeader, tag_name
+from dimse.dataset.scanner import MAX_METADATA, BulkHeader
 from dimse.dataset.sources import DatasetSource, PiecesReader, Reader, named
 from dimse.errors import DatasetError
 from dimse.uids import (
@@ -21,15 +21,12 @@ from dimse.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     NATIVE_LITTLE_ENDIAN,
-    is_compressed,
     name_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-_EXPLICIT: Final = Struct("<HH2sxxL")
-_IMPLICIT: Final = Struct("<HHL")
 _BULK_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UC", "UN", "UR", "UT"})
 """VRs with a 32-bit length whose values are the same bytes in Explicit and in Implicit VR Little Endian."""
 
@@ -81,7 +78,7 @@ async def _follow(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSou
     try:
         metadata = await read_metadata(source, reader, OFFSET_TABLES)
         result: Following
-        if metadata.bulk is not None and metadata.bulk.length is None and is_compressed(transfer_syntax_uid):
+        if metadata.bulk is not None and metadata.bulk.length is None and Encoding.of(transfer_syntax_uid).encapsulated:
             lengths = None
             if source.repeatable and source.length is not None:
                 with named(source.name):
@@ -151,22 +148,14 @@ class _Inflated(Derived):
         return PiecesReader(self._pieces(reader), reader.close)
 
     async def _pieces(self, reader: Reader) -> AsyncIterator[Buffer]:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        buffer = memoryview(bytearray(STEP))
-        data = b""
-        while not inflater.eof:
-            if not data:
-                data = bytes(buffer[: await reader.read_into(buffer)])
-            at_end = not data
-            try:
-                # In steps: a bomb stays small, and what is left inside the inflater comes with the next one.
-                piece = inflater.decompress(data, STEP)
-            except zlib.error:
-                raise DatasetError(f"{self.name}: not deflated data") from None
-            data = inflater.unconsumed_tail
-            if at_end and not piece and not inflater.eof:
-                raise DatasetError(f"{self.name}: the deflated data set is cut short")
-            yield piece
+        inflater, buffer = Inflater(), memoryview(bytearray(STEP))
+        with named(self.name):
+            while not inflater.ended:
+                count = await reader.read_into(buffer)
+                for piece in inflater.pieces(buffer[:count]):
+                    yield piece
+                if not count and not inflater.ended:
+                    raise DatasetError("the deflated data set is truncated")
 
 
 class _Reencoded(Following):
@@ -183,7 +172,7 @@ class _Reencoded(Following):
         if source.length is not None:
             end = bulk.value_offset + self._bulk_length if bulk else source.length
             if end > source.length:
-                raise DatasetError(f"{self.name}: ends {end - source.length} bytes too early")
+                raise DatasetError(f"{self.name}: truncated: {end - source.length} bytes missing")
             if end == source.length:
                 self.length = len(self._prefix) + self._bulk_length + self._bulk_length % 2
 
@@ -213,5 +202,5 @@ class _Reencoded(Following):
             )
         length = bulk.length + bulk.length % 2
         if self.transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN:
-            return _IMPLICIT.pack(bulk.tag >> 16, bulk.tag & 0xFFFF, length)
-        return _EXPLICIT.pack(bulk.tag >> 16, bulk.tag & 0xFFFF, vr.encode("ascii"), length)
+            return LITTLE.plain.pack(bulk.tag >> 16, bulk.tag & 0xFFFF, length)
+        return LITTLE.long.pack(bulk.tag >> 16, bulk.tag & 0xFFFF, vr.encode("ascii"), length)

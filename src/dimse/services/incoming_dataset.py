@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from dimse import uids
 from dimse.dataset.codestreams import shown_syntax
 from dimse.dataset.completeness import IncompleteDataset, StreamedDataset
-from dimse.dataset.scanner import DEFLATED_SYNTAXES, PIXEL_DATA, PIXEL_DATA_TAGS
+from dimse.dataset.encoding import DEFLATED_SYNTAXES, PIXEL_DATA, PIXEL_DATA_TAGS
 from dimse.dataset.structure import Limits
 from dimse.dataset.threads import in_worker
 from dimse.network.incoming_data import IncomingData

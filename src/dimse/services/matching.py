@@ -31,8 +31,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from dimse.dataset.codec import PYDICOM_ERRORS
+from dimse.dataset.encoding import QUERY_RETRIEVE_LEVEL
 from dimse.dataset.pydicom_names import DataElement, Dataset
-from dimse.dataset.scanner import QUERY_RETRIEVE_LEVEL
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 from dimse.services.query import QueryRetrieveLevel
 from dimse.services.query_keys import tag_of

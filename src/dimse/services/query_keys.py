@@ -9,8 +9,8 @@ from datetime import date, datetime, time
 from typing import Final
 
 from dimse import uids
+from dimse.dataset.encoding import QUERY_RETRIEVE_LEVEL, tag_name
 from dimse.dataset.pydicom_names import IGNORE, DataElement, Dataset, dictionary_VR, keyword_for_tag, tag_for_keyword
-from dimse.dataset.scanner import QUERY_RETRIEVE_LEVEL, tag_name
 
 QueryValue = (
     str

@@ -6,8 +6,8 @@ import logging
 from dataclasses import dataclass
 
 from dimse.dataset.codec import decode_identifier, text_of, wrong_form
+from dimse.dataset.encoding import QUERY_RETRIEVE_LEVEL
 from dimse.dataset.pydicom_names import Dataset
-from dimse.dataset.scanner import QUERY_RETRIEVE_LEVEL
 from dimse.errors import DatasetError, StatusError
 from dimse.messages.message import C_MOVE_RQ, Request, Response
 from dimse.network.association import Association

@@ -8,8 +8,8 @@ from contextlib import aclosing
 from typing import Any, Final, cast
 
 from dimse.dataset.codec import encode
+from dimse.dataset.encoding import FAILED_SOP_INSTANCE_UID_LIST
 from dimse.dataset.pydicom_names import IGNORE, DataElement, Dataset
-from dimse.dataset.scanner import FAILED_SOP_INSTANCE_UID_LIST
 from dimse.dataset.sources import DatasetSource
 from dimse.errors import (
     PresentationContextError,

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from dimse import uids
 from dimse.dataset.completeness import IncompleteDataset
+from dimse.dataset.encoding import PIXEL_DATA, PIXEL_DATA_TAGS, SOP_CLASS_UID, SOP_INSTANCE_UID, tag_name
 from dimse.dataset.file_names import other_name, safe_path, template_keywords
 from dimse.dataset.file_writer import Disk, FileWriter, Instance, Stored
 from dimse.dataset.part10 import encode_file_meta
-from dimse.dataset.scanner import NAMING_TAGS, PIXEL_DATA, PIXEL_DATA_TAGS, SOP_CLASS_UID, SOP_INSTANCE_UID, tag_name
+from dimse.dataset.scanner import NAMING_TAGS
 from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError, LocalProtocolError, StatusError
 from dimse.messages.message import C_STORE_RQ

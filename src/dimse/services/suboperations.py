@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from dimse.dataset.codec import MAX_VALUES, value_of
-from dimse.dataset.scanner import FAILED_SOP_INSTANCE_UID_LIST
+from dimse.dataset.encoding import FAILED_SOP_INSTANCE_UID_LIST
 from dimse.errors import (
     DatasetError,
     NothingRetrieved,
