@@ -1,4 +1,4 @@
-"""Ask an application entity whether it is there, and what it agreed to.
+"""Send a C-ECHO, and show what was negotiated.
 
     python echo.py ARCHIVE@localhost:11112
 

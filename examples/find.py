@@ -1,4 +1,4 @@
-"""List the studies that an archive has, one line each, as they are found.
+"""List the studies of an archive, one line each, as they are found.
 
     python find.py ARCHIVE@localhost:11112 --name "Smith*" --since 2024-01-01 --modality CT --modality MR
 
@@ -26,7 +26,7 @@ async def find(address: str, query: Query) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("address", metavar="TITLE@HOST:PORT")
-    parser.add_argument("--name", default="", help="with * and ?")
+    parser.add_argument("--name", default="", help="wild cards: * and ?")
     parser.add_argument("--since", type=date.fromisoformat, metavar="YYYY-MM-DD")
     parser.add_argument("--modality", action="append", default=[])
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Stream numpy frames from a camera to an archive as one multi-frame object, while they are taken.
+"""Stream numpy frames from a camera to an archive as one multi-frame object, while it records.
 
     python pixels_from_a_camera.py ARCHIVE@localhost:11112 --frames 250
 
@@ -20,17 +20,17 @@ ROWS, COLUMNS = 480, 640
 
 
 async def camera(frames: int) -> AsyncIterator[memoryview]:
-    """A bright bar that moves over a gradient."""
+    """A bright bar that moves across a gradient."""
     background = np.tile(np.linspace(0, 200, COLUMNS, dtype=np.uint8), (ROWS, 1))
     for number in range(frames):
         frame = background.copy()
         frame[:, number * 8 % COLUMNS : number * 8 % COLUMNS + 8] = 255
-        yield frame.data  # a buffer: it is not copied
-        await asyncio.sleep(0)  # a real camera would be awaited here
+        yield frame.data  # a buffer, which is not copied
+        await asyncio.sleep(0)  # await a real camera here
 
 
 def description(frames: int) -> Dataset:
-    """Everything but the pixels. What it says of them must be true."""
+    """Everything except the pixels, which it must describe correctly."""
     dataset = Dataset()
     dataset.SOPClassUID = MultiFrameGrayscaleByteSecondaryCaptureImageStorage
     dataset.SOPInstanceUID = generate_uid()

@@ -1,4 +1,4 @@
-"""Send files with a progress bar, drawn with nothing but print.
+"""Send files with a progress bar made of `print` calls.
 
     python progress_bar.py ARCHIVE@localhost:11112 study/ ct.dcm
 
@@ -13,13 +13,13 @@ import dimse
 
 
 def draw(progress: dimse.TransferProgress) -> None:
-    """Is called ten times a second at most, and once at the end. It is on the event loop: be quick."""
+    """Called on the event loop, at most ten times a second and once at the end: be quick."""
     megabytes, rate = progress.bytes_transferred / 1e6, progress.bytes_per_second / 1e6
     if progress.total_bytes:
         part = progress.bytes_transferred / progress.total_bytes
         bar = "#" * round(part * 30)
         line = f"[{bar:<30}] {part:4.0%}  {megabytes:.1f} MB  {rate:.1f} MB/s"
-    else:  # a stream does not say how long it is
+    else:  # the length of a stream is unknown
         line = f"{megabytes:.1f} MB  {rate:.1f} MB/s"
     print(f"\r{line}", end="", file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""A small archive in a folder: it stores instances, and answers C-FIND, C-GET and C-MOVE.
+"""A small archive in a folder: the SCP of C-STORE, C-FIND, C-GET and C-MOVE.
 
     python query_server.py 11112 archive/ --destination WS1@workstation:11112
 
@@ -67,7 +67,7 @@ def run(port: int, folder: Path, destinations: dict[str, Address]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("port", type=int, help="0 takes a free one")
+    parser.add_argument("port", type=int, help="0 picks a free port")
     parser.add_argument("folder", type=Path)
     parser.add_argument(
         "--destination", action="append", default=[], type=Address.parse, metavar="TITLE@HOST:PORT", help="for C-MOVE"

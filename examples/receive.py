@@ -1,4 +1,4 @@
-"""Receive into a folder. What is not an image of the wanted modalities is refused before its pixels arrive.
+"""Receive into a folder, and refuse images of other modalities before their pixels arrive.
 
     python receive.py 11112 received/ --modality CT --modality MR
 
@@ -17,11 +17,11 @@ def receive(port: int, folder: Path, modalities: list[str]) -> None:
 
     @server.on_c_store
     async def store(request: dimse.StoreRequest) -> Status:
-        modality = request.dataset.get("Modality", "")  # what stands before the pixel data is there
+        modality = request.dataset.get("Modality", "")  # the elements before the pixel data
         if modalities and modality not in modalities:
             print(f"refused an object of modality {modality!r}", flush=True)
-            return Status.NOT_AUTHORIZED  # the pixels are read and dropped
-        path = await request.save_under(folder)  # they are written while they come in
+            return Status.NOT_AUTHORIZED  # the pixels are read and discarded
+        path = await request.save_under(folder)  # written while it arrives
         print(f"{request.association.calling_ae_title}: {path.relative_to(folder)}", flush=True)
         return Status.SUCCESS
 
@@ -33,7 +33,7 @@ def receive(port: int, folder: Path, modalities: list[str]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("port", type=int, help="0 takes a free one")
+    parser.add_argument("port", type=int, help="0 picks a free port")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--modality", action="append", default=[])
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Bring whole studies from an archive into a folder, and tell of each instance as it comes.
+"""Retrieve whole studies from an archive into a folder, and print each instance as it arrives.
 
     python retrieve.py ARCHIVE@localhost:11112 received/ 1.2.840.99999.1 1.2.840.99999.2
 
@@ -30,7 +30,7 @@ async def retrieve(address: str, folder: Path, studies: list[str], receiver: str
             calling_ae_title="ME",
             receiver=receiver,
             on_result=show,
-            raise_failures=False,  # they are in the report
+            raise_failures=False,  # the report has them
         )
     except dimse.AssociationError as error:
         print(f"{address}: {error}")

@@ -1,9 +1,9 @@
-"""Receive, keep on disk, send on: a small router that loses nothing.
+"""Store and forward: a small router that loses nothing.
 
     python router.py 11113 spool/ ARCHIVE@localhost:11112
 
-An object is answered Success when it is in the spool folder. It leaves the folder when the archive has answered
-Success for it. What the archive does not take stays there and is tried again, also after a new start. Ctrl-C ends it.
+The sender gets Success when the object is in the spool folder. The object is removed when the archive has stored it.
+What the archive does not accept stays there and is retried, even after a restart. Ctrl-C stops the router.
 """
 
 import argparse
@@ -16,11 +16,11 @@ import dimse
 from dimse import Status
 
 PAUSE = 10.0
-"""Seconds before what could not be sent on is tried again."""
+"""Seconds before another attempt to forward what failed."""
 
 
 async def forward(address: str, spool: Path, arrived: asyncio.Event) -> None:
-    """Send on what is in the spool folder, for ever."""
+    """Forward what is in the spool folder, forever."""
     while True:
         arrived.clear()
         waiting = await asyncio.to_thread(lambda: sorted(spool.glob("*.dcm")))
@@ -46,7 +46,7 @@ def route(port: int, spool: Path, address: str) -> None:
 
     @server.on_c_store
     async def store(request: dimse.StoreRequest) -> Status:
-        await request.save(spool / f"{uuid4().hex}.dcm")  # a name of its own: nothing is written over
+        await request.save(spool / f"{uuid4().hex}.dcm")  # a new name, so that nothing is overwritten
         arrived.set()
         return Status.SUCCESS
 
@@ -59,7 +59,7 @@ def route(port: int, spool: Path, address: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("port", type=int, help="0 takes a free one")
+    parser.add_argument("port", type=int, help="0 picks a free port")
     parser.add_argument("spool", type=Path)
     parser.add_argument("address", metavar="TITLE@HOST:PORT")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Send a folder, and tell of each file as soon as its fate is known.
+"""Send a folder, and print the result of each file as soon as it is known.
 
     python send_folder.py ARCHIVE@localhost:11112 study/
 
@@ -30,7 +30,7 @@ async def send_folder(address: str, folder: Path) -> int:
             associations=2,
             retry=dimse.RetryPolicy(retries=2, delay=0.5),
             on_result=show,
-            raise_failures=False,  # they are in the report
+            raise_failures=False,  # the report has them
         )
     except dimse.AssociationError as error:
         print(f"{address}: {error}")
