@@ -10,11 +10,9 @@ from tools.figures import Module
 from tools.import_graph import circles
 
 ALLOWED = {
-    "import circles, type-only imports included": 2,
     "longest function, in lines": 53,
     "worst complexity of a function": 21,
     "boolean state flags": 48,
-    "public names of Association": 37,
     "modules without a test file of their name": 45,
 }
 """What is still over its limit; the values may only shrink."""

@@ -124,7 +124,7 @@ class AssociationTimeout(AssociationError, TimeoutError):
 
 
 class PresentationContextError(DimseError):
-    """No accepted presentation context fits; the message names what was offered and accepted."""
+    """No accepted presentation context fits; the message names what was proposed and accepted."""
 
 
 _NOT_GIVEN: Final[str] = "\0"

@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from tests.sample_objects import IMPLICIT
 
 from dimse import Association, QueryRequest, QueryRetrieveModel, Server, Status, StatusError
+from dimse.network.association import exchange_of
 from dimse.testing import ScriptedPeer, listening, response
 
 Beside = Callable[..., Any]
@@ -296,7 +297,7 @@ async def test_ctrl_c_cancels_and_says_what_had_come(start: Beside, option: str)
         process.send_signal(signal.SIGINT)
         out, err = await process.communicate()
         await closed.wait()
-        await associations[0].closed()
+        await exchange_of(associations[0]).closed()
     assert associations[0].error is None, "it was released"
     assert process.returncode == 130
     interrupted, cancelled = err.decode().splitlines()

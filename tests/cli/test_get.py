@@ -15,6 +15,7 @@ import pytest
 
 from dimse import Association, QueryRequest, QueryRetrieveModel, Server, Status, StatusError, uids
 from dimse.dataset.sources import FileSource
+from dimse.network.association import exchange_of
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 
 Beside = Callable[..., Any]
@@ -183,7 +184,7 @@ async def test_ctrl_c_cancels_and_says_what_had_come(start: Beside, mr: Path, tm
         first = await process.stdout.readline()
         process.send_signal(signal.SIGINT)
         out, err = await process.communicate()
-        await associations[0].closed()
+        await exchange_of(associations[0]).closed()
     assert associations[0].error is None, "it was released"
     assert process.returncode == 130
     assert err.decode().startswith("dimse: interrupted; ")

@@ -88,7 +88,7 @@ def test_the_syntax_is_as_asked_for(
 def test_a_syntax_that_does_not_fit_is_said(dimse: Dimse, receiver: Any, ct: Path) -> None:
     done = dimse("send", receiver.address, ct, "--syntax", "jpeg-baseline")
     assert done.code == 1
-    assert "offered: JPEG Baseline (Process 1)" in done.err
+    assert "proposed: JPEG Baseline (Process 1)" in done.err
     done = dimse("send", receiver.address, ct, "--syntax", "jpeg")
     assert done.code == 2
     assert "'jpeg' is not a transfer syntax; it must be a UID or one of implicit, explicit, deflated" in done.err

@@ -35,6 +35,8 @@ from dimse import (
 )
 from dimse.messages import command_set
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RQ, C_ECHO_RSP, C_FIND_RQ, C_STORE_RQ, C_STORE_RSP
+from dimse.network.association import exchange_of
+from dimse.network.invoking import invoke
 from dimse.testing import INFORMATION, ScriptedPeer, listening, message_pdvs, response
 from dimse.uids import STUDY_ROOT_FIND, STUDY_ROOT_MOVE
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
@@ -58,7 +60,7 @@ IMPATIENT = ClientOptions(timeouts=Timeouts(connect=0.3, association=0.3, store=
 
 @pytest.fixture(autouse=True)
 def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dimse.network.association.ABORT_GRACE", 0.2)
+    monkeypatch.setattr("dimse.network.exchange.ABORT_GRACE", 0.2)
 
 
 def echo_response(message: object, status: int = 0) -> C_ECHO_RSP:
@@ -102,7 +104,7 @@ async def test_the_request_says_who_and_what() -> None:
         options = ClientOptions(calling_ae_title="FROM_OPTIONS", maximum_length=32768)
         async with connect(address, contexts=CONTEXTS, calling_ae_title="ME", options=options) as association:
             assert [context.abstract_syntax for context in association.contexts.values()] == [VERIFICATION, CT]
-            assert association.maximum_length_to_send == 16384
+            assert association.agreement.maximum_length_to_send == 16384
             assert (association.calling_ae_title, association.called_ae_title) == ("ME", "ARCHIVE")
         assert not association.is_open
     (request,) = asked
@@ -386,7 +388,7 @@ async def test_the_peers_maximum_length_is_obeyed(announced: int | None, used: i
 
     options = ClientOptions(maximum_length_to_send=65536)
     async with listening(script) as address, connect(address, contexts=CONTEXTS, options=options) as association:
-        assert association.maximum_length_to_send == used
+        assert association.agreement.maximum_length_to_send == used
         assert (await CStoreSCU(association).send(path)).status == 0x0000
     assert all(length % 2 == 0 and length <= used - 6 for length in fragments)
 
@@ -456,7 +458,8 @@ async def test_a_data_set_that_a_response_needs_not(
     async with listening(script) as address, connect(address, contexts=contexts, options=options) as association:
         usable = list(association.contexts.values())
         for number in range(4):
-            answer = await association.invoker.invoke(
+            answer = await invoke(
+                exchange_of(association),
                 usable[number % 2],
                 lambda number: C_ECHO_RQ(message_id=number, affected_sop_class_uid=VERIFICATION),
                 C_ECHO_RSP,
@@ -621,9 +624,10 @@ async def test_a_promised_data_set_that_never_comes() -> None:
 
 async def test_message_ids_differ_and_wrap() -> None:
     async with listening(good) as address, connect(address, contexts=CONTEXTS) as association:
-        first, second = association.invoker.new_message_id(), association.invoker.new_message_id()
+        outstanding = exchange_of(association).outstanding
+        first, second = outstanding.new_message_id(), outstanding.new_message_id()
         assert first != second
-        ids = {association.invoker.new_message_id() for _ in range(0xFFFF)}
+        ids = {outstanding.new_message_id() for _ in range(0xFFFF)}
         assert (min(ids), max(ids), len(ids)) == (1, 0xFFFF, 0xFFFF)
         await CEchoSCU(association).echo()
 
@@ -798,7 +802,7 @@ async def test_a_peer_that_stops_reading(tmp_path: Path) -> None:
                 await CStoreSCU(association).send(path)
         assert caught.value.timer == "store"
         assert association.error is caught.value
-        assert association.connection.bytes_sent < 50_000_000
+        assert exchange_of(association).connection.bytes_sent < 50_000_000
         gave_up.set()
 
 
@@ -876,7 +880,7 @@ async def test_a_c_store_cancelled_when_its_response_has_come_leaves_the_associa
     async with listening(script) as address, asyncio.timeout(10), connect(address, contexts=CONTEXTS) as association:
         task = asyncio.create_task(CStoreSCU(association).send(path))
         # In the very turn of the loop that takes the response.
-        monkeypatch.setattr(association.invoker, "note_response", lambda _: task.cancel())
+        monkeypatch.setattr(exchange_of(association), "note_response", lambda _: task.cancel())
         with pytest.raises(asyncio.CancelledError):
             await task
         monkeypatch.undo()
@@ -893,7 +897,7 @@ async def test_a_file_that_never_began_leaves_the_association_usable(tmp_path: P
             await scu.send(__file__)
         with pytest.raises(FileNotFoundError):
             await scu.send(tmp_path / "none.dcm")
-        with pytest.raises(PresentationContextError, match="was not offered"):
+        with pytest.raises(PresentationContextError, match="was not proposed"):
             await scu.send(save(instance(sop_class="1.2.840.10008.5.1.4.1.1.7"), tmp_path / "sc.dcm"))
         assert (await scu.send(whole)).status == 0x0000
 

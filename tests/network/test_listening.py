@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dimse import CEchoSCU, ConnectionLost, Server, connect
+from dimse.network.association import exchange_of
 from dimse.network.listening import listening_sockets
 
 
@@ -42,7 +43,7 @@ async def test_without_a_host_it_is_the_loopback_address() -> None:
         for host in ("127.0.0.1", "[::1]"):
             async with connect(f"DIMSE@{host}:{server.port}") as association:
                 await CEchoSCU(association).echo()
-                assert association.connection.peer_name == f"{host}:{server.port}"
+                assert exchange_of(association).connection.peer_name == f"{host}:{server.port}"
 
 
 async def test_a_family_that_is_not_there_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ from dimse import (
 )
 from dimse.dataset.sources import PiecesSource
 from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_STORE_RQ, C_STORE_RSP
+from dimse.network.association import exchange_of
 from dimse.testing import INFORMATION, Received, Script, ScriptedPeer, listening, message_pdvs, response, wire
 from dimse.uids import STUDY_ROOT_FIND
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
@@ -47,7 +48,7 @@ LARGE = 100_000
 
 @pytest.fixture(autouse=True)
 def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dimse.network.association.ABORT_GRACE", 0.2)
+    monkeypatch.setattr("dimse.network.exchange.ABORT_GRACE", 0.2)
 
 
 async def granted(peer: ScriptedPeer, window: Window | None) -> A_ASSOCIATE_RQ:
@@ -121,10 +122,8 @@ async def test_it_is_the_smaller_of_what_both_want(ours: int, theirs: int, windo
     ):
         (other,) = server.associations
         assert association.operations_window == other.operations_window == window
-        assert association.request is not None
-        assert association.answer is not None
-        proposed = association.request.user_information.asynchronous_operations_window
-        answered = association.answer.user_information.asynchronous_operations_window
+        proposed = association.agreement.request.user_information.asynchronous_operations_window
+        answered = association.agreement.acceptance.user_information.asynchronous_operations_window
         # 1 and 1 is the default, which goes without saying (PS3.7 D.3.3.3.1)
         assert (proposed, answered) == ((None, None) if ours == 1 else (Window(ours, 1), Window(window, 1)))
 
@@ -532,7 +531,7 @@ async def test_who_is_cancelled_when_its_turn_has_just_come_gives_one_place_back
         (second,) = storing(association, 2, pixels=pixels)
         # Called for the first response, which starts the second in the same turn of the loop.
         monkeypatch.setattr(
-            association.invoker, "note_response", lambda _: asyncio.get_running_loop().call_soon(second.cancel)
+            exchange_of(association), "note_response", lambda _: asyncio.get_running_loop().call_soon(second.cancel)
         )
         await first
         with pytest.raises(asyncio.CancelledError):

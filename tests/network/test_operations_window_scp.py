@@ -18,6 +18,7 @@ from tests.server_options import server_options
 from dimse import QueryRequest, Server, Status, StoreRequest, Timeouts
 from dimse.dataset.codec import encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP, C_STORE_RSP, Response
+from dimse.network.association import exchange_of
 from dimse.testing import INFORMATION, ScriptedPeer, associate_request, echo_request, message_pdvs, store_request, wire
 from dimse.uids import STUDY_ROOT_FIND
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
@@ -382,7 +383,7 @@ async def test_an_abort_is_seen_while_all_handlers_work_on(last: int) -> None:
         await server.begun[2].wait()
         (association,) = server.associations
         await peer.send(A_ABORT(0, 0))
-        await association.closed()
+        await exchange_of(association).closed()
         server.go_on[3 - last].set()
         await nothing_in_the_way()
         server.go_on[last].set()

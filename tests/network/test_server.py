@@ -51,6 +51,7 @@ from dimse.messages.message import (
     N_GET_RQ,
     Response,
 )
+from dimse.network.association import exchange_of
 from dimse.network.incoming_request import IncomingRequest
 from dimse.testing import INFORMATION, ScriptedPeer, associate_request, echo_request, message_pdvs, store_request
 from dimse.upper_layer.items import UserIdentityRQ, UserInformation
@@ -72,7 +73,7 @@ DATA = encoded(instance())
 
 @pytest.fixture(autouse=True)
 def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dimse.network.association.ABORT_GRACE", 0.2)
+    monkeypatch.setattr("dimse.network.exchange.ABORT_GRACE", 0.2)
 
 
 class Archive(Server):
@@ -686,8 +687,8 @@ async def test_a_handler_that_does_not_read_stops_the_peer(tmp_path: Path) -> No
         # Meanwhile the loop turns often enough to send all of it, and it goes no further than the buffers on the way.
         for _ in range(100):
             await is_well(server)
-        assert association.connection.bytes_sent < size / 2
-        assert server.associations[0].connection.bytes_received < 2_000_000
+        assert exchange_of(association).connection.bytes_sent < size / 2
+        assert exchange_of(server.associations[0]).connection.bytes_received < 2_000_000
         go_on.set()
         assert (await task).status == Status.SUCCESS
     assert received == size
@@ -871,7 +872,7 @@ async def test_a_port_that_is_taken() -> None:
 async def test_nodelay_is_on() -> None:
     async with Archive() as server, connect(server.address, contexts=CONTEXTS) as association:
         for one in (association, *server.associations):
-            raw = one.connection._socket
+            raw = exchange_of(one).connection._socket
             assert raw is not None
             assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 

@@ -175,7 +175,7 @@ async def never_releases(peer: ScriptedPeer) -> None:
 async def test_the_caller_hears_of_it_at_once(
     script: Callable[[ScriptedPeer], Awaitable[None]], timer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dimse.network.association.ABORT_GRACE", 30)
+    monkeypatch.setattr("dimse.network.exchange.ABORT_GRACE", 30)
     gone = asyncio.Event()
 
     async def stays(peer: ScriptedPeer) -> None:

@@ -1,4 +1,4 @@
-"""The places of the operations window: who has one, who is next, and that none is ever lost."""
+"""The slots of the operations window: which task has one, which is next, and that no slot is ever lost."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dimse.network.window import Window
 def nothing() -> None: ...
 
 
-async def test_free_places_are_taken_at_once() -> None:
+async def test_free_slots_are_taken_at_once() -> None:
     window, started = Window(2), list[int]()
     for number in range(2):
         await window.enter(lambda number=number: started.append(number))  # type: ignore[misc]
     assert started == [0, 1]
 
 
-async def test_who_is_ready_is_started_before_its_task_has_its_turn() -> None:
+async def test_the_first_in_the_queue_is_started_before_its_task_runs() -> None:
     window, started = Window(), list[str]()
     await window.enter(nothing)
     waiting = asyncio.create_task(window.enter(lambda: started.append("next")))
@@ -37,7 +37,7 @@ def fail() -> None:
 
 
 async def is_free(window: Window) -> bool:
-    """Whether there is just one free place."""
+    """Whether exactly one slot is free."""
     async with asyncio.timeout(5):
         await window.enter(nothing)
     second = asyncio.create_task(window.enter(nothing))
@@ -45,7 +45,7 @@ async def is_free(window: Window) -> bool:
     return not second.done() and second.cancel()
 
 
-async def test_a_start_that_fails_has_its_place_until_it_leaves() -> None:
+async def test_a_start_that_fails_has_its_slot_until_it_leaves() -> None:
     window = Window()
     with pytest.raises(ValueError, match="not now"):
         await window.enter(fail)
@@ -61,7 +61,7 @@ async def test_a_start_that_fails_has_its_place_until_it_leaves() -> None:
 
 
 @pytest.mark.parametrize("start", [nothing, fail])
-async def test_who_is_cancelled_after_it_was_started_has_its_place_until_it_leaves(start: Callable[[], None]) -> None:
+async def test_a_task_cancelled_after_its_start_has_its_slot_until_it_leaves(start: Callable[[], None]) -> None:
     window = Window()
     await window.enter(nothing)
     waiting = asyncio.create_task(window.enter(start))
@@ -74,7 +74,7 @@ async def test_who_is_cancelled_after_it_was_started_has_its_place_until_it_leav
     assert await is_free(window)
 
 
-async def test_who_is_cancelled_before_it_was_started_never_has_a_place() -> None:
+async def test_a_task_cancelled_before_its_start_never_has_a_slot() -> None:
     window = Window()
     await window.enter(nothing)
     waiting = asyncio.create_task(window.enter(fail))
@@ -86,8 +86,8 @@ async def test_who_is_cancelled_before_it_was_started_never_has_a_place() -> Non
     assert await is_free(window)
 
 
-async def test_a_place_beyond_the_size_is_not_given_on() -> None:
-    """Not before an association is established is it known how many there are."""
+async def test_a_slot_beyond_the_size_is_not_given_on() -> None:
+    """How many there are is known only when the association is established."""
     window, started = Window(2), list[str]()
     await window.enter(nothing)
     await window.enter(nothing)

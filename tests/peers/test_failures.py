@@ -23,6 +23,7 @@ from dimse import (
     StoreOptions,
     Timeouts,
 )
+from dimse.network.association import exchange_of
 from tests.ports import free_port
 
 from . import processes
@@ -264,7 +265,9 @@ async def test_sender_dies_in_mid_object(
 
     async with server:
         async with running(*command, str(server.port), str(big_file)) as sender:
-            await until(lambda: any(each.connection.bytes_received > 4_000_000 for each in server.associations))
+            await until(
+                lambda: any(exchange_of(each).connection.bytes_received > 4_000_000 for each in server.associations)
+            )
             if mode is StoreMode.STREAMING:
                 assert [path.suffix for path in folder.iterdir()] == [".part"]
             sender.kill()

@@ -26,6 +26,7 @@ from dimse import (
     Strictness,
     retrieval_contexts,
 )
+from dimse.network.association import exchange_of
 from dimse.network.incoming_request import IncomingRequest
 from dimse.services.get_scu import GetResults
 from dimse.services.given import Source
@@ -93,7 +94,7 @@ async def assert_asked(archive: Noting, *wanted: str) -> None:
     """These came, and each association was released: the answers were understood."""
     assert [what for what, _ in archive.asking] == list(wanted)
     for _, association in archive.asking:
-        await association.over
+        await exchange_of(association).over
         assert association.error is None
 
 

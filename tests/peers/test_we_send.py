@@ -88,7 +88,7 @@ async def test_pdu_limits(peer: PeerFactory, samples: Samples, scp: str, ours: i
     async with dimse.connect(
         peer(scp).address, contexts=dimse.presentation_contexts([source]), options=options
     ) as association:
-        assert association.maximum_length_to_send <= min(ours, LIMITED[scp] or ours)
+        assert association.agreement.maximum_length_to_send <= min(ours, LIMITED[scp] or ours)
         assert (await CStoreSCU(association).send(source)).status == 0x0000
     assert_kept("storescp +B" if "orthanc" not in scp else scp, peer(scp), path)
 

@@ -33,6 +33,7 @@ from dimse import (
 )
 from dimse.dataset.sources import MemorySource
 from dimse.messages.message import C_GET_RQ
+from dimse.network.association import exchange_of
 from dimse.services.contexts import NATIVE
 from dimse.services.given import Source
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
@@ -173,7 +174,7 @@ async def test_the_receiver_takes_what_is_sent_later(tmp_path: Path) -> None:
 
         async def move(request: QueryRequest) -> AsyncIterator[Source]:
             later = [member(uid) for uid in ADA[:3]]
-            request.association.over.add_done_callback(
+            exchange_of(request.association).over.add_done_callback(
                 lambda _: tasks.extend(asyncio.ensure_future(send_later(each)) for each in later)
             )
             for nothing in list[Source]():

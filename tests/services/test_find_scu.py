@@ -40,6 +40,7 @@ from dimse import (
 )
 from dimse.dataset.codec import decode, encode
 from dimse.messages.message import C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP, C_MOVE_RSP
+from dimse.network.association import exchange_of
 from dimse.services.find_scu import FindResults
 from dimse.testing import Received, Script, ScriptedPeer, listening, message_pdvs, response, store_request, wire
 from dimse.uids import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
@@ -119,7 +120,7 @@ async def test_a_raw_identifier() -> None:
     ):
         results = CFindSCU(association).find(QueryRetrieveLevel.SERIES, keys, model=QueryRetrieveModel.PATIENT_ROOT)
         assert await ids(results) == []
-        with pytest.raises(PresentationContextError, match=r"Study Root.*not offered"):
+        with pytest.raises(PresentationContextError, match=r"Study Root.*not proposed"):
             CFindSCU(association).find(STUDIES)
 
 
@@ -310,7 +311,7 @@ BROKEN: Sequence[tuple[str, Script, str]] = [
     ("another message ID", aborted((ended(FINAL, 7), None)), "does not await it"),
     ("C-ECHO-RSP", aborted((C_ECHO_RSP(message_id_being_responded_to=1, status=FINAL), None)), "does not await it"),
     ("C-MOVE-RSP", aborted((C_MOVE_RSP(message_id_being_responded_to=1, status=PENDING), None)), "does not await it"),
-    ("C-STORE-RQ", aborted((store_request(), b"")), "offered no SCP role"),
+    ("C-STORE-RQ", aborted((store_request(), b"")), "proposed no SCP role"),
     (
         "another SOP class",
         aborted((replace(ended(FINAL), affected_sop_class_uid="1.2"), None), reason=6),
@@ -337,7 +338,7 @@ async def test_a_response_after_the_final_one_is_aborted() -> None:
 
     async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
         assert await ids(CFindSCU(association).find(STUDIES)) == []
-        await association.over
+        await exchange_of(association).over
         assert isinstance(association.error, RemoteProtocolError)
 
 

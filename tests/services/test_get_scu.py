@@ -54,6 +54,7 @@ from dimse import (
 )
 from dimse.dataset.codec import decode, encode
 from dimse.messages.message import C_ECHO_RSP, C_GET_RQ, C_STORE_RSP
+from dimse.network.association import exchange_of
 from dimse.services.get_scu import GetResults
 from dimse.testing import (
     Received,
@@ -645,7 +646,7 @@ async def test_an_instance_without_a_c_get_is_aborted(when: str) -> None:
         if when == "after":
             await take(CGetSCU(association).get(STUDY), [])
         await CEchoSCU(association).echo()
-        await association.over
+        await exchange_of(association).over
         assert isinstance(association.error, RemoteProtocolError)
 
 

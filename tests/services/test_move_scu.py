@@ -148,7 +148,7 @@ async def test_what_cannot_be_asked() -> None:
             scu.move(Query.studies(), "WS1")
         with pytest.raises(ValueError, match="PatientName: C-MOVE and C-GET allow only unique keys"):
             scu.move(STUDY.patient_name("Smith"), "WS1")
-        with pytest.raises(PresentationContextError, match=r"Patient Root.*MOVE.*not offered"):
+        with pytest.raises(PresentationContextError, match=r"Patient Root.*MOVE.*not proposed"):
             scu.move(Query.patients(PatientID="1"), "WS1")
 
 

@@ -37,6 +37,7 @@ from dimse import (
 )
 from dimse.dataset.codec import encode
 from dimse.dataset.sources import MemorySource
+from dimse.network.association import exchange_of
 from dimse.services.given import Source
 from dimse.testing import ScriptedPeer, listening, response
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
@@ -70,7 +71,7 @@ async def moving() -> AsyncIterator[Archive]:
 
 @pytest.fixture(autouse=True)
 def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dimse.network.association.ABORT_GRACE", 0.2)
+    monkeypatch.setattr("dimse.network.exchange.ABORT_GRACE", 0.2)
 
 
 # What is asked for
@@ -352,7 +353,7 @@ def ends_after_the_first(archive: Archive, how: str) -> Callable[[RetrieveResult
             if how == "aborted":
                 association.abort()
             else:
-                association.connection.kill()
+                exchange_of(association).connection.kill()
         ended.append(result.sop_instance_uid)
 
     return end

@@ -97,7 +97,7 @@ async def archive() -> AsyncIterator[Archive]:
 
 @pytest.fixture(autouse=True)
 def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dimse.network.association.ABORT_GRACE", 0.2)
+    monkeypatch.setattr("dimse.network.exchange.ABORT_GRACE", 0.2)
 
 
 def study(folder: Path, count: int, *, pixels: int = 1000) -> list[Path]:
@@ -303,7 +303,7 @@ async def test_a_class_that_is_not_accepted_says_what_was(tmp_path: Path) -> Non
     (error,) = caught.value.exceptions
     assert isinstance(error, PresentationContextError)
     assert "RLE Lossless" in str(error)
-    assert "offered: RLE Lossless, Explicit VR Little Endian, Implicit VR Little Endian" in str(error)
+    assert "proposed: RLE Lossless, Explicit VR Little Endian, Implicit VR Little Endian" in str(error)
     assert "accepted: Implicit VR Little Endian" in str(error)
     assert "while sending" in notes_of(error)
 
@@ -361,8 +361,7 @@ async def test_more_contexts_than_an_association_has(archive: Archive) -> None:
 
     def answer(request: StoreRequest) -> int:
         nonlocal most
-        assert request.association.request is not None
-        most = max(most, len(request.association.request.presentation_contexts))
+        most = max(most, len(request.association.agreement.request.presentation_contexts))
         return 0
 
     archive.answer = answer

@@ -24,7 +24,7 @@ QUICK = RetryPolicy(delay=0.01, factor=1)
 
 @pytest.fixture(autouse=True)
 def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dimse.network.association.ABORT_GRACE", 0.2)
+    monkeypatch.setattr("dimse.network.exchange.ABORT_GRACE", 0.2)
 
 
 def study(folder: Path, count: int) -> list[Path]:

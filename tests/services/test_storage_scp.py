@@ -46,6 +46,7 @@ from dimse import (
 from dimse.dataset.file_writer import Stored
 from dimse.errors import LocalProtocolError
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
+from dimse.network.association import exchange_of
 from dimse.testing import ScriptedPeer, associate_request, echo_request, message_pdvs, store_request
 from dimse.upper_layer.pdu import A_ABORT, P_DATA_TF
 
@@ -711,7 +712,7 @@ async def test_an_abort_is_seen_while_the_handler_works_on(tmp_path: Path) -> No
     async def handler(request: StoreRequest) -> Status:
         await request.save(tmp_path / "a.dcm")
         saved.set()
-        await request.association.closed()
+        await exchange_of(request.association).closed()
         errors.append(request.association.error)
         return Status.SUCCESS
 
@@ -809,7 +810,7 @@ async def test_a_folder_that_can_not_be_written(tmp_path: Path, caplog: pytest.L
 
 
 async def test_stop_at_the_deadline_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dimse.network.association.ABORT_GRACE", 0.2)
+    monkeypatch.setattr("dimse.network.exchange.ABORT_GRACE", 0.2)
     begun = asyncio.Event()
 
     async def handler(request: StoreRequest) -> Status:

@@ -382,7 +382,7 @@ async def test_compressed_is_decompressed_only_where_that_is_allowed(archive: Ar
     async with connect(archive.address, contexts=contexts) as association:
         with pytest.raises(PresentationContextError) as caught:
             await CStoreSCU(association).send(source)
-        for words in ("RLE Lossless", "offered:", "accepted: Explicit VR Little Endian", "was not allowed"):
+        for words in ("RLE Lossless", "proposed:", "accepted: Explicit VR Little Endian", "was not allowed"):
             assert words in str(caught.value)
         scu = CStoreSCU(association, allow_decompression=True)
         assert (await scu.send(source)).status == Status.SUCCESS

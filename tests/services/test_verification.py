@@ -69,7 +69,7 @@ async def test_verification_that_was_not_negotiated() -> None:
         server,
         connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(CT, [EXPLICIT])]) as association,
     ):
-        with pytest.raises(PresentationContextError, match=r"Verification SOP Class.*not offered"):
+        with pytest.raises(PresentationContextError, match=r"Verification SOP Class.*not proposed"):
             await CEchoSCU(association).echo()
         assert association.is_open
 
@@ -81,5 +81,5 @@ async def test_a_server_without_a_store_handler_accepts_no_storage() -> None:
             f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(CT, [EXPLICIT]), (VERIFICATION, [IMPLICIT])]
         ) as association,
     ):
-        with pytest.raises(PresentationContextError, match=r"offered: Explicit VR Little Endian; accepted: none"):
+        with pytest.raises(PresentationContextError, match=r"proposed: Explicit VR Little Endian; accepted: none"):
             association.context_for(CT)

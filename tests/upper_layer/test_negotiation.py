@@ -32,7 +32,6 @@ from dimse.upper_layer.negotiation import (
     acceptance_violations,
     accepted_contexts,
     maximum_length_to_send,
-    no_context,
     normalize,
     oddities,
     operations_window,
@@ -473,18 +472,6 @@ def test_roles_of_accepted_contexts(
     asked = asked or (False, False)
     ignored = given_back is not None and any(given > want for given, want in zip(given_back, asked, strict=True))
     assert ("roles are granted that were not asked for, and ignored" in acceptance_oddities(theirs, pdu)) == ignored
-
-
-def test_no_context_says_what_was_offered_and_accepted() -> None:
-    pdu = request(Context(1, CT, (EXPLICIT, JPEG)), Context(3, CT, (EXPLICIT,)))
-    message = str(no_context(CT, JPEG, pdu, [AcceptedContext(3, CT, EXPLICIT), AcceptedContext(5, MR, JPEG)]))
-    assert message == (
-        "no presentation context for CT Image Storage in JPEG Baseline (Process 1); offered: Explicit VR Little Endian,"
-        " JPEG Baseline (Process 1); accepted: Explicit VR Little Endian"
-    )
-    assert str(no_context(CT, JPEG, pdu, [])).endswith("; accepted: none")
-    assert "MR Image Storage in" in str(no_context(MR, JPEG, pdu, []))
-    assert "not offered when the association was made" in str(no_context(MR, JPEG, pdu, []))
 
 
 # The asynchronous operations window (PS3.7 D.3.3.3)

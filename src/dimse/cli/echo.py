@@ -66,8 +66,7 @@ async def _echo(address: Address, options: ClientOptions) -> dict[str, Any]:
 
 
 def _negotiated(association: Association) -> dict[str, Any]:
-    assert association.answer is not None  # noqa: S101 - it is established
-    peer = association.answer.user_information
+    peer = association.agreement.acceptance.user_information
     return {
         "maximum_length": peer.maximum_length,
         "implementation_class_uid": peer.implementation_class_uid,

@@ -13,6 +13,7 @@ from dimse.address import Address, host_and_port
 from dimse.errors import AssociationTimeout, ConnectionLost
 from dimse.network.association import Association
 from dimse.network.connection import BufferPool, Connection
+from dimse.network.exchange import Exchange
 from dimse.options import ClientOptions, Strictness
 from dimse.upper_layer.items import AsynchronousOperationsWindow, UserInformation
 from dimse.upper_layer.machine import Machine
@@ -72,16 +73,16 @@ async def connect(
             user_identity=options.user_identity,
         ),
     )
-    association = await _open(address, options)
-    async with association:
-        await association.establish(request)
+    exchange = await _open(address, options)
+    async with Association(exchange) as association:
+        await exchange.establish(request)
         yield association
 
 
-async def _open(address: Address, options: ClientOptions) -> Association:
-    """The transport connection, with an association on it that is not established yet."""
+async def _open(address: Address, options: ClientOptions) -> Exchange:
+    """Open the transport connection; the association on it is not established yet."""
     loop, where = asyncio.get_running_loop(), host_and_port(address.host, address.port)
-    made: list[Association] = []
+    made: list[Exchange] = []
 
     def protocol() -> Connection:
         machine = Machine(
@@ -92,7 +93,7 @@ async def _open(address: Address, options: ClientOptions) -> Association:
             name=str(address),
         )
         connection = Connection(machine, BufferPool())
-        made.append(Association(connection, options))
+        made.append(Exchange(connection, options))
         return connection
 
     try:

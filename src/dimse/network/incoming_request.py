@@ -1,4 +1,4 @@
-"""What the peer asks for, and what is answered."""
+"""A request of the peer, and the responses to it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 from dimse.errors import LocalProtocolError
 from dimse.messages.fragments import Flaw
 from dimse.messages.message import MESSAGES, Request, Response
+from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_data import IncomingData
 from dimse.status import Status
 from dimse.upper_layer.negotiation import AcceptedContext
-
-if TYPE_CHECKING:
-    from dimse.network.association import Association
 
 R = TypeVar("R", bound=Response, covariant=True)
 
@@ -85,9 +83,9 @@ class Cancellation:
 
 
 class IncomingRequest:
-    """An operation that the peer asks for."""
+    """An operation that the peer requested."""
 
-    __slots__ = ("answered", "association", "cancellation", "context", "data", "flaw", "message")
+    __slots__ = ("answered", "association", "cancellation", "context", "data", "exchange", "flaw", "message")
 
     def __init__(
         self,
@@ -98,6 +96,8 @@ class IncomingRequest:
         flaw: Flaw | None = None,
     ) -> None:
         self.association = association
+        self.exchange = exchange_of(association)
+        """The machinery of the association, for services."""
         self.context = context
         self.message = message
         self.data = data
@@ -118,7 +118,7 @@ class IncomingRequest:
     @property
     def objection(self) -> tuple[int, str] | None:
         """The status and Error Comment to refuse the request with, before any service sees it, or None."""
-        if self.flaw is not None and self.association.deviations.is_strict:
+        if self.flaw is not None and self.exchange.deviations.is_strict:
             return Status.PROCESSING_FAILURE, self.flaw
         if not self._is_negotiated:
             return Status.SOP_CLASS_NOT_SUPPORTED, "its SOP class is not that of its context"
@@ -129,9 +129,9 @@ class IncomingRequest:
         """Whether the SOP class is its context's or, if lenient, was accepted on any context."""
         if self.sop_class_uid == self.context.abstract_syntax:
             return True
-        if self.association.deviations.is_strict:
+        if self.exchange.deviations.is_strict:
             return False
-        return any(context.abstract_syntax == self.sop_class_uid for context in self.association.contexts.values())
+        return self.exchange.agreement.accepts(self.sop_class_uid)
 
     def response(
         self, status: int, *, error_comment: str | None = None, identifier: bytes | None = None, **fields: Any
@@ -158,6 +158,7 @@ class IncomingRequest:
         return Answer(message, identifier)
 
     async def send(self, answer: Answer[Response]) -> None:
-        """Send a response to it: one of several that are Pending, or the final one."""
-        if not self.association.outgoing.send_now(self.context, answer.message, answer.identifier):
-            await self.association.outgoing.send(self.context, answer.message, answer.identifier)
+        """Send a response: a Pending one, or the final one."""
+        sender = self.exchange.sender
+        if not sender.send_now(self.context, answer.message, answer.identifier):
+            await sender.send(self.context, answer.message, answer.identifier)

@@ -1,153 +1,118 @@
-"""Operations that this side invokes on an association: which are outstanding, and which is next (PS3.7 9.3)."""
+"""Operations with one response (C-STORE, C-ECHO), invoked side by side within the operations window (PS3.7 9.3).
+
+Who sends next. Each rule keeps one resource, and a message passes them in this order:
+
+1. *The queue for slots.* Requests leave in the order of the calls. Only the first in the queue reads its data set
+   ahead, so memory holds one data set that waits, however many tasks call at once.
+2. *A slot of the window.* The first in the queue waits until fewer requests than the window await their response. It
+   keeps its slot until its response is received, or until it is known that none will be.
+3. *The send lock.* Messages leave whole, one after the other: requests that have a slot, responses to the peer's
+   requests, C-CANCEL. All of them are served in the order in which they come to the lock.
+
+A message never waits for a slot while it holds the lock, and one without a slot never reaches the lock. So a response
+to the peer's request never waits for a response from the peer, and no two rules can block each other.
+
+What decides the speed of small objects is the moment in which a response frees a slot. `Window.leave` hands the slot
+to the first in the queue and calls its `start` there and then, and `start` writes the next request to the socket at
+once if the lock is free. So the peer gets its next request while the task that waits for the response just received has
+not even been woken: a round trip of the event loop is saved on each object. Where the lock or the socket is busy,
+`start` sends nothing; the task sends the request when it wakes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from enum import Enum
+from typing import TypeVar, cast
 
 from dimse.dataset.sources import DatasetSource
-from dimse.errors import AssociationAborted, DatasetError, LocalProtocolError
+from dimse.errors import AssociationAborted, DatasetError
 from dimse.messages.message import Request, Response
-from dimse.network.incoming_data import Receiver
-from dimse.network.operations import Operation, Outstanding, check_response, unwanted_dataset
-from dimse.network.timers import SharedTimer
-from dimse.network.window import Window
-from dimse.upper_layer.deviations import out_of_step
+from dimse.network.exchange import Exchange
+from dimse.network.incoming_data import Discard, Receiver
+from dimse.upper_layer.deviations import invalid, out_of_step
 from dimse.upper_layer.negotiation import AcceptedContext
-
-if TYPE_CHECKING:
-    from dimse.network.association import Association
 
 R = TypeVar("R", bound=Response)
 
 
-class Invoker:
-    """Invokes operations on one association, and finds the one that a response belongs to."""
+async def invoke(
+    exchange: Exchange,
+    context: AcceptedContext,
+    request: Callable[[int], Request],
+    response_type: type[R],
+    *,
+    doing: str,
+    source: DatasetSource | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> R:
+    """Send a request and wait for its one response, whatever its status.
 
-    def __init__(self, association: Association) -> None:
-        self.window = Window()
-        self.operation: Operation[Any] | None = None
-        """The operation with many responses that is under way."""
-        self.responses = 0
-        """How many responses have come, and ..."""
-        self.response_seconds = 0.0
-        """... how long the peer and the line have taken for them in all, from the last byte of the request."""
-        self._association = association
-        self._next = asyncio.Lock()
-        """Held by the operation that is prepared for its turn: requests go out in the order of the calls."""
-        self._message_id = 0
-        self._outstanding: dict[int, Outstanding] = {}
-        self._stall = SharedTimer(association.options.timeouts.store, association.progress, self._stalled)
-
-    def new_message_id(self) -> int:
-        """A Message ID that no outstanding operation of ours has (PS3.7 9.3.1.1, 16 bits)."""
-        while True:
-            self._message_id = self._message_id % 0xFFFF + 1
-            if self._message_id not in self._outstanding:
-                return self._message_id
-
-    async def invoke(
-        self,
-        context: AcceptedContext,
-        request: Callable[[int], Request],
-        response_type: type[R],
-        *,
-        doing: str,
-        source: DatasetSource | None = None,
-        progress: Callable[[int], object] | None = None,
-    ) -> R:
-        """Send a request and wait for its one response, whatever its status.
-
-        `request` makes it from a Message ID when its turn has come; `doing` is the operation's name in messages. When
-        nothing moves for `Timeouts.store`, the association is aborted; so it is when the operation is cancelled, or
-        fails half way: a request that is half sent cannot be taken back, and a response that nobody awaits would be
-        taken for another's.
-        """
-        association = self._association
-        if self.operation is not None:
-            await self.settled()
-        operation = SingleResponse(association, context, request, response_type, doing, progress)
-        self._stall.begin(operation)
-        try:
-            async with self._next:
-                operation.data = None if source is None else await association.outgoing.prepare(source)
-                await self.window.enter(operation.start)
-            return cast("R", await operation.result())
-        except BaseException as error:
-            if operation.is_out_of_step and not association.over.done():
-                why = f": {error}" if isinstance(error, DatasetError) else ""
-                association.abort(AssociationAborted(0, 0, f"the association was aborted by this side{why}"))
-            raise
-        finally:
-            operation.end()
-            self._stall.end(operation)
-
-    def note_response(self, seconds: float) -> None:
-        """A response has come, `seconds` after its request."""
-        self.responses += 1
-        self.response_seconds += seconds
-
-    async def settled(self) -> None:
-        """Wait for the end of an operation that is being cancelled."""
-        while self.operation is not None and self.operation.is_ending:
-            await self.operation.ended.wait()
-
-    def begin(self, message_id: int, outstanding: Outstanding) -> None:
-        """Responses to a request that is about to be sent go to `outstanding`, until `forget`."""
-        self._association.check_open()
-        if self.operation is not None:
-            raise LocalProtocolError(
-                f"{self.operation.name} is under way on this association: iterate to its end or leave its "
-                "`async with` first"
-            )
-        if isinstance(outstanding, Operation):
-            if self._outstanding:
-                raise LocalProtocolError(f"{outstanding.name} cannot begin while other operations are under way")
-            self.operation = outstanding
-        self._outstanding[message_id] = outstanding
-
-    @property
-    def has_more_to_do(self) -> bool:
-        """Whether other operations are under way, in either direction: then a message may wait for the next one."""
-        return self._association.connection.is_held or len(self._outstanding) > 1
-
-    def forget(self, message_id: int) -> None:
-        """Nothing more is expected for a request."""
-        if self._outstanding.pop(message_id, None) is self.operation:
-            self.operation = None
-
-    @property
-    def awaits_response(self) -> bool:
-        """Whether the peer owes a response, and does not wait for the answer to a sub-operation first."""
-        return bool(self._outstanding) and (self.operation is None or not self.operation.has_unanswered)
-
-    def receive(self, message: Response) -> Receiver | None:
-        """A response has come; its data set, if one follows, goes to the receiver given back."""
-        identifier = message.message_id_being_responded_to
-        outstanding = self._outstanding.get(identifier)
-        if outstanding is None or not isinstance(message, outstanding.response_type):
-            raise out_of_step(f"{message.name} to message {identifier}, which does not await it")
-        if identifier == self._association.outgoing.half_sent and message.status.is_done:
-            raise out_of_step(f"{message.name}: {message.status} to a request that is not sent yet")
-        return outstanding.respond(message)
-
-    def fail(self, error: Exception) -> None:
-        """The association has ended."""
-        self._stall.cancel()
-        for outstanding in self._outstanding.values():
-            outstanding.fail(error)
-
-    def _stalled(self, operation: SingleResponse) -> None:
-        self._association.timed_out("store", operation.doing)
+    `request` makes it from a Message ID as soon as it has a slot; `doing` is the name of the operation in messages. The
+    association is aborted when nothing moves for `Timeouts.store`. It is also aborted when this is cancelled or fails
+    halfway: a request that is half sent cannot be taken back, and a response that no task awaits would be taken for
+    that of another request.
+    """
+    await settled(exchange)
+    in_flight = RequestInFlight(exchange, context, request, response_type, doing, progress)
+    exchange.store_timer.begin(in_flight)
+    try:
+        async with exchange.window.queue:
+            in_flight.data = None if source is None else await exchange.sender.prepare(source)
+            await exchange.window.enter(in_flight.start)
+        return cast("R", await in_flight.result())
+    except BaseException as error:
+        if in_flight.is_out_of_step and not exchange.over.done():
+            why = f": {error}" if isinstance(error, DatasetError) else ""
+            exchange.abort(AssociationAborted(0, 0, f"the association was aborted by this side{why}"))
+        raise
+    finally:
+        in_flight.end()
+        exchange.store_timer.end(in_flight)
 
 
-class SingleResponse:
-    """A request with one response: from its place in the operations window on, until the response has come."""
+async def settled(exchange: Exchange) -> None:
+    """Wait for the end of an operation that is being cancelled."""
+    while (operation := exchange.outstanding.operation) is not None and operation.is_ending:
+        await operation.wait_ended()
+
+
+def check_response(exchange: Exchange, request: Request, response: Response) -> None:
+    """Check that the UIDs of a response, if it has any, are those of its request (PS3.7 9.1.1.1)."""
+    for name in ("affected_sop_class_uid", "affected_sop_instance_uid"):
+        requested, responded = getattr(request, name, None), getattr(response, name, None)
+        if None not in (requested, responded) and requested != responded:
+            label = "SOP Class" if name == "affected_sop_class_uid" else "SOP Instance"
+            exchange.deviations.malformed(invalid(f"{response.name} has another Affected {label} UID than its request"))
+
+
+def unwanted_dataset(exchange: Exchange, message: Response) -> Receiver:
+    """A receiver for a data set that `message` announces without need. It may never come."""
+    exchange.deviations.harmless(f"{message.name} announces a data set, which is dropped")
+    return Discard()
+
+
+class _Progress(Enum):
+    """How far a request is: QUEUED -> STARTED -> SENDING -> SENT -> DONE.
+
+    A small request passes from STARTED to SENT in one step. A failure response may be received while SENDING: the
+    data set is still sent to its end, as messages are not mixed.
+    """
+
+    QUEUED = "it has no slot"
+    STARTED = "it has a slot and a Message ID; the peer has nothing of it"
+    SENDING = "the peer has some of it"
+    SENT = "the peer has all of it and owes the response"
+    DONE = "it is sent, and its response was received"
+
+
+class RequestInFlight:
+    """A request with one response, from when it gets a slot in the operations window until its response."""
 
     def __init__(
         self,
-        association: Association,
+        exchange: Exchange,
         context: AcceptedContext,
         request: Callable[[int], Request],
         response_type: type[Response],
@@ -156,73 +121,83 @@ class SingleResponse:
     ) -> None:
         self.response_type = response_type
         self.doing = doing
-        self.future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self.data: DatasetSource | bytes | None = None
-        self._association = association
+        self._exchange = exchange
         self._context = context
         self._request = request
         self._message: Request | None = None
-        self._progress = progress
-        self._is_begun = self._is_sent = False
-        """Whether the peer has some of it, and all of it."""
+        self._on_progress = progress
+        self._progress = _Progress.QUEUED
+        self._response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._sent_at: float | None = None
-        self._has_place = False
 
     def start(self) -> None:
-        """Take the turn: send now if the request is small and the line is free. Raises why there is no association."""
-        self._has_place = True
-        message = self._request(self._association.invoker.new_message_id())
-        self._association.invoker.begin(message.message_id, self)
+        """Use the slot: send now if the request is small and the lock is free. Raises if the association has ended."""
+        exchange, data = self._exchange, self.data
+        try:
+            exchange.check_open()
+            message = self._request(exchange.outstanding.new_message_id())
+            exchange.outstanding.begin(message.message_id, self)
+        except BaseException:
+            exchange.window.leave()
+            raise
         self._message = message
-        data = self.data
-        if not isinstance(data, DatasetSource) and self._association.outgoing.send_now(self._context, message, data):
+        self._progress = _Progress.STARTED
+        if not isinstance(data, DatasetSource) and exchange.sender.send_now(self._context, message, data):
             self._note_sent()
-            self._sent(len(data or b""))
+            self._note_progress(len(data or b""))
 
     async def result(self) -> Response:
         """Send what is not sent yet, and wait for the response."""
-        assert self._message is not None  # noqa: S101 - it was started
-        if not self._is_sent:
-            await self._association.outgoing.send(self._context, self._message, self.data, self._sent)
+        if self._progress is _Progress.STARTED:
+            assert self._message is not None  # noqa: S101 - it was started
+            await self._exchange.sender.send(self._context, self._message, self.data, self._note_part)
             self._note_sent()
-        return await self.future
-
-    def _note_sent(self) -> None:
-        self._is_sent, self._sent_at = True, self._association.clock()
+        return await self._response
 
     @property
     def is_out_of_step(self) -> bool:
         """Whether the peer has some of it, and it is not sent whole or its response is still to come."""
-        return self._is_begun and not (self._is_sent and self.future.done() and not self.future.cancelled())
+        return self._progress is _Progress.SENDING or self._progress is _Progress.SENT
 
-    def _sent(self, count: int) -> None:
-        self._is_begun = True
-        if self._progress is not None:
-            self._progress(count)
+    def _note_sent(self) -> None:
+        self._sent_at = self._exchange.clock()
+        self._progress = _Progress.DONE if self._response.done() else _Progress.SENT
+
+    def _note_part(self, count: int) -> None:
+        if self._progress is _Progress.STARTED:
+            self._progress = _Progress.SENDING
+        self._note_progress(count)
+
+    def _note_progress(self, count: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(count)
+
+    # As `Outstanding`
 
     def respond(self, message: Response) -> Receiver | None:
-        if message.status.is_done and not self._is_begun:
+        """As `Outstanding`."""
+        if message.status.is_done and self._progress is _Progress.STARTED:
             raise out_of_step(f"{message.name}: {message.status} to a request that is not sent yet")
         assert self._message is not None  # noqa: S101 - it was started
-        check_response(self._association, self._message, message)
-        receiver = unwanted_dataset(self._association, message) if message.dataset_follows else None
-        if not self.future.done():
-            self.future.set_result(message)
-            now = self._association.clock()
-            self._association.invoker.note_response(now - (self._sent_at or now))
+        check_response(self._exchange, self._message, message)
+        receiver = unwanted_dataset(self._exchange, message) if message.dataset_follows else None
+        if not self._response.done():
+            self._response.set_result(message)
+            if self._progress is _Progress.SENT:
+                self._progress = _Progress.DONE
+            now = self._exchange.clock()
+            self._exchange.note_response(now - (self._sent_at or now))
             self.end()
         return receiver
 
     def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-            self.future.exception()  # a task that is still sending the request does not await it yet
+        """As `Outstanding`."""
+        if not self._response.done():
+            self._response.set_exception(error)
+            self._response.exception()  # a task that is still sending the request does not await it yet
 
     def end(self) -> None:
-        """Give the place in the window to the next. May be called twice."""
-        if not self._has_place:
-            return
-        self._has_place = False
-        if self._message is not None:
-            self._association.invoker.forget(self._message.message_id)
-        self._association.invoker.window.leave()
+        """Give the slot to the next request. May be called twice."""
+        if self._message is not None and self._exchange.outstanding.forget(self._message.message_id, self):
+            self._exchange.window.leave()

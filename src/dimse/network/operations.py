@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 from dimse.errors import DimseError, OperationCancelled
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.message import C_CANCEL_RQ, Request, Response
+from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_data import Collect, Discard, IncomingData, Receiver
 from dimse.network.incoming_request import Answer, IncomingRequest
+from dimse.network.invoking import check_response, settled, unwanted_dataset
 from dimse.network.timers import Progress, ProgressTimer
 from dimse.status import Status, StatusCategory
-from dimse.upper_layer.deviations import invalid, out_of_step
+from dimse.upper_layer.deviations import out_of_step
 from dimse.upper_layer.negotiation import AcceptedContext
-
-if TYPE_CHECKING:
-    from dimse.network.association import Association
 
 logger = logging.getLogger("dimse.network")
 
@@ -34,34 +31,6 @@ _TURN: Final = 64
 """Events that are taken in a row before other tasks have a turn."""
 
 R = TypeVar("R", bound=Response)
-
-
-class Outstanding(Protocol):
-    """A request that awaits its response or responses."""
-
-    response_type: type[Response]
-
-    def respond(self, message: Response) -> Receiver | None:
-        """A response has come; its identifier, if one follows, goes to the receiver given back."""
-
-    def fail(self, error: Exception) -> None:
-        """The association has ended."""
-
-
-def unwanted_dataset(association: Association, message: Response) -> Receiver:
-    """A receiver for a data set that `message` announces without need. It may never come."""
-    association.deviations.harmless(f"{message.name} announces a data set, which is dropped")
-    return Discard()
-
-
-def check_response(association: Association, request: Request, response: Response) -> None:
-    """Check that the UIDs of a response, if it has any, are those of its request (PS3.7 9.1.1.1)."""
-    for name in ("affected_sop_class_uid", "affected_sop_instance_uid"):
-        asked, answered = getattr(request, name, None), getattr(response, name, None)
-        if None not in (asked, answered) and asked != answered:
-            label = "SOP Class" if name == "affected_sop_class_uid" else "SOP Instance"
-            text = f"{response.name} has another Affected {label} UID than its request"
-            association.deviations.malformed(invalid(text))
 
 
 class Stage(Enum):
@@ -115,7 +84,8 @@ class Operation(Generic[R]):
         self._has_matches = has_matches
         """Whether Pending responses have the identifiers, as in a C-FIND, and not the final one."""
         self._association = association
-        self._connection = association.connection
+        self._exchange = exchange_of(association)
+        self._connection = self._exchange.connection
         self._context = context
         self._message = message
         self._timer_name = timer
@@ -168,16 +138,16 @@ class Operation(Generic[R]):
         is_pending = message.status.category is StatusCategory.PENDING
         if self.final is not None:
             raise out_of_step(f"{message.name} after the final response")
-        check_response(self._association, self._message, message)
+        check_response(self._exchange, self._message, message)
         if is_pending and self.cancelling:
             return Discard() if message.dataset_follows else None
         if message.dataset_follows and is_pending == self._has_matches:
             return self._collect(response, is_pending=is_pending)
         if is_pending and self._has_matches:
-            self._association.deviations.harmless(f"a Pending {message.name} without identifier; skipped")
+            self._exchange.deviations.harmless(f"a Pending {message.name} without identifier; skipped")
             return None
         self._deliver(Answer(response), is_pending=is_pending)
-        return unwanted_dataset(self._association, message) if message.dataset_follows else None
+        return unwanted_dataset(self._exchange, message) if message.dataset_follows else None
 
     def _collect(self, response: R, *, is_pending: bool) -> Receiver:
         """A receiver for the identifier. If none comes, a match is dropped; a final response is delivered without."""
@@ -218,17 +188,22 @@ class Operation(Generic[R]):
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
+    async def wait_ended(self) -> None:
+        """As `OutstandingOperation`."""
+        await self.ended.wait()
+
     # For the consumer
 
     async def begin(self, identifier: bytes) -> None:
         """Send the request. Raises `LocalProtocolError` while another operation is under way."""
-        await self._association.invoker.settled()
-        self._association.invoker.begin(self._message.message_id, self)
+        await settled(self._exchange)
+        self._exchange.check_open()
+        self._exchange.outstanding.begin_operation(self._message.message_id, self)
         self.stage = Stage.UNDER_WAY
-        self._timer = self._association.timer(self._timer_name, self._doing, self._measure)
+        self._timer = self._exchange.timer(self._timer_name, self._doing, self._measure)
         sent: list[int] = []
         try:
-            await self._association.outgoing.send(self._context, self._message, identifier, sent.append)
+            await self._exchange.sender.send(self._context, self._message, identifier, sent.append)
         except BaseException:
             if not sent:  # else only its final response or a C-CANCEL ends it
                 self.end()
@@ -285,7 +260,7 @@ class Operation(Generic[R]):
             if self.final is None and self.error is not None:
                 raise self.error
         except asyncio.CancelledError:
-            self._association.abort()
+            self._exchange.abort()
             raise
         finally:
             self.end()
@@ -301,13 +276,13 @@ class Operation(Generic[R]):
         if self.cancelling or self.is_over or self.final is not None:
             return
         self.stage, self._in_flight = Stage.CANCELLING, self._unanswered
-        self._messages_before = self._association.progress().messages
+        self._messages_before = self._exchange.progress().messages
         if self._timer is not None:
             self._timer.cancel()
         doing = f"{self._doing}: waiting for its end after C-CANCEL"
-        self._timer = self._association.timer("cancel", doing, self._measure_ending)
+        self._timer = self._exchange.timer("cancel", doing, self._measure_ending)
         cancel = C_CANCEL_RQ(message_id_being_responded_to=self._message.message_id)
-        await self._association.outgoing.send(self._context, cancel)
+        await self._exchange.sender.send(self._context, cancel)
 
     def leave(self) -> bool:
         """The consumer has left. Returns whether the operation has to be cancelled."""
@@ -322,7 +297,7 @@ class Operation(Generic[R]):
         self.ended.set()
         if self._timer is not None:
             self._timer.cancel()
-        self._association.invoker.forget(self._message.message_id)
+        self._exchange.outstanding.forget(self._message.message_id, self)
         self._connection.resume(self)
 
     def _measure(self) -> Progress | None:
@@ -331,38 +306,15 @@ class Operation(Generic[R]):
         is_waiting = self._wake is not None or (data is not None and data.waiting)
         if not is_waiting and not self._connection.is_blocked:
             return None
-        return self._association.progress()
+        return self._exchange.progress()
 
     def _measure_ending(self) -> Progress | None:
         """How far the message under way has come; None while it is stored, if it is to be completed.
 
         Nothing else counts: a peer that goes on sending ignores the C-CANCEL.
         """
-        progress = self._association.progress()
+        progress = self._exchange.progress()
         if self._unanswered is not None and self._unanswered is self._in_flight:
             return progress if self.serve_cancelled == self.refuse else self._measure()
-        is_under_way = self._association.in_message and progress.messages == self._messages_before
+        is_under_way = self._exchange.in_message and progress.messages == self._messages_before
         return progress if is_under_way else Progress(0, 0)
-
-
-class Stopping:
-    """The tasks of one association that cancel operations whose consumers have left."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def begin(self, stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `stop`, which cancels one. May be called from any thread, as garbage collection does."""
-        with suppress(RuntimeError):  # the event loop is closed
-            self._loop.call_soon_threadsafe(self._begin, stop)
-
-    def _begin(self, stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        task = self._loop.create_task(stop())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def wait(self) -> None:
-        """Wait until all have ended."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from types import TracebackType
+from typing import Any, Final, TypeVar
 
 from dimse.dataset.sources import DatasetSource, Reader
 from dimse.errors import DatasetError
-from dimse.messages.fragments import encode_p_data, fragment_size
+from dimse.messages.fragments import encode_p_data
 from dimse.messages.message import Message, Request, Response
+from dimse.network.connection import Connection
 from dimse.status import StatusCategory
 from dimse.upper_layer.negotiation import AcceptedContext
 from dimse.upper_layer.pdu import P_DATA_HEADER
-
-if TYPE_CHECKING:
-    from dimse.network.association import Association
 
 logger = logging.getLogger("dimse.network")
 
@@ -26,33 +25,74 @@ peer's smallest maximum length spreads those over some 60 PDUs."""
 
 
 _SMALL: Final = 64 * 1024
-"""A data set up to this size is read before its turn to be sent: as many of them are in memory as have one."""
+"""A data set up to this size is read whole before its request gets a slot: one at a time is read ahead."""
 
 _LEFT_BEHIND: Final = 2.0
-"""Seconds that a read has to end when its association has, or its caller was cancelled."""
+"""Seconds that a read has to end after its association ended or its caller was cancelled."""
 
 T = TypeVar("T")
 
 
-def _nobody(count: int) -> None:
-    """Progress for callers that did not ask."""
+def _ignore(count: int) -> None:
+    """Progress for callers that want none."""
 
 
-class Outgoing:
+class _SendLock:
+    """Held while one message leaves, PDU by PDU, and until the socket has taken it. First come, first served.
+
+    Unlike an `asyncio.Lock` it can say, without waiting, that no task holds it or waits for it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._users = 0
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no message is being sent, and none waits to be."""
+        return self._users == 0
+
+    async def __aenter__(self) -> None:
+        self._users += 1
+        try:
+            await self._lock.acquire()
+        except BaseException:
+            self._users -= 1
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._lock.release()
+        self._users -= 1
+
+
+class Sender:
     """Sends the messages of one association, each whole before the next."""
 
-    def __init__(self, association: Association) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        over: asyncio.Future[None],
+        check_open: Callable[[], None],
+        more_follows: Callable[[], bool],
+    ) -> None:
+        self.fragment_size = 0
+        """The longest fragment that the peer accepts; set when the association is established."""
         self.half_sent: int | None = None
-        """The request whose data set is on its way: a Success to it would be no Success."""
-        self._association = association
-        self._connection = association.connection
-        self._turn = asyncio.Lock()
-        self._waiting = 0
-        """How many messages have the turn or wait for it."""
+        """The Message ID of the request whose data set is being sent: a Success for it would be premature."""
+        self._connection = connection
+        self._over = over
+        """Done when the association has ended."""
+        self._check_open = check_open
+        """Raises the reason if no message may be sent."""
+        self._more_follows = more_follows
+        """Whether other messages are likely to follow at once, so that this one may wait to leave with them."""
+        self._lock = _SendLock()
         self._buffer = bytearray()
 
     async def prepare(self, source: DatasetSource) -> DatasetSource | bytes:
-        """Read a small data set whole, so that its message can leave in one piece when its turn comes."""
+        """Read a small data set whole, so that its message can leave in one piece as soon as it has a slot."""
         length = source.length
         if length is None or length > _SMALL:
             return source
@@ -74,18 +114,14 @@ class Outgoing:
         data: DatasetSource | bytes | None = None,
         sent: Callable[[int], None] | None = None,
     ) -> None:
-        """Send a whole message; `sent` is told how many bytes of the data set have gone, from the first PDU on.
+        """Send a whole message. `sent` is called with the bytes of the data set that were sent, after each PDU.
 
         A data set that is in memory goes into the socket with its command at once, so that cancelling this
         never leaves it half sent.
         """
-        self._waiting += 1
-        try:
-            async with self._turn:
-                self._association.check_open()
-                await self._send(context, message, data, sent or _nobody)
-        finally:
-            self._waiting -= 1
+        async with self._lock:
+            self._check_open()
+            await self._send(context, message, data, sent or _ignore)
 
     async def _send(
         self,
@@ -107,10 +143,10 @@ class Outgoing:
             reader.close()
 
     def send_now(self, context: AcceptedContext, message: Message, data: bytes | None) -> bool:
-        """Send a whole message that is in memory, unless it has to wait for another or for the socket."""
-        if self._waiting or self._connection.is_blocked:
+        """Send a whole message that is in memory. Returns False if it must wait for another, or for the socket."""
+        if not self._lock.is_free or self._connection.is_blocked:
             return False
-        self._association.check_open()
+        self._check_open()
         self._write(context, message, data)
         return True
 
@@ -118,7 +154,7 @@ class Outgoing:
         pdus = self._pdus(context, message.encode(), data)
         self._log(message)
         is_pending = isinstance(message, Response) and message.status.category is StatusCategory.PENDING
-        if is_pending or self._association.invoker.has_more_to_do:
+        if is_pending or self._more_follows():
             self._connection.write_soon(pdus)
         else:
             self._connection.write(pdus)
@@ -129,15 +165,11 @@ class Outgoing:
 
     def _pdus(self, context: AcceptedContext, command: bytes, data: bytes | None) -> bytes:
         return encode_p_data(
-            self._connection.machine, context.presentation_context_id, command, data, self._fragment_size
+            self._connection.machine, context.presentation_context_id, command, data, self.fragment_size
         )
 
-    @property
-    def _fragment_size(self) -> int:
-        return fragment_size(self._association.maximum_length_to_send)
-
     async def _drained(self) -> None:
-        """Wait until nothing is left to send. The timer is the caller's."""
+        """Wait until the socket has taken everything. The caller has a timer on it."""
         while (writable := self._connection.writable) is not None:
             await writable
         if self._connection.is_closing:
@@ -151,8 +183,8 @@ class Outgoing:
         reader: Reader,
         sent: Callable[[int], None],
     ) -> None:
-        """Each fragment is read into the place where it is sent from; the command goes with the first one."""
-        size, length = self._fragment_size, source.length
+        """Send a data set fragment by fragment, read into the buffer it is sent from; the first with the command."""
+        size, length = self.fragment_size, source.length
         space = _COMMAND_SPACE + P_DATA_HEADER.size + (size if length is None else min(size, length + 1))
         if len(self._buffer) < space:
             self._buffer = bytearray(space)
@@ -164,7 +196,7 @@ class Outgoing:
             count = await self._read(source, reader, place)
             total += count
             is_last = await self._is_the_last(source, reader, total, is_full=count == len(place))
-            self._association.check_open()  # reading may have taken a while, and the association may have ended in it
+            self._check_open()  # reading may have taken a while, and the association may have ended in it
             if count % 2:
                 raise DatasetError("the data set has an odd length, which cannot be sent (PS3.5 7.1.1)")
             if prefix is None:
@@ -199,16 +231,16 @@ class Outgoing:
         return await self.while_open(reader.read_into(place), source.name, may_end=may_end)
 
     async def while_open(self, work: Coroutine[Any, Any, T], name: str, *, may_end: bool = False) -> T:
-        """Do what reads from a source, but not for longer than there is an association: a pipe may give nothing.
+        """Await `work`, which reads from a source, and cancel it when the association ends: a pipe may never deliver.
 
-        With `may_end` it gets a little time to end by itself before it is cancelled: a thread left behind would read
-        from the source at the same time as the next attempt.
+        With `may_end`, `work` has a little time to end by itself before it is cancelled: a thread left behind would
+        read from the source at the same time as the next attempt.
         """
         reading = asyncio.ensure_future(work)
-        first: set[asyncio.Future[Any]] = {reading, self._association.over}
+        first: set[asyncio.Future[Any]] = {reading, self._over}
         try:
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-            self._association.check_open()
+            self._check_open()
             return reading.result()
         finally:
             if not reading.done():

@@ -12,8 +12,9 @@ from dimse import uids
 from dimse.address import DEFAULT_PORT, check_ae_title, host_and_port
 from dimse.messages.message import Request
 from dimse.network.arrivals import Arrivals, Handshake
-from dimse.network.association import ABORT_GRACE, Association
+from dimse.network.association import Association
 from dimse.network.connection import BufferPool, Connection
+from dimse.network.exchange import ABORT_GRACE
 from dimse.network.listening import BACKLOG, listening_sockets
 from dimse.network.session import Service, Session
 from dimse.options import ServerOptions, StoreMode, Strictness
@@ -135,7 +136,7 @@ class AssociationServer:
         self.arrivals.add(handshake)
 
     def _opened(self, connection: Connection) -> None:
-        session = Session(self, connection)
+        session = Session(connection, self.options, self.services, self.arrivals, self._admit)
         self._sessions.add(session)
         session.task.add_done_callback(lambda _: self._sessions.discard(session))
         session.task.add_done_callback(lambda _: self.arrivals.discard(connection))
@@ -143,7 +144,7 @@ class AssociationServer:
         if self._stopping:
             connection.kill()
 
-    def admit(self, request: A_ASSOCIATE_RQ, session: Session) -> A_ASSOCIATE_RJ | A_ASSOCIATE_AC:
+    def _admit(self, request: A_ASSOCIATE_RQ, connection: Connection) -> A_ASSOCIATE_RJ | A_ASSOCIATE_AC:
         """Accept or reject a normalized request by titles, limits and services."""
         options = self.options
         if self._stopping:
@@ -153,15 +154,15 @@ class AssociationServer:
         if options.calling_ae_titles is not None and request.calling_ae_title not in options.calling_ae_titles:
             return _CALLING_TITLE_NOT_RECOGNIZED
         others = [other for other in self._sessions if other.association.is_open]
-        host, title = session.association.connection.peer_host, request.calling_ae_title
+        host, title = connection.peer_host, request.calling_ae_title
         for limit, count in (
             (options.maximum_associations, len(others)),
-            (options.maximum_associations_per_host, sum(o.association.connection.peer_host == host for o in others)),
+            (options.maximum_associations_per_host, sum(o.connection.peer_host == host for o in others)),
             (options.maximum_associations_per_title, sum(o.association.calling_ae_title == title for o in others)),
         ):
             if limit is not None and count >= limit:
                 return _LOCAL_LIMIT_EXCEEDED
-        self.arrivals.discard(session.association.connection)
+        self.arrivals.discard(connection)
         return self._acceptance(request)
 
     @property

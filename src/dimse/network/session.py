@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from dimse.errors import (
     AssociationAborted,
@@ -16,17 +17,18 @@ from dimse.errors import (
 )
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.message import Request, Response
-from dimse.network.association import ABORT_GRACE, Association
+from dimse.network.arrivals import Arrivals
+from dimse.network.association import Association
 from dimse.network.connection import Connection
+from dimse.network.exchange import ABORT_GRACE, Exchange
 from dimse.network.incoming_data import Discard, IncomingData, Receiver
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.network.timers import Progress, ProgressTimer
+from dimse.options import ServerOptions
 from dimse.status import Status
 from dimse.upper_layer.negotiation import AcceptedContext, normalize, oddities, refusal, violations
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
-
-if TYPE_CHECKING:
-    from dimse.network.server import AssociationServer
+from dimse.upper_layer.states import State
 
 logger = logging.getLogger("dimse.network")
 
@@ -53,6 +55,10 @@ def _in_words(violation: A_ASSOCIATE_RJ | RemoteProtocolError) -> str:
     return "the calling AE title is malformed" if violation.reason == 3 else "the called AE title is malformed"
 
 
+Admit = Callable[[A_ASSOCIATE_RQ, Connection], A_ASSOCIATE_AC | A_ASSOCIATE_RJ]
+"""Accepts or rejects a normalized request that was received on a connection."""
+
+
 class Session:
     """One association that a server accepted.
 
@@ -60,17 +66,27 @@ class Session:
     and that task is busy, further tasks help, and the responses go out in the order in which they are ready.
     """
 
-    def __init__(self, server: AssociationServer, connection: Connection) -> None:
-        self.association = Association(connection, server.options, self)
-        self._server = server
-        self._connection = connection
+    def __init__(
+        self,
+        connection: Connection,
+        options: ServerOptions,
+        services: Mapping[type[Request], Service],
+        arrivals: Arrivals,
+        admit: Admit,
+    ) -> None:
+        self.connection = connection
+        self._exchange = Exchange(connection, options, self)
+        self.association = Association(self._exchange)
+        self._options = options
+        self._services = services
+        self._arrivals = arrivals
+        self._admit = admit
         self._waiting: deque[IncomingRequest] = deque()
         self._serving: set[IncomingRequest] = set()
         self._helpers: set[asyncio.Task[None]] = set()
-        self._help_is_due = False
-        self._release_asked = False
+        self._help: asyncio.Handle | None = None
+        """Starts helpers soon, if they are still needed then."""
         self._stopping = False
-        self._ended = False
         self._wake = asyncio.Event()
         self._idle: ProgressTimer | None = None
         self.task = asyncio.get_running_loop().create_task(self._run())
@@ -78,21 +94,23 @@ class Session:
     # As `Provider`
 
     def associate(self, request: A_ASSOCIATE_RQ) -> None:
-        options, peer = self._server.options, self._connection.peer_name
+        """As `Provider`."""
         as_sent, request = request, normalize(request)
-        answer = self._objection(as_sent, request) or self._server.admit(request, self)
-        if not isinstance(answer, A_ASSOCIATE_AC):
-            self._turn_down(answer)
+        decision = self._objection(as_sent, request) or self._admit(request, self.connection)
+        if not isinstance(decision, A_ASSOCIATE_AC):
+            self._turn_down(decision)
             return
         for oddity in oddities(as_sent):
-            self.association.deviations.harmless(f"A-ASSOCIATE-RQ: {oddity}")
-        self.association.accept(request, answer)
-        accepted = len(self.association.contexts)
+            self._exchange.deviations.harmless(f"A-ASSOCIATE-RQ: {oddity}")
+        self._exchange.accept(request, decision)
         logger.info(
             "%s: association from %r accepted, %d of %d contexts",
-            *(peer, request.calling_ae_title, accepted, len(request.presentation_contexts)),
+            self.connection.peer_name,
+            request.calling_ae_title,
+            len(self._exchange.agreement.contexts),
+            len(request.presentation_contexts),
         )
-        self._idle = self._idle_timer(options.timeouts.idle)
+        self._idle = self._idle_timer(self._options.timeouts.idle)
 
     def _objection(
         self, as_sent: A_ASSOCIATE_RQ, request: A_ASSOCIATE_RQ
@@ -101,59 +119,65 @@ class Session:
         if refused is not None:
             return refused
         for violation in violations(as_sent):
-            if self.association.deviations.is_strict:
+            if self._exchange.deviations.is_strict:
                 return violation
-            logger.warning("%s: A-ASSOCIATE-RQ: %s", self._connection.peer_name, _in_words(violation))
+            logger.warning("%s: A-ASSOCIATE-RQ: %s", self.connection.peer_name, _in_words(violation))
         return None
 
-    def _turn_down(self, answer: A_ASSOCIATE_RJ | RemoteProtocolError) -> None:
-        if isinstance(answer, RemoteProtocolError):
-            raise answer
-        self.association.reject(answer)
-        logger.info("%s: %s", self._connection.peer_name, self.association.error)
+    def _turn_down(self, decision: A_ASSOCIATE_RJ | RemoteProtocolError) -> None:
+        if isinstance(decision, RemoteProtocolError):
+            raise decision
+        self._exchange.reject(decision)
+        logger.info("%s: %s", self.connection.peer_name, self._exchange.error)
 
     def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
+        """As `Provider`."""
         message = command.message
         assert isinstance(message, Request)  # noqa: S101 - the association gives no other
-        data = IncomingData(self._connection) if message.needs_dataset else None
+        data = IncomingData(self.connection) if message.needs_dataset else None
         busy = len(self._serving) + len(self._waiting)
-        if busy >= self.association.operations_window:
+        if busy >= self._exchange.agreement.operations_window:
             # The next request waits in the socket until fewer are served than were negotiated.
-            self._connection.hold(self)
-        elif busy and not self._help_is_due:
-            # Mostly the busy task is done before the loop gets to this.
-            self._help_is_due = True
-            asyncio.get_running_loop().call_soon(self._get_help)
+            self.connection.hold(self)
+        elif busy and self._help is None:
+            # Usually the busy task is done before the event loop gets to this.
+            self._help = asyncio.get_running_loop().call_soon(self._get_help)
         self._waiting.append(IncomingRequest(self.association, context, message, data, command.flaw))
         self._wake.set()
         return data if data is not None else Discard()
 
     def _get_help(self) -> None:
-        self._help_is_due = False
-        if not self._serving or self._ended:
+        self._help = None
+        if not self._serving or self._exchange.over.done():
             return
-        free = self.association.operations_window - len(self._serving)
+        free = self._exchange.agreement.operations_window - len(self._serving)
         for _ in range(min(len(self._waiting), free)):
             helper = asyncio.get_running_loop().create_task(self._serve_waiting())
             self._helpers.add(helper)
             helper.add_done_callback(self._helpers.discard)
 
     def cancel(self, message_id: int) -> bool:
+        """As `Provider`."""
         found = [each for each in (*self._serving, *self._waiting) if each.message.message_id == message_id]
         for request in found:
             request.cancellation.request()
         return bool(found)
 
     def release(self) -> None:
-        self._release_asked = True
+        """As `Provider`."""
         self._wake.set()
 
+    @property
+    def _is_release_requested(self) -> bool:
+        """Whether the peer waits for the response to its A-RELEASE-RQ."""
+        return self.connection.machine.state is State.STA8
+
     def ended(self) -> None:
-        error = self.association.error
+        """As `Provider`."""
+        error = self._exchange.error
         if isinstance(error, ConnectionLost | AssociationAborted):
-            logger.info("%s: %s", self._connection.peer_name, error)
-        self._ended = True
-        self._server.arrivals.add(self._connection)  # until it is closed
+            logger.info("%s: %s", self.connection.peer_name, error)
+        self._arrivals.add(self.connection)  # until it is closed
         for request in self._serving:
             request.cancellation.request()
         self._wake.set()
@@ -164,23 +188,22 @@ class Session:
         try:
             await self._serve_all()
         except Exception:
-            logger.exception("%s: serving the association failed", self._connection.peer_name)
+            logger.exception("%s: serving the association failed", self.connection.peer_name)
         finally:
             if self._idle is not None:
                 self._idle.cancel()
-            self.association.abort()
+            self._exchange.abort()
             if self._helpers:
                 await asyncio.wait(self._helpers)
-            await self.association.closed(ABORT_GRACE if self._stopping else None)
+            await self._exchange.closed(ABORT_GRACE if self._stopping else None)
 
     async def _serve_all(self) -> None:
         """Serve until the association ends, and is released only between two requests."""
-        while not self._ended or self._waiting:
+        while self._waiting or not self._exchange.over.done():
             if self._waiting:
                 await self._serve_waiting()
-            elif self._release_asked and not self._serving:
-                self._release_asked = False
-                self.association.answer_release()
+            elif self._is_release_requested and not self._serving:
+                self._exchange.answer_release()
             else:
                 self._wake.clear()
                 await self._wake.wait()
@@ -192,36 +215,36 @@ class Session:
         except (AssociationError, RemoteProtocolError):
             self._end()  # `ended` has said why
         except Exception:
-            logger.exception("%s: serving the association failed", self._connection.peer_name)
+            logger.exception("%s: serving the association failed", self.connection.peer_name)
             self._end()
         finally:
             self._wake.set()
 
     def _end(self) -> None:
-        self.association.abort()
+        self._exchange.abort()
         self._waiting.clear()
 
     async def _serve_next(self) -> None:
         request = self._waiting.popleft()
         self._serving.add(request)
-        self._connection.resume(self)
+        self.connection.resume(self)
         try:
             answer = await self._answer(request)
             if request.data is not None and not request.data.is_used_up:
                 await request.data.drain()
             await request.send(answer)
         except (AssociationError, RemoteProtocolError) as error:
-            if not self._release_asked:
+            if not self._is_release_requested:
                 raise
             # The peer waits for the answer to its release; the half object is never acknowledged.
-            logger.info("%s: %s", self._connection.peer_name, error)
+            logger.info("%s: %s", self.connection.peer_name, error)
         finally:
             self._serving.discard(request)
             if request.data is not None:
                 request.data.release()
 
     async def _answer(self, request: IncomingRequest) -> Answer[Response]:
-        service = self._server.services.get(type(request.message))
+        service = self._services.get(type(request.message))
         if service is None:
             return request.response(Status.UNRECOGNIZED_OPERATION)
         if request.objection is not None:
@@ -235,15 +258,15 @@ class Session:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            logger.exception("%s: the handler of %s was cancelled", self._connection.peer_name, request.message.name)
+            logger.exception("%s: the handler of %s was cancelled", self.connection.peer_name, request.message.name)
             return request.response(Status.PROCESSING_FAILURE, error_comment="the handler was cancelled")
         except CancelRequested:
             return request.response(Status.CANCEL)
         except Exception as error:
             lost = request.data.error if request.data is not None else None
-            if self._ended or lost is not None:
-                raise self.association.error or lost or AssociationError("the association has ended") from error
-            logger.exception("%s: the handler of %s failed", self._connection.peer_name, request.message.name)
+            if self._exchange.over.done() or lost is not None:
+                raise self._exchange.error or lost or AssociationError("the association has ended") from error
+            logger.exception("%s: the handler of %s failed", self.connection.peer_name, request.message.name)
             return request.response(Status.PROCESSING_FAILURE, error_comment="the handler failed")
 
     # Timers
@@ -251,28 +274,28 @@ class Session:
     def _idle_timer(self, seconds: float | None) -> ProgressTimer:
         def stalled() -> None:
             error = AssociationTimeout("idle", seconds or 0, "waiting for the peer")
-            logger.warning("%s: %s; aborting", self._connection.peer_name, error)
-            self.association.abort(error)
+            logger.warning("%s: %s; aborting", self.connection.peer_name, error)
+            self._exchange.abort(error)
 
         return ProgressTimer(seconds, self._activity, stalled)
 
     def _activity(self) -> Progress | None:
         """How far the peer has come; None while it is this side's turn."""
-        if self._connection.is_blocked:
-            return self.association.progress()
-        if self._stopping and self.association.in_message:
+        if self.connection.is_blocked:
+            return self._exchange.progress()
+        if self._stopping and self._exchange.in_message:
             return None  # a slow line has until the deadline
         # The connection is held if the peer asks for more than was agreed; then its end would not be seen either.
-        if not self._connection.is_held_by(self) and any(
+        if not self.connection.is_held_by(self) and any(
             request.data is None or not request.data.waiting for request in self._serving
         ):
             return None
-        return self.association.progress()
+        return self._exchange.progress()
 
     def stop_when_idle(self, seconds: float) -> None:
         """End the association when nothing moves for `seconds` between two messages."""
-        if self._ended:
-            self._connection.close()
+        if self._exchange.over.done():
+            self.connection.close()
             return
         if self._idle is not None:
             self._idle.cancel()
@@ -281,7 +304,7 @@ class Session:
 
     def cut_off(self) -> None:
         """End the association and its handler now."""
-        self.association.abort()
-        self._connection.kill()
+        self._exchange.abort()
+        self.connection.kill()
         for task in (self.task, *self._helpers):
             task.cancel()

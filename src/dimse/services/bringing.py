@@ -29,7 +29,7 @@ from dimse.errors import (
     SubOperationFailed,
 )
 from dimse.messages.message import C_STORE_RQ, Response
-from dimse.network.association import Association
+from dimse.network.association import Association, exchange_of
 from dimse.network.client import connect
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.options import ClientOptions, RetryPolicy, ServerOptions, StoreOptions
@@ -263,7 +263,7 @@ class Bringing:
         The last member is asked for first: most often the first one left is the one that stopped the archive.
         """
         while waiting:
-            association.check_open()
+            exchange_of(association).check_open()
             listed = [uid for uid in waiting.popleft() if uid in self._missing]
             if not listed:
                 continue

@@ -8,7 +8,7 @@ from dimse.dataset.codec import decode_identifier, encode
 from dimse.dataset.pydicom_names import Dataset
 from dimse.errors import DatasetError
 from dimse.messages.message import C_FIND_RQ, C_FIND_RSP
-from dimse.network.association import Association
+from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_request import Answer
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel, raw_identifier
 from dimse.services.results import Asked, Results
@@ -83,6 +83,7 @@ class CFindSCU:
         else:
             wanted = raw_identifier(query, identifier if identifier is not None else Dataset())
         context = self._association.context_for(model.find)
-        message = C_FIND_RQ(message_id=self._association.invoker.new_message_id(), affected_sop_class_uid=model.find)
+        message_id = exchange_of(self._association).outstanding.new_message_id()
+        message = C_FIND_RQ(message_id=message_id, affected_sop_class_uid=model.find)
         encoded = encode(wanted, context.transfer_syntax)
         return FindResults(self._association, Asked(context, message, encoded, total_timeout, raise_failures))

@@ -61,7 +61,7 @@ class GetService:
                 # Not inside a C-STORE: the association would have to be aborted.
                 return account.cancelled()
             account.note(await _sent(scu, source))
-            request.association.check_open()
+            request.exchange.check_open()
         return account.final()
 
 

@@ -17,7 +17,8 @@ from dimse.errors import (
     without_frames,
 )
 from dimse.messages.message import C_GET_RQ, C_GET_RSP, C_STORE_RQ
-from dimse.network.association import Association
+from dimse.network.association import Association, exchange_of
+from dimse.network.exchange import Exchange
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.options import StoreOptions
 from dimse.services.query import Query
@@ -26,7 +27,7 @@ from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 from dimse.services.store_scp import StoreHandler, handled, refusal_of
 from dimse.services.suboperations import RetrieveResults
 from dimse.status import Status, StatusCategory
-from dimse.upper_layer.negotiation import proposes_scp
+from dimse.upper_layer.agreement import Agreement
 
 
 class CancelBehavior(Enum):
@@ -132,7 +133,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
 
     def _context_objection(self, request: IncomingRequest) -> str | None:
         """Why the peer may not send this on its context. A lenient requestor accepts what it proposed to be SCP for."""
-        role, deviations = _scp_role(self._association, request.sop_class_uid), self._association.deviations
+        role, deviations = _scp_role(request.exchange.agreement, request.sop_class_uid), request.exchange.deviations
         if role is not _SCPRole.AGREED and (deviations.is_strict or role is not _SCPRole.UNANSWERED):
             return f"the SCP role for its SOP class {role}"
         if role is _SCPRole.UNANSWERED:
@@ -264,8 +265,9 @@ class CGetSCU:
             handler = _into(into, template)
         model = query.model
         context = self._association.context_for(model.get)
-        _check_scp_role(self._association)
-        message = C_GET_RQ(message_id=self._association.invoker.new_message_id(), affected_sop_class_uid=model.get)
+        _check_scp_role(exchange_of(self._association))
+        message_id = exchange_of(self._association).outstanding.new_message_id()
+        message = C_GET_RQ(message_id=message_id, affected_sop_class_uid=model.get)
         encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
         asked = Asked(context, message, encoded, total_timeout, raise_failures)
         return GetResults(self._association, asked, handler, self._options, on_cancel)
@@ -280,28 +282,25 @@ class _SCPRole(StrEnum):
     NOT_PROPOSED = "was not proposed"
 
 
-def _scp_role(association: Association, sop_class_uid: str) -> _SCPRole:
+def _scp_role(agreement: Agreement, sop_class_uid: str) -> _SCPRole:
     """The role of the requestor, which this side is."""
-    contexts = association.contexts.values()
+    contexts = agreement.contexts.values()
     if any(context.abstract_syntax == sop_class_uid and context.requestor_is_scp for context in contexts):
         return _SCPRole.AGREED
-    if association.request is None or association.answer is None:
+    if not agreement.proposes_scp(sop_class_uid):
         return _SCPRole.NOT_PROPOSED
-    if not proposes_scp(association.request, sop_class_uid):
-        return _SCPRole.NOT_PROPOSED
-    answered = association.answer.user_information.role_selections
+    answered = agreement.acceptance.user_information.role_selections
     is_answered = any(role.sop_class_uid.strip(" \0") == sop_class_uid for role in answered)
     return _SCPRole.REFUSED if is_answered else _SCPRole.UNANSWERED
 
 
-def _check_scp_role(association: Association) -> None:
+def _check_scp_role(exchange: Exchange) -> None:
     """Raise `PresentationContextError` if the peer may send instances on no context."""
-    accepted = dict.fromkeys(context.abstract_syntax for context in association.contexts.values())
-    roles = {_scp_role(association, sop_class_uid) for sop_class_uid in accepted}
-    if _SCPRole.AGREED in roles or (_SCPRole.UNANSWERED in roles and not association.deviations.is_strict):
+    accepted = dict.fromkeys(context.abstract_syntax for context in exchange.agreement.contexts.values())
+    roles = {_scp_role(exchange.agreement, sop_class_uid) for sop_class_uid in accepted}
+    if _SCPRole.AGREED in roles or (_SCPRole.UNANSWERED in roles and not exchange.deviations.is_strict):
         return
-    proposed = () if association.request is None else association.request.user_information.role_selections
-    if not any(role.scp_role for role in proposed):
+    if not any(role.scp_role for role in exchange.agreement.request.user_information.role_selections):
         raise PresentationContextError(
             "no context was proposed with the SCP role, which a C-GET needs; connect with contexts=retrieval_contexts()"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dimse.address import check_ae_title
 from dimse.dataset.codec import encode
 from dimse.messages.message import C_MOVE_RQ, C_MOVE_RSP
-from dimse.network.association import Association
+from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_request import Answer
 from dimse.services.query import Query
 from dimse.services.results import Asked
@@ -60,7 +60,7 @@ class CMoveSCU:
         model = query.model
         context = self._association.context_for(model.move)
         message = C_MOVE_RQ(
-            message_id=self._association.invoker.new_message_id(),
+            message_id=exchange_of(self._association).outstanding.new_message_id(),
             affected_sop_class_uid=model.move,
             move_destination=check_ae_title(destination),
         )

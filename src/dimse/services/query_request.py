@@ -49,12 +49,12 @@ class QueryRequest:
         try:
             error = wrong_form(encoded, request.context.transfer_syntax)
             if error is not None:
-                request.association.deviations.malformed(error)
+                request.exchange.deviations.malformed(error)
             with request.cancellation.interrupts():
                 identifier = await decode_identifier(encoded, request.context.transfer_syntax)
             level = text_of(identifier, QUERY_RETRIEVE_LEVEL)
         except DatasetError as error:
-            logger.warning("%s: %s refused: %s", request.association.connection.peer_name, name, error)
+            logger.warning("%s: %s refused: %s", request.exchange.peer_name, name, error)
             raise StatusError(Status.CANNOT_UNDERSTAND, name, f"identifier: {error}") from None
         if level not in list(QueryRetrieveLevel):
             comment = "(0008,0052) is not a Query/Retrieve Level"
@@ -78,8 +78,8 @@ async def _identifier(request: IncomingRequest) -> bytes:
 
 def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:
     """The final response to an operation that `error` ended. Raises it again if the association has ended."""
-    name, peer = request.message.name, request.association.connection.peer_name
-    if not request.association.is_open or (request.data is not None and request.data.error is not None):
+    name, peer = request.message.name, request.exchange.peer_name
+    if not request.exchange.is_open or (request.data is not None and request.data.error is not None):
         raise error
     if isinstance(error, CancelRequested):
         logger.info("%s: %s: cancelled", peer, name)

@@ -23,7 +23,7 @@ from dimse.errors import (
     StatusError,
 )
 from dimse.messages.message import Request, Response
-from dimse.network.association import Association
+from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.network.operations import Operation, Stage
 from dimse.status import Status, StatusCategory
@@ -82,6 +82,7 @@ class Results(ABC, Generic[T, R]):
         self.failures: list[Exception] = []
         """What has failed so far."""
         self._association = association
+        self._exchange = exchange_of(association)
         self._asked = asked
         self._operation: Operation[R] = Operation(
             association,
@@ -214,7 +215,7 @@ class Results(ABC, Generic[T, R]):
 
     def _check_form(self, identifier: bytes) -> None:
         """Raise `DatasetError` if strict and `identifier` is in another VR form than was agreed on."""
-        error, deviations = wrong_form(identifier, self._asked.context.transfer_syntax), self._association.deviations
+        error, deviations = wrong_form(identifier, self._asked.context.transfer_syntax), self._exchange.deviations
         if error is not None and deviations.is_strict:
             error = DatasetError(f"{error}; it can be read with Strictness.LENIENT, or --lenient")
         if error is not None:
@@ -231,7 +232,7 @@ class Results(ABC, Generic[T, R]):
         if status.category in (StatusCategory.FAILURE, StatusCategory.CANCEL) and not cancelled:
             self.failures.append(StatusError(status, self.doing, answer.message.error_comment))
         if status.category is StatusCategory.WARNING and status not in self.final_warnings:
-            peer = self._association.connection.peer_name
+            peer = self._exchange.peer_name
             logger.warning(
                 "%s: %s ended with %s, a warning that %s does not define", peer, self.doing, status, self.doing
             )
@@ -265,7 +266,7 @@ class Results(ABC, Generic[T, R]):
         try:
             await self.cancel()
         except (DimseError, OSError) as error:
-            logger.info("%s: %s", self._association.connection.peer_name, error)
+            logger.info("%s: %s", self._exchange.peer_name, error)
 
     async def __aenter__(self) -> Self:
         try:
@@ -289,7 +290,7 @@ class Results(ABC, Generic[T, R]):
     def _let_go(self) -> None:
         """Cancel the operation if no `async with` or `async for` uses it any more."""
         if self._takers == 0 and self._operation.leave():
-            self._association.stopping.begin(self._stop)
+            self._exchange.cancellations.begin(self._stop)
 
     def __del__(self) -> None:
         self._let_go()

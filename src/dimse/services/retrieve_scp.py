@@ -22,7 +22,6 @@ from dimse.services.given import Source
 from dimse.services.query_request import QueryRequest
 from dimse.services.suboperations import MAXIMUM_COUNT
 from dimse.status import Status, StatusCategory
-from dimse.upper_layer.negotiation import proposes_scp
 
 logger = logging.getLogger("dimse.query_retrieve")
 
@@ -82,9 +81,8 @@ class Account:
         """An Error Comment of at most 64 characters, without paths or values."""
         if isinstance(result.error, PresentationContextError):
             source = next(each for each in self.sources if each.sop_instance_uid == result.sop_instance_uid)
-            requestor = self._request.association.request
             is_get = isinstance(self._request.message, C_GET_RQ)
-            if is_get and requestor is not None and not proposes_scp(requestor, source.sop_class_uid):
+            if is_get and not self._request.exchange.agreement.proposes_scp(source.sop_class_uid):
                 return "the requestor proposed no SCP role for a SOP class"
             return f"no context in {source.transfer_syntax_uid}"
         if isinstance(result.error, StatusError):

@@ -39,7 +39,7 @@ from dimse.errors import (
     RemoteProtocolError,
     StatusError,
 )
-from dimse.network.association import Association
+from dimse.network.association import Association, exchange_of
 from dimse.network.client import connect
 from dimse.options import ClientOptions, RetryPolicy
 from dimse.services.callbacks import Callback
@@ -153,11 +153,10 @@ class _Group:
             association = self._newest
             if not self._queue or not self._runs:
                 return 0
-            if association is not None and association.invoker.responses >= _MEASURED:
+            if association is not None and (exchange := exchange_of(association)).responses >= _MEASURED:
                 break
-        invoker = association.invoker
-        busy = max((time.process_time() - self._busy_before) / invoker.responses, 1e-6)
-        at_once = 1 + invoker.response_seconds / invoker.responses / busy
+        busy = max((time.process_time() - self._busy_before) / exchange.responses, 1e-6)
+        at_once = 1 + exchange.response_seconds / exchange.responses / busy
         return math.ceil(at_once / association.operations_window) - 1
 
     async def _work(self) -> None:
@@ -312,14 +311,14 @@ class SendingJob:
 
     def _may_be_the_window(self, association: Association | None, error: DimseError) -> bool:
         """Whether the window may be why the peer closed the association (rule 5)."""
-        assert association is not None and association.request is not None  # noqa: S101, PT018 - it is established
-        is_proposed = association.request.user_information.asynchronous_operations_window is not None
-        is_first = not association.invoker.responses and all(result.status is None for result in self.results)
+        assert association is not None  # noqa: S101 - it is established
+        is_proposed = association.agreement.request.user_information.asynchronous_operations_window is not None
+        is_first = not exchange_of(association).responses and all(result.status is None for result in self.results)
         if not (is_proposed and is_first and isinstance(error, ConnectionLost)):
             return False
         if self._options.operations_window > 1:
             text = "%s: %s, at the first message; trying without an asynchronous operations window from now on"
-            logger.warning(text, association.connection.peer_name, error)
+            logger.warning(text, association.peer_name, error)
         self._options = replace(self._options, operations_window=1)
         return True
 

@@ -53,9 +53,10 @@ class StoreRequest:
         message = request.message
         assert isinstance(message, C_STORE_RQ)  # noqa: S101 - the service is registered for no other
         self.association = request.association
+        self._exchange = request.exchange
         self.command = message
         self.transfer_syntax_uid = request.context.transfer_syntax
-        is_strict = self.association.deviations.is_strict
+        is_strict = request.exchange.deviations.is_strict
         self._incoming = IncomingDataset(data, self.transfer_syntax_uid, is_strict=is_strict)
         self._options = options
         self._disk = disk
@@ -163,13 +164,14 @@ class StoreRequest:
 
     async def _save(self, paths: list[str]) -> Path:
         self._begin_reading()
+        agreement = self._exchange.agreement
         header = encode_file_meta(
             sop_class_uid=self.sop_class_uid,
             sop_instance_uid=self.sop_instance_uid,
             transfer_syntax_uid=self.transfer_syntax_uid,
-            source_ae_title=self.association.peer_ae_title,
-            sending_ae_title=self.association.peer_ae_title,
-            receiving_ae_title=self.association.own_ae_title,
+            source_ae_title=agreement.peer_ae_title,
+            sending_ae_title=agreement.peer_ae_title,
+            receiving_ae_title=agreement.own_ae_title,
         )
         incoming = self._incoming
         instance = Instance(self.sop_instance_uid, self.transfer_syntax_uid)
@@ -250,7 +252,7 @@ class StoreRequest:
     async def check_whole(self) -> None:
         """Read to the end, and raise `IncompleteDataset` if the data set is not whole (PS3.4 B.2.3)."""
         await self._incoming.read_to_end()
-        structure, deviations = self._incoming.structure, self.association.deviations
+        structure, deviations = self._incoming.structure, self._exchange.deviations
         if structure.malformed is not None:
             what = str(structure.malformed).partition(", byte")[0]
             deviations.tolerated(f"C-STORE: {what}; taken as it came")
@@ -292,7 +294,7 @@ class StoreRequest:
             self._dataset = error
 
     def _decode_if_wanted(self) -> Dataset:
-        if not self.association.is_open:
+        if not self._exchange.is_open:
             raise DatasetError("the association has ended")
         return self._incoming.decode()
 
@@ -307,9 +309,9 @@ class StoreRequest:
 
     def _tolerate(self, what: str, refusal: int) -> None:
         """Refuse it if strict, else warn of it once."""
-        if self.association.deviations.is_strict:
+        if self._exchange.deviations.is_strict:
             raise StatusError(Status(refusal), what)
-        self.association.deviations.tolerated(f"C-STORE: {what}; taken as it came")
+        self._exchange.deviations.tolerated(f"C-STORE: {what}; taken as it came")
 
     def _check_same(self, tag: int, expected: str) -> None:
         """The data set has the SOP Class and Instance UID of the command (PS3.4 B.2.3, 0xA900)."""
@@ -326,7 +328,7 @@ class StoreRequest:
     async def _see_syntax(self) -> None:
         """Use the transfer syntax that the data set shows, if it is not the negotiated one."""
         incoming, scanner = self._incoming, self._incoming.scanner
-        deviations, name = self.association.deviations, uids.name_of(self.transfer_syntax_uid)
+        deviations, name = self._exchange.deviations, uids.name_of(self.transfer_syntax_uid)
         if incoming.has_mislabelled_pixels:
             form = "encapsulated" if scanner.bulk is not None and scanner.bulk.length is None else "native"
             self._tolerate(f"{tag_name(PIXEL_DATA)} is {form}, in {name}", Status.CANNOT_UNDERSTAND)

@@ -12,7 +12,8 @@ from dimse.address import check_ae_title
 from dimse.dataset.sources import DatasetSource, Part10Source
 from dimse.errors import DatasetError, PresentationContextError, StatusError
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
-from dimse.network.association import Association
+from dimse.network.association import Association, exchange_of
+from dimse.network.invoking import invoke
 from dimse.options import RetryPolicy
 from dimse.services.callbacks import Callback
 from dimse.services.given import InMemory, Source, as_source, each, of_memory
@@ -32,7 +33,7 @@ async def fit(
 
     As it is, if the peer accepted that; else between the little endian syntaxes, deflated where it takes nothing else,
     or decompressed where that is allowed. Data are never sent under the name of a syntax they are not in. Raises
-    `PresentationContextError`, which names what was offered and accepted.
+    `PresentationContextError`, which names what was proposed and accepted.
     """
     syntax = source.transfer_syntax_uid
     if len(source.sop_instance_uid) > 64:
@@ -45,11 +46,11 @@ async def fit(
         except PresentationContextError:
             raise error from None
         converting = _convert(source, context.transfer_syntax, error, allow_decompression)
-        return context, await association.outgoing.while_open(converting, source.name)
+        return context, await exchange_of(association).sender.while_open(converting, source.name)
     if _needs_mending(source):
         from dimse.dataset.transcode import mend  # imports pydicom
 
-        source = await association.outgoing.while_open(mend(source), source.name)
+        source = await exchange_of(association).sender.while_open(mend(source), source.name)
     return context, source
 
 
@@ -150,12 +151,12 @@ class CStoreSCU:
                 move_originator_message_id=message_id,
             )
 
-        doing = f"C-STORE of {source.name}"
+        exchange, doing = exchange_of(self._association), f"C-STORE of {source.name}"
         progress.expect(source.length)
         for attempt in range(1, self._retry.retries + 2):
             with progress:
-                response = await self._association.invoker.invoke(
-                    context, request, C_STORE_RSP, doing=doing, source=source, progress=progress
+                response = await invoke(
+                    exchange, context, request, C_STORE_RSP, doing=doing, source=source, progress=progress
                 )
             if response.status.is_done:
                 return response
@@ -184,8 +185,8 @@ def presentation_contexts(
     for given in each(sources):
         source = of_memory(cast("InMemory", given))
         wanted[source.sop_class_uid, source.transfer_syntax_uid] = None
-    offered = transfer_syntaxes or uids.LITTLE_ENDIAN
-    fallbacks = {(sop_class, syntax): None for sop_class, _ in wanted for syntax in offered}
+    syntaxes = transfer_syntaxes or uids.LITTLE_ENDIAN
+    fallbacks = {(sop_class, syntax): None for sop_class, _ in wanted for syntax in syntaxes}
     return [(sop_class, (syntax,)) for sop_class, syntax in (fallbacks if transfer_syntaxes else wanted | fallbacks)]
 
 

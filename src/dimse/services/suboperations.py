@@ -95,7 +95,7 @@ class RetrieveResults(Results[T, R]):
         except DatasetError as error:
             if answer.message.status == Status.SUCCESS and not answer.message.number_of_failed_suboperations:
                 name = answer.message.name
-                self._association.deviations.harmless(f"{name}: a data set with Success that is not read; dropped")
+                self._exchange.deviations.harmless(f"{name}: a data set with Success that is not read; dropped")
             else:
                 self.failures.append(DatasetError(f"the Failed SOP Instance UID List cannot be read: {error}"))
             return []

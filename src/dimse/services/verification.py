@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from dimse import uids
 from dimse.errors import StatusError
 from dimse.messages.message import C_ECHO_RQ, C_ECHO_RSP, Response
-from dimse.network.association import Association
+from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_request import Answer, IncomingRequest
+from dimse.network.invoking import invoke
 from dimse.services.handlers import answered
 from dimse.status import Status
 
@@ -31,7 +32,8 @@ class CEchoSCU:
         """
         association = self._association
         context = association.context_for(uids.VERIFICATION)
-        response = await association.invoker.invoke(
+        response = await invoke(
+            exchange_of(association),
             context,
             lambda number: C_ECHO_RQ(message_id=number, affected_sop_class_uid=uids.VERIFICATION),
             C_ECHO_RSP,
@@ -40,7 +42,7 @@ class CEchoSCU:
         if not response.status.is_done:
             raise StatusError(response.status, "C-ECHO", response.error_comment)
         if response.status != Status.SUCCESS:
-            peer = association.connection.peer_name
+            peer = association.peer_name
             logger.warning("%s: C-ECHO ended with %s, a warning that C-ECHO does not define", peer, response.status)
         return response
 

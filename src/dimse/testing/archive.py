@@ -19,7 +19,7 @@ from dimse.address import Address
 from dimse.dataset.part10 import encode_file_meta
 from dimse.errors import AssociationAborted, StatusError
 from dimse.messages.message import Request
-from dimse.network.association import Association
+from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_request import IncomingRequest
 from dimse.options import RetryPolicy, SendOptions, ServerOptions, StoreMode, StoreOptions
 from dimse.services.matching import Matcher
@@ -199,8 +199,8 @@ class FakeArchive:
                     association.abort()
                     raise AssociationAborted(0, 0, "aborted to order")
                 case Drop():
-                    association.connection.kill()
-                    await association.connection.wait_closed()
+                    exchange_of(association).connection.kill()
+                    await exchange_of(association).connection.wait_closed()
                     raise AssociationAborted(0, 0, "dropped to order")
 
 

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from dimse.errors import PresentationContextError, RemoteProtocolError
-from dimse.uids import APPLICATION_CONTEXT, is_uid, name_of
+from dimse.errors import RemoteProtocolError
+from dimse.uids import APPLICATION_CONTEXT, is_uid
 from dimse.upper_layer.deviations import invalid
 from dimse.upper_layer.items import (
     AsynchronousOperationsWindow,
@@ -349,31 +349,3 @@ def maximum_length_to_send(announced: int | None, own_limit: int) -> int:
     if announced is None:
         return min(DEFAULT_MAXIMUM_LENGTH, own_limit)
     return own_limit if announced == 0 else min(announced, own_limit)
-
-
-def proposes_scp(request: A_ASSOCIATE_RQ, abstract_syntax: str) -> bool:
-    """Whether the requestor proposes to be SCP of a SOP class (PS3.7 D.3.3.4)."""
-    roles = request.user_information.role_selections
-    return any(role.sop_class_uid == abstract_syntax and role.scp_role for role in roles)
-
-
-def no_context(
-    abstract_syntax: str,
-    wanted: str | None,
-    request: A_ASSOCIATE_RQ,
-    accepted: Iterable[AcceptedContext],
-) -> PresentationContextError:
-    """The error that says what was offered for a SOP class and what was accepted."""
-    offered = [
-        name_of(syntax)
-        for context in request.presentation_contexts
-        if context.abstract_syntax == abstract_syntax
-        for syntax in context.transfer_syntaxes
-    ]
-    taken = [name_of(context.transfer_syntax) for context in accepted if context.abstract_syntax == abstract_syntax]
-    if not offered:
-        detail = "this SOP class was not offered when the association was made"
-    else:
-        detail = f"offered: {', '.join(dict.fromkeys(offered))}; accepted: {', '.join(taken) or 'none'}"
-    syntax = f" in {name_of(wanted)}" if wanted is not None else ""
-    return PresentationContextError(f"no presentation context for {name_of(abstract_syntax)}{syntax}; {detail}")

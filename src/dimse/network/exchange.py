@@ -1,0 +1,506 @@
+"""What happens between both sides of one association: messages over a connection (PS3.7 over PS3.8).
+
+`Association` is what the user sees of it. An `Exchange` knows nothing of services: requests of the peer go to its
+`Provider`, responses to the outstanding requests of this side.
+
+However an association ends - by a release, an A-ABORT of either side, a lost connection, a timer - it passes through
+`_end` once, and all tasks that wait on the association get the same reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from enum import Enum
+from typing import Any, Final, Protocol
+
+from dimse.errors import (
+    AssociationAborted,
+    AssociationError,
+    AssociationRejected,
+    AssociationTimeout,
+    ConnectionLost,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
+from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, MessageReader, fragment_size
+from dimse.messages.message import C_CANCEL_RQ, Request, Response
+from dimse.network.connection import Connection
+from dimse.network.incoming_data import Discard, Receiver
+from dimse.network.outstanding import OutstandingRequests
+from dimse.network.sender import Sender
+from dimse.network.timers import Progress, ProgressTimer, SharedTimer
+from dimse.network.window import Window
+from dimse.options import AssociationOptions, Strictness
+from dimse.upper_layer.agreement import Agreement, agree
+from dimse.upper_layer.deviations import Deviations, invalid, out_of_step
+from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
+from dimse.upper_layer.negotiation import (
+    AcceptedContext,
+    acceptance_oddities,
+    acceptance_refusal,
+    acceptance_violations,
+)
+from dimse.upper_layer.pdu import (
+    A_ABORT,
+    A_ASSOCIATE_AC,
+    A_ASSOCIATE_RJ,
+    A_ASSOCIATE_RQ,
+    A_RELEASE_RP,
+    A_RELEASE_RQ,
+)
+from dimse.upper_layer.states import State
+
+logger = logging.getLogger("dimse.network")
+
+ABORT_GRACE: Final = 2.0
+"""Seconds that a peer has to close the connection after an A-ABORT whose end a task waits for."""
+
+
+class Provider(Protocol):
+    """Serves the peer's requests on an association. Called from the event loop; must not block."""
+
+    def associate(self, request: A_ASSOCIATE_RQ) -> None:
+        """The peer requests the association."""
+
+    def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
+        """The peer requests an operation. Returns the receiver of its data set, if one follows."""
+
+    def cancel(self, message_id: int) -> bool:
+        """The peer cancels an operation. Returns whether it is under way."""
+
+    def release(self) -> None:
+        """The peer requests the release."""
+
+    def ended(self) -> None:
+        """The association has ended."""
+
+
+class Named(Protocol):
+    """A request that says in a message which operation it is."""
+
+    doing: str
+
+
+class Phase(Enum):
+    """Where an association is in its life.
+
+        NEW ──────────> OPEN ──> RELEASING ─────────> RELEASED
+         │               ├─────────> PEER_RELEASING ─> RELEASED_BY_PEER
+         └──> FAILED <───┘   (from RELEASING too, where both sides requested the release)
+
+    FAILED is reached from each phase that has not ended: rejected, aborted, timed out, or the connection was lost.
+    """
+
+    NEW = "not established"
+    OPEN = "open"
+    RELEASING = "being released by this side"
+    PEER_RELEASING = "being released by the peer"
+    RELEASED = "released by this side"
+    RELEASED_BY_PEER = "released by the peer"
+    FAILED = "ended otherwise"
+
+
+_ESTABLISHED: Final = frozenset({Phase.OPEN, Phase.RELEASING, Phase.PEER_RELEASING})
+
+
+class Exchange:
+    """The machinery of one association, in either role: it owns the connection and knows how far everything is."""
+
+    def __init__(self, connection: Connection, options: AssociationOptions, provider: Provider | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self.connection = connection
+        self.options = options
+        self.deviations = Deviations(connection, strict=options.strictness is Strictness.STRICT)
+        """How this side treats what the peer does against the standard."""
+        self.phase = Phase.NEW
+        self.error: Exception | None = None
+        """Why the association ended; None while it lasts, and after a release."""
+        self.over: asyncio.Future[None] = loop.create_future()
+        """Done when the association has ended; `error` then has the reason."""
+        self.outstanding = OutstandingRequests()
+        self.window = Window()
+        """The slots for requests of this side that have one response."""
+        self.sender = Sender(connection, self.over, self.check_open, self._more_follows)
+        self.store_timer: SharedTimer[Named] = SharedTimer(options.timeouts.store, self.progress, self._stalled)
+        """The timer of all requests that have one response."""
+        self.responses = 0
+        """How many requests with one response have got it."""
+        self.response_seconds = 0.0
+        """The time from the last byte of a request to its response, added up for all `responses`."""
+        self.cancellations = Cancellations()
+        self.clock = loop.time
+        self._request: A_ASSOCIATE_RQ | None = None
+        """The request of this side, if it is the requestor."""
+        self._agreement: Agreement | None = None
+        self._provider = provider
+        self._established: asyncio.Future[None] = loop.create_future()
+        """Done when the association is established, or has failed to be."""
+        self._reader = MessageReader()
+        self._messages_received = 0
+        """Commands and whole data sets."""
+        self._receiver: Receiver | None = None
+        """The receiver of the data set that belongs to the last command."""
+        connection.owner = self
+
+    # State
+
+    @property
+    def agreement(self) -> Agreement:
+        """What both sides agreed on. Raises `AssociationError` before the association is established."""
+        if self._agreement is None:
+            raise AssociationError("the association is not established")
+        return self._agreement
+
+    @property
+    def is_requestor(self) -> bool:
+        """Whether this side requested the association."""
+        return self.connection.machine.is_requestor
+
+    @property
+    def peer_name(self) -> str:
+        """The peer's host and port."""
+        return self.connection.peer_name
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the association is established and has not ended."""
+        return self.phase in _ESTABLISHED
+
+    @property
+    def in_message(self) -> bool:
+        """Whether the peer is in the middle of sending a message."""
+        return self._reader.in_message
+
+    def check_open(self) -> None:
+        """Raise the reason if no operation is possible."""
+        if self.phase is Phase.OPEN or self.phase is Phase.NEW:
+            return
+        if self.error is not None:
+            raise self.error
+        if self.phase is Phase.RELEASED_BY_PEER:
+            raise AssociationError("the peer has released the association")
+        if self.phase is Phase.RELEASED:
+            raise LocalProtocolError("the association has been released")
+        raise LocalProtocolError("the association is being released")
+
+    def _more_follows(self) -> bool:
+        """Whether other operations are under way, in either direction: then a message may wait for the next one."""
+        return self.connection.is_held or len(self.outstanding) > 1
+
+    # Establishing
+
+    async def establish(self, request: A_ASSOCIATE_RQ) -> None:
+        """Request the association and wait for the peer's decision (PS3.8 7.1)."""
+        self._request = request
+        self.connection.machine.associate(request)
+        self.connection.machine.transport_connected()
+        self.connection.flush()
+        await self._decided(self._established, "waiting for the response to A-ASSOCIATE-RQ")
+
+    def accept(self, request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> None:
+        """Accept the peer's request."""
+        self._agree(request, acceptance)
+        self.connection.machine.accept(acceptance)
+
+    def reject(self, rejection: A_ASSOCIATE_RJ) -> None:
+        """Reject the peer's request."""
+        self.connection.machine.reject(rejection, self.clock())
+        self._end(AssociationRejected(rejection.result, rejection.source, rejection.reason))
+
+    def _agree(self, request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> None:
+        limit = self.options.maximum_length_to_send
+        agreement = agree(request, acceptance, is_requestor=self.is_requestor, maximum_length_limit=limit)
+        self._agreement, self.phase = agreement, Phase.OPEN
+        self.window.size = agreement.operations_window
+        self.sender.fragment_size = fragment_size(agreement.maximum_length_to_send)
+
+    def _accepted(self, acceptance: A_ASSOCIATE_AC) -> None:
+        assert self._request is not None  # noqa: S101 - the machine accepts an acceptance in Sta5 only
+        refusal = acceptance_refusal(acceptance)
+        if refusal is not None:
+            raise refusal
+        for violation in acceptance_violations(acceptance, self._request):
+            self.deviations.malformed(violation)
+        for oddity in acceptance_oddities(acceptance, self._request):
+            self.deviations.harmless(f"A-ASSOCIATE-AC: {oddity}")
+        self._agree(self._request, acceptance)
+        if not self._established.done():
+            self._established.set_result(None)
+
+    # Ending
+
+    async def release(self) -> None:
+        """End the association in order (PS3.8 7.2). Does nothing if it has ended already.
+
+        An abort or a lost connection in place of the response is logged only: nothing is left undone. Raises
+        `AssociationTimeout` if neither comes.
+        """
+        if self.outstanding.operation is not None and not self.over.done():
+            await self.outstanding.operation.cancel()
+        if self.over.done():
+            await self.closed()
+            return
+        self.connection.machine.release()
+        self.phase = Phase.RELEASING
+        self.connection.flush()
+        try:
+            await self._decided(self.over, "waiting for the response to A-RELEASE-RQ")
+        except (AssociationAborted, ConnectionLost) as error:
+            self.deviations.harmless(f"in place of an A-RELEASE-RP: {error}")
+        await self.closed()
+
+    async def _decided(self, future: asyncio.Future[None], doing: str) -> None:
+        """Wait for the peer's decision, `Timeouts.association` in all. Raises why the association ended instead."""
+        seconds = self.options.timeouts.association
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.shield(future)
+        except TimeoutError:
+            self.abort(AssociationTimeout("association", seconds or 0, doing))
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        if self.error is not None:
+            raise self.error
+
+    def answer_release(self) -> None:
+        """Answer the peer's A-RELEASE-RQ."""
+        if self.over.done():
+            return
+        self.phase = Phase.PEER_RELEASING
+        self.connection.machine.release_response(self.clock())
+        self.connection.flush()
+        if self.connection.machine.state is State.STA13:
+            self._end(None)
+
+    def abort(self, error: Exception | None = None) -> None:
+        """End the association at once with an A-ABORT (PS3.8 7.3); `error` is the reason that waiting tasks get."""
+        source, reason = (error.source, error.reason) if isinstance(error, RemoteProtocolError) else (0, 0)
+        self.connection.machine.abort(self.clock(), source=source, reason=reason)
+        self.connection.flush()
+        self._end(error or AssociationAborted(0, 0, "the association was aborted by this side"))
+
+    async def closed(self, grace: float | None = ABORT_GRACE) -> None:
+        """Wait until the connection is closed too. It is cut off if the peer does not close it in `grace` seconds.
+
+        None leaves it to ARTIM (PS3.8 9.1.5), unless the peer does not even read. A peer that let a timer of the
+        requestor run out gets no more time.
+        """
+        if self.is_requestor and isinstance(self.error, AssociationTimeout):
+            grace = 0
+        elif self.connection.is_blocked:
+            grace = ABORT_GRACE
+        try:
+            async with asyncio.timeout(grace):
+                await self.connection.wait_closed()
+        except TimeoutError:
+            logger.info("%s: the peer does not close the connection; cut off", self.peer_name)
+        finally:
+            self.connection.kill()
+            await self.cancellations.wait()
+
+    def _end(self, error: Exception | None) -> None:
+        """End the association, once, and give the reason to all that wait."""
+        if self.over.done():
+            return
+        self.error = error
+        if error is not None:
+            self.phase = Phase.FAILED
+        else:
+            self.phase = Phase.RELEASED_BY_PEER if self.phase is Phase.PEER_RELEASING else Phase.RELEASED
+        self.over.set_result(None)
+        if not self._established.done():
+            self._established.set_result(None)
+        reason = error or AssociationError("the association was released")
+        self.store_timer.cancel()
+        self.outstanding.fail(reason)
+        self.connection.fail_writing(reason)
+        if self._receiver is not None:
+            self._receiver.failed(reason)
+            self._receiver = None
+        if self._provider is not None:
+            self._provider.ended()
+
+    # As `ConnectionOwner`
+
+    def connected(self) -> None:
+        """As `ConnectionOwner`: from now on an acceptor waits for A-ASSOCIATE-RQ."""
+        if not self.is_requestor:
+            self.connection.machine.transport_accepted(self.clock())
+            self.connection.flush()
+
+    def handle_event(self, event: MachineEvent) -> None:
+        """As `ConnectionOwner`."""
+        try:
+            self._dispatch(event)
+        except RemoteProtocolError as error:
+            logger.warning("%s: %s; aborting", self.peer_name, error)
+            self.abort(error)
+
+    def buffer_used(self) -> None:
+        """As `ConnectionOwner`."""
+        if self._receiver is not None:
+            self._receiver.buffer_used()
+
+    @property
+    def awaits_more(self) -> bool:
+        """As `ConnectionOwner`: the rest of a message, or a response that does not wait for one of ours."""
+        return self._reader.in_message or self.outstanding.awaits_response
+
+    def disconnected(self, error: Exception | None) -> None:
+        """As `ConnectionOwner`."""
+        self._end(ConnectionLost(f"the connection was lost: {error}" if error else self._closed_by_peer()))
+
+    def _dispatch(self, event: MachineEvent) -> None:
+        match event:
+            case Fragment():
+                if not self.over.done():
+                    self._receive(event)
+            case A_ASSOCIATE_AC():
+                self._accepted(event)
+            case A_ASSOCIATE_RQ():
+                if self._provider is not None:
+                    self._provider.associate(event)
+            case A_RELEASE_RQ():
+                self._release_requested()
+            case A_RELEASE_RP() if self.connection.machine.state is State.STA12:
+                self.answer_release()
+            case Oddity(message, is_harmless):
+                (self.deviations.harmless if is_harmless else self.deviations.tolerated)(message)
+            case _:
+                self._end(self._reason(event))
+
+    def _reason(self, event: MachineEvent) -> Exception | None:
+        """Why the association ends with `event`; None for a release."""
+        match event:
+            case A_RELEASE_RP():
+                return None
+            case A_ASSOCIATE_RJ():
+                return AssociationRejected(event.result, event.source, event.reason)
+            case A_ABORT():
+                return AssociationAborted(event.source, event.reason)
+            case ProviderAbort(error) if error is not None:
+                logger.warning("%s: %s; aborted", self.peer_name, error)
+                return error
+        return ConnectionLost(self._closed_by_peer())
+
+    def _closed_by_peer(self) -> str:
+        if self._agreement is not None:
+            return "the peer closed the connection without a release"
+        if self.is_requestor:
+            return "the peer closed the connection without an answer; does a DICOM application entity listen there?"
+        return "the connection was closed before there was an association"
+
+    def _release_requested(self) -> None:
+        """A release in the middle of a message is answered; the half object is dropped, never acknowledged."""
+        if self._reader.in_message and self._receiver is not None:
+            self._receiver.failed(AssociationError("the peer released the association in the middle of a message"))
+            self._receiver = None
+        if self.connection.machine.state is State.STA10:
+            return  # a collision: the acceptor waits for the response to its own request first (PS3.8 7.2.2.7)
+        if self._provider is not None:
+            self._provider.release()
+        else:
+            self.answer_release()
+
+    # Messages in
+
+    def _receive(self, fragment: Fragment) -> None:
+        received = self._reader.receive(fragment)
+        if isinstance(received, DataReceived):
+            receiver = self._receiver
+            self._messages_received += received.is_last
+            if receiver is None:
+                self.deviations.harmless("a data set follows a final response that does not announce it; dropped")
+                return
+            if received.is_last:
+                self._receiver = None
+            receiver.receive(received.data, received.is_last)
+        elif received is not None:
+            self._receive_command(received)
+
+    def _receive_command(self, command: CommandReceived) -> None:
+        self._messages_received += 1
+        message = command.message
+        context = self.agreement.contexts.get(command.presentation_context_id)
+        if context is None:
+            raise out_of_step(f"a message on context {command.presentation_context_id}, which was not accepted")
+        if self._receiver is not None:
+            self._miss_dataset(self._receiver)
+        if command.flaw is Flaw.DATA_SET_TYPE and not (self.deviations.is_strict and isinstance(message, Request)):
+            self.deviations.malformed(invalid(f"{message.name}: {command.flaw}"))
+        if isinstance(message, Response):
+            self._receiver = self.outstanding.respond(message, self.sender.half_sent)
+        elif isinstance(message, C_CANCEL_RQ):
+            self._receive_cancel(message)
+        elif self._provider is not None:
+            self._receiver = self._provider.request(context, command)
+        elif (operation := self.outstanding.operation) is not None and operation.has_suboperations:
+            self._receiver = operation.request(context, command)
+        else:
+            raise out_of_step(f"{message.name} to a requestor that proposed no SCP role")
+
+    def _miss_dataset(self, receiver: Receiver) -> None:
+        """A command was received in place of an announced data set."""
+        self.deviations.harmless("a message announces a data set that does not come")
+        self._receiver = None
+        receiver.failed(AssociationError("the data set that was announced does not come"))
+
+    def _receive_cancel(self, message: C_CANCEL_RQ) -> None:
+        if message.dataset_follows:
+            self._receiver = Discard()
+        if self._provider is None or not self._provider.cancel(message.message_id_being_responded_to):
+            self.deviations.harmless("C-CANCEL-RQ for no operation under way; ignored")  # PS3.7 9.3.2.3
+
+    # Timers and figures
+
+    def timer(self, name: str, doing: str, measure: Callable[[], Progress | None]) -> ProgressTimer:
+        """A timer that aborts the association after the seconds of `Timeouts` under `name` without progress."""
+        return ProgressTimer(self._seconds(name), measure, lambda: self._timed_out(name, doing))
+
+    def _stalled(self, request: Named) -> None:
+        self._timed_out("store", request.doing)
+
+    def _timed_out(self, name: str, doing: str) -> None:
+        error = AssociationTimeout(name, self._seconds(name) or 0, doing)
+        logger.info("%s: %s; aborting", self.peer_name, error)
+        self.abort(error)
+
+    def _seconds(self, name: str) -> float | None:
+        seconds: float | None = getattr(self.options.timeouts, name)
+        return seconds
+
+    def progress(self) -> Progress:
+        """How far the peer has come."""
+        return Progress(self._messages_received, self.connection.bytes_moved)
+
+    def note_response(self, seconds: float) -> None:
+        """A request got its one response, `seconds` after it was sent."""
+        self.responses += 1
+        self.response_seconds += seconds
+
+
+class Cancellations:
+    """The tasks of one association that cancel operations whose consumers have left."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, cancel: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `cancel` in a task. May be called from any thread, as garbage collection does."""
+        with suppress(RuntimeError):  # the event loop is closed
+            self._loop.call_soon_threadsafe(self._begin, cancel)
+
+    def _begin(self, cancel: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self._loop.create_task(cancel())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def wait(self) -> None:
+        """Wait until all have ended."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)

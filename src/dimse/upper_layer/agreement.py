@@ -1,0 +1,123 @@
+"""What both sides of an association agreed on (PS3.8 7.1.1; PS3.7 D.3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from dimse.errors import PresentationContextError
+from dimse.uids import name_of
+from dimse.upper_layer.negotiation import (
+    AcceptedContext,
+    accepted_contexts,
+    maximum_length_to_send,
+    operations_window,
+)
+from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The facts of one association; they do not change while it lasts."""
+
+    request: A_ASSOCIATE_RQ
+    acceptance: A_ASSOCIATE_AC
+    contexts: Mapping[int, AcceptedContext]
+    """The accepted presentation contexts by Presentation Context ID."""
+    operations_window: int
+    """How many operations of the requestor may be outstanding at once."""
+    maximum_length_to_send: int
+    """The maximum PDU-length of each P-DATA-TF that this side sends."""
+    is_requestor: bool
+    """Whether this side requested the association."""
+
+    @property
+    def called_ae_title(self) -> str:
+        """The AE title that the requestor called."""
+        return self.request.called_ae_title
+
+    @property
+    def calling_ae_title(self) -> str:
+        """The AE title of the requestor."""
+        return self.request.calling_ae_title
+
+    @property
+    def peer_ae_title(self) -> str:
+        """The AE title of the peer."""
+        return self.called_ae_title if self.is_requestor else self.calling_ae_title
+
+    @property
+    def own_ae_title(self) -> str:
+        """The AE title of this side."""
+        return self.calling_ae_title if self.is_requestor else self.called_ae_title
+
+    def context_for(self, abstract_syntax: str, transfer_syntaxes: Iterable[str] | None = None) -> AcceptedContext:
+        """The accepted context for a SOP class on which this side is SCU.
+
+        With `transfer_syntaxes` it is in the first of them that was accepted. Raises `PresentationContextError`, which
+        names the transfer syntaxes that were proposed and accepted.
+        """
+        usable = [
+            context
+            for context in self.contexts.values()
+            if context.abstract_syntax == abstract_syntax
+            and (context.requestor_is_scu if self.is_requestor else context.requestor_is_scp)
+        ]
+        if transfer_syntaxes is None:
+            if usable:
+                return usable[0]
+            raise self._no_context(abstract_syntax, None)
+        wanted = list(transfer_syntaxes)
+        for syntax in wanted:
+            for context in usable:
+                if context.transfer_syntax == syntax:
+                    return context
+        raise self._no_context(abstract_syntax, wanted[0] if wanted else None)
+
+    def accepts(self, abstract_syntax: str) -> bool:
+        """Whether a SOP class was accepted on any context, in any role."""
+        return any(context.abstract_syntax == abstract_syntax for context in self.contexts.values())
+
+    def proposes_scp(self, sop_class_uid: str) -> bool:
+        """Whether the requestor proposed to be SCP of a SOP class (PS3.7 D.3.3.4)."""
+        roles = self.request.user_information.role_selections
+        return any(role.sop_class_uid == sop_class_uid and role.scp_role for role in roles)
+
+    def _no_context(self, abstract_syntax: str, wanted: str | None) -> PresentationContextError:
+        if not self.is_requestor and self.accepts(abstract_syntax) and not self.proposes_scp(abstract_syntax):
+            return PresentationContextError(f"the requestor proposed no SCP role for {name_of(abstract_syntax)}")
+        proposed = [
+            name_of(syntax)
+            for context in self.request.presentation_contexts
+            if context.abstract_syntax == abstract_syntax
+            for syntax in context.transfer_syntaxes
+        ]
+        accepted = [
+            name_of(context.transfer_syntax)
+            for context in self.contexts.values()
+            if context.abstract_syntax == abstract_syntax
+        ]
+        if proposed:
+            detail = f"proposed: {', '.join(dict.fromkeys(proposed))}; accepted: {', '.join(accepted) or 'none'}"
+        else:
+            detail = "this SOP class was not proposed when the association was made"
+        syntax = f" in {name_of(wanted)}" if wanted is not None else ""
+        return PresentationContextError(f"no presentation context for {name_of(abstract_syntax)}{syntax}; {detail}")
+
+
+def agree(
+    request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC, *, is_requestor: bool, maximum_length_limit: int
+) -> Agreement:
+    """The agreement that follows from a request and its acceptance.
+
+    This side sends PDUs of the length that the peer announced, and none longer than `maximum_length_limit`.
+    """
+    peer = acceptance if is_requestor else request
+    return Agreement(
+        request,
+        acceptance,
+        accepted_contexts(request, acceptance),
+        operations_window(request, acceptance),
+        maximum_length_to_send(peer.user_information.maximum_length, maximum_length_limit),
+        is_requestor,
+    )
