@@ -31,13 +31,15 @@ class Server(AssociationServer):
     All handlers are registered in the same way, by a decorator that returns the handler unchanged, so that one handler
     can serve two services. A handler is called with the request; its class and the kind of function differ:
 
-    | decorator    | request           | function                                                    |
-    |--------------|-------------------|-------------------------------------------------------------|
-    | `on_c_echo`  | `IncomingRequest` | `async def`, returns a `Status`                             |
-    | `on_c_store` | `StoreRequest`    | `async def`, returns a `Status`                             |
-    | `on_c_find`  | `QueryRequest`    | `async def` with `yield`: a `Dataset` for each match        |
-    | `on_c_get`   | `QueryRequest`    | `async def` with `yield`: each instance, as for `dimse.send` |
-    | `on_c_move`  | `QueryRequest`    | `async def` with `yield`: each instance, as for `dimse.send` |
+    ============ ================= ============================================================
+    decorator    request           function
+    ============ ================= ============================================================
+    `on_c_echo`  `IncomingRequest` `async def`, returns a `Status`
+    `on_c_store` `StoreRequest`    `async def`, returns a `Status`
+    `on_c_find`  `QueryRequest`    `async def` with `yield`: a `Dataset` for each match
+    `on_c_get`   `QueryRequest`    `async def` with `yield`: each instance, as for `dimse.send`
+    `on_c_move`  `QueryRequest`    `async def` with `yield`: each instance, as for `dimse.send`
+    ============ ================= ============================================================
 
     Every handler may raise `StatusError(status, comment)` to answer with that status and Error Comment. What any other
     exception is answered with stands at each decorator; it is logged with its traceback. C-ECHO is answered with
