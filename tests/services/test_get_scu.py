@@ -1,6 +1,6 @@
 """C-GET as SCU: instances that come on the association they were asked for on.
 
-How it is left before its end is in `test_cancel_scu` and `test_get_in_flight`.
+How it is left before its end is in `network/test_operations` and `test_get_in_flight`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the data set of a received message goes: nowhere, or to a reader at its own pace."""
+"""Receivers of the data set of a message: dropped, joined, or read by a task at its own pace."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dimse.network.connection import Connection
 
 
 class Receiver(Protocol):
-    """Where the data set of a received message goes. Called from the event loop; must not block."""
+    """Receives the data set of one message. Called from the event loop; must not block."""
 
     def receive(self, data: memoryview, is_last: bool) -> None:
         """The next part. `data` is valid until `buffer_used` returns, or longer while the connection is held."""
 
     def buffer_used(self) -> None:
-        """There is no more for now."""
+        """All fragments in the receive buffer were received."""
 
     def failed(self, error: Exception) -> None:
-        """The rest will not come."""
+        """The rest will not be received."""
 
 
 class Discard:
@@ -34,7 +34,7 @@ class Discard:
 
 
 class Collect:
-    """A receiver that joins a data set of at most `maximum` bytes and calls `done` with it; with None if it fails."""
+    """Joins a data set of at most `maximum` bytes and calls `done` with it; with None if it fails."""
 
     def __init__(self, maximum: int, done: Callable[[bytes | None], None]) -> None:
         self._maximum = maximum
@@ -58,7 +58,7 @@ class Collect:
         self._end(None)
 
     def give_up_unless_begun(self) -> None:
-        """End with None if nothing has come yet; what comes later is dropped."""
+        """End with None if nothing was received yet; later data are dropped."""
         if not self._begun:
             self._end(None)
 
@@ -69,10 +69,20 @@ class Collect:
 
 
 class IncomingData:
-    """A receiver whose data are pulled.
+    """A data set that a task pulls, at its own pace.
 
-    What has arrived stays in the receive buffer, unread and uncopied, and the connection is held until it
-    was pulled and used. So a slow reader slows the peer, and nothing queues up.
+    Received data stay in the receive buffer, uncopied, and the connection is held until they were pulled and used. So
+    a slow reader slows the peer, and nothing queues up. The rules of the views:
+
+    1. `receive` adds views of the buffer; `buffer_used` holds the connection, so that the buffer is kept.
+    2. `pull` returns all views at once. They are valid until the next `pull`, `drain` or `release`, which lets the
+       connection go on: the buffer is then read into again, under the same views.
+    3. A thread that uses views must be awaited through `use`. While it runs, `drain` and `release` wait for it, even
+       if the task that awaited it is gone.
+    4. Views that were not pulled die with the association: `failed` drops them, as the buffer is given back. Views
+       that were pulled stay valid until the reader comes for more, and then it gets the reason.
+    5. A service that does not want the rest calls `drain`: it is read to its end and dropped, since the next message
+       begins after it. From then on a task that still reads gets the reason given there, and no views of others' data.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -85,7 +95,7 @@ class IncomingData:
         self._unwanted: DimseError | None = None
         """Why the rest is dropped, if it is."""
         self.error: Exception | None = None
-        """Why the rest will not come."""
+        """Why the rest will not be received."""
         self._wake: asyncio.Future[None] | None = None
         self._used: asyncio.Future[None] | None = None
         """Done when `use` is, while there is one."""
@@ -108,7 +118,7 @@ class IncomingData:
     def failed(self, error: Exception) -> None:
         self.error = error
         if not self._pulled:
-            self._views.clear()  # nobody holds the buffer that they are views of
+            self._views.clear()  # the buffer that they are views of is not held
         self._wake_up()
 
     def _wake_up(self) -> None:

@@ -42,23 +42,39 @@ class CancelRequested(Exception):
 
 
 class Cancellation:
-    """A C-CANCEL of the peer's, and where it may interrupt (PS3.7 9.3.2.3)."""
+    """A C-CANCEL of the peer, and where it may interrupt (PS3.7 9.3.2.3).
+
+    A handler need not know of it. A service marks the blocks in which it awaits the handler with `interrupts`; between
+    them, as in the middle of a C-STORE, it looks at `requested`.
+
+    A C-CANCEL interrupts by `task.cancel()`, the only way to wake a task that may await anything. Three rules keep that
+    apart from a real cancellation of the same task, as by a server that stops:
+
+    1. Only a marked block is cancelled, and only once: no block is entered once it is requested.
+    2. For each `cancel()` of ours there is one `uncancel()`, however the block is left: with the CancelledError, with
+       another exception that the block made of it, or without any, having ignored it.
+    3. The block is left with `CancelRequested` only if after that no cancellation is left that the task did not have
+       when it entered. Otherwise someone else has cancelled it too, and the CancelledError goes on.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        """Whether the peer has cancelled the operation, or the association has ended."""
         self._interruptible: asyncio.Task[Any] | None = None
-        self._interrupted = False
+        """The task that is in a marked block, as long as it was not interrupted."""
 
     def request(self) -> None:
-        """Interrupt the block that is marked by `interrupts`, if one runs."""
+        """Interrupt the block that is marked by `interrupts`, if a task is in one."""
+        if self.requested:
+            return
         self.requested = True
-        if self._interruptible is not None and not self._interrupted:
-            self._interrupted = True
-            self._interruptible.cancel()
+        task, self._interruptible = self._interruptible, None
+        if task is not None:
+            task.cancel()
 
     @contextmanager
     def interrupts(self) -> Iterator[None]:
-        """A block that is left with `CancelRequested`, at its present or first await, once it is requested."""
+        """Mark a block. It is left with `CancelRequested`, at its present or first await, once it is requested."""
         if self.requested:
             raise CancelRequested
         task = self._interruptible = asyncio.current_task()
@@ -67,15 +83,15 @@ class Cancellation:
         try:
             yield
         except asyncio.CancelledError:
-            if self._interrupted and task.uncancel() <= cancelling:
+            if self._interruptible is not task and task.uncancel() <= cancelling:
                 raise CancelRequested from None
             raise
         except BaseException:
-            if self._interrupted:  # the block has made another error of it
+            if self._interruptible is not task:
                 task.uncancel()
             raise
         else:
-            if self._interrupted:  # the block took no notice
+            if self._interruptible is not task:
                 task.uncancel()
                 raise CancelRequested
         finally:

@@ -1,13 +1,47 @@
-"""Operations with many responses, and a way to stop them (PS3.7 9.3)."""
+"""Operations with many responses: C-FIND, C-GET, C-MOVE (PS3.7 9.3).
+
+The life of an operation, as `Stage` has it:
+
+    NEW ──begin──> UNDER_WAY ──the final response is taken──────────────> ENDED
+     │               │    │                                                 ^
+     │               │    └──the consumer is gone──> LEFT ──(task)──┐       │
+     │               └──────────C-CANCEL is sent────────────────────┴─> CANCELLING ──> CANCELLED
+     └──cancelled before it began───────────────────────────────────────────┘
+
+It ends in one of four ways:
+
+1. *To its end.* The consumer takes each response and sub-operation in turn, up to the final response.
+2. *Cancelled.* The consumer leaves its `async with` early, its task is cancelled, or any task calls `cancel`. C-CANCEL
+   is sent, everything up to the final response is dropped, and then the association can be used again.
+3. *Left.* The consumer drops an iterator that is in no `async with`. Garbage collection calls `leave`, and a task of
+   the association cancels the operation; the next operation waits for that.
+4. *Lost.* The association ends, or a timer ends it. `fail` wakes the consumer, which gets the reason.
+
+An exceeded total timeout is the second way, followed by `OperationTimeout`.
+
+Who may read. `take` and `cancel` hold the operation's lock from before they read an event until it is used, so a
+sub-operation that is being stored is never refused by another task. C-CANCEL itself is sent without the lock: it tells
+the peer to stop while the consumer is still busy.
+
+Nothing is read ahead. An event that the consumer has not taken holds the connection: the peer is no faster than the
+consumer, and one response is in memory. Only the final response does not hold it, as what follows belongs to the next
+operation. A sub-operation holds it through its `IncomingData`.
+
+C-CANCEL has no response of its own; the final response acknowledges it (PS3.7 9.3.2.3). The peer has `Timeouts.cancel`
+for that. An instance that is on its way may take longer as long as it moves; other progress does not count, since a
+peer that goes on sending ignores the C-CANCEL.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar, cast
 
-from dimse.errors import DimseError, OperationCancelled
+from dimse.errors import AssociationError, DimseError, OperationCancelled, OperationTimeout, RemoteProtocolError
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.message import C_CANCEL_RQ, Request, Response
 from dimse.network.association import Association, exchange_of
@@ -22,135 +56,177 @@ from dimse.upper_layer.negotiation import AcceptedContext
 logger = logging.getLogger("dimse.network")
 
 MAXIMUM_IDENTIFIER_LENGTH: Final = 16 * 1024 * 1024
-"""An identifier is attributes to match, or UIDs: this holds a list of 250 000 of them."""
+"""An identifier holds attributes to match, or UIDs: this is enough for 250 000 of them."""
 
 IDENTIFIER_GRACE: Final = 2.0
 """Seconds for an identifier that a final response announces to begin: it is in the next PDU, or never sent."""
 
-_TURN: Final = 64
-"""Events that are taken in a row before other tasks have a turn."""
+_IN_A_ROW: Final = 64
+"""Events that are taken in a row before other tasks may run."""
 
+T = TypeVar("T")
 R = TypeVar("R", bound=Response)
 
 
+@dataclass(frozen=True, slots=True)
+class OperationKind:
+    """What C-FIND, C-GET and C-MOVE differ in."""
+
+    name: str
+    timer: str
+    """The timeout in `Timeouts` for each response."""
+    response_type: type[Response]
+    has_matches: bool = False
+    """Whether the Pending responses have an identifier, as in C-FIND, instead of the final one."""
+    has_suboperations: bool = False
+    """Whether the peer sends C-STORE requests on the same association, as in C-GET."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRequest:
+    """A request with its identifier, on its context, and how long the operation may take."""
+
+    context: AcceptedContext
+    message: Request
+    identifier: bytes
+    total_timeout: float | None = None
+    """Seconds in all; None is as long as responses are received."""
+
+
 class Stage(Enum):
-    """How far an operation with many responses is."""
+    """How far an operation is; the drawing is above."""
 
     NEW = "not sent"
     UNDER_WAY = "sent"
-    LEFT = "its consumer has left; it is about to be cancelled"
+    LEFT = "its consumer is gone; it is about to be cancelled"
     CANCELLING = "C-CANCEL was sent"
     CANCELLED = "over, after a C-CANCEL"
     ENDED = "over"
 
 
-class Operation(Generic[R]):
-    """A request with many responses, and with sub-operations where it is a C-GET.
+_NEXT: Final = {
+    Stage.NEW: {Stage.UNDER_WAY, Stage.ENDED},
+    Stage.UNDER_WAY: {Stage.LEFT, Stage.CANCELLING, Stage.ENDED},
+    Stage.LEFT: {Stage.CANCELLING, Stage.ENDED},
+    Stage.CANCELLING: {Stage.CANCELLED},
+    Stage.CANCELLED: set[Stage](),
+    Stage.ENDED: set[Stage](),
+}
+_CANCELLING: Final = frozenset({Stage.CANCELLING, Stage.CANCELLED})
+_OVER: Final = frozenset({Stage.CANCELLED, Stage.ENDED})
+_TAKES_NO_MORE: Final = _OVER | {Stage.LEFT}
 
-    `next` gives them one after the other. Nothing is read ahead: while one waits to be taken the connection is
-    held, so the peer is no faster than the consumer. `timer` names the timeout in `Timeouts` for each.
-    """
+
+class Operation(Generic[R]):
+    """A request with many responses, and with sub-operations where it is a C-GET."""
 
     def __init__(
         self,
         association: Association,
-        context: AcceptedContext,
-        message: Request,
-        response_type: type[R],
-        *,
-        timer: str,
-        doing: str,
-        has_matches: bool = False,
-        has_suboperations: bool = False,
+        kind: OperationKind,
+        request: OperationRequest,
+        complete: Callable[[IncomingRequest], Awaitable[None]] | None = None,
     ) -> None:
-        self.response_type: type[Response] = response_type
-        self.has_suboperations = has_suboperations
-        """Whether the peer asks for C-STORE on the same association, as in a C-GET."""
-        self.refused: set[str] = set()
-        """The instances that were refused because the operation was cancelled."""
-        self.reading = asyncio.Lock()
-        """Held by the task that takes responses: the consumer, or another one that cancels."""
+        self.response_type = kind.response_type
         self.stage = Stage.NEW
+        self.final: Answer[R] | None = None
+        """The final response, when it was received."""
+        self.error: Exception | None = None
+        """Why the rest of the responses will not come."""
+        self.refused: set[str] = set()
+        """The SOP Instance UIDs of the instances that were refused because the operation was cancelled."""
         self.handling: asyncio.Task[Any] | None = None
         """The task that is in the caller's handler of a sub-operation."""
-        self.ended = asyncio.Event()
-        """Set when nothing more comes."""
-        self.error: Exception | None = None
-        """Why the rest will not come."""
-        self.final: Answer[R] | None = None
-        """The final response, when it has come."""
-        self.serve_cancelled = self.refuse
-        """Handles sub-operations that come after C-CANCEL."""
-        self._has_matches = has_matches
-        """Whether Pending responses have the identifiers, as in a C-FIND, and not the final one."""
         self._association = association
         self._exchange = exchange_of(association)
         self._connection = self._exchange.connection
-        self._context = context
-        self._message = message
-        self._timer_name = timer
+        self._kind = kind
+        self._request = request
+        self._message = request.message
+        self._complete = complete
+        """Serves the sub-operations that are received after C-CANCEL; None to refuse them."""
+        self._lock = asyncio.Lock()
+        """Held by the task that reads events: the consumer, or another one that cancels."""
+        self._deadline: float | None = None
         self._timer: ProgressTimer | None = None
-        self._doing = doing
+        self._ended = asyncio.Event()
         self._event: Answer[R] | IncomingRequest | None = None
-        self._unanswered: IncomingRequest | None = None
-        """The sub-operation that was taken last."""
-        self._in_flight: IncomingRequest | None = None
-        """The one that was under way when C-CANCEL was sent, or the first after it."""
-        self._messages_before = 0
-        """How many messages had come before the one in the middle of which C-CANCEL was sent."""
+        """The response or sub-operation that was received and not taken yet."""
         self._wake: asyncio.Future[None] | None = None
+        """Done when there is an event, or will be none, while a task waits for it."""
         self._taken = 0
+        self._unanswered: IncomingRequest | None = None
+        """The sub-operation that was taken last, until it is answered."""
+        self._in_flight: IncomingRequest | None = None
+        """The sub-operation that was under way when C-CANCEL was sent, or the first after it."""
+        self._messages_before = 0
+        """How many messages had been received before the one in the middle of which C-CANCEL was sent."""
+        self._cancelled_by: asyncio.Task[Any] | None = None
+        """The task that called `cancel`: it knows that responses are missing."""
+
+    # Its state
+
+    def _pass_to(self, stage: Stage) -> None:
+        if stage is not self.stage:
+            assert stage in _NEXT[self.stage], (self.stage, stage)  # noqa: S101 - see the drawing
+            self.stage = stage
 
     @property
     def name(self) -> str:
-        """What is asked for: C-FIND, C-MOVE or C-GET."""
-        return self._message.name.removesuffix("-RQ")
+        """As `OutstandingOperation`."""
+        return self._kind.name
 
     @property
-    def cancelling(self) -> bool:
-        """Whether C-CANCEL was sent."""
-        return self.stage in (Stage.CANCELLING, Stage.CANCELLED)
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether it is being cancelled, or about to be, and may be waited for: not by what it waits for."""
-        return self.stage in (Stage.LEFT, Stage.CANCELLING) and self.handling is not asyncio.current_task()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more comes."""
-        return self.stage in (Stage.CANCELLED, Stage.ENDED)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all that the peer has answered was taken."""
-        return self.stage is Stage.ENDED and self.final is not None
+    def has_suboperations(self) -> bool:
+        """As `OutstandingOperation`."""
+        return self._kind.has_suboperations
 
     @property
     def has_unanswered(self) -> bool:
-        """Whether the peer waits for the answer to a sub-operation."""
+        """As `OutstandingOperation`."""
         return self._unanswered is not None
 
-    # As `Outstanding`
+    @property
+    def is_cancelling(self) -> bool:
+        """Whether C-CANCEL was sent."""
+        return self.stage in _CANCELLING
+
+    @property
+    def is_ending(self) -> bool:
+        """As `OutstandingOperation`: a handler, which the end itself waits for, may not wait for it."""
+        is_ending = self.stage is Stage.LEFT or self.stage is Stage.CANCELLING
+        return is_ending and self.handling is not asyncio.current_task()
+
+    @property
+    def shortfall(self) -> Exception | None:
+        """Why responses are missing, for a task to which `take` gives no more; None if it knows, or has all."""
+        if self.stage is Stage.ENDED and self.final is not None:
+            return None
+        if self._cancelled_by is not None and self._cancelled_by is asyncio.current_task():
+            return None
+        return self.error or OperationCancelled(self.name)
+
+    # As `OutstandingOperation`
 
     def respond(self, message: Response) -> Receiver | None:
+        """As `Outstanding`."""
         response = cast("R", message)
         is_pending = message.status.category is StatusCategory.PENDING
         if self.final is not None:
             raise out_of_step(f"{message.name} after the final response")
         check_response(self._exchange, self._message, message)
-        if is_pending and self.cancelling:
+        if is_pending and self.is_cancelling:
             return Discard() if message.dataset_follows else None
-        if message.dataset_follows and is_pending == self._has_matches:
+        if message.dataset_follows and is_pending == self._kind.has_matches:
             return self._collect(response, is_pending=is_pending)
-        if is_pending and self._has_matches:
+        if is_pending and self._kind.has_matches:
             self._exchange.deviations.harmless(f"a Pending {message.name} without identifier; skipped")
             return None
         self._deliver(Answer(response), is_pending=is_pending)
         return unwanted_dataset(self._exchange, message) if message.dataset_follows else None
 
     def _collect(self, response: R, *, is_pending: bool) -> Receiver:
-        """A receiver for the identifier. If none comes, a match is dropped; a final response is delivered without."""
+        """A receiver of the identifier. Without it, a match is dropped, and a final response delivered as it is."""
 
         def done(identifier: bytes | None) -> None:
             if identifier is not None or not is_pending:
@@ -162,7 +238,7 @@ class Operation(Generic[R]):
         return receiver
 
     def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
-        """The peer asks for a sub-operation."""
+        """As `OutstandingOperation`."""
         message = command.message
         if self.final is not None or not isinstance(message, Request):
             raise out_of_step(f"{message.name} outside of {self._message.name}")
@@ -171,6 +247,7 @@ class Operation(Generic[R]):
         return data if data is not None else Discard()
 
     def fail(self, error: Exception) -> None:
+        """As `Outstanding`."""
         self.error = error
         if self._timer is not None:
             self._timer.cancel()
@@ -190,29 +267,78 @@ class Operation(Generic[R]):
 
     async def wait_ended(self) -> None:
         """As `OutstandingOperation`."""
-        await self.ended.wait()
+        await self._ended.wait()
 
     # For the consumer
 
-    async def begin(self, identifier: bytes) -> None:
-        """Send the request. Raises `LocalProtocolError` while another operation is under way."""
+    async def begin(self) -> None:
+        """Send the request, unless it was sent. Raises `LocalProtocolError` while another operation is under way."""
+        async with self._lock:
+            await self._begin()
+
+    async def take(self, step: Callable[[], Awaitable[T | None]], cancel: Callable[[], Awaitable[None]]) -> T | None:
+        """The next item that `step` makes of what `next` returns; None when there are no more.
+
+        `step` returns None where an event makes no item. It runs under the lock. If the task is cancelled meanwhile, or
+        the total timeout runs out, `cancel` cancels the operation; then this raises `OperationTimeout`.
+        """
+        total = self._request.total_timeout
+        try:
+            if total is None:
+                async with self._lock:
+                    return await self._take(step)
+            if self._deadline is None:
+                self._deadline = asyncio.get_running_loop().time() + total
+            limit = asyncio.timeout_at(self._deadline)
+            try:
+                async with limit, self._lock:
+                    return await self._take(step)
+            except TimeoutError as error:
+                if isinstance(error, AssociationError) or not limit.expired():
+                    raise
+                await cancel()
+                raise OperationTimeout(self.name, total) from None
+        except asyncio.CancelledError:
+            await self.stop(cancel)
+            raise
+
+    async def _take(self, step: Callable[[], Awaitable[T | None]]) -> T | None:
+        while self.stage not in _TAKES_NO_MORE:
+            try:
+                await self._begin()
+                item = await step()
+            except (AssociationError, RemoteProtocolError) as error:
+                if self._exchange.is_open:
+                    raise  # the error of another association
+                self.error = error
+                self.end()
+                return None
+            if item is not None:
+                return item
+        return None
+
+    async def _begin(self) -> None:
+        if self.stage is not Stage.NEW:
+            return
         await settled(self._exchange)
         self._exchange.check_open()
         self._exchange.outstanding.begin_operation(self._message.message_id, self)
-        self.stage = Stage.UNDER_WAY
-        self._timer = self._exchange.timer(self._timer_name, self._doing, self._measure)
+        self._pass_to(Stage.UNDER_WAY)
+        self._timer = self._exchange.timer(self._kind.timer, self.name, self._measure)
         sent: list[int] = []
         try:
-            await self._exchange.sender.send(self._context, self._message, identifier, sent.append)
+            await self._exchange.sender.send(
+                self._request.context, self._message, self._request.identifier, sent.append
+            )
         except BaseException:
             if not sent:  # else only its final response or a C-CANCEL ends it
                 self.end()
             raise
 
     async def next(self) -> Answer[R] | IncomingRequest:
-        """The next response or sub-operation. Raises what ended the association, or ran out of time."""
+        """The next response or sub-operation. Raises the reason if the association has ended."""
         self._taken += 1
-        if self._taken % _TURN == 0:
+        if self._taken % _IN_A_ROW == 0:
             await asyncio.sleep(0)
         while self._event is None:
             if self.error is not None:
@@ -225,7 +351,7 @@ class Operation(Generic[R]):
         event, self._event = self._event, None
         if isinstance(event, IncomingRequest):
             self._unanswered = event
-            if self.cancelling and self._in_flight is None:
+            if self.is_cancelling and self._in_flight is None:
                 self._in_flight = event
         self._connection.resume(self)
         return event
@@ -233,7 +359,7 @@ class Operation(Generic[R]):
     async def answer(
         self, request: IncomingRequest, answer: Answer[Response], unwanted: DimseError | None = None
     ) -> None:
-        """Answer the sub-operation that was taken last, when its data set has been read to its end.
+        """Answer the sub-operation that was taken last, after the rest of its data set was read.
 
         A task that still reads it gets `unwanted`.
         """
@@ -244,18 +370,31 @@ class Operation(Generic[R]):
         request.answered = True
         await request.send(answer)
 
-    async def cancel(self) -> None:
-        """Send C-CANCEL, and drop all that comes until the final response.
+    # Ending
 
-        A peer that does not end it in `Timeouts.cancel` is aborted instead, and `AssociationTimeout` raised. An
-        instance that is under way may take longer, as long as it moves.
+    async def stop(self, cancel: Callable[[], Awaitable[None]]) -> None:
+        """Call `cancel` and log what it raises, as another exception is on its way."""
+        try:
+            await cancel()
+        except (DimseError, OSError) as error:
+            logger.info("%s: %s", self._exchange.peer_name, error)
+
+    async def cancel(self, by: asyncio.Task[Any] | None = None) -> None:
+        """Send C-CANCEL, and drop what is received until the final response. For the task `by` nothing is missing.
+
+        A peer that does not end the operation in `Timeouts.cancel` is aborted, and `AssociationTimeout` raised.
         """
+        self._cancelled_by = by or self._cancelled_by
+        if self.stage is Stage.NEW:
+            self.end()
+        if self.stage in _OVER:
+            return
         try:
             await self.request_cancel()
-            async with self.reading:
-                while self.final is None and not self.is_over:
+            async with self._lock:
+                while self.final is None and self.stage not in _OVER:
                     if self._unanswered is not None:
-                        await self.serve_cancelled(self._unanswered)
+                        await self.serve_in_flight(self._unanswered)
                     await self.next()
             if self.final is None and self.error is not None:
                 raise self.error
@@ -265,40 +404,46 @@ class Operation(Generic[R]):
         finally:
             self.end()
 
-    async def refuse(self, request: IncomingRequest) -> None:
-        """Refuse a sub-operation of a cancelled operation (PS3.4 B.2.3)."""
+    async def serve_in_flight(self, request: IncomingRequest) -> None:
+        """Complete or refuse a sub-operation of a cancelled operation (PS3.4 B.2.3)."""
+        if self._complete is not None:
+            await self._complete(request)
+            return
         self.refused.add(getattr(request.message, "affected_sop_instance_uid", ""))
         answer = request.response(Status.OUT_OF_RESOURCES, error_comment="the C-GET was cancelled")
-        await self.answer(request, answer, OperationCancelled(self._doing))
+        await self.answer(request, answer, OperationCancelled(self.name))
 
     async def request_cancel(self) -> None:
-        """Send C-CANCEL. It has no response of its own; the operation's final one acknowledges it (PS3.7 9.3.2.3)."""
-        if self.cancelling or self.is_over or self.final is not None:
+        """Send C-CANCEL, unless the operation is not under way any more."""
+        if self.final is not None or self.stage in _CANCELLING or self.stage in _OVER:
             return
-        self.stage, self._in_flight = Stage.CANCELLING, self._unanswered
+        self._pass_to(Stage.CANCELLING)
+        self._in_flight = self._unanswered
         self._messages_before = self._exchange.progress().messages
         if self._timer is not None:
             self._timer.cancel()
-        doing = f"{self._doing}: waiting for its end after C-CANCEL"
+        doing = f"{self.name}: waiting for its end after C-CANCEL"
         self._timer = self._exchange.timer("cancel", doing, self._measure_ending)
         cancel = C_CANCEL_RQ(message_id_being_responded_to=self._message.message_id)
-        await self._exchange.sender.send(self._context, cancel)
+        await self._exchange.sender.send(self._request.context, cancel)
 
     def leave(self) -> bool:
-        """The consumer has left. Returns whether the operation has to be cancelled."""
-        if self.stage is not Stage.UNDER_WAY or self.reading.locked():
+        """The consumer is gone. Returns whether the operation must be cancelled."""
+        if self.stage is not Stage.UNDER_WAY or self._lock.locked():
             return False
-        self.stage = Stage.LEFT
+        self._pass_to(Stage.LEFT)
         return True
 
     def end(self) -> None:
-        """Nothing more is expected: the association is free for another operation."""
-        self.stage = Stage.CANCELLED if self.cancelling else Stage.ENDED
-        self.ended.set()
+        """Expect nothing more: the association is free for another operation."""
+        self._pass_to(Stage.CANCELLED if self.is_cancelling else Stage.ENDED)
+        self._ended.set()
         if self._timer is not None:
             self._timer.cancel()
         self._exchange.outstanding.forget(self._message.message_id, self)
         self._connection.resume(self)
+
+    # How far the peer is, for the timers
 
     def _measure(self) -> Progress | None:
         """How far the peer has come; None while it is the consumer's turn."""
@@ -309,12 +454,9 @@ class Operation(Generic[R]):
         return self._exchange.progress()
 
     def _measure_ending(self) -> Progress | None:
-        """How far the message under way has come; None while it is stored, if it is to be completed.
-
-        Nothing else counts: a peer that goes on sending ignores the C-CANCEL.
-        """
+        """How far the message under way has come; None while it is stored, if it is to be completed."""
         progress = self._exchange.progress()
         if self._unanswered is not None and self._unanswered is self._in_flight:
-            return progress if self.serve_cancelled == self.refuse else self._measure()
+            return progress if self._complete is None else self._measure()
         is_under_way = self._exchange.in_message and progress.messages == self._messages_before
         return progress if is_under_way else Progress(0, 0)

@@ -10,22 +10,20 @@ from dimse.errors import DatasetError
 from dimse.messages.message import C_FIND_RQ, C_FIND_RSP
 from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_request import Answer
+from dimse.network.operations import OperationKind, OperationRequest
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel, raw_identifier
-from dimse.services.results import Asked, Results
+from dimse.services.results import Results
 
 
 class FindResults(Results[Dataset, C_FIND_RSP]):
     """The matches of a C-FIND, as pydicom data sets; see `Results`."""
 
-    doing = "C-FIND"
-    timer = "find"
-    response_type = C_FIND_RSP
-    has_matches = True
+    kind = OperationKind("C-FIND", "find", C_FIND_RSP, has_matches=True)
 
     async def _pending(self, answer: Answer[C_FIND_RSP]) -> Dataset | None:
         try:
             self._check_form(answer.identifier or b"")
-            return await decode_identifier(answer.identifier or b"", self._asked.context.transfer_syntax)
+            return await decode_identifier(answer.identifier or b"", self._request.context.transfer_syntax)
         except DatasetError as error:
             self.failures.append(DatasetError(f"the identifier of a match cannot be read: {error}"))
             return None
@@ -86,4 +84,5 @@ class CFindSCU:
         message_id = exchange_of(self._association).outstanding.new_message_id()
         message = C_FIND_RQ(message_id=message_id, affected_sop_class_uid=model.find)
         encoded = encode(wanted, context.transfer_syntax)
-        return FindResults(self._association, Asked(context, message, encoded, total_timeout, raise_failures))
+        request = OperationRequest(context, message, encoded, total_timeout)
+        return FindResults(self._association, request, raise_failures=raise_failures)

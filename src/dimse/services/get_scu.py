@@ -20,9 +20,9 @@ from dimse.messages.message import C_GET_RQ, C_GET_RSP, C_STORE_RQ
 from dimse.network.association import Association, exchange_of
 from dimse.network.exchange import Exchange
 from dimse.network.incoming_request import Answer, IncomingRequest
+from dimse.network.operations import OperationKind, OperationRequest
 from dimse.options import StoreOptions
 from dimse.services.query import Query
-from dimse.services.results import Asked
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 from dimse.services.store_scp import StoreHandler, handled, refusal_of
 from dimse.services.suboperations import RetrieveResults
@@ -42,20 +42,19 @@ class CancelBehavior(Enum):
 class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
     """The instances of a C-GET, one by one as they come; see `Results`."""
 
-    doing = "C-GET"
-    timer = "get"
-    response_type = C_GET_RSP
-    has_suboperations = True
+    kind = OperationKind("C-GET", "get", C_GET_RSP, has_suboperations=True)
 
     def __init__(
         self,
         association: Association,
-        asked: Asked,
+        request: OperationRequest,
+        raise_failures: bool,
         handler: StoreHandler | None,
         options: StoreOptions,
         on_cancel: CancelBehavior,
     ) -> None:
-        super().__init__(association, asked)
+        complete = self._complete if on_cancel is CancelBehavior.COMPLETE_IN_FLIGHT else None
+        super().__init__(association, request, raise_failures=raise_failures, complete=complete)
         self.refusals: dict[str | None, SubOperationFailed] = {}
         """What this side refused and why, by SOP Instance UID."""
         self.arrived = 0
@@ -64,10 +63,8 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         """What arrived after the operation was cancelled, with `CancelBehavior.COMPLETE_IN_FLIGHT`."""
         self._handler = handler
         self._options = options
-        self._completes = on_cancel is CancelBehavior.COMPLETE_IN_FLIGHT
+        self._on_cancel = on_cancel
         self._disk = Disk()
-        if self._completes:
-            self._operation.serve_cancelled = self._complete
         self._given: tuple[IncomingRequest, StoreRequest] | None = None
         """The sub-operation whose instance the caller reads."""
         self._storing: asyncio.Task[StoreRequest | None] | None = None
@@ -81,7 +78,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         self._note_absent(answer, self.arrived)
 
     async def _ready(self) -> None:
-        if self._given is None or self._operation.cancelling:
+        if self._given is None or self._operation.is_cancelling:
             return
         (request, store), self._given = self._given, None
         if not store.consumed:
@@ -94,7 +91,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
             await self._refuse(request, Status.OUT_OF_RESOURCES, "it was neither saved nor read to its end")
 
     async def _suboperation(self, request: IncomingRequest) -> StoreRequest | None:
-        if not self._completes:
+        if self._on_cancel is CancelBehavior.REJECT_IN_FLIGHT:
             return await self._store(request)
         # A cancelled caller must not interrupt what is to be completed.
         self._storing = asyncio.ensure_future(self._store(request))
@@ -149,7 +146,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         try:
             status = await self._say(handler, store)
         except Exception as error:
-            if not self._association.is_open:
+            if not self._exchange.is_open:
                 raise
             refusal, comment = refusal_of(error) or (Status.PROCESSING_FAILURE, "the handler failed")
             await self._refuse(request, refusal, comment, error)
@@ -200,7 +197,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if self._storing is None:
             return
         storing, self._storing = self._storing, None
-        if not self._association.is_open:
+        if not self._exchange.is_open:
             storing.cancel()
         try:
             await asyncio.wait({storing})
@@ -269,8 +266,8 @@ class CGetSCU:
         message_id = exchange_of(self._association).outstanding.new_message_id()
         message = C_GET_RQ(message_id=message_id, affected_sop_class_uid=model.get)
         encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
-        asked = Asked(context, message, encoded, total_timeout, raise_failures)
-        return GetResults(self._association, asked, handler, self._options, on_cancel)
+        request = OperationRequest(context, message, encoded, total_timeout)
+        return GetResults(self._association, request, raise_failures, handler, self._options, on_cancel)
 
 
 class _SCPRole(StrEnum):

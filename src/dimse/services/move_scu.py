@@ -7,8 +7,8 @@ from dimse.dataset.codec import encode
 from dimse.messages.message import C_MOVE_RQ, C_MOVE_RSP
 from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_request import Answer
+from dimse.network.operations import OperationKind, OperationRequest
 from dimse.services.query import Query
-from dimse.services.results import Asked
 from dimse.services.suboperations import RetrieveResults, SubOperations
 from dimse.status import StatusCategory
 
@@ -16,9 +16,7 @@ from dimse.status import StatusCategory
 class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
     """The counters of a C-MOVE, as its responses bring them, the final ones last; see `Results`."""
 
-    doing = "C-MOVE"
-    timer = "move"
-    response_type = C_MOVE_RSP
+    kind = OperationKind("C-MOVE", "move", C_MOVE_RSP)
 
     async def _pending(self, answer: Answer[C_MOVE_RSP]) -> SubOperations:
         self._count(answer)
@@ -65,4 +63,5 @@ class CMoveSCU:
             move_destination=check_ae_title(destination),
         )
         encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
-        return MoveResults(self._association, Asked(context, message, encoded, total_timeout, raise_failures))
+        request = OperationRequest(context, message, encoded, total_timeout)
+        return MoveResults(self._association, request, raise_failures=raise_failures)

@@ -75,7 +75,7 @@ class RetrieveResults(Results[T, R]):
         known = {failure.sop_instance_uid for failure in self.failures if isinstance(failure, SubOperationFailed)}
         known |= self._operation.refused
         listed = self._failed_uids(answer)
-        why = f"not retrieved by the {self.doing}; the peer does not say why"
+        why = f"not retrieved by the {self.kind.name}; the peer does not say why"
         self.failures += [SubOperationFailed(uid, why) for uid in dict.fromkeys(listed) if uid not in known]
         unnamed = (answer.message.number_of_failed_suboperations or 0) - len(known.union(listed))
         counted = self.suboperations.failed is not None or self.suboperations.warning is not None
@@ -91,7 +91,7 @@ class RetrieveResults(Results[T, R]):
             return []
         try:
             self._check_form(answer.identifier)
-            value = value_of(answer.identifier, self._asked.context.transfer_syntax, FAILED_SOP_INSTANCE_UID_LIST)
+            value = value_of(answer.identifier, self._request.context.transfer_syntax, FAILED_SOP_INSTANCE_UID_LIST)
         except DatasetError as error:
             if answer.message.status == Status.SUCCESS and not answer.message.number_of_failed_suboperations:
                 name = answer.message.name
@@ -118,7 +118,7 @@ class RetrieveResults(Results[T, R]):
         (PS3.4 C.4.3.1.5 has none in it) has not come either.
         """
         message, counters = answer.message, self.suboperations
-        if message.status != Status.SUCCESS or self._operation.cancelling:
+        if message.status != Status.SUCCESS or self._operation.is_cancelling:
             return
         counted = sum(count or 0 for count in (counters.completed, counters.warning, counters.remaining))
         if counters == SubOperations():
@@ -126,4 +126,4 @@ class RetrieveResults(Results[T, R]):
         if came < counted:
             self.failures.append(SubOperationFailed(None, f"{counted - came} that the peer counts did not arrive"))
         elif came == 0 and not self.failures:
-            self.failures.append(NothingRetrieved(f"{self.doing}: the peer answered Success and sent nothing"))
+            self.failures.append(NothingRetrieved(f"{self.kind.name}: the peer answered Success and sent nothing"))
