@@ -19,6 +19,7 @@ from dimse.services.collecting import SendResult
 from dimse.services.query import QueryRetrieveModel
 from dimse.services.query_request import QueryRequest, failure
 from dimse.services.retrieve_scp import PENDING_PACE, Account, RetrieveHandler
+from dimse.services.sending_association import Destination
 from dimse.services.sending_job import SendingJob
 from dimse.status import Status
 
@@ -103,15 +104,9 @@ class MoveService:
             changed.set()
 
         options = replace(destination.options, calling_ae_title=self._ae_title)
-        job = SendingJob(
-            Address.parse(destination.address),
-            options,
-            self._options.retry,
-            self._options.allow_decompression,
-            settled,
-            move_originator=_originator(request),
-            transfer_syntaxes=destination.transfer_syntaxes,
-        )
+        address = Address.parse(destination.address)
+        to = Destination(address, options, self._options.allow_decompression, _originator(request))
+        job = SendingJob(to, self._options.retry, settled, destination.transfer_syntaxes)
         job.sources = account.sources
         sending = asyncio.create_task(job.run(self._options.associations, None))
         sending.add_done_callback(lambda _: changed.set())

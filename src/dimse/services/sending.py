@@ -12,6 +12,7 @@ from dimse.options import ClientOptions, RetryPolicy
 from dimse.services.callbacks import Callback
 from dimse.services.collecting import SendResult
 from dimse.services.given import Source
+from dimse.services.sending_association import Destination
 from dimse.services.sending_job import SendingJob
 from dimse.services.transfer_progress import ProgressCallback
 
@@ -20,24 +21,24 @@ logger = logging.getLogger("dimse.storage")
 
 @dataclass(frozen=True, slots=True)
 class SendReport:
-    """What became of all sources, in the order in which it was known."""
+    """The outcome for all sources, in the order in which they were settled."""
 
     results: tuple[SendResult, ...]
     bytes_sent: int
     seconds: float
     associations: int = 1
-    """How many were open at once."""
+    """The largest number of associations that were open at once."""
     operations_window: int = 1
-    """How many objects could be under way at once on each of them, as the peer agreed."""
+    """How many objects could be outstanding on each association, as negotiated."""
 
     @property
     def stored(self) -> tuple[SendResult, ...]:
-        """Those that the peer has, warnings included."""
+        """Sources that the peer has stored, also with a warning."""
         return tuple(result for result in self.results if result.stored)
 
     @property
     def failures(self) -> tuple[SendResult, ...]:
-        """Those that the peer should have and does not."""
+        """Sources that were not stored; skipped files do not count."""
         return tuple(result for result in self.results if result.error is not None and not result.skipped)
 
 
@@ -81,16 +82,15 @@ async def send(
     address, options = Address.parse(address), options or ClientOptions()
     options = options if calling_ae_title is None else replace(options, calling_ae_title=calling_ae_title)
     Callback("progress", progress, logger)  # refused before anything is read
-    job = SendingJob(
-        *(address, options, retry or RetryPolicy(), allow_decompression, on_result),
-        transfer_syntaxes=transfer_syntaxes,
-    )
+    destination = Destination(address, options, allow_decompression)
+    job = SendingJob(destination, retry or RetryPolicy(), on_result, transfer_syntaxes)
     start = asyncio.get_running_loop().time()
     await job.look_at(sources)
     await job.run(associations, progress, auto_associations=auto_associations)
     seconds = asyncio.get_running_loop().time() - start
-    report = SendReport(tuple(job.results), job.bytes_done, seconds, job.associations, job.operations_window)
+    results, bytes_sent = tuple(job.outcomes.results), job.outcomes.bytes_done
+    report = SendReport(results, bytes_sent, seconds, job.associations, job.operations_window)
     if raise_failures and report.failures:
         errors = [result.error for result in report.failures if result.error is not None]
-        raise ExceptionGroup(f"{len(errors)} of {len(job.results)} not stored at {address}", errors)
+        raise ExceptionGroup(f"{len(errors)} of {len(results)} not stored at {address}", errors)
     return report

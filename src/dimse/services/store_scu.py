@@ -80,6 +80,34 @@ async def _convert(
     return await reencode(source, transfer_syntax_uid)
 
 
+class Attempts:
+    """The attempts at one object, and which of them use up its retries."""
+
+    __slots__ = ("_excused", "_retry", "made")
+
+    def __init__(self, retry: RetryPolicy) -> None:
+        self.made = 0
+        self._excused = 0
+        self._retry = retry
+
+    def begin(self) -> None:
+        """Another attempt begins."""
+        self.made += 1
+
+    def withdraw(self) -> None:
+        """The last attempt was none: nothing was sent."""
+        self.made -= 1
+
+    def excuse(self) -> None:
+        """The last attempt uses up no retry: something else may have ended it."""
+        self._excused += 1
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds to wait before the next attempt; None if the retries are used up."""
+        return self._retry.pause(self.made - self._excused)
+
+
 class CStoreSCU:
     """Sends SOP instances over an association (PS3.4 B.2).
 
@@ -118,16 +146,24 @@ class CStoreSCU:
         """
         Callback("progress", progress, logger)  # refused before anything is read
         context, fitted = await self._fit(await as_source(source, pixels))
-        report = ProgressReporter(progress, fitted.length)
-        response = await self._send(context, fitted, ObjectProgress(report, fitted.length), move_originator)
-        report.final()
+        reporter, attempts = ProgressReporter(progress, fitted.length), Attempts(self._retry)
+        attempts.begin()
+        object_progress = ObjectProgress(reporter, fitted.length)
+        response = await self._send(context, fitted, object_progress, attempts, move_originator)
+        reporter.final()
         return response
 
     async def send_source(
-        self, source: DatasetSource, progress: ObjectProgress, move_originator: tuple[str, int] | None = None
+        self,
+        source: DatasetSource,
+        progress: ObjectProgress,
+        attempts: Attempts,
+        move_originator: tuple[str, int] | None = None,
     ) -> C_STORE_RSP:
-        """`send`; `progress` is told how many bytes of the data set have gone, whenever some have."""
-        return await self._send(*await self._fit(source), progress, move_originator)
+        """Send an object of a job, which may have been tried on other associations before."""
+        attempts.begin()
+        progress.restart()
+        return await self._send(*await self._fit(source), progress, attempts, move_originator)
 
     async def _fit(self, source: DatasetSource) -> tuple[AcceptedContext, DatasetSource]:
         return await fit(self._association, source, allow_decompression=self._allow_decompression)
@@ -137,8 +173,10 @@ class CStoreSCU:
         context: AcceptedContext,
         source: DatasetSource,
         progress: ObjectProgress,
+        attempts: Attempts,
         move_originator: tuple[str, int] | None,
     ) -> C_STORE_RSP:
+        """Send until the object is stored, or has failed in a way that retrying on this association cannot fix."""
         title, message_id = move_originator or (None, None)
         title = None if title is None else check_ae_title(title)
 
@@ -153,22 +191,22 @@ class CStoreSCU:
 
         exchange, doing = exchange_of(self._association), f"C-STORE of {source.name}"
         progress.expect(source.length)
-        for attempt in range(1, self._retry.retries + 2):
+        while True:
             with progress:
                 response = await invoke(
                     exchange, context, request, C_STORE_RSP, doing=doing, source=source, progress=progress
                 )
             if response.status.is_done:
                 return response
-            pause = self._retry.pause(attempt) if response.status.is_out_of_resources else None
+            pause = attempts.pause if response.status.is_out_of_resources else None
             if pause is None or not source.repeatable:
-                break
-            logger.info("%s: %s; attempt %d in %g s", source.name, response.status, attempt + 1, pause)
+                error = StatusError(response.status, doing, response.error_comment)
+                if pause is not None:
+                    error.add_note("not tried again: its source can be read only once")
+                raise error
+            logger.info("%s: %s; attempt %d in %g s", source.name, response.status, attempts.made + 1, pause)
             await asyncio.sleep(pause)
-        error = StatusError(response.status, doing, response.error_comment)
-        if response.status.is_out_of_resources and not source.repeatable and self._retry.retries:
-            error.add_note("not tried again: its source can be read only once")
-        raise error
+            attempts.begin()
 
 
 def presentation_contexts(

@@ -1,0 +1,107 @@
+"""One association of a sending job: what is sent on it, and how its end is judged."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+
+from dimse.address import Address
+from dimse.errors import AssociationError, ConnectionLost, DimseError, RemoteProtocolError
+from dimse.network.association import Association, exchange_of
+from dimse.network.client import connect
+from dimse.options import ClientOptions
+from dimse.services.sending_queue import Item, Outcomes, SendQueue
+from dimse.services.store_scu import Contexts, CStoreSCU
+
+logger = logging.getLogger("dimse.storage")
+
+
+@dataclass(slots=True)
+class Destination:
+    """The peer of a job, and how to send to it."""
+
+    address: Address
+    options: ClientOptions
+    allow_decompression: bool = False
+    move_originator: tuple[str, int] | None = None
+
+    def connect(self, contexts: Contexts) -> AbstractAsyncContextManager[Association]:
+        """An association with these contexts."""
+        return connect(self.address, contexts=contexts, options=self.options)
+
+
+class SendingAssociation:
+    """One association of a job, from the attempt to open it on."""
+
+    __slots__ = ("_destination", "_outcomes", "_queue", "association", "has_settled")
+
+    def __init__(self, destination: Destination, queue: SendQueue, outcomes: Outcomes) -> None:
+        self.association: Association | None = None
+        self.has_settled = False
+        """Whether any object was stored or has failed on it, so that the next association may follow at once."""
+        self._destination = destination
+        self._queue = queue
+        self._outcomes = outcomes
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is established and can still be used."""
+        return self.association is not None and self.association.is_open
+
+    async def send(self, association: Association) -> None:
+        """Send until the queue is empty: the suspects one at a time, then as many at once as were negotiated.
+
+        One more object is read meanwhile.
+        """
+        is_tried = bool(self._queue) and association.is_open
+        if self._queue.begins_with_suspect:
+            await self._side_by_side(association, 1)
+        await self._side_by_side(association, association.operations_window + 1)
+        if self._queue and not is_tried:
+            raise AssociationError("the peer ended the association before anything could be sent")
+
+    async def _side_by_side(self, association: Association, most: int) -> None:
+        """Send `most` objects at a time; if it is one, only the suspects."""
+        queue, cut_off = self._queue, list[tuple[Item, DimseError]]()
+        scu = CStoreSCU(association, allow_decompression=self._destination.allow_decompression)
+
+        async def send_in_turn() -> None:
+            while queue and self.is_open and (most > 1 or queue.begins_with_suspect):
+                item = queue.pop()
+                try:
+                    await self._send_one(scu, item)
+                except (AssociationError, RemoteProtocolError) as error:
+                    cut_off.append((item, error))
+                    continue
+                except Exception as error:  # noqa: BLE001 - a user's source may raise anything; only its object fails
+                    self._outcomes.failed(item, error)
+                self.has_settled = True
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(len(queue), most)):
+                tasks.create_task(send_in_turn())
+        if cut_off:
+            error = cut_off[0][1]
+            window_is_to_blame = self._may_be_the_window(association, error)
+            self.has_settled |= queue.take_back(cut_off, window_is_to_blame=window_is_to_blame)
+            raise error
+
+    async def _send_one(self, scu: CStoreSCU, item: Item) -> None:
+        originator = self._destination.move_originator
+        response = await scu.send_source(item.source, item.progress, item.attempts, originator)
+        self._outcomes.stored(item, response)
+
+    def _may_be_the_window(self, association: Association, error: DimseError) -> bool:
+        """Whether the peer may have closed the association because of the window; if so, propose none from now on."""
+        is_proposed = association.agreement.request.user_information.asynchronous_operations_window is not None
+        is_first = not exchange_of(association).responses and not self._outcomes.has_responses
+        if not (is_proposed and is_first and isinstance(error, ConnectionLost)):
+            return False
+        options = self._destination.options
+        if options.operations_window > 1:
+            text = "%s: %s, at the first message; trying without an asynchronous operations window from now on"
+            logger.warning(text, association.peer_name, error)
+        self._destination.options = replace(options, operations_window=1)
+        return True
