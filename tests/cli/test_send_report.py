@@ -21,6 +21,7 @@ def test_problems_are_lines_and_the_summary_counts(capsys: pytest.CaptureFixture
     report = SendingReport(ADDRESS, json=False)
     for result in (STORED, WARNING, SKIPPED, FAILED):
         report.add(result)
+    report.associations, report.operations_window = 2, 16
     report.finish()
     out, err = capsys.readouterr()
     assert err.splitlines() == [
@@ -29,6 +30,7 @@ def test_problems_are_lines_and_the_summary_counts(capsys: pytest.CaptureFixture
         "failed: c.dcm: cut short",
     ]
     assert out.startswith("2 objects stored at A@host:104, 1 with a warning, 1 failed, 1 skipped: 2.0 KB in ")
+    assert out.endswith("/s, over 2 associations, up to 16 at once\n")
 
 
 @pytest.mark.parametrize(

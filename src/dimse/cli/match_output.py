@@ -15,7 +15,7 @@ from dimse.cli.output import counted, print_error, print_json, print_line, print
 from dimse.cli.progress import CounterBar
 from dimse.dataset.encoding import tag_name
 from dimse.dataset.json_model import json_model
-from dimse.dataset.pydicom_names import Dataset, tag_for_keyword
+from dimse.dataset.pydicom_names import DataElement, Dataset, tag_for_keyword
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 
 _GAP: Final = 2
@@ -54,6 +54,7 @@ def _tag(name: str) -> int:
 
 
 def _texts(dataset: Dataset, path: Sequence[int], texts: Texts, outer: Sequence[str]) -> Iterator[str]:
+    """The values at `path`, in the character sets of the data set or of the `outer` one."""
     tag, below = path[0], path[1:]
     if tag not in dataset:
         return
@@ -66,14 +67,20 @@ def _texts(dataset: Dataset, path: Sequence[int], texts: Texts, outer: Sequence[
     except Exception:  # noqa: BLE001 - pydicom may raise anything for a value that breaks its VR
         yield bytes(dataset.get_item(tag).value).decode("ascii", "backslashreplace").strip()
         return
-    if element.VR == "SQ" and below:
+    if not below:
+        yield from _in_words(element)
+    elif element.VR == "SQ":
         for item in element.value:
             yield from _texts(item, below, texts, character_sets)
-    elif element.VR == "SQ":
+
+
+def _in_words(element: DataElement) -> Iterator[str]:
+    """The values of an element that is not text; of a sequence or bytes only their number."""
+    if element.VR == "SQ":
         yield counted(len(element.value), "item")
     elif isinstance(element.value, bytes):
         yield counted(len(element.value), "byte")
-    elif not below and element.value is not None:
+    elif element.value is not None:
         yield from map(str, element.value if element.VM > 1 else [element.value])
 
 

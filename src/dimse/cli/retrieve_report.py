@@ -17,7 +17,10 @@ from dimse.services.suboperations import SubOperations
 
 
 class RetrievingReport(Report):
-    """Counts retrieved instances and failures. `done` ends the sentence `3 instances ...`."""
+    """Counts retrieved and failed instances, by itself or as the peer does, and `refused` operations.
+
+    `done` ends the sentence `3 instances ...`.
+    """
 
     def __init__(self, address: Address, done: str, *, json: bool) -> None:
         super().__init__(json=json)
@@ -27,8 +30,6 @@ class RetrievingReport(Report):
         self._retrieved: int | None = 0
         """None if the peer does not send the number."""
         self._failed = 0
-        self._is_refused = False
-        """Whether the operation failed as a whole."""
 
     async def follow(self, work: Coroutine[Any, Any, bool]) -> int:
         """Run `work`, which returns whether it was interrupted, and write the summary. Returns the exit code."""
@@ -42,7 +43,7 @@ class RetrievingReport(Report):
         self._finish("interrupted" if interrupted else None)
         if interrupted:
             return exit_codes.INTERRUPTED
-        has_failed = bool(self._failed) or self._is_refused
+        has_failed = bool(self._failed or self.counts["refused"])
         if self._retrieved == 0 and not has_failed:
             print_error(f"dimse: nothing retrieved: no matching instances at {self._address}")
         return exit_codes.FAILED if has_failed or self._retrieved == 0 else exit_codes.OK
@@ -76,7 +77,7 @@ class RetrievingReport(Report):
                 self._failed += 1
                 self._write_result("failed", error.sop_instance_uid, error=error)
             elif not isinstance(error, NothingRetrieved):  # `follow` reports that
-                self._is_refused = True
+                self.counts["refused"] += 1
                 self._write_result("failed", None, error=error)
         self._failed = max(self._failed, total or 0)
 
@@ -97,7 +98,7 @@ class RetrievingReport(Report):
             "bytes": self.bytes,
             "seconds": round(seconds, 3),
         }
-        is_unknown = self._retrieved is None and not self._is_refused and error is None
+        is_unknown = self._retrieved is None and not self.counts["refused"] and error is None
         is_of_interest = self._retrieved or self._failed or is_unknown
         self.write(
             "summary",

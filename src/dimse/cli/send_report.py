@@ -23,7 +23,8 @@ class SendingReport(Report):
         self.operations_window = 1
         """Objects that could be in flight at once on each."""
         self._address = address
-        self._association_failed = False
+        self._failure = exit_codes.OK
+        """The exit code for the worst failure so far."""
 
     def add(self, result: SendResult) -> None:
         """Count a result, and write it."""
@@ -54,7 +55,9 @@ class SendingReport(Report):
             return
         self.bar.add_object()
         if outcome == "failed":
-            self._association_failed |= isinstance(result.error, AssociationError | RemoteProtocolError)
+            is_association = isinstance(result.error, AssociationError | RemoteProtocolError)
+            code = exit_codes.NO_ASSOCIATION if is_association else exit_codes.FAILED
+            self._failure = max(self._failure, code)
         else:
             self.bytes += result.bytes_sent
 
@@ -66,9 +69,7 @@ class SendingReport(Report):
     @property
     def exit_code(self) -> int:
         """The exit code of the command, if nothing ended it early."""
-        if self._association_failed:
-            return exit_codes.NO_ASSOCIATION
-        return exit_codes.FAILED if self.counts["failed"] or not self.stored else exit_codes.OK
+        return self._failure or (exit_codes.OK if self.stored else exit_codes.FAILED)
 
     def finish(self, error: str | None = None) -> None:
         """Write the summary. `error` is the reason if the job ended early."""
