@@ -167,15 +167,3 @@ asyncio.run(main(*sys.argv[1:]))
     path = str(get_testdata_file("CT_small.dcm", download=False))
     command = [sys.executable, "-c", code, f"A@127.0.0.1:{free_port()}", path]
     subprocess.run(command, check=True)  # noqa: S603 - it is our own
-
-
-def test_an_echo_does_without_pydicom() -> None:
-    code = """
-import sys
-from dimse import CEchoSCU, connect, uids
-names = [uids.name_of(uid) for uid in (uids.VERIFICATION, *uids.LITTLE_ENDIAN)]
-assert 'pydicom' not in sys.modules
-from pydicom.uid import UID
-assert names == [UID(uid).name for uid in (uids.VERIFICATION, *uids.LITTLE_ENDIAN)]
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - it is our own

@@ -176,13 +176,3 @@ async def test_a_receiver_of_a_c_get_answers_it_too(
         assert isinstance(failure, SubOperationFailed)
         assert f"0x{status:04X}" in str(failure)
         assert (comment or "the handler refused it") in str(failure)
-
-
-def test_what_a_status_error_says() -> None:
-    said = StatusError(Status(0xA700), "no disk")
-    assert (said.comment, str(said)) == ("no disk", "0xA700 Out of resources (no disk)")
-    said = StatusError(Status(0xA700), "C-STORE", None)
-    assert (said.comment, str(said)) == (None, "C-STORE: 0xA700 Out of resources")
-    said = StatusError(Status(0xA700), comment="no disk")
-    assert said.comment == "no disk"
-    assert StatusError(Status(0xA700)).comment is None

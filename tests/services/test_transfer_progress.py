@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.sample_objects import CT, EXPLICIT, IMPLICIT, dataset_bytes, instance, save
@@ -170,44 +168,3 @@ async def test_a_slow_callback_is_called_seldom(clock: Clock) -> None:
 
 
 # What may be a callback
-
-
-async def asynchronous(_: object) -> None:
-    """Nothing would await it."""
-
-
-class Asynchronous:
-    async def __call__(self, _: object) -> None:
-        """Nor this."""
-
-
-NO_FUNCTIONS = pytest.mark.parametrize("callback", [asynchronous, partial(asynchronous), Asynchronous(), 5])
-
-
-@NO_FUNCTIONS
-@pytest.mark.parametrize("name", ["progress", "on_result"])
-async def test_a_job_refuses_an_async_callback(callback: Any, name: str) -> None:
-    with pytest.raises(TypeError, match=f"{name} must be a (plain )?function, not"):
-        await dimse.send("A@127.0.0.1:1", [], **{name: callback})
-
-
-@NO_FUNCTIONS
-async def test_an_scu_refuses_an_async_callback(callback: Any, path: Path) -> None:
-    async with Archive() as archive, connect(archive.address, contexts=[(CT, [EXPLICIT])]) as association:
-        with pytest.raises(TypeError, match="progress must be a"):
-            await CStoreSCU(association).send(path, callback)
-
-
-@NO_FUNCTIONS
-async def test_retrieve_refuses_an_async_callback(callback: Any, tmp_path: Path) -> None:
-    query = dimse.Query.studies(StudyInstanceUID="1.2.3")
-    with pytest.raises(TypeError, match="on_result must be a"):
-        await dimse.retrieve("A@127.0.0.1:1", query, into=tmp_path, on_result=callback)
-
-
-async def test_a_callback_that_returns_a_coroutine_is_told_of(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with Archive() as archive:
-        report = await dimse.send(archive.address, path, progress=lambda progress: asynchronous(progress))
-    assert len(report.stored) == 1
-    assert "the progress callback failed; it is not called again" in caplog.text
-    assert "returned a coroutine" in caplog.text

@@ -180,20 +180,6 @@ async def test_a_fault_is_for_the_nth_operation_from_now_or_for_each() -> None:
     assert len(archive.instances) == 4
 
 
-@pytest.mark.parametrize(
-    ("operation", "fault", "nth", "reason"),
-    [
-        ("C-PRINT", Drop(), None, "must be one of A-ASSOCIATE, C-ECHO"),
-        ("C-STORE", Refuse(), None, "Refuse is for A-ASSOCIATE"),
-        ("A-ASSOCIATE", Answer(0), None, "Answer is for operations"),
-        ("C-STORE", Drop(), 0, "nth must be at least 1"),
-    ],
-)
-def test_a_fault_that_cannot_be_is_not_ordered(operation: str, fault: Fault, nth: int | None, reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        FakeArchive().on(operation, fault, nth=nth)
-
-
 def test_it_serves_clients_that_block() -> None:
     with FakeArchive() as archive:
         archive.on("C-STORE", Answer(0xA700), nth=2)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
-from pynetdicom import AE
-from tests.sample_objects import VERIFICATION
 
 import dimse
 from dimse import CEchoSCU, Server
-from dimse.testing import ScriptedPeer, echo_request, listening, listening_in_thread, message_pdvs, response
-from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_RELEASE_RP
+from dimse.testing import (
+    ScriptedPeer,
+    associate_request,
+    echo_request,
+    listening,
+    listening_in_thread,
+    message_pdvs,
+    response,
+)
+from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_RELEASE_RP, A_RELEASE_RQ
 
 
 async def test_as_requestor() -> None:
@@ -63,29 +70,32 @@ def test_clients_that_block_meet_a_script() -> None:
     async def reject(peer: ScriptedPeer) -> None:
         await peer.receive()
         await peer.send(A_ASSOCIATE_RJ(1, 1, 7))
-        await peer.closed()
 
     async def accept(peer: ScriptedPeer) -> None:
         await peer.accept()
-        await peer.answer_echo()
         await peer.answer_release()
 
     with listening_in_thread(reject, accept) as address:
         port = dimse.Address.parse(address).port
-        client = AE()
-        client.add_requested_context(VERIFICATION)
-        assert client.associate("127.0.0.1", port).is_rejected
-        association = client.associate("127.0.0.1", port)
-        assert association.send_c_echo().Status == 0
-        association.release()
+        for answer in (A_ASSOCIATE_RJ, A_ASSOCIATE_AC):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(associate_request().encode())
+                assert client.recv(1)[0] == answer.pdu_type
+                if answer is A_ASSOCIATE_AC:
+                    client.sendall(A_RELEASE_RQ().encode())
+                while client.recv(1024):
+                    pass
 
 
 def test_a_script_that_fails_in_the_thread_fails_the_test() -> None:
     async def script(peer: ScriptedPeer) -> None:
         await peer.answer_release()
 
-    with pytest.raises(AssertionError, match="received the end"), listening_in_thread(script) as address:
-        asyncio.run(_connect(dimse.Address.parse(address).port))
+    with (
+        pytest.raises(AssertionError, match="expected A_RELEASE_RQ, received A_RELEASE_RP"),
+        listening_in_thread(script) as address,
+    ):
+        asyncio.run(_say_the_wrong_thing(dimse.Address.parse(address).port))
 
 
 async def _associate(address: str) -> None:
@@ -93,6 +103,7 @@ async def _associate(address: str) -> None:
         pass
 
 
-async def _connect(port: int) -> None:
-    async with await ScriptedPeer.connect(port):
-        pass
+async def _say_the_wrong_thing(port: int) -> None:
+    async with await ScriptedPeer.connect(port) as peer:
+        await peer.send(A_RELEASE_RP())
+        await peer.closed()

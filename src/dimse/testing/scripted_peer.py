@@ -240,7 +240,10 @@ async def listening(*scripts: Script, receive_buffer: int | None = None) -> Asyn
             await script(peer)
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.append(asyncio.ensure_future(play(reader, writer)))
+        if server.is_serving():
+            tasks.append(asyncio.ensure_future(play(reader, writer)))
+        else:  # it was accepted when the block ended
+            writer.transport.abort()
 
     listener = socket.socket()
     if receive_buffer is not None:
@@ -251,10 +254,10 @@ async def listening(*scripts: Script, receive_buffer: int | None = None) -> Asyn
         yield f"ARCHIVE@127.0.0.1:{listener.getsockname()[1]}"
         await asyncio.gather(*tasks)
     finally:
+        server.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        server.close()
 
 
 @contextmanager

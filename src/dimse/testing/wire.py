@@ -46,8 +46,9 @@ def response(to: Received, status: int = 0, data: bytes | None = None, **fields:
 
     `fields` are those of the response message, for instance `error_comment`.
     """
-    kind, request = MESSAGES[to.message.command_field | 0x8000], to.message
-    if not isinstance(request, Request) or not issubclass(kind, Response):
+    request = to.message
+    kind = MESSAGES.get(request.command_field | 0x8000)
+    if kind is None or not isinstance(request, Request) or not issubclass(kind, Response):
         raise TypeError(f"{request.name} has no response")
     fields = {"message_id_being_responded_to": request.message_id, "dataset_follows": data is not None} | fields
     return message_pdvs(kind(status=Status(status), **fields), data, context=to.presentation_context_id)

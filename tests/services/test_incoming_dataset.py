@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydicom.filereader import read_dataset
 from tests.sample_objects import CT
-from tests.services.test_storage_scp import peer_of, serving, status_of
+from tests.services.test_store_scp import peer_of, serving, status_of
 
 from dimse import Status, StoreMode, StoreRequest, Strictness
 from dimse.dataset import codec

@@ -13,7 +13,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
 from tests.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read
-from tests.services.test_storage_scp import files_under, peer_of, serving
+from tests.services.test_store_scp import files_under, peer_of, serving
 
 from dimse import Status, StoreMode, StoreRequest, Strictness
 from dimse.errors import DatasetError
