@@ -10,7 +10,8 @@ from typing import Any
 from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION, encoded, instance
 
 from dimse import CEchoSCU, Server, ServerOptions, Status, StoreRequest, connect
-from dimse.network.connection import BufferPool, Connection
+from dimse.network.connection import Connection
+from dimse.network.receive_buffer import BufferPool
 from dimse.testing import (
     ScriptedPeer,
     associate_request,

@@ -8,7 +8,8 @@ from typing import Any
 from tests.sample_objects import VERIFICATION
 
 from dimse.messages.message import C_ECHO_RQ
-from dimse.network.connection import BufferPool, Connection
+from dimse.network.connection import Connection
+from dimse.network.receive_buffer import BufferPool
 from dimse.testing import associate_request, message_pdvs, wire
 from dimse.upper_layer.machine import Fragment, Machine, MachineEvent
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ

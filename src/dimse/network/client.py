@@ -12,8 +12,9 @@ from dimse import uids
 from dimse.address import Address, host_and_port
 from dimse.errors import AssociationTimeout, ConnectionLost
 from dimse.network.association import Association
-from dimse.network.connection import BufferPool, Connection
+from dimse.network.connection import Connection
 from dimse.network.exchange import Exchange
+from dimse.network.receive_buffer import BufferPool
 from dimse.options import ClientOptions, Strictness
 from dimse.upper_layer.items import AsynchronousOperationsWindow, UserInformation
 from dimse.upper_layer.machine import Machine

@@ -13,9 +13,10 @@ from dimse.address import DEFAULT_PORT, check_ae_title, host_and_port
 from dimse.messages.message import Request
 from dimse.network.arrivals import Arrivals, Handshake
 from dimse.network.association import Association
-from dimse.network.connection import BufferPool, Connection
+from dimse.network.connection import Connection
 from dimse.network.exchange import ABORT_GRACE
 from dimse.network.listening import BACKLOG, listening_sockets
+from dimse.network.receive_buffer import BufferPool
 from dimse.network.session import Service, Session
 from dimse.options import ServerOptions, StoreMode, Strictness
 from dimse.upper_layer.items import UserIdentityAC, UserInformation

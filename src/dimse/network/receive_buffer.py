@@ -1,0 +1,195 @@
+"""What a connection has received and not consumed: the buffer, its holders, and what was read ahead of them."""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import Final
+
+RECEIVE_BUFFER_SIZE: Final = 1024 * 1024
+
+# Holding and reading ahead, in rules
+# -----------------------------------
+# 1. Received bytes are never copied. The transport reads into one buffer, the machine makes events that are views
+#    of it, and the buffer is read into again only when all of them are consumed.
+# 2. A holder is an object that needs a pause: no further event, and the buffer as it is. Readers hold while they use
+#    views, operations until the consumer has taken the last response, sessions while they serve as many requests as
+#    were negotiated. It makes no difference why: the buffer is held while it has at least one holder.
+# 3. A hold that begins during delivery stops it after the event that is being handled. What is not delivered stays
+#    in the machine until the last holder lets go.
+# 4. The socket is paused late, when the event loop has come round once (TURN): the task that was woken by an event
+#    has usually let go by then, which saves two system calls for each message. (Pausing in asyncio's `get_buffer`
+#    would also crash uvloop.)
+# 5. So the event loop may read once more into a held connection. These bytes go to a second buffer, the read-ahead,
+#    and the socket is paused at once. The read-ahead is delivered after the first buffer.
+# 6. While events are delivered with the socket paused (RESUMING), a new hold leaves it paused: a slow reader does
+#    not cause two system calls for each message either.
+# 7. The end of the connection is delivered last, after everything that was received before it.
+# 8. Buffers are borrowed from a pool with the first byte and returned when all is consumed, so an idle connection
+#    has none.
+
+
+class State(IntEnum):
+    """Who may use the buffer, and whether the transport reads."""
+
+    READING = 0  # nobody; the transport reads into it
+    DELIVERING = 1  # the machine, whose events are being delivered
+    HELD = 2  # its holders; the transport still reads, at most once
+    PAUSED = 3  # its holders; the transport is paused
+    RESUMING = 4  # as DELIVERING, and the transport is still paused
+    ENDING = 5  # its holders; the peer has closed the connection
+    FINISHING = 6  # as DELIVERING, and the peer has closed the connection
+    ENDED = 7  # nobody; the end has been delivered
+
+
+class Event(IntEnum):
+    """The columns of the table."""
+
+    READ = 0  # the transport has read bytes
+    HOLD = 1  # the first holder holds
+    RELEASE = 2  # the last holder lets go
+    STOP = 3  # an event was delivered, and the buffer is held
+    USED_UP = 4  # all events were delivered, nothing is held or read ahead
+    TURN = 5  # the event loop has come round after WATCH
+    END = 6  # the transport reports the end, or its loss
+
+
+class Action(Enum):
+    """What the connection does next."""
+
+    NOTHING = ""
+    DELIVER = "deliver"  # deliver the machine's events
+    WATCH = "watch"  # report TURN when the event loop has come round
+    PAUSE = "pause"  # pause the transport
+    RESUME = "resume"  # resume the transport
+    END = "end"  # tell the machine that the connection has ended, and deliver its events
+
+
+# One row a state, one column an event; a cell is the action, if any, and the next state. A dot is a combination that
+# cannot happen. END finds DELIVERING, RESUMING and FINISHING only if a handler of events has raised an exception.
+_TABLE: Final = """
+            READ                HOLD        RELEASE             STOP        USED_UP         TURN          END
+READING     deliver:DELIVERING  watch:HELD  .                   .           .               READING       end:ENDED
+DELIVERING  .                   DELIVERING  DELIVERING          watch:HELD  READING         .             end:ENDED
+HELD        pause:PAUSED        .           deliver:DELIVERING  .           .               pause:PAUSED  ENDING
+PAUSED      PAUSED              .           deliver:RESUMING    .           .               PAUSED        ENDING
+RESUMING    .                   RESUMING    RESUMING            PAUSED      resume:READING  .             end:ENDED
+ENDING      .                   .           deliver:FINISHING   .           .               ENDING        ENDING
+FINISHING   .                   FINISHING   FINISHING           ENDING      end:ENDED       .             end:ENDED
+ENDED       .                   ENDED       deliver:ENDED       ENDED       ENDED           ENDED         ENDED
+"""
+
+
+def _read_cell(cell: str) -> tuple[Action, State] | None:
+    if cell == ".":
+        return None
+    action, _, state = cell.rpartition(":")
+    return Action(action), State[state]
+
+
+TRANSITIONS: Final = tuple(
+    tuple(_read_cell(cell) for cell in row.split()[1:]) for row in _TABLE.strip("\n").splitlines()[1:]
+)
+"""state -> event -> (action, next state), or None."""
+
+
+class BufferPool:
+    """Receive buffers, shared by the connections of one client or server."""
+
+    def __init__(self) -> None:
+        self._free: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        return self._free.pop() if self._free else bytearray(RECEIVE_BUFFER_SIZE)
+
+    def give_back(self, buffer: bytearray) -> None:
+        if not self._free:
+            self._free.append(buffer)
+
+
+class ReceiveBuffer:
+    """The received bytes of one connection. It knows no transport: its methods return what is to be done."""
+
+    def __init__(self, pool: BufferPool) -> None:
+        self.state = State.READING
+        self.holders: set[object] = set()
+        self._pool = pool
+        self._buffer: bytearray | None = None
+        self._size = 0
+        self._ahead: bytearray | None = None
+        self._ahead_size = 0
+
+    @property
+    def data(self) -> memoryview:
+        """The bytes to deliver: those of the first READ, or those that `next` has brought forward."""
+        assert self._buffer is not None  # noqa: S101 - a transport asks for `space` before it reads
+        return memoryview(self._buffer)[: self._size]
+
+    def space(self) -> memoryview:
+        """Where the transport reads next."""
+        # asyncio's TLS slices it, and a slice of a bytearray would be a copy.
+        if self.state is State.READING:
+            if self._buffer is None:
+                self._buffer = self._pool.take()
+            return memoryview(self._buffer)
+        if self._ahead is None:
+            self._ahead = self._pool.take()
+        return memoryview(self._ahead)[self._ahead_size :]
+
+    def read(self, size: int) -> Action:
+        """The transport has read `size` bytes into `space`."""
+        if self.state is State.READING:
+            self._size = size
+        else:
+            self._ahead_size += size
+        return self._transition(Event.READ)
+
+    def next(self) -> bool:
+        """Bring the read-ahead forward, when everything before it is consumed. Returns whether there was one."""
+        if not self._ahead_size:
+            return False
+        self._give_back()
+        self._buffer, self._size = self._ahead, self._ahead_size
+        self._ahead, self._ahead_size = None, 0
+        return True
+
+    def hold(self, holder: object) -> Action:
+        """Stop delivery and keep the buffer until each holder has called `release`."""
+        is_first = not self.holders
+        self.holders.add(holder)
+        return self._transition(Event.HOLD) if is_first else Action.NOTHING
+
+    def release(self, holder: object) -> Action:
+        """`holder` lets go; nothing happens if it did not hold."""
+        if holder not in self.holders:
+            return Action.NOTHING
+        self.holders.remove(holder)
+        return Action.NOTHING if self.holders else self._transition(Event.RELEASE)
+
+    def delivered(self) -> Action:
+        """Delivery has stopped: the buffer is held, or all is consumed."""
+        if self.holders:
+            return self._transition(Event.STOP)
+        self._give_back()
+        if self._ahead is not None:  # taken, but nothing was read
+            self._pool.give_back(self._ahead)
+            self._ahead = None
+        return self._transition(Event.USED_UP)
+
+    def turn(self) -> Action:
+        """The event loop has come round."""
+        return self._transition(Event.TURN)
+
+    def end(self) -> Action:
+        """The connection has ended."""
+        return self._transition(Event.END)
+
+    def _transition(self, event: Event) -> Action:
+        cell = TRANSITIONS[self.state][event]
+        assert cell is not None, f"{event.name} in {self.state.name}"  # noqa: S101 - cannot happen, says the table
+        action, self.state = cell
+        return action
+
+    def _give_back(self) -> None:
+        if self._buffer is not None:
+            self._pool.give_back(self._buffer)
+            self._buffer = None
