@@ -241,7 +241,7 @@ def test_maximum_length_has_four_bytes(length: int) -> None:
 
 
 def test_an_item_may_not_leave_its_container() -> None:
-    with pytest.raises(RemoteProtocolError, match="leaves its container"):
+    with pytest.raises(RemoteProtocolError, match="exceeds its container"):
         list(decode_items(b"\x40\0\0\4abc", "here"))
     with pytest.raises(RemoteProtocolError, match="3 stray bytes"):
         list(decode_items(b"\x40\0\0\0abc", "here"))

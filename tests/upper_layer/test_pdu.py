@@ -212,7 +212,7 @@ def test_the_order_of_items_is_kept_but_not_compared() -> None:
 
 def test_ae_titles() -> None:
     assert encode_ae_title("SIXTEEN-CHARS-16") == b"SIXTEEN-CHARS-16"
-    with pytest.raises(ValueError, match="longer than 16"):
+    with pytest.raises(ValueError, match="at most 16"):
         encode_ae_title("SEVENTEEN-CHARS-X")
     with pytest.raises(ValueError, match="latin-1"):
         encode_ae_title("アーカイブ")

@@ -1,65 +1,91 @@
-"""What A-ASSOCIATE-RQ and -AC carry: presentation contexts and user information (PS3.8 9.3.2, PS3.7 D.3.3).
+"""Items of A-ASSOCIATE-RQ and -AC: presentation contexts and user information (PS3.8 9.3.2, PS3.7 D.3.3).
 
-Decoding keeps text as it came, padding included, so that `negotiation` can judge it by how strict it
-was told to be. What cannot be decoded without guessing raises `RemoteProtocolError` with the A-ABORT
-reason to send.
+Decoding keeps text as it was received, padding included: `negotiation` judges it. An item that cannot be decoded
+without guessing raises `RemoteProtocolError` with the A-ABORT reason to send.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Self
+from typing import Self, TypeVar
 
 from dimse.upper_layer.deviations import invalid
 
 _ITEM_HEADER = struct.Struct(">BxH")
 _UINT16 = struct.Struct(">H")
 
+T = TypeVar("T")
+
+
+class ItemType(IntEnum):
+    """Types of items and sub-items (PS3.8 9.3.2, 9.3.3, D.1; PS3.7 D.3.3)."""
+
+    APPLICATION_CONTEXT = 0x10
+    PRESENTATION_CONTEXT_RQ = 0x20
+    PRESENTATION_CONTEXT_AC = 0x21
+    ABSTRACT_SYNTAX = 0x30
+    TRANSFER_SYNTAX = 0x40
+    USER_INFORMATION = 0x50
+    MAXIMUM_LENGTH = 0x51
+    IMPLEMENTATION_CLASS_UID = 0x52
+    ASYNCHRONOUS_OPERATIONS_WINDOW = 0x53
+    ROLE_SELECTION = 0x54
+    IMPLEMENTATION_VERSION_NAME = 0x55
+    SOP_CLASS_EXTENDED_NEGOTIATION = 0x56
+    SOP_CLASS_COMMON_EXTENDED_NEGOTIATION = 0x57
+    USER_IDENTITY_RQ = 0x58
+    USER_IDENTITY_AC = 0x59
+
 
 def encode_item(item_type: int, body: bytes) -> bytes:
     """One item or sub-item: type, reserved byte, 16-bit length, body."""
     if len(body) > 0xFFFF:
-        raise ValueError(f"item {item_type:02X}H would be {len(body)} bytes; its length field holds 65535")
+        raise ValueError(f"item {item_type:02X}H must be at most 65535 bytes, not {len(body)}")
     return _ITEM_HEADER.pack(item_type, len(body)) + body
 
 
-def decode_items(data: bytes, within: str) -> Iterator[tuple[int, bytes]]:
-    """(type, body) of each item in `data`; an item that leaves its container is an error."""
+def encode_text_item(item_type: ItemType, text: str) -> bytes:
+    """An item whose body is a UID or a name."""
+    return encode_item(item_type, text.encode("latin-1"))
+
+
+def decode_items(data: bytes, container: str) -> Iterator[tuple[int, bytes]]:
+    """(type, body) of each item in `data`, of unknown types too. An item that exceeds its container is an error."""
     position = 0
     while position < len(data):
         if len(data) - position < _ITEM_HEADER.size:
-            raise invalid(f"{within}: {len(data) - position} stray bytes after the last item")
+            raise invalid(f"{container}: {len(data) - position} stray bytes after the last item")
         item_type, length = _ITEM_HEADER.unpack_from(data, position)
         position += _ITEM_HEADER.size
         if length > len(data) - position:
-            raise invalid(f"{within}: item {item_type:02X}H of {length} bytes leaves its container")
+            raise invalid(f"{container}: item {item_type:02X}H of {length} bytes exceeds its container")
         yield item_type, data[position : position + length]
         position += length
 
 
 def decode_text(data: bytes) -> str:
-    """Text of ISO 646; other bytes are kept as Latin-1, so that they can be shown and compared."""
+    """Text of ISO 646. Other bytes are decoded as Latin-1, so that they can be shown and compared."""
     return data.decode("latin-1")
 
 
 class _Fields:
-    """Takes fixed and counted fields off the front of a sub-item, each checked against what is left."""
+    """Takes fixed and counted fields from the front of a sub-item, each checked against the remaining bytes."""
 
-    def __init__(self, data: bytes, what: str) -> None:
+    def __init__(self, data: bytes, item: str) -> None:
         self._data = data
         self._position = 0
-        self._what = what
+        self._item = item
 
     def take(self, length: int) -> bytes:
         end = self._position + length
         if end > len(self._data):
-            raise invalid(f"{self._what}: a field of {length} bytes leaves the item of {len(self._data)}")
-        field = self._data[self._position : end]
+            raise invalid(f"{self._item}: a field of {length} bytes exceeds the item of {len(self._data)}")
+        value = self._data[self._position : end]
         self._position = end
-        return field
+        return value
 
     def uint8(self) -> int:
         return self.take(1)[0]
@@ -71,16 +97,16 @@ class _Fields:
         return self.take(self.uint16())
 
     def rest(self) -> bytes:
-        return self.take(len(self._data) - self._position)
+        return self.take(self.remaining)
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         return len(self._data) - self._position
 
 
 def _counted(data: bytes) -> bytes:
     if len(data) > 0xFFFF:
-        raise ValueError(f"a field would be {len(data)} bytes; its length field holds 65535")
+        raise ValueError(f"a field must be at most 65535 bytes, not {len(data)}")
     return _UINT16.pack(len(data)) + data
 
 
@@ -103,10 +129,10 @@ class PresentationContextRQ:
     transfer_syntaxes: tuple[str, ...]
 
     def encode(self) -> bytes:
-        subitems = encode_item(0x30, self.abstract_syntax.encode("latin-1")) + b"".join(
-            encode_item(0x40, syntax.encode("latin-1")) for syntax in self.transfer_syntaxes
-        )
-        return encode_item(0x20, bytes((self.presentation_context_id, 0, 0, 0)) + subitems)
+        head = bytes((self.presentation_context_id, 0, 0, 0))
+        abstract_syntax = encode_text_item(ItemType.ABSTRACT_SYNTAX, self.abstract_syntax)
+        transfer_syntaxes = [encode_text_item(ItemType.TRANSFER_SYNTAX, uid) for uid in self.transfer_syntaxes]
+        return encode_item(ItemType.PRESENTATION_CONTEXT_RQ, b"".join((head, abstract_syntax, *transfer_syntaxes)))
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -114,60 +140,59 @@ class PresentationContextRQ:
         context_id = fields.take(4)[0]
         abstract_syntaxes, transfer_syntaxes = [], []
         for item_type, value in decode_items(fields.rest(), f"presentation context {context_id}"):
-            if item_type == 0x30:
+            if item_type == ItemType.ABSTRACT_SYNTAX:
                 abstract_syntaxes.append(decode_text(value))
-            elif item_type == 0x40:
+            elif item_type == ItemType.TRANSFER_SYNTAX:
                 transfer_syntaxes.append(decode_text(value))
-        # Without one, or with two that differ, it is a context for nothing.
+        # Without an abstract syntax, or with two that differ, the context is useless.
         abstract_syntax = abstract_syntaxes[0] if len(set(abstract_syntaxes)) == 1 else ""
         return cls(context_id, abstract_syntax, tuple(transfer_syntaxes))
 
 
 @dataclass(frozen=True, slots=True)
 class PresentationContextAC:
-    """The answer to a proposed presentation context (PS3.8 9.3.3.2).
+    """The result of a proposed presentation context (PS3.8 9.3.3.2).
 
-    `transfer_syntax` means nothing unless `result` is `ACCEPTANCE`: it is not even looked at when received.
+    `transfer_syntax` has a meaning only if `result` is `ACCEPTANCE`; otherwise it is not tested when received.
     """
 
     presentation_context_id: int
     result: int
     transfer_syntax: str
-    """Empty where an acceptance came with none, or with two that differ."""
+    """Empty if the acceptor accepts with no transfer syntax, or with two that differ."""
     is_repeated: bool = field(default=False, compare=False)
     """Whether the transfer syntax was received more than once."""
 
     def encode(self) -> bytes:
         head = bytes((self.presentation_context_id, 0, self.result, 0))
-        return encode_item(0x21, head + encode_item(0x40, self.transfer_syntax.encode("latin-1")))
+        transfer_syntax = encode_text_item(ItemType.TRANSFER_SYNTAX, self.transfer_syntax)
+        return encode_item(ItemType.PRESENTATION_CONTEXT_AC, head + transfer_syntax)
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
         fields = _Fields(body, "presentation context result")
         context_id, _, result, _ = fields.take(4)
         if result != ContextResult.ACCEPTANCE:
-            return cls(context_id, result, "")  # "its value shall not be tested when received"
+            return cls(context_id, result, "")  # PS3.8 9.3.3.2: "its value shall not be tested when received"
         syntaxes = [
             decode_text(value)
             for item_type, value in decode_items(fields.rest(), f"presentation context {context_id}")
-            if item_type == 0x40
+            if item_type == ItemType.TRANSFER_SYNTAX
         ]
-        is_one = len({syntax.strip(" \0") for syntax in syntaxes}) == 1
-        return cls(context_id, result, syntaxes[0] if is_one else "", len(syntaxes) > 1)
+        is_unique = len({syntax.strip(" \0") for syntax in syntaxes}) == 1
+        return cls(context_id, result, syntaxes[0] if is_unique else "", len(syntaxes) > 1)
 
 
 @dataclass(frozen=True, slots=True)
 class AsynchronousOperationsWindow:
-    """How many operations may be outstanding at once; 0 is no limit (PS3.7 D.3.3.3)."""
+    """How many operations may be outstanding at once; 0 means no limit (PS3.7 D.3.3.3)."""
 
     maximum_number_operations_invoked: int = 1
     maximum_number_operations_performed: int = 1
 
     def encode(self) -> bytes:
-        return encode_item(
-            0x53,
-            struct.pack(">HH", self.maximum_number_operations_invoked, self.maximum_number_operations_performed),
-        )
+        numbers = (self.maximum_number_operations_invoked, self.maximum_number_operations_performed)
+        return encode_item(ItemType.ASYNCHRONOUS_OPERATIONS_WINDOW, struct.pack(">HH", *numbers))
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -185,7 +210,7 @@ class RoleSelection:
 
     def encode(self) -> bytes:
         uid = self.sop_class_uid.encode("latin-1")
-        return encode_item(0x54, _counted(uid) + bytes((self.scu_role, self.scp_role)))
+        return encode_item(ItemType.ROLE_SELECTION, _counted(uid) + bytes((self.scu_role, self.scp_role)))
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -195,14 +220,15 @@ class RoleSelection:
 
 @dataclass(frozen=True, slots=True)
 class SOPClassExtendedNegotiation:
-    """Application information of one SOP class, opaque here (PS3.7 D.3.3.5)."""
+    """The application information for one SOP class, not interpreted here (PS3.7 D.3.3.5)."""
 
     sop_class_uid: str
     service_class_application_information: bytes
 
     def encode(self) -> bytes:
         uid = self.sop_class_uid.encode("latin-1")
-        return encode_item(0x56, _counted(uid) + self.service_class_application_information)
+        body = _counted(uid) + self.service_class_application_information
+        return encode_item(ItemType.SOP_CLASS_EXTENDED_NEGOTIATION, body)
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -221,7 +247,7 @@ class SOPClassCommonExtendedNegotiation:
     def encode(self) -> bytes:
         related = b"".join(_counted(uid.encode("latin-1")) for uid in self.related_general_sop_class_uids)
         return encode_item(
-            0x57,
+            ItemType.SOP_CLASS_COMMON_EXTENDED_NEGOTIATION,
             _counted(self.sop_class_uid.encode("latin-1"))
             + _counted(self.service_class_uid.encode("latin-1"))
             + _counted(related),
@@ -232,13 +258,13 @@ class SOPClassCommonExtendedNegotiation:
         fields = _Fields(body, "SOP class common extended negotiation")
         sop_class, service_class = decode_text(fields.counted()), decode_text(fields.counted())
         related_fields, related = _Fields(fields.counted(), "related general SOP classes"), []
-        while related_fields.left:
+        while related_fields.remaining:
             related.append(decode_text(related_fields.counted()))
         return cls(sop_class, service_class, tuple(related))
 
 
 class UserIdentityType(IntEnum):
-    """What a user identity is (PS3.7 Table D.3-14)."""
+    """The kinds of user identity (PS3.7 Table D.3-14)."""
 
     USERNAME = 1
     USERNAME_AND_PASSCODE = 2
@@ -249,7 +275,7 @@ class UserIdentityType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class UserIdentityRQ:
-    """Who the user is (PS3.7 D.3.3.7.1). The fields are kept out of `repr`: they are secrets."""
+    """The identity of the user (PS3.7 D.3.3.7.1). `repr` leaves the fields out, since they are secrets."""
 
     user_identity_type: int
     primary_field: bytes
@@ -261,7 +287,8 @@ class UserIdentityRQ:
 
     def encode(self) -> bytes:
         head = bytes((self.user_identity_type, self.positive_response_requested))
-        return encode_item(0x58, head + _counted(self.primary_field) + _counted(self.secondary_field))
+        body = head + _counted(self.primary_field) + _counted(self.secondary_field)
+        return encode_item(ItemType.USER_IDENTITY_RQ, body)
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -272,7 +299,7 @@ class UserIdentityRQ:
 
 @dataclass(frozen=True, slots=True)
 class UserIdentityAC:
-    """The acceptor's answer to a user identity that asked for one (PS3.7 D.3.3.7.2)."""
+    """The acceptor's response to a user identity that requested one (PS3.7 D.3.3.7.2)."""
 
     server_response: bytes = b""
 
@@ -280,7 +307,7 @@ class UserIdentityAC:
         return "UserIdentityAC()"
 
     def encode(self) -> bytes:
-        return encode_item(0x59, _counted(self.server_response))
+        return encode_item(ItemType.USER_IDENTITY_AC, _counted(self.server_response))
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -291,8 +318,8 @@ class UserIdentityAC:
 class UserInformation:
     """The User Information item and all its sub-items (PS3.8 9.3.2.3, 9.3.3.3, D.1; PS3.7 D.3.3).
 
-    `maximum_length` bounds the P-DATA-TF PDU-length field that its sender wants to receive, in bytes;
-    0 is no limit, None is a sub-item that was not there.
+    `maximum_length` is the largest P-DATA-TF PDU-length that the sender of the item is willing to receive, in bytes;
+    0 means no limit. A field is None if its sub-item is absent.
     """
 
     maximum_length: int | None = None
@@ -308,45 +335,53 @@ class UserInformation:
     def encode(self) -> bytes:
         parts = []
         if self.maximum_length is not None:
-            parts.append(encode_item(0x51, struct.pack(">I", self.maximum_length)))
+            parts.append(encode_item(ItemType.MAXIMUM_LENGTH, struct.pack(">I", self.maximum_length)))
         if self.implementation_class_uid is not None:
-            parts.append(encode_item(0x52, self.implementation_class_uid.encode("latin-1")))
+            parts.append(encode_text_item(ItemType.IMPLEMENTATION_CLASS_UID, self.implementation_class_uid))
         if self.asynchronous_operations_window is not None:
             parts.append(self.asynchronous_operations_window.encode())
         parts.extend(role.encode() for role in self.role_selections)
         if self.implementation_version_name is not None:
-            parts.append(encode_item(0x55, self.implementation_version_name.encode("latin-1")))
+            parts.append(encode_text_item(ItemType.IMPLEMENTATION_VERSION_NAME, self.implementation_version_name))
         parts.extend(item.encode() for item in self.sop_class_extended)
         parts.extend(item.encode() for item in self.sop_class_common_extended)
         if self.user_identity is not None:
             parts.append(self.user_identity.encode())
         if self.user_identity_response is not None:
             parts.append(self.user_identity_response.encode())
-        return encode_item(0x50, b"".join(parts))
+        return encode_item(ItemType.USER_INFORMATION, b"".join(parts))
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
-        """Sub-items of other types are skipped (PS3.8 9.3.1)."""
+        """Other sub-items are skipped (PS3.8 9.3.1). Of a sub-item that must be single, the first counts."""
         found: dict[int, list[bytes]] = {}
         for item_type, value in decode_items(body, "user information"):
             found.setdefault(item_type, []).append(value)
 
-        def single(item_type: int) -> bytes | None:
-            return found[item_type][0] if item_type in found else None
+        def first(item_type: ItemType, decode: Callable[[bytes], T]) -> T | None:
+            return decode(found[item_type][0]) if item_type in found else None
 
-        maximum_length = single(0x51)
-        if maximum_length is not None and len(maximum_length) != 4:
-            raise invalid(f"maximum length sub-item has {len(maximum_length)} bytes, not 4")
-        class_uid, version_name, window = single(0x52), single(0x55), single(0x53)
-        identity, identity_response = single(0x58), single(0x59)
+        def every(item_type: ItemType, decode: Callable[[bytes], T]) -> tuple[T, ...]:
+            return tuple(map(decode, found.get(item_type, ())))
+
         return cls(
-            maximum_length=None if maximum_length is None else int.from_bytes(maximum_length, "big"),
-            implementation_class_uid=None if class_uid is None else decode_text(class_uid),
-            implementation_version_name=None if version_name is None else decode_text(version_name),
-            asynchronous_operations_window=None if window is None else AsynchronousOperationsWindow.decode(window),
-            role_selections=tuple(map(RoleSelection.decode, found.get(0x54, ()))),
-            sop_class_extended=tuple(map(SOPClassExtendedNegotiation.decode, found.get(0x56, ()))),
-            sop_class_common_extended=tuple(map(SOPClassCommonExtendedNegotiation.decode, found.get(0x57, ()))),
-            user_identity=None if identity is None else UserIdentityRQ.decode(identity),
-            user_identity_response=None if identity_response is None else UserIdentityAC.decode(identity_response),
+            maximum_length=first(ItemType.MAXIMUM_LENGTH, _decode_maximum_length),
+            implementation_class_uid=first(ItemType.IMPLEMENTATION_CLASS_UID, decode_text),
+            implementation_version_name=first(ItemType.IMPLEMENTATION_VERSION_NAME, decode_text),
+            asynchronous_operations_window=first(
+                ItemType.ASYNCHRONOUS_OPERATIONS_WINDOW, AsynchronousOperationsWindow.decode
+            ),
+            role_selections=every(ItemType.ROLE_SELECTION, RoleSelection.decode),
+            sop_class_extended=every(ItemType.SOP_CLASS_EXTENDED_NEGOTIATION, SOPClassExtendedNegotiation.decode),
+            sop_class_common_extended=every(
+                ItemType.SOP_CLASS_COMMON_EXTENDED_NEGOTIATION, SOPClassCommonExtendedNegotiation.decode
+            ),
+            user_identity=first(ItemType.USER_IDENTITY_RQ, UserIdentityRQ.decode),
+            user_identity_response=first(ItemType.USER_IDENTITY_AC, UserIdentityAC.decode),
         )
+
+
+def _decode_maximum_length(body: bytes) -> int:
+    if len(body) != 4:
+        raise invalid(f"the maximum length sub-item must have 4 bytes, not {len(body)}")
+    return int.from_bytes(body, "big")

@@ -1,9 +1,8 @@
-"""The upper layer state machine (PS3.8 9.2), for one association, without a socket or a clock.
+"""The upper layer state machine (PS3.8 9.2) of one association, without a socket or a clock.
 
-Five calls make its core: `receive_data` and `receive_eof` take what the transport brings, `next_event`
-says what it means, `data_to_send` is what goes out, and `deadline` is when `timeout` wants to be called.
-What is received is not copied: a `Fragment` holds a view of the bytes given to `receive_data`, so call
-`next_event` until it gives None before those bytes are used again.
+The transport's bytes and end go into `receive_data` and `receive_eof`; `next_event` returns what they mean and
+`data_to_send` what to send; call `timeout` at `deadline`. Received bytes are not copied: a `Fragment` is a view of the
+bytes given to `receive_data`, so call `next_event` until it returns None before those bytes are overwritten.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ from dimse.upper_layer.states import NEXT_STATE, TRANSITIONS, Action, Event, Sta
 logger = logging.getLogger("dimse.upper_layer")
 
 MAXIMUM_ASSOCIATE_LENGTH: Final = 1024 * 1024
-"""No A-ASSOCIATE PDU is longer: 128 contexts with 64-character UIDs and a SAML assertion fit many times."""
+"""The longest A-ASSOCIATE PDU: 128 contexts with 64-character UIDs and a SAML assertion fit many times."""
 
 MAXIMUM_EMPTY_FRAGMENTS: Final = 1000
-"""Empty fragments are legal, but a peer that sends nothing else is not sending a message."""
+"""The most empty fragments in a row: they are legal, but nothing else would never be a message."""
 
 _EVENT_OF_PDU: Final[dict[type[PDU], Event]] = {
     A_ASSOCIATE_AC: Event.EVT3,
@@ -53,7 +52,7 @@ _EVENT_OF_PDU: Final[dict[type[PDU], Event]] = {
 
 
 class Fragment(NamedTuple):
-    """P-DATA indication: the part of a PDV that has arrived (PS3.8 9.3.5.1).
+    """P-DATA indication: a PDV, or the part of one that has arrived (PS3.8 9.3.5.1).
 
     `is_last` is set on the part that ends the last PDV of a command or of a data set.
     """
@@ -61,24 +60,25 @@ class Fragment(NamedTuple):
     presentation_context_id: int
     is_command: bool
     is_last: bool
-    data: "memoryview"  # noqa: UP037 - mypyc looks an unquoted one up when the class is made
+    data: "memoryview"  # noqa: UP037 - mypyc evaluates an unquoted annotation at class creation
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderAbort:
-    """A-P-ABORT indication made on this side: the peer's error that was answered, or None if it just left."""
+    """A-P-ABORT indication made on this side."""
 
     error: RemoteProtocolError | None
+    """The violation that was answered with A-ABORT; None if the connection just closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloseTransport:
-    """The transport connection is to be closed now."""
+    """Close the transport connection now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
-    """What the peer does against the standard and is let pass: harmless, or malformed (see `deviations`)."""
+    """A deviation of the peer that is tolerated: a harmless one, or in lenient mode a malformed one (`deviations`)."""
 
     message: str
     is_harmless: bool
@@ -96,15 +96,15 @@ MachineEvent = (
     | CloseTransport
     | Oddity
 )
-"""An indication or confirmation carries the PDU that caused it, so it is that PDU."""
+"""Indications and confirmations are represented by the PDU that caused them."""
 
 
 class Machine:
     """One side of one association.
 
-    `maximum_length` is what this side announced: the bound on the PDU-length of a received P-DATA-TF,
-    0 for none. `artim` is the ARTIM timer in seconds, None for never. `strict` is `Strictness.STRICT`.
-    `name` says which association it is, in the log.
+    `maximum_length` is the longest P-DATA-TF that this side announced to receive, 0 for no limit; `artim` the ARTIM
+    timer in seconds, None for no timer; `strict` whether malformed input ends the association; `name` the name of the
+    association in the log.
     """
 
     def __init__(
@@ -129,25 +129,25 @@ class Machine:
         self._pdv_left = 0
         self._pdv = (0, False, False)
         self._empty_fragments = 0
-        self._warned_of_length = self._told_of_odd_fragments = False
+        self._has_reported_length = self._has_reported_odd_fragments = False
         self._skipping = False
         self._broken = False
 
-    # What the local user asks for
+    # Local user
 
     def associate(self, request: A_ASSOCIATE_RQ) -> None:
-        """A-ASSOCIATE request: the transport connection is opened next."""
+        """A-ASSOCIATE request: open the transport connection next."""
         self._transition(Event.EVT1)
         self._request = request
 
     def transport_connected(self) -> None:
-        """The transport connection that `associate` waits for is open."""
+        """Transport connect confirmation, after `associate`."""
         self._transition(Event.EVT2)
         assert self._request is not None  # noqa: S101 - Evt2 has a cell in Sta4 only, where `associate` leads
         self._send(self._request)
 
     def transport_accepted(self, now: float) -> None:
-        """A peer has opened a transport connection to us."""
+        """Transport connect indication: a peer has connected."""
         self._now = now
         self._transition(Event.EVT5)
         self._start_artim()
@@ -186,7 +186,7 @@ class Machine:
             self._start_artim()
 
     def abort(self, now: float, *, source: int = 0, reason: int = 0) -> None:
-        """A-ABORT request; does nothing where there is nothing left to abort."""
+        """A-ABORT request; does nothing if there is nothing left to abort."""
         self._now = now
         if (Event.EVT15, self.state) not in TRANSITIONS:
             return
@@ -196,10 +196,10 @@ class Machine:
             self._send(A_ABORT(source, reason))
             self._start_artim()
 
-    # What the transport and the clock bring
+    # Transport and clock
 
     def receive_data(self, data: memoryview, now: float) -> None:
-        """Bytes from the peer. All that came before must have been taken with `next_event`."""
+        """Bytes from the peer. Earlier ones must have been consumed: `next_event` has returned None."""
         self._data = data
         self._now = now
 
@@ -215,7 +215,7 @@ class Machine:
             self._events.append(ProviderAbort(None))
 
     def timeout(self, now: float) -> None:
-        """`deadline` has passed: ARTIM expired."""
+        """`deadline` has passed: the ARTIM timer expired."""
         self._now = now
         self.deadline = None
         if (Event.EVT18, self.state) in TRANSITIONS:
@@ -223,17 +223,17 @@ class Machine:
             self._close()
 
     def data_to_send(self) -> bytes:
-        """What is to be sent now, before anything else; empty if nothing is."""
+        """The bytes to send now, before anything else; may be empty."""
         data = bytes(self._out)
         self._out.clear()
         return data
 
     def next_event(self) -> MachineEvent | None:
-        """The next thing that happened, or None when all received data are used up."""
+        """The next event, or None when all received data are consumed."""
         while not self._events:
             if not self._data:
                 return None
-            if self._broken or self.state in (State.STA1, State.STA4):  # no connection, or nothing more to be read
+            if self._broken or self.state in (State.STA1, State.STA4):  # without a connection nothing is read
                 self._data = memoryview(b"")
                 return None
             try:
@@ -242,7 +242,7 @@ class Machine:
                 self._broken = True
                 self._invalid_pdu(error)
                 continue
-            # AA-6: the rest of a PDU that was under way when this side aborted is ignored.
+            # AA-6: the rest of a PDU that was being received when this side aborted is ignored.
             if fragment is not None and self.state in (State.STA6, State.STA7):
                 return fragment
         return self._events.popleft()
@@ -255,7 +255,7 @@ class Machine:
         return self._pdu_left > 0 or len(self._header) > 0
 
     def _parse(self) -> Fragment | None:
-        """Take one step through the data; a fragment if the step ends in one."""
+        """Consume one header, body or fragment; return the fragment."""
         if self._pdv_left:
             return self._take_fragment()
         if not (self._pdu_left or self._header) and (fragment := self._plain_pdu()) is not None:
@@ -274,7 +274,7 @@ class Machine:
         return None
 
     def _plain_pdu(self) -> Fragment | None:
-        """The fragment of a P-DATA-TF with one PDV and nothing odd, or None: most PDUs are so, and read in one step."""
+        """Fast path: the fragment of a P-DATA-TF with exactly one well-formed PDV, which most are; else None."""
         data = self._data
         if len(data) < P_DATA_HEADER.size or self.state is not State.STA6:
             return None
@@ -294,7 +294,7 @@ class Machine:
         return Fragment(context_id, is_command, is_last, data)
 
     def _six_bytes(self) -> bytes | memoryview | None:
-        """A PDU header and a PDV header both have six bytes, which may come one at a time."""
+        """The six bytes of a PDU header or a PDV header, once they have all arrived."""
         if not self._header and len(self._data) >= 6:
             header, self._data = self._data[:6], self._data[6:]
             return header
@@ -321,9 +321,9 @@ class Machine:
             self._begin_p_data(length)
         elif kind in (A_ASSOCIATE_RQ, A_ASSOCIATE_AC):
             if not 0 < length <= MAXIMUM_ASSOCIATE_LENGTH:
-                raise invalid(f"A-ASSOCIATE PDU of {length} bytes; the limit is {MAXIMUM_ASSOCIATE_LENGTH}")
+                raise invalid(f"{kind.name} must have 1 to {MAXIMUM_ASSOCIATE_LENGTH} bytes, not {length}")
         elif length != 4:
-            raise invalid(f"{kind.__name__.replace('_', '-')} of {length} bytes, not 4")
+            raise invalid(f"{kind.name} must have 4 bytes, not {length}")
 
     def _begin_p_data(self, length: int) -> None:
         if logger.isEnabledFor(logging.DEBUG):
@@ -331,19 +331,19 @@ class Machine:
         action = self._transition(Event.EVT10)
         if action not in (Action.DT_2, Action.AR_6):
             self._skipping = length > 0
-            self._unexpected(action, "P-DATA-TF")
+            self._unexpected(action, P_DATA_TF.name)
             return
         if not length:
             if self._strict:
-                raise invalid("P-DATA-TF without a PDV")
+                raise invalid("P-DATA-TF has no PDV")
             self._count_empty()
         limit = self._maximum_length
         if limit and length > limit:
-            message = f"P-DATA-TF of {length} bytes; we announced a maximum of {limit}"
+            message = f"P-DATA-TF of {length} bytes exceeds our maximum length of {limit}"
             if self._strict or length > 2 * limit:
                 raise invalid(message)
-            if not self._warned_of_length:
-                self._warned_of_length = True
+            if not self._has_reported_length:
+                self._has_reported_length = True
                 self._events.append(Oddity(message, is_harmless=False))
 
     def _count_empty(self) -> None:
@@ -362,9 +362,9 @@ class Machine:
             raise invalid(f"PDV of {length} bytes does not fit the {self._pdu_left} left in its P-DATA-TF")
         self._pdu_left -= 6
         self._pdv_left = length - 2
-        if length % 2 and not self._told_of_odd_fragments:
-            # PS3.8 9.3.1 wants them even; put together they are the same.
-            self._told_of_odd_fragments = True
+        if length % 2 and not self._has_reported_odd_fragments:
+            # PS3.8 9.3.1 requires even ones; joined, they are the same.
+            self._has_reported_odd_fragments = True
             self._events.append(Oddity("fragments of an odd length", is_harmless=True))
         self._pdv = (context_id, bool(control & COMMAND), bool(control & LAST))
         if self._pdv_left:
@@ -390,15 +390,14 @@ class Machine:
             return
         body, kind = bytes(self._body), self._pdu_type
         self._body.clear()
-        assert kind is not None and kind is not P_DATA_TF  # noqa: S101, PT018 - `_parse` asks for no other
+        assert kind is not None and kind is not P_DATA_TF  # noqa: S101, PT018 - as `_parse` has checked
         self._received(kind.decode(body))
 
-    # Acting on them
+    # Actions
 
     def _received(self, pdu: PDU) -> None:
-        assert not isinstance(pdu, P_DATA_TF)  # noqa: S101 - those are passed on as fragments
-        name = type(pdu).__name__.replace("_", "-")
-        logger.debug("%s < %s", self._name, name)
+        assert not isinstance(pdu, P_DATA_TF)  # noqa: S101 - it is read as fragments
+        logger.debug("%s < %s", self._name, pdu.name)
         action = self._transition(_EVENT_OF_PDU[type(pdu)], pdu)
         if action is Action.AE_6:
             self.deadline = None
@@ -415,7 +414,7 @@ class Machine:
         elif action is Action.AA_2:
             self._close()
         else:
-            self._unexpected(action, name)
+            self._unexpected(action, pdu.name)
 
     def _invalid_pdu(self, error: RemoteProtocolError) -> None:
         """Evt19: unrecognized or invalid PDU."""
@@ -425,7 +424,7 @@ class Machine:
         self._refuse(action, RemoteProtocolError(f"unexpected {name}", source=2, reason=2))
 
     def _refuse(self, action: Action, error: RemoteProtocolError) -> None:
-        """AA-1, AA-7 and AA-8 answer with A-ABORT; AA-6 ignores."""
+        """AA-1, AA-7 and AA-8 send A-ABORT; AA-6 ignores the PDU."""
         if action is Action.AA_1:
             self._send(A_ABORT(source=0, reason=0))
             self._start_artim()
@@ -440,7 +439,7 @@ class Machine:
     def _transition(self, event: Event, pdu: PDU | None = None) -> Action:
         action = TRANSITIONS.get((event, self.state))
         if action is None:
-            raise LocalProtocolError(f"not possible in {self.state.name}: {event.name} has no transition there")
+            raise LocalProtocolError(f"{event.meaning} is not allowed in {self.state}")
         choices = NEXT_STATE[action]
         if action is Action.AE_6:
             acceptable = isinstance(pdu, A_ASSOCIATE_RQ) and pdu.protocol_version & 1
@@ -452,7 +451,7 @@ class Machine:
         return action
 
     def _send(self, pdu: PDU) -> None:
-        logger.debug("%s > %s", self._name, type(pdu).__name__.replace("_", "-"))
+        logger.debug("%s > %s", self._name, pdu.name)
         self._out += pdu.encode()
 
     def _start_artim(self) -> None:

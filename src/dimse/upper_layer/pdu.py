@@ -1,36 +1,42 @@
-"""The seven PDUs and the PDV (PS3.8 9.3). One class each; `encode()` gives the whole PDU, `decode(body)`
-takes what follows the six bytes of type and length.
+"""The seven PDUs and the PDV (PS3.8 9.3), one class each.
+
+`encode()` returns the whole PDU; `decode(body)` expects what follows the six bytes of type and length. `P_DATA_TF` and
+`PDV` are encoded and decoded by scripted peers only: the machine reads and writes P-DATA-TF fragment by fragment.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
-from typing import ClassVar, Final, Generic, Self, TypeVar, cast
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Final, Self
 
 from dimse.uids import APPLICATION_CONTEXT
 from dimse.upper_layer.deviations import invalid
 from dimse.upper_layer.items import (
+    ItemType,
     PresentationContextAC,
     PresentationContextRQ,
     UserInformation,
     decode_items,
     decode_text,
-    encode_item,
+    encode_text_item,
 )
 
 PDU_HEADER: Final = struct.Struct(">BxI")
 """PDU-type, reserved, PDU-length: the length counts what follows these six bytes."""
 
 PDV_HEADER: Final = struct.Struct(">IBB")
-"""PDV length (which counts the next two bytes too), presentation context ID, message control header."""
+"""PDV length (which includes the next two bytes), Presentation Context ID, message control header."""
 
 P_DATA_HEADER: Final = struct.Struct(">BxIIBB")
-"""Both of the above at once: the 12 bytes before the fragment of a P-DATA-TF with one PDV."""
+"""PDU_HEADER and PDV_HEADER: the 12 bytes before the fragment of a P-DATA-TF with one PDV."""
 
 COMMAND: Final = 0b01
+"""Message control header bit: the fragment is of a command, not of a data set (PS3.8 E.2)."""
+
 LAST: Final = 0b10
-"""Message control header bits (PS3.8 E.2)."""
+"""Message control header bit: the fragment is the last of its command or data set (PS3.8 E.2)."""
 
 _ASSOCIATE_HEAD = struct.Struct(">HH16s16s32s")
 
@@ -39,21 +45,17 @@ def encode_ae_title(title: str) -> bytes:
     """Sixteen bytes, padded with spaces (PS3.8 Table 9-11)."""
     encoded = title.encode("latin-1")
     if len(encoded) > 16:
-        raise ValueError(f"AE title {title!r} is longer than 16 characters")
+        raise ValueError(f"an AE title must have at most 16 characters: {title!r}")
     return encoded.ljust(16)
 
 
-C = TypeVar("C", PresentationContextRQ, PresentationContextAC)
-
-
 @dataclass(frozen=True, slots=True)
-class _Associate(Generic[C]):
-    """What A-ASSOCIATE-RQ and A-ASSOCIATE-AC have in common: all but what their presentation contexts are."""
+class _Associate:
+    """A-ASSOCIATE-RQ or A-ASSOCIATE-AC without its presentation contexts, which are all that differs."""
 
     pdu_type: ClassVar[int]
     name: ClassVar[str]
-    context_item: ClassVar[int]
-    context_class: ClassVar[type[PresentationContextRQ | PresentationContextAC]]
+    context_item: ClassVar[ItemType]
 
     called_ae_title: str
     calling_ae_title: str
@@ -61,66 +63,79 @@ class _Associate(Generic[C]):
     application_context_name: str = APPLICATION_CONTEXT
     protocol_version: int = 1
     item_order: tuple[int, ...] = field(default=(), compare=False, repr=False)
-    """Item types as they came, empty if this side made the PDU."""
-    presentation_contexts: tuple[C, ...] = ()
+    """Item types in the order received; empty if this side made the PDU."""
 
-    def encode(self) -> bytes:
+    def _encode(self, contexts: Iterable[bytes]) -> bytes:
+        titles = encode_ae_title(self.called_ae_title), encode_ae_title(self.calling_ae_title)
         body = (
-            _ASSOCIATE_HEAD.pack(
-                self.protocol_version,
-                0,
-                encode_ae_title(self.called_ae_title),
-                encode_ae_title(self.calling_ae_title),
-                b"",
-            )
-            + encode_item(0x10, self.application_context_name.encode("latin-1"))
-            + b"".join(context.encode() for context in self.presentation_contexts)
+            _ASSOCIATE_HEAD.pack(self.protocol_version, 0, *titles, b"")
+            + encode_text_item(ItemType.APPLICATION_CONTEXT, self.application_context_name)
+            + b"".join(contexts)
             + self.user_information.encode()
         )
         return PDU_HEADER.pack(self.pdu_type, len(body)) + body
 
     @classmethod
-    def decode(cls, body: bytes) -> Self:
+    def _decode(cls, body: bytes) -> tuple[Self, list[bytes]]:
+        """The PDU without presentation contexts, and the bodies of their items."""
         if len(body) < _ASSOCIATE_HEAD.size:
             raise invalid(f"{cls.name} of {len(body)} bytes is shorter than its fixed fields")
         version, _, called, calling, _ = _ASSOCIATE_HEAD.unpack_from(body)
         items = list(decode_items(body[_ASSOCIATE_HEAD.size :], cls.name))
         first = dict(reversed(items))
-        contexts = tuple(cls.context_class.decode(value) for kind, value in items if kind == cls.context_item)
-        return cls(
+        information = first.get(ItemType.USER_INFORMATION)
+        pdu = cls(
             called_ae_title=decode_text(called).rstrip(" "),
             calling_ae_title=decode_text(calling).rstrip(" "),
-            user_information=UserInformation.decode(first[0x50]) if 0x50 in first else UserInformation(),
-            application_context_name=decode_text(first.get(0x10, b"")),
+            user_information=UserInformation() if information is None else UserInformation.decode(information),
+            application_context_name=decode_text(first.get(ItemType.APPLICATION_CONTEXT, b"")),
             protocol_version=version,
-            item_order=tuple(kind for kind, _ in items),
-            presentation_contexts=cast("tuple[C, ...]", contexts),
+            item_order=tuple(item_type for item_type, _ in items),
         )
+        return pdu, [value for item_type, value in items if item_type == cls.context_item]
 
 
 @dataclass(frozen=True, slots=True)
-class A_ASSOCIATE_RQ(_Associate[PresentationContextRQ]):
+class A_ASSOCIATE_RQ(_Associate):
     """A-ASSOCIATE-RQ (PS3.8 9.3.2)."""
 
     pdu_type: ClassVar[int] = 0x01
     name: ClassVar[str] = "A-ASSOCIATE-RQ"
-    context_item: ClassVar[int] = 0x20
-    context_class: ClassVar[type[PresentationContextRQ | PresentationContextAC]] = PresentationContextRQ
+    context_item: ClassVar[ItemType] = ItemType.PRESENTATION_CONTEXT_RQ
+
+    presentation_contexts: tuple[PresentationContextRQ, ...] = ()
+
+    def encode(self) -> bytes:
+        return self._encode(context.encode() for context in self.presentation_contexts)
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        pdu, contexts = cls._decode(body)
+        return replace(pdu, presentation_contexts=tuple(map(PresentationContextRQ.decode, contexts)))
 
 
 @dataclass(frozen=True, slots=True)
-class A_ASSOCIATE_AC(_Associate[PresentationContextAC]):
-    """A-ASSOCIATE-AC (PS3.8 9.3.3). Its AE titles repeat the request's and are not tested."""
+class A_ASSOCIATE_AC(_Associate):
+    """A-ASSOCIATE-AC (PS3.8 9.3.3). Its AE titles repeat those of the request and are not tested."""
 
     pdu_type: ClassVar[int] = 0x02
     name: ClassVar[str] = "A-ASSOCIATE-AC"
-    context_item: ClassVar[int] = 0x21
-    context_class: ClassVar[type[PresentationContextRQ | PresentationContextAC]] = PresentationContextAC
+    context_item: ClassVar[ItemType] = ItemType.PRESENTATION_CONTEXT_AC
+
+    presentation_contexts: tuple[PresentationContextAC, ...] = ()
+
+    def encode(self) -> bytes:
+        return self._encode(context.encode() for context in self.presentation_contexts)
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        pdu, contexts = cls._decode(body)
+        return replace(pdu, presentation_contexts=tuple(map(PresentationContextAC.decode, contexts)))
 
 
 def _four_bytes(body: bytes, name: str) -> bytes:
     if len(body) != 4:
-        raise invalid(f"{name} has {len(body)} bytes, not 4")
+        raise invalid(f"{name} must have 4 bytes, not {len(body)}")
     return body
 
 
@@ -129,6 +144,8 @@ class A_ASSOCIATE_RJ:
     """A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
 
     pdu_type: ClassVar[int] = 0x03
+    name: ClassVar[str] = "A-ASSOCIATE-RJ"
+
     result: int
     source: int
     reason: int
@@ -138,7 +155,7 @@ class A_ASSOCIATE_RJ:
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
-        return cls(*_four_bytes(body, "A-ASSOCIATE-RJ")[1:])
+        return cls(*_four_bytes(body, cls.name)[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +174,11 @@ class PDV:
 
 @dataclass(frozen=True, slots=True)
 class P_DATA_TF:
-    """P-DATA-TF (PS3.8 9.3.5), whole. The machine never holds one: it passes fragments on as they come."""
+    """P-DATA-TF (PS3.8 9.3.5), complete."""
 
     pdu_type: ClassVar[int] = 0x04
+    name: ClassVar[str] = "P-DATA-TF"
+
     presentation_data_values: tuple[PDV, ...]
 
     def encode(self) -> bytes:
@@ -184,6 +203,8 @@ class P_DATA_TF:
 
 @dataclass(frozen=True, slots=True)
 class _Release:
+    """A-RELEASE-RQ or A-RELEASE-RP: four reserved bytes."""
+
     pdu_type: ClassVar[int]
     name: ClassVar[str]
 
@@ -217,6 +238,8 @@ class A_ABORT:
     """A-ABORT (PS3.8 9.3.8). `source` 0 is the service user, 2 the service provider."""
 
     pdu_type: ClassVar[int] = 0x07
+    name: ClassVar[str] = "A-ABORT"
+
     source: int
     reason: int
 
@@ -225,7 +248,7 @@ class A_ABORT:
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
-        return cls(*_four_bytes(body, "A-ABORT")[2:])
+        return cls(*_four_bytes(body, cls.name)[2:])
 
 
 PDU = A_ASSOCIATE_RQ | A_ASSOCIATE_AC | A_ASSOCIATE_RJ | P_DATA_TF | A_RELEASE_RQ | A_RELEASE_RP | A_ABORT
@@ -242,3 +265,4 @@ PDU_TYPES: Final[dict[int, type[PDU]]] = {
         A_ABORT,
     )
 }
+"""PDU-type -> PDU."""

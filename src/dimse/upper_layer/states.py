@@ -1,7 +1,7 @@
 """The state transition table of PS3.8 9.2.3, laid out as Table 9-10 prints it.
 
-A blank cell is a combination that cannot happen: for what the local user asks it is a
-`LocalProtocolError`, the peer cannot cause one.
+A blank cell is a combination that cannot happen: the peer cannot cause it, and a local user who does gets a
+`LocalProtocolError`.
 """
 
 from __future__ import annotations
@@ -11,49 +11,68 @@ from typing import Final
 
 
 class State(IntEnum):
-    """PS3.8 9.2.1."""
+    """The states of PS3.8 9.2.1. `str` gives the printed name and its meaning: Sta1 (idle)."""
 
-    STA1 = 1  # idle
-    STA2 = 2  # transport connection open, awaiting A-ASSOCIATE-RQ
-    STA3 = 3  # awaiting local A-ASSOCIATE response
-    STA4 = 4  # awaiting transport connection opening to complete
-    STA5 = 5  # awaiting A-ASSOCIATE-AC or -RJ
-    STA6 = 6  # association established, ready for data transfer
-    STA7 = 7  # awaiting A-RELEASE-RP
-    STA8 = 8  # awaiting local A-RELEASE response
-    STA9 = 9  # release collision, requestor side; awaiting local A-RELEASE response
-    STA10 = 10  # release collision, acceptor side; awaiting A-RELEASE-RP
-    STA11 = 11  # release collision, requestor side; awaiting A-RELEASE-RP
-    STA12 = 12  # release collision, acceptor side; awaiting local A-RELEASE response
-    STA13 = 13  # awaiting transport connection close indication
+    meaning: str
+
+    def __new__(cls, number: int, meaning: str) -> State:
+        state = int.__new__(cls, number)
+        state._value_ = number
+        state.meaning = meaning
+        return state
+
+    def __str__(self) -> str:
+        return f"Sta{self.value} ({self.meaning})"
+
+    STA1 = 1, "idle"
+    STA2 = 2, "transport connection open, awaiting A-ASSOCIATE-RQ"
+    STA3 = 3, "awaiting local A-ASSOCIATE response"
+    STA4 = 4, "awaiting transport connection opening to complete"
+    STA5 = 5, "awaiting A-ASSOCIATE-AC or A-ASSOCIATE-RJ"
+    STA6 = 6, "association established"
+    STA7 = 7, "awaiting A-RELEASE-RP"
+    STA8 = 8, "awaiting local A-RELEASE response"
+    STA9 = 9, "release collision, requestor side, awaiting local A-RELEASE response"
+    STA10 = 10, "release collision, acceptor side, awaiting A-RELEASE-RP"
+    STA11 = 11, "release collision, requestor side, awaiting A-RELEASE-RP"
+    STA12 = 12, "release collision, acceptor side, awaiting local A-RELEASE response"
+    STA13 = 13, "awaiting transport connection close indication"
 
 
 class Event(IntEnum):
-    """The rows of Table 9-10, in its order."""
+    """The rows of Table 9-10, in its order, each with its meaning."""
 
-    EVT1 = 1  # A-ASSOCIATE request (local user)
-    EVT2 = 2  # transport connection confirmed
-    EVT3 = 3  # A-ASSOCIATE-AC received
-    EVT4 = 4  # A-ASSOCIATE-RJ received
-    EVT5 = 5  # transport connection indication
-    EVT6 = 6  # A-ASSOCIATE-RQ received
-    EVT7 = 7  # A-ASSOCIATE response, accept (local user)
-    EVT8 = 8  # A-ASSOCIATE response, reject (local user)
-    EVT9 = 9  # P-DATA request (local user)
-    EVT10 = 10  # P-DATA-TF received
-    EVT11 = 11  # A-RELEASE request (local user)
-    EVT12 = 12  # A-RELEASE-RQ received
-    EVT13 = 13  # A-RELEASE-RP received
-    EVT14 = 14  # A-RELEASE response (local user)
-    EVT15 = 15  # A-ABORT request (local user)
-    EVT16 = 16  # A-ABORT received
-    EVT17 = 17  # transport connection closed
-    EVT18 = 18  # ARTIM timer expired
-    EVT19 = 19  # unrecognized or invalid PDU received
+    meaning: str
+
+    def __new__(cls, number: int, meaning: str) -> Event:
+        event = int.__new__(cls, number)
+        event._value_ = number
+        event.meaning = meaning
+        return event
+
+    EVT1 = 1, "A-ASSOCIATE request"
+    EVT2 = 2, "transport connect confirmation"
+    EVT3 = 3, "received A-ASSOCIATE-AC"
+    EVT4 = 4, "received A-ASSOCIATE-RJ"
+    EVT5 = 5, "transport connect indication"
+    EVT6 = 6, "received A-ASSOCIATE-RQ"
+    EVT7 = 7, "A-ASSOCIATE response (accept)"
+    EVT8 = 8, "A-ASSOCIATE response (reject)"
+    EVT9 = 9, "P-DATA request"
+    EVT10 = 10, "received P-DATA-TF"
+    EVT11 = 11, "A-RELEASE request"
+    EVT12 = 12, "received A-RELEASE-RQ"
+    EVT13 = 13, "received A-RELEASE-RP"
+    EVT14 = 14, "A-RELEASE response"
+    EVT15 = 15, "A-ABORT request"
+    EVT16 = 16, "received A-ABORT"
+    EVT17 = 17, "transport connection closed"
+    EVT18 = 18, "ARTIM timer expired"
+    EVT19 = 19, "unrecognized or invalid PDU"
 
 
 class Action(Enum):
-    """PS3.8 9.2.2, Tables 9-6 to 9-9."""
+    """The actions of PS3.8 9.2.2, Tables 9-6 to 9-9."""
 
     AE_1 = "issue transport connect"
     AE_2 = "send A-ASSOCIATE-RQ"
@@ -85,8 +104,8 @@ class Action(Enum):
     AA_8 = "send A-ABORT (service provider), issue A-P-ABORT indication, start ARTIM"
 
 
-# One row an event, one column a state. Where an action goes stands in NEXT_STATE below: one state, or for
-# AE-6 and AR-8 one of two that the action itself chooses.
+# One row per event, one column per state. NEXT_STATE below has the state that an action leads to, or for AE-6 and AR-8
+# two, of which the action itself chooses one.
 _TABLE: Final = """
        Sta1  Sta2  Sta3  Sta4  Sta5  Sta6  Sta7  Sta8  Sta9  Sta10 Sta11 Sta12 Sta13
 Evt1   AE-1  .     .     .     .     .     .     .     .     .     .     .     .
@@ -140,7 +159,7 @@ NEXT_STATE: Final[dict[Action, tuple[State, ...]]] = {
     Action.AA_7: (State.STA13,),
     Action.AA_8: (State.STA13,),
 }
-"""AE-6 goes to Sta13 when the service provider cannot accept; AR-8 to Sta9 on the requestor's side."""
+"""AE-6 leads to Sta13 if the service provider cannot accept; AR-8 leads to Sta9 on the requestor's side."""
 
 
 def _read_table() -> dict[tuple[Event, State], Action]:
