@@ -50,10 +50,10 @@ async def test_what_is_malformed(command: str, option: str, beside: Beside, ct: 
         done = await beside(command, address, *arguments, option)
     if option == "--strict":
         assert done.code == 3
-        assert done.err.splitlines()[-1].endswith("is accepted with no transfer syntax that was proposed")
+        assert done.err.splitlines()[-1].endswith("is accepted with a transfer syntax that was not proposed")
     else:
         assert done.code == 1
-        assert "is accepted with no transfer syntax that was proposed" in done.err  # the warning
+        assert "is accepted with a transfer syntax that was not proposed" in done.err  # the warning
         assert "no presentation context" in done.err.splitlines()[-1]
 
 

@@ -174,7 +174,7 @@ def test_a_command_may_come_where_nothing_of_a_data_set_has(announcing: Message,
     assert received == [CommandReceived(1, announcing, None), CommandReceived(context, ECHO, None)]
     assert not reader.in_message
     feed(reader, [told(announcing), fragment(b"ab")])
-    with pytest.raises(RemoteProtocolError, match="a command inside a data set"):
+    with pytest.raises(RemoteProtocolError, match="a command fragment inside a data set"):
         reader.receive(told(ECHO, context=context))
 
 
@@ -189,7 +189,7 @@ def test_a_final_response_may_have_a_data_set_that_it_does_not_announce() -> Non
 
 
 def test_a_pending_response_has_no_data_set_that_it_does_not_announce() -> None:
-    with pytest.raises(RemoteProtocolError, match="the command announced none"):
+    with pytest.raises(RemoteProtocolError, match="one that announced no data set"):
         feed(MessageReader(), [told(response(0xFF00, follows=False)), fragment(b"ab")])
 
 

@@ -276,7 +276,7 @@ ODD_ANSWERS = [
     ((ACCEPTED, REFUSED), {"implementation_class_uid": ""}, "class UID is missing"),
     ((ACCEPTED, REFUSED), {"implementation_version_name": "SEVENTEEN_LETTERS"}, "more than 16 characters"),
     ((ACCEPTED, REFUSED), {"asynchronous_operations_window": Window(0, 0)}, "the operations window exceeds"),
-    ((ACCEPTED, REFUSED), {"role_selections": (RoleSelection(CT, True, True),)}, "roles are granted"),
+    ((ACCEPTED, REFUSED), {"role_selections": (RoleSelection(CT, True, True),)}, "roles that were not proposed"),
 ]
 
 

@@ -213,8 +213,8 @@ ODDITIES = {
     "no UID": APPLICATION + context(1) + item(0x50, item(0x51, bytes((0, 0, 64, 0))) + item(0x52, b"")),
     "class UID is missing": APPLICATION + context(1) + item(0x50, item(0x51, bytes((0, 0, 64, 0)))),
     "more than 16 characters": APPLICATION + context(1) + item(0x50, USER[4:] + item(0x55, b"v" * 17)),
-    "a transfer syntax twice": APPLICATION + TWICE + USER,
-    "roles are selected": APPLICATION + context(1) + item(0x50, USER[4:] + ROLE),
+    "repeats a transfer syntax": APPLICATION + TWICE + USER,
+    "role selections name": APPLICATION + context(1) + item(0x50, USER[4:] + ROLE),
 }
 DEVIATIONS = {
     "another context's uid too long": APPLICATION + context(1) + context(3, b"1" * 65) + USER,

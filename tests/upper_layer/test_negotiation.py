@@ -276,9 +276,9 @@ def test_too_many_contexts() -> None:
     ("information", "told"),
     [
         ({"implementation_version_name": "X" * 17}, "the implementation version name has more than 16 characters"),
-        ({"implementation_class_uid": None}, "the implementation class UID is missing, or no UID"),
-        ({"implementation_class_uid": ""}, "the implementation class UID is missing, or no UID"),
-        ({"implementation_class_uid": "dcm4che"}, "the implementation class UID is missing, or no UID"),
+        ({"implementation_class_uid": None}, "the implementation class UID is missing or invalid"),
+        ({"implementation_class_uid": ""}, "the implementation class UID is missing or invalid"),
+        ({"implementation_class_uid": "dcm4che"}, "the implementation class UID is missing or invalid"),
     ],
 )
 def test_implementation_identification_is_harmless(information: dict[str, object], told: str) -> None:
@@ -294,8 +294,8 @@ def test_what_is_proposed_twice_or_for_nothing_is_harmless() -> None:
     odd = request(Context(1, CT, (EXPLICIT, EXPLICIT)), role_selections=(RoleSelection(MR, True, True),))
     assert strict(odd) == set()
     assert list(oddities(odd)) == [
-        "a presentation context has a transfer syntax twice",
-        "roles are selected for SOP classes that are not proposed",
+        "a presentation context repeats a transfer syntax",
+        "role selections name SOP classes that are not proposed",
     ]
     assert accept_contexts(odd, {CT: None}) == (PresentationContextAC(1, 0, EXPLICIT),)
 
@@ -430,7 +430,7 @@ def test_a_transfer_syntax_that_is_accepted_twice_is_one(padding: str) -> None:
     theirs = A_ASSOCIATE_AC.decode(with_items(answer(), [0x10, encode_item(0x21, b"\1\0\0\0" + twice), 0x50]))
     assert not list(acceptance_violations(theirs, request()))
     assert list(acceptance_oddities(theirs, request())) == [
-        "a presentation context is accepted with its transfer syntax twice"
+        "an accepted presentation context repeats its transfer syntax"
     ]
     assert accepted_contexts(request(), theirs)[1].transfer_syntax == EXPLICIT
 
@@ -471,7 +471,7 @@ def test_roles_of_accepted_contexts(
     assert not list(acceptance_violations(theirs, pdu))
     asked = asked or (False, False)
     ignored = given_back is not None and any(given > want for given, want in zip(given_back, asked, strict=True))
-    assert ("roles are granted that were not asked for, and ignored" in acceptance_oddities(theirs, pdu)) == ignored
+    assert ("roles that were not proposed are accepted; ignored" in acceptance_oddities(theirs, pdu)) == ignored
 
 
 # The asynchronous operations window (PS3.7 D.3.3.3)

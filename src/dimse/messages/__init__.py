@@ -1,5 +1,4 @@
-"""PS3.7: DIMSE messages. PDVs in, commands and data out, and back; no socket, no data set library.
+"""PS3.7: DIMSE messages. Fragments in, messages and data out, and back; no socket, no data set library.
 
-`command` is the Command Set codec, `primitives` the messages, `fragments` cuts and joins them, `status`
-knows the codes.
+`command_set` is the codec of Command Sets, `message` has the messages, and `fragments` cuts and joins them.
 """

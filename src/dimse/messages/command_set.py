@@ -1,7 +1,7 @@
 """The Command Set codec (PS3.7 6.3.1, Annex E): group 0000, always Implicit VR Little Endian.
 
-A command set is a mapping of element number (the tag's second half) to value: `int` for US and UL, `str`
-for UI, AE and LO, a tuple of tags for AT.
+A Command Set is a mapping of element number (the second half of the tag) to value: `int` for US, `str` for UI, AE and
+LO, a tuple of tags for AT.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _GROUP_LENGTH = struct.Struct("<HHII")
 COMMAND_FIELD: Final = 0x0100
 COMMAND_DATA_SET_TYPE: Final = 0x0800
 NO_DATA_SET: Final = 0x0101
+"""The value of Command Data Set Type that announces no data set (PS3.7 E.1); every other value announces one."""
+
 DATA_SET_FOLLOWS: Final = 0x0001
 
 VALUE_REPRESENTATIONS: Final = {
@@ -47,8 +49,7 @@ VALUE_REPRESENTATIONS: Final = {
     0x1030: "AE",  # Move Originator Application Entity Title
     0x1031: "US",  # Move Originator Message ID
 }
-"""Element number -> VR, for the elements of PS3.7 E.1; all others are skipped when decoding."""
-
+"""Element number -> VR, for the elements of PS3.7 E.1. Other elements are skipped when decoding."""
 
 _US_ELEMENT = struct.Struct("<HHIH")
 _PADDING: Final = {"UI": b"\0", "AE": b" ", "LO": b" "}
@@ -56,25 +57,25 @@ _PADDING: Final = {"UI": b"\0", "AE": b" ", "LO": b" "}
 
 def _encode_at(value: CommandValue) -> bytes:
     if not isinstance(value, tuple):
-        raise TypeError(f"AT takes a tuple of tags, not {type(value).__name__}")
+        raise TypeError(f"the value of an AT element must be a tuple of tags, not {type(value).__name__}")
     return b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in value)
 
 
 def _encode_text(value: CommandValue, padding: bytes) -> bytes:
     if not isinstance(value, str):
-        raise TypeError(f"a text element takes a str, not {type(value).__name__}")
+        raise TypeError(f"the value of a text element must be a str, not {type(value).__name__}")
     data = value.encode("latin-1")
     return data + padding if len(data) % 2 else data
 
 
 def encode(elements: Mapping[int, CommandValue]) -> bytes:
-    """The command set, ascending and with its group length (PS3.7 6.3.1)."""
+    """The Command Set, in ascending order and with its group length (PS3.7 6.3.1)."""
     parts = []
     for element in sorted(elements):
         value, representation = elements[element], VALUE_REPRESENTATIONS[element]
         if representation == "US":
             if not isinstance(value, int):
-                raise TypeError(f"US takes an int, not {type(value).__name__}")
+                raise TypeError(f"the value of a US element must be an int, not {type(value).__name__}")
             parts.append(_US_ELEMENT.pack(0, element, 2, value))
             continue
         data = _encode_at(value) if representation == "AT" else _encode_text(value, _PADDING[representation])
@@ -86,13 +87,13 @@ def encode(elements: Mapping[int, CommandValue]) -> bytes:
 
 def _decode_at(element: int, data: bytes) -> tuple[int, ...]:
     if len(data) % 4:
-        raise RemoteProtocolError(f"command element (0000,{element:04X}) is not a list of tags", reason=6)
+        raise RemoteProtocolError(f"command element (0000,{element:04X}) must be a list of tags", reason=6)
     halves = struct.unpack(f"<{len(data) // 2}H", data)
     return tuple(group << 16 | number for group, number in zip(halves[::2], halves[1::2], strict=True))
 
 
 def decode(data: bytes) -> dict[int, CommandValue]:
-    """The elements of a command set that have a value. The group length is not needed to read it."""
+    """The elements of a Command Set that have a value. The group length is not used."""
     elements: dict[int, CommandValue] = {}
     position, size, unpack, representations = 0, len(data), _ELEMENT.unpack_from, VALUE_REPRESENTATIONS
     while position < size:
@@ -100,11 +101,11 @@ def decode(data: bytes) -> dict[int, CommandValue]:
             raise RemoteProtocolError("the command set ends inside an element header", reason=6)
         group, element, length = unpack(data, position)
         if group != 0:
-            break  # some archives put the identifier of a final response here; it does not count
+            break  # some archives put the identifier of a final response here; it is ignored
         value = position + _ELEMENT.size
         position = value + length
         if position > size:
-            raise RemoteProtocolError(f"command element (0000,{element:04X}) leaves the command set", reason=6)
+            raise RemoteProtocolError(f"command element (0000,{element:04X}) exceeds the command set", reason=6)
         representation = representations.get(element)
         if representation is None or not length:
             continue
@@ -119,5 +120,5 @@ def decode(data: bytes) -> dict[int, CommandValue]:
 
 
 def has_valid_group_length(data: bytes) -> bool:
-    """Whether the command set starts with its group length and that is true; some devices leave it out."""
+    """Whether the Command Set starts with its correct group length, which some devices leave out."""
     return len(data) >= 12 and data[:12] == _GROUP_LENGTH.pack(0, 0, 4, len(data) - 12)

@@ -1,6 +1,6 @@
 """Messages to fragments and back (PS3.7 6.3, PS3.8 Annex E).
 
-A command is joined before it is passed on; a data set never is: its parts go on as they come.
+The fragments of a command are joined. Those of a data set never are: each is passed on as it arrives.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from dimse.upper_layer.deviations import out_of_step
 from dimse.upper_layer.machine import Fragment, Machine
 
 MAXIMUM_COMMAND_LENGTH: Final = 64 * 1024
-"""The longest command set there can be is an N-GET-RQ that lists attributes; this holds 16 000 of them."""
-
+"""The most bytes of a Command Set: the longest possible is an N-GET-RQ that lists attributes, here 16 000 of them."""
 
 _SHORT: Final = 512
-"""Commands up to this length are remembered: the Pending responses of one query are all the same."""
+"""Commands up to this length are cached when decoded: the Pending responses of one query are all the same."""
 
 
 class Flaw(StrEnum):
-    """What is malformed in a command that can be read nevertheless."""
+    """A flaw of a command that can be read nevertheless."""
 
     DATA_SET_TYPE = "Command Data Set Type (0000,0800) is missing"
     GROUP_LENGTH = "the command group length is missing or wrong"
@@ -42,18 +41,18 @@ _decoded: Final = lru_cache(maxsize=8)(_decode)
 
 
 def fragment_size(maximum_length: int) -> int:
-    """The longest fragment for a peer with this maximum length: less the PDV header, and even (PS3.8 9.3.1)."""
+    """The longest fragment in a P-DATA-TF of `maximum_length`: without the PDV header, and even (PS3.8 9.3.1)."""
     return (maximum_length - 6) & ~1
 
 
 def cut(data: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
-    """(fragment, is last) of a whole command set or data set; an empty one has one empty fragment."""
+    """The (fragment, is last) pairs of a complete command or data set. An empty one has one empty fragment."""
     for start in range(0, max(len(data), 1), size):
         yield data[start : start + size], start + size >= len(data)
 
 
 def encode_p_data(machine: Machine, context_id: int, command_set: bytes, data: bytes | None, size: int) -> bytes:
-    """A message that is in memory, as P-DATA-TF PDUs with a fragment of at most `size` bytes each."""
+    """Encode a complete message as P-DATA-TF PDUs with one fragment of at most `size` bytes each."""
     parts: list[bytes] = []
     for whole, is_command in ((command_set, True), (data, False)):
         if whole is not None:
@@ -64,7 +63,7 @@ def encode_p_data(machine: Machine, context_id: int, command_set: bytes, data: b
 
 
 class CommandReceived(NamedTuple):
-    """A whole command; where its `dataset_follows`, the data come next as `DataReceived`."""
+    """A complete command. If its `dataset_follows`, the data set comes next as `DataReceived`."""
 
     presentation_context_id: int
     message: Message
@@ -72,27 +71,27 @@ class CommandReceived(NamedTuple):
 
 
 class DataReceived(NamedTuple):
-    """The next part of the data set that belongs to the last command, whether that has announced it or not."""
+    """The next part of the data set after the last command, whether or not that announced one."""
 
     data: "memoryview"  # noqa: UP037 - as in `Fragment`
     is_last: bool
 
 
 class _State(Enum):
-    """Where in a message the reader is."""
+    """The position of the reader in a message."""
 
     IDLE = "before a command"
-    ENDED = "after a final response without a data set; one may come nevertheless"
+    ENDED = "after a final response that announces no data set; one may follow nevertheless"
     COMMAND = "in a command"
-    ANNOUNCED = "after a command that needs no data set and announces one; it may not come"
-    DATA = "in a data set, or before one that has to come"
+    ANNOUNCED = "after a command that announces a data set without needing one; it may be missing"
+    DATA = "in a data set, or before one that must follow"
 
 
 class MessageReader:
-    """Puts received fragments together. Messages come one after the other, never mixed (PS3.8 Annex E.1).
+    """Reassembles messages from fragments. Messages never interleave (PS3.8 Annex E.1).
 
-    What a response, a C-CANCEL or a C-ECHO says of its data set need not be true: nothing depends on that, as the next
-    message begins with a command. With other requests something does: what follows would be taken for what it is not.
+    A response, a C-CANCEL or a C-ECHO may announce a data set wrongly, since the next message begins with a command in
+    any case. Any other request must be right, or its data set would be taken for that of another message.
     """
 
     def __init__(self) -> None:
@@ -102,16 +101,16 @@ class MessageReader:
 
     @property
     def in_message(self) -> bool:
-        """Whether a message has begun and not ended."""
+        """Whether a message is incomplete."""
         return self._state is not _State.IDLE and self._state is not _State.ENDED
 
     def receive(self, fragment: Fragment) -> CommandReceived | DataReceived | None:
-        """Take the next fragment. What cannot be read safely is answered with A-ABORT (2, 5)."""
+        """Take the next fragment. One that is out of step raises `RemoteProtocolError`, for an A-ABORT (2, 5)."""
         context_id, is_command, is_last, data = fragment
         if is_command:
             return self._receive_command(context_id, is_last, data)
         if self._state is _State.IDLE or self._state is _State.COMMAND:
-            raise out_of_step("data before the end of its command, or where the command announced none")
+            raise out_of_step("a data set fragment inside a command, or after one that announced no data set")
         if context_id != self._context_id:
             raise out_of_step(f"a fragment on context {context_id} inside a message on context {self._context_id}")
         self._state = _State.IDLE if is_last else _State.DATA
@@ -119,11 +118,11 @@ class MessageReader:
 
     def _receive_command(self, context_id: int, is_last: bool, data: memoryview) -> CommandReceived | None:
         if self._state is _State.DATA:
-            raise out_of_step("a command inside a data set")
+            raise out_of_step("a command fragment inside a data set")
         if self._state is _State.COMMAND and context_id != self._context_id:
             raise out_of_step(f"a fragment on context {context_id} inside a message on context {self._context_id}")
         if len(self._command) + len(data) > MAXIMUM_COMMAND_LENGTH:
-            raise out_of_step(f"a command set of more than {MAXIMUM_COMMAND_LENGTH} bytes")
+            raise out_of_step(f"a command set must have at most {MAXIMUM_COMMAND_LENGTH} bytes")
         self._context_id, self._state = context_id, _State.COMMAND
         self._command += data
         if not is_last:
@@ -136,7 +135,7 @@ class MessageReader:
 
 
 def _after(message: Message) -> _State:
-    """Where the reader is after this command."""
+    """The position after a command."""
     if message.dataset_follows:
         return _State.DATA if message.needs_dataset else _State.ANNOUNCED
     is_final = isinstance(message, Response) and message.status.category is not StatusCategory.PENDING

@@ -1,7 +1,7 @@
 """The DIMSE messages (PS3.7 9.3, 10.3), one class each.
 
-`encode()` gives the command set, `decode_message` makes the message again. A field that is None is not
-sent. `dataset_follows` is Command Data Set Type: whether a data set or identifier comes after.
+`encode()` returns the Command Set, and `decode_message` the message of one. A field that is None is not sent.
+`dataset_follows` is Command Data Set Type: whether a data set or identifier follows.
 """
 
 from __future__ import annotations
@@ -57,36 +57,36 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What all messages have."""
+    """The fields common to all messages."""
 
+    name: ClassVar[str]
+    """The printed name: C-STORE-RQ."""
     command_field: ClassVar[int]
     layout: ClassVar[tuple[tuple[str, int], ...]]
+    """The fields, each with its element number."""
+    mandatory: ClassVar[frozenset[str]]
+    """The fields without which a message cannot be processed."""
     has_dataset: ClassVar[bool] = True
-    """Whether PS3.7 9.3 and 10.3 have a data set for it; they do not for a C-ECHO."""
+    """Whether PS3.7 9.3 and 10.3 allow it a data set; they do not allow one to a C-ECHO."""
 
     dataset_follows: bool = False
 
     def encode(self) -> bytes:
-        """The command set (PS3.7 6.3.1)."""
+        """The Command Set (PS3.7 6.3.1)."""
         elements = {element: value for name, element in self.layout if (value := getattr(self, name)) is not None}
         elements[COMMAND_FIELD] = self.command_field
         elements[COMMAND_DATA_SET_TYPE] = DATA_SET_FOLLOWS if self.dataset_follows else NO_DATA_SET
         return command_set.encode(elements)
 
     @property
-    def name(self) -> str:
-        """The printed name: C-STORE-RQ."""
-        return type(self).__name__.replace("_", "-")
-
-    @property
     def needs_dataset(self) -> bool:
-        """Whether what comes next has to be its data set."""
+        """Whether its data set must follow."""
         return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request(Message):
-    """A request: what it is about may be called affected or requested; both have a Message ID."""
+    """A request. Its SOP class is called Affected or Requested, by service."""
 
     message_id: int
 
@@ -97,7 +97,7 @@ class Request(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response(Message):
-    """A response, with the status (PS3.7 Annex C) and what the peer says about it."""
+    """A response, with its status and the details of it (PS3.7 Annex C)."""
 
     message_id_being_responded_to: int
     status: Status
@@ -108,7 +108,7 @@ class Response(Message):
 
 
 MESSAGES: Final[dict[int, type[Message]]] = {}
-"""Command Field -> message."""
+"""Command Field -> class of the message."""
 
 _M = TypeVar("_M", bound=type[Message])
 
@@ -116,7 +116,9 @@ _M = TypeVar("_M", bound=type[Message])
 def _message(command_field: int) -> Any:
     def register(cls: _M) -> _M:
         cls.command_field = command_field
+        cls.name = cls.__name__.replace("_", "-")
         cls.layout = tuple((f.name, _ELEMENT_OF[f.name]) for f in fields(cls) if f.name in _ELEMENT_OF)
+        cls.mandatory = frozenset(f.name for f in fields(cls) if f.default is MISSING)
         MESSAGES[command_field] = cls
         return cls
 
@@ -129,7 +131,7 @@ class C_STORE_RQ(Request):
     """C-STORE-RQ (PS3.7 9.3.1.1)."""
 
     affected_sop_class_uid: str
-    affected_sop_instance_uid: str = ""  # without one it is refused, by a status
+    affected_sop_instance_uid: str = ""  # mandatory, but without it a response can refuse the instance
     priority: int = Priority.MEDIUM
     move_originator_application_entity_title: str | None = None
     move_originator_message_id: int | None = None
@@ -335,32 +337,29 @@ class N_DELETE_RSP(Response):
 
 
 def decode_message(data: bytes) -> Message:
-    """The message whose command set `data` is; raises what `message_of` does."""
+    """The message of a Command Set. Raises as `message_of` does."""
     return message_of(command_set.decode(data))
 
 
 def message_of(elements: Mapping[int, CommandValue]) -> Message:
-    """The message that has these elements.
+    """The message of the elements of a Command Set.
 
-    A command field that PS3.7 does not have, or a message without a field it cannot be without, is a
-    `RemoteProtocolError`: nothing can be answered to it. Without Command Data Set Type it has a data set if
-    messages of its kind do.
+    Raises `RemoteProtocolError` for an unknown Command Field, and for a message that lacks a mandatory field: neither
+    can be answered. Without Command Data Set Type a message has a data set if messages of its kind do.
     """
     number = elements.get(COMMAND_FIELD)
     kind = MESSAGES.get(number) if isinstance(number, int) else None
     if kind is None:
         raise RemoteProtocolError(f"command field {number!r} is not a DIMSE message", reason=5)
     values: dict[str, Any] = {name: elements[element] for name, element in kind.layout if element in elements}
+    if not values.keys() >= kind.mandatory:
+        missing = [element for name, element in kind.layout if name in kind.mandatory and name not in values]
+        tags = ", ".join(f"(0000,{element:04X})" for element in missing)
+        raise RemoteProtocolError(f"{kind.name} lacks the mandatory {tags}", reason=6)
     if "status" in values:
         values["status"] = Status(values["status"])
     if COMMAND_DATA_SET_TYPE in elements:
         values["dataset_follows"] = elements[COMMAND_DATA_SET_TYPE] != NO_DATA_SET
-    elif kind is C_FIND_RSP and "status" in values:
+    elif kind is C_FIND_RSP:
         values["dataset_follows"] = values["status"].category is StatusCategory.PENDING
-    try:
-        return kind(**values)
-    except TypeError as error:
-        mandatory = [field.name for field in fields(kind) if field.default is MISSING]
-        missing = [f"(0000,{_ELEMENT_OF[name]:04X})" for name in mandatory if name not in values]
-        name = kind.__name__.replace("_", "-")
-        raise RemoteProtocolError(f"{name} lacks the mandatory {', '.join(missing)}", reason=6) from error
+    return kind(**values)

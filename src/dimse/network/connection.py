@@ -166,6 +166,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _do(self, action: Action) -> None:
         """Do what the receive buffer's table says."""
+        if action is Action.NOTHING:
+            return
         if action is Action.DELIVER:
             self._deliver()
         elif action is Action.WATCH:
@@ -186,19 +188,20 @@ class Connection(asyncio.BufferedProtocol):
     def _deliver(self) -> None:
         """Deliver events to the owner until the buffer is held or used up."""
         assert self.owner is not None  # noqa: S101 - set before the transport is
-        while not self._received.holders:
-            event = self.machine.next_event()
+        received, machine, owner = self._received, self.machine, self.owner
+        while not received.holders:
+            event = machine.next_event()
             if event is not None:
-                self.owner.handle_event(event)
+                owner.handle_event(event)
                 if isinstance(event, CloseTransport):
                     self.close()
                 continue
-            self.owner.buffer_used()
-            if self._received.holders or not self._received.next():
+            owner.buffer_used()
+            if received.holders or not received.next():
                 break
-            self.machine.receive_data(self._received.data, self._loop.time())
+            machine.receive_data(received.data, self._loop.time())
         self.flush()
-        self._do(self._received.delivered())
+        self._do(received.delivered())
 
     def _acknowledge_if_more_comes(self) -> None:
         """If the peer has more to send, acknowledge: with Nagle's algorithm on, it sends nothing until then.

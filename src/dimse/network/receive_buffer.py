@@ -127,7 +127,7 @@ class ReceiveBuffer:
     def space(self) -> memoryview:
         """Where the transport reads next."""
         # asyncio's TLS slices it, and a slice of a bytearray would be a copy.
-        if self.state is State.READING:
+        if not self.holders:
             if self._buffer is None:
                 self._buffer = self._pool.take()
             return memoryview(self._buffer)
@@ -137,10 +137,10 @@ class ReceiveBuffer:
 
     def read(self, size: int) -> Action:
         """The transport has read `size` bytes into `space`."""
-        if self.state is State.READING:
-            self._size = size
-        else:
+        if self.holders:
             self._ahead_size += size
+        else:
+            self._size = size
         return self._transition(Event.READ)
 
     def next(self) -> bool:

@@ -1,10 +1,10 @@
-"""What peers do against the standard, in three classes. Everything that reads what a peer sent uses these.
+"""Deviations of peers from the standard, in three classes. All code that reads received bytes uses them.
 
-Harmless: it has one safe reading, so it is accepted, strict or lenient, and logged once per association.
-Strictness: its meaning is a guess. Strict ends the association and says why; lenient warns and goes on.
-Out of step: it has no safe reading, as the message to which the bytes belong is not known. It ends the association.
+Harmless: there is only one safe reading. It is accepted, strict or lenient, and logged once per association.
+Malformed: the meaning is a guess. Strict ends the association with the reason; lenient warns and continues.
+Out of step: there is no safe reading, since it is not known to which message the bytes belong. It ends the association.
 
-`docs/conformance.md` lists what is in which class.
+`docs/conformance.md` lists which deviation is in which class.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _INVALID_PARAMETER: Final = 6
 
 
 def invalid(message: str) -> RemoteProtocolError:
-    """The error for what is malformed; answered with A-ABORT (2, 6)."""
+    """The error for malformed input; answered with A-ABORT (2, 6)."""
     return RemoteProtocolError(message, source=2, reason=_INVALID_PARAMETER)
 
 
 def out_of_step(message: str) -> RemoteProtocolError:
-    """The error for a message or a part of one that cannot come here; answered with A-ABORT (2, 5)."""
+    """The error for an unexpected message, or part of one; answered with A-ABORT (2, 5)."""
     return RemoteProtocolError(message, source=2, reason=_UNEXPECTED_PARAMETER)
 
 
@@ -37,30 +37,27 @@ class Named(Protocol):
 
 
 class Deviations:
-    """What the peer of one association does against the standard, and how it is treated.
-
-    What is out of step is raised as `out_of_step` makes it.
-    """
+    """How the deviations of one association's peer are treated, except those out of step, which are raised."""
 
     def __init__(self, peer: Named, *, strict: bool) -> None:
         self.is_strict: Final = strict
         self._peer: Final = peer
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def harmless(self, message: str) -> None:
-        """Log `message` once. It must be the same text each time."""
-        if message not in self._told:
-            self._told.add(message)
+        """Log `message`, once per association and text."""
+        if message not in self._logged:
+            self._logged.add(message)
             logger.info("%s: %s", self._peer.peer_name, message)
 
     def tolerated(self, message: str) -> None:
-        """Warn once of what is accepted although it is malformed. `message` as in `harmless`."""
-        if message not in self._told:
-            self._told.add(message)
+        """Warn of malformed input that is accepted, once per association and text."""
+        if message not in self._logged:
+            self._logged.add(message)
             logger.warning("%s: %s", self._peer.peer_name, message)
 
     def malformed(self, error: DimseError) -> None:
-        """Raise `error` where strict; else warn of it, once."""
+        """Raise `error` if strict; else warn of it, once."""
         if self.is_strict:
             raise error
         self.tolerated(str(error))
