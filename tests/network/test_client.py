@@ -366,7 +366,7 @@ async def test_a_maximum_length_without_room_for_data(options: ClientOptions) ->
         await peer.expect_abort(2, 6)
 
     async with listening(script) as address:
-        with pytest.raises(RemoteProtocolError, match="maximum length of 7"):
+        with pytest.raises(RemoteProtocolError, match="at least 8, not 7"):
             async with connect(address, contexts=CONTEXTS, options=options):
                 pass
 

@@ -210,7 +210,9 @@ TWICE = item(0x20, b"\1\0\0\0" + item(0x30, VERIFICATION.encode()) + item(0x40, 
 ROLE = item(0x54, len(CT).to_bytes(2, "big") + CT.encode() + b"\1\1")
 ODDITIES = {
     "UIDs are padded": APPLICATION + context(1, VERIFICATION.encode() + b"\0", IMPLICIT.encode() + b" ") + USER,
-    "no UID": APPLICATION + context(1) + item(0x50, item(0x51, bytes((0, 0, 64, 0))) + item(0x52, b"")),
+    "UID is missing or invalid": APPLICATION
+    + context(1)
+    + item(0x50, item(0x51, bytes((0, 0, 64, 0))) + item(0x52, b"")),
     "class UID is missing": APPLICATION + context(1) + item(0x50, item(0x51, bytes((0, 0, 64, 0)))),
     "more than 16 characters": APPLICATION + context(1) + item(0x50, USER[4:] + item(0x55, b"v" * 17)),
     "repeats a transfer syntax": APPLICATION + TWICE + USER,
@@ -551,7 +553,7 @@ async def test_a_pdu_over_the_maximum(caplog: pytest.LogCaptureFixture) -> None:
         await peer.send(message_pdvs(store_request(), data, context=3, size=17_000))
         assert (await answer_of(peer)).status == Status.SUCCESS
         assert server.stored["1.2.3.4"] == data
-        assert sum("announced a maximum" in record.getMessage() for record in caplog.records) == 1
+        assert sum("exceeds our maximum length" in record.getMessage() for record in caplog.records) == 1
         await peer.send(message_pdvs(store_request(), data + data, context=3, size=40_000))
         await peer.expect_abort(2, 6)
     strict = replace(lenient, strictness=Strictness.STRICT)

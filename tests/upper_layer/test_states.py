@@ -155,7 +155,7 @@ LOCAL = {1, 2, 5, 7, 8, 9, 11, 14}
 def machine_in(state: int, *, requestor: bool, strict: bool = False) -> Machine:
     machine = Machine(requestor=requestor, maximum_length=16384, artim=ARTIM, strict=strict)
     machine.associate(RQ)
-    machine.state = list(State)[state - 1]
+    machine.state = State(state)
     machine.deadline = RUNNING if state in (2, 13) else None
     return machine
 

@@ -32,6 +32,12 @@ _QUICKACK: Final[int] = getattr(socket, "TCP_QUICKACK", 0)
 """The socket option of Linux; 0 elsewhere, where it is not set."""
 
 
+# Names, because attributes of an enumeration are slow to look up.
+_NOTHING: Final = Action.NOTHING
+_DELIVER: Final = Action.DELIVER
+_WATCH: Final = Action.WATCH
+
+
 class ConnectionOwner(Protocol):
     """Receives the events of a connection. All calls come from the event loop and must not block."""
 
@@ -109,7 +115,7 @@ class Connection(asyncio.BufferedProtocol):
         self.bytes_received += nbytes
         self._owes_ack = True
         action = self._received.read(nbytes)
-        if action is not Action.DELIVER:
+        if action is not _DELIVER:
             self._do(action)
             return
         self.machine.receive_data(self._received.data, self._loop.time())
@@ -146,12 +152,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def hold(self, holder: object) -> None:
         """Deliver no further event and leave the receive buffer as it is, until each holder has called `resume`."""
-        self._do(self._received.hold(holder))
+        action = self._received.hold(holder)
+        if action is not _NOTHING:
+            self._do(action)
 
     def resume(self, holder: object) -> None:
         """End the hold of `holder`, if it has one; the last one to do so lets delivery go on."""
         action = self._received.release(holder)
-        if action is not Action.NOTHING:
+        if action is not _NOTHING:
             self._do(action)
             self._acknowledge_if_more_comes()
 
@@ -166,11 +174,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def _do(self, action: Action) -> None:
         """Do what the receive buffer's table says."""
-        if action is Action.NOTHING:
-            return
-        if action is Action.DELIVER:
+        if action is _DELIVER:
             self._deliver()
-        elif action is Action.WATCH:
+        elif action is _WATCH:
             self._loop.call_soon(self._turn)
         elif action is Action.END:
             self.machine.receive_eof(self._loop.time())
@@ -201,7 +207,9 @@ class Connection(asyncio.BufferedProtocol):
                 break
             machine.receive_data(received.data, self._loop.time())
         self.flush()
-        self._do(received.delivered())
+        action = received.delivered()
+        if action is not _NOTHING:
+            self._do(action)
 
     def _acknowledge_if_more_comes(self) -> None:
         """If the peer has more to send, acknowledge: with Nagle's algorithm on, it sends nothing until then.

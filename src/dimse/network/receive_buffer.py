@@ -64,8 +64,9 @@ class Action(Enum):
     END = "end"  # tell the machine that the connection has ended, and deliver its events
 
 
-# One row a state, one column an event; a cell is the action, if any, and the next state. A dot is a combination that
-# cannot happen. END finds DELIVERING, RESUMING and FINISHING only if a handler of events has raised an exception.
+# One row per state, one column per event; a cell is the action, if any, and the next state. A dot is a combination
+# that cannot happen: a KeyError. END finds DELIVERING, RESUMING or FINISHING only if a handler of events has raised an
+# exception.
 _TABLE: Final = """
             READ                HOLD        RELEASE             STOP        USED_UP         TURN          END
 READING     deliver:DELIVERING  watch:HELD  .                   .           .               READING       end:ENDED
@@ -79,17 +80,29 @@ ENDED       .                   ENDED       deliver:ENDED       ENDED       ENDE
 """
 
 
-def _read_cell(cell: str) -> tuple[Action, State] | None:
-    if cell == ".":
-        return None
-    action, _, state = cell.rpartition(":")
-    return Action(action), State[state]
+def _read_table() -> dict[Event, dict[State, tuple[Action, State]]]:
+    columns: dict[Event, dict[State, tuple[Action, State]]] = {event: {} for event in Event}
+    _, *rows = _TABLE.strip("\n").splitlines()
+    for row in rows:
+        state, *cells = row.split()
+        for event, cell in zip(Event, cells, strict=True):
+            if cell != ".":
+                action, _, next_state = cell.rpartition(":")
+                columns[event][State[state]] = (Action(action), State[next_state])
+    return columns
 
 
-TRANSITIONS: Final = tuple(
-    tuple(_read_cell(cell) for cell in row.split()[1:]) for row in _TABLE.strip("\n").splitlines()[1:]
-)
-"""state -> event -> (action, next state), or None."""
+_COLUMNS: Final = _read_table()
+
+# Event -> state -> (action, next state). Names, because attributes of an enumeration are slow to look up.
+_READ: Final = _COLUMNS[Event.READ]
+_HOLD: Final = _COLUMNS[Event.HOLD]
+_RELEASE: Final = _COLUMNS[Event.RELEASE]
+_STOP: Final = _COLUMNS[Event.STOP]
+_USED_UP: Final = _COLUMNS[Event.USED_UP]
+_TURN: Final = _COLUMNS[Event.TURN]
+_END: Final = _COLUMNS[Event.END]
+_NOTHING: Final = Action.NOTHING
 
 
 class BufferPool:
@@ -141,7 +154,8 @@ class ReceiveBuffer:
             self._ahead_size += size
         else:
             self._size = size
-        return self._transition(Event.READ)
+        action, self.state = _READ[self.state]
+        return action
 
     def next(self) -> bool:
         """Bring the read-ahead forward, when everything before it is consumed. Returns whether there was one."""
@@ -154,39 +168,41 @@ class ReceiveBuffer:
 
     def hold(self, holder: object) -> Action:
         """Stop delivery and keep the buffer until each holder has called `release`."""
-        is_first = not self.holders
+        action = _NOTHING
+        if not self.holders:
+            action, self.state = _HOLD[self.state]
         self.holders.add(holder)
-        return self._transition(Event.HOLD) if is_first else Action.NOTHING
+        return action
 
     def release(self, holder: object) -> Action:
         """`holder` lets go; nothing happens if it did not hold."""
-        if holder not in self.holders:
-            return Action.NOTHING
-        self.holders.remove(holder)
-        return Action.NOTHING if self.holders else self._transition(Event.RELEASE)
+        action = _NOTHING
+        if holder in self.holders:
+            self.holders.remove(holder)
+            if not self.holders:
+                action, self.state = _RELEASE[self.state]
+        return action
 
     def delivered(self) -> Action:
         """Delivery has stopped: the buffer is held, or all is consumed."""
         if self.holders:
-            return self._transition(Event.STOP)
+            action, self.state = _STOP[self.state]
+            return action
         self._give_back()
-        if self._ahead is not None:  # taken, but nothing was read
+        if self._ahead is not None:  # nothing was read into it
             self._pool.give_back(self._ahead)
             self._ahead = None
-        return self._transition(Event.USED_UP)
+        action, self.state = _USED_UP[self.state]
+        return action
 
     def turn(self) -> Action:
         """The event loop has come round."""
-        return self._transition(Event.TURN)
+        action, self.state = _TURN[self.state]
+        return action
 
     def end(self) -> Action:
         """The connection has ended."""
-        return self._transition(Event.END)
-
-    def _transition(self, event: Event) -> Action:
-        cell = TRANSITIONS[self.state][event]
-        assert cell is not None, f"{event.name} in {self.state.name}"  # noqa: S101 - cannot happen, says the table
-        action, self.state = cell
+        action, self.state = _END[self.state]
         return action
 
     def _give_back(self) -> None:

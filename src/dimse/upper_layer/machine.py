@@ -30,7 +30,7 @@ from dimse.upper_layer.pdu import (
     PDU_TYPES,
     PDV_HEADER,
 )
-from dimse.upper_layer.states import NEXT_STATE, TRANSITIONS, Action, Event, State
+from dimse.upper_layer.states import EVENT_MEANINGS, NEXT_STATE, STATE_MEANINGS, TRANSITIONS, Action, Event, State
 
 logger = logging.getLogger("dimse.upper_layer")
 
@@ -439,7 +439,8 @@ class Machine:
     def _transition(self, event: Event, pdu: PDU | None = None) -> Action:
         action = TRANSITIONS.get((event, self.state))
         if action is None:
-            raise LocalProtocolError(f"{event.meaning} is not allowed in {self.state}")
+            where = f"Sta{self.state.value} ({STATE_MEANINGS[self.state]})"
+            raise LocalProtocolError(f"{EVENT_MEANINGS[event]} is not allowed in {where}")
         choices = NEXT_STATE[action]
         if action is Action.AE_6:
             acceptable = isinstance(pdu, A_ASSOCIATE_RQ) and pdu.protocol_version & 1

@@ -11,64 +11,85 @@ from typing import Final
 
 
 class State(IntEnum):
-    """The states of PS3.8 9.2.1. `str` gives the printed name and its meaning: Sta1 (idle)."""
+    """The states of PS3.8 9.2.1."""
 
-    meaning: str
+    STA1 = 1
+    STA2 = 2
+    STA3 = 3
+    STA4 = 4
+    STA5 = 5
+    STA6 = 6
+    STA7 = 7
+    STA8 = 8
+    STA9 = 9
+    STA10 = 10
+    STA11 = 11
+    STA12 = 12
+    STA13 = 13
 
-    def __new__(cls, number: int, meaning: str) -> State:
-        state = int.__new__(cls, number)
-        state._value_ = number
-        state.meaning = meaning
-        return state
 
-    def __str__(self) -> str:
-        return f"Sta{self.value} ({self.meaning})"
-
-    STA1 = 1, "idle"
-    STA2 = 2, "transport connection open, awaiting A-ASSOCIATE-RQ"
-    STA3 = 3, "awaiting local A-ASSOCIATE response"
-    STA4 = 4, "awaiting transport connection opening to complete"
-    STA5 = 5, "awaiting A-ASSOCIATE-AC or A-ASSOCIATE-RJ"
-    STA6 = 6, "association established"
-    STA7 = 7, "awaiting A-RELEASE-RP"
-    STA8 = 8, "awaiting local A-RELEASE response"
-    STA9 = 9, "release collision, requestor side, awaiting local A-RELEASE response"
-    STA10 = 10, "release collision, acceptor side, awaiting A-RELEASE-RP"
-    STA11 = 11, "release collision, requestor side, awaiting A-RELEASE-RP"
-    STA12 = 12, "release collision, acceptor side, awaiting local A-RELEASE response"
-    STA13 = 13, "awaiting transport connection close indication"
+STATE_MEANINGS: Final = {
+    State.STA1: "idle",
+    State.STA2: "transport connection open, awaiting A-ASSOCIATE-RQ",
+    State.STA3: "awaiting local A-ASSOCIATE response",
+    State.STA4: "awaiting transport connection opening to complete",
+    State.STA5: "awaiting A-ASSOCIATE-AC or A-ASSOCIATE-RJ",
+    State.STA6: "association established",
+    State.STA7: "awaiting A-RELEASE-RP",
+    State.STA8: "awaiting local A-RELEASE response",
+    State.STA9: "release collision, requestor side, awaiting local A-RELEASE response",
+    State.STA10: "release collision, acceptor side, awaiting A-RELEASE-RP",
+    State.STA11: "release collision, requestor side, awaiting A-RELEASE-RP",
+    State.STA12: "release collision, acceptor side, awaiting local A-RELEASE response",
+    State.STA13: "awaiting transport connection close indication",
+}
 
 
 class Event(IntEnum):
-    """The rows of Table 9-10, in its order, each with its meaning."""
+    """The rows of Table 9-10, in its order."""
 
-    meaning: str
+    EVT1 = 1
+    EVT2 = 2
+    EVT3 = 3
+    EVT4 = 4
+    EVT5 = 5
+    EVT6 = 6
+    EVT7 = 7
+    EVT8 = 8
+    EVT9 = 9
+    EVT10 = 10
+    EVT11 = 11
+    EVT12 = 12
+    EVT13 = 13
+    EVT14 = 14
+    EVT15 = 15
+    EVT16 = 16
+    EVT17 = 17
+    EVT18 = 18
+    EVT19 = 19
 
-    def __new__(cls, number: int, meaning: str) -> Event:
-        event = int.__new__(cls, number)
-        event._value_ = number
-        event.meaning = meaning
-        return event
 
-    EVT1 = 1, "A-ASSOCIATE request"
-    EVT2 = 2, "transport connect confirmation"
-    EVT3 = 3, "received A-ASSOCIATE-AC"
-    EVT4 = 4, "received A-ASSOCIATE-RJ"
-    EVT5 = 5, "transport connect indication"
-    EVT6 = 6, "received A-ASSOCIATE-RQ"
-    EVT7 = 7, "A-ASSOCIATE response (accept)"
-    EVT8 = 8, "A-ASSOCIATE response (reject)"
-    EVT9 = 9, "P-DATA request"
-    EVT10 = 10, "received P-DATA-TF"
-    EVT11 = 11, "A-RELEASE request"
-    EVT12 = 12, "received A-RELEASE-RQ"
-    EVT13 = 13, "received A-RELEASE-RP"
-    EVT14 = 14, "A-RELEASE response"
-    EVT15 = 15, "A-ABORT request"
-    EVT16 = 16, "received A-ABORT"
-    EVT17 = 17, "transport connection closed"
-    EVT18 = 18, "ARTIM timer expired"
-    EVT19 = 19, "unrecognized or invalid PDU"
+EVENT_MEANINGS: Final = {
+    Event.EVT1: "A-ASSOCIATE request",
+    Event.EVT2: "transport connect confirmation",
+    Event.EVT3: "received A-ASSOCIATE-AC",
+    Event.EVT4: "received A-ASSOCIATE-RJ",
+    Event.EVT5: "transport connect indication",
+    Event.EVT6: "received A-ASSOCIATE-RQ",
+    Event.EVT7: "A-ASSOCIATE response (accept)",
+    Event.EVT8: "A-ASSOCIATE response (reject)",
+    Event.EVT9: "P-DATA request",
+    Event.EVT10: "received P-DATA-TF",
+    Event.EVT11: "A-RELEASE request",
+    Event.EVT12: "received A-RELEASE-RQ",
+    Event.EVT13: "received A-RELEASE-RP",
+    Event.EVT14: "A-RELEASE response",
+    Event.EVT15: "A-ABORT request",
+    Event.EVT16: "received A-ABORT",
+    Event.EVT17: "transport connection closed",
+    Event.EVT18: "ARTIM timer expired",
+    Event.EVT19: "unrecognized or invalid PDU",
+}
 
 
 class Action(Enum):
