@@ -47,6 +47,7 @@ from tests.ports import free_port
 
 ROOT: Final = Path(__file__).parent.parent
 README: Final = ROOT / "README.md"
+PACKAGE: Final = Path(dimse.__file__).parent
 PAGES: Final = [
     page
     for page in sorted((ROOT / "docs").rglob("*.md"))
@@ -476,6 +477,14 @@ def test_public_names_that_the_documents_use_exist() -> None:
                 "messages",
             }
             assert module or name in dimse.__all__, f"{path.name}: dimse.{name}"
+
+
+def test_the_map_names_every_module() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^### ([a-z_]+)/\n(.*?)(?=^##)", text, flags=re.MULTILINE | re.DOTALL)
+    named = {f"{room}/{module}" for room, content in rooms for module in re.findall(r"`([a-z0-9_]+\.py)`", content)}
+    files = {file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py") if file.parent != PACKAGE}
+    assert named == {file for file in files if not file.endswith("__init__.py")}
 
 
 # The conformance statement's facts
