@@ -8,7 +8,7 @@ COMPILED_TESTS := $(addprefix tests/,upper_layer messages dataset network servic
 
 INCLUDE := 'import sysconfig; print(sysconfig.get_path("include"))'
 
-.PHONY: demo test test-compiled test-lowest lint figures docs bench format clean
+.PHONY: demo test test-compiled test-lowest lint figures docs coverage bench format clean
 
 demo: .venv/installed
 	$(BIN)/dimse demo
@@ -39,6 +39,14 @@ figures: .venv/installed
 # The site, in build/docs; each warning is an error.
 docs: .venv/installed
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs build/docs
+
+# In all, and of each module by the test file of its name: tools/coverage_gate.py has the limits.
+coverage: .venv/installed
+	rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -n 2 --dist loadfile -p tools.coverage_contexts --timeout 300 \
+		--ignore tests/peers --ignore tests/test_compiled.py --ignore tests/test_project.py
+	$(BIN)/coverage combine --quiet
+	$(BIN)/python tools/coverage_gate.py
 
 bench: .venv/installed $(COMPILED)/installed
 	PYTHONPATH=$(COMPILED) $(BIN)/python benchmarks/run.py $(PARTS)
