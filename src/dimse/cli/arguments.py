@@ -131,6 +131,22 @@ def integer_from(least: int, most: int | None = None) -> Callable[[str], int]:
     return integer
 
 
+def pdu_length(text: str) -> int:
+    """Convert a maximum PDU length in bytes; 0 means no limit."""
+    length = int(text)
+    if length < 8 and length != 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or at least 8, not {length}")
+    return length
+
+
+def seconds(text: str) -> float:
+    """Convert a positive number of seconds."""
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"must be a positive number of seconds, not {text}")
+    return number
+
+
 # Arguments of several commands
 
 
@@ -191,12 +207,12 @@ def add_strictness(parser: argparse.ArgumentParser, default: Strictness) -> None
 
 def add_timeout(parser: argparse.ArgumentParser, text: str, default: float | None = None) -> None:
     """The timeout."""
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=default, help=text)
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=default, help=text)
 
 
 def add_maximum_pdu(parser: argparse.ArgumentParser, text: str) -> None:
     """The maximum PDU length."""
-    parser.add_argument("--max-pdu", metavar="BYTES", type=int, default=1024 * 1024, help=text)
+    parser.add_argument("--max-pdu", metavar="BYTES", type=pdu_length, default=1024 * 1024, help=text)
 
 
 def add_maximum_associations(parser: argparse.ArgumentParser, text: str, default: int) -> None:

@@ -21,7 +21,7 @@ class TransferBar:
 
     @contextmanager
     def shown(self, total_bytes: int | None, objects: int) -> Iterator[None]:
-        """Show the bar inside the block, for a transfer of so many `objects`."""
+        """Show the bar inside the block, for a transfer of `objects` objects."""
         self._total = objects
         self._done = 0  # results before the transfer, such as unreadable files, are not part of it
         if not sys.stderr.isatty():

@@ -14,7 +14,7 @@ class Writer(Protocol):
     """Writes an event of a job in one of the forms that it has."""
 
     def write(self, event: str, fields: Mapping[str, Any], text: str | None, *, is_problem: bool) -> None:
-        """Write the event. `text` is None if it is of no interest to a person."""
+        """Write the event. `text` is None for an event that only a program needs."""
 
 
 class TextWriter:
@@ -53,7 +53,7 @@ class Report:
         return perf_counter() - self._start
 
     def begin(self) -> None:
-        """Start the clock anew: what was done before is not part of the job."""
+        """Restart the clock: the steps before this are not part of the job."""
         self._start = perf_counter()
 
     def write(self, event: str, fields: Mapping[str, Any], text: str | None, *, is_problem: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The report of get, move and retrieve: each instance, and what failed."""
+"""The report of get, move and retrieve: each instance, and each failure."""
 
 from __future__ import annotations
 

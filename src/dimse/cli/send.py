@@ -48,7 +48,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_calling(parser)
     parser.add_argument(
-        "--retries", metavar="N", type=int, default=3, help="Number of retries for failures that may be temporary."
+        "--retries",
+        metavar="N",
+        type=arguments.integer_from(0),
+        default=3,
+        help="Number of retries for failures that may be temporary.",
     )
     arguments.add_timeout(parser, "Abort after this many seconds without progress.", default=30)
     arguments.add_maximum_pdu(parser, "Largest PDU to send, in bytes; 0 leaves the limit to the peer.")

@@ -1,4 +1,4 @@
-"""The report of `dimse send`: what became of each object."""
+"""The report of `dimse send`: the result of each object."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def validate_template(template: str) -> None:
 
     for _, keyword in _parsed(template):
         if keyword is not None and (not keyword or tag_for_keyword(keyword) is None):
-            raise ValueError(f"the file name template {template!r}: {{{keyword}}} is no keyword of PS3.6")
+            raise ValueError(f"the file name template {template!r}: {{{keyword}}} is not a keyword of PS3.6")
     if all(keyword != "SOPInstanceUID" for _, keyword in _parsed(template)):
         raise ValueError(f"the file name template {template!r} gives instances the same name: add {{SOPInstanceUID}}")
 

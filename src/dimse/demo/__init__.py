@@ -1,6 +1,6 @@
 """`dimse demo`: the main jobs on real images. It needs the extra `demo`, and uses the command line as a user would.
 
-command        the command: what it does step by step
+command        the command, step by step
 processes      the `dimse` commands that it runs
 comparison     sent and received files, byte for byte
 archive        the Query/Retrieve server

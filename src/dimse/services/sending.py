@@ -66,8 +66,8 @@ async def send(
     more than 128 contexts are sent in several groups. At most `associations` are open at once; with
     `auto_associations` only as many of them as the response time of the first one makes worthwhile, which
     `report.associations` counts. If a connection is lost, another is opened and what was not acknowledged is sent
-    again, by the rules of `retry`. `on_result` is called with each `SendResult` as it becomes known, `progress` with
-    the progress of the whole job.
+    again, by the rules of `retry`. `on_result` is called with each `SendResult` as it becomes known; without it,
+    warning statuses are logged. `progress` is called with the progress of the whole job.
 
     Raises `TypeError` for an object that cannot be a source, and `AssociationError` if no association could be opened
     at all. At the end, one `ExceptionGroup` has the errors of everything that was not stored; with

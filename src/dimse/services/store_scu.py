@@ -73,7 +73,9 @@ async def _convert(
         if not can_decompress(source.transfer_syntax_uid, installed=not allow_decompression):
             raise error
         if not allow_decompression:
-            raise PresentationContextError(f"{error}; decompression would make it fit, but was not allowed") from None
+            raise PresentationContextError(
+                f"{error}; it would fit decompressed, which was not allowed (allow_decompression, or --decompress)"
+            ) from None
         source = await decompress(source)
     if source.transfer_syntax_uid == transfer_syntax_uid:
         return source
