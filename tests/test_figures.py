@@ -12,8 +12,8 @@ from tools.import_graph import circles
 ALLOWED = {
     "longest function, in lines": 53,
     "worst complexity of a function": 21,
-    "boolean state flags": 48,
-    "modules without a test file of their name": 45,
+    "boolean state flags": 40,
+    "modules without a test file of their name": 16,
 }
 """What is still over its limit; the values may only shrink."""
 
