@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -114,13 +115,19 @@ class FileWriter:
         assert self._file is not None  # noqa: S101 - it was finished
         for path in self._paths:
             self.path = path
-            if self._file.take(path):
-                self.stored = Stored.NEW
-                return
-            if _instance_of(path) == self._instance.uid:
-                self.stored = self._stored_again(self._file)
+            self.stored = self._take(self._file)
+            if self.stored is not None:
                 return
         raise FileExistsError(errno.EEXIST, "another instance, or another file, has this name", self.path)
+
+    def _take(self, file: Part10File) -> Stored | None:
+        """Give the file the name `path`; None if another instance or another file has it."""
+        for _ in range(2):  # what has the name may be removed while it is read, and then the name is free
+            if file.take(self.path):
+                return Stored.NEW
+            with suppress(FileNotFoundError):
+                return self._stored_again(file) if _instance_of(self.path) == self._instance.uid else None
+        return None
 
     def _stored_again(self, file: Part10File) -> Stored:
         with Path(self.path).open("rb") as there:
@@ -140,9 +147,9 @@ class FileWriter:
 
 
 def _instance_of(path: str) -> str | None:
-    """The SOP Instance UID of a file; None if the file is not an instance."""
+    """The SOP Instance UID of a file; None if it is not an instance. Raises `FileNotFoundError`."""
     try:
         with Path(path).open("rb") as file:
             return read_file_meta(file).sop_instance_uid
-    except (DatasetError, FileNotFoundError):
+    except DatasetError:
         return None
