@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -33,7 +34,7 @@ from .samples import Samples, big, dataset_bytes, sop_instance_uid
 
 NEVER = RetryPolicy(retries=0)
 AT_ONCE = RetryPolicy(retries=2, delay=0)
-PATIENT = RetryPolicy(retries=6, delay=0.1)  # the peer takes a moment to be back
+PATIENT = RetryPolicy(retries=300, delay=0.1, factor=1)  # the peer takes a moment to be back, on a busy machine more
 
 
 @pytest.fixture(scope="module")
@@ -193,11 +194,13 @@ async def test_send_goes_on_when_the_peer_is_back(tmp_path: Path, big_file: Path
 
     def restart() -> None:
         scp.kill()
-        scp.start()
+        restarting.append(threads.submit(scp.start))  # in another thread: this one reads what is sent
 
     broken = trap(big_file, restart)
-    with scp:
+    restarting: list[Future[Peer]] = []
+    with scp, ThreadPoolExecutor() as threads:
         report = await dimse.send(scp.address, [samples["icon"], broken, samples["large"]], retry=PATIENT)
+        assert restarting[0].result() is scp
         assert [result.attempts for result in report.results] == [1, 2, 1]
         assert dataset_bytes(scp.received("2.25.8301")) == dataset_bytes(big_file)
         assert dataset_bytes(scp.received(sop_instance_uid(samples["large"]))) == dataset_bytes(samples["large"])
