@@ -37,7 +37,7 @@ def _ignore(count: int) -> None:
     """Progress for callers that want none."""
 
 
-class _SendLock:
+class SendLock:
     """Held while one message leaves, PDU by PDU, and until the socket has taken it. First come, first served.
 
     Unlike an `asyncio.Lock` it can say, without waiting, that no task holds it or waits for it.
@@ -88,7 +88,7 @@ class Sender:
         """Raises the reason if no message may be sent."""
         self._more_follows = more_follows
         """Whether other messages are likely to follow at once, so that this one may wait to leave with them."""
-        self._lock = _SendLock()
+        self._lock = SendLock()
         self._buffer = bytearray()
 
     async def prepare(self, source: DatasetSource) -> DatasetSource | bytes:
