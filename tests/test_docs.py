@@ -753,7 +753,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("sub-operations that are counted exactly", "services.suboperations.MAXIMUM_COUNT", lambda count: str(count - 1)),
     ("interval between Pending responses of C-GET and C-MOVE", "services.retrieve_scp.PENDING_PACE", seconds),
     ("interval between Pending responses of a C-MOVE where nothing changes", "services.move_scp._KEEP_ALIVE", seconds),
-    ("UIDs in a C-GET or C-MOVE request of `retrieve`", "services.bringing._UIDS_AT_ONCE", str),
+    ("UIDs in a C-GET or C-MOVE request of `retrieve`", "services.bringing_requests._UIDS_AT_ONCE", str),
     ("interval between progress reports", "services.transfer_progress._REPORT_INTERVAL", seconds),
 ]
 

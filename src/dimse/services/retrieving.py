@@ -1,4 +1,4 @@
-"""Whole retrieving jobs: list what the peer has, then retrieve it in the ways that the peer offers."""
+"""Whole retrieving jobs: list what the peer has, then retrieve it by C-GET or C-MOVE, until complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 from dimse.address import Address
 from dimse.dataset.file_names import validate_template
 from dimse.options import ClientOptions, RetryPolicy, StoreOptions
-from dimse.services.bringing import Bringing, RetrieveMethod, RetrieveResult
+from dimse.services.bringing import Bringing
+from dimse.services.bringing_record import Record, RetrieveMethod, RetrieveResult
+from dimse.services.bringing_requests import Archive
 from dimse.services.callbacks import Callback
 from dimse.services.listing import list_instances
 from dimse.services.query import Query
@@ -25,21 +27,21 @@ __all__ = ["RetrieveMethod", "RetrieveReport", "RetrieveResult", "retrieve"]
 
 @dataclass(frozen=True, slots=True)
 class RetrieveReport:
-    """What became of all that the peer listed."""
+    """The outcome for everything that the peer listed."""
 
     results: tuple[RetrieveResult, ...]
     listed: int
-    """How many instances the peer said that it has."""
+    """The number of instances that the peer listed."""
     seconds: float
 
     @property
     def retrieved(self) -> tuple[RetrieveResult, ...]:
-        """Those that arrived."""
+        """Instances that were retrieved."""
         return tuple(result for result in self.results if result.retrieved)
 
     @property
     def failures(self) -> tuple[RetrieveResult, ...]:
-        """Those that the peer listed and that did not arrive."""
+        """Instances that the peer listed and did not deliver, or that could not be stored."""
         return tuple(result for result in self.results if not result.retrieved)
 
 
@@ -59,22 +61,23 @@ async def retrieve(
 ) -> RetrieveReport:
     """Retrieve all instances that match `query` from the archive at `address` into the folder `into`.
 
-    First the instances are listed with C-FIND, down to IMAGE level. Then they come by C-GET if the peer accepts it,
-    with native contexts first, and what is still missing comes by C-MOVE to a receiver of our own, which listens from
-    then on: `receiver` is its "TITLE@interface:port", by default the calling AE title on all interfaces, port 11112.
-    The peer has to know that title's address. What is missing afterwards is asked for again, one by one if the peer
-    stopped early, as `retry` says. `on_result` is called with each `RetrieveResult` as it is known.
+    First the instances are listed with C-FIND, down to IMAGE level. Then they are retrieved by C-GET if the peer
+    accepts it, with native contexts first. What is still missing is retrieved by C-MOVE to a receiver of our own, which
+    then listens: `receiver` is its "TITLE@interface:port", by default the calling AE title on all interfaces, port
+    11112. The peer must know the address of that title. What is missing afterwards is requested again, by the rules of
+    `retry`, and one by one if the peer stopped early. `on_result` is called with each `RetrieveResult` as it becomes
+    known.
     `store` says how the instances are received, for example whether each file is forced to the disk.
 
-    Raises `AssociationError` where no association could be made, and `PresentationContextError` or `StatusError`
-    where the peer cannot be asked. At the end, one `ExceptionGroup` has the errors of all that did not arrive; with
+    Raises `AssociationError` if no association could be made, and `PresentationContextError` or `StatusError` if the
+    peer cannot be queried. At the end, one `ExceptionGroup` has the errors of everything that was not retrieved; with
     `raise_failures=False` they are in `report.failures` instead.
 
     >>> async def main(study):
     ...     report = await retrieve("ARCHIVE@localhost:11112", Query.studies(StudyInstanceUID=study), into="out")
     ...     print(len(report.retrieved), "of", report.listed)
     """
-    tell = Callback("on_result", on_result, logger)
+    reported = Callback("on_result", on_result, logger)
     address, options = Address.parse(address), options or ClientOptions()
     options = options if calling_ae_title is None else replace(options, calling_ae_title=calling_ae_title)
     validate_template(template)
@@ -85,10 +88,11 @@ async def retrieve(
     receiver = Address.parse(receiver)
     start = asyncio.get_running_loop().time()
     listing = await list_instances(address, query, options)
-    store = store or StoreOptions()
-    job = Bringing(address, query.model, options, listing, Path(into), template, receiver, tell, store)
-    await job.run(query.level, retry or RetryPolicy())
-    report = RetrieveReport(tuple(job.results), job.listed, asyncio.get_running_loop().time() - start)
+    archive = Archive(address, options, store or StoreOptions(), query.model, listing)
+    record = Record(listing, Path(into), template, reported)
+    await Bringing(archive, record, receiver).run(query.level, retry or RetryPolicy())
+    seconds = asyncio.get_running_loop().time() - start
+    report = RetrieveReport(tuple(record.results), len(listing.instances), seconds)
     if raise_failures and report.failures:
         errors = [result.error for result in report.failures if result.error is not None]
         raise ExceptionGroup(f"{len(errors)} of {report.listed} not retrieved from {address}", errors)

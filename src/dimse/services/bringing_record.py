@@ -1,0 +1,147 @@
+"""What has arrived of a retrieval, what is missing, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from dimse.errors import AssociationError, NothingRetrieved, RemoteProtocolError, SubOperationFailed
+from dimse.services.callbacks import Callback
+from dimse.services.get_scu import GetResults
+from dimse.services.listing import Listing, can_be_asked_for
+from dimse.services.move_scu import MoveResults
+from dimse.services.store_request import StoreRequest
+from dimse.status import Status
+
+logger = logging.getLogger("dimse.query_retrieve")
+
+_SYNTAX: Final = re.compile(r"1\.2\.840\.10008\.1\.2(?:\.[0-9]+)*")
+
+Syntaxes = Mapping[str, Sequence[str]]
+"""Transfer syntaxes by SOP Class UID."""
+
+
+class RetrieveMethod(StrEnum):
+    """How an instance was retrieved."""
+
+    GET = "C-GET"
+    MOVE = "C-MOVE"
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveResult:
+    """The outcome for one instance: it is at `path`, or `error` says why not."""
+
+    sop_instance_uid: str
+    path: Path | None = None
+    method: RetrieveMethod | None = None
+    error: Exception | None = None
+
+    @property
+    def retrieved(self) -> bool:
+        """Whether it was retrieved."""
+        return self.path is not None
+
+
+class Record:
+    """The instances that an archive lists: what has arrived, and what went wrong with the rest."""
+
+    def __init__(self, listing: Listing, into: Path, template: str, on_result: Callback[RetrieveResult]) -> None:
+        self.results: list[RetrieveResult] = []
+        self.method = RetrieveMethod.GET if listing.offers_get else RetrieveMethod.MOVE
+        """The method that is being used, or was used last."""
+        self.missing = dict(listing.instances)
+        """Listed instances that have not arrived, by SOP Instance UID."""
+        self.nothing_is_missing = asyncio.Event()
+        self.errors: dict[str | None, Exception] = {}
+        """Errors of this attempt by SOP Instance UID; under None, those that are not about one instance."""
+        self.has_failed = False
+        """Whether the archive or this side reported a failure since this was last set to False."""
+        self._refusals: dict[str, Exception] = {}
+        """Why this side refused an instance, which says more than what the archive reports about it."""
+        self._named_syntaxes: dict[str, None] = {}
+        """The transfer syntaxes that Error Comments of the archive name."""
+        self._into = into
+        self._template = template
+        self._on_result = on_result
+        for uid, error in listing.failures:
+            self._note(RetrieveResult(uid, error=error))
+
+    # Arrivals
+
+    async def store(self, request: StoreRequest) -> int:
+        """Save a missing instance. An unlisted or repeated one is refused: it would be missing from the report."""
+        uid = request.sop_instance_uid
+        if uid not in self.missing:
+            logger.warning("%s was not requested, or has already arrived; refused", uid)
+            return Status.NOT_AUTHORIZED
+        try:
+            await request.save_under(self._into, self._template)
+        except (AssociationError, RemoteProtocolError):
+            raise
+        except Exception as error:
+            self._refusals[uid] = copy(error)  # without the traceback, whose frames hold the instance
+            raise
+        if self.missing.pop(uid, None) is not None:
+            self._note(RetrieveResult(uid, request.path, self.method))
+        if not self.missing:
+            self.nothing_is_missing.set()
+        return Status.SUCCESS
+
+    def known_syntaxes(self) -> Syntaxes:
+        """By SOP class, the transfer syntaxes in which the archive says it has the missing instances."""
+        known: dict[str, list[str]] = {}
+        for each in self.missing.values():
+            if each.sop_class_uid is not None:
+                known.setdefault(each.sop_class_uid, []).extend((*each.transfer_syntaxes, *self._named_syntaxes))
+        return {uid: [*dict.fromkeys(syntaxes)] for uid, syntaxes in known.items()}
+
+    # Failures
+
+    def note_refusals(self, refusals: Mapping[str | None, Exception]) -> None:
+        """This side has refused instances of a C-GET, for these reasons."""
+        self._refusals |= {uid: error for uid, error in refusals.items() if uid is not None}
+
+    def note_refusal(self, uid: str, status: Status, comment: str | None) -> None:
+        """This side has refused an instance of a C-MOVE."""
+        why = f"refused with {status}" + (f": {comment}" if comment else "")
+        self._refusals.setdefault(uid, SubOperationFailed(uid, why))
+
+    def note_failures(self, results: GetResults | MoveResults) -> None:
+        """An operation has ended with these failures."""
+        for failure in results.failures:
+            self.errors.setdefault(getattr(failure, "sop_instance_uid", None), failure)
+        failures = [failure for failure in results.failures if not isinstance(failure, NothingRetrieved)]
+        self.has_failed |= results.status != Status.SUCCESS or bool(failures)
+        self._named_syntaxes |= dict.fromkeys(_SYNTAX.findall(results.error_comment or ""))
+
+    def give_up(self) -> None:
+        """Report everything that is still missing."""
+        for uid in self.missing:
+            self._note(RetrieveResult(uid, method=self.method, error=self._reason(uid)))
+
+    def _reason(self, uid: str) -> SubOperationFailed:
+        """Why an instance did not arrive: why this side refused it, else what the archive reported."""
+        if not can_be_asked_for(uid):
+            return SubOperationFailed(uid, "did not arrive, and cannot be requested: its UID is not a single value")
+        failed, last = self._refusals.get(uid) or self.errors.get(uid), self.errors.get(None)
+        if isinstance(failed, SubOperationFailed):
+            if last is not None and uid not in self._refusals:  # the error of the method that was used last
+                failed = SubOperationFailed(uid, f"{str(failed).removeprefix(f'{uid}: ')}; {last}")
+                failed.__cause__ = last
+            return failed
+        cause = failed or last
+        failed = SubOperationFailed(uid, f"did not arrive by {self.method}" if cause is None else str(cause))
+        failed.__cause__ = cause
+        return failed
+
+    def _note(self, result: RetrieveResult) -> None:
+        self.results.append(result)
+        self._on_result(result)
