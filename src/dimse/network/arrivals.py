@@ -1,4 +1,4 @@
-"""Connections without an association: how many there may be, and how TLS begins on them."""
+"""Connections without an association: the limits on their number, and the TLS handshake."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dimse.network.connection import Connection
 logger = logging.getLogger("dimse.network")
 
 TLS_HANDSHAKE: Final = 10.0
-"""Seconds that a peer has for its TLS handshake."""
+"""Seconds that a peer may take for its TLS handshake."""
 
 _HANDSHAKE_BUFFER: Final = 2 * 1024
-"""Bytes that asyncio reads at once during the TLS handshake. Its own buffer has 256 KiB for each connection."""
+"""The bytes that asyncio reads at once during a TLS handshake. Its own buffer is 256 KiB per connection."""
 
 
 class Arrival(Protocol):
-    """A connection without an association, before it or after it."""
+    """A connection before its association is established, or after it has ended."""
 
     peer_host: str
 
@@ -31,34 +31,46 @@ class Arrival(Protocol):
 
 
 class Arrivals:
-    """Keeps at most `most` connections without an association, and `most_per_host` of one host.
+    """Keeps at most `maximum` connections without an association, and `maximum_per_host` from one host.
 
-    Over a limit, the oldest connection of the host with the most is closed. So a peer that opens connections and asks
-    for nothing shuts out only itself.
+    When a limit is exceeded, the oldest connection of the host with the most is closed. So a peer that opens
+    connections without associations shuts out only itself.
     """
 
-    def __init__(self, most: int, most_per_host: int | None) -> None:
-        self._most = most
-        self._most_per_host = most if most_per_host is None else most_per_host
-        self._kept: dict[Arrival, None] = {}
+    def __init__(self, maximum: int, maximum_per_host: int | None) -> None:
+        self._maximum = maximum
+        self._maximum_per_host = maximum if maximum_per_host is None else maximum_per_host
+        self._open: dict[Arrival, None] = {}
 
     def add(self, arrival: Arrival) -> None:
-        """`arrival` is open and has no association."""
-        self._kept[arrival] = None
-        host, count = Counter(each.peer_host for each in self._kept).most_common(1)[0]
-        if len(self._kept) > self._most or count > self._most_per_host:
-            oldest = next(each for each in self._kept if each.peer_host == host)
-            del self._kept[oldest]
+        """Count `arrival`, which is open and has no association."""
+        self._open[arrival] = None
+        host, count = Counter(each.peer_host for each in self._open).most_common(1)[0]
+        if len(self._open) > self._maximum or count > self._maximum_per_host:
+            oldest = next(each for each in self._open if each.peer_host == host)
+            del self._open[oldest]
             logger.info("%s: closed the oldest of its %d connections without an association", host, count)
             oldest.kill()
 
     def discard(self, arrival: Arrival) -> None:
-        """`arrival` has an association, or is closed."""
-        self._kept.pop(arrival, None)
+        """Stop counting `arrival`, which has an association or is closed."""
+        self._open.pop(arrival, None)
+
+
+# TLS on an accepted connection, in rules
+# ---------------------------------------
+# 1. A connection whose handshake has not ended counts as an arrival and costs little memory, so many may be open.
+#    asyncio's own way, `create_server(ssl=...)`, allocates 256 KiB for each and cannot be told of a limit.
+# 2. So the connection is accepted in plain, as a `Handshake`, and `start_tls` replaces the protocol of its transport
+#    by asyncio's TLS protocol.
+# 3. `start_tls` needs two rounds of the event loop: after the first the TLS protocol exists and its buffer is made
+#    small, after the second it has the transport. Bytes that arrive before that are passed on to it.
+# 4. asyncio does not tell the `Connection` of the encrypted transport. `run` does, after the handshake, and holds the
+#    connection until then, since the peer may send at once.
 
 
 class Handshake(asyncio.Protocol):
-    """The TLS handshake on a new connection; after it, `connection` takes over."""
+    """The TLS handshake on an accepted connection; `connection` takes over when it has succeeded."""
 
     def __init__(self, connection: Connection, context: ssl.SSLContext, begun: Callable[[Handshake], None]) -> None:
         self.peer_host = ""
@@ -67,7 +79,7 @@ class Handshake(asyncio.Protocol):
         self._begun = begun
         self._transport: asyncio.Transport | None = None
         self._early = b""
-        """What arrived before TLS had taken over the transport."""
+        """The bytes received before TLS has taken over the transport."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -79,29 +91,32 @@ class Handshake(asyncio.Protocol):
         self._early += data
 
     def kill(self) -> None:
-        """As `Arrival`."""
+        """Close the connection now."""
         if self._transport is not None:
             self._transport.abort()
 
     async def run(self) -> None:
-        """Do the handshake, and open `connection` on it. If it fails, that is only logged."""
+        """Do the handshake, and open `connection` on the encrypted transport. A failure is only logged."""
         assert self._transport is not None  # noqa: S101 - `connection_made` begins this
-        loop, secured = asyncio.get_running_loop(), None
-        self._connection.hold(self)  # the peer may send before `connection` knows of the transport
+        loop = asyncio.get_running_loop()
+        secured = None
+        self._connection.hold(self)
         try:
             starting = loop.start_tls(
-                *(self._transport, self._connection, self._context),
+                self._transport,
+                self._connection,
+                self._context,
                 server_side=True,
                 ssl_handshake_timeout=TLS_HANDSHAKE,
             )
             task = loop.create_task(starting)
             await asyncio.sleep(0)
             tls = self._transport.get_protocol()
-            _take_less(tls)
-            await asyncio.sleep(0)  # now `tls` has the transport
+            _shrink_buffer(tls)
+            await asyncio.sleep(0)
             _pass_on(self._early, tls)
             secured = await task
-            _take_all(tls)
+            _restore_buffer(tls)
         except OSError as error:
             logger.info("%s: TLS handshake failed: %s", self.peer_host, error)
         finally:
@@ -113,24 +128,24 @@ class Handshake(asyncio.Protocol):
 
 
 def _pass_on(data: bytes, tls: Any) -> None:
-    """Give `tls` what it would have read from the transport."""
+    """Give `data` to `tls` as if it had read them from the transport."""
     while data:
-        place = tls.get_buffer(len(data))
-        size = min(len(place), len(data))
-        place[:size] = data[:size]
+        space = tls.get_buffer(len(data))
+        size = min(len(space), len(data))
+        space[:size] = data[:size]
         tls.buffer_updated(size)
         data = data[size:]
 
 
-def _take_less(tls: Any) -> None:
-    """Shrink the buffer that asyncio allocates for `tls`, which has no setting for it. Other event loops have none."""
+def _shrink_buffer(tls: Any) -> None:
+    """Shrink the buffer that asyncio allocates for `tls`. There is no setting for it; uvloop has no such buffer."""
     if hasattr(tls, "_ssl_buffer"):
         tls.max_size = _HANDSHAKE_BUFFER
         tls._ssl_buffer = bytearray()
         tls._ssl_buffer_view = memoryview(tls._ssl_buffer)
 
 
-def _take_all(tls: Any) -> None:
+def _restore_buffer(tls: Any) -> None:
     """Let `tls` allocate its full buffer at its next read."""
     if hasattr(tls, "_ssl_buffer"):
         tls.max_size = sslproto.SSLProtocol.max_size

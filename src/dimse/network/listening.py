@@ -1,4 +1,4 @@
-"""Sockets to listen on, IPv4 and IPv6 if the machine has both."""
+"""Listening sockets, for IPv4 and IPv6 if the machine has both."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Final
 
 from dimse.address import host_and_port
 
-_BOTH: Final = {
+_DUAL_STACK: Final = {
     "localhost": ("127.0.0.1", "::1"),
     "::": ("0.0.0.0", "::"),  # noqa: S104 - all interfaces, where the caller says so
     "": ("0.0.0.0", "::"),  # noqa: S104
 }
-"""Hosts that have an address in each family."""
+"""Hosts that mean an address of each family."""
 
-_NOT_THERE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
-"""Errors of the operating system if it lacks a family, or an address of it."""
+_MISSING: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+"""The errors of an operating system that lacks a family, or the address in it."""
 
 BACKLOG: Final = 1024
-"""Connections that may wait to be taken."""
+"""Connections that the operating system keeps waiting to be accepted."""
 
 _TRIES: Final = 20
-"""Attempts to find a port that is free in both families."""
+"""Attempts to find a port that is free in both families, if the caller wants any."""
 
 
 async def listening_sockets(host: str, port: int) -> list[socket.socket]:
-    """Listen on every address that `host` has here, all at one port; `port` 0 takes a free one.
+    """Listen on every address of `host`, all at the same port; `port` 0 picks a free one.
 
-    "localhost" is the loopback address, and "::" is every interface, of IPv4 and of IPv6. A family that this machine
-    does not have is left out. Raises OSError where the port is taken.
+    "localhost" means the loopback address and "::" every interface, of IPv4 and of IPv6. A family that this machine
+    lacks is left out. Raises OSError if the port is in use.
     """
     addresses = await _addresses(host)
     for _ in range(_TRIES - 1):
@@ -45,9 +45,10 @@ async def listening_sockets(host: str, port: int) -> list[socket.socket]:
 
 
 async def _addresses(host: str) -> list[tuple[int, str]]:
-    """(family, address) of each."""
-    loop, found = asyncio.get_running_loop(), dict[tuple[int, str], None]()
-    for name in _BOTH.get(host, (host,)):
+    """The (family, address) pairs of `host`."""
+    loop = asyncio.get_running_loop()
+    found: dict[tuple[int, str], None] = {}
+    for name in _DUAL_STACK.get(host, (host,)):
         for family, _, _, _, address in await loop.getaddrinfo(name, 0, type=socket.SOCK_STREAM):
             found[family, str(address[0])] = None
     return list(found)
@@ -61,7 +62,7 @@ def _listen(addresses: Iterable[tuple[int, str]], port: int) -> list[socket.sock
             try:
                 sockets.append(_listener(family, address, port))
             except OSError as error:
-                if error.errno not in _NOT_THERE:
+                if error.errno not in _MISSING:
                     raise
                 missing.append(error)
             else:
@@ -81,9 +82,9 @@ def _listener(family: int, address: str, port: int) -> socket.socket:
         if os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has its own socket
         sock.bind((address, port))
-        sock.listen(BACKLOG)  # before another socket is bound: the port is taken only now
+        sock.listen(BACKLOG)  # at once: only now is the port in use for others
         sock.setblocking(False)
     except OSError as error:
         sock.close()
