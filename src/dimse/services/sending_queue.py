@@ -95,7 +95,7 @@ class Outcomes:
         """The peer has stored an object."""
         self.bytes_done += item.progress.transferred
         name, status = item.source.name, response.status
-        if status.category is StatusCategory.WARNING:
+        if status.category is StatusCategory.WARNING and not self._on_result.is_wanted:
             logger.warning("%s: stored with a warning, %s", name, status)
         self.note(
             SendResult(
