@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +16,7 @@ ON_THE_FORGE: Final = "https://github.com/dimse/dimse/blob/main/"
 project = "dimse"
 author = "The dimse developers"
 copyright = f"{author}, MIT license"  # noqa: A001 - Sphinx's name
-version = release = version_of("dimse")
+version = release = dimse.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 root_doc = "index"

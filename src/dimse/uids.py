@@ -6,11 +6,13 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from dimse.version import __version__
+
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 """DICOM Application Context Name (PS3.7 A.2.1)."""
 
 IMPLEMENTATION_CLASS_UID: Final = "2.25.168498331071940418906211307480346240529"
-IMPLEMENTATION_VERSION_NAME: Final = "DIMSE_0_1"
+IMPLEMENTATION_VERSION_NAME: Final = "_".join(["DIMSE", *__version__.split(".")[:2]])
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 MEDIA_STORAGE_DIRECTORY_STORAGE: Final = "1.2.840.10008.1.3.10"

@@ -52,7 +52,7 @@ from dimse.messages.message import (
     Response,
 )
 from dimse.network.association import exchange_of
-from dimse.network.incoming_request import IncomingRequest
+from dimse.services.verification import EchoRequest
 from dimse.testing import INFORMATION, ScriptedPeer, associate_request, echo_request, message_pdvs, store_request
 from dimse.upper_layer.items import UserIdentityRQ, UserInformation
 from dimse.upper_layer.pdu import (
@@ -393,7 +393,7 @@ async def test_a_handler_that_fails_answers_and_the_server_lives(caplog: pytest.
         raise ZeroDivisionError("in the handler")
 
     @server.on_c_echo
-    async def echo_handler(_: IncomingRequest) -> Status:
+    async def echo_handler(_: EchoRequest) -> Status:
         raise KeyError("in the handler")
 
     async with server, peer_of(server) as peer:
@@ -633,7 +633,7 @@ async def test_release_while_a_handler_runs() -> None:
     server, running, go_on = Archive(), asyncio.Event(), asyncio.Event()
 
     @server.on_c_echo
-    async def handler(_: IncomingRequest) -> Status:
+    async def handler(_: EchoRequest) -> Status:
         running.set()
         await go_on.wait()
         return Status.SUCCESS
@@ -927,7 +927,7 @@ async def test_a_client_learns_of_an_abort_of_the_server() -> None:
     server, running = Archive(ServerOptions(stop_timeout=0.1)), asyncio.Event()
 
     @server.on_c_echo
-    async def handler(_: IncomingRequest) -> Status:
+    async def handler(_: EchoRequest) -> Status:
         running.set()
         await asyncio.get_running_loop().create_future()
         return Status.SUCCESS

@@ -27,9 +27,9 @@ from dimse import (
     retrieval_contexts,
 )
 from dimse.network.association import exchange_of
-from dimse.network.incoming_request import IncomingRequest
 from dimse.services.get_scu import GetResults
 from dimse.services.given import Source
+from dimse.services.verification import EchoRequest
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, LITTLE_ENDIAN
 from tests.services.member_archive import ADA, Archive, files_in, member
 
@@ -58,7 +58,7 @@ class Noting(Archive):
             await request.save(folder / request.sop_instance_uid)
             return Status.SUCCESS
 
-    async def echo(self, request: IncomingRequest) -> Status:
+    async def echo(self, request: EchoRequest) -> Status:
         self.asking.append(("C-ECHO", request.association))
         return Status.SUCCESS
 

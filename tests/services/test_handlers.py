@@ -14,7 +14,7 @@ import dimse
 from dimse import CGetSCU, QueryRequest, Server, Status, StatusError, SubOperationFailed, connect, uids
 from dimse.dataset.codec import encode
 from dimse.messages.message import C_FIND_RQ, C_STORE_RSP, Response
-from dimse.network.incoming_request import IncomingRequest
+from dimse.services.verification import EchoRequest
 from dimse.testing import (
     Received,
     ScriptedPeer,
@@ -61,7 +61,7 @@ def server_that(say: Callable[[], int]) -> Server:
     server = Server("ARCHIVE", port=0)
 
     @server.on_c_echo
-    async def on_echo(_: IncomingRequest) -> int:
+    async def on_echo(_: EchoRequest) -> int:
         return say()
 
     @server.on_c_store

@@ -6,7 +6,7 @@ import pytest
 from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION
 
 from dimse import CEchoSCU, PresentationContextError, Server, Status, StatusError, connect
-from dimse.network.incoming_request import IncomingRequest
+from dimse.services.verification import EchoRequest
 from dimse.testing import ScriptedPeer, listening, response
 
 
@@ -28,7 +28,7 @@ async def test_a_handler_decides() -> None:
     callers = []
 
     @server.on_c_echo
-    async def handler(request: IncomingRequest) -> int:
+    async def handler(request: EchoRequest) -> int:
         callers.append(request.association.calling_ae_title)
         return next(statuses)
 

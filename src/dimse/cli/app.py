@@ -17,6 +17,7 @@ from dimse.cli import exit_codes, logs
 from dimse.cli.arguments import CommandParser, Parser, UsageError
 from dimse.cli.output import print_error, print_line, reason
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError
+from dimse.version import __version__
 
 COMMANDS: Final = {
     "echo": "dimse.cli.echo",
@@ -35,15 +36,13 @@ Modules are imported by name, and only when they are needed: the demo stands abo
 
 
 class _ShowVersion(argparse.Action):
-    """Looks up the version only on demand, as that takes longer than parsing all arguments."""
+    """Prints the version, and whether the hot path is compiled."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import version
-
         from dimse.upper_layer import states
 
         compiled = "" if str(states.__file__).endswith(".py") else ", compiled"
-        print_line(f"dimse {version('dimse')}{compiled}")
+        print_line(f"dimse {__version__}{compiled}")
         parser.exit()
 
 

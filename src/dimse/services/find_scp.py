@@ -16,7 +16,7 @@ from dimse.dataset.pydicom_names import Dataset
 from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel, raw_identifier
-from dimse.services.query_request import QueryRequest, failure
+from dimse.services.query_request import QueryRequest, failure, read_query
 from dimse.status import Status
 
 logger = logging.getLogger("dimse.query_retrieve")
@@ -26,9 +26,8 @@ _TURN: Final = 64
 """Matches in a row before other tasks have a turn: a handler and a socket may never have to wait."""
 
 
-# The SCP
-
 FindHandler = Callable[[QueryRequest], AsyncIterator[Dataset]]
+"""Answers C-FIND; see `Server.on_c_find`."""
 
 
 class FindService:
@@ -45,7 +44,7 @@ class FindService:
 
     async def serve(self, request: IncomingRequest) -> Answer[Response]:
         try:
-            query = await QueryRequest.read(request)
+            query = await read_query(request)
             pending = request.response(Status.PENDING, identifier=b"").message
             # An async generator, as `Server.on_c_find` has checked.
             async with aclosing(cast("AsyncGenerator[Dataset]", self._handler(query))) as matches:

@@ -17,7 +17,7 @@ from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequ
 from dimse.options import RetryPolicy, SendOptions
 from dimse.services.collecting import SendResult
 from dimse.services.query import QueryRetrieveModel
-from dimse.services.query_request import QueryRequest, failure
+from dimse.services.query_request import failure, read_query
 from dimse.services.retrieve_scp import PENDING_PACE, Account, RetrieveHandler
 from dimse.services.store_scu import CStoreSCU
 
@@ -40,7 +40,7 @@ class GetService:
     async def serve(self, request: IncomingRequest) -> Answer[Response]:
         account = Account(request)
         try:
-            query = await QueryRequest.read(request)
+            query = await read_query(request)
             with request.cancellation.interrupts():
                 await account.look_at(query, self._handler)
             return await self._send(request, account)

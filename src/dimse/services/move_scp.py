@@ -17,7 +17,7 @@ from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequ
 from dimse.options import ClientOptions, SendOptions
 from dimse.services.collecting import SendResult
 from dimse.services.query import QueryRetrieveModel
-from dimse.services.query_request import QueryRequest, failure
+from dimse.services.query_request import failure, read_query
 from dimse.services.retrieve_scp import PENDING_PACE, Account, RetrieveHandler
 from dimse.services.sending_association import Destination
 from dimse.services.sending_job import SendingJob
@@ -78,7 +78,7 @@ class MoveService:
     async def serve(self, request: IncomingRequest) -> Answer[Response]:
         account = Account(request)
         try:
-            query = await QueryRequest.read(request)
+            query = await read_query(request)
             with request.cancellation.interrupts():
                 destination = await self._destination(query.move_destination or "")
                 await account.look_at(query, self._handler)

@@ -9,7 +9,7 @@ from dimse.dataset.codec import decode_identifier, text_of, wrong_form
 from dimse.dataset.encoding import QUERY_RETRIEVE_LEVEL
 from dimse.dataset.pydicom_names import Dataset
 from dimse.errors import DatasetError, StatusError
-from dimse.messages.message import C_MOVE_RQ, Request, Response
+from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, Response
 from dimse.network.association import Association
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
@@ -28,7 +28,7 @@ class QueryRequest:
     """
 
     association: Association
-    command: Request
+    command: C_FIND_RQ | C_GET_RQ | C_MOVE_RQ
     model: QueryRetrieveModel
     level: QueryRetrieveLevel
     identifier: Dataset
@@ -38,31 +38,31 @@ class QueryRequest:
         """The AE title that a C-MOVE wants the instances to be sent to."""
         return self.command.move_destination if isinstance(self.command, C_MOVE_RQ) else None
 
-    @classmethod
-    async def read(cls, request: IncomingRequest) -> QueryRequest:
-        """Read the identifier. Raises `StatusError` with the status to answer if it is invalid (PS3.4 C.4.1.1.4)."""
-        name = request.message.name
-        model = next(
-            model for model in QueryRetrieveModel if request.sop_class_uid in (model.find, model.get, model.move)
-        )
-        encoded = await _identifier(request)
-        try:
-            error = wrong_form(encoded, request.context.transfer_syntax)
-            if error is not None:
-                request.exchange.deviations.malformed(error)
-            with request.cancellation.interrupts():
-                identifier = await decode_identifier(encoded, request.context.transfer_syntax)
-            level = text_of(identifier, QUERY_RETRIEVE_LEVEL)
-        except DatasetError as error:
-            logger.warning("%s: %s refused: %s", request.exchange.peer_name, name, error)
-            raise StatusError(Status.CANNOT_UNDERSTAND, name, f"identifier: {error}") from None
-        if level not in list(QueryRetrieveLevel):
-            comment = "(0008,0052) is not a Query/Retrieve Level"
-        elif level == QueryRetrieveLevel.PATIENT and model is QueryRetrieveModel.STUDY_ROOT:
-            comment = "Study Root has no PATIENT level"
-        else:
-            return cls(request.association, request.message, model, QueryRetrieveLevel(level), identifier)
-        raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, comment)
+
+async def read_query(request: IncomingRequest) -> QueryRequest:
+    """Read the identifier. Raises `StatusError` with the status to answer if it is invalid (PS3.4 C.4.1.1.4)."""
+    message = request.message
+    assert isinstance(message, C_FIND_RQ | C_GET_RQ | C_MOVE_RQ)  # noqa: S101 - the services are registered for no other
+    name = message.name
+    model = next(model for model in QueryRetrieveModel if request.sop_class_uid in (model.find, model.get, model.move))
+    encoded = await _identifier(request)
+    try:
+        error = wrong_form(encoded, request.context.transfer_syntax)
+        if error is not None:
+            request.exchange.deviations.malformed(error)
+        with request.cancellation.interrupts():
+            identifier = await decode_identifier(encoded, request.context.transfer_syntax)
+        level = text_of(identifier, QUERY_RETRIEVE_LEVEL)
+    except DatasetError as error:
+        logger.warning("%s: %s refused: %s", request.exchange.peer_name, name, error)
+        raise StatusError(Status.CANNOT_UNDERSTAND, name, f"identifier: {error}") from None
+    if level not in list(QueryRetrieveLevel):
+        comment = "(0008,0052) is not a Query/Retrieve Level"
+    elif level == QueryRetrieveLevel.PATIENT and model is QueryRetrieveModel.STUDY_ROOT:
+        comment = "Study Root has no PATIENT level"
+    else:
+        return QueryRequest(request.association, message, model, QueryRetrieveLevel(level), identifier)
+    raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, comment)
 
 
 async def _identifier(request: IncomingRequest) -> bytes:

@@ -34,6 +34,7 @@ _LONGEST_UI: Final = 0xFFFE
 # The SCP
 
 RetrieveHandler = Callable[[QueryRequest], AsyncIterator[Source]]
+"""Answers C-GET and C-MOVE; see `Server.on_c_get` and `Server.on_c_move`."""
 
 
 class Account:

@@ -34,7 +34,7 @@ class Server(AssociationServer):
     ============ ================= ============================================================
     decorator    request           function
     ============ ================= ============================================================
-    `on_c_echo`  `IncomingRequest` `async def`, returns a `Status`
+    `on_c_echo`  `EchoRequest`     `async def`, returns a `Status`
     `on_c_store` `StoreRequest`    `async def`, returns a `Status`
     `on_c_find`  `QueryRequest`    `async def` with `yield`: a `Dataset` for each match
     `on_c_get`   `QueryRequest`    `async def` with `yield`: each instance, as for `dimse.send`
@@ -90,7 +90,7 @@ class Server(AssociationServer):
         run_until_signal(serve, loop_factory)
 
     def on_c_echo(self, handler: EchoHandler) -> EchoHandler:
-        """Register the C-ECHO handler: `async def handler(request: IncomingRequest) -> Status`.
+        """Register the C-ECHO handler: `async def handler(request: EchoRequest) -> Status`.
 
         An exception other than `StatusError` is answered with Processing Failure (0x0110).
         """

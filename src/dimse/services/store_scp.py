@@ -26,6 +26,7 @@ _OUT_OF_RESOURCES: Final = frozenset(
 )
 
 StoreHandler = Callable[[StoreRequest], Awaitable[int]]
+"""Answers C-STORE; see `Server.on_c_store` and `CGetSCU.get`."""
 
 
 class StoreService:

@@ -1,9 +1,10 @@
-"""Verification (PS3.4 Annex A): C-ECHO."""
+"""The Verification service class (PS3.4 Annex A): C-ECHO, as SCU and as SCP."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from dimse import uids
 from dimse.errors import StatusError
@@ -16,19 +17,29 @@ from dimse.status import Status
 
 logger = logging.getLogger("dimse.network")
 
-EchoHandler = Callable[[IncomingRequest], Awaitable[int]]
+
+@dataclass(frozen=True, slots=True)
+class EchoRequest:
+    """A received C-ECHO, as its handler sees it (PS3.4 A.4)."""
+
+    association: Association
+    command: C_ECHO_RQ
+
+
+EchoHandler = Callable[[EchoRequest], Awaitable[int]]
+"""Answers C-ECHO; see `Server.on_c_echo`."""
 
 
 class CEchoSCU:
-    """Asks the peer whether it is there (PS3.4 A.4)."""
+    """C-ECHO SCU: verifies that the peer answers (PS3.4 A.4)."""
 
     def __init__(self, association: Association) -> None:
         self._association = association
 
     async def echo(self) -> C_ECHO_RSP:
-        """Send a C-ECHO and wait for its response, `Timeouts.store` at most.
+        """Send a C-ECHO and return the response. `Timeouts.store` limits how long to wait for it.
 
-        Raises `PresentationContextError` where verification was not accepted, `StatusError` for a failure.
+        Raises `PresentationContextError` if the peer did not accept Verification, `StatusError` for a failure status.
         """
         association = self._association
         context = association.context_for(uids.VERIFICATION)
@@ -48,7 +59,7 @@ class CEchoSCU:
 
 
 class EchoService:
-    """Answers C-ECHO: Success, unless a handler says otherwise."""
+    """Answers C-ECHO with the status that its handler returns, or with Success if it has none."""
 
     def __init__(self, handler: EchoHandler | None = None) -> None:
         self._handler = handler
@@ -62,4 +73,6 @@ class EchoService:
     async def serve(self, request: IncomingRequest) -> Answer[Response]:
         if self._handler is None:
             return request.response(Status.SUCCESS)
-        return request.response(await answered(self._handler(request), "C-ECHO"))
+        assert isinstance(request.message, C_ECHO_RQ)  # noqa: S101 - the service is registered for no other
+        handling = self._handler(EchoRequest(request.association, request.message))
+        return request.response(await answered(handling, "C-ECHO"))

@@ -20,13 +20,13 @@ from dimse.dataset.part10 import encode_file_meta
 from dimse.errors import AssociationAborted, StatusError
 from dimse.messages.message import Request
 from dimse.network.association import Association, exchange_of
-from dimse.network.incoming_request import IncomingRequest
 from dimse.options import RetryPolicy, SendOptions, ServerOptions, StoreMode, StoreOptions
 from dimse.services.matching import Matcher
 from dimse.services.move_scp import MoveDestination
 from dimse.services.query_request import QueryRequest
 from dimse.services.server import Server
 from dimse.services.store_request import StoreRequest
+from dimse.services.verification import EchoRequest
 from dimse.status import Status
 from dimse.testing.background import BackgroundLoop
 from dimse.testing.faults import Abort, Answer, Delay, Drop, Fault, Faults, Refuse
@@ -157,8 +157,8 @@ class FakeArchive:
         server = self._server
 
         @server.on_c_echo
-        async def echo(request: IncomingRequest) -> int:
-            await self._begin("C-ECHO", request.association, request.message, None)
+        async def echo(request: EchoRequest) -> int:
+            await self._begin("C-ECHO", request.association, request.command, None)
             return Status.SUCCESS
 
         @server.on_c_store
