@@ -8,7 +8,7 @@ COMPILED_TESTS := $(addprefix tests/,upper_layer messages dataset network servic
 
 INCLUDE := 'import sysconfig; print(sysconfig.get_path("include"))'
 
-.PHONY: demo test test-compiled test-lowest lint figures docs coverage bench format clean
+.PHONY: demo test test-compiled test-lowest lint figures fuzz docs coverage bench format clean
 
 demo: .venv/installed
 	$(BIN)/dimse demo
@@ -47,6 +47,10 @@ coverage: .venv/installed
 		--ignore tests/peers --ignore tests/test_compiled.py --ignore tests/test_project.py
 	$(BIN)/coverage combine --quiet
 	$(BIN)/python tools/coverage_gate.py
+
+# One target: make fuzz TARGETS=scanner EXAMPLES=1000000
+fuzz: .venv/installed
+	$(BIN)/python fuzz/run.py --examples $(or $(EXAMPLES),10000) $(TARGETS)
 
 bench: .venv/installed $(COMPILED)/installed
 	PYTHONPATH=$(COMPILED) $(BIN)/python benchmarks/run.py $(PARTS)

@@ -1,0 +1,194 @@
+"""The fuzz targets: functions of bytes that a peer may send, each with its invariant as a sentence.
+
+A target raises `AssertionError` if its invariant does not hold; anything else that it raises is a fault too.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from io import BytesIO
+from typing import Final, NamedTuple
+
+from pydicom.dataset import Dataset
+
+from dimse import uids
+from dimse.dataset.codec import decode, encode
+from dimse.dataset.part10 import encode_file_meta, read_file_meta
+from dimse.dataset.scanner import ElementScanner
+from dimse.errors import DatasetError, RemoteProtocolError
+from dimse.messages.message import decode_message
+from dimse.testing import associate_request, echo_request, message_pdvs, store_request, wire
+from dimse.upper_layer.items import PresentationContextAC, UserInformation
+from dimse.upper_layer.machine import CloseTransport, Fragment, Machine, MachineEvent, Oddity, ProviderAbort
+from dimse.upper_layer.pdu import (
+    A_ABORT,
+    A_ASSOCIATE_AC,
+    A_ASSOCIATE_RJ,
+    A_ASSOCIATE_RQ,
+    A_RELEASE_RP,
+    A_RELEASE_RQ,
+    P_DATA_TF,
+    PDU_TYPES,
+)
+
+
+class Target(NamedTuple):
+    """A function to fuzz, and valid inputs to begin with."""
+
+    check: Callable[[bytes], None]
+    seeds: tuple[bytes, ...]
+
+
+TARGETS: Final[dict[str, Target]] = {}
+
+
+def target(*seeds: bytes) -> Callable[[Callable[[bytes], None]], Callable[[bytes], None]]:
+    """Put a function among the targets."""
+
+    def add(check: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        TARGETS[check.__name__] = Target(check, seeds)
+        return check
+
+    return add
+
+
+REQUEST: Final = associate_request()
+ACCEPTANCE: Final = A_ASSOCIATE_AC(
+    REQUEST.called_ae_title,
+    REQUEST.calling_ae_title,
+    UserInformation(maximum_length=16384, implementation_class_uid="1.2.3"),
+    presentation_contexts=tuple(
+        PresentationContextAC(context.presentation_context_id, 0, context.transfer_syntaxes[0])
+        for context in REQUEST.presentation_contexts
+    ),
+)
+MESSAGES: Final = wire(message_pdvs(echo_request()), message_pdvs(store_request(), bytes(200), context=3, size=90))
+ENDS: Final = (A_RELEASE_RQ(), A_RELEASE_RP(), A_ABORT(0, 0), A_ASSOCIATE_RJ(1, 1, 1))
+
+
+def _dataset() -> Dataset:
+    item = Dataset()
+    item.CodeValue = "1"
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "1.2.3"
+    dataset.PatientName, dataset.StudyDate = "A^B", "20240229"
+    dataset.ProcedureCodeSequence = [item]
+    dataset.Rows = 2
+    return dataset
+
+
+SYNTAXES: Final = (*uids.LITTLE_ENDIAN, uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_BIG_ENDIAN)
+DATASETS: Final = tuple(bytes([number]) + encode(_dataset(), syntax) for number, syntax in enumerate(SYNTAXES))
+"""In each transfer syntax, after a byte with its number."""
+
+
+@target(*(bytes([pdu.pdu_type]) + pdu.encode()[6:] for pdu in (REQUEST, ACCEPTANCE, *ENDS)))
+def pdu(data: bytes) -> None:
+    """The body of a PDU is decoded, or refused with a `RemoteProtocolError`; a decoded one can be encoded."""
+    kind = PDU_TYPES.get(data[0] if data else 0)
+    if kind is not None and kind is not P_DATA_TF:
+        with suppress(RemoteProtocolError):
+            kind.decode(data[1:]).encode()
+
+
+@target(REQUEST.encode() + MESSAGES + ENDS[0].encode(), MESSAGES, ENDS[2].encode())
+def acceptor(data: bytes) -> None:
+    """Whatever a requestor sends, no exception leaves the machine, and the events do not depend on the cut."""
+    _check_machine(data, requestor=False)
+
+
+@target(ACCEPTANCE.encode() + MESSAGES + ENDS[1].encode(), ENDS[3].encode(), ENDS[2].encode())
+def requestor(data: bytes) -> None:
+    """Whatever an acceptor sends, no exception leaves the machine, and the events do not depend on the cut."""
+    _check_machine(data, requestor=True)
+
+
+def _check_machine(data: bytes, *, requestor: bool) -> None:
+    whole = _events([data], requestor=requestor)
+    single = _events([data[at : at + 1] for at in range(len(data))], requestor=requestor)
+    assert whole == single
+
+
+def _events(chunks: list[bytes], *, requestor: bool) -> list[object]:
+    machine = Machine(requestor=requestor, maximum_length=1000, artim=10, strict=False, name="fuzz")
+    if requestor:
+        machine.associate(REQUEST)
+        machine.transport_connected()
+    else:
+        machine.transport_accepted(0)
+    return list(_joined(_fed(machine, chunks)))
+
+
+def _fed(machine: Machine, chunks: list[bytes]) -> Iterator[MachineEvent]:
+    """All events; an association that is requested is accepted."""
+    for chunk in chunks:
+        machine.receive_data(memoryview(chunk), 0)
+        while (event := machine.next_event()) is not None:
+            if isinstance(event, A_ASSOCIATE_RQ):
+                machine.accept(ACCEPTANCE)
+            yield event
+
+
+def _joined(events: Iterator[MachineEvent]) -> Iterator[object]:
+    """The events without oddities, and the bytes of each fragment that came in parts as one."""
+    is_over = False
+    parts = b""
+    for event in events:
+        if isinstance(event, Fragment):
+            assert not is_over, "data after the end"
+            parts += bytes(event.data)
+            if event.is_last:
+                yield event[:3], parts
+                parts = b""
+        elif not isinstance(event, Oddity):
+            is_over = is_over or isinstance(event, ProviderAbort | CloseTransport)
+            yield repr(event)
+    yield parts
+
+
+@target(echo_request().encode(), store_request().encode())
+def command(data: bytes) -> None:
+    """A command set is a message, or refused with a `RemoteProtocolError`."""
+    with suppress(RemoteProtocolError):
+        decode_message(data)
+
+
+@target(*DATASETS)
+def dataset(data: bytes) -> None:
+    """A data set is decoded, or refused with a `DatasetError`."""
+    with suppress(DatasetError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what pydicom thinks of the values
+        decode(data[1:], SYNTAXES[data[0] % len(SYNTAXES) if data else 0])
+
+
+@target(*DATASETS)
+def scanner(data: bytes) -> None:
+    """A scanner keeps every byte, refuses with a `DatasetError` only, and finds the same however the bytes come."""
+    syntax = SYNTAXES[data[0] % len(SYNTAXES) if data else 0]
+    found = [_scanned(syntax, chunks) for chunks in ([data[1:]], [bytes([byte]) for byte in data[1:]])]
+    assert found[0] == found[1]
+
+
+def _scanned(syntax: str, chunks: list[bytes]) -> object:
+    scanner = ElementScanner(syntax)
+    try:
+        for chunk in chunks:
+            scanner.feed(chunk)
+        scanner.finish()
+    except DatasetError as error:
+        return type(error)
+    assert bytes(scanner.raw) == b"".join(chunks)
+    return bytes(scanner.raw)
+
+
+@target(
+    encode_file_meta(sop_class_uid="1.2", sop_instance_uid="1.2.3", transfer_syntax_uid=uids.EXPLICIT_VR_LITTLE_ENDIAN)
+    + DATASETS[0][1:],
+    DATASETS[0][1:],
+)
+def file_meta(data: bytes) -> None:
+    """File Meta Information is read and ends within the file, or the file is refused with a `DatasetError`."""
+    with suppress(DatasetError):
+        assert 0 <= read_file_meta(BytesIO(data)).length <= len(data)
