@@ -124,7 +124,7 @@ class Connection(asyncio.BufferedProtocol):
         self._acknowledge_if_more_comes()
 
     def eof_received(self) -> bool:
-        # A half-closed connection counts as closed; what was received before is still delivered first.
+        # A half-closed connection counts as closed, once everything received before has been delivered.
         self._do(self._received.end())
         return False
 
@@ -173,7 +173,7 @@ class Connection(asyncio.BufferedProtocol):
         return bool(self._received.holders)
 
     def _do(self, action: Action) -> None:
-        """Do what the receive buffer's table says."""
+        """Take the step that the receive buffer has returned."""
         if action is _DELIVER:
             self._deliver()
         elif action is _WATCH:
@@ -222,7 +222,7 @@ class Connection(asyncio.BufferedProtocol):
             self._acknowledge()
 
     def _acknowledge(self) -> None:
-        """Have the kernel acknowledge at once what was read. It resets the option by itself (tcp(7))."""
+        """Have the kernel acknowledge the received bytes at once. It resets the option by itself (tcp(7))."""
         self._owes_ack = False
         if _QUICKACK and self._socket is not None and self._transport is not None:
             with suppress(OSError):  # the connection is lost, as the transport will report

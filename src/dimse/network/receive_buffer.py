@@ -1,4 +1,4 @@
-"""What a connection has received and not consumed: the buffer, its holders, and what was read ahead of them."""
+"""Received bytes until they are consumed: the receive buffer, its holders and the read-ahead."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ RECEIVE_BUFFER_SIZE: Final = 1024 * 1024
 # -----------------------------------
 # 1. Received bytes are never copied. The transport reads into one buffer, the machine makes events that are views
 #    of it, and the buffer is read into again only when all of them are consumed.
-# 2. A holder is an object that needs a pause: no further event, and the buffer as it is. Readers hold while they use
+# 2. A holder is an object that needs a pause: no further events, and the buffer unchanged. Readers hold while they use
 #    views, operations until the consumer has taken the last response, sessions while they serve as many requests as
-#    were negotiated. It makes no difference why: the buffer is held while it has at least one holder.
-# 3. A hold that begins during delivery stops it after the event that is being handled. What is not delivered stays
-#    in the machine until the last holder lets go.
+#    were negotiated. The reason makes no difference: the buffer is held while it has at least one holder.
+# 3. A hold that begins during delivery stops it after the event that is being handled. The other events stay in the
+#    machine until the last holder lets go.
 # 4. The socket is paused late, when the event loop has come round once (TURN): the task that was woken by an event
 #    has usually let go by then, which saves two system calls for each message. (Pausing in asyncio's `get_buffer`
 #    would also crash uvloop.)
@@ -29,16 +29,16 @@ RECEIVE_BUFFER_SIZE: Final = 1024 * 1024
 
 
 class State(IntEnum):
-    """Who may use the buffer, and whether the transport reads."""
+    """The user of the buffer, and whether the transport reads."""
 
-    READING = 0  # nobody; the transport reads into it
-    DELIVERING = 1  # the machine, whose events are being delivered
-    HELD = 2  # its holders; the transport still reads, at most once
-    PAUSED = 3  # its holders; the transport is paused
-    RESUMING = 4  # as DELIVERING, and the transport is still paused
-    ENDING = 5  # its holders; the peer has closed the connection
-    FINISHING = 6  # as DELIVERING, and the peer has closed the connection
-    ENDED = 7  # nobody; the end has been delivered
+    READING = 0  # the transport reads into the buffer
+    DELIVERING = 1  # the events of the buffer are being delivered
+    HELD = 2  # the buffer is held; the transport may still read ahead, once
+    PAUSED = 3  # the buffer is held; the transport is paused
+    RESUMING = 4  # as DELIVERING, with the transport still paused
+    ENDING = 5  # the buffer is held; the connection has ended
+    FINISHING = 6  # as DELIVERING, and the connection has ended
+    ENDED = 7  # the end has been delivered
 
 
 class Event(IntEnum):
@@ -54,7 +54,7 @@ class Event(IntEnum):
 
 
 class Action(Enum):
-    """What the connection does next."""
+    """The next step of the connection."""
 
     NOTHING = ""
     DELIVER = "deliver"  # deliver the machine's events
@@ -120,7 +120,7 @@ class BufferPool:
 
 
 class ReceiveBuffer:
-    """The received bytes of one connection. It knows no transport: its methods return what is to be done."""
+    """The received bytes of one connection. Its methods return the next step, which is up to the connection."""
 
     def __init__(self, pool: BufferPool) -> None:
         self.state = State.READING
@@ -133,8 +133,8 @@ class ReceiveBuffer:
 
     @property
     def data(self) -> memoryview:
-        """The bytes to deliver: those of the first READ, or those that `next` has brought forward."""
-        assert self._buffer is not None  # noqa: S101 - a transport asks for `space` before it reads
+        """The bytes to deliver: those of the last READ, or the read-ahead that `next` has brought forward."""
+        assert self._buffer is not None  # noqa: S101 - transports call `space` before they read
         return memoryview(self._buffer)[: self._size]
 
     def space(self) -> memoryview:

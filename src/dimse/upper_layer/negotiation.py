@@ -102,7 +102,7 @@ def oddities(request: A_ASSOCIATE_RQ) -> Iterator[str]:
 
 
 def violations(request: A_ASSOCIATE_RQ) -> Iterator[A_ASSOCIATE_RJ | RemoteProtocolError]:
-    """What is malformed in a received `request`: for each flaw, the response of a strict acceptor."""
+    """The response of a strict acceptor to each malformed part of a received `request`."""
     for title, reason in ((request.calling_ae_title, 3), (request.called_ae_title, 7)):
         if title != title.strip(_PADDING) or not (title.isascii() and title.isprintable()):
             yield A_ASSOCIATE_RJ(result=1, source=1, reason=reason)
@@ -295,7 +295,7 @@ def _exceeds_window(request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> bool
 
 
 def acceptance_violations(acceptance: A_ASSOCIATE_AC, request: A_ASSOCIATE_RQ) -> Iterator[RemoteProtocolError]:
-    """What is malformed in a received `acceptance` of our `request`."""
+    """The error for each malformed part of a received `acceptance` of our `request`."""
     proposed = {context.presentation_context_id: context for context in request.presentation_contexts}
     seen: set[int] = set()
     for context in acceptance.presentation_contexts:
