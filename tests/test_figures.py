@@ -10,10 +10,10 @@ from tools.figures import Module
 from tools.import_graph import circles
 
 ALLOWED = {
-    "longest function, in lines": 53,
+    "longest function, in lines": 52,
     "worst complexity of a function": 21,
-    "boolean state flags": 40,
-    "modules without a test file of their name": 16,
+    "boolean state flags": 34,
+    "modules without a test file of their name": 13,
 }
 """What is still over its limit; the values may only shrink."""
 
