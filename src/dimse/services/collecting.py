@@ -1,4 +1,4 @@
-"""What there is to send in what a caller gives: files are found, and of each only the File Meta Information is read."""
+"""Finding the objects to send: files in folders and archives, of which only the File Meta Information is read."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dimse.status import Status
 from dimse.uids import is_uid
 
 _FILES_AT_ONCE: Final = 256
-"""Files that are read before the event loop has its turn again."""
+"""Files that a thread reads before the event loop continues."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of one source.
+    """The outcome for one source.
 
-    It is stored if `status` is Success or a warning; otherwise `error` says why not. `skipped` is a file in a folder
-    that is not DICOM: it has no status and does not count as a failure.
+    It was stored if `status` is Success or a warning; otherwise `error` says why not. `skipped` means a file in a
+    folder that is not DICOM: it has no status and is not a failure.
     """
 
     name: str
@@ -39,12 +39,12 @@ class SendResult:
 
     @property
     def stored(self) -> bool:
-        """Whether the peer has it."""
+        """Whether the peer has stored it."""
         return self.error is None and self.status is not None
 
 
 async def look_at(sources: Iterable[Source]) -> AsyncIterator[DatasetSource | SendResult]:
-    """What there is to send in `sources`, in their order, and what cannot be sent.
+    """The objects to send in `sources`, in their order, and the results of those that cannot be sent.
 
     A thread reads the File Meta Information, some hundred files at a time.
     """
@@ -70,7 +70,7 @@ async def look_at(sources: Iterable[Source]) -> AsyncIterator[DatasetSource | Se
 async def _looked_at(source: Source) -> DatasetSource | SendResult:
     try:
         return _checked(await as_source(source))
-    except Exception as error:  # noqa: BLE001 - a stream of the caller's may raise anything; only this item fails
+    except Exception as error:  # noqa: BLE001 - a user's stream may raise anything; only this item fails
         return SendResult(name_of(source), error=error)
 
 

@@ -1,4 +1,4 @@
-"""Which presentation contexts a retrieval proposes for what is to come (PS3.4 C.5.3, PS3.5 10)."""
+"""The presentation contexts that a retrieval proposes for the instances (PS3.4 C.5.3, PS3.5 10)."""
 
 from __future__ import annotations
 
@@ -8,40 +8,59 @@ from typing import Final
 from dimse import uids
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS, ProposedContext
 
-COMPRESSED: Final = tuple(
-    f"1.2.840.10008.1.2.{tail}"
-    for tail in (
-        *("4.50", "4.90", "4.70", "5", "4.80", "4.91", "4.51", "4.57", "4.81", "4.201", "4.202", "4.203"),
-        *("4.100", "4.101", "4.102", "4.103", "4.104", "4.105", "4.106", "4.107", "4.108", "4.92", "4.93"),
-    )
+COMPRESSED: Final = (
+    "1.2.840.10008.1.2.4.50",  # JPEG Baseline (Process 1)
+    "1.2.840.10008.1.2.4.90",  # JPEG 2000 (Lossless Only)
+    "1.2.840.10008.1.2.4.70",  # JPEG Lossless, Non-Hierarchical, First-Order Prediction (Process 14, SV1)
+    "1.2.840.10008.1.2.5",  # RLE Lossless
+    "1.2.840.10008.1.2.4.80",  # JPEG-LS Lossless
+    "1.2.840.10008.1.2.4.91",  # JPEG 2000
+    "1.2.840.10008.1.2.4.51",  # JPEG Extended (Process 2 and 4)
+    "1.2.840.10008.1.2.4.57",  # JPEG Lossless, Non-Hierarchical (Process 14)
+    "1.2.840.10008.1.2.4.81",  # JPEG-LS Lossy (Near-Lossless)
+    "1.2.840.10008.1.2.4.201",  # High-Throughput JPEG 2000 (Lossless Only)
+    "1.2.840.10008.1.2.4.202",  # High-Throughput JPEG 2000 with RPCL Options (Lossless Only)
+    "1.2.840.10008.1.2.4.203",  # High-Throughput JPEG 2000
+    "1.2.840.10008.1.2.4.100",  # MPEG2 Main Profile / Main Level
+    "1.2.840.10008.1.2.4.101",  # MPEG2 Main Profile / High Level
+    "1.2.840.10008.1.2.4.102",  # MPEG-4 AVC/H.264 High Profile / Level 4.1
+    "1.2.840.10008.1.2.4.103",  # MPEG-4 AVC/H.264 BD-compatible High Profile / Level 4.1
+    "1.2.840.10008.1.2.4.104",  # MPEG-4 AVC/H.264 High Profile / Level 4.2 For 2D Video
+    "1.2.840.10008.1.2.4.105",  # MPEG-4 AVC/H.264 High Profile / Level 4.2 For 3D Video
+    "1.2.840.10008.1.2.4.106",  # MPEG-4 AVC/H.264 Stereo High Profile / Level 4.2
+    "1.2.840.10008.1.2.4.107",  # HEVC/H.265 Main Profile / Level 5.1
+    "1.2.840.10008.1.2.4.108",  # HEVC/H.265 Main 10 Profile / Level 5.1
+    "1.2.840.10008.1.2.4.92",  # JPEG 2000 Part 2 Multi-component (Lossless Only)
+    "1.2.840.10008.1.2.4.93",  # JPEG 2000 Part 2 Multi-component
 )
-"""The compressed transfer syntaxes of stored instances, the frequent ones first (PS3.5 A.4)."""
+"""Compressed transfer syntaxes of stored instances, the most frequent first (PS3.5 A.4)."""
 
 NATIVE: Final = (*uids.LITTLE_ENDIAN, uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_BIG_ENDIAN)
-"""The syntaxes in which pixel data is not compressed (PS3.5 A.1 to A.3, A.5)."""
+"""Transfer syntaxes without compressed pixel data (PS3.5 A.1 to A.3, A.5)."""
 
 RETRIEVED: Final = (*uids.LITTLE_ENDIAN, *COMPRESSED, *NATIVE[2:])
-"""What is proposed for each class by default."""
+"""The transfer syntaxes that are proposed for each SOP class by default."""
 
-_ROOM: Final = MAXIMUM_CONTEXTS - len(uids.QUERY_RETRIEVE)
-"""Contexts for storage classes in an association that retrieves."""
+_MAXIMUM_CLASSES: Final = MAXIMUM_CONTEXTS - len(uids.QUERY_RETRIEVE)
+"""Storage classes that fit into one association beside Query/Retrieve."""
 
 
 def retrieval_contexts(
     sop_classes: Sequence[str] = uids.COMMON_STORAGE,
     transfer_syntaxes: Sequence[str] = RETRIEVED,
 ) -> list[ProposedContext]:
-    """The contexts for a C-GET of instances of these storage classes, of which the requestor will be SCP.
+    """The contexts for a C-GET of instances of these storage classes, with the SCP role for the requestor.
 
-    Query/Retrieve first; then each class uncompressed; then, as far as 128 contexts go, each class in each
-    other syntax. Every context of those has one syntax, as the provider may not re-encode. Some providers look
-    at the first context of a class only: give them the one of the `transfer_syntaxes` that they have. Raises
-    `ValueError` for more classes than there are contexts.
+    Query/Retrieve first; then each class uncompressed; then, up to 128 contexts, each class in each other syntax. Those
+    contexts have one syntax each, as the peer may be unable to re-encode. Some peers use only the first context of a
+    class: list their syntax first for those. Raises `ValueError` for more classes than fit.
     """
     contexts = query_retrieve_contexts()
     classes = list(dict.fromkeys(sop_classes))
-    if len(classes) > _ROOM:
-        raise ValueError(f"{len(classes)} SOP classes; one association has contexts for {_ROOM}: retrieve in parts")
+    if len(classes) > _MAXIMUM_CLASSES:
+        raise ValueError(
+            f"sop_classes must hold at most {_MAXIMUM_CLASSES} SOP classes, not {len(classes)}; retrieve in parts"
+        )
     uncompressed = tuple(syntax for syntax in transfer_syntaxes if syntax in uids.LITTLE_ENDIAN)
     if uncompressed:
         contexts += [ProposedContext(uid, uncompressed, as_scp=True) for uid in classes]
@@ -51,18 +70,18 @@ def retrieval_contexts(
 
 
 def query_retrieve_contexts() -> list[ProposedContext]:
-    """The contexts for the requests themselves."""
+    """The contexts of the C-FIND, C-GET and C-MOVE requests."""
     return [ProposedContext(uid, uids.LITTLE_ENDIAN) for uid in uids.QUERY_RETRIEVE]
 
 
 Plan = Mapping[str, Sequence[ProposedContext]]
-"""By SOP class: the contexts to propose for it."""
+"""The contexts to propose, by SOP class."""
 
 
 def native_first(sop_classes: Iterable[str], known: Mapping[str, Sequence[str]]) -> Plan:
-    """One native context for each class, after one for each other syntax that the archive says it has.
+    """One native context for each class, after one for each other syntax in which the archive says it has instances.
 
-    Some archives send native data sets on whatever context of the class was accepted, so few are proposed.
+    Some archives send native data sets on any accepted context of the class, so few contexts are proposed.
     """
     return {
         uid: [
@@ -78,9 +97,9 @@ def native_first(sop_classes: Iterable[str], known: Mapping[str, Sequence[str]])
 
 
 def every_syntax(sop_classes: Iterable[str], known: Mapping[str, Sequence[str]], turn: int) -> Plan:
-    """A context for each class and syntax: first those that the archive has, then the compressed ones.
+    """A context for each class and syntax: first those in which the archive has instances, then the compressed ones.
 
-    Some archives look only at the first context: each `turn` puts another one first.
+    Some archives use only the first context: each `turn` puts another one first.
     """
     turn %= len(COMPRESSED)
     compressed = (*COMPRESSED[turn:], *COMPRESSED[:turn], *reversed(NATIVE))
@@ -94,7 +113,7 @@ def every_syntax(sop_classes: Iterable[str], known: Mapping[str, Sequence[str]],
 
 
 def by_association(plan: Plan) -> Iterator[tuple[list[str], list[ProposedContext]]]:
-    """Groups of classes that fit into one association, each with all its contexts."""
+    """Split a plan into groups of classes that fit into one association, with all their contexts."""
     classes: list[str] = []
     contexts = query_retrieve_contexts()
     for uid, wanted in plan.items():

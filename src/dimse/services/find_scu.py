@@ -30,7 +30,7 @@ class FindResults(Results[Dataset, C_FIND_RSP]):
 
 
 class CFindSCU:
-    """Asks the peer what it has (PS3.4 C.4.1.2)."""
+    """Queries the peer (PS3.4 C.4.1.2)."""
 
     def __init__(self, association: Association) -> None:
         self._association = association
@@ -64,11 +64,11 @@ class CFindSCU:
     ) -> FindResults:
         """The matches of a `Query`; or, in the raw form, of a level and an identifier that is sent as it is.
 
-        They are decoded one by one as they arrive, and the socket is read no faster than they are taken. Each may
-        take `Timeouts.find` to come, and all of them `total_timeout` seconds.
+        They are decoded one by one as they arrive, and the socket is read no faster than they are consumed.
+        `Timeouts.find` limits the wait for each match, `total_timeout` the whole operation, in seconds.
 
-        Raises `ValueError` for a query that cannot be sent and `PresentationContextError` where the peer did not
-        accept the model; while iterating, what `Results` says.
+        Raises `ValueError` for a query that cannot be sent, and `PresentationContextError` if the peer did not accept
+        the model; iterating raises the errors described in `Results`.
 
         >>> async def main(association):
         ...     query = Query.studies(PatientName="Smith*").returning("StudyDescription")

@@ -31,16 +31,16 @@ from dimse.upper_layer.agreement import Agreement
 
 
 class CancelBehavior(Enum):
-    """What happens to instances that still arrive after a C-GET was cancelled."""
+    """How to treat instances that still arrive after a C-GET was cancelled."""
 
     REJECT_IN_FLIGHT = "reject"
-    """They are read to their end, dropped, and answered with a refusal."""
+    """Read them to the end, drop them, and refuse them."""
     COMPLETE_IN_FLIGHT = "complete"
-    """They go to the folder or the handler as the others did; see `GetResults.completed_in_flight`."""
+    """Store them in the folder or pass them to the handler, like the others; see `GetResults.completed_in_flight`."""
 
 
 class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
-    """The instances of a C-GET, one by one as they come; see `Results`."""
+    """The instances of a C-GET, one by one as they arrive; see `Results`."""
 
     kind = OperationKind("C-GET", "get", C_GET_RSP, has_suboperations=True)
 
@@ -56,11 +56,11 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         complete = self._complete if on_cancel is CancelBehavior.COMPLETE_IN_FLIGHT else None
         super().__init__(association, request, raise_failures=raise_failures, complete=complete)
         self.refusals: dict[str | None, SubOperationFailed] = {}
-        """What this side refused and why, by SOP Instance UID."""
+        """Why this side refused instances, by SOP Instance UID."""
         self.arrived = 0
         """How many instances arrived, including those that were refused."""
         self.completed_in_flight: list[StoreRequest] = []
-        """What arrived after the operation was cancelled, with `CancelBehavior.COMPLETE_IN_FLIGHT`."""
+        """Instances that arrived after the operation was cancelled, with `CancelBehavior.COMPLETE_IN_FLIGHT`."""
         self._handler = handler
         self._options = options
         self._on_cancel = on_cancel
@@ -129,7 +129,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         return store if await self._handle(request, store, self._handler) else None
 
     def _context_objection(self, request: IncomingRequest) -> str | None:
-        """Why the peer may not send this on its context. A lenient requestor accepts what it proposed to be SCP for."""
+        """Why the peer may not send this on its context. A lenient requestor accepts it if it proposed the SCP role."""
         role, deviations = _scp_role(request.exchange.agreement, request.sop_class_uid), request.exchange.deviations
         if role is not _SCPRole.AGREED and (deviations.is_strict or role is not _SCPRole.UNANSWERED):
             return f"the SCP role for its SOP class {role}"
@@ -142,7 +142,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         return None
 
     async def _handle(self, request: IncomingRequest, store: StoreRequest, handler: StoreHandler) -> bool:
-        """Give the instance to the handler and answer it. Returns whether the handler accepted it."""
+        """Pass the instance to the handler and respond. Returns whether the handler accepted it."""
         try:
             status = await self._say(handler, store)
         except Exception as error:
@@ -193,7 +193,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
             await self._complete_storing()
 
     async def _complete_storing(self) -> None:
-        """Wait for the instance that was still being stored when the caller was cancelled, and was not given to it."""
+        """Wait for the instance that was being stored when the caller was cancelled, which never received it."""
         if self._storing is None:
             return
         storing, self._storing = self._storing, None
@@ -215,8 +215,8 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
 class CGetSCU:
     """Retrieves instances over the association itself (PS3.4 C.4.3.2).
 
-    The association must have been made with `contexts=retrieval_contexts(...)`, which asks for the SCP role.
-    `store` says how the instances are received.
+    The association must have been made with `contexts=retrieval_contexts(...)`, which proposes the SCP role.
+    `store` has the options for receiving instances.
     """
 
     def __init__(self, association: Association, *, store: StoreOptions | None = None) -> None:
@@ -234,16 +234,16 @@ class CGetSCU:
         total_timeout: float | None = None,
         raise_failures: bool = True,
     ) -> GetResults:
-        """The instances that `query` names, each given when it has been stored; never whole in memory.
+        """The instances of `query`, never whole in memory; the iterator returns each one after it was stored.
 
-        They go to files below the folder `into`, or to `handler` as in `Server.on_c_store`. With neither, each is
-        given while it comes: `save()` it or read its `pixels()` to their end before the next, and it is answered with
-        Success. Otherwise it is refused, as it is when the loop is left. The peer may make no progress for
-        `Timeouts.get`, and the operation may take `total_timeout` seconds.
+        They are saved below the folder `into`, or passed to `handler` as in `Server.on_c_store`. With neither, the
+        iterator returns each one while it arrives: `save()` it, or read its `pixels()` to the end, before the next one;
+        otherwise it is refused. `Timeouts.get` limits the time without progress of the peer, `total_timeout` the whole
+        operation, in seconds.
 
-        Raises `ValueError` for a query that cannot be sent, or for `COMPLETE_IN_FLIGHT` with neither, and
-        `PresentationContextError` where the peer did not accept the model; while iterating, what `Results` says. An
-        instance that failed is a `SubOperationFailed`.
+        Raises `ValueError` for a query that cannot be sent, or for `COMPLETE_IN_FLIGHT` without `into` or `handler`,
+        and `PresentationContextError` if the peer did not accept the model; iterating raises the errors described in
+        `Results`. Each instance that failed is a `SubOperationFailed`.
 
         >>> async def main(address, study):
         ...     async with connect(address, contexts=retrieval_contexts()) as association:
@@ -271,7 +271,7 @@ class CGetSCU:
 
 
 class _SCPRole(StrEnum):
-    """What became of the SCP role for a SOP class (PS3.7 D.3.3.4), in words that follow "the SCP role"."""
+    """The outcome of negotiating the SCP role for a SOP class (PS3.7 D.3.3.4), in words that follow "the SCP role"."""
 
     AGREED = "was agreed on"
     REFUSED = "was refused by the peer"
@@ -280,7 +280,7 @@ class _SCPRole(StrEnum):
 
 
 def _scp_role(agreement: Agreement, sop_class_uid: str) -> _SCPRole:
-    """The role of the requestor, which this side is."""
+    """The role of this side, the requestor."""
     contexts = agreement.contexts.values()
     if any(context.abstract_syntax == sop_class_uid and context.requestor_is_scp for context in contexts):
         return _SCPRole.AGREED
@@ -292,7 +292,7 @@ def _scp_role(agreement: Agreement, sop_class_uid: str) -> _SCPRole:
 
 
 def _check_scp_role(exchange: Exchange) -> None:
-    """Raise `PresentationContextError` if the peer may send instances on no context."""
+    """Raise `PresentationContextError` if there is no context on which the peer may send instances."""
     accepted = dict.fromkeys(context.abstract_syntax for context in exchange.agreement.contexts.values())
     roles = {_scp_role(exchange.agreement, sop_class_uid) for sop_class_uid in accepted}
     if _SCPRole.AGREED in roles or (_SCPRole.UNANSWERED in roles and not exchange.deviations.is_strict):

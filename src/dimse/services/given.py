@@ -1,4 +1,4 @@
-"""What a caller gives to be sent, as sources."""
+"""The objects that a caller passes to be sent, as sources."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ InMemory: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview |
 """Sources that can be opened without reading a stream."""
 
 Source: TypeAlias = "InMemory | BinaryIO | AsyncReadable | AsyncIterable[bytes]"
-"""What can be sent: a path, a DICOM file in memory, a binary stream, an asynchronous one or an asynchronous iterator of
-bytes, a pydicom data set, or a source made beforehand."""
+"""An object to send: a path, a DICOM file in memory, a binary stream, an asynchronous stream or iterator of bytes, a
+pydicom data set, or a source made beforehand."""
 
-_TAKEN: Final = (
+_ACCEPTED: Final = (
     "a path, bytes, a binary stream, an asynchronous stream or iterator of bytes, a pydicom Dataset or a DatasetSource"
 )
 
@@ -51,14 +51,14 @@ def _is_source(value: object) -> bool:
 
 
 def is_in_memory(value: object) -> bool:
-    """Whether it is a source that can be opened without reading a stream."""
+    """Whether a value is a source that can be opened without reading a stream."""
     return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | DatasetSource) or is_dataset(value)
 
 
 def _refusal(value: object) -> TypeError:
     if isinstance(value, TextIOBase):
-        return TypeError(f"a source must be {_TAKEN}; this is a text stream: open the file in binary mode")
-    return TypeError(f"a source must be {_TAKEN}, not {type(value).__name__}")
+        return TypeError(f"a source must be {_ACCEPTED}; this is a text stream: open the file in binary mode")
+    return TypeError(f"a source must be {_ACCEPTED}, not {type(value).__name__}")
 
 
 async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | None = None) -> DatasetSource:
@@ -100,7 +100,7 @@ def of_memory(source: InMemory) -> DatasetSource:
 
 
 def name_of(source: object) -> str:
-    """What messages call `source`: its name, if it has one that is not a file descriptor."""
+    """The name of `source` in messages: its own name, unless that is a file descriptor."""
     if isinstance(source, bytes | bytearray | memoryview):
         return "the bytes"
     name = getattr(source, "name", None)

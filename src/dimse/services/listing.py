@@ -1,4 +1,4 @@
-"""Listing what an archive has: a C-FIND at each level, down to the instances."""
+"""Listing the instances of an archive: a C-FIND at each level, down to IMAGE."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _OF_INSTANCES: Final = ("SOPClassUID", "AvailableTransferSyntaxUID")
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One that the archive lists: its class, the unique keys above it, and the syntaxes in which it can come."""
+    """A listed instance: its SOP class, the unique keys above it, and the transfer syntaxes the archive names."""
 
     sop_instance_uid: str
     sop_class_uid: str | None
     above: tuple[tuple[str, str], ...]
     transfer_syntaxes: tuple[str, ...] = ()
-    """Available Transfer Syntax UID (0008,3002), which few archives know."""
+    """Available Transfer Syntax UID (0008,3002), which few archives return."""
 
 
 @dataclass(slots=True)
 class Listing:
-    """All that matches a query."""
+    """Everything that matches a query."""
 
     instances: dict[str, Instance] = field(default_factory=dict)
     """By SOP Instance UID, as the archive writes it."""
     matches: list[dict[str, str]] = field(default_factory=list)
-    """The unique keys of what matches the query itself."""
+    """The unique keys of the matches of the query itself."""
     failures: list[tuple[str, Exception]] = field(default_factory=list)
-    """What could not be listed: the UID above it, or an empty text, and why."""
+    """Why something could not be listed, with the UID above it, or an empty text."""
     offers_get: bool = False
     offers_move: bool = False
 
@@ -53,10 +53,10 @@ def can_be_asked_for(unique_key: str) -> bool:
 
 
 async def list_instances(address: Address, query: Query, options: ClientOptions) -> Listing:
-    """List all instances that match `query`, and find out by which ways the archive brings them.
+    """List all instances that match `query`, and whether the archive offers C-GET and C-MOVE.
 
-    Raises `AssociationError` where there is no association, and `PresentationContextError` or `StatusError` where the
-    archive cannot be asked. What fails for one match only is in the listing's failures.
+    Raises `AssociationError` if there is no association, and `PresentationContextError` or `StatusError` if the archive
+    cannot be queried. The failures of single matches are in the listing.
     """
     model = query.model
     contexts = [(uid, uids.LITTLE_ENDIAN) for uid in (model.find, model.get, model.move)]
@@ -72,7 +72,7 @@ async def list_instances(address: Address, query: Query, options: ClientOptions)
     except AssociationTimeout as error:
         if not is_complete:
             raise
-        logger.info("%s: %s", address, error)  # a release that is not answered takes nothing back
+        logger.info("%s: %s", address, error)  # an unanswered release invalidates nothing
     return listing
 
 
@@ -85,7 +85,7 @@ def _accepts(association: Association, sop_class_uid: str) -> bool:
 
 
 class _Lister:
-    """Descends the levels, one query for each parent: hierarchical queries are those that every archive answers."""
+    """Descends the levels with one query for each parent: every archive answers hierarchical queries."""
 
     def __init__(self, association: Association, address: Address, model: QueryRetrieveModel, listing: Listing) -> None:
         self._scu = CFindSCU(association)
@@ -110,7 +110,7 @@ class _Lister:
             self._listing.instances[uid] = Instance(uid, known_class, tuple(keys.items()), syntaxes)
 
     async def _below(self, level: QueryRetrieveLevel, above: dict[str, str]) -> list[dict[str, str]]:
-        """What is below one match."""
+        """The unique keys of everything below one match."""
         parent = list(above.values())[-1]
         if not all(map(can_be_asked_for, above.values())):
             unusable = DatasetError(
@@ -126,7 +126,7 @@ class _Lister:
     async def _unique_keys(
         self, query: Query, above: dict[str, str]
     ) -> tuple[list[dict[str, str]], StatusError | None]:
-        """The unique keys of all matches, those of the levels above them among them; and why there are no more."""
+        """The unique keys of all matches, also those above them, and the status that ended the query early."""
         is_image = query.level is QueryRetrieveLevel.IMAGE
         if is_image:
             query = query.returning(*_OF_INSTANCES)
@@ -134,7 +134,7 @@ class _Lister:
         found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         async with self._scu.find(query, raise_failures=False) as matches:
             async for match in matches:
-                # A key that was asked for keeps its value, whatever the archive returns for it.
+                # A key of the request keeps its value, whatever the archive returns for it.
                 keys = {key: value for key in wanted if (value := above.get(key) or _text(match, key))}
                 if query.level.unique_key not in keys:
                     logger.warning("%s: a match has no %s; left out", self._address, query.level.unique_key)
@@ -150,7 +150,7 @@ class _Lister:
 
 
 def _fixed_keys(query: Query) -> dict[str, str]:
-    """The unique keys above its level that a query gives: not all archives return them."""
+    """The unique keys above the level of a query: not all archives return them."""
     identifier = query.find_identifier()
     return {key: value for key in _unique_keys_down_to(query)[:-1] if (value := _text(identifier, key))}
 
@@ -161,7 +161,7 @@ def _unique_keys_down_to(query: Query) -> list[str]:
 
 
 def _text(match: Dataset, keyword: str) -> str:
-    """The value as it came, whatever its VR allows, without padding."""
+    """The value as received, also one that its VR does not allow, without padding."""
     tag = tag_for_keyword(keyword)
     element = match.get_item(tag) if tag is not None else None
     if element is None or not element.value:
@@ -171,5 +171,5 @@ def _text(match: Dataset, keyword: str) -> str:
     try:
         value = match[keyword].value
     except PYDICOM_ERRORS:
-        return ""  # as good as none
+        return ""  # treated as absent
     return str(value) if isinstance(value, str) else "\\".join(map(str, value))

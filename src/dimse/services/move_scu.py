@@ -14,7 +14,7 @@ from dimse.status import StatusCategory
 
 
 class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
-    """The counters of a C-MOVE, as its responses bring them, the final ones last; see `Results`."""
+    """The counters of a C-MOVE, one for each response; see `Results`."""
 
     kind = OperationKind("C-MOVE", "move", C_MOVE_RSP)
 
@@ -33,7 +33,7 @@ class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
 
 
 class CMoveSCU:
-    """Has the peer send instances to an application entity that it knows by title (PS3.4 C.4.2.2)."""
+    """Requests the peer to send instances to an application entity that it knows by its title (PS3.4 C.4.2.2)."""
 
     def __init__(self, association: Association) -> None:
         self._association = association
@@ -41,14 +41,14 @@ class CMoveSCU:
     def move(
         self, query: Query, destination: str, *, total_timeout: float | None = None, raise_failures: bool = True
     ) -> MoveResults:
-        """Have the instances that `query` names sent to the AE title `destination`; gives the counters as they come.
+        """Have the instances of `query` sent to the AE title `destination`. Returns an iterator over the counters.
 
-        The peer has to know the address of `destination`; this side does not. The peer may make no progress for
-        `Timeouts.move`, and the operation may take `total_timeout` seconds.
+        The peer must know the address of `destination`; this side need not. `Timeouts.move` limits the time without
+        progress of the peer, `total_timeout` the whole operation, in seconds.
 
-        Raises `ValueError` for a query that cannot be sent or an invalid AE title, `PresentationContextError` if the
-        peer did not accept the model; while iterating, what `Results` says. The instances that did not arrive are
-        `SubOperationFailed`.
+        Raises `ValueError` for a query that cannot be sent or an invalid AE title, and `PresentationContextError` if
+        the peer did not accept the model; iterating raises the errors described in `Results`. Each instance that did
+        not arrive is a `SubOperationFailed`.
 
         >>> async def main(association, study):
         ...     async with CMoveSCU(association).move(Query.studies(StudyInstanceUID=study), "WS1") as counters:

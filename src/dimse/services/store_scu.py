@@ -29,11 +29,11 @@ logger = logging.getLogger("dimse.storage")
 async def fit(
     association: Association, source: DatasetSource, *, allow_decompression: bool = False
 ) -> tuple[AcceptedContext, DatasetSource]:
-    """The accepted context on which `source` goes, and the source in that context's transfer syntax.
+    """Choose the accepted context for `source`; returns it, and the source in that context's transfer syntax.
 
-    As it is, if the peer accepted that; else between the little endian syntaxes, deflated where it takes nothing else,
-    or decompressed where that is allowed. Data are never sent under the name of a syntax they are not in. Raises
-    `PresentationContextError`, which names what was proposed and accepted.
+    The source is sent as it is if the peer accepted its syntax. Otherwise it is re-encoded in a little endian syntax,
+    deflated if the peer accepts nothing else, or decompressed if that is allowed. Raises `PresentationContextError`,
+    which names the proposed and the accepted syntaxes.
     """
     syntax = source.transfer_syntax_uid
     if len(source.sop_instance_uid) > 64:
@@ -55,7 +55,7 @@ async def fit(
 
 
 def _needs_mending(source: DatasetSource) -> bool:
-    """Whether it cannot be sent as it is; of a stream of fragments that is known only as they come."""
+    """Whether it cannot be sent as it is; fragments of a stream are checked while they are read."""
     if source.length is None:
         compressed_stream = isinstance(source, Part10Source) and uids.is_compressed(source.transfer_syntax_uid)
         return source.is_mislabelled or compressed_stream
@@ -113,8 +113,8 @@ class Attempts:
 class CStoreSCU:
     """Sends SOP instances over an association (PS3.4 B.2).
 
-    `retry` says what to do when the peer is out of resources (0xA7xx); `allow_decompression` whether compressed
-    pixel data may be decompressed for a peer that takes it in no other way.
+    `retry` applies if the peer is out of resources (0xA7xx). `allow_decompression` allows compressed pixel data to be
+    decompressed for a peer that does not accept it compressed.
     """
 
     def __init__(
@@ -132,15 +132,14 @@ class CStoreSCU:
         pixels: NativePixels | EncapsulatedFrames | None = None,
         move_originator: tuple[str, int] | None = None,
     ) -> C_STORE_RSP:
-        """Send one SOP instance and wait until the peer has answered. Returns the response: Success or a warning.
+        """Send one SOP instance and wait for the response. Returns it: Success or a warning.
 
-        A file or stream goes out in slices as the socket takes them and is never whole in memory. `pixels`
-        are the pixel data of a `Dataset` that has none. `move_originator` is the AE title and the message ID
-        of the C-MOVE that this is part of.
+        A file or stream is sent in slices and is never whole in memory. `pixels` is the pixel data of a `Dataset` that
+        has none. `move_originator` is the AE title and the Message ID of the C-MOVE to which this C-STORE belongs.
 
-        Raises `StatusError` for a failure status, after the retries that make sense; `DatasetError`, `OSError`
-        or `PresentationContextError` for what could not be sent; `AssociationError` if the association ended.
-        When it fails or is cancelled half way the association is aborted: a C-STORE cannot be taken back.
+        Raises `StatusError` for a failure status, after the retries; `DatasetError`, `OSError` or
+        `PresentationContextError` if the instance could not be sent; `AssociationError` if the association ended. If
+        sending fails or is cancelled halfway, the association is aborted: a C-STORE cannot be cancelled.
 
         >>> async def main(association):
         ...     response = await CStoreSCU(association).send("ct.dcm", progress=print)
@@ -215,11 +214,11 @@ def presentation_contexts(
     sources: Iterable[InMemory] | InMemory,
     transfer_syntaxes: Sequence[str] | None = None,
 ) -> list[tuple[str, tuple[str]]]:
-    """The contexts to propose for what is to be sent: one per SOP class and transfer syntax, then the fallbacks.
+    """The contexts to propose for these sources: one per SOP class and transfer syntax, then the fallbacks.
 
-    Each SOP class is also proposed in the uncompressed little endian syntaxes (PS3.5 10.1), so that what can be
-    re-encoded has somewhere to go; or it is proposed in `transfer_syntaxes` and in nothing else. Every context has one
-    syntax: the acceptor then cannot choose between them.
+    Each SOP class is also proposed in the uncompressed little endian syntaxes (PS3.5 10.1), for sources that have to be
+    re-encoded; or only in `transfer_syntaxes`, if given. Every context has one syntax, so that the acceptor cannot
+    choose between several.
     """
     wanted: dict[tuple[str, str], None] = {}
     for given in each(sources):
@@ -236,9 +235,9 @@ Contexts = list[tuple[str, tuple[str]]]
 def in_groups(
     sources: Sequence[DatasetSource], transfer_syntaxes: Sequence[str] | None
 ) -> list[tuple[Contexts, list[DatasetSource]]]:
-    """Split so that no group needs more than 128 contexts: by SOP class, and by syntax where one class has too many.
+    """Split sources so that no group needs more than 128 contexts: by SOP class, and by syntax if a class has too many.
 
-    Order is kept within a group.
+    The order is kept within a group.
     """
     by_class: dict[str, list[DatasetSource]] = {}
     for source in sources:
@@ -257,7 +256,7 @@ def in_groups(
 def _by_syntax(
     members: list[DatasetSource], transfer_syntaxes: Sequence[str] | None
 ) -> Iterator[tuple[Contexts, list[DatasetSource]]]:
-    """Objects of one SOP class, halved by transfer syntax until they need no more contexts than an association has."""
+    """Halve the sources of one SOP class by transfer syntax until their contexts fit into one association."""
     contexts = presentation_contexts(members, transfer_syntaxes)
     syntaxes = list(dict.fromkeys(source.transfer_syntax_uid for source in members))
     if len(contexts) <= MAXIMUM_CONTEXTS or len(syntaxes) == 1:

@@ -14,18 +14,18 @@ from dimse.services.callbacks import Callback
 logger = logging.getLogger("dimse.storage")
 
 _REPORT_INTERVAL: Final = 0.1
-"""Seconds between the end of one call and the next, at least, and ..."""
+"""The least number of seconds between the end of one call and the next."""
 
 _SHARE: Final = 10
-"""... this many times as long as the last call took: a slow callback does not slow the transfer."""
+"""The pause is also this many times as long as the last call, so that a slow callback does not slow the transfer."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferProgress:
-    """How far a transfer is.
+    """Progress of a transfer.
 
-    `bytes_transferred` never goes back, even when an object is sent again. `total_bytes` is None if it is known only
-    at the end. `bytes_per_second` counts all bytes that were sent, and leaves out the pauses between attempts.
+    `bytes_transferred` never decreases, even when an object is sent again. `total_bytes` is None if it is known only at
+    the end. `bytes_per_second` counts all bytes that were sent, and excludes the pauses between attempts.
     """
 
     bytes_transferred: int
@@ -37,9 +37,9 @@ ProgressCallback = Callable[[TransferProgress], object]
 
 
 class ProgressReporter:
-    """Calls a progress callback at the first byte and then at most ten times a second.
+    """Calls a progress callback at the first byte, and then at most ten times per second.
 
-    The callback cannot harm the transfer. Raises `TypeError` for an `async def`.
+    An exception in the callback does not affect the transfer. Raises `TypeError` for an `async def`.
     """
 
     def __init__(self, callback: ProgressCallback | None, total: int | None) -> None:
@@ -48,28 +48,30 @@ class ProgressReporter:
         self._clock = asyncio.get_running_loop().time
         self._due = -math.inf
         self._count = 0
-        self._told: int | None = None
+        self._reported: int | None = None
         self._sent = 0
-        """Bytes that were sent, those that were sent again included."""
-        self._under_way = 0
-        self._since = self._seconds = 0.0
-        """When the first of the objects under way was begun, and the seconds with any under way before that."""
+        """Bytes that were sent, including those that were sent again."""
+        self._active = 0
+        self._since = 0.0
+        """When the number of active objects last rose from zero."""
+        self._seconds = 0.0
+        """Seconds with any active object before that."""
 
     def expect(self, before: int | None, now: int | None) -> None:
-        """The length of an object has changed from `before` to `now`; None is not known."""
+        """The length of an object has changed from `before` to `now`; None means unknown."""
         if self._total is not None:
             self._total = None if before is None or now is None else self._total - before + now
 
     def begin(self) -> None:
-        """One more object is under way."""
-        if not self._under_way:
+        """Another object is being sent."""
+        if not self._active:
             self._since = self._clock()
-        self._under_way += 1
+        self._active += 1
 
     def end(self) -> None:
-        """One object less is under way."""
-        self._under_way -= 1
-        if not self._under_way:
+        """An object is no longer being sent."""
+        self._active -= 1
+        if not self._active:
             self._seconds += self._clock() - self._since
 
     def moved(self, sent: int, further: int) -> None:
@@ -77,16 +79,16 @@ class ProgressReporter:
         self._sent += sent
         self._count += further
         if self._callback.is_wanted and self._clock() >= self._due:
-            self._tell()
+            self._report()
 
     def final(self) -> None:
-        """Report where the transfer has ended, unless that was reported."""
-        if self._callback.is_wanted and self._told != self._count:
-            self._tell()
+        """Report the final position, if not reported yet."""
+        if self._callback.is_wanted and self._reported != self._count:
+            self._report()
 
-    def _tell(self) -> None:
-        start, self._told = self._clock(), self._count
-        seconds = self._seconds + (start - self._since if self._under_way else 0)
+    def _report(self) -> None:
+        start, self._reported = self._clock(), self._count
+        seconds = self._seconds + (start - self._since if self._active else 0)
         rate = self._sent / seconds if seconds > 0 else 0.0
         self._callback(TransferProgress(self._count, self._total, rate))
         end = self._clock()
@@ -94,13 +96,13 @@ class ProgressReporter:
 
 
 class ObjectProgress:
-    """One object on its way. A `with` is one attempt, in which it is called with the number of bytes sent so far."""
+    """The progress of one object. A `with` is one attempt; in it, call this with the number of bytes sent so far."""
 
     __slots__ = ("_furthest", "_length", "_reporter", "begun", "transferred")
 
     def __init__(self, reporter: ProgressReporter, length: int | None) -> None:
         self.begun = False
-        """Whether this attempt has sent any of it."""
+        """Whether this attempt has sent anything."""
         self.transferred = 0
         """Bytes that this attempt has sent."""
         self._furthest = 0
@@ -108,13 +110,13 @@ class ObjectProgress:
         self._reporter = reporter
 
     def expect(self, length: int | None) -> None:
-        """Its length is `length`, which may have changed with the transfer syntax."""
+        """Set the length, which may have changed with the transfer syntax."""
         if length != self._length:
             self._reporter.expect(self._length, length)
             self._length = length
 
     def restart(self) -> None:
-        """Begin the next attempt: nothing of it is sent yet."""
+        """Begin the next attempt, in which nothing has been sent yet."""
         self.begun, self.transferred = False, 0
 
     def __enter__(self) -> Self:
