@@ -39,15 +39,16 @@ class Collect:
     def __init__(self, maximum: int, done: Callable[[bytes | None], None]) -> None:
         self._maximum = maximum
         self._done: Callable[[bytes | None], None] | None = done
-        self._data = bytearray()
-        self._begun = False
+        self._data: bytearray | None = None
+        """What was received so far; None before the first fragment."""
 
     def receive(self, data: memoryview, is_last: bool) -> None:
         if self._done is None:
             return
+        if self._data is None:
+            self._data = bytearray()
         if len(self._data) + len(data) > self._maximum:
             raise RemoteProtocolError(f"an identifier of more than {self._maximum} bytes", reason=0)
-        self._begun = True
         self._data += data
         if is_last:
             self._end(bytes(self._data))
@@ -59,7 +60,7 @@ class Collect:
 
     def give_up_unless_begun(self) -> None:
         """End with None if nothing was received yet; later data are dropped."""
-        if not self._begun:
+        if self._data is None:
             self._end(None)
 
     def _end(self, data: bytes | None) -> None:
@@ -86,8 +87,6 @@ class IncomingData:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.waiting = False
-        """Whether a reader waits for the peer to send more."""
         self._connection = connection
         self._views: list[memoryview] = []
         self._pulled = False
@@ -128,6 +127,11 @@ class IncomingData:
     # As what is read
 
     @property
+    def waiting(self) -> bool:
+        """Whether a reader waits for the peer to send more."""
+        return self._wake is not None
+
+    @property
     def exhausted(self) -> bool:
         """Whether the peer has sent everything and all of it was pulled."""
         return self._complete and self._unwanted is None and (self._pulled or not self._views)
@@ -162,12 +166,11 @@ class IncomingData:
             if self.error is not None:
                 raise self.error
             wake = self._wake = asyncio.get_running_loop().create_future()
-            self.waiting = True
             try:
                 await wake
             finally:
                 if self._wake is wake:  # else `drain` waits in its place
-                    self._wake, self.waiting = None, False
+                    self._wake = None
         self._pulled = True
         return self._views
 

@@ -13,6 +13,7 @@ from dimse.dataset.sources import DatasetSource, Part10Source
 from dimse.errors import DatasetError, PresentationContextError, StatusError
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
 from dimse.network.association import Association, exchange_of
+from dimse.network.exchange import Exchange
 from dimse.network.invoking import invoke
 from dimse.options import RetryPolicy
 from dimse.services.callbacks import Callback
@@ -27,7 +28,7 @@ logger = logging.getLogger("dimse.storage")
 
 
 async def fit(
-    association: Association, source: DatasetSource, *, allow_decompression: bool = False
+    exchange: Exchange, source: DatasetSource, *, allow_decompression: bool = False
 ) -> tuple[AcceptedContext, DatasetSource]:
     """Choose the accepted context for `source`; returns it, and the source in that context's transfer syntax.
 
@@ -39,18 +40,18 @@ async def fit(
     if len(source.sop_instance_uid) > 64:
         raise DatasetError(f"{source.name}: the SOP Instance UID has more than 64 characters (PS3.5 9.1)")
     try:
-        context = association.context_for(source.sop_class_uid, [syntax])
+        context = exchange.agreement.context_for(source.sop_class_uid, [syntax])
     except PresentationContextError as error:
         try:
-            context = association.context_for(source.sop_class_uid, uids.NATIVE_LITTLE_ENDIAN)
+            context = exchange.agreement.context_for(source.sop_class_uid, uids.NATIVE_LITTLE_ENDIAN)
         except PresentationContextError:
             raise error from None
         converting = _convert(source, context.transfer_syntax, error, allow_decompression)
-        return context, await exchange_of(association).sender.while_open(converting, source.name)
+        return context, await exchange.sender.while_open(converting, source.name)
     if _needs_mending(source):
         from dimse.dataset.transcode import mend  # imports pydicom
 
-        source = await exchange_of(association).sender.while_open(mend(source), source.name)
+        source = await exchange.sender.while_open(mend(source), source.name)
     return context, source
 
 
@@ -120,7 +121,7 @@ class CStoreSCU:
     def __init__(
         self, association: Association, *, retry: RetryPolicy | None = None, allow_decompression: bool = False
     ) -> None:
-        self._association = association
+        self._exchange = exchange_of(association)
         self._retry = retry or RetryPolicy()
         self._allow_decompression = allow_decompression
 
@@ -167,7 +168,7 @@ class CStoreSCU:
         return await self._send(*await self._fit(source), progress, attempts, move_originator)
 
     async def _fit(self, source: DatasetSource) -> tuple[AcceptedContext, DatasetSource]:
-        return await fit(self._association, source, allow_decompression=self._allow_decompression)
+        return await fit(self._exchange, source, allow_decompression=self._allow_decompression)
 
     async def _send(
         self,
@@ -190,12 +191,12 @@ class CStoreSCU:
                 move_originator_message_id=message_id,
             )
 
-        exchange, doing = exchange_of(self._association), f"C-STORE of {source.name}"
+        doing = f"C-STORE of {source.name}"
         progress.expect(source.length)
         while True:
             with progress:
                 response = await invoke(
-                    exchange, context, request, C_STORE_RSP, doing=doing, source=source, progress=progress
+                    self._exchange, context, request, C_STORE_RSP, doing=doing, source=source, progress=progress
                 )
             if response.status.is_done:
                 return response
