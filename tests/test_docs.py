@@ -746,7 +746,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("encapsulated pixel data searched for its transfer syntax", "services.incoming_dataset._LOOK", size),
     ("File Meta Information", "dataset.part10.MAX_FILE_META", size),
     ("characters of a file name made from a value", "dataset.file_names.MAX_NAME", str),
-    ("receive buffer of a connection", "network.connection.RECEIVE_BUFFER_SIZE", size),
+    ("receive buffer of a connection", "network.receive_buffer.RECEIVE_BUFFER_SIZE", size),
     ("progress that a peer must make, per second", "network.timers.MINIMUM_RATE", size),
     ("TLS handshake", "network.arrivals.TLS_HANDSHAKE", seconds),
     ("connections without an association, beyond the limits on associations", "network.server._ARRIVALS", str),
