@@ -92,7 +92,7 @@ class AssociationServer:
             await asyncio.wait(tasks, timeout=self.options.stop_timeout)
             for session in list(self._sessions):
                 session.cut_off()
-            # What a thread is writing is waited for, but not for ever: a disk may hang.
+            # Threads that write are waited for, but not forever: a disk may hang.
             await asyncio.wait(tasks, timeout=ABORT_GRACE)
 
     async def serve_forever(self) -> None:

@@ -285,7 +285,7 @@ class Session:
             return self._exchange.progress()
         if self._stopping and self._exchange.in_message:
             return None  # a slow line has until the deadline
-        # The connection is held if the peer asks for more than was agreed; then its end would not be seen either.
+        # The connection is held if the peer requests more than was negotiated; then its end would not be seen either.
         if not self.connection.is_held_by(self) and any(
             request.data is None or not request.data.waiting for request in self._serving
         ):

@@ -1,4 +1,4 @@
-"""Callbacks of the caller's, which cannot harm the transfer."""
+"""Callbacks that the caller gives, which cannot harm the transfer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Callback(Generic[T]):
-    """A function of the caller's, called on the event loop; what it raises is logged.
+    """A function that the caller gave, called on the event loop. Its exceptions are logged.
 
     With `stops`, it is not called again after it has failed. Raises `TypeError` for an `async def`, which nothing would
     await.

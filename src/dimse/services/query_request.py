@@ -22,7 +22,7 @@ logger = logging.getLogger("dimse.query_retrieve")
 
 @dataclass(frozen=True, slots=True)
 class QueryRequest:
-    """A C-FIND, C-GET or C-MOVE that the peer asks for (PS3.4 C.4).
+    """A C-FIND, C-GET or C-MOVE that the peer requests (PS3.4 C.4).
 
     `identifier` has the keys, as the peer sent them. C-CANCEL needs no care: the handler is closed by it.
     """

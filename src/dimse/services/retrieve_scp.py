@@ -31,8 +31,6 @@ PENDING_PACE: Final = 0.1
 _LONGEST_UI: Final = 0xFFFE
 
 
-# The SCP
-
 RetrieveHandler = Callable[[QueryRequest], AsyncIterator[Source]]
 """Answers C-GET and C-MOVE; see `Server.on_c_get` and `Server.on_c_move`."""
 
