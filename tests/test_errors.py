@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dimse import Status, StatusError
+from dimse import AssociationAborted, AssociationRejected, AssociationTimeout, Status, StatusError
 
 
 def test_what_a_status_error_says() -> None:
@@ -13,3 +13,29 @@ def test_what_a_status_error_says() -> None:
     said = StatusError(Status(0xA700), comment="no disk")
     assert said.comment == "no disk"
     assert StatusError(Status(0xA700)).comment is None
+
+
+def test_a_status_error_names_the_offending_elements() -> None:
+    said = StatusError(Status(0xA900), "C-STORE", "not ours", (0x00100020, 0x0020000D))
+    assert said.offending == (0x00100020, 0x0020000D)
+    assert str(said).endswith("(not ours; offending element (0010,0020) (0020,000D))")
+    said = StatusError(Status(0xA900).with_comment(None, 0x00100020))
+    assert str(said).endswith("(offending element (0010,0020))")
+
+
+def test_a_rejection_names_the_peer_and_what_to_do() -> None:
+    said = AssociationRejected(1, 1, 7, "ARCHIVE@pacs:104")
+    assert str(said) == (
+        "ARCHIVE@pacs:104 rejected the association permanently: called AE title not recognized; "
+        "check the AE title in the address"
+    )
+    assert str(AssociationRejected(9, 8, 7)) == "the peer rejected the association with result 9: source 8, reason 7"
+
+
+def test_an_abort_names_the_peer_and_the_reason() -> None:
+    assert str(AssociationAborted(0, 0, peer="A@pacs:104")) == "A@pacs:104 aborted the association"
+    assert str(AssociationAborted(2, 2)) == "the peer aborted the association: unexpected PDU"
+
+
+def test_a_timeout_names_its_option() -> None:
+    assert str(AssociationTimeout("store", 30, "C-STORE of x")) == "C-STORE of x: no progress for 30 s (Timeouts.store)"

@@ -2,19 +2,19 @@
 
     DimseError
     ├── ProtocolError
-    │   ├── LocalProtocolError          you asked for what the protocol does not allow now
+    │   ├── LocalProtocolError          you called something the protocol does not allow in this state
     │   └── RemoteProtocolError         the peer broke the protocol; carries the A-ABORT reason to send
     ├── AssociationError
     │   ├── AssociationRejected         A-ASSOCIATE-RJ, with result, source and reason
     │   ├── AssociationAborted          A-ABORT, with source and reason
-    │   ├── ConnectionLost              no connection, or it ended without a word
+    │   ├── ConnectionLost              no connection, or it closed without A-RELEASE or A-ABORT
     │   └── AssociationTimeout          also a TimeoutError: says which timer and how long
     ├── PresentationContextError        no accepted context for this SOP class, syntax and role
     ├── StatusError                     the peer answered with a failure status
     ├── SubOperationFailed              one instance of a C-GET or C-MOVE did not arrive; says which
     ├── NothingRetrieved                a C-GET or C-MOVE ended with Success and brought nothing
-    ├── OperationTimeout                also a TimeoutError: an operation took too long and was cancelled
-    ├── OperationCancelled              another task cancelled an operation: answers are missing
+    ├── OperationTimeout                also a TimeoutError: an operation exceeded its time limit and was cancelled
+    ├── OperationCancelled              another task cancelled an operation: responses are missing
     └── DatasetError                    cannot be read, encoded or put into the accepted transfer syntax
 
 Many failures at the end of one operation are an `ExceptionGroup` of these.
@@ -22,25 +22,26 @@ Many failures at the end of one operation are an `ExceptionGroup` of these.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, overload
 
 from dimse.status import Status
 
 
 class DimseError(Exception):
-    """Everything that this library raises by itself."""
+    """Base class of the library's errors."""
 
 
 class ProtocolError(DimseError):
-    """The protocol was broken, by either side."""
+    """Either side violated the protocol."""
 
 
 class LocalProtocolError(ProtocolError):
-    """You asked for something that the protocol does not allow in the present state."""
+    """You called something the protocol does not allow in this state."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke the protocol.
+    """The peer violated the protocol.
 
     `source` and `reason` are those of the A-ABORT that answers it (PS3.8 9.3.8).
     """
@@ -52,7 +53,7 @@ class RemoteProtocolError(ProtocolError):
 
 
 class AssociationError(DimseError):
-    """There is no association, or there is none any more."""
+    """The association could not be established, or has ended."""
 
 
 _REJECT_RESULTS = {1: "permanently", 2: "transiently"}
@@ -65,6 +66,12 @@ _REJECT_REASONS = {
     (2, 2): "protocol version not supported",
     (3, 1): "temporary congestion",
     (3, 2): "local limit exceeded",
+}
+_REJECT_ADVICE = {
+    (1, 3): "register our AE title there, or set another calling AE title",
+    (1, 7): "check the AE title in the address",
+    (3, 1): "try again later",
+    (3, 2): "try again later",
 }
 _ABORT_REASONS = {
     0: "reason not specified",
@@ -82,9 +89,11 @@ class AssociationRejected(AssociationError):
     `result` is 1 (permanent) or 2 (transient); `source` and `reason` are the standard's numbers.
     """
 
-    def __init__(self, result: int, source: int, reason: int) -> None:
+    def __init__(self, result: int, source: int, reason: int, peer: str = "the peer") -> None:
+        how = _REJECT_RESULTS.get(result, f"with result {result}")
         why = _REJECT_REASONS.get((source, reason), f"source {source}, reason {reason}")
-        super().__init__(f"association rejected {_REJECT_RESULTS.get(result, '')}: {why}".replace(" :", ":"))
+        advice = _REJECT_ADVICE.get((source, reason))
+        super().__init__(f"{peer} rejected the association {how}: {why}" + (f"; {advice}" if advice else ""))
         self.result = result
         self.source = source
         self.reason = reason
@@ -101,10 +110,10 @@ class AssociationAborted(AssociationError):
     `source` is 0 for the service user and 2 for the service provider.
     """
 
-    def __init__(self, source: int, reason: int, message: str = "") -> None:
+    def __init__(self, source: int, reason: int, message: str = "", *, peer: str = "the peer") -> None:
         if not message:
             why = f": {_ABORT_REASONS.get(reason, f'reason {reason}')}" if source == 2 else ""
-            message = f"association aborted by the peer{why}"
+            message = f"{peer} aborted the association{why}"
         super().__init__(message)
         self.source = source
         self.reason = reason
@@ -115,10 +124,10 @@ class ConnectionLost(AssociationError):
 
 
 class AssociationTimeout(AssociationError, TimeoutError):
-    """A timer ran out. `timer` is its name in `Timeouts`, `seconds` its length."""
+    """A timer expired. `timer` is its name in `Timeouts`, `seconds` its value."""
 
     def __init__(self, timer: str, seconds: float, doing: str) -> None:
-        super().__init__(f"{doing}: nothing for {seconds:g} s ({timer} timeout)")
+        super().__init__(f"{doing}: no progress for {seconds:g} s (Timeouts.{timer})")
         self.timer = timer
         self.seconds = seconds
 
@@ -133,8 +142,8 @@ _NOT_GIVEN: Final[str] = "\0"
 class StatusError(DimseError):
     """The peer answered an operation with a failure status (PS3.7 Annex C).
 
-    A handler raises `StatusError(status, comment)` to answer with that status and Error Comment. Where a peer has
-    answered with it, `doing` names the operation.
+    A handler raises `StatusError(status, comment)` to answer with that status and Error Comment. If it comes from a
+    peer's response, `doing` names the operation. `offending` has the tags of the Offending Element (0000,0901).
     """
 
     @overload
@@ -144,20 +153,30 @@ class StatusError(DimseError):
     def __init__(self, status: Status, *, comment: str | None = None) -> None: ...
 
     @overload
-    def __init__(self, status: Status, doing: str, comment: str | None) -> None: ...
+    def __init__(self, status: Status, doing: str, comment: str | None, offending: Sequence[int] = ()) -> None: ...
 
-    def __init__(self, status: Status, doing: str | None = "", comment: str | None = _NOT_GIVEN) -> None:
+    def __init__(
+        self,
+        status: Status,
+        doing: str | None = "",
+        comment: str | None = _NOT_GIVEN,
+        offending: Sequence[int] = (),
+    ) -> None:
         if comment is _NOT_GIVEN:
             doing, comment = "", doing or None
-        super().__init__((f"{doing}: " if doing else "") + str(status) + (f" ({comment})" if comment else ""))
         self.status = status
         self.comment = comment
+        self.offending = tuple(offending) or status.offending
+        tags = " ".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in self.offending)
+        details = [comment, f"offending element {tags}" if tags else None]
+        text = "; ".join(detail for detail in details if detail)
+        super().__init__((f"{doing}: " if doing else "") + str(status) + (f" ({text})" if text else ""))
 
 
 class SubOperationFailed(DimseError):
     """One instance of a C-GET or C-MOVE did not arrive (PS3.4 C.4.2.3.2, C.4.3.3.2).
 
-    `sop_instance_uid` is None where the peer counted a failure without saying of what.
+    `sop_instance_uid` is None if the peer counted a failure without naming the instance.
     """
 
     def __init__(self, sop_instance_uid: str | None, why: str) -> None:
@@ -179,7 +198,7 @@ class NothingRetrieved(DimseError):
 
 
 class OperationTimeout(DimseError, TimeoutError):
-    """An operation took longer than it was given. It was cancelled; its association goes on."""
+    """An operation exceeded its time limit and was cancelled. Its association is still usable."""
 
     def __init__(self, doing: str, seconds: float) -> None:
         super().__init__(f"{doing}: not finished after {seconds:g} s; it was cancelled")
@@ -187,23 +206,23 @@ class OperationTimeout(DimseError, TimeoutError):
 
 
 class OperationCancelled(DimseError):
-    """Another task cancelled the operation before its end: answers are missing.
+    """Another task cancelled the operation before its end: responses are missing.
 
-    Its association goes on.
+    Its association is still usable.
     """
 
     def __init__(self, doing: str) -> None:
-        super().__init__(f"{doing}: it was cancelled before its end; answers are missing")
+        super().__init__(f"{doing}: cancelled before its end; responses are missing")
+
+
+class DatasetError(DimseError):
+    """A data set cannot be read, encoded, decoded or put into the accepted transfer syntax."""
 
 
 def without_frames(error: Exception) -> Exception:
-    """`error` without its traceback, whose frames may hold a whole object, for errors that are kept for long."""
+    """Drop the tracebacks of `error` and its causes, so that keeping it does not keep whole objects alive."""
     link: BaseException | None = error
     while link is not None:
         link.__traceback__ = None
         link = link.__cause__ or link.__context__
     return error
-
-
-class DatasetError(DimseError):
-    """A data set cannot be read, encoded, decoded or put into the accepted transfer syntax."""

@@ -210,7 +210,10 @@ def test_a_rejected_association(dimse: Dimse, receive: Callable[..., Any], ct: P
     receiver = receive("--title", "OTHER")
     done = dimse("send", f"ARCHIVE@127.0.0.1:{receiver.port}", ct)
     assert (done.code, done.out) == (3, "")
-    assert done.err == "dimse: association rejected permanently: called AE title not recognized\n"
+    assert done.err == (
+        f"dimse: ARCHIVE@127.0.0.1:{receiver.port} rejected the association permanently: "
+        "called AE title not recognized; check the AE title in the address\n"
+    )
     assert dimse("send", f"OTHER@127.0.0.1:{receiver.port}", ct).code == 0
     assert len(receiver.files()) == 1
 

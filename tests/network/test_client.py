@@ -153,14 +153,14 @@ async def test_an_http_server() -> None:
 @pytest.mark.parametrize(
     ("rejection", "words"),
     [
-        (A_ASSOCIATE_RJ(1, 1, 1), "rejected permanently: no reason given"),
-        (A_ASSOCIATE_RJ(1, 1, 2), "rejected permanently: application context name not supported"),
-        (A_ASSOCIATE_RJ(1, 1, 3), "rejected permanently: calling AE title not recognized"),
-        (A_ASSOCIATE_RJ(1, 1, 7), "rejected permanently: called AE title not recognized"),
-        (A_ASSOCIATE_RJ(1, 2, 2), "rejected permanently: protocol version not supported"),
-        (A_ASSOCIATE_RJ(2, 3, 1), "rejected transiently: temporary congestion"),
-        (A_ASSOCIATE_RJ(2, 3, 2), "rejected transiently: local limit exceeded"),
-        (A_ASSOCIATE_RJ(9, 8, 7), "rejected: source 8, reason 7"),
+        (A_ASSOCIATE_RJ(1, 1, 1), "rejected the association permanently: no reason given"),
+        (A_ASSOCIATE_RJ(1, 1, 2), "rejected the association permanently: application context name not supported"),
+        (A_ASSOCIATE_RJ(1, 1, 3), "rejected the association permanently: calling AE title not recognized"),
+        (A_ASSOCIATE_RJ(1, 1, 7), "rejected the association permanently: called AE title not recognized"),
+        (A_ASSOCIATE_RJ(1, 2, 2), "rejected the association permanently: protocol version not supported"),
+        (A_ASSOCIATE_RJ(2, 3, 1), "rejected the association transiently: temporary congestion"),
+        (A_ASSOCIATE_RJ(2, 3, 2), "rejected the association transiently: local limit exceeded"),
+        (A_ASSOCIATE_RJ(9, 8, 7), "rejected the association with result 9: source 8, reason 7"),
     ],
 )
 async def test_rejected(rejection: A_ASSOCIATE_RJ, words: str) -> None:
@@ -178,7 +178,9 @@ async def test_rejected(rejection: A_ASSOCIATE_RJ, words: str) -> None:
     assert error.transient == (rejection.result == 2)
 
 
-@pytest.mark.parametrize(("source", "reason", "words"), [(0, 0, "aborted by the peer$"), (2, 1, "unrecognized PDU")])
+@pytest.mark.parametrize(
+    ("source", "reason", "words"), [(0, 0, " aborted the association$"), (2, 1, "unrecognized PDU")]
+)
 async def test_aborted_instead_of_an_answer(source: int, reason: int, words: str) -> None:
     async def script(peer: ScriptedPeer) -> None:
         await peer.expect(A_ASSOCIATE_RQ)
@@ -198,7 +200,7 @@ async def test_no_answer() -> None:
         await peer.expect_abort(0, 0)
 
     async with listening(script) as address:
-        with pytest.raises(AssociationTimeout, match=r"A-ASSOCIATE-RQ.*association timeout") as caught:
+        with pytest.raises(AssociationTimeout, match=r"A-ASSOCIATE-RQ.*Timeouts.association") as caught:
             async with connect(address, contexts=CONTEXTS, options=IMPATIENT):
                 pass
     assert isinstance(caught.value, TimeoutError)
@@ -218,7 +220,7 @@ async def test_an_answer_that_trickles_in_is_none() -> None:
         await aborted
 
     async with listening(script) as address:
-        with pytest.raises(AssociationTimeout, match="association timeout"):
+        with pytest.raises(AssociationTimeout, match=r"Timeouts\.association"):
             async with connect(address, contexts=CONTEXTS, options=IMPATIENT):
                 pass
 
@@ -603,7 +605,7 @@ async def test_no_answer_to_a_c_echo() -> None:
         await peer.expect_abort(0, 0)
 
     async with listening(script) as address:
-        with pytest.raises(AssociationTimeout, match=r"C-ECHO.*store timeout"):
+        with pytest.raises(AssociationTimeout, match=r"C-ECHO.*Timeouts.store"):
             async with connect(address, contexts=CONTEXTS, options=IMPATIENT) as association:
                 await CEchoSCU(association).echo()
 
@@ -797,7 +799,7 @@ async def test_a_peer_that_stops_reading(tmp_path: Path) -> None:
         await gave_up.wait()
 
     async with listening(script) as address:
-        with pytest.raises(AssociationTimeout, match=r"C-STORE of .*a\.dcm.*store timeout") as caught:
+        with pytest.raises(AssociationTimeout, match=r"C-STORE of .*a\.dcm.*Timeouts.store") as caught:
             async with connect(address, contexts=CONTEXTS, options=IMPATIENT) as association:
                 await CStoreSCU(association).send(path)
         assert caught.value.timer == "store"
@@ -837,7 +839,7 @@ async def test_a_peer_that_never_answers(tmp_path: Path) -> None:
         await peer.expect_abort(0, 0)
 
     async with listening(script) as address:
-        with pytest.raises(AssociationTimeout, match="store timeout"):
+        with pytest.raises(AssociationTimeout, match=r"Timeouts\.store"):
             async with connect(address, contexts=CONTEXTS, options=IMPATIENT) as association:
                 await CStoreSCU(association).send(path)
 

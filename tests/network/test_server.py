@@ -833,7 +833,7 @@ async def test_stop_has_nothing_to_say_of_those_that_ended(
         over.writer.close()
         idle.writer.close()
         await stopping
-    assert caplog.text.count("idle timeout") == 1
+    assert caplog.text.count("Timeouts.idle") == 1
 
 
 async def test_a_stopped_server_starts_again() -> None:

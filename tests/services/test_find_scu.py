@@ -487,7 +487,7 @@ async def test_a_response_that_does_not_come(matches: int) -> None:
         results = CFindSCU(association).find(STUDIES)
         for _ in range(matches):
             await anext(results)
-        with pytest.raises(AssociationTimeout, match=r"C-FIND: nothing for 0.2 s \(find timeout\)") as caught:
+        with pytest.raises(AssociationTimeout, match=r"C-FIND: no progress for 0.2 s \(Timeouts.find\)") as caught:
             await anext(results)
         assert caught.value.timer == "find"
         assert not association.is_open

@@ -777,7 +777,7 @@ async def test_nothing_comes_any_more() -> None:
     options = ClientOptions(timeouts=Timeouts(get=0.2))
     async with listening(script) as address, connect(address, contexts=CONTEXTS, options=options) as association:
         given = await anext(CGetSCU(association).get(STUDY))
-        with pytest.raises(AssociationTimeout, match=r"C-GET: nothing for 0.2 s \(get timeout\)"):
+        with pytest.raises(AssociationTimeout, match=r"C-GET: no progress for 0.2 s \(Timeouts.get\)"):
             async for _ in given.pixels():
                 pass
 

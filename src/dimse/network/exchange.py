@@ -373,15 +373,20 @@ class Exchange:
             case _:
                 self._end(self._reason(event))
 
+    @property
+    def _peer(self) -> str:
+        """The peer's address, with its AE title if we called it."""
+        return self.peer_name if self._request is None else f"{self._request.called_ae_title}@{self.peer_name}"
+
     def _reason(self, event: MachineEvent) -> Exception | None:
         """Why the association ends with `event`; None for a release."""
         match event:
             case A_RELEASE_RP():
                 return None
             case A_ASSOCIATE_RJ():
-                return AssociationRejected(event.result, event.source, event.reason)
+                return AssociationRejected(event.result, event.source, event.reason, self._peer)
             case A_ABORT():
-                return AssociationAborted(event.source, event.reason)
+                return AssociationAborted(event.source, event.reason, peer=self._peer)
             case ProviderAbort(error) if error is not None:
                 logger.warning("%s: %s; aborted", self.peer_name, error)
                 return error

@@ -23,7 +23,7 @@ async def answered(handling: Awaitable[int], name: str) -> Status:
 def raised(error: StatusError, name: str) -> Status:
     """The status that a handler of `name` has raised; `ValueError` as in `answered`."""
     status = _final(error.status, name)
-    return status if error.comment is None else status.with_comment(error.comment, *status.offending)
+    return status if error.comment is None else status.with_comment(error.comment, *error.offending)
 
 
 def _final(status: object, name: str) -> Status:

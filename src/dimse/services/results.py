@@ -133,7 +133,8 @@ class Results(ABC, Generic[T, R]):
         name, status = self.kind.name, answer.message.status
         cancelled = self._operation.is_cancelling and status.category is StatusCategory.CANCEL
         if status.category in (StatusCategory.FAILURE, StatusCategory.CANCEL) and not cancelled:
-            self.failures.append(StatusError(status, name, answer.message.error_comment))
+            offending = answer.message.offending_element or ()
+            self.failures.append(StatusError(status, name, answer.message.error_comment, offending))
         if status.category is StatusCategory.WARNING and status not in self.final_warnings:
             text = "%s: %s ended with %s, a warning that %s does not define"
             logger.warning(text, self._exchange.peer_name, name, status, name)

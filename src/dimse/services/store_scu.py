@@ -202,7 +202,7 @@ class CStoreSCU:
                 return response
             pause = attempts.pause if response.status.is_out_of_resources else None
             if pause is None or not source.repeatable:
-                error = StatusError(response.status, doing, response.error_comment)
+                error = StatusError(response.status, doing, response.error_comment, response.offending_element or ())
                 if pause is not None:
                     error.add_note("not tried again: its source can be read only once")
                 raise error

@@ -51,7 +51,7 @@ class CEchoSCU:
             doing="C-ECHO",
         )
         if not response.status.is_done:
-            raise StatusError(response.status, "C-ECHO", response.error_comment)
+            raise StatusError(response.status, "C-ECHO", response.error_comment, response.offending_element or ())
         if response.status != Status.SUCCESS:
             peer = association.peer_name
             logger.warning("%s: C-ECHO ended with %s, a warning that C-ECHO does not define", peer, response.status)
