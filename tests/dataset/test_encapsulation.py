@@ -116,7 +116,7 @@ async def test_the_extended_offset_table_goes_where_it_would_be_wrong() -> None:
 
 async def test_offsets_in_what_is_read_only_once_cannot_follow() -> None:
     data = data_of(b"one", b"two", table=offsets(0, 11))
-    with pytest.raises(DatasetError, match=r"it: an odd fragment before the last, in what can be read only once"):
+    with pytest.raises(DatasetError, match=r"it: a fragment before the last has an odd length"):
         await sent(await mend(source_of(data, "pipe")))
 
 
@@ -160,7 +160,9 @@ async def test_implicit_vr_under_a_compressed_syntax_becomes_explicit(caplog: py
     assert isinstance(path, str)
     source = FileSource(path)
     assert source.is_mislabelled
-    assert caplog.messages == [f"{path}: is in Implicit VR, though it names JPEG Baseline (Process 1)"]
+    assert caplog.messages == [
+        f"{path}: the data set is in Implicit VR, but its transfer syntax is JPEG Baseline (Process 1)"
+    ]
     mended = await mend(source)
     assert not mended.is_mislabelled
     assert decode(await sent(mended), EXPLICIT_VR_LITTLE_ENDIAN) == dcmread(path)

@@ -114,7 +114,7 @@ def test_within_a_sequence_too(caplog: pytest.LogCaptureFixture) -> None:
 )
 def test_without_some_the_rest_cannot_be_read(tag: int, vr: str, value: bytes) -> None:
     name = f"{tag >> 16:04X},{tag & 0xFFFF:04X}"
-    with pytest.raises(DatasetError, match=rf"cannot go out in Implicit VR: \({name}\) is {vr} and would be read as"):
+    with pytest.raises(DatasetError, match=rf"cannot be sent in Implicit VR: \({name}\) is {vr} and would be read as"):
         rewritten(explicit(tag, vr, value))
 
 

@@ -25,7 +25,7 @@ from dimse.uids import (
 @pytest.mark.parametrize("content", [sample("no_meta.dcm"), meta()[:128] + b"DCM2" + meta()[132:]])
 def test_what_may_be_a_damaged_file_is_not_just_something_else(content: bytes) -> None:
     """The first begins with half an element."""
-    with pytest.raises(DatasetError, match="no DICM at byte 128, though there are UIDs of DICOM") as raised:
+    with pytest.raises(DatasetError, match="no DICM at byte 128, but the file contains DICOM UIDs") as raised:
         read_file_meta(BytesIO(content))
     assert not isinstance(raised.value, NotDicom)
 
@@ -46,7 +46,7 @@ def test_without_meta_the_first_element_shows_the_syntax(name: str, syntax: str)
         sop_instance_uid=expected.SOPInstanceUID,
         transfer_syntax_uid=syntax,
         is_mislabelled=False,
-        warning=f"names no transfer syntax; its first element shows {name_of(syntax)}",
+        warning=f"missing Transfer Syntax UID (0002,0010); assuming {name_of(syntax)}",
         length=0,
         peeked=content[:1024],
     )
@@ -62,7 +62,7 @@ def test_uids_far_from_the_beginning_are_found_where_nothing_else_has_them() -> 
 
 def test_a_data_set_without_uids_is_said_to_lack_them() -> None:
     content = sample("nested_priv_SQ.dcm")
-    with pytest.raises(DatasetError, match=r"has no SOP Class UID, \(0008,0016\)") as raised:
+    with pytest.raises(DatasetError, match=r"missing SOP Class UID \(0008,0016\)") as raised:
         read_file_meta(BytesIO(content[content.index(b"\1\0\1\0") :]))
     assert not isinstance(raised.value, NotDicom)
 

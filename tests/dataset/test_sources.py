@@ -212,4 +212,4 @@ async def test_a_stream_of_a_data_set_alone(kind: type[BytesIO], caplog: pytest.
     source = StreamSource(kind(RTSTRUCT), "it")
     assert source.transfer_syntax_uid == "1.2.840.10008.1.2"
     assert await drain(source.open()) == RTSTRUCT
-    assert caplog.messages == ["it: names no transfer syntax; its first element shows Implicit VR Little Endian"]
+    assert caplog.messages == ["it: missing Transfer Syntax UID (0002,0010); assuming Implicit VR Little Endian"]

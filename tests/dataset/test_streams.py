@@ -75,7 +75,7 @@ async def test_the_wait_for_it_has_an_end(monkeypatch: pytest.MonkeyPatch) -> No
     stream = Blocking()
     source = StreamSource(stream, "a name")
     await leave_a_read_behind(source.open(), stream)
-    with pytest.raises(DatasetError, match=r"a name: the last read of it has not ended in 0\.05 s"):
+    with pytest.raises(DatasetError, match=r"a name: an earlier read of the stream has not ended in 0\.05 s"):
         await drain(source.open())
     stream.may_go_on.set()
 

@@ -203,7 +203,7 @@ async def test_a_large_sequence_is_refused(source: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         derived, "ElementScanner", lambda syntax, wanted: ElementScanner(syntax, wanted=wanted, maximum_metadata=500)
     )
-    with pytest.raises(DatasetError, match=r"1\.2\.3: \(0008,1140\) cannot be put into .* not pixel data"):
+    with pytest.raises(DatasetError, match=r"1\.2\.3: \(0008,1140\) cannot be converted to .* not pixel data"):
         await reencode(memory(encode(dataset, source), source), OTHER[source])
 
 
@@ -216,7 +216,7 @@ async def test_a_large_sequence_is_refused(source: str, monkeypatch: pytest.Monk
     ],
 )
 async def test_what_would_need_other_pixels_is_refused(name: str, target: str) -> None:
-    with pytest.raises(DatasetError, match=f"{name}: cannot be put from .* into"):
+    with pytest.raises(DatasetError, match=f"{name}: cannot be converted from .* to"):
         await reencode(FileSource(path_of(name)), target)
 
 

@@ -1,4 +1,4 @@
-"""A data set that was received in parts, for pydicom: what is large is not copied again."""
+"""A pydicom data set made from the parts of a received one, without copying its bulk data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def assemble(head: Buffer, bulk: BulkHeader, value: bytes, tail: Buffer, encoding: str) -> Dataset:
-    """The data set of which `head` is before the bulk data, `value` is theirs, and `tail` behind them.
+    """The data set with the elements of `head`, the bulk data with `value`, and the elements of `tail`.
 
     `encoding` is the transfer syntax of head and tail. Raises `DatasetError`.
     """

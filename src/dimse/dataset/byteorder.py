@@ -1,7 +1,7 @@
-"""Explicit VR Big Endian (PS3.5 A.3) as Explicit VR Little Endian, while it passes.
+"""Explicit VR Big Endian (PS3.5 A.3) converted to Explicit VR Little Endian while it streams.
 
-Both have the same lengths, so that nothing is held but a header or the part of a value that has come: the elements of
-items are walked like all others.
+Lengths are the same in both, so only an incomplete header or number is held. Elements of items are converted like
+those of the top level.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dimse.dataset.encoding import (
     Buffer,
     tag_name,
 )
-from dimse.dataset.sources import DatasetSource, PiecesReader, Reader
+from dimse.dataset.sources import DatasetSource, PiecesReader, Reader, named
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
@@ -34,12 +34,12 @@ _UNITS: Final = {
     **dict.fromkeys((b"FL", b"OF", b"OL", b"SL", b"UL"), 4),
     **dict.fromkeys((b"FD", b"OD", b"OV", b"SV", b"UV"), 8),
 }
-"""By VR: bytes of what stands in the order of its transfer syntax (PS3.5 7.3). All others are bytes or text."""
+"""By VR: the size of its numbers, which depend on the byte order (PS3.5 7.3). Other VRs have bytes or text."""
 _ARRAYS: Final = {2: "H", 4: "I", 8: "Q"}
 
 
 class LittleEndianSource(DatasetSource):
-    """A big-endian data set, swapped as it is read."""
+    """A big endian data set, converted to little endian while it is read."""
 
     def __init__(self, source: DatasetSource) -> None:
         self.sop_class_uid = source.sop_class_uid
@@ -57,27 +57,25 @@ class LittleEndianSource(DatasetSource):
 
     async def _pieces(self, reader: Reader) -> AsyncIterator[Buffer]:
         swapper, buffer = Swapper(), memoryview(bytearray(_STEP))
-        try:
+        with named(f"{self.name}: cannot be converted to little endian"):
             while count := await reader.read_into(buffer):
                 yield swapper.feed(buffer[:count])
             swapper.finish()
-        except DatasetError as error:
-            raise DatasetError(f"{self.name}: cannot be put into little endian: {error}") from None
 
 
 class Swapper:
-    """Takes a big-endian data set in pieces, and gives it back in little endian."""
+    """Converts a big endian data set, fed in pieces, to little endian."""
 
     def __init__(self) -> None:
         self._held = b""
-        """The beginning of a header, or of a number."""
+        """The bytes of an incomplete header or number."""
         self._left = 0
-        """Bytes of the present value that are still to come, ..."""
+        """Bytes of the current value that are still to arrive."""
         self._unit = 1
-        """... in numbers of this many bytes."""
+        """The size of the numbers in the current value."""
 
     def feed(self, data: Buffer) -> bytes:
-        """The swapped bytes of what has come so far. Raises `DatasetError` where it is not a native data set."""
+        """Take the next bytes; return those that can be converted now. Raises `DatasetError` if they are not native."""
         data = self._held + bytes(data)
         swapped, position = bytearray(), 0
         while position < len(data):
@@ -89,7 +87,7 @@ class Swapper:
         return bytes(swapped)
 
     def finish(self) -> None:
-        """The data set has ended. Raises `DatasetError` if that was in the middle of an element."""
+        """Declare the data set complete. Raises `DatasetError` if it is truncated."""
         # One zero may be the first byte of a tag.
         if self._left or any(self._held) or len(self._held) == 1:
             raise DatasetError("truncated in an element")
@@ -103,7 +101,7 @@ class Swapper:
         return position + count
 
     def _header(self, data: bytes, position: int, swapped: bytearray) -> int:
-        """Pass the header on, and go into the value. Gives back `position` where it is not whole."""
+        """Convert the header and enter the value. Returns `position` unchanged if the header is incomplete."""
         if position + PLAIN_SIZE > len(data):
             return position
         group, element, vr, length = BIG.short.unpack_from(data, position)

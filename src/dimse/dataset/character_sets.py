@@ -1,7 +1,7 @@
-"""Text in the character sets of DICOM (PS3.5 6.1), code extensions by ISO/IEC 2022 among them.
+"""Text in the character sets of DICOM (PS3.5 6.1), including code extensions by ISO/IEC 2022.
 
-pydicom leaves escape sequences in the text where the Specific Character Set does not name what they switch to, and
-forgets the one half of the code table where the other is switched.
+pydicom leaves escape sequences in the text if the Specific Character Set does not list their target, and resets one
+half of the code table when the other is switched.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Final
 from pydicom.charset import default_encoding, python_encoding
 
 REPLACEMENT: Final = "\ufffd"
-"""What stands where a text is not in its character set."""
+"""Replaces bytes that are not in the character set of their text."""
 
 DELIMITERS: Final = {"PN": b"\\^=", "LO": b"\\", "SH": b"\\", "UC": b"\\", "LT": b"", "ST": b"", "UT": b""}
-"""The VRs whose texts have a character set, and what else than a control character ends a code extension in them
+"""The VRs whose texts have a character set, with the delimiters that end a code extension, as control characters do
 (PS3.5 6.1.2.5.3)."""
 
 
@@ -28,7 +28,7 @@ class _Set:
 
     codec: str
     is_double: bool = False
-    """Two bytes each."""
+    """Whether a character has two bytes."""
     prefix: bytes = b""
 
 
@@ -59,7 +59,7 @@ _RIGHT: Final = {
     b"$)A": _HANZI,
     **{b"-" + final: each for final, each in _SINGLE.items()},
 }
-"""What an escape sequence switches to, in the left half of the code table (bytes below 80H) and in the right one
+"""The targets of escape sequences: `_LEFT` in the half of the code table below 80H, `_RIGHT` in the other half
 (PS3.3 C.12.1.1.2)."""
 
 _RIGHT_BY_NUMBER: Final = {
@@ -78,7 +78,7 @@ _RIGHT_BY_NUMBER: Final = {
     "149": _HANGUL,
     "58": _HANZI,
 }
-"""By the number at the end of a defined term."""
+"""Character sets of the right half, by the number at the end of a defined term."""
 
 _ESCAPE: Final = re.compile(rb"\x1b(\$[()][A-D]|\$[@B]|[()][BIJ]|-[ABCDFGHLMTb])")
 _HALVES: Final = re.compile(rb"[\0-\x7f]+|[\x80-\xff]+")
@@ -86,7 +86,7 @@ _CELLS: Final = re.compile(rb"(?:[\x21-\x7e]{2})+|[\x80-\xff]+|[\0-\x7f]")
 
 
 def decode_text(value: bytes, character_sets: Sequence[str], vr: str = "LO") -> str:
-    """The text of a value, with U+FFFD for what is not in its character sets, the terms of (0008,0005)."""
+    """Decode a value with the terms of (0008,0005). Bytes that are not in these character sets become U+FFFD."""
     first = character_sets[0] if character_sets else ""
     if b"\x1b" not in value and (len(character_sets) < 2 or value.isascii()):
         return value.decode(_codec(first), "replace")
@@ -96,7 +96,7 @@ def decode_text(value: bytes, character_sets: Sequence[str], vr: str = "LO") -> 
 
 
 def is_garbled(text: str, value: bytes) -> bool:
-    """Whether some of the value was not in its character set."""
+    """Whether decoding `value` to `text` had to replace bytes."""
     return REPLACEMENT in text and REPLACEMENT.encode() not in value
 
 
@@ -116,12 +116,12 @@ class _State:
 
 
 class _Extended:
-    """Text with code extensions."""
+    """A decoder for text with code extensions."""
 
     def __init__(self, character_sets: tuple[str, ...], delimiters: bytes) -> None:
         numbers = [found[1] if (found := re.search(r"(\d+)$", term)) else "" for term in character_sets]
         rights = [_RIGHT_BY_NUMBER[number] for number in numbers if number in _RIGHT_BY_NUMBER]
-        # Where nothing is switched to, the only one that it can be.
+        # Without an escape sequence, the right half has the first set that the terms name.
         self._initial = self._state = _State(_ASCII, rights[0] if rights else None)
         self._ends = re.compile(rb"[\t\n\f\r" + re.escape(delimiters) + rb"]")
 
@@ -141,7 +141,7 @@ class _Extended:
             self._state = replace(self._state, right=_RIGHT[to])
 
     def _run(self, run: bytes) -> str:
-        """Text between two escape sequences."""
+        """Decode the bytes between two escape sequences."""
         if not self._state.left.is_double:
             return "".join(self._half(half) for half in _HALVES.findall(run))
         return "".join(
@@ -161,7 +161,7 @@ class _Extended:
 
 
 def _double(characters: _Set, cells: bytes) -> str:
-    """Pairs of bytes. A pair that is not in the set becomes one U+FFFD."""
+    """Decode pairs of bytes. A pair that is not in the set becomes one U+FFFD."""
     pairs = [bytes(byte | 0x80 for byte in cells[start : start + 2]) for start in range(0, len(cells), 2)]
     try:
         return b"".join(characters.prefix + pair for pair in pairs).decode(characters.codec)

@@ -1,4 +1,4 @@
-"""Whole data sets between bytes and pydicom (PS3.5 7, PS3.7 6.3.1): identifiers, metadata, small objects."""
+"""Encoding and decoding of whole small data sets with pydicom (PS3.5 7, PS3.7 6.3.1)."""
 
 from __future__ import annotations
 
@@ -26,41 +26,41 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 MAX_INFLATED: Final = 64 * 1024 * 1024
-"""What a deflated data set may inflate to in memory: deflate goes down to a thousandth."""
+"""Bytes that a deflated data set may inflate to in memory: deflate compresses up to a thousandfold."""
 
 DATASET_LIMITS: Final = Limits(elements=500_000, items=100_000)
-"""Of a data set that a peer sent and that is decoded. pydicom takes 450 bytes and 2 us for an element, and 1.5 KB and
-15 us for an item."""
+"""Limits of a received data set that is decoded. pydicom takes 450 bytes and 2 us per element, and 1.5 KB and 15 us per
+item."""
 
 IDENTIFIER_LIMITS: Final = Limits(elements=20_000, items=5000)
-"""Of an identifier. A real one has under a tenth of them."""
+"""Limits of an identifier. Real ones have less than a tenth of them."""
 
 MAX_IDENTIFIER_INFLATED: Final = 16 * 1024 * 1024
-"""What a deflated identifier may inflate to: what one that is not deflated may have."""
+"""Bytes that a deflated identifier may inflate to, as many as one that is not deflated may have."""
 
 MAX_VALUES: Final = 2**18
-"""Values of an identifier, by the backslashes between them: a list of UIDs that fills one has about as many."""
+"""Values of an identifier, counted by backslashes. A list of UIDs of the maximum size has about as many."""
 
 MAX_TEXT: Final = 64 * 1024
-"""Bytes of a value that is asked for as one text."""
+"""Bytes of a value that `text_of` returns."""
 
 PYDICOM_ERRORS: Final = (
     *(AttributeError, BytesLengthException, LookupError, NotImplementedError, OverflowError, RecursionError),
     *(TypeError, ValueError, EOFError, OSError, struct.error),
 )
-"""What pydicom raises on data that it cannot read or write."""
+"""The exceptions that pydicom raises on data that it cannot read or write."""
 
-_PLAIN: Final = 64 * 1024
-"""Larger data sets are not tried as plain ones: they have pixel data, or are worth the time."""
+_MAX_PLAIN: Final = 64 * 1024
+"""Bytes. Larger data sets skip the fast path."""
 
 _SMALL: Final = 8 * 1024
-"""What is decoded on the event loop where it is not plain. An item of 8 bytes takes as long as ten elements."""
+"""Bytes. Smaller identifiers are decoded on the event loop. An item of 8 bytes takes as long as ten elements."""
 
 _TAG = re.compile(r"\(([0-9A-Fa-f]{4}), ?([0-9A-Fa-f]{4})\)")
 
 
 def encode(dataset: Dataset, transfer_syntax_uid: str) -> bytes:
-    """Encode a data set, without group 0002 and preamble. Raises `DatasetError`."""
+    """Encode a data set, without preamble and group 0002. Raises `DatasetError`."""
     if not Encoding.of(transfer_syntax_uid).deflated:
         return encode_elements(dataset, transfer_syntax_uid)
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
@@ -76,7 +76,7 @@ def decode(
     maximum_inflated: int = MAX_INFLATED,
     limits: Limits = DATASET_LIMITS,
 ) -> Dataset:
-    """Decode a whole data set. Raises `DatasetError`, also where pydicom would give back what it could read."""
+    """Decode a whole data set. Raises `DatasetError`, also if pydicom would return a partial data set."""
     if Encoding.of(transfer_syntax_uid).deflated:
         data, transfer_syntax_uid = inflate(data, maximum_inflated), EXPLICIT_VR_LITTLE_ENDIAN
     plain = _plain(data, transfer_syntax_uid)
@@ -84,9 +84,9 @@ def decode(
 
 
 async def decode_identifier(data: Buffer, transfer_syntax_uid: str) -> Dataset:
-    """Decode an identifier that a peer sent, within the limits of one, and a large one beside the event loop.
+    """Decode a received identifier, within its limits. Raises `DatasetError`.
 
-    Raises `DatasetError`. A thread that has begun cannot be stopped, so these are few, and none begins for a task that
+    A large one is decoded in one of a few threads, as a running thread cannot be stopped. None begins for a task that
     was cancelled.
     """
     if not Encoding.of(transfer_syntax_uid).deflated:
@@ -99,9 +99,9 @@ async def decode_identifier(data: Buffer, transfer_syntax_uid: str) -> Dataset:
 
 
 def wrong_form(data: Buffer, transfer_syntax_uid: str) -> DatasetError | None:
-    """The error for an identifier that is not in the VR form of its transfer syntax, as its first header shows.
+    """The error for an identifier whose first header contradicts the VR form of its transfer syntax, or None.
 
-    It can be read nevertheless: `decode_identifier` and `value_of` go by that header too.
+    It can still be read: `decode_identifier` and `value_of` follow that header too.
     """
     if Encoding.of(transfer_syntax_uid).deflated or len(data) < PLAIN_SIZE:
         return None
@@ -109,11 +109,11 @@ def wrong_form(data: Buffer, transfer_syntax_uid: str) -> DatasetError | None:
     if implicit == Encoding.of(transfer_syntax_uid).implicit:
         return None
     form = "Implicit" if implicit else "Explicit"
-    return DatasetError(f"an identifier is in {form} VR where {name_of(transfer_syntax_uid)} was agreed on")
+    return DatasetError(f"the identifier is in {form} VR, but {name_of(transfer_syntax_uid)} was negotiated")
 
 
 def value_of(data: Buffer, transfer_syntax_uid: str, tag: int) -> bytes:
-    """The encoded value of one element of an identifier, empty without it; cheap where it is megabytes of UIDs."""
+    """The encoded value of one element of an identifier, empty if absent. Cheap even for megabytes of UIDs."""
     if Encoding.of(transfer_syntax_uid).deflated:
         data, transfer_syntax_uid = inflate(data, MAX_IDENTIFIER_INFLATED), EXPLICIT_VR_LITTLE_ENDIAN
     values = check_structure(data, transfer_syntax_uid, IDENTIFIER_LIMITS, (tag,)).values
@@ -126,29 +126,29 @@ def _identifier(data: Buffer, transfer_syntax_uid: str) -> Dataset:
         data, transfer_syntax_uid = inflate(data, MAX_IDENTIFIER_INFLATED), EXPLICIT_VR_LITTLE_ENDIAN
     data = bytes(data)
     if data.count(b"\\") > MAX_VALUES:
-        raise DatasetError(f"more than {MAX_VALUES} values")
+        raise DatasetError(f"the identifier has more than {MAX_VALUES} values")
     return _with_texts(_decoded(data, transfer_syntax_uid, IDENTIFIER_LIMITS), data)
 
 
 def _with_texts(dataset: Dataset, data: Buffer) -> Dataset:
-    """With the texts that pydicom would not get right."""
+    """`dataset`, with the texts decoded that pydicom would get wrong."""
     encoded = bytes(data)
     if b"\x1b" in encoded or (not encoded.isascii() and b"2022" in encoded):
         try:
             decode_extensions(dataset)
         except PYDICOM_ERRORS as error:
-            raise pydicom_failed("cannot be decoded", error) from None
+            raise pydicom_failed("the data set cannot be decoded", error) from None
     return dataset
 
 
 def _plain(data: Buffer, transfer_syntax_uid: str) -> Dataset | None:
     encoding = Encoding.of(transfer_syntax_uid)
-    if encoding.big_endian or len(data) > _PLAIN:
+    if encoding.big_endian or len(data) > _MAX_PLAIN:
         return None
     try:
         return decode_plain(data, implicit=encoding.implicit)
     except PYDICOM_ERRORS as error:
-        raise pydicom_failed("cannot be decoded", error) from None
+        raise pydicom_failed("the data set cannot be decoded", error) from None
 
 
 def _decoded(data: Buffer, transfer_syntax_uid: str, limits: Limits) -> Dataset:
@@ -158,11 +158,11 @@ def _decoded(data: Buffer, transfer_syntax_uid: str, limits: Limits) -> Dataset:
     try:
         return read_dataset(BytesIO(data), structure.implicit, not Encoding.of(transfer_syntax_uid).big_endian)
     except PYDICOM_ERRORS as error:
-        raise pydicom_failed("cannot be decoded", error) from None
+        raise pydicom_failed("the data set cannot be decoded", error) from None
 
 
 def encode_elements(dataset: Dataset, transfer_syntax_uid: str, character_set: str | list[str] | None = None) -> bytes:
-    """Encode in any syntax but the deflated ones; `character_set` is of the data set this is a part of."""
+    """Encode in a syntax that is not deflated. `character_set` is inherited from an enclosing data set."""
     encoding = Encoding.of(transfer_syntax_uid)
     file = DicomBytesIO()
     file.is_implicit_VR, file.is_little_endian = encoding.implicit, not encoding.big_endian
@@ -171,19 +171,19 @@ def encode_elements(dataset: Dataset, transfer_syntax_uid: str, character_set: s
             return plain
         write_dataset(file, dataset, character_set or default_encoding)
     except PYDICOM_ERRORS as error:
-        raise pydicom_failed(f"cannot be encoded in {name_of(transfer_syntax_uid)}", error) from None
+        raise pydicom_failed(f"the data set cannot be encoded in {name_of(transfer_syntax_uid)}", error) from None
     return file.getvalue()
 
 
 def pydicom_failed(doing: str, error: Exception) -> DatasetError:
-    """What went wrong in pydicom and where. Its own words often hold the value, which may be a patient's name."""
+    """An error that names the tag and type of a pydicom exception, whose message may contain patient data."""
     tag = _TAG.search(str(error))
     where = f" at ({tag[1].upper()},{tag[2].upper()})" if tag else ""
     return DatasetError(f"{doing}{where}: {type(error).__name__}")
 
 
 def text_of(dataset: Dataset, tag: int) -> str:
-    """The value of an element as text, empty if there is none. Raises `DatasetError`, without the value."""
+    """The value of an element as text, empty if absent. Raises `DatasetError`, without the value."""
     element = dataset.get_item(tag) if tag in dataset else None
     if element is not None and element.is_raw and len(element.value or b"") > MAX_TEXT:
         raise DatasetError(f"{tag_name(tag)} has more than {MAX_TEXT} bytes")

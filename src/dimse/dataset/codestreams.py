@@ -1,4 +1,4 @@
-"""Which transfer syntax encapsulated pixel data is in, as its first fragment shows (PS3.5 8.2, A.4)."""
+"""The transfer syntax of encapsulated pixel data, detected by its first fragment (PS3.5 8.2, A.4)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _JPEG_XL: Final = b"\xff\x0a"
 
 
 def shown_syntax(value: Buffer) -> str | None:
-    """The transfer syntax of encapsulated pixel data that begins so; None where it does not show."""
+    """The transfer syntax of encapsulated pixel data by its beginning; None if it cannot be detected."""
     fragment = _first_fragment(bytes(value))
     if fragment.startswith(_JPEG_2000):
         return _jpeg_2000(fragment)
@@ -35,14 +35,14 @@ def _syntax(tail: str) -> str:
 
 
 def _first_fragment(value: bytes) -> bytes:
-    """As much as there is of it; the first item is the offset table."""
+    """The available bytes of the first fragment, after the item with the offset table."""
     length = int.from_bytes(value[4:8], "little")
     start = 8 + length + 8
     return value[start:] if value[:4] == ITEM_TAG == value[start - 8 : start - 4] else b""
 
 
 def _segments(codestream: bytes, position: int) -> list[tuple[int, bytes]]:
-    """The marker segments (marker, what is behind its length) that are whole, up to the first scan or tile."""
+    """The complete marker segments up to the first scan or tile, as (marker, parameters)."""
     found = []
     while position + 4 <= len(codestream) and codestream[position] == 0xFF:
         marker = codestream[position + 1]
@@ -67,7 +67,7 @@ def _jpeg(codestream: bytes) -> str | None:
         if marker in (_LOSSLESS, _JPEG_LS):
             kind = marker
         if marker == _START_OF_SCAN and kind is not None and segment:
-            # Behind the components: the predictor, or how far JPEG-LS may be from the original.
+            # After the components: the predictor, or the maximum error of JPEG-LS.
             parameter = segment[1 + 2 * segment[0]] if 1 + 2 * segment[0] < len(segment) else 0
             if kind == _JPEG_LS:
                 return _syntax("81" if parameter else "80")
@@ -88,6 +88,6 @@ def _jpeg_2000(codestream: bytes) -> str | None:
 
 
 def _is_rle(fragment: bytes) -> bool:
-    """A header of up to 15 segments, the first behind it (PS3.5 G.5)."""
+    """Whether it begins with an RLE header: up to 15 segments, the first at byte 64 (PS3.5 G.5)."""
     count = int.from_bytes(fragment[:4], "little")
     return len(fragment) >= 64 and 1 <= count <= 15 and fragment[4:8] == b"\x40\0\0\0"

@@ -1,7 +1,7 @@
-"""Whether a data set is whole, found out while it streams (PS3.5 7, 8, A.4).
+"""Whether a data set is complete, checked while it streams (PS3.5 7, 8, A.4).
 
-The scanner keeps the metadata; what comes behind it is followed to its end, and nothing of that is kept. Values are
-passed by their lengths, so that a PDU inside pixel data costs the same whatever its size.
+The scanner keeps the metadata. The rest is followed to its end without keeping any of it. Values are skipped by their
+lengths, so that the cost of a PDU inside pixel data does not depend on its size.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from dimse.dataset.frames import FrameSplitter
 
 _SCAN_STEP: Final = 16 * 1024
-"""How much is looked at at a time for the end of the metadata; no more than this of the bulk data is copied."""
+"""Bytes given to the scanner at a time: at most this much of the bulk data is copied."""
 
 _FRAGMENTS: Final = 8
-"""A level beside those of `elements`: encapsulated pixel data, whose items hold bytes and not elements."""
+"""A fourth flag of a level, in addition to those of the scanner: encapsulated pixel data, whose items hold bytes."""
 
 SAMPLES_PER_PIXEL: Final = 0x00280002
 PHOTOMETRIC_INTERPRETATION: Final = 0x00280004
@@ -61,15 +61,20 @@ _WANTED: Final = NAMING_TAGS.union(_SIZE_TAGS, (EXTENDED_OFFSET_TABLE,))
 
 
 class IncompleteDataset(DatasetError):
-    """A data set that is not all there, or cannot be inflated: nobody can make it whole."""
+    """A data set with a missing part, or one that cannot be inflated: the receiver cannot repair it."""
 
 
 class StreamedDataset:
-    """A data set that is fed to it in pieces, from its beginning to its end.
+    """Checks a data set that is fed to it in pieces, from its beginning to its end.
 
-    What is wrong with its form alone, such as a bad VR, is `malformed`: from there on it is not followed. A data set of
-    which something is missing raises `IncompleteDataset`, from `feed` or from `finish`.
+    A fault of form, such as an invalid VR, is kept in `malformed`, and the data set is not followed beyond it. A data
+    set with a missing part raises `IncompleteDataset`, from `feed` or from `finish`.
     """
+
+    # Up to the bulk data, the scanner does the work. Beyond, `_follow` does: it alternates between skipping `_skip`
+    # bytes of a value and collecting a header of `_needed` bytes in `_head`: 8, or 12 once 8 have shown a VR with a
+    # 32-bit length. `_read_header` acts on a complete header. `_stack` has the levels of the scanner's essay, and for
+    # the fragments of encapsulated pixel data a single level _FRAGMENTS.
 
     def __init__(self, transfer_syntax_uid: str) -> None:
         self.scanner: Final = ElementScanner(transfer_syntax_uid, wanted=_WANTED)
@@ -82,20 +87,20 @@ class StreamedDataset:
         self._long_length = encoding.headers.length_32
         self._head = bytearray()
         self._needed = 8
-        """Bytes of the header that is read, or of what is known of it."""
+        """Bytes of the current header, as far as is known: 8 or 12."""
         self._skip = 0
         self._stack: list[int] = []
         self._tag = 0
-        """The top-level element that is followed, once the metadata has ended."""
+        """The current top-level element after the metadata."""
         self._pixel_data: set[int] = set()
-        """Of which kinds there was some."""
+        """The tags of pixel data seen so far, each of which may appear once."""
         self._in_surplus = False
         self._followed = 0
         self.value_end: int | None = None
-        """Bytes of the bulk data's value, once it has ended; without the delimiter of one of undefined length."""
+        """Bytes of the bulk data's value, known when it has ended; without the delimiter of an undefined length."""
 
     def feed(self, data: memoryview) -> int:
-        """Take the next bytes. Returns how many of them the scanner keeps in its `raw`."""
+        """Take the next bytes. Returns the number of them that the scanner keeps in its `raw`."""
         scanner, kept, failure = self.scanner, 0, None
         try:
             while scanner.bulk is None and self.malformed is None and kept < len(data):
@@ -116,7 +121,7 @@ class StreamedDataset:
 
     @property
     def to_pass(self) -> int:
-        """Bytes of a value that come next, and that nothing is looked at in."""
+        """Bytes of the current value that are still to arrive, and are not examined."""
         return self._skip
 
     @property
@@ -125,7 +130,7 @@ class StreamedDataset:
         return self._in_surplus or self.scanner.surplus is not None
 
     def finish(self) -> None:
-        """The data set has ended."""
+        """Declare the data set complete. Raises `IncompleteDataset` if it is not."""
         if self.malformed is not None:
             return
         if self.scanner.bulk is None:
@@ -140,7 +145,7 @@ class StreamedDataset:
             raise IncompleteDataset(f"truncated in or after {tag_name(self._tag)}")
 
     def _is_surplus(self, rest: bytearray) -> bool:
-        """Whether less than a header, behind the last element, is harmless."""
+        """Whether the bytes after the last element, fewer than a header, are harmless."""
         # One zero may be the first byte of a big endian tag.
         return self._in_surplus or not (any(rest) or (len(rest) == 1 and self._is_big_endian))
 
@@ -153,7 +158,7 @@ class StreamedDataset:
         if reason:
             raise IncompleteDataset(reason)
 
-    # What comes behind the metadata
+    # After the metadata
 
     def _begin_following(self) -> None:
         scanner, bulk = self.scanner, self.scanner.bulk
@@ -239,10 +244,10 @@ class StreamedDataset:
             raise DatasetError(f"unexpected item or delimiter in {tag_name(self._tag)}")
 
     def _element(self, tag: int, length: int, level: int) -> bool:
-        """Pass an element by, or enter it. Returns whether its header is whole."""
+        """Skip an element, or enter it. Returns whether its header is complete."""
         head, vr = self._head, None
         if self._stack and not level & IS_ENTERED:
-            level = self._enter(level, bytes(head[4:6]))
+            level = self._detect_item_form(level, bytes(head[4:6]))
         if not level & IS_IMPLICIT:
             vr = bytes(head[4:6])
             if not (vr.isalpha() and vr.isupper()):
@@ -263,12 +268,12 @@ class StreamedDataset:
         if not self._stack and tag in PIXEL_DATA_TAGS:
             self._stack.append(_FRAGMENTS)
         else:
-            # UN of undefined length holds Implicit VR Little Endian (PS3.5 6.2.2 note 2).
+            # UN of undefined length contains Implicit VR Little Endian (PS3.5 6.2.2 note 2).
             self._stack.append(IS_IMPLICIT if level & IS_IMPLICIT or vr == b"UN" else 0)
         return True
 
-    def _enter(self, level: int, vr: bytes) -> int:
-        """The first element of an item shows whether its elements have VRs."""
+    def _detect_item_form(self, level: int, vr: bytes) -> int:
+        """Detect the VR form of an item by its first element. Returns the new flags of its level."""
         implicit = vr not in VRS if level & IS_IMPLICIT else not all(32 <= byte < 127 for byte in vr)
         shown = IN_ITEM | IS_ENTERED | (IS_IMPLICIT if implicit else 0)
         self._stack[-1] = shown
@@ -277,7 +282,7 @@ class StreamedDataset:
     # Pixel data
 
     def _check_pixels(self, tag: int, length: int) -> None:
-        """Native pixel data has no less than Rows, Columns and the others say (PS3.5 8.1, 8.2)."""
+        """Native pixel data is not shorter than Rows, Columns and similar attributes require (PS3.5 8.1, 8.2)."""
         if tag in self._pixel_data:
             raise DatasetError(f"{tag_name(tag)} appears twice")
         self._pixel_data.add(tag)
@@ -285,10 +290,10 @@ class StreamedDataset:
             return
         expected = self.native_length(tag)
         if expected is not None and length < expected:
-            raise IncompleteDataset(f"{tag_name(tag)} has {length} bytes, of {expected} by its description")
+            raise IncompleteDataset(f"{tag_name(tag)} has {length} bytes, but its description requires {expected}")
 
     def native_length(self, tag: int = PIXEL_DATA) -> int | None:
-        """Bytes of native pixel data by its description; None where that does not say it."""
+        """Bytes of native pixel data according to its description; None if that is incomplete."""
         bits = {FLOAT_PIXEL_DATA: 32, DOUBLE_FLOAT_PIXEL_DATA: 64}.get(tag) or self._number(BITS_ALLOCATED)
         rows, columns = self._number(ROWS), self._number(COLUMNS)
         if bits is None or rows is None or columns is None:
@@ -303,20 +308,20 @@ class StreamedDataset:
         return (samples * bits + 7) // 8
 
     def frame_splitter(self) -> FrameSplitter:
-        """What cuts the bulk data, which are pixel data, into frames."""
+        """A splitter that cuts the bulk data, which must be pixel data, into frames."""
         bulk, frames = self.scanner.bulk, self.frames
         if bulk is None or bulk.length is None:
             table = self.scanner.find(EXTENDED_OFFSET_TABLE) or b""
             return EncapsulatedFrames(frames, Struct(f"<{len(table) // 8}Q").unpack_from(table))
         length = self.native_length(bulk.tag)
         if length is None or length % frames or (self._number(BITS_ALLOCATED) == 1 and frames > 1):
-            raise DatasetError("its description does not say where frames begin")
+            raise DatasetError(f"{tag_name(bulk.tag)}: its description does not determine where frames begin")
         return NativeFrames(frames, length // frames)
 
     @property
     def frames(self) -> int:
-        """Number of Frames; 1 where it does not say, or says 0."""
-        text = (self.scanner.text(NUMBER_OF_FRAMES) or "").removeprefix("+")  # which IS may have (PS3.5 6.2)
+        """Number of Frames; 1 if absent, invalid or 0."""
+        text = (self.scanner.text(NUMBER_OF_FRAMES) or "").removeprefix("+")  # allowed in an IS (PS3.5 6.2)
         return int(text) or 1 if text.isdecimal() and len(text) <= 12 else 1
 
     def _number(self, tag: int) -> int | None:

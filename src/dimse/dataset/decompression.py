@@ -1,4 +1,4 @@
-"""Decompressing pixel data frame by frame, as they are sent (PS3.5 A.4)."""
+"""Decompression of pixel data frame by frame, while it is sent (PS3.5 A.4)."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _Frame: TypeAlias = "tuple[memoryview, dict[str, Any]]"
-"""Its bytes, and what pydicom says of them."""
+"""The bytes of a frame, and their properties according to pydicom."""
 
 
 async def decompress(source: DatasetSource, transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN) -> DatasetSource:
-    """Decompress the pixel data (PS3.5 A.4) with what pydicom finds installed. The SOP Instance UID is kept.
+    """Decompress the pixel data (PS3.5 A.4) with the installed plugins of pydicom. The SOP Instance UID is kept.
 
-    Holds the compressed object in memory, and of the rest a frame at a time; the first is decompressed now. RLE needs
-    numpy, the others a plugin of pydicom's. A source that is not compressed is re-encoded. Raises `DatasetError` with
-    the reason; so does reading the result, where a later frame cannot be decompressed.
+    Holds the compressed object and one decompressed frame in memory. The first frame is decompressed at once. RLE needs
+    numpy, the other syntaxes a plugin. A source that is not compressed is re-encoded. Raises `DatasetError` with the
+    reason; reading the result raises it too if a later frame cannot be decompressed.
     """
     if not Encoding.of(source.transfer_syntax_uid).encapsulated:
         return await reencode(source, transfer_syntax_uid)
@@ -60,7 +60,7 @@ async def decompress(source: DatasetSource, transfer_syntax_uid: str = EXPLICIT_
 
 
 def can_decompress(transfer_syntax_uid: str, *, installed: bool = True) -> bool:
-    """Whether pydicom can decompress this transfer syntax, with what is `installed` beside it or what might be."""
+    """Whether pydicom can decompress this transfer syntax, with the `installed` plugins or with any."""
     try:
         return get_decoder(UID(transfer_syntax_uid)).is_available or not installed
     except NotImplementedError:
@@ -74,7 +74,7 @@ def _decompress(source: DatasetSource, data: bytes, transfer_syntax_uid: str) ->
         start = value - (PLAIN_SIZE if structure.implicit else LONG_SIZE) if PIXEL_DATA in structure.values else value
         dataset = read_dataset(BytesIO(data[:start]), structure.implicit, True)
         if "PixelDataProviderURL" in dataset:
-            raise DatasetError("its pixels are elsewhere, at a URL (PS3.5 A.6)")
+            raise DatasetError("its pixel data is at a URL (PS3.5 A.6)")
         if start == value:
             return _Decompressed(source, transfer_syntax_uid, dataset, b"", None)
         if value_end - value != UNDEFINED_LENGTH:
@@ -89,7 +89,7 @@ def _decompress(source: DatasetSource, data: bytes, transfer_syntax_uid: str) ->
 
 
 class _Frames:
-    """The frames of encapsulated pixel data, decompressed one by one, as often as they are asked for."""
+    """The frames of encapsulated pixel data, decompressed one at a time. Can be iterated repeatedly."""
 
     def __init__(self, source: DatasetSource, dataset: Dataset, data: bytes, start: int) -> None:
         self._source, self._data, self._start = source, data, start
@@ -98,15 +98,15 @@ class _Frames:
         frames = self._decode()
         first, self._properties = next(frames)
         self._begun: Iterator[_Frame] | None = chain([(first, self._properties)], frames)
-        # Of JPEG there may be more than the data set says.
+        # JPEG pixel data may have more frames than the data set says.
         self.number = sum(1 for _ in self._encoded())
         self._length = first.nbytes
         self.length = self._length * self.number
         if self.length > MAX_LENGTH:
-            raise DatasetError(f"pixel data of {self.length} bytes: the most is {MAX_LENGTH}")
+            raise DatasetError(f"decompressed pixel data has {self.length} bytes, more than {MAX_LENGTH}")
 
     def describe(self, dataset: Dataset) -> None:
-        """Have the data set say what they are now, as pydicom does."""
+        """Set the attributes that describe the decompressed frames, as pydicom does."""
         for tag in OFFSET_TABLES:
             dataset.pop(tag, None)
         dataset.PhotometricInterpretation = self._properties["photometric_interpretation"]
@@ -122,13 +122,15 @@ class _Frames:
             given += frame.nbytes
             yield frame
         if given != self.length:
-            raise DatasetError(f"{self._source.name}: {given} bytes of frames where {self.length} were promised")
+            raise DatasetError(
+                f"{self._source.name}: the frames have {given} bytes instead of the expected {self.length}"
+            )
 
     def _next(self, frames: Iterator[_Frame]) -> memoryview | None:
         with _named(self._source):
             frame, properties = next(frames, (None, self._properties))
             if frame is not None and (frame.nbytes != self._length or properties != self._properties):
-                raise DatasetError("its frames are not all of one kind")
+                raise DatasetError("its frames differ in size or format")
         return frame
 
     def _decode(self) -> Iterator[_Frame]:
@@ -140,13 +142,13 @@ class _Frames:
         return generate_frames(self._file(), number_of_frames=number, extended_offsets=offsets)
 
     def _file(self) -> BytesIO:
-        file = BytesIO(self._data)  # which copies no bytes
+        file = BytesIO(self._data)  # copies no bytes
         file.seek(self._start)
         return file
 
 
 class _Decompressed(PiecesSource):
-    """The data set with the frames in it."""
+    """A data set with decompressed pixel data."""
 
     def __init__(
         self, source: DatasetSource, transfer_syntax_uid: str, dataset: Dataset, after: bytes, frames: _Frames | None
@@ -179,12 +181,12 @@ class _Decompressed(PiecesSource):
 
 @contextmanager
 def _named(source: DatasetSource) -> Iterator[None]:
-    """Say which source could not be decompressed, and why."""
+    """Prefix errors with the source that could not be decompressed."""
     doing = f"{source.name}: cannot be decompressed from {name_of(source.transfer_syntax_uid)}"
     try:
         yield
     except (RuntimeError, ImportError) as error:
-        # The one whose words are worth having: which plugins are missing. They hold no values.
+        # Keep this message: it names the missing plugins and contains no values.
         raise DatasetError(f"{doing}: {' '.join(str(error).split())}") from None
     except PYDICOM_ERRORS as error:
         raise pydicom_failed(doing, error) from None
@@ -199,4 +201,4 @@ async def _read_all(source: DatasetSource) -> bytes:
             data.write(buffer[:count])
     finally:
         reader.close()
-    return data.getvalue()  # which copies no bytes
+    return data.getvalue()  # copies no bytes

@@ -1,4 +1,4 @@
-"""A source in another encoding: what comes before its bulk data is held, what follows passes."""
+"""Sources in another encoding: the metadata is held in memory, the bulk data is streamed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEP: Final = 64 * 1024
 
 
 class Derived(DatasetSource):
-    """Another source in another encoding."""
+    """A source derived from another."""
 
     def __init__(self, source: DatasetSource, transfer_syntax_uid: str, length: int | None) -> None:
         self.sop_class_uid = source.sop_class_uid
@@ -30,7 +30,7 @@ class Derived(DatasetSource):
 
 
 class Metadata:
-    """What comes before the bulk data, scanned, and what of the value came with it."""
+    """The scanned metadata, and the part of the bulk data that was read with it."""
 
     def __init__(self, scanner: ElementScanner) -> None:
         self.scanner, self.bulk = scanner, scanner.bulk
@@ -44,7 +44,7 @@ class Metadata:
 
 
 async def read_metadata(source: DatasetSource, reader: Reader, wanted: Sequence[int] = ()) -> Metadata:
-    """Read up to the bulk data. Raises `DatasetError`, which names the source."""
+    """Read up to the bulk data. Raises `DatasetError`, with the name of the source."""
     scanner = ElementScanner(source.transfer_syntax_uid, wanted=wanted)
     buffer = bytearray(STEP)
     with named(source.name):
@@ -55,7 +55,7 @@ async def read_metadata(source: DatasetSource, reader: Reader, wanted: Sequence[
 
 
 class Rest:
-    """The bytes behind the header of the bulk data: those that came with the metadata, then those of a reader."""
+    """The bytes after the header of the bulk data: those read with the metadata, then those of a reader."""
 
     def __init__(self, name: str, metadata: Metadata, reader: Reader, to_skip: int) -> None:
         self._name, self._reader = name, reader
@@ -64,7 +64,7 @@ class Rest:
         self._buffer = memoryview(bytearray(STEP))
 
     async def piece(self, most: int = STEP) -> memoryview:
-        """Some of the next bytes, at most that many; none at the end. They are valid until the next call."""
+        """The next bytes, at most `most`; empty at the end. They are valid until the next call."""
         while self._to_skip:
             skipped = await self._reader.read_into(self._buffer[: min(STEP, self._to_skip)])
             if not skipped:
@@ -76,7 +76,7 @@ class Rest:
         return piece
 
     async def pieces(self, length: int) -> AsyncIterator[memoryview]:
-        """The next bytes, exactly that many."""
+        """The next `length` bytes. Raises `DatasetError` if there are fewer."""
         while length:
             piece = await self.piece(length)
             if not piece:
@@ -85,17 +85,17 @@ class Rest:
             yield piece
 
     async def everything(self) -> bytes:
-        """All that is left: elements behind the bulk data, which are few."""
+        """All remaining bytes: the elements after the bulk data, which are few."""
         data = bytearray()
         while piece := await self.piece():
             data += piece
             if len(data) > MAX_METADATA:
-                raise DatasetError(f"more than {MAX_METADATA} bytes behind the bulk data")
+                raise DatasetError(f"{self._name}: more than {MAX_METADATA} bytes after the bulk data")
         return bytes(data)
 
 
 class Following(Derived):
-    """Encodes what was read of `source` anew, and what follows it as it comes."""
+    """Re-encodes the metadata of `source` at once, and the rest while it is read."""
 
     def __init__(self, source: DatasetSource, transfer_syntax_uid: str, metadata: Metadata) -> None:
         super().__init__(source, transfer_syntax_uid, None)
@@ -103,7 +103,7 @@ class Following(Derived):
         self._kept: Reader | None = None
 
     def keep(self, reader: Reader) -> None:
-        """The source is read only once: go on with the reader that the metadata came from."""
+        """Continue with the reader that read the metadata, as the source can be read only once."""
         self._kept = reader
 
     def open(self) -> Reader:
@@ -116,11 +116,11 @@ class Following(Derived):
 
     @abstractmethod
     def _pieces(self, rest: Rest) -> AsyncIterator[Buffer]:
-        """All of it."""
+        """The whole re-encoded data set; `rest` is the source after the header of its bulk data."""
 
 
 def elements_behind(data: bytes, transfer_syntax_uid: str) -> tuple[bytes, bool]:
-    """The elements in what follows the bulk data, and whether they are in Implicit VR."""
+    """The elements after the bulk data, without surplus, and whether they are in Implicit VR."""
     scanner = ElementScanner(transfer_syntax_uid, wanted=())
     scanner.feed(data)
     scanner.finish()

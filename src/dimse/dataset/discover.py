@@ -1,4 +1,4 @@
-"""Finding what to send: files, folders, DICOMDIRs (PS3.3 F, PS3.10 8.6) and zip archives."""
+"""Search for files to send: folders, DICOMDIRs (PS3.3 F, PS3.10 8.6) and zip archives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, MEDIA_STORAGE_DIRECTORY_STORAGE
 
 _VERSION: Final = re.compile(r"\.?;\d+$|\.$")
-"""ISO 9660 names files `IM1.;1`, or `IM1.DCM;1`."""
+"""The suffix of ISO 9660 file names such as `IM1.;1` or `IM1.DCM;1`."""
 
 _ZIP_ERRORS: Final = (
     zipfile.BadZipFile,
@@ -31,12 +31,12 @@ _ZIP_ERRORS: Final = (
     NotImplementedError,
     ValueError,
 )
-"""What `zipfile` raises for an archive that is damaged, encrypted or of another kind."""
+"""The exceptions of `zipfile` for an archive that is damaged, encrypted or not supported."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """A path that gives nothing to send. `skipped` where nobody asked for just this one, and it is not DICOM."""
+    """A path with nothing to send. `skipped` if it is not DICOM and was merely found in a folder or archive."""
 
     name: str
     error: Exception
@@ -44,9 +44,10 @@ class NotSent:
 
 
 def discover(paths: Iterable[str | os.PathLike[str]]) -> Iterator[DatasetSource | NotSent]:
-    """The SOP instances at and under `paths`, in order; of each file only its File Meta Information is read.
+    """The SOP instances at and below `paths`, in order. Only the File Meta Information of each file is read.
 
-    Folders are searched whole, by name; zip archives and DICOMDIRs stand for what they hold or refer to.
+    Folders are searched recursively, sorted by name. A zip archive stands for its members, a DICOMDIR for the files
+    that it refers to.
     """
     for path in map(Path, paths):
         if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where it may not look
@@ -88,11 +89,11 @@ def _file(path: Path, *, named: bool) -> Iterator[DatasetSource | NotSent]:
     elif named:
         yield from _directory(path, source)
     else:
-        yield NotSent(str(path), DatasetError(f"{path}: a DICOMDIR; its files are found by themselves"), skipped=True)
+        yield NotSent(str(path), DatasetError(f"{path}: a DICOMDIR, whose files are found by the search"), skipped=True)
 
 
 def _directory(path: Path, source: FileSource) -> Iterator[DatasetSource | NotSent]:
-    """What a DICOMDIR refers to, by Referenced File ID (0004,1500): path components below its folder."""
+    """The files that a DICOMDIR refers to by Referenced File ID (0004,1500): path components below its folder."""
     from pydicom.filereader import read_dataset
 
     from dimse.dataset.codec import PYDICOM_ERRORS
@@ -111,15 +112,16 @@ def _directory(path: Path, source: FileSource) -> Iterator[DatasetSource | NotSe
     for reference in references:
         parts = [reference] if isinstance(reference, str) else list(reference)
         if any(not isinstance(part, str) or part in ("", ".", "..") or set(part) & set("/\\\0") for part in parts):
-            yield NotSent(str(path), DatasetError(f"{path}: a Referenced File ID leaves the DICOMDIR's folder"), False)
+            why = "a Referenced File ID (0004,1500) points outside its folder"
+            yield NotSent(str(path), DatasetError(f"{path}: {why}"), skipped=False)
             continue
         for found in _referred_to(path.parent, parts, listings):
-            # What is referred to must be there, and an image: another DICOMDIR might refer back.
+            # A referenced file must be an instance. Other DICOMDIRs are not followed: one might refer back.
             yield replace(found, skipped=False) if isinstance(found, NotSent) else found
 
 
 def _referred_to(folder: Path, parts: Sequence[str], listings: _Listings) -> Iterator[DatasetSource | NotSent]:
-    """What is in the file of that name, or else in the one that it became where the medium was copied."""
+    """The file of that name, or the file that copying the medium has renamed it to."""
     path = folder.joinpath(*parts)
     if not os.path.lexists(path):
         for other in _renamed(folder, parts, listings):
@@ -131,11 +133,11 @@ def _referred_to(folder: Path, parts: Sequence[str], listings: _Listings) -> Ite
 
 
 _Listings = dict[Path, dict[str, list[str]]]
-"""The names in each folder that was looked through, by what they are without what copying adds."""
+"""For each searched folder its names, by their form without case, version and extension."""
 
 
 def _renamed(folder: Path, parts: Sequence[str], listings: _Listings) -> Iterator[Path]:
-    """What has this path but for upper and lower case, an ISO 9660 version (`;1`), and an extension."""
+    """The paths that differ only in case, an ISO 9660 version (`;1`) or an extension."""
     if not parts:
         yield folder
         return
@@ -163,7 +165,7 @@ def _archive(path: Path) -> Iterator[DatasetSource | NotSent]:
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, *_ZIP_ERRORS) as error:
-        yield NotSent(str(path), DatasetError(f"{path}: not a zip archive that can be read: {error}"), skipped=False)
+        yield NotSent(str(path), DatasetError(f"{path}: the zip archive cannot be read: {error}"), skipped=False)
         return
     with archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
@@ -184,7 +186,7 @@ def _archive(path: Path) -> Iterator[DatasetSource | NotSent]:
 
 
 class ZipSource(Part10Source):
-    """A DICOM file in a zip archive, unpacked as it is sent."""
+    """A DICOM file in a zip archive, unpacked while it is sent."""
 
     repeatable = True
 
@@ -207,7 +209,7 @@ class ZipSource(Part10Source):
             raise
 
         def close() -> None:
-            stream.close()  # the archive's file stays open as long as a member's stream does
+            stream.close()  # the archive's file stays open until its member is closed
             archive.close()
 
         return StreamReader(stream, b"", self.length, self.name, self.transfer_syntax_uid, close)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 async def fragment_lengths(rest: Rest) -> list[int]:
-    """Of all fragments, and before them of the Basic Offset Table."""
+    """The lengths of the Basic Offset Table and of all fragments."""
     lengths: list[int] = []
     while (length := await _next_length(rest)) is not None:
         lengths.append(length)
@@ -40,7 +40,7 @@ async def fragment_lengths(rest: Rest) -> list[int]:
 
 
 async def _next_length(rest: Rest) -> int | None:
-    """What ends behind a whole fragment, without a delimiter, lacks nothing."""
+    """The length of the next fragment; None at the delimiter, or at the end of a data set without one."""
     header = bytes(await rest.piece(PLAIN_SIZE))
     if not header:
         return None
@@ -50,10 +50,10 @@ async def _next_length(rest: Rest) -> int | None:
 
 
 class Encapsulated(Following):
-    """Compressed data as they must be: Explicit VR, and each value and each fragment of even length.
+    """Compressed data corrected to Explicit VR and even lengths of all values and fragments.
 
-    `lengths` are those of the fragments, as far as the source can be read twice. Padding one before the last moves the
-    others: the Basic Offset Table says so, the extended one goes.
+    `lengths` are those of the offset table and the fragments, None if the source can be read only once. Padding a
+    fragment before the last moves the following ones: the Basic Offset Table is adjusted, the extended one removed.
     """
 
     def __init__(self, source: DatasetSource, metadata: Metadata, lengths: Sequence[int] | None) -> None:
@@ -77,7 +77,9 @@ class Encapsulated(Following):
             has_tables, odd_before = self._has_extended or len(table) > PLAIN_SIZE, False
             while (length := await _next_length(rest)) is not None:
                 if odd_before and has_tables and not self._may_move:
-                    raise DatasetError("an odd fragment before the last, in what can be read only once")
+                    raise DatasetError(
+                        "a fragment before the last has an odd length, and the source can be read only once"
+                    )
                 odd_before = length % 2 == 1
                 yield item_header(length + length % 2)
                 async for piece in rest.pieces(length):
@@ -87,10 +89,10 @@ class Encapsulated(Following):
             yield self._behind(await rest.everything())
 
     async def _offset_table(self, rest: Rest) -> bytes:
-        """The Basic Offset Table, with its header; each frame is moved by the padding before it."""
+        """The Basic Offset Table with its header, adjusted by the padding before each frame."""
         length = await _next_length(rest)
         if length is None or length > MAX_METADATA:
-            raise DatasetError(f"no Basic Offset Table, in {tag_name(PIXEL_DATA)}")
+            raise DatasetError(f"{tag_name(PIXEL_DATA)} has no Basic Offset Table")
         table = b""
         async for piece in rest.pieces(length):
             table += piece
@@ -100,7 +102,7 @@ class Encapsulated(Following):
         return item_header(len(table)) + table
 
     def _behind(self, data: bytes) -> bytes:
-        """As it is, or in Explicit VR and even."""
+        """The elements after the pixel data, in Explicit VR and with even lengths."""
         if not self._metadata.scanner.is_mislabelled and len(data) % 2 == 0:
             return data
         encoded, implicit = elements_behind(data, self.transfer_syntax_uid)

@@ -1,6 +1,11 @@
-"""Data sets without sequences, as most identifiers are, between bytes and pydicom in a fraction of its own time.
+"""Fast path for little endian data sets without sequences, such as most identifiers.
 
-What is not plain is left to pydicom: both functions then give None. Its results are the measure of these.
+Both functions return None for a data set that is not plain, which is then left to pydicom. pydicom's results are the
+reference: tests/dataset/test_fast_codec.py compares each result with pydicom's.
+
+Two shortcuts use the private layout of pydicom's classes, as their constructors take longer than all the rest: a
+`RawDataElement` is made as the named tuple that it is, and a `Dataset` by filling in the instance attributes `_dict`
+and `_read_charset`. If a new version of pydicom changes these, the comparison in the tests fails.
 """
 
 from __future__ import annotations
@@ -27,19 +32,19 @@ from dimse.dataset.encoding import (
 from dimse.dataset.structure import MAX_CHARACTER_SETS
 
 _TEXT: Final = frozenset(("AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UI"))
-"""Encoded as they are, when they are ASCII, whatever the character set (PS3.5 6.1.2.1)."""
+"""VRs whose ASCII values are encoded unchanged in any character set (PS3.5 6.1.2.1)."""
 _NUMBERS: Final = {"US": LITTLE.length_16, "UL": LITTLE.length_32}
 _SHORT: Final = {vr: vr.decode("ascii") for vr in SHORT_VRS}
 _SHORT_VRS: Final = frozenset(_SHORT.values())
 
 _tag: Final = lru_cache(maxsize=4096)(BaseTag)
 _raw_element: Final[Callable[[tuple[Any, ...]], RawDataElement]] = partial(tuple.__new__, RawDataElement)
-"""As `RawDataElement._make`, which is a named tuple's own way around its slow `__new__`."""
+"""Like `RawDataElement._make`: makes the named tuple without its slow `__new__`."""
 _DEFAULTS: Final = tuple(RawDataElement._field_defaults.values())
 
 
 def decode_plain(data: Buffer, *, implicit: bool) -> Dataset | None:
-    """Decode a little endian data set into elements that pydicom decodes when they are asked for."""
+    """Decode a little endian data set to raw elements, whose values pydicom decodes on access."""
     data = bytes(data)
     unpack, position, end = (LITTLE.plain if implicit else LITTLE.short).unpack_from, 0, len(data)
     last = -1
@@ -56,7 +61,7 @@ def decode_plain(data: Buffer, *, implicit: bool) -> Dataset | None:
             if vr is None:
                 return None
         tag, position = group << 16 | element, position + 8
-        # A sequence of Implicit VR shows by its items only; an undefined length is over any end.
+        # In Implicit VR only its items reveal a sequence. An undefined length exceeds any end.
         if tag <= last or position + length > end or (implicit and data[position : position + 4] == ITEM_TAG):
             return None
         if tag == SPECIFIC_CHARACTER_SET and length > MAX_CHARACTER_SETS:
@@ -73,8 +78,8 @@ def _dataset(
 ) -> Dataset:
     """`Dataset(elements)` with its original encoding.
 
-    pydicom looks each attribute that it sets up in its dictionary of keywords, which takes longer than the elements do.
-    So this is made as `copy.copy` would make it, of an empty one.
+    `Dataset.__setattr__` looks up each attribute in pydicom's dictionary of keywords, which takes longer than reading
+    the elements. So this copies the instance attributes of an empty data set, as `copy.copy` would.
     """
     dataset, empty = Dataset.__new__(Dataset), _empty(implicit=implicit)
     vars(dataset).update(
@@ -101,9 +106,9 @@ def _character_set(elements: Mapping[BaseTag, DataElement | RawDataElement]) -> 
 
 
 def encode_plain(dataset: Dataset, *, implicit: bool, level: str | None = None) -> bytes | None:
-    """Encode a data set, little endian, that has ASCII texts and small numbers only.
+    """Encode a data set in little endian if it has only ASCII texts and small numbers.
 
-    `level` is a Query/Retrieve Level (0008,0052) that stands before the data set's own.
+    `level` is a Query/Retrieve Level (0008,0052) that overrides the one of the data set.
     """
     parts = []
     tags = dataset.keys() if level is None else {*dataset.keys(), QUERY_RETRIEVE_LEVEL}

@@ -1,4 +1,4 @@
-"""Names for received objects, made from their attributes, that stay in their folder."""
+"""Safe names for received files, made from the attributes of the instance."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from os import PathLike
 
 MAX_NAME: Final = 100
-"""Characters that one value may add to a path: a UID has 64, and file systems stop at 255 for a name."""
+"""Characters of one value in a path: a UID has up to 64, and a file name up to 255."""
 
 _UNSAFE = re.compile(r"[^][A-Za-z0-9._^ +,@()=-]")
 _UID = re.compile(r"[0-9][0-9.]*[0-9]", re.ASCII)
-"""Safe as it is, and mostly what there is."""
+"""Already safe, and the usual case."""
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECASE)
 _EMPTY: Final = "NONE"
 
 
 def validate_template(template: str) -> None:
-    """Raise `ValueError` for a template that names no file, gives several instances one name, leaves its folder, or
-    has something other than keywords of PS3.6 in braces.
+    """Check a file name template. Raises `ValueError` with the reason.
+
+    A template is a relative path with keywords of PS3.6 in braces. It must stay in its folder and contain
+    {SOPInstanceUID}, so that each instance gets a name of its own.
     """
     if not template or template.endswith("/"):
         raise ValueError(f"the file name template {template!r} names no file")
@@ -48,7 +50,7 @@ def validate_template(template: str) -> None:
 
 @lru_cache(maxsize=64)
 def template_keywords(template: str) -> tuple[tuple[str, int], ...]:
-    """(keyword, tag) of the elements whose values a template needs, by tag. Raises as `validate_template`."""
+    """(keyword, tag) of the elements in a template, sorted by tag. Raises `ValueError` for an invalid template."""
     from pydicom.datadict import tag_for_keyword
 
     validate_template(template)
@@ -58,10 +60,10 @@ def template_keywords(template: str) -> tuple[tuple[str, int], ...]:
 
 
 def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str]) -> str:
-    """Expand `{StudyInstanceUID}/{SOPInstanceUID}.dcm` and the like, below `root` whatever the values are.
+    """Expand a template such as `{StudyInstanceUID}/{SOPInstanceUID}.dcm`. The path is always below `root`.
 
-    A value that is missing or empty reads NONE. One that has to be changed gets a hash of itself at the end, so that
-    two objects never share a name that neither has.
+    A missing or empty value becomes `NONE`. An altered value gets a hash suffix, so that different values cannot
+    collide.
     """
     path = os.path.join(root, "")
     for literal, keyword in _parsed(template):
@@ -70,7 +72,7 @@ def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str
 
 
 def other_name(path: str, uid: str) -> str:
-    """Where an instance goes whose name another has, as on file systems that take a and A for the same."""
+    """The name of an instance if another one has `path`, as on file systems that ignore case."""
     stem, extension = os.path.splitext(path)
     return f"{stem}-{_digest(uid)}{extension}"
 
@@ -87,7 +89,7 @@ def _parsed(template: str) -> tuple[tuple[str, str | None], ...]:
     parts = []
     for literal, keyword, form, conversion in fields:
         if form or conversion:
-            raise ValueError(f"the file name template {template!r}: {{{keyword}}} takes no format")
+            raise ValueError(f"the file name template {template!r}: {{{keyword}}} must not have a format or conversion")
         parts.append((literal.replace("/", os.sep), keyword))
     return tuple(parts)
 
@@ -98,7 +100,7 @@ def _safe(value: str) -> str:
     if not value:
         return _EMPTY
     safe = _UNSAFE.sub("_", value)[:MAX_NAME]
-    # Windows drops spaces and dots at the end; a dot at the beginning hides a file or makes a '..'.
+    # Windows drops trailing spaces and dots; a leading dot hides a file or makes a '..'.
     safe = "_" + safe[1:] if safe[0] in ". " else safe
     safe = safe[:-1] + "_" if safe[-1] in ". " else safe
     if _RESERVED.fullmatch(safe):

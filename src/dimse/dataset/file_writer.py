@@ -1,4 +1,4 @@
-"""Writing received files beside an event loop that goes on."""
+"""Writing received files without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from dimse.dataset.threads import in_worker
 from dimse.errors import DatasetError
 
 _QUICK: Final = 0.001
-"""Seconds that a disk access may hold up the event loop. Waking a thread and waiting for it takes a tenth of that."""
+"""Seconds that a disk access may block the event loop. Waking a thread and waiting for it takes a tenth of that."""
 
 _SMALL: Final = 1024 * 1024
-"""A larger file is forced to the disk in a thread, however quick the last one was."""
+"""Bytes. A larger file is always fsynced in a thread."""
 
 
 class _Pace:
-    """Where one kind of disk access is done: in a thread, or at once where the last one took less than `_QUICK`.
+    """Runs one kind of disk access on the event loop while it takes less than `_QUICK`, else in a thread.
 
-    A disk that slows down holds the event loop up once, and then threads again.
+    When a disk slows down, the event loop is blocked once.
     """
 
     def __init__(self) -> None:
@@ -44,33 +44,33 @@ class _Pace:
 
 
 class Disk:
-    """Where received files are written, without blocking the event loop for long."""
+    """Decides where file operations run, by how long the last one of the same kind took."""
 
     def __init__(self) -> None:
         self.writing = _Pace()
-        """To the page cache."""
+        """The pace of writes to the page cache."""
         self.syncing = _Pace()
-        """A small file that is made, written and forced to the disk."""
+        """The pace of creating, writing and fsyncing a small file in one call."""
 
 
 class Instance(NamedTuple):
-    """What a file holds."""
+    """The SOP instance in a file."""
 
     uid: str
     transfer_syntax_uid: str
 
 
 class Stored(Enum):
-    """What became of a received instance."""
+    """How a received instance was stored."""
 
     NEW = "new"
-    """It was not there."""
+    """It is a new file."""
     SAME = "same"
-    """It was there, with the same content: nothing has changed."""
+    """It was already stored with the same content; nothing was changed."""
     KEPT = "kept"
-    """It was there, with other content, which is kept."""
+    """It was already stored with other content, which was kept."""
     REPLACED = "replaced"
-    """It was there, with other content, in the place of which it is now."""
+    """It was already stored with other content, which it replaced."""
 
 
 class FileWriter:
@@ -92,7 +92,7 @@ class FileWriter:
         """Set by the last `write`."""
 
     async def write(self, buffers: list[memoryview], *, is_last: bool) -> None:
-        """Append; with `is_last` give the file its name too, in the same step. Raises `FileExistsError` without one."""
+        """Append; with `is_last` also name the file. Raises `FileExistsError` if other files have all of its names."""
         if self._fsync:
             self._size += sum(map(len, buffers))
         if self._size > _SMALL and is_last:
@@ -111,14 +111,14 @@ class FileWriter:
             self.stored = Stored.NEW
 
     def _find_name(self) -> None:
-        """See what is there, as the first name is taken."""
+        """Find a name after the first one was taken, or the same instance under one of them."""
         assert self._file is not None  # noqa: S101 - it was finished
         for path in self._paths:
             self.path = path
             self.stored = self._take(self._file)
             if self.stored is not None:
                 return
-        raise FileExistsError(errno.EEXIST, "another instance, or another file, has this name", self.path)
+        raise FileExistsError(errno.EEXIST, "another file has this name", self.path)
 
     def _take(self, file: Part10File) -> Stored | None:
         """Give the file the name `path`; None if another instance or another file has it."""
@@ -141,7 +141,7 @@ class FileWriter:
         return Stored.SAME if is_same else Stored.KEPT
 
     async def discard(self) -> None:
-        """Leave nothing behind."""
+        """Remove the file unless it was finished."""
         if self._file is not None:
             await in_worker(self._file.discard)
 

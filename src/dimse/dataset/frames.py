@@ -1,4 +1,4 @@
-"""The frames of pixel data, as they come (PS3.5 8.1, A.4; PS3.3 C.7.6.6.1.1)."""
+"""Pixel data cut into frames while it arrives (PS3.5 8.1, A.4; PS3.3 C.7.6.6.1.1)."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class FrameSplitter(Protocol):
     """Cuts the value of Pixel Data into frames."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take the next bytes. Gives the frames that are whole by them."""
+        """Take the next bytes. Yields the frames that they complete."""
 
     def finish(self) -> None:
-        """The value has ended. Raises `DatasetError` where the frames were not what was said of them."""
+        """Declare the value complete. Raises `DatasetError` if the number of frames is not the expected one."""
 
 
 class NativeFrames:
-    """Frames that are all of one length, in bytes."""
+    """Cuts native pixel data into frames of equal length in bytes."""
 
     def __init__(self, frames: int, length: int) -> None:
         if not 0 < length <= MAX_FRAME:
-            raise DatasetError(f"a frame of {length} bytes; it is 1 to {MAX_FRAME}")
+            raise DatasetError(f"a frame must have 1 to {MAX_FRAME} bytes, not {length}")
         self._left, self._length = frames, length
         self._data = bytearray()
 
@@ -49,7 +49,7 @@ class NativeFrames:
 
 
 class EncapsulatedFrames:
-    """Frames of one or more fragments: by the extended offset table, else by the basic one, else of one each."""
+    """Joins fragments to frames: by the extended offset table, else by the basic one, else one fragment per frame."""
 
     def __init__(self, frames: int, offsets: Sequence[int]) -> None:
         self._frames = frames
@@ -57,10 +57,10 @@ class EncapsulatedFrames:
         self._header = bytearray()
         self._current = bytearray()
         self._left = 0
-        """Bytes of the item that are still to come."""
+        """Bytes of the current item that are still to arrive."""
         self._items = self._given = 0
         self._offset = 0
-        """Of the next item, from the first behind the offset table."""
+        """Offset of the next item, counted from the first one after the offset table."""
         self._ended = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -81,7 +81,7 @@ class EncapsulatedFrames:
                 self._header.clear()
 
     def _begin_item(self) -> bytes | None:
-        """The header of an item or of the end has come: the frame that has ended by it, if one has."""
+        """Act on a complete header of an item or delimiter. Returns the frame that it ends, if any."""
         fragment = fragment_length(self._header)
         self._ended, length = fragment is None, fragment or 0
         frame = None
@@ -112,5 +112,5 @@ class EncapsulatedFrames:
     def finish(self) -> None:
         if self._given != self._frames:
             raise DatasetError(
-                f"{self._given} fragments for {self._frames} frames, and no offset table to tell which are of one frame"
+                f"{tag_name(PIXEL_DATA)} has {self._given} fragments for {self._frames} frames, and no offset table"
             )

@@ -1,4 +1,4 @@
-"""Data sets in the DICOM JSON Model (PS3.18 F), with all values that they have."""
+"""Data sets in the DICOM JSON Model (PS3.18 F), including invalid values."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 
 
 def json_model(dataset: Dataset, texts: Texts, outer: Sequence[str] = ()) -> dict[str, Any]:
-    """The data set as what `json.dumps` takes. `texts` reads its texts; `outer` are the character sets around it."""
+    """The data set as an argument for `json.dumps`. `outer` are the character sets of an enclosing data set."""
     character_sets = character_sets_of(dataset, outer)
     return {
-        f"{tag:08X}": {"vr": "CS", "Value": ["ISO_IR 192"]}  # F.2: JSON is UTF-8, whatever it came in
+        f"{tag:08X}": {"vr": "CS", "Value": ["ISO_IR 192"]}  # JSON is always UTF-8 (F.2)
         if tag == SPECIFIC_CHARACTER_SET
         else _attribute(dataset, tag, texts, character_sets)
         for tag in sorted(dataset.keys())
-        if tag & 0xFFFF  # group lengths are not in it (F.2.2)
+        if tag & 0xFFFF  # without group lengths (F.2.2)
     }
 
 
@@ -50,7 +50,7 @@ def _attribute(dataset: Dataset, tag: int, texts: Texts, character_sets: Sequenc
 
 
 def _finite(value: object) -> object:
-    """JSON has no number for the others."""
+    """`value`; as a string if it is infinite or not a number, which JSON cannot represent."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -63,7 +63,7 @@ def _name(text: str) -> dict[str, str] | None:
 
 
 def _integer(text: str) -> int | str | None:
-    """A number, or what is there instead: F.2.3 has it either way."""
+    """An integer, or the invalid text: F.2.3 allows both."""
     return int(text) if _INTEGER.fullmatch(text) else text or None
 
 

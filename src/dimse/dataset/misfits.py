@@ -1,4 +1,4 @@
-"""Elements whose VR is not the dictionary's: in Implicit VR a receiver would misread them (PS3.5 7.1.3, A.1)."""
+"""Elements whose VR differs from the dictionary: receivers would misread them in Implicit VR (PS3.5 7.1.3, A.1)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KINDS: Final = {
     **dict.fromkeys(_BYTES.split(), "bytes"),
     **{vr: vr for vr in [*_NUMBERS.split(), "SQ"]},
 }
-"""Values of one kind are the same in all VRs of it, but for their padding (PS3.5 6.2)."""
+"""Kinds of VR whose values have the same encoding except for padding (PS3.5 6.2)."""
 _OTHER_SIGN: Final = {"US": "SS", "SS": "US", "UL": "SL", "SL": "UL", "UV": "SV", "SV": "UV"}
 _WORDS: Final = {
     "OW": {"US", "SS"},
@@ -35,16 +35,16 @@ _WORDS: Final = {
     "OF": {"FL"},
     "OD": {"FD"},
 }
-"""Numbers that are the same bytes: palettes were US before they were OW."""
+"""Numbers with the same encoding as words: palettes were US before they became OW."""
 _WIDTHS: Final = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "UV": 8, "SV": 8}
 
 _IMAGE_PIXEL: Final = 0x0028
 _NEEDED: Final = NAMING_TAGS | {SPECIFIC_CHARACTER_SET}
-"""What every instance has, and what its texts are read with; so is all of group 0028 for pixels."""
+"""Elements that must not be left out, in addition to group 0028: they identify the instance or its text encoding."""
 
 
 class Misfit(NamedTuple):
-    """An element that Implicit VR cannot hold."""
+    """An element that cannot be represented in Implicit VR."""
 
     tag: int
     vr: str
@@ -55,16 +55,16 @@ class Misfit(NamedTuple):
 
 
 def leave_out(misfits: Sequence[Misfit], name: str) -> None:
-    """Say that these do not go out. Raises `DatasetError` for one without which the rest could not be read."""
+    """Log that these elements are left out. Raises `DatasetError` if the rest could not be read without one."""
     for misfit in misfits:
         if misfit.tag >> 16 == _IMAGE_PIXEL or misfit.tag in _NEEDED:
-            raise DatasetError(f"cannot go out in Implicit VR: {misfit}")
+            raise DatasetError(f"cannot be sent in Implicit VR: {misfit}")
     if misfits:
         logger.warning("%s: left out in Implicit VR: %s", name, "; ".join(dict.fromkeys(map(str, misfits))))
 
 
 def dictionary_vr(dataset: Dataset, tag: BaseTag) -> str | None:
-    """The VRs that the dictionary has for an element of `dataset`, as in "US or SS"; None if it does not know it."""
+    """The VRs of an element of `dataset` in the dictionary, such as "US or SS"; None if it is unknown."""
     try:
         if not tag.is_private:
             return dictionary_VR(tag)
@@ -80,12 +80,12 @@ def _creator_of(dataset: Dataset, tag: BaseTag) -> str:
 
 
 def is_misread(value: bytes, vr: str, read_as: str) -> bool:
-    """Whether an encoded value of one VR is something else, or nothing, in those that the dictionary has."""
+    """Whether an encoded value of one VR changes its meaning if it is read with those of the dictionary."""
     known = read_as.split(" or ")
     if not value or vr in known or "UN" in known:
         return False
     if vr not in _KINDS:
-        # UN holds what Implicit VR would (PS3.5 6.2.2 note 2), and so does what is no VR, as far as one can tell.
+        # UN has the encoding of Implicit VR (PS3.5 6.2.2 note 2). Invalid VRs are assumed to have it too.
         return read_as == "SQ" and value[:4] != ITEM_TAG
     if _OTHER_SIGN.get(vr) in known:
         return any(byte & 0x80 for byte in value[_WIDTHS[vr] - 1 :: _WIDTHS[vr]])
@@ -95,7 +95,7 @@ def is_misread(value: bytes, vr: str, read_as: str) -> bool:
 
 
 def may_be_misread(dataset: Dataset) -> bool:
-    """Whether the VRs alone, also those within its sequences, show one that is not the dictionary's."""
+    """Whether an element at any level might be misread, judged by its VR without its value."""
     for tag in dataset.keys():  # noqa: SIM118 it yields elements
         vr = dataset.get_item(tag).VR
         read_as = dictionary_vr(dataset, tag)

@@ -20,20 +20,20 @@ from dimse.uids import (
 )
 
 MAX_FILE_META: Final = 1024 * 1024
-"""File Meta Information is some hundred bytes; private information (0002,0102) may make it more."""
+"""File Meta Information usually has a few hundred bytes, and more with private information (0002,0102)."""
 
 _PREAMBLE: Final = bytes(128)
 _DICM: Final = b"DICM"
 _DICOM_UID: Final = b"1.2.840.10008.5.1.4."
 _READ_AHEAD: Final = 1024
-_LOOK: Final = 256
-"""The SOP UIDs are among the first elements of a data set."""
+_SEARCH_STEP: Final = 256
+"""Bytes of the data set scanned at a time: the SOP UIDs are among its first elements."""
 
-_LOOK_FAR: Final = 64 * 1024
-"""How far they are looked for where nothing else has them."""
+_MAX_SEARCH: Final = 64 * 1024
+"""Bytes of the data set scanned for the SOP UIDs if the File Meta Information has none."""
 
-_LONGEST: Final = 0xFFFE
-"""With a length of 16 bits (PS3.5 7.1.2), which is even."""
+_MAX_VALUE: Final = 0xFFFE
+"""The longest value with a 16-bit length (PS3.5 7.1.2), which must be even."""
 
 _GROUP: Final = b"\x02\x00"
 _GROUP_BE: Final = b"\x00\x02"
@@ -43,47 +43,48 @@ _MEDIA_STORAGE_SOP_INSTANCE_UID = 0x0003
 _TRANSFER_SYNTAX_UID = 0x0010
 
 
-_SAME_IN_DATA_SET: Final = (
+_COUNTERPARTS: Final = (
     (_MEDIA_STORAGE_SOP_CLASS_UID, SOP_CLASS_UID),
     (_MEDIA_STORAGE_SOP_INSTANCE_UID, SOP_INSTANCE_UID),
 )
 
 
 class Readable(Protocol):
-    """A binary file, as far as reading from its beginning to its end goes."""
+    """Anything that can be read sequentially."""
 
     def read(self, size: int, /) -> Buffer | None: ...
 
 
 class FileMeta(NamedTuple):
-    """What the beginning of a file says of its data set.
+    """What the beginning of a file says about its data set.
 
-    The SOP UIDs are the data set's own; the File Meta Information's where the beginning does not have them. Some
-    files differ, and a C-STORE that names what the data set is not would be refused (0xA900).
+    The SOP UIDs are those of the data set, or of the File Meta Information if the beginning of the data set has none.
+    In some files the two differ, and a C-STORE with the wrong ones would be refused (0xA900).
     """
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
     is_mislabelled: bool
-    """Whether the data set is in Implicit VR where its transfer syntax, which says more than that, has Explicit."""
+    """Whether the data set is in the other VR form, but `transfer_syntax_uid` could not be corrected to say so."""
     warning: str | None
-    """What was read in another way than it says, or does not say."""
+    """A fault of the file that was worked around, or None."""
     length: int
     """Bytes from the beginning of the preamble to the data set."""
     peeked: bytes
-    """The beginning of the data set, which was read along with the meta and belongs before what is read next."""
+    """The beginning of the data set, already read from the file together with the File Meta Information."""
 
 
 def _element(element: int, vr: bytes, text: str, padding: bytes) -> bytes:
-    if not text.isascii() or len(text) > _LONGEST:
-        raise DatasetError(f"(0002,{element:04X}) cannot be written: not ASCII, or longer than {_LONGEST} characters")
+    if not text.isascii() or len(text) > _MAX_VALUE:
+        raise DatasetError(f"(0002,{element:04X}) must be ASCII of at most {_MAX_VALUE} characters")
     value = text.encode("ascii")
     if len(value) % 2:
         value += padding
     return LITTLE.short.pack(0x0002, element, vr, len(value)) + value
 
 
+# The parts that are the same in every file, encoded once: a file is written per received instance.
 _BEGINNING: Final = _PREAMBLE + _DICM + LITTLE.short.pack(0x0002, 0x0000, b"UL", 4)
 _VERSION = LITTLE.long.pack(0x0002, 0x0001, b"OB", 2) + b"\x00\x01"
 _IMPLEMENTATION = _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0") + _element(
@@ -120,7 +121,7 @@ def _around_instance(
     sending_ae_title: str | None,
     receiving_ae_title: str | None,
 ) -> tuple[bytes, bytes]:
-    """What is before and behind the SOP Instance UID: the same for all instances of a kind on an association."""
+    """The elements before and after the SOP Instance UID, which are often the same for a whole association."""
     before = _VERSION + _element(_MEDIA_STORAGE_SOP_CLASS_UID, b"UI", sop_class_uid, b"\0")
     after = _element(_TRANSFER_SYNTAX_UID, b"UI", transfer_syntax_uid, b"\0") + _IMPLEMENTATION
     for element, title in ((0x0016, source_ae_title), (0x0017, sending_ae_title), (0x0018, receiving_ae_title)):
@@ -130,11 +131,11 @@ def _around_instance(
 
 
 def read_file_meta(file: Readable) -> FileMeta:
-    """Read the File Meta Information from where `file` is, and at most a kilobyte beyond: see `peeked`.
+    """Read the File Meta Information from the current position, and at most a kilobyte beyond: see `peeked`.
 
-    The end is found by the first tag of another group, as group lengths are wrong or missing in the wild; so are
-    preambles, and all of it. A group 0002 in Implicit VR or Big Endian is read too. The caller adds the file's name to
-    a `DatasetError`. What cannot be a DICOM file at all is `NotDicom`.
+    It ends at the first tag of another group, as real files have wrong group lengths or none. Files without a preamble,
+    or without any File Meta Information, and a group 0002 in Implicit VR or big endian are read too. Raises `NotDicom`
+    for a file that is not DICOM, and `DatasetError` for other faults; the caller adds the name of the file.
     """
     head = _Head(file)
     position = _start(head)
@@ -147,14 +148,14 @@ def read_file_meta(file: Readable) -> FileMeta:
     warning = None
     if not values.get(_TRANSFER_SYNTAX_UID) and (shown := syntax_of_first_element(bytes(head.data[position:]))):
         values[_TRANSFER_SYNTAX_UID] = shown
-        warning = f"names no transfer syntax; its first element shows {name_of(shown)}"
+        warning = f"missing Transfer Syntax UID (0002,0010); assuming {name_of(shown)}"
     transfer_syntax_uid = _required(values, _TRANSFER_SYNTAX_UID, "Transfer Syntax UID", "(0002,0010)")
-    scanner = _prefer_the_data_sets(values, head, position, transfer_syntax_uid)
+    scanner = _prefer_dataset_uids(values, head, position, transfer_syntax_uid)
     peeked = bytes(head.data[position:])
     is_mislabelled = scanner.is_mislabelled and begins_like_a_data_set(peeked)
     if is_mislabelled:
         form = "Implicit" if scanner.implicit else "Explicit"
-        warning = f"is in {form} VR, though it names {name_of(transfer_syntax_uid)}"
+        warning = f"the data set is in {form} VR, but its transfer syntax is {name_of(transfer_syntax_uid)}"
         if transfer_syntax_uid in LITTLE_ENDIAN:
             transfer_syntax_uid = IMPLICIT_VR_LITTLE_ENDIAN if scanner.implicit else EXPLICIT_VR_LITTLE_ENDIAN
     return FileMeta(
@@ -169,21 +170,21 @@ def read_file_meta(file: Readable) -> FileMeta:
 
 
 def _start(head: _Head) -> int:
-    """Where the File Meta Information begins, or the data set of a file that has none."""
+    """The position of the File Meta Information, or of the data set if the file has none."""
     if head.reach(132) and head.data[128:132] == _DICM:
         return 132
     head.reach(_READ_AHEAD)
     start = 4 if head.data[:4] == _DICM else 0
     if not begins_like_a_data_set(bytes(head.data[start:])):
-        # Text with UIDs is a dump, or JSON; a zip archive may begin with a whole file.
+        # A text with UIDs is a dump or JSON; a zip archive may begin with an uncompressed DICOM file.
         if _DICOM_UID in head.data and b"\0" in head.data and head.data[:2] != b"PK":
-            raise DatasetError("no DICM at byte 128, though there are UIDs of DICOM: a damaged file?")
+            raise DatasetError("no DICM at byte 128, but the file contains DICOM UIDs: it may be damaged")
         raise NotDicom("not a DICOM file (no DICM at byte 128)")
     return start
 
 
 def _meta_element(head: _Head, position: int) -> tuple[int, int, int] | None:
-    """The number of the element at `position`, and where its value begins and ends; None in another group."""
+    """The number of the element at `position`, and the start and end of its value; None in another group."""
     group = bytes(head.data[position : position + 2]) if head.reach(position + 8) else b""
     if group not in (_GROUP, _GROUP_BE):
         return None
@@ -200,21 +201,21 @@ def _meta_element(head: _Head, position: int) -> tuple[int, int, int] | None:
     return element, value, value + length
 
 
-def _prefer_the_data_sets(
+def _prefer_dataset_uids(
     values: dict[int, str], head: _Head, position: int, transfer_syntax_uid: str
 ) -> ElementScanner:
-    """Take the SOP UIDs from the data set, as far as it has been read; further where nothing else has them."""
+    """Take the SOP UIDs from the data set; read further for them only if the File Meta Information has none."""
     scanner = ElementScanner(transfer_syntax_uid, wanted=(SOP_CLASS_UID, SOP_INSTANCE_UID))
-    needed = not all(values.get(element) for element, _ in _SAME_IN_DATA_SET)
-    with suppress(DatasetError):  # what cannot be read is for the receiver to judge
-        start, limit = position, position + (_LOOK_FAR if needed else 0)
+    needed = not all(values.get(element) for element, _ in _COUNTERPARTS)
+    with suppress(DatasetError):  # other faults are left to the receiver
+        start, limit = position, position + (_MAX_SEARCH if needed else 0)
         while start < len(head.data) or (start < limit and head.reach(start + 1)):
-            piece = head.data[start : start + _LOOK]
+            piece = head.data[start : start + _SEARCH_STEP]
             scanner.feed(piece)
             start += len(piece)
             if scanner.passed(SOP_INSTANCE_UID):
                 break
-    for element, tag in _SAME_IN_DATA_SET:
+    for element, tag in _COUNTERPARTS:
         found = scanner.text(tag)
         if found:
             values[element] = found
@@ -222,14 +223,14 @@ def _prefer_the_data_sets(
 
 
 class _Head:
-    """The beginning of a file, as far as it was needed."""
+    """The beginning of a file, read as far as needed."""
 
     def __init__(self, file: Readable) -> None:
         self.data = bytearray()
         self._file = file
 
     def reach(self, size: int) -> bool:
-        """Have `size` bytes, if the file does."""
+        """Read until `size` bytes are buffered. Returns False at the end of the file."""
         if size > MAX_FILE_META:
             raise DatasetError(f"File Meta Information of more than {MAX_FILE_META} bytes")
         while len(self.data) < size:
@@ -247,5 +248,5 @@ class _Head:
 def _required(values: dict[int, str], element: int, name: str, tag: str) -> str:
     value = values.get(element)
     if not value:
-        raise DatasetError(f"has no {name}, {tag}")
+        raise DatasetError(f"missing {name} {tag}")
     return value

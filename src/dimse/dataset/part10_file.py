@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from typing import IO
 
 _MAX_BUFFERS: Final = 1024
-"""IOV_MAX of Linux, macOS and the BSDs; POSIX lets it be as low as 16, but none is."""
+"""IOV_MAX of Linux, macOS and the BSDs. POSIX would allow 16, but no current system has it."""
 
 _PROCESS: Final = secrets.token_hex(8)
 _NUMBERS: Final = count()
-"""With the process ID, as a fork has the other two: what makes the names of files under construction unique."""
+"""Temporary names are made of `_PROCESS`, the process ID and such a number: a fork shares the other two."""
 
 
 _COMPARED: Final = 1024 * 1024
@@ -29,14 +29,13 @@ _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errn
 
 
 class Part10File:
-    """A DICOM file under construction. It takes its final name in `commit` and never before; `discard` leaves nothing
-    behind. Everything here blocks.
+    """A DICOM file under construction. Only `commit` gives it its final name; `discard` removes it. All methods block.
 
-    `header` is preamble and File Meta Information. With `fsync`, a committed file outlives a power failure.
+    `header` is the preamble and File Meta Information. With `fsync`, a committed file survives a power failure.
     """
 
     def __init__(self, path: str | PathLike[str], header: bytes, *, fsync: bool = True) -> None:
-        # Text, as each operation on a Path costs as much as a small file does.
+        # A str, as each operation on a Path costs as much as writing a small file.
         self.path = os.fspath(path)
         folder = os.path.dirname(self.path) or "."
         self._fsync = fsync
@@ -53,7 +52,7 @@ class Part10File:
             self._descriptor = _create(self._temporary)
 
     def write(self, buffers: Sequence[memoryview]) -> None:
-        """Append the buffers. After an `OSError` there is `discard` only."""
+        """Append the buffers. After an `OSError` only `discard` is allowed."""
         if self._descriptor is None:
             raise ValueError(f"{self.path}: committed or discarded")
         buffers = [*self._header, *buffers]
@@ -62,9 +61,9 @@ class Part10File:
             _write_all(self._descriptor, buffers[start : start + _MAX_BUFFERS])
 
     def commit(self) -> bool:
-        """Give the file its name; False where that is taken, and then there is `take`, `is_same_as` or `discard`.
+        """Give the file its final name. Returns True when it is durably stored.
 
-        When this returns True the object is where it was promised to be.
+        Returns False if the name is taken: then use `take`, `is_same_as` or `discard`.
         """
         if self._descriptor is None:
             raise ValueError(f"{self.path}: committed or discarded")
@@ -81,7 +80,7 @@ class Part10File:
             raise
 
     def take(self, path: str, *, replace: bool = False) -> bool:
-        """Give the finished file this name, in the same folder; False where it is taken and not to be replaced."""
+        """Give the finished file this name in the same folder. Returns False if it is taken and not to be replaced."""
         if replace:
             os.replace(self._temporary, path)
         elif not _name(self._temporary, path):
@@ -91,7 +90,7 @@ class Part10File:
         return True
 
     def is_same_as(self, file: IO[bytes]) -> bool:
-        """Whether the finished file goes on behind its header as `file` does from where it is."""
+        """Whether the content after the header equals `file` from its current position on."""
         with open(self._temporary, "rb") as own:
             own.seek(self._header_length)
             while piece := own.read(_COMPARED):
@@ -105,7 +104,7 @@ class Part10File:
                 _fsync_folder(folder)
 
     def discard(self) -> None:
-        """Remove what was written. Does nothing after a commit, or twice."""
+        """Remove the file. Does nothing after a commit, or if called again."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)
@@ -118,10 +117,10 @@ def _create(path: str) -> int:
 
 
 def _name(temporary: str, path: str) -> bool:
-    """Rename a file, unless there is one of that name; both at once where the file system can do that."""
+    """Rename a file unless the name is taken; atomically if the file system has hard links."""
     try:
         if os.name == "nt":
-            os.rename(temporary, path)  # never replaces there
+            os.rename(temporary, path)  # does not replace on Windows
             return True
         os.link(temporary, path)
     except FileExistsError:
@@ -138,7 +137,7 @@ def _name(temporary: str, path: str) -> bool:
 
 
 def _make_folders(name: str) -> list[str]:
-    """Make a folder and those above it. Returns the folders that have a new entry by this."""
+    """Create a folder and its parents. Returns the folders that got a new entry."""
     folder = Path(name)
     missing = [folder, *folder.parents]
     missing = missing[: next((i for i, each in enumerate(missing) if each.exists()), len(missing))]
@@ -173,14 +172,14 @@ _write_all: Final = _write_together if hasattr(os, "writev") else _write_each
 
 
 def _fsync_folder(folder: str) -> None:
-    """Make the new name last. Windows cannot open a folder, and does it by itself."""
+    """Make the rename durable. Windows cannot open a folder, and does not need to."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems have no such thing
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems do not support it
             raise
     finally:
         os.close(descriptor)

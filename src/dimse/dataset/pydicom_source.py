@@ -1,6 +1,6 @@
-"""Sending a pydicom data set, with its pixel data in it or from elsewhere (PS3.5 8, A.4).
+"""pydicom data sets as sources, with their own pixel data or with separate pixels (PS3.5 8, A.4).
 
-The pixel data is never copied into one buffer with the rest: metadata, pixel data and what follows are pieces.
+The pixel data is not copied: the metadata, the pixel data and the elements after it are separate pieces.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _EMPTY_OFFSET_TABLE: Final = item_header(0)
 
 @dataclass(frozen=True, slots=True)
 class NativePixels:
-    """Uncompressed pixel data (PS3.5 8.1.1), little endian: buffers that are `length` bytes together.
+    """Uncompressed pixel data (PS3.5 8.1.1), little endian: buffers of `length` bytes in total.
 
-    A plain iterable is stepped on the event loop and must not block; an async one may take its time.
+    A plain iterable is iterated on the event loop and must not block; an asynchronous one may wait.
     """
 
     buffers: Iterable[Buffer] | AsyncIterable[Buffer]
@@ -53,21 +53,22 @@ class NativePixels:
 
     def __post_init__(self) -> None:
         if not 0 <= self.length <= MAX_LENGTH:
-            raise DatasetError(f"pixel data of {self.length} bytes: the most is {MAX_LENGTH}")
+            raise DatasetError(f"length must be 0 to {MAX_LENGTH} bytes of pixel data, not {self.length}")
 
 
 @dataclass(frozen=True, slots=True)
 class EncapsulatedFrames:
-    """Compressed pixel data (PS3.5 A.4): a buffer a frame, which becomes one fragment."""
+    """Compressed pixel data (PS3.5 A.4): one buffer per frame, each of which becomes one fragment."""
 
     frames: Iterable[Buffer] | AsyncIterable[Buffer]
 
 
 class PixelSource(PiecesSource):
-    """A data set without pixel data, and its Pixel Data from elsewhere, which is read as it is sent.
+    """A data set without pixel data, and separate pixels, which are read while they are sent.
 
-    The transfer syntax is that of `dataset.file_meta` unless told; native pixels may do without. What the data set
-    says of its pixels (Rows, Photometric Interpretation ...) must be true of these. Repeatable if the iterable is.
+    `transfer_syntax_uid` defaults to that of `dataset.file_meta`, and for native pixels to Explicit VR Little Endian.
+    Attributes that describe the pixels (Rows, Photometric Interpretation ...) must match them. The source is repeatable
+    if the iterable is.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class PixelSource(PiecesSource):
         syntax = transfer_syntax_uid or _labelled(dataset) or (EXPLICIT_VR_LITTLE_ENDIAN if native else "")
         if not (syntax in LITTLE_ENDIAN if native else _takes_frames(syntax)):
             kind = "native pixels" if native else "encapsulated frames"
-            raise DatasetError(f"{kind} cannot go out in {name_of(syntax) or 'no transfer syntax'}")
+            raise DatasetError(f"{kind} cannot be sent in {name_of(syntax) or 'no transfer syntax'}")
         sop_class_uid, sop_instance_uid = _sop_uids(dataset)
         before, after = _encode_around_pixel_data(dataset, syntax, sop_instance_uid)
         self._pixels = pixels
@@ -115,10 +116,10 @@ class PixelSource(PiecesSource):
         async for buffer in _iterate(pixels.buffers):
             given += memoryview(buffer).nbytes
             if given > pixels.length:
-                raise DatasetError(f"{self.name}: more than the {pixels.length} bytes of pixel data promised")
+                raise DatasetError(f"{self.name}: the pixels have more bytes than their `length` {pixels.length}")
             yield buffer
         if given != pixels.length:
-            raise DatasetError(f"{self.name}: {given} bytes of pixel data where {pixels.length} were promised")
+            raise DatasetError(f"{self.name}: the pixels have {given} bytes, but their `length` is {pixels.length}")
         yield bytes(given % 2)
 
     async def _fragments(self, pixels: EncapsulatedFrames) -> AsyncIterator[Buffer]:
@@ -134,9 +135,9 @@ class PixelSource(PiecesSource):
 def from_dataset(dataset: Dataset, transfer_syntax_uid: str | None = None) -> DatasetSource:
     """Encode a pydicom data set, to send it from memory.
 
-    The transfer syntax is the one asked for, else that of `dataset.file_meta`, else the encoding that it was read
-    in, else Explicit VR Little Endian. Pixel data is taken as it is: compress or decompress it before. The pixel
-    data is not copied: leave `dataset` alone until it is sent. Raises `DatasetError`.
+    `transfer_syntax_uid` defaults to that of `dataset.file_meta`, else to the encoding in which the data set was read,
+    else to Explicit VR Little Endian. Pixel data is not converted: compress or decompress it beforehand. It is not
+    copied either, so `dataset` must not change until it is sent. Raises `DatasetError`.
     """
     sop_class_uid, sop_instance_uid = _sop_uids(dataset)
     syntax = transfer_syntax_uid or _labelled(dataset) or _read_in(dataset)
@@ -150,10 +151,10 @@ def from_dataset(dataset: Dataset, transfer_syntax_uid: str | None = None) -> Da
 
 
 def encoded_pieces(dataset: Dataset, syntax: str, *, name: str) -> list[Buffer]:
-    """Encode around the pixel data, which becomes a view. `name` is what warnings are about."""
+    """Encode all but the pixel data, which becomes a view. `name` is the source's name in warnings."""
     value = dataset[PIXEL_DATA].value if PIXEL_DATA in dataset else None
     if not isinstance(value, bytes | bytearray) or syntax in DEFLATED_SYNTAXES | {EXPLICIT_VR_BIG_ENDIAN}:
-        # Without group 0000 and 0002, which have no place in a data set (PS3.5 7.1).
+        # Without groups 0000 and 0002, which are not part of a data set (PS3.5 7.1).
         return [_encode(dataset[0x00030000:], syntax, name)]
     before, after = _encode_around_pixel_data(dataset, syntax, name)
     view = memoryview(value)
@@ -161,7 +162,7 @@ def encoded_pieces(dataset: Dataset, syntax: str, *, name: str) -> list[Buffer]:
         padding = len(view) % 2
         return [before + pixel_data_header(syntax, len(view) + padding), view, bytes(padding) + after]
     if bytes(view[:4]) != ITEM_TAG:
-        raise DatasetError(f"{tag_name(PIXEL_DATA)} is not encapsulated as {name_of(syntax)} demands")
+        raise DatasetError(f"{tag_name(PIXEL_DATA)} is not encapsulated, as {name_of(syntax)} requires")
     return [before + pixel_data_header(syntax, UNDEFINED_LENGTH), view, SEQUENCE_END_HEADER + after]
 
 
@@ -170,13 +171,13 @@ def _around_pixel_data(dataset: Dataset) -> tuple[Dataset, Dataset]:
 
 
 def _encode_around_pixel_data(dataset: Dataset, syntax: str, name: str) -> tuple[bytes, bytes]:
-    """What stands before and behind (7FE0,0010), encoded."""
+    """The elements before and after (7FE0,0010), encoded."""
     before, after = _around_pixel_data(dataset)
     return _encode(before, syntax, name), _encode(after, syntax, name, dataset.get("SpecificCharacterSet"))
 
 
 def _encode(dataset: Dataset, syntax: str, name: str, character_set: str | list[str] | None = None) -> bytes:
-    """Encode; what a receiver would misread in Implicit VR is left out with a warning, or refused."""
+    """Encode. Elements that a receiver would misread in Implicit VR are left out with a warning, or raise an error."""
     if syntax in DEFLATED_SYNTAXES:
         return encode(dataset, syntax)
     if syntax != EXPLICIT_VR_BIG_ENDIAN and _is_mislabelled(dataset):
@@ -188,7 +189,7 @@ def _encode(dataset: Dataset, syntax: str, name: str, character_set: str | list[
 
 
 def _is_mislabelled(dataset: Dataset) -> bool:
-    """Whether it was read in Implicit VR under a syntax that has Explicit, which pydicom cannot encode again."""
+    """Whether it was read in Implicit VR under an Explicit VR syntax: pydicom cannot encode it again."""
     if dataset.original_encoding != (False, True):
         return False
     return any(dataset.get_item(tag).VR is None for tag in dataset.keys())  # noqa: SIM118 it yields elements
@@ -202,17 +203,17 @@ def pixel_data_header(syntax: str, length: int) -> bytes:
 
 
 def _refuse_other_pixel_encoding(dataset: Dataset, syntax: str) -> None:
-    """Never label data with a syntax that it is not in."""
+    """Raise `DatasetError` if the data set would be labelled with a transfer syntax that its values are not in."""
     labelled = _labelled(dataset)
     compressed = Encoding.of(labelled or syntax).encapsulated or Encoding.of(syntax).encapsulated
     if labelled and labelled != syntax and PIXEL_DATA in dataset and compressed:
-        raise DatasetError(f"pixel data in {name_of(labelled)} cannot go out as {name_of(syntax)}")
+        raise DatasetError(f"pixel data in {name_of(labelled)} cannot be sent as {name_of(syntax)}")
     if PIXEL_DATA in dataset and dataset[PIXEL_DATA].is_undefined_length and not Encoding.of(syntax).encapsulated:
-        raise DatasetError(f"encapsulated pixel data cannot go out as {name_of(syntax)}")
+        raise DatasetError(f"encapsulated pixel data cannot be sent as {name_of(syntax)}")
     little_endian = dataset.original_encoding[1]
     if little_endian is not None and little_endian != (syntax != EXPLICIT_VR_BIG_ENDIAN):
-        # pydicom leaves the bytes within OW and its like as they are.
-        raise DatasetError(f"a data set read in the other byte order cannot go out as {name_of(syntax)}")
+        # pydicom does not swap the bytes of OW and similar VRs.
+        raise DatasetError(f"a data set read in the other byte order cannot be sent as {name_of(syntax)}")
 
 
 def _labelled(dataset: Dataset) -> str | None:

@@ -1,4 +1,4 @@
-"""Telling from its first elements in which transfer syntax a data set is that no File Meta Information describes."""
+"""Recognition of a data set without File Meta Information, and of its transfer syntax, by its first elements."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLIC
 
 
 class NotDicom(DatasetError):
-    """A file is something else than a DICOM file."""
+    """A file is not a DICOM file."""
 
 
 _ENOUGH: Final = 4
-"""Elements in a row that no other kind of file begins with."""
+"""Plausible elements in a row that identify a data set."""
 
 _LAST_FIRST_GROUP: Final = 0x0010
-"""Every data set that can be sent has a SOP Class UID, (0008,0016): it begins there or before."""
+"""The largest plausible group of the first element. A data set begins at or before SOP Class UID (0008,0016)."""
 
 _ITEMS: Final = (ITEM_TAG, b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\x00", b"\xff\xfe\xe0\xdd")
-"""What a sequence begins with: an item or its end, in either byte order (PS3.5 7.5)."""
+"""The possible beginnings of a sequence: an item or a sequence delimiter, in either byte order (PS3.5 7.5)."""
 
 
 def syntax_of_first_element(beginning: bytes) -> str | None:
-    """The native transfer syntax (PS3.5 A.1 to A.3) that the first element of a data set shows, or None.
+    """The native transfer syntax (PS3.5 A.1 to A.3) of a data set by its first element; None if there is none.
 
-    Explicit where a VR is where it must be then, and big endian where its group would be 0400 or more in little.
+    Explicit VR if there is a VR at its place, and then big endian if the group would be 0400 or more in little endian.
     """
     if len(beginning) < 8:
         return None
@@ -36,7 +36,7 @@ def syntax_of_first_element(beginning: bytes) -> str | None:
 
 
 def begins_like_a_data_set(beginning: bytes) -> bool:
-    """Whether `beginning`, of whatever file, has elements in ascending order, or group 0002 alone (PS3.10 7.1)."""
+    """Whether the beginning of a file has elements in ascending order, or group 0002 alone (PS3.10 7.1)."""
     syntax = syntax_of_first_element(beginning)
     position, last, seen = 0, 0, 0
     while syntax is not None and seen < _ENOUGH and position + 8 <= len(beginning):
@@ -53,7 +53,7 @@ def begins_like_a_data_set(beginning: bytes) -> bool:
 
 
 def _header(data: bytes, position: int, syntax: str) -> tuple[int, int, int] | None:
-    """Tag, position of the value and its length; None where no element can be."""
+    """Tag, position of the value and its length; None if it is not an element."""
     value = position + 8
     if syntax == IMPLICIT_VR_LITTLE_ENDIAN:
         group, element, length = LITTLE.plain.unpack_from(data, position)
@@ -69,7 +69,7 @@ def _header(data: bytes, position: int, syntax: str) -> tuple[int, int, int] | N
 
 
 def _is_known(tag: int, length: int) -> bool:
-    """Whether PS3.6 has it, or need not: group lengths (PS3.5 7.2) and private elements."""
+    """Whether the tag is in PS3.6, a group length (PS3.5 7.2) or private."""
     from pydicom.datadict import dictionary_has_tag
 
     if not tag & 0xFFFF:

@@ -1,7 +1,7 @@
-"""Elements as they were read, under the headers of Explicit or Implicit VR Little Endian (PS3.5 7.1, A.1, A.2).
+"""Re-encoding between Explicit and Implicit VR Little Endian without decoding values (PS3.5 7.1, A.1, A.2).
 
-pydicom would decode each value and encode it again: slower, with a warning that holds the value for each one that
-breaks a rule, and not always to the same bytes. Here values pass as they are.
+pydicom would decode each value and encode it again: slower, not always to the same bytes, and with a warning that
+contains the value if it violates a rule.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _PADDED_WITH_SPACE: Final = frozenset(
 def rewrite(
     encoded: bytes, *, implicit: bool, to_implicit: bool, name: str = "a data set", without: Collection[int] = ()
 ) -> bytes:
-    """Turn elements in Implicit VR Little Endian (`implicit`) or Explicit into the one or the other.
+    """Re-encode elements from Implicit (`implicit`) or Explicit VR Little Endian to either of the two.
 
-    Values of odd length get their padding, also where the syntax stays (PS3.5 7.1.1). What a receiver would misread in
-    Implicit VR is left out with a warning, or refused. `name` is what the warning is about.
+    Values of odd length are padded (PS3.5 7.1.1). Elements that a receiver would misread in Implicit VR are left out
+    with a warning about `name`, or raise a `DatasetError`.
     """
     try:
         dataset = read_dataset(BytesIO(encoded), implicit, True)
@@ -43,13 +43,13 @@ def rewrite(
             dataset.pop(tag, None)
         return encode_as_read(dataset, implicit=to_implicit, name=name)
     except PYDICOM_ERRORS as error:
-        raise pydicom_failed("cannot be re-encoded", error) from None
+        raise pydicom_failed("the data set cannot be re-encoded", error) from None
 
 
 def encode_as_read(dataset: Dataset, *, implicit: bool, name: str) -> bytes:
     """Encode a data set that was read in little endian.
 
-    Elements that were changed since go through pydicom. Raises what pydicom raises.
+    Elements that were changed after reading are encoded by pydicom. Raises the exceptions of pydicom.
     """
     misfits: list[Misfit] = []
     encoded = _encode(dataset, implicit, False, misfits)
@@ -58,17 +58,17 @@ def encode_as_read(dataset: Dataset, *, implicit: bool, name: str) -> bytes:
 
 
 def _encode(dataset: Dataset, implicit: bool, signed: bool, misfits: list[Misfit]) -> bytes:
-    """`signed` is what the data set around this one says."""
+    """`signed` is the Pixel Representation of the enclosing data set."""
     if "PixelRepresentation" in dataset:
         signed = dataset.PixelRepresentation == 1
     parts: list[bytes] = []
     for tag in sorted(dataset.keys()):
         if tag.element == 0:
-            continue  # retired group lengths (PS3.5 7.2), which would be wrong now
+            continue  # a group length, which would be wrong now (PS3.5 7.2)
         element = dataset.get_item(tag)
         vr = element.VR or _vr_of(dataset, tag, signed)
         if implicit and vr == "UN" and dictionary_vr(dataset, tag) == "SQ" and (element.value or b"")[:4] == ITEM_TAG:
-            vr = "SQ"  # whose items may be in Explicit VR, against PS3.5 6.2.2 note 2
+            vr = "SQ"  # its items may be in Explicit VR, in violation of PS3.5 6.2.2 note 2
         if vr == "SQ":
             items = [_encode(item, implicit, signed, misfits) for item in dataset[tag].value or ()]
             value = b"".join(item_header(len(item)) + item for item in items)
@@ -86,7 +86,7 @@ def _encode(dataset: Dataset, implicit: bool, signed: bool, misfits: list[Misfit
 
 
 def _value_of(element: DataElement) -> bytes:
-    """What pydicom makes of the value of an element that has been decoded."""
+    """The value of a decoded element, encoded by pydicom."""
     file = DicomBytesIO()
     file.is_little_endian, file.is_implicit_VR = True, True
     write_data_element(file, element)
@@ -98,15 +98,15 @@ def _header(tag: BaseTag, vr: str, length: int, implicit: bool) -> bytes:
         return LITTLE.plain.pack(tag.group, tag.element, length)
     if vr in _SHORT_VRS and length <= 0xFFFF:
         return LITTLE.short.pack(tag.group, tag.element, vr.encode("ascii"), length)
-    # What a 16-bit length cannot say goes out as UN (PS3.5 6.2.2 note 3).
+    # A value too long for a 16-bit length is sent as UN (PS3.5 6.2.2 note 3).
     name = b"UN" if vr in _SHORT_VRS else vr.encode("ascii")
     return LITTLE.long.pack(tag.group, tag.element, name, length)
 
 
 def _vr_of(dataset: Dataset, tag: BaseTag, signed: bool) -> str:
-    """The VR that Implicit VR leaves to the dictionary (PS3.5 A.1, PS3.6)."""
+    """The VR of an element in Implicit VR, from the data dictionary (PS3.5 A.1, PS3.6)."""
     vr = dictionary_vr(dataset, tag) or "UN"
     if vr == "US or SS":
         return "SS" if signed else "US"
-    # Of the choices that have it OW is the one that is always legal, and what pydicom chooses.
+    # OW is always valid where it is a choice, and pydicom chooses it too.
     return "OW" if vr.endswith(" or OW") else vr

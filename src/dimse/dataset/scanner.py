@@ -1,6 +1,6 @@
 """An incremental scanner over an encoded data set (PS3.5 7).
 
-A data set arrives in fragments that may end anywhere. The scanner follows its elements as they come, keeps the
+A data set arrives in fragments that may end anywhere. The scanner follows its elements as they arrive, keeps the
 metadata and stops where the bulk data begins. It reads headers only and never decodes a value.
 """
 
@@ -32,12 +32,49 @@ from dimse.dataset.encoding import (
 )
 from dimse.errors import DatasetError
 
+# How the scanner keeps its place.
+#
+# `_position` is where the next header begins. It is set as soon as a header is read, so it may lie beyond the bytes
+# that have arrived: then a value is still on its way, and nothing is done until the next header is complete. No byte
+# of a value is ever looked at.
+#
+# At the top level `_stack` is empty, and `_scan_top_level` walks from element to element. It stops in front of the
+# bulk data, and at an element of undefined length, whose end only its content tells. For such an element the stack
+# gets a level, and `_scan_nested` walks inside: one level per sequence and one per item. A sequence or item with a
+# defined length needs no level, as it is skipped like any other value.
+#
+# A level is an integer made of three flags:
+#
+#     IN_ITEM      the level is an item, which holds elements; otherwise it is a sequence, which holds items
+#     IS_IMPLICIT  its elements are in Implicit VR
+#     IS_ENTERED   the first element of the item has been seen and has confirmed IS_IMPLICIT
+#
+# An example in Explicit VR Little Endian: a sequence with one item, both of undefined length. The stack is shown after
+# each header.
+#
+#     byte   header                                stack                   _position
+#        0   (0008,0016) UI, 26 bytes              []                             34
+#       34   (0008,1140) SQ, undefined length      [0]                            46
+#       46     (FFFE,E000) item, undefined length  [0, IN_ITEM]                   54
+#       54       (0008,1150) UI, 26 bytes          [0, IN_ITEM | IS_ENTERED]      88
+#       88     (FFFE,E00D) end of the item         [0]                            96
+#       96   (FFFE,E0DD) end of the sequence       []                            104
+#      104   (7FE0,0010) OW, 524288 bytes          []                            116   bulk.header_offset is 104
+#
+# Three rules come from real data sets rather than from the standard:
+#
+# - The first header, of the data set and of each item, shows whether there are VRs, whatever the transfer syntax says.
+#   Where the VR could also be a length, the header that follows decides.
+# - Zeros or delimiters after the last element are surplus: some devices pad to a block or close too many sequences.
+# - Elements may be larger than memory. Once `_position` passes `_max_metadata`, the current top-level element is bulk
+#   data like pixel data.
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from struct import Struct
 
 MAX_METADATA: Final = 16 * 1024 * 1024
-"""Metadata kept in memory. A larger top-level element is passed on as bulk data instead."""
+"""Bytes of metadata kept in memory. The top-level element that exceeds them is passed on as bulk data."""
 
 MAX_SEQUENCE_DEPTH: Final = 64
 """Sequences within sequences. Real objects stay under ten; without a bound the peer controls our stack depth."""
@@ -59,10 +96,11 @@ SURPLUS_BYTES: Final = bytes.fromhex("00FEFF0DDDE0")
 IN_ITEM: Final = 1
 IS_IMPLICIT: Final = 2
 IS_ENTERED: Final = 4
-"""What a level of the stack is: a sequence, which holds items, or (1) an item, which holds elements; (2) is how
-these are encoded; (4) is that the first of them has shown it."""
+"""The flags of a level of the stack, explained above."""
 
 _INCOMPLETE: Final = -1
+"""In place of a position: the header at the current one has not arrived completely."""
+
 _STOPS: Final = PIXEL_DATA_TAGS | SURPLUS_TAGS
 
 
@@ -73,17 +111,16 @@ class BulkHeader(NamedTuple):
     vr: str | None
     """None in Implicit VR."""
     length: int | None
-    """None is undefined."""
+    """None if undefined."""
     header_offset: int
     """The metadata ends here."""
     value_offset: int
 
 
 def check_not_cut_short(beginning: memoryview, length: int, transfer_syntax_uid: str) -> BulkHeader | None:
-    """Raise `DatasetError` if a data set of `length` bytes that begins so ends too early, as far as that shows.
+    """Raise `DatasetError` if its beginning shows that a data set of `length` bytes is truncated.
 
-    Gives the bulk data's header where the beginning has it and its length does not say already that all is there. What
-    else is wrong is for the receiver to judge.
+    Returns the header of the bulk data if the end must still be checked. Other faults are left to the receiver.
     """
     if Encoding.of(transfer_syntax_uid).deflated or _ends_with_pixel_data(beginning, length):
         return None
@@ -106,9 +143,9 @@ def check_not_cut_short(beginning: memoryview, length: int, transfer_syntax_uid:
 
 
 def _ends_with_pixel_data(beginning: memoryview, length: int) -> bool:
-    """Whether what looks like the first Pixel Data ends just where the data set does: then nothing is cut short.
+    """A cheap test: whether the first Pixel Data ends exactly where the data set does, so that nothing is missing.
 
-    Not where there are items before: it may be an icon's.
+    Not applied after an item, as the Pixel Data may be that of an icon.
     """
     start = bytes(beginning[:_CHECK_STEP])
     position = start.find(_PIXEL_DATA_TAG)
@@ -122,15 +159,15 @@ def _ends_with_pixel_data(beginning: memoryview, length: int) -> bool:
 class ElementScanner:
     """Follows the elements of a data set that is fed to it in pieces, up to its bulk data.
 
-    Feed it until `bulk` is set: the metadata is then `metadata[:bulk.header_offset]`, what lies behind
-    `bulk.value_offset` is the beginning of the value, and what comes later is the caller's. After a `DatasetError`
-    it is not fed again; `raw` still holds all that came.
+    Feed it until `bulk` is set: then `metadata[:bulk.header_offset]` is the metadata, `metadata[bulk.value_offset:]`
+    the beginning of the value, and the caller handles the bytes that follow. After a `DatasetError` do not feed it
+    again; `raw` still holds everything that was fed.
 
     The metadata ends before the top-level (Float, Double Float) Pixel Data, and before a top-level element that
-    would take it over `maximum_metadata`. Of the top-level elements in `wanted` the values can be asked for.
+    would exceed `maximum_metadata`. `find` and `text` return the values of the top-level elements in `wanted`.
 
-    The first header of a data set, and of an item, shows whether VRs are there. Where it shows otherwise than the
-    transfer syntax has it, the scanner follows what is there: `is_mislabelled`, `mislabelled_items`.
+    The first header of the data set, and of each item, shows whether there are VRs. If that contradicts the transfer
+    syntax, the scanner follows the data: see `is_mislabelled` and `mislabelled_items`.
     """
 
     def __init__(
@@ -142,17 +179,17 @@ class ElementScanner:
     ) -> None:
         self.metadata = bytearray()
         self.raw = self.metadata
-        """What was fed, as it was fed: not `metadata` only in a deflated syntax."""
+        """All bytes that were fed. The same object as `metadata` unless the transfer syntax is deflated."""
         self.bulk: BulkHeader | None = None
         encoding = Encoding.of(transfer_syntax_uid)
         self.implicit = encoding.implicit
-        """Whether the top level is in Implicit VR, as its first header shows."""
+        """Whether the top level is in Implicit VR: by the transfer syntax, then by its first header."""
         self.is_mislabelled = False
-        """Whether that is not what the transfer syntax says."""
+        """Whether the VR form of the top level contradicts the transfer syntax."""
         self.mislabelled_items: int | None = None
-        """The first top-level element of undefined length that holds elements in the other form, if any does."""
+        """The first top-level element of undefined length with an item in the other VR form, or None."""
         self.surplus: int | None = None
-        """Where `metadata` goes on behind its last element, with zeros or delimiters that nothing belongs to."""
+        """Where zeros or stray delimiters begin after the last element of `metadata`, or None."""
 
         self._form_shown = False
         self.inflater: Inflater | None = None
@@ -164,12 +201,12 @@ class ElementScanner:
         self._plain_header = encoding.headers.plain
         self._length = encoding.headers.length_32
         self._max_metadata = maximum_metadata
-        # One look-up an element finds both those to remember and those to stop at.
+        # One look-up per element finds both the wanted ones and those to stop at.
         self._marked = _STOPS.union(wanted)
         self._values: dict[int, tuple[int, int]] = {}
 
         self._position = 0
-        """Where the next header begins: behind the end of `metadata` while a value is still to come."""
+        """Where the next header begins: beyond the end of `metadata` while a value is still arriving."""
         self._tag = 0
         self._header_offset = 0
         self._value_offset = 0
@@ -178,7 +215,7 @@ class ElementScanner:
         self._finished = False
 
     def feed(self, data: Buffer) -> None:
-        """Take the next bytes of the data set. Raises `DatasetError` where they cannot be one."""
+        """Take the next bytes of the data set. Raises `DatasetError` if they are not a data set."""
         self.raw += data
         if self.inflater is None:
             self._scan()
@@ -186,7 +223,7 @@ class ElementScanner:
             self._inflate(self.inflater, data)
 
     def finish(self) -> None:
-        """The data set has ended. Raises `DatasetError` if that was in the middle of an element."""
+        """Declare the data set complete. Raises `DatasetError` if it is truncated."""
         self._finished = True
         if not self._form_shown:
             self._scan()
@@ -200,7 +237,7 @@ class ElementScanner:
             raise DatasetError(f"truncated in or after {self._where(self._header_offset, self._tag)}")
 
     def find(self, tag: int) -> bytes | None:
-        """The encoded value of a wanted top-level element, None as long as it has not come."""
+        """The encoded value of a wanted top-level element, None until it has arrived."""
         start, end = self._values.get(tag, (0, -1))
         # A copy: a view would keep `metadata` from growing.
         return bytes(self.metadata[start:end]) if 0 <= end <= len(self.metadata) else None
@@ -211,7 +248,7 @@ class ElementScanner:
         return None if value is None else unpadded_text(value)
 
     def passed(self, tag: int) -> bool:
-        """Whether every element up to and with `tag` has passed, elements being in ascending order (PS3.5 7.1)."""
+        """Whether the scanner is past `tag`: elements are in ascending order (PS3.5 7.1)."""
         if self._finished or self.bulk is not None or self.surplus is not None or self._tag > tag:
             return True
         return self._tag == tag and not self._stack and self._position <= len(self.metadata)
@@ -227,7 +264,7 @@ class ElementScanner:
             raise DatasetError("the deflated data set is larger than the metadata it inflates to")
 
     def _scan(self) -> None:
-        if not self._form_shown and not self._look_at_form():
+        if not self._form_shown and not self._detect_form():
             return
         while self.bulk is None and self.surplus is None:
             before = self._position
@@ -240,8 +277,8 @@ class ElementScanner:
         if self.surplus is not None:
             self._check_surplus(self.surplus)
 
-    def _look_at_form(self) -> bool:
-        """See by the first header whether VRs are there. Returns whether there is enough to tell."""
+    def _detect_form(self) -> bool:
+        """Detect the VR form by the first header. Returns whether enough bytes have arrived to tell."""
         if len(self.metadata) < 8:
             return False
         implicit: bool | None = self._is_implicit(0, self.implicit, self._plain_header)
@@ -252,16 +289,16 @@ class ElementScanner:
         return True
 
     def _is_implicit(self, position: int, expected: bool, layout: Struct) -> bool | None:
-        """Whether the element at `position` is in Implicit VR; None as long as what follows it must tell."""
+        """Whether the element at `position` is in Implicit VR; None until enough bytes have arrived to tell."""
         metadata = self.metadata
         vr = bytes(metadata[position + 4 : position + 6])
         if not expected:
             group, _, length = layout.unpack_from(metadata, position)
-            # Two printable characters are a VR, or one misspelled.
+            # Two printable characters are a VR, or a misspelled one.
             is_length = not (32 <= vr[0] < 127 and 32 <= vr[1] < 127)
             return group != 0 and is_length and (length < _IMPLAUSIBLE_LENGTH or length == UNDEFINED_LENGTH)
         if vr not in SHORT_VRS:
-            return vr not in VRS  # one of the others would be an odd length in Implicit VR
+            return vr not in VRS  # a 32-bit VR would be an odd length in Implicit VR
         after = position + 8 + int.from_bytes(metadata[position + 6 : position + 8], "little")
         following = bytes(metadata[after : after + 6])
         if len(following) < 6:
@@ -269,7 +306,7 @@ class ElementScanner:
         return following[4:] not in VRS and following[:2] != ITEM_TAG[:2]
 
     def _scan_top_level(self) -> None:
-        """Walk elements until one is not whole, has an undefined length, or ends the metadata."""
+        """Walk elements up to one that is incomplete, has an undefined length, or ends the metadata."""
         metadata, end, position, limit = self.metadata, len(self.metadata), self._position, self._max_metadata
         unpack, unpack_plain = self._explicit_header.unpack_from, self._plain_header.unpack_from
         implicit, marked, short_vrs = self.implicit, self._marked, SHORT_VRS
@@ -290,7 +327,7 @@ class ElementScanner:
                         break
                     length = self._long_length(position, group << 16 | element, vr)
             header, position, tag = position, value + length, group << 16 | element
-            # An undefined length is over any limit.
+            # An undefined length exceeds any limit.
             if position > limit or tag in marked:
                 if tag in SURPLUS_TAGS and length == 0:
                     self.surplus = position = value - 8
@@ -304,7 +341,7 @@ class ElementScanner:
         self._tag, self._header_offset, self._position = tag, header, position
 
     def _is_surplus(self) -> bool:
-        """Whether what is left, less than a header, are zeros behind the last element."""
+        """Whether the bytes after the last element, fewer than a header, are zeros."""
         rest = self.metadata[self._position :]
         # One zero may be the first byte of a big endian tag.
         is_zeros = rest and not any(rest) and (len(rest) > 1 or not self._is_big_endian)
@@ -313,18 +350,18 @@ class ElementScanner:
         return self.surplus is not None
 
     def _check_surplus(self, start: int) -> None:
-        """Nothing is missing where only zeros or delimiters follow: some devices fill a block, or close too much."""
+        """Accept zeros and delimiters after the last element, up to a limit, and nothing else."""
         rest = self.metadata[self._position :]
-        self._position = len(self.metadata)  # so that none of it is looked at again
+        self._position = len(self.metadata)  # so that none of it is checked again
         if self._position - start > _MAX_SURPLUS or rest.translate(None, SURPLUS_BYTES):
             raise DatasetError(f"unexpected data after {self._where(start, self._tag)}")
 
     def _enter_or_end(self, length: int) -> None:
-        """The current top-level element is a sequence to walk through, or the bulk data."""
+        """Enter the current top-level element if it is a sequence; otherwise it is the bulk data."""
         if self._tag in PIXEL_DATA_TAGS or length != UNDEFINED_LENGTH or self._position > self._max_metadata:
             self._end_metadata(length)
         else:
-            # UN of undefined length holds Implicit VR Little Endian, whatever is around it (PS3.5 6.2.2 note 2).
+            # UN of undefined length contains Implicit VR Little Endian, whatever surrounds it (PS3.5 6.2.2 note 2).
             self._stack.append(IS_IMPLICIT if self.implicit or self._vr == b"UN" else 0)
 
     def _end_metadata(self, length: int) -> None:
@@ -348,7 +385,7 @@ class ElementScanner:
             elif not level & IN_ITEM:
                 raise DatasetError(f"expected an item in {self._where(position, self._tag)}")
             elif not level & IS_ENTERED:
-                if not self._enter(level, layout):
+                if not self._detect_item_form(level, layout):
                     return
             elif (after := self._nested_element(group << 16 | element, length, level)) == _INCOMPLETE:
                 return
@@ -358,8 +395,8 @@ class ElementScanner:
                 self._end_metadata(UNDEFINED_LENGTH)
                 return
 
-    def _enter(self, level: int, layout: Struct) -> bool:
-        """See by its first element whether an item has VRs. Returns whether there is enough to tell."""
+    def _detect_item_form(self, level: int, layout: Struct) -> bool:
+        """Detect the VR form of an item by its first element. Returns whether enough bytes have arrived to tell."""
         expected = level & IS_IMPLICIT != 0
         implicit = self._is_implicit(self._position, expected, layout)
         if implicit is None:
@@ -370,7 +407,7 @@ class ElementScanner:
         return True
 
     def _item_or_end(self, tag: int, length: int, level: int) -> int:
-        """Enter or skip an item, or leave an item or a sequence. Returns where to go on."""
+        """Enter or skip an item, or leave an item or a sequence. Returns the next position."""
         after = self._position + 8
         if tag == ITEM and not level & IN_ITEM:
             if length != UNDEFINED_LENGTH:
@@ -383,7 +420,7 @@ class ElementScanner:
         return after
 
     def _nested_element(self, tag: int, length: int, level: int) -> int:
-        """Skip an element within an item, or enter it. Returns where to go on, or that its header is not whole."""
+        """Skip an element within an item, or enter it. Returns the next position, or `_INCOMPLETE`."""
         position, vr = self._position, None
         value = position + 8
         if not level & IS_IMPLICIT:
@@ -395,7 +432,7 @@ class ElementScanner:
                 length = self._long_length(position, tag, vr)
         if length != UNDEFINED_LENGTH:
             return value + length
-        # A level of the stack for each sequence and each item.
+        # Each sequence and each item has a level.
         if len(self._stack) >= 2 * MAX_SEQUENCE_DEPTH:
             raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH} at {self._where(position, tag)}")
         self._stack.append(IS_IMPLICIT if level & IS_IMPLICIT or vr == b"UN" else 0)

@@ -1,4 +1,4 @@
-"""What can be sent: data sets that are read as they go out, as C-STORE wants them (PS3.7 9.1.1), without group 0002."""
+"""Sources of data sets, read while they are sent (PS3.7 9.1.1), without group 0002."""
 
 from __future__ import annotations
 
@@ -29,43 +29,43 @@ logger = logging.getLogger("dimse.storage")
 T = TypeVar("T")
 
 _LEFT_BEHIND: Final = 10.0
-"""Seconds that a read of a stream that nobody awaits any more may take, before the stream is read again."""
+"""Seconds that a pass waits for a read left behind by a cancelled one, as both use the same stream."""
 
 
 class Reader(ABC):
     """One pass over an encoded data set."""
 
     may_wait = True
-    """Whether `read_into` may suspend, as long as it likes."""
+    """Whether `read_into` may suspend, for an unbounded time."""
     stops_at_once = False
-    """Whether nothing of a cancelled `read_into` goes on and disturbs the next pass, as a thread of it might."""
+    """Whether a cancelled `read_into` leaves nothing running, such as a thread, that could disturb the next pass."""
 
     @abstractmethod
     async def read_into(self, buffer: memoryview) -> int:
-        """Fill `buffer`. Returns the number of bytes, less than asked for only at the end, so that PDVs are full.
+        """Fill `buffer`. Returns the number of bytes, fewer than its size only at the end, so that PDVs are full.
 
-        Raises `DatasetError` when the data is not what the source promised.
+        Raises `DatasetError` if the data is not what the source promised.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what was opened. May be called twice."""
+        """Release resources. May be called twice."""
 
 
 class DatasetSource(ABC):
-    """A data set to send: what it is, and a way to read it."""
+    """A data set to send: its UIDs, and a way to read it."""
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
     length: int | None
-    """Bytes of the encoded data set, None if that shows only at its end."""
+    """Bytes of the encoded data set, None if unknown until its end."""
     repeatable: bool
-    """Whether it can be opened again, to send it once more."""
+    """Whether it can be opened more than once, so that sending can be retried."""
     name: str
-    """What to call it in messages: a path or a UID."""
+    """Its name in messages: a path or a UID."""
     is_mislabelled = False
-    """Whether it is in Implicit VR though its transfer syntax has Explicit: `mend` puts it right."""
+    """Whether it is in Implicit VR although its transfer syntax has Explicit VR. `mend` corrects it."""
 
     @abstractmethod
     def open(self) -> Reader:
@@ -73,7 +73,7 @@ class DatasetSource(ABC):
 
 
 class Part10Source(DatasetSource):
-    """A DICOM file (PS3.10), wherever it is."""
+    """A DICOM file (PS3.10), on disk, in memory or in a stream."""
 
     def _read_file_meta(self, file: Readable) -> FileMeta:
         with named(self.name):
@@ -88,7 +88,7 @@ class Part10Source(DatasetSource):
 
 
 class FileSource(Part10Source):
-    """A DICOM file on disk. Its File Meta Information is read now, its data set when it is sent."""
+    """A DICOM file on disk. The constructor reads its File Meta Information; its data set is read while it is sent."""
 
     repeatable = True
 
@@ -103,19 +103,19 @@ class FileSource(Part10Source):
         """Where the data set begins."""
 
     def open(self) -> Reader:
-        """Begin a pass, over the same file that the meta was read from or none."""
+        """Begin a pass. Raises `DatasetError` if the file has changed since its File Meta Information was read."""
         file = FileIO(self.path)
         if _identity(file.fileno()) != self._identity:
             file.close()
-            raise DatasetError(f"{self.name}: the file has changed since it was looked at")
+            raise DatasetError(f"{self.name}: the file has changed since its File Meta Information was read")
         file.seek(self.offset)
         return _FileReader(file, self)
 
 
 class StreamSource(Part10Source):
-    """A DICOM file in a binary stream, from where it stands. Reads in a thread; the stream remains yours to close.
+    """A DICOM file in a binary stream, from its position on. It is read in a thread; the caller closes the stream.
 
-    The File Meta Information is read now. `repeatable` only if the stream can seek.
+    The constructor reads the File Meta Information. The source is repeatable if the stream can seek.
     """
 
     def __init__(self, stream: BinaryIO, name: str = "a stream") -> None:
@@ -127,16 +127,16 @@ class StreamSource(Part10Source):
         self.length = None
         self._offset = start + meta.length
         self._peeked = meta.peeked
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._opened = False
         if self.repeatable:
             self.length = stream.seek(0, os.SEEK_END) - self._offset
 
     def open(self) -> Reader:
-        """Begin a pass: at most one at a time, as there is one stream."""
+        """Begin a pass. Only one pass at a time is possible, as all share the stream."""
         if self.repeatable:
             reader = StreamReader(self._stream, b"", self.length, self.name, self.transfer_syntax_uid)
-            reader.share(self._turn, self._offset)
+            reader.share(self._lock, self._offset)
             return reader
         if self._opened:
             raise DatasetError(f"{self.name}: can be read only once")
@@ -145,7 +145,7 @@ class StreamSource(Part10Source):
 
 
 class PiecesSource(DatasetSource):
-    """A data set that is made in pieces, as it is sent."""
+    """A data set that is produced in pieces, while it is sent."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class MemorySource(PiecesSource):
 
 
 class PiecesReader(Reader):
-    """Reads what an iterator of buffers gives. `close` also calls `on_close`."""
+    """Reads the buffers of an iterator. `close` also calls `on_close`."""
 
     stops_at_once = True
 
@@ -231,7 +231,7 @@ class PiecesReader(Reader):
 
 
 class _FileReader(Reader):
-    """Reads a local file where it is called: one system call, which the page cache mostly answers at once."""
+    """Reads a local file synchronously: one system call, usually answered from the page cache."""
 
     may_wait = False
 
@@ -252,23 +252,23 @@ class _FileReader(Reader):
         self._remaining -= filled
         if not self._checked:
             self._checked = True
-            check_whole(self._source, buffer[:filled], self._file, self._source.offset)
+            check_complete(self._source, buffer[:filled], self._file, self._source.offset)
         return filled
 
     def close(self) -> None:
         self._file.close()
 
 
-class _Whole(Protocol):
-    """A source of which all is there."""
+class _Complete(Protocol):
+    """A source of known length."""
 
     name: str
     length: int
     transfer_syntax_uid: str
 
 
-def check_whole(source: _Whole, beginning: memoryview, file: RawIOBase, start: int) -> None:
-    """Find out that a data set from `start` of `file` on is cut short, before the first byte of it is sent."""
+def check_complete(source: _Complete, beginning: memoryview, file: RawIOBase, start: int) -> None:
+    """Detect that the data set from `start` of `file` on is truncated, before its first byte is sent."""
     with named(source.name):
         bulk = check_not_cut_short(beginning, source.length, source.transfer_syntax_uid)
         if bulk is not None and bulk.length is None and Encoding.of(source.transfer_syntax_uid).encapsulated:
@@ -278,7 +278,7 @@ def check_whole(source: _Whole, beginning: memoryview, file: RawIOBase, start: i
 
 
 def _check_fragments(file: RawIOBase, position: int) -> None:
-    """Follow the items of encapsulated pixel data (PS3.5 A.4) from `position` to their end."""
+    """Follow the fragments of encapsulated pixel data (PS3.5 A.4) from `position` to their end."""
     size = file.seek(0, os.SEEK_END)
     file.seek(size - PLAIN_SIZE)
     if file.read(PLAIN_SIZE) == SEQUENCE_END_HEADER:
@@ -297,10 +297,10 @@ def _check_fragments(file: RawIOBase, position: int) -> None:
 
 
 class StreamReader(Reader):
-    """Reads any stream, in a thread as it may block. The peeked bytes go first.
+    """Reads any stream, in a thread as it may block. The peeked bytes are returned first.
 
-    A read whose caller is cancelled is left behind in its thread; the next one waits for it, and the stream is not
-    closed before it has ended.
+    A read whose caller is cancelled continues in its thread. The next read waits for it, and the stream is closed only
+    after it has ended.
     """
 
     stops_at_once = True
@@ -322,25 +322,25 @@ class StreamReader(Reader):
         self._transfer_syntax_uid = transfer_syntax_uid
         self._total = 0
         self._promised: int | None = None
-        """Bytes that there must be at least, once the beginning has said so."""
-        self._turn = threading.Lock()
-        """Held by the thread that reads."""
+        """The least number of bytes of the data set, known once its beginning has been read."""
+        self._lock = threading.Lock()
+        """Held by the thread that is reading."""
         self._position: int | None = None
         self._closed = False
 
-    def share(self, turn: threading.Lock, position: int) -> None:
-        """Begin at `position` of a stream of which another pass may have left a read behind; all hold `turn`."""
-        self._turn, self._position = turn, position
+    def share(self, lock: threading.Lock, position: int) -> None:
+        """Begin at `position` of a stream that several passes share. Each holds `lock` while it reads."""
+        self._lock, self._position = lock, position
 
     async def read_into(self, buffer: memoryview) -> int:
-        # The thread fills memory of its own: one left behind by a cancellation must not write into our buffer.
+        # The thread fills its own memory: after a cancellation it must not write into the caller's buffer.
         data = await in_thread(lambda: self._read(len(buffer)))
         buffer[: len(data)] = data
         self._check(buffer[: len(data)], is_end=len(data) < len(buffer))
         return len(data)
 
     def _check(self, data: memoryview, *, is_end: bool) -> None:
-        """Find out that the stream is cut short: from its beginning where its length is known, else at its end."""
+        """Detect truncation: by the beginning if the length is known, else at the end of the stream."""
         known = None if self._remaining is None else self._total + len(data) + self._remaining
         with named(self._name):
             if self._promised is None:
@@ -352,16 +352,16 @@ class StreamReader(Reader):
                 raise DatasetError(f"truncated: {self._promised - self._total} bytes missing")
 
     def _read(self, size: int) -> bytes:
-        if not self._turn.acquire(timeout=_LEFT_BEHIND):
-            raise DatasetError(f"{self._name}: the last read of it has not ended in {_LEFT_BEHIND:g} s")
+        if not self._lock.acquire(timeout=_LEFT_BEHIND):
+            raise DatasetError(f"{self._name}: an earlier read of the stream has not ended in {_LEFT_BEHIND:g} s")
         try:
-            return b"" if self._closed else self._read_in_turn(size)
+            return b"" if self._closed else self._read_locked(size)
         finally:
-            self._turn.release()
+            self._lock.release()
             if self._closed:
-                self._let_go()
+                self._run_on_close()
 
-    def _read_in_turn(self, size: int) -> bytes:
+    def _read_locked(self, size: int) -> bytes:
         if self._position is not None:
             self._stream.seek(self._position)
         if self._remaining is not None:
@@ -380,22 +380,22 @@ class StreamReader(Reader):
         return b"".join(pieces)
 
     def close(self) -> None:
-        """The stream is the caller's, who may have asked to be told."""
+        """Run `on_close`. The stream itself is closed by the caller."""
         self._closed = True
-        self._let_go()
+        self._run_on_close()
 
-    def _let_go(self) -> None:
-        """Tell, unless a thread still reads, which does this afterwards."""
-        if self._on_close is not None and self._turn.acquire(blocking=False):
+    def _run_on_close(self) -> None:
+        """Run `on_close`, unless a thread is still reading; then the thread does it afterwards."""
+        if self._on_close is not None and self._lock.acquire(blocking=False):
             try:
                 self._on_close()
             finally:
-                self._turn.release()
+                self._lock.release()
 
 
 @contextmanager
 def named(name: str) -> Iterator[None]:
-    """Say which source an error is about."""
+    """Prefix errors with the name of their source."""
     try:
         yield
     except DatasetError as error:
@@ -403,17 +403,17 @@ def named(name: str) -> Iterator[None]:
 
 
 def is_dataset(value: object) -> TypeIs[Dataset]:
-    """Whether it is a pydicom data set. Who has one has imported pydicom, which this does not."""
+    """Whether `value` is a pydicom data set. Does not import pydicom: its owner has already done so."""
     return "pydicom" in sys.modules and isinstance(value, sys.modules["pydicom"].Dataset)
 
 
 async def in_order(buffers: Iterable[Buffer]) -> AsyncIterator[Buffer]:
-    """Buffers that are there, as pieces that have to be waited for."""
+    """The buffers, as an asynchronous iterator."""
     for buffer in buffers:
         yield buffer
 
 
 def _identity(descriptor: int) -> tuple[int, int, int]:
-    """What tells a file from a later one of the same name."""
+    """Values that differ if a file is replaced or changed."""
     status = os.fstat(descriptor)
     return status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""DICOM files that are sent from memory, or from an asynchronous stream."""
+"""DICOM files in memory and in asynchronous streams, as sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from io import RawIOBase
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
 
 from dimse.dataset.encoding import Buffer
-from dimse.dataset.sources import Part10Source, PiecesReader, Reader, StreamSource, check_whole, in_order
+from dimse.dataset.sources import Part10Source, PiecesReader, Reader, StreamSource, check_complete, in_order
 from dimse.dataset.threads import in_thread
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ class AsyncReadable(Protocol):
     """An asynchronous binary stream, such as `asyncio.StreamReader` or the body of an HTTP message."""
 
     async def read(self, size: int, /) -> bytes:
-        """The next bytes, at most `size`; none at the end."""
+        """The next bytes, at most `size`; empty at the end."""
 
 
 class BytesSource(Part10Source):
-    """A DICOM file in memory. It is not copied: leave it alone until it is sent."""
+    """A DICOM file in memory. It is not copied, so it must not change until it is sent."""
 
     repeatable = True
 
@@ -38,7 +38,7 @@ class BytesSource(Part10Source):
         meta = self._read_file_meta(file)
         self._data = file.view[meta.length :]
         self.length: int = len(self._data)
-        check_whole(self, self._data[:_STEP], file, meta.length)
+        check_complete(self, self._data[:_STEP], file, meta.length)
 
     def open(self) -> Reader:
         """Begin a pass."""
@@ -46,7 +46,7 @@ class BytesSource(Part10Source):
 
 
 class _Memory(RawIOBase):
-    """Memory as a file."""
+    """A buffer as a file."""
 
     def __init__(self, view: memoryview) -> None:
         self.view = view
@@ -66,9 +66,9 @@ class _Memory(RawIOBase):
 
 
 class AsyncStreamSource(StreamSource):
-    """A DICOM file in an asynchronous stream, or in what an asynchronous iterator gives. It is read once.
+    """A DICOM file in an asynchronous stream or iterator, which can be read only once.
 
-    The File Meta Information is read when it is made, in a thread; see `from_async`.
+    Call `from_async` to make one: the constructor reads the File Meta Information and must run in a thread.
     """
 
     def __init__(self, stream: _Awaited, name: str) -> None:
@@ -81,7 +81,7 @@ class AsyncStreamSource(StreamSource):
 
 
 async def from_async(stream: AsyncReadable | AsyncIterable[Buffer], name: str) -> AsyncStreamSource:
-    """What there is to send in `stream`, which is read on this event loop. Raises `DatasetError`."""
+    """A source for `stream`, which is read on the running event loop. Raises `DatasetError`."""
     awaited = _Awaited(_pieces(stream))
     try:
         return await in_thread(lambda: AsyncStreamSource(awaited, name))
@@ -91,7 +91,7 @@ async def from_async(stream: AsyncReadable | AsyncIterable[Buffer], name: str) -
 
 
 class _Awaited:
-    """What an asynchronous iterator gives, as a stream that is read in another thread than its event loop's."""
+    """An asynchronous iterator as a blocking stream, to be read outside the thread of its event loop."""
 
     def __init__(self, pieces: AsyncIterator[Buffer]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -100,7 +100,7 @@ class _Awaited:
         self._next: Future[Buffer | None] | None = None
         self._stopped = False
         self._lock = threading.Lock()
-        """Held where one thread says what the other looks at."""
+        """Protects `_stopped` and `_next`, which both threads use."""
 
     def seekable(self) -> bool:
         return False
@@ -122,7 +122,7 @@ class _Awaited:
         return await anext(self._pieces, None)
 
     def stop(self) -> None:
-        """End the read that is under way, as nobody waits for it, and read no more."""
+        """Cancel a read in progress, and read no more."""
         with self._lock:
             self._stopped = True
             if self._next is not None:
@@ -130,7 +130,7 @@ class _Awaited:
 
 
 class _AsyncReader(Reader):
-    """Reads in a thread, and leaves no read behind."""
+    """Reads in a thread; closing it also ends a read that was left behind."""
 
     stops_at_once = True
 

@@ -1,8 +1,22 @@
 """The structure of a whole encoded data set, checked before pydicom sees it (PS3.5 7).
 
-pydicom reads on past what is cut short, opens sequences when they are asked for, and takes 300 bytes for an empty
-element. So the same headers are looked at here first: in one pass, without recursion, within limits.
+pydicom accepts truncated data, parses sequences lazily and takes 300 bytes for an empty element. So all headers are
+checked here first: in one pass, without recursion, within limits.
 """
+
+# How the walk keeps its place.
+#
+# `_stack` begins with the data set itself and has a level for each open sequence and item. Every level knows where it
+# must end, so a nested length can never reach beyond the one around it. A level of undefined length ends earlier, at
+# its delimiter.
+#
+# The VR form may change on the way down, from Explicit to Implicit VR, and an element without a VR may stand among
+# others that have one: pydicom reads both, so both are accepted.
+#
+# The hard case is a value of unknown VR (UN, or a private tag in Implicit VR) that begins like a sequence. pydicom may
+# parse it as one, so it must be checked; but it may also be arbitrary bytes that only look like an item. Such a level
+# is not `is_certain`. A `_Malformed` error inside it proves that it is not a sequence: `_leave_uncertain` drops the
+# levels above it and continues after the value. A limit that is exceeded, a plain `DatasetError`, always counts.
 
 from __future__ import annotations
 
@@ -32,25 +46,25 @@ from dimse.dataset.scanner import MAX_SEQUENCE_DEPTH
 from dimse.errors import DatasetError
 
 MAX_CHARACTER_SETS: Final = 1024
-"""Bytes of a Specific Character Set; all that there are take a quarter. pydicom copies the list for each text."""
+"""Bytes of a Specific Character Set. All terms together take a quarter. pydicom copies the list for each text."""
 
 _SURPLUS: Final = re.compile(rb"(?:\xfe\xff[\x0d\xdd]\xe0\0{4}|\xff\xfe\xe0[\x0d\xdd]\0{4}|\0++)*+")
 """Delimiters of items and sequences, and zeros."""
 
 
 class Structure(NamedTuple):
-    """What the headers of a data set say."""
+    """The result of checking the headers of a data set."""
 
     implicit: bool
-    """Whether it is in Implicit VR, as its first header shows (as pydicom looks at it)."""
+    """Whether it is in Implicit VR by its first header, judged as pydicom does."""
     end: int
-    """Where its last element ends; only delimiters or zeros are behind."""
+    """The end of its last element; only delimiters or zeros follow."""
     values: dict[int, tuple[int, int]]
-    """Where the values of the wanted elements are."""
+    """Start and end of the values of the wanted elements, by tag."""
 
 
 class Limits(NamedTuple):
-    """How many there may be in a data set, at all levels together."""
+    """The maximum counts of a data set, at all levels together."""
 
     elements: int = sys.maxsize
     """Fragments count as well."""
@@ -58,22 +72,22 @@ class Limits(NamedTuple):
 
 
 def check_structure(data: Buffer, transfer_syntax_uid: str, limits: Limits, wanted: Collection[int] = ()) -> Structure:
-    """Look at all headers of a data set, nested ones too. `wanted` are tags of the top level.
+    """Check all headers of a data set, including nested ones. `wanted` are tags of the top level.
 
-    Raises `DatasetError` for what is over the limits, for sequences that are nested too deep, for Pixel Data that comes
-    twice, and for what ends too early or is out of place.
+    Raises `DatasetError` if a limit is exceeded, sequences are nested too deep, Pixel Data appears twice, or the data
+    set is truncated or malformed.
     """
     return _Walk(data, transfer_syntax_uid, limits, wanted).run()
 
 
 def shows_implicit(data: Buffer, position: int = 0) -> bool:
-    """Whether the first element, which begins here, is in Implicit VR: as pydicom has it, where no VR is."""
+    """Whether the element at `position` is in Implicit VR: judged as pydicom does, by the absence of a VR."""
     vr = bytes(data[position + 4 : position + 6])
     return not (b"A" <= vr[:1] <= b"Z" and b"A" <= vr[1:] <= b"Z")
 
 
 class _Malformed(DatasetError):
-    """No element or item where one must be. Inside a value that only may be a sequence, it says that it is not one."""
+    """An element or item is missing or invalid. Inside an uncertain sequence this proves that it is not a sequence."""
 
 
 class _Level(NamedTuple):
@@ -82,10 +96,10 @@ class _Level(NamedTuple):
     holds_items: bool
     implicit: bool
     end: int
-    """Where it must end; with an undefined length it ends before, at its delimiter."""
+    """Where it must end at the latest."""
     is_undefined: bool = False
     is_certain: bool = True
-    """Whether it is a sequence. Else it is a value of unknown VR that begins like one, and may hold anything."""
+    """Whether it is a sequence for sure; otherwise it is a value of unknown VR that begins like one."""
 
 
 class _Walk:
@@ -100,9 +114,9 @@ class _Walk:
         self._wanted, self._values = wanted, dict[int, tuple[int, int]]()
         self._pixel_data: set[int] = set()
         self._surplus_ends = 0
-        """What looks like surplus at the position ends here, so that none of it is looked at again."""
+        """The end of the surplus found at an earlier position, so that no byte is checked twice."""
         self._tag = 0
-        """The element that was looked at last."""
+        """The element that was checked last, for error messages."""
         implicit = self._is_implicit(0, len(data), expected=encoding.implicit)
         self._stack = [_Level(holds_items=False, implicit=implicit, end=len(data))]
 
@@ -129,7 +143,7 @@ class _Walk:
         return shows_implicit(self._data, position) if position + 6 <= end else expected
 
     def _is_surplus(self) -> bool:
-        """Whether delimiters, or zeros up to a block, are all that there is behind the last element."""
+        """Whether only delimiters and zeros follow the last element."""
         if self._position >= self._surplus_ends:
             surplus = _SURPLUS.match(self._data, self._position)
             self._surplus_ends = self._position if surplus is None else surplus.end()
@@ -178,7 +192,7 @@ class _Walk:
             self._values[tag] = value, value + length
 
     def _value(self, level: _Level, vr: bytes, value: int, length: int) -> None:
-        """Go behind the value, or into it."""
+        """Skip the value, or enter it."""
         self._position = value
         is_undefined = length == UNDEFINED_LENGTH
         end = level.end if is_undefined else value + length
@@ -194,7 +208,7 @@ class _Walk:
         else:
             is_sequence = is_certain = False
         if is_sequence and length:
-            # A level of the stack for each sequence and each item.
+            # Each sequence and each item has a level.
             if len(self._stack) > 2 * MAX_SEQUENCE_DEPTH:
                 raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH} at {tag_name(self._tag)}")
             self._stack.append(_Level(True, level.implicit, end, is_undefined, is_certain))
@@ -233,7 +247,7 @@ class _Walk:
             end = level.end if is_undefined else self._position + length
             if end > level.end:
                 raise self._ends_early()
-            # Sequences in Implicit VR may be within Explicit VR, and not the other way round.
+            # Explicit VR may contain sequences in Implicit VR, but not the other way round.
             implicit = level.implicit or self._is_implicit(self._position, end, expected=False)
             self._stack.append(_Level(False, implicit, end, is_undefined))
 
@@ -244,7 +258,7 @@ class _Walk:
         self._stack.pop()
 
     def _leave_uncertain(self, why: str) -> None:
-        """An error inside a value that only may be a sequence says that it is not one: go on behind it."""
+        """Continue after the innermost uncertain sequence, which is not one; raise the error if there is none."""
         while self._stack and self._stack[-1].is_certain:
             self._stack.pop()
         if not self._stack:
@@ -254,5 +268,5 @@ class _Walk:
 
 @lru_cache(maxsize=4096)
 def dictionary_vr(tag: int) -> str | None:
-    """The VR of PS3.6, None for a tag that it does not have."""
+    """The VR of a tag in PS3.6, None if it has none."""
     return dictionary_VR(tag) if dictionary_has_tag(tag) else None

@@ -16,14 +16,14 @@ from dimse.dataset.structure import dictionary_vr
 from dimse.errors import DatasetError
 
 ONE_TEXT: Final = frozenset(("LT", "ST", "UT", "UR"))
-"""In which a backslash is a character like others."""
+"""VRs in which a backslash is an ordinary character."""
 MAX_EXTENDED: Final = 256 * 1024
-"""Bytes of an identifier's texts that have code extensions, where each may begin another piece to decode."""
+"""Bytes of texts with code extensions in a data set: each byte may begin another piece to decode."""
 TEXT_VRS: Final = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", *DELIMITERS, *ONE_TEXT))
 
 
 def character_sets_of(dataset: Dataset, outer: Sequence[str] = ()) -> Sequence[str]:
-    """The terms of Specific Character Set (0008,0005), or those of the data set that this is an item of."""
+    """The terms of Specific Character Set (0008,0005); `outer`, those of the enclosing data set, if it is absent."""
     if SPECIFIC_CHARACTER_SET not in dataset:
         return outer
     value: Any = dataset.get_item(SPECIFIC_CHARACTER_SET).value
@@ -33,7 +33,7 @@ def character_sets_of(dataset: Dataset, outer: Sequence[str] = ()) -> Sequence[s
 
 
 def vr_of(dataset: Dataset, tag: int) -> str:
-    """As pydicom has it."""
+    """The VR of an element, from the data set, the dictionary or pydicom."""
     element = dataset.get_item(tag)
     if element.VR not in (None, "UN"):
         return str(element.VR)
@@ -41,14 +41,14 @@ def vr_of(dataset: Dataset, tag: int) -> str:
 
 
 class Texts:
-    """Reads texts, and notes where they are not in their character set."""
+    """Reads texts, and collects the tags of those that are not in their character set."""
 
     def __init__(self) -> None:
         self.garbled: set[int] = set()
-        """The tags of those that were shown with U+FFFD."""
+        """The tags of texts with undecodable bytes, which became U+FFFD."""
 
     def of(self, dataset: Dataset, tag: int, character_sets: Sequence[str]) -> list[str]:
-        """The values of an element that has a text VR, without their padding; none where it is empty."""
+        """The values of an element with a text VR, without their padding; an empty list if it is empty."""
         vr, value = vr_of(dataset, tag), dataset.get_item(tag).value
         if not isinstance(value, bytes):
             values = value if isinstance(value, MultiValue | list) else [] if value is None else [value]
@@ -67,9 +67,10 @@ def _values(text: str, vr: str) -> list[str]:
 
 
 def decode_extensions(dataset: Dataset, outer: Sequence[str] = (), most: int = MAX_EXTENDED) -> int:
-    """Decode the texts that have code extensions, which pydicom would leave escape sequences in, here and in items.
+    """Decode texts with code extensions, at all levels: pydicom would leave escape sequences in them.
 
-    Returns how many bytes of them there may still be. Raises `DatasetError` for more.
+    `most` is the number of bytes of such texts allowed; returns the remaining number. Raises `DatasetError` if they
+    are exceeded.
     """
     character_sets = character_sets_of(dataset, outer)
     for tag in list(dataset.keys()):

@@ -1,4 +1,4 @@
-"""Three ways to run in a thread what would hold up the event loop."""
+"""Three ways to run a blocking function in a thread: bounded work, unbounded waits, and file access."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from functools import cache
 from typing import Final, TypeVar, cast
 
 AT_ONCE: Final = 2
-"""Decodings under way in the process: more would be no faster, and each takes memory."""
+"""Threads for decoding in the process. More would not be faster, and each decoding takes memory."""
 
 T = TypeVar("T")
 
 
 async def beside_the_loop(function: Callable[[], T]) -> T:
-    """Run `function`, which takes long but ends, in one of `AT_ONCE` threads; not if cancelled before its turn."""
+    """Run a long but finite function in one of `AT_ONCE` threads; not at all if cancelled before it begins."""
     return await asyncio.get_running_loop().run_in_executor(_threads(), function)
 
 
@@ -27,10 +27,10 @@ def _threads() -> ThreadPoolExecutor:
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    """Run `function`, which may take forever, in a thread of its own.
+    """Run a function of unbounded duration in a thread of its own.
 
-    The thread is a daemon, unlike those of an executor: a read from a pipe that gives nothing must not keep the process
-    from ending. If the caller is cancelled, the thread is left behind.
+    The thread is a daemon, unlike those of an executor: a read from a silent pipe must not keep the process from
+    ending. If the caller is cancelled, the thread continues.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -49,7 +49,7 @@ async def in_thread(function: Callable[[], T]) -> T:
             result = function()
         except BaseException as raised:  # noqa: BLE001 - it is raised again where it is awaited
             error = raised
-        with suppress(RuntimeError):  # the loop is closed, so nobody waits
+        with suppress(RuntimeError):  # the loop is closed: there is no waiting task
             loop.call_soon_threadsafe(resolve, result, error)
 
     threading.Thread(target=run, name="dimse", daemon=True).start()
@@ -57,7 +57,7 @@ async def in_thread(function: Callable[[], T]) -> T:
 
 
 async def in_worker(function: Callable[..., None], *arguments: object) -> None:
-    """Run `function` in a thread, to its end: a cancelled caller must not give away what the thread still uses."""
+    """Run a function in a thread, and wait for its end even if cancelled: the thread may still use the buffers."""
     future = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
     try:
         await asyncio.shield(future)

@@ -1,4 +1,4 @@
-"""Putting a data set into the accepted transfer syntax (PS3.5 10, A), as it is sent."""
+"""Conversion of a source to the accepted transfer syntax (PS3.5 10, A), while it is sent."""
 
 from __future__ import annotations
 
@@ -28,24 +28,23 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 _BULK_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UC", "UN", "UR", "UT"})
-"""VRs with a 32-bit length whose values are the same bytes in Explicit and in Implicit VR Little Endian."""
+"""VRs with a 32-bit length whose values have the same bytes in Explicit and Implicit VR Little Endian."""
 
 
 async def reencode(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSource:
-    """Put a native data set into Explicit, Implicit or Deflated Explicit VR Little Endian (PS3.5 A.1, A.2, A.5).
+    """Convert a native data set to Explicit, Implicit or Deflated Explicit VR Little Endian (PS3.5 A.1, A.2, A.5).
 
-    Also one in Explicit VR Big Endian (PS3.5 A.3), whose numbers and words of pixel data are swapped.
+    The source may also be in Explicit VR Big Endian (PS3.5 A.3): then numbers and words of pixel data are swapped.
 
-    Metadata and what follows the bulk data are held in memory, each at most 16 MiB; the bulk data passes as it
-    comes. Values stay as they are. The result has a length if the source has one and no element follows the bulk
-    data. A `source` that can be read only once is open from now on, until the result's reader is closed. Raises
-    `DatasetError`.
+    Metadata and the elements after the bulk data are held in memory, each at most 16 MiB; the bulk data is streamed.
+    Values are not changed. The result has a length if the source has one and no element follows the bulk data. A
+    `source` that can be read only once stays open until the result's reader is closed. Raises `DatasetError`.
     """
     from_native = source.transfer_syntax_uid in (*NATIVE_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN)
     if not from_native or transfer_syntax_uid not in NATIVE_LITTLE_ENDIAN:
         raise DatasetError(
-            f"{source.name}: cannot be put from {name_of(source.transfer_syntax_uid)}"
-            f" into {name_of(transfer_syntax_uid)} without touching its pixels"
+            f"{source.name}: cannot be converted from {name_of(source.transfer_syntax_uid)}"
+            f" to {name_of(transfer_syntax_uid)} without changing its pixel data"
         )
     if source.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN:
         source = LittleEndianSource(source)
@@ -59,21 +58,25 @@ async def reencode(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSo
 
 
 async def mend(source: DatasetSource) -> DatasetSource:
-    """Make a data set that cannot be sent as it is one that can, in its own transfer syntax.
+    """Correct a data set that may not be sent unchanged, within its transfer syntax.
 
-    Fragments of a message are even (PS3.8 9.3.1): a deflated data set gets its padding byte (PS3.5 A.5), values and
-    fragments of pixel data get theirs (PS3.5 7.1.1, A.4). What is in Implicit VR under a syntax that says Explicit is
-    put into that. Raises `DatasetError`, also for a big-endian data set of odd length.
+    Fragments of a message have even lengths (PS3.8 9.3.1): a deflated data set is padded (PS3.5 A.5), and so are values
+    and fragments of pixel data (PS3.5 7.1.1, A.4). Implicit VR is converted if the transfer syntax has Explicit VR.
+    Raises `DatasetError`, also for a big endian data set of odd length.
     """
     if source.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
         return _Padded(source)
     if source.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN:
-        raise DatasetError(f"{source.name}: has an odd length, which cannot be sent (PS3.8 9.3.1)")
+        raise DatasetError(f"{source.name}: the data set has an odd length, which cannot be sent (PS3.8 9.3.1)")
     return await _follow(source, source.transfer_syntax_uid)
 
 
 async def _follow(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSource:
-    """Encode anew what comes before the bulk data, and have the rest follow."""
+    """Re-encode the metadata now; the rest is converted while it is read.
+
+    The metadata decides which conversion it is, and often the length of the result, so it must be read here. A source
+    that can be read only once hands the open reader over to the result.
+    """
     reader = source.open()
     try:
         metadata = await read_metadata(source, reader, OFFSET_TABLES)
@@ -97,7 +100,7 @@ async def _follow(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSou
 
 
 class _Padded(Derived):
-    """One zero byte longer."""
+    """A source with one more zero byte."""
 
     def __init__(self, source: DatasetSource) -> None:
         super().__init__(source, source.transfer_syntax_uid, None if source.length is None else source.length + 1)
@@ -115,7 +118,7 @@ class _Padded(Derived):
 
 
 class _Deflated(Derived):
-    """A data set in Explicit VR Little Endian, deflated as it is read (PS3.5 A.5)."""
+    """A source in Explicit VR Little Endian, deflated while it is read (PS3.5 A.5)."""
 
     def __init__(self, source: DatasetSource) -> None:
         super().__init__(source, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, None)
@@ -137,7 +140,7 @@ class _Deflated(Derived):
 
 
 class _Inflated(Derived):
-    """A deflated data set, inflated as it is read."""
+    """A deflated source, inflated while it is read."""
 
     def __init__(self, source: DatasetSource) -> None:
         super().__init__(source, EXPLICIT_VR_LITTLE_ENDIAN, None)
@@ -159,7 +162,7 @@ class _Inflated(Derived):
 
 
 class _Reencoded(Following):
-    """Explicit VR Little Endian as Implicit, the other way round, or again with even lengths."""
+    """Converts between Explicit and Implicit VR Little Endian, or pads values of odd length."""
 
     def __init__(self, source: DatasetSource, transfer_syntax_uid: str, metadata: Metadata) -> None:
         super().__init__(source, transfer_syntax_uid, metadata)
@@ -193,12 +196,12 @@ class _Reencoded(Following):
     def _bulk_header(self, bulk: BulkHeader) -> bytes:
         vr = bulk.vr
         if vr is None and dictionary_has_tag(bulk.tag):
-            # Pixel Data has two, of which Implicit VR uses OW (PS3.5 A.1); the dictionary says OF and OD itself.
+            # Pixel Data is OB or OW, and OW in Implicit VR (PS3.5 A.1); the dictionary has the VR of the other two.
             vr = "OW" if bulk.tag == PIXEL_DATA else dictionary_VR(bulk.tag)
         if bulk.length is None or vr not in _BULK_VRS:
             raise DatasetError(
-                f"{self.name}: {tag_name(bulk.tag)} cannot be put into {name_of(self.transfer_syntax_uid)}:"
-                f" not pixel data, and more than {MAX_METADATA} bytes of metadata with it"
+                f"{self.name}: {tag_name(bulk.tag)} cannot be converted to {name_of(self.transfer_syntax_uid)}:"
+                f" it is not pixel data, and the metadata exceeds {MAX_METADATA} bytes with it"
             )
         length = bulk.length + bulk.length % 2
         if self.transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN:
