@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import RLELossless
+from tests.dataset.sample_sources import memory, path_of, sent
 from tests.sample_objects import instance, save
 
 from dimse.dataset.codec import decode
 from dimse.dataset.decompression import can_decompress, decompress
-from dimse.dataset.sources import DatasetSource, FileSource, MemorySource
+from dimse.dataset.sources import FileSource
 from dimse.errors import DatasetError
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
@@ -27,27 +27,6 @@ FILES = [
     *("SC_rgb_dcmtk_+eb+cy+np.dcm", "examples_jpeg2k.dcm", "SC_rgb_small_odd_jpeg.dcm", "SC_rgb_jpeg.dcm"),
 ]
 """RLE, JPEG in YBR with and without subsampling, and JPEG 2000."""
-
-
-def path_of(name: str) -> str:
-    path = get_testdata_file(name, download=False)
-    assert isinstance(path, str)
-    return path
-
-
-async def sent(source: DatasetSource) -> bytes:
-    reader, data, buffer = source.open(), b"", memoryview(bytearray(777))
-    try:
-        while count := await reader.read_into(buffer):
-            data += buffer[:count]
-    finally:
-        reader.close()
-    assert source.length in (None, len(data))
-    return data
-
-
-def memory(data: bytes, syntax: str) -> MemorySource:
-    return MemorySource([data], sop_class_uid="1.2", sop_instance_uid="1.2.3", transfer_syntax_uid=syntax)
 
 
 def frame(number: int, side: int) -> bytes:

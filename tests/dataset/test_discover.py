@@ -11,18 +11,12 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
-from pydicom.data import get_testdata_file
+from tests.dataset.sample_sources import path_of
 
 from dimse.dataset.discover import NotSent, discover
 from dimse.dataset.part10 import read_file_meta
 from dimse.dataset.sources import DatasetSource
 from dimse.errors import DatasetError
-
-
-def path_of(name: str) -> Path:
-    path = get_testdata_file(name, download=False)
-    assert isinstance(path, str)
-    return Path(path)
 
 
 def found(*paths: Path) -> tuple[list[str], list[NotSent]]:
@@ -37,8 +31,8 @@ def found(*paths: Path) -> tuple[list[str], list[NotSent]]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "b" / "c").mkdir(parents=True)
-    shutil.copy(path_of("CT_small.dcm"), tmp_path / "b" / "c" / "2.dcm")
-    shutil.copy(path_of("MR_small.dcm"), tmp_path / "b" / "1")
+    shutil.copy(Path(path_of("CT_small.dcm")), tmp_path / "b" / "c" / "2.dcm")
+    shutil.copy(Path(path_of("MR_small.dcm")), tmp_path / "b" / "1")
     (tmp_path / "a.txt").write_text("not an image")
     return tmp_path
 
@@ -93,7 +87,7 @@ def read(path: Path) -> bytes:
 def test_a_damaged_archive_is_said(tmp_path: Path) -> None:
     archive = tmp_path / "a.zip"
     with zipfile.ZipFile(archive, "w") as file:
-        file.write(path_of("CT_small.dcm"), "ct")
+        file.write(Path(path_of("CT_small.dcm")), "ct")
     data = bytearray(archive.read_bytes())
     data[:4] = b"xxxx"
     archive.write_bytes(data)
@@ -103,7 +97,7 @@ def test_a_damaged_archive_is_said(tmp_path: Path) -> None:
 
 
 def test_a_dicomdir_stands_for_what_it_refers_to() -> None:
-    directory = path_of("DICOMDIR")
+    directory = Path(path_of("DICOMDIR"))
     names, others = found(directory)
     assert names == sorted(names, key=names.index)
     assert len(names) > 10
@@ -111,19 +105,19 @@ def test_a_dicomdir_stands_for_what_it_refers_to() -> None:
 
 
 def test_in_a_folder_a_dicomdir_is_skipped_as_its_files_are_found_anyway() -> None:
-    _, others = found(path_of("DICOMDIR").parent)
+    _, others = found(Path(path_of("DICOMDIR")).parent)
     assert {other.skipped for other in others if other.name.endswith("DICOMDIR")} == {True}
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
 def test_a_dicomdir_cannot_refer_to_what_is_outside_its_folder(tmp_path: Path) -> None:
-    directory = dcmread(path_of("DICOMDIR"))
+    directory = dcmread(Path(path_of("DICOMDIR")))
     directory.DirectoryRecordSequence = directory.DirectoryRecordSequence[3:4]
     directory.DirectoryRecordSequence[0].ReferencedFileID = ["..", "SECRET"]
     path = tmp_path / "in" / "DICOMDIR"
     path.parent.mkdir()
     directory.save_as(path)
-    shutil.copy(path_of("CT_small.dcm"), tmp_path / "SECRET")
+    shutil.copy(Path(path_of("CT_small.dcm")), tmp_path / "SECRET")
     names, (other,) = found(path)
     assert not names
     assert isinstance(other.error, DatasetError)
@@ -160,7 +154,7 @@ def test_a_folder_that_cannot_be_read_is_said(folder: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("reference", [["DICOMDIR"], ["A\0B"], ["MISSING"]])
 @pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
 def test_a_dicomdir_that_refers_to_nothing_that_can_be_sent(tmp_path: Path, reference: list[str]) -> None:
-    directory = dcmread(path_of("DICOMDIR"))
+    directory = dcmread(Path(path_of("DICOMDIR")))
     directory.DirectoryRecordSequence = directory.DirectoryRecordSequence[3:4]
     directory.DirectoryRecordSequence[0].ReferencedFileID = reference
     path = tmp_path / "DICOMDIR"
@@ -173,8 +167,8 @@ def test_a_dicomdir_that_refers_to_nothing_that_can_be_sent(tmp_path: Path, refe
 def test_a_damaged_member_costs_itself_only(tmp_path: Path) -> None:
     archive = tmp_path / "a.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        file.write(path_of("CT_small.dcm"), "ct")
-        file.write(path_of("MR_small.dcm"), "mr")
+        file.write(Path(path_of("CT_small.dcm")), "ct")
+        file.write(Path(path_of("MR_small.dcm")), "mr")
     with zipfile.ZipFile(archive) as file:
         start = file.getinfo("ct").header_offset + 30 + len("ct")
     data = bytearray(archive.read_bytes())
@@ -188,7 +182,7 @@ def test_a_damaged_member_costs_itself_only(tmp_path: Path) -> None:
 
 def copied(folder: Path, *names: str) -> Path:
     """A DICOMDIR whose four references have become these paths."""
-    directory = path_of("DICOMDIR")
+    directory = Path(path_of("DICOMDIR"))
     records = dcmread(directory).DirectoryRecordSequence
     references = [list(record.ReferencedFileID) for record in records if "ReferencedFileID" in record]
     shutil.copy(directory, folder / "DICOMDIR")
@@ -211,7 +205,7 @@ def copied(folder: Path, *names: str) -> Path:
     ids=["lower case", "an extension", "both", "a version and a dot", "a version", "a dot"],
 )
 def test_a_dicomdir_finds_its_files_as_copying_has_renamed_them(tmp_path: Path, renamed: Callable[[str], str]) -> None:
-    records = dcmread(path_of("DICOMDIR")).DirectoryRecordSequence
+    records = dcmread(Path(path_of("DICOMDIR"))).DirectoryRecordSequence
     references = ["/".join(record.ReferencedFileID) for record in records if "ReferencedFileID" in record]
     names, others = found(copied(tmp_path, *map(renamed, references)))
     assert len(names) == len(references)
@@ -220,14 +214,14 @@ def test_a_dicomdir_finds_its_files_as_copying_has_renamed_them(tmp_path: Path, 
 
 @pytest.mark.parametrize("start", [128, 132])
 def test_a_dicomdir_without_preamble(tmp_path: Path, start: int) -> None:
-    shutil.copytree(path_of("DICOMDIR").parent, tmp_path / "medium")
+    shutil.copytree(Path(path_of("DICOMDIR")).parent, tmp_path / "medium")
     directory = tmp_path / "medium" / "DICOMDIR"
     directory.write_bytes(directory.read_bytes()[start:])
-    assert found(directory)[0] == found(path_of("DICOMDIR"))[0]
+    assert found(directory)[0] == found(Path(path_of("DICOMDIR")))[0]
 
 
 def test_a_dicomdir_prefers_the_very_name_and_what_is_dicom(tmp_path: Path) -> None:
-    records = dcmread(path_of("DICOMDIR")).DirectoryRecordSequence
+    records = dcmread(Path(path_of("DICOMDIR"))).DirectoryRecordSequence
     first, second = ["/".join(record.ReferencedFileID) for record in records if "ReferencedFileID" in record][:2]
     directory = copied(tmp_path, first, f"{second}.dcm")
     for name in (f"{first}.a", f"{second}.a"):
@@ -238,14 +232,14 @@ def test_a_dicomdir_prefers_the_very_name_and_what_is_dicom(tmp_path: Path) -> N
 
 
 def without_meta(name: str) -> bytes:
-    content = read(path_of(name))
+    content = read(Path(path_of(name)))
     return content[read_file_meta(BytesIO(content)).length :]
 
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
     """A folder with a file of just a data set, one of just a data set without SOP UIDs, and one of text."""
-    content = read(path_of("nested_priv_SQ.dcm"))
+    content = read(Path(path_of("nested_priv_SQ.dcm")))
     (tmp_path / "a").write_bytes(without_meta("CT_small.dcm"))
     (tmp_path / "b").write_bytes(content[content.index(b"\1\0\1\0") :])
     (tmp_path / "c").write_text("not an image")

@@ -9,6 +9,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
+from tests.dataset.sample_sources import sent
 from tests.sample_objects import instance
 
 from dimse.dataset.codec import decode, encode
@@ -56,16 +57,6 @@ def source_of(data: bytes, kind: str) -> DatasetSource:
     if kind == "memory":
         return MemorySource([data], **uids)
     return StreamSource(Pipe(encode_file_meta(**uids) + data), "it")
-
-
-async def sent(source: DatasetSource) -> bytes:
-    reader, data, buffer = source.open(), b"", memoryview(bytearray(77))
-    try:
-        while count := await reader.read_into(buffer):
-            data += buffer[:count]
-    finally:
-        reader.close()
-    return data
 
 
 KINDS = ["memory", "pipe"]

@@ -15,6 +15,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataelem import DataElement
 from pydicom.encaps import generate_frames
 from pydicom.filereader import read_dataset
+from tests.dataset.sample_sources import sent
 
 from dimse.dataset.encoding import MAX_LENGTH
 from dimse.dataset.pydicom_source import (
@@ -24,7 +25,6 @@ from dimse.dataset.pydicom_source import (
     encoded_pieces,
     from_dataset,
 )
-from dimse.dataset.sources import DatasetSource
 from dimse.errors import DatasetError
 from dimse.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -37,16 +37,6 @@ JPEG = "1.2.840.10008.1.2.4.50"
 
 TRAILING_TEXT = ("Jörg", "Jörg ".encode())
 """A private element has no VR in Implicit VR."""
-
-
-async def sent(source: DatasetSource) -> bytes:
-    reader, data, buffer = source.open(), b"", memoryview(bytearray(777))
-    while count := await reader.read_into(buffer):
-        data += buffer[:count]
-    reader.close()
-    assert source.length in (None, len(data))
-    assert len(data) % 2 == 0
-    return data
 
 
 def decoded(data: bytes, syntax: str) -> Dataset:

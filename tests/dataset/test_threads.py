@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
-from typing import Any
 
 import pytest
-from pydicom.filereader import read_dataset
+from tests.decoding_threads import decoding_threads
 
 from dimse.dataset import codec
 from dimse.dataset.threads import AT_ONCE, beside_the_loop
@@ -33,13 +32,7 @@ async def test_what_was_cancelled_before_its_turn_never_begins() -> None:
 async def test_a_large_identifier_leaves_the_loop(
     items: int, leaves_the_loop: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads = list[threading.Thread]()
-
-    def noting(*arguments: Any) -> Any:
-        threads.append(threading.current_thread())
-        return read_dataset(*arguments)
-
-    monkeypatch.setattr(codec, "read_dataset", noting)
+    threads = decoding_threads(monkeypatch)
     data = struct.pack("<HHL", 8, 0x1140, items * 8) + struct.pack("<HHL", 0xFFFE, 0xE000, 0) * items
     match = await codec.decode_identifier(data, IMPLICIT_VR_LITTLE_ENDIAN)
     assert len(match.ReferencedImageSequence) == items

@@ -9,8 +9,8 @@ from typing import BinaryIO, cast
 
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.data import get_testdata_file
 from pydicom.filereader import read_dataset
+from tests.dataset.sample_sources import memory, path_of, sent
 
 from dimse.dataset import derived
 from dimse.dataset.codec import encode
@@ -31,29 +31,8 @@ OTHER = {
 }
 
 
-def path_of(name: str) -> str:
-    path = get_testdata_file(name, download=False)
-    assert isinstance(path, str)
-    return path
-
-
-async def sent(source: DatasetSource) -> bytes:
-    reader, data, buffer = source.open(), b"", memoryview(bytearray(777))
-    try:
-        while count := await reader.read_into(buffer):
-            data += buffer[:count]
-    finally:
-        reader.close()
-    assert source.length in (None, len(data))
-    return data
-
-
 def decoded(data: bytes, syntax: str) -> Dataset:
     return read_dataset(BytesIO(data), syntax == IMPLICIT_VR_LITTLE_ENDIAN, syntax != EXPLICIT_VR_BIG_ENDIAN)
-
-
-def memory(data: bytes, syntax: str) -> MemorySource:
-    return MemorySource([data], sop_class_uid="1.2", sop_instance_uid="1.2.3", transfer_syntax_uid=syntax)
 
 
 class Pipe(BytesIO):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import struct
 import threading
-from typing import Any
 
 import pytest
-from pydicom.filereader import read_dataset
+from tests.decoding_threads import decoding_threads
 from tests.sample_objects import CT
 from tests.services.test_store_scp import peer_of, serving, status_of
 
@@ -59,13 +58,7 @@ async def stored(
 async def test_what_is_large_is_decoded_beside_the_loop(
     data: bytes, leaves_the_loop: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads = list[threading.Thread]()
-
-    def noting(*arguments: Any) -> Any:
-        threads.append(threading.current_thread())
-        return read_dataset(*arguments)
-
-    monkeypatch.setattr(codec, "read_dataset", noting)
+    threads = decoding_threads(monkeypatch)
     monkeypatch.setattr(codec, "decode_plain", lambda *_, **__: None)
     assert await stored(StoreMode.BUFFERED, data) == Status.SUCCESS
     assert {thread is not threading.current_thread() for thread in threads} == {leaves_the_loop}
