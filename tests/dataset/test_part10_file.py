@@ -1,4 +1,4 @@
-"""A received file is whole or not there, and nothing a peer says takes it out of its folder."""
+"""A received file is complete or absent."""
 
 from __future__ import annotations
 
