@@ -15,15 +15,15 @@ from dimse.dataset.part10_file import Part10File
 from dimse.dataset.threads import in_worker
 from dimse.errors import DatasetError
 
-_QUICK: Final = 0.001
+_MAX_BLOCKING: Final = 0.001
 """Seconds that a disk access may block the event loop. Waking a thread and waiting for it takes a tenth of that."""
 
-_SMALL: Final = 1024 * 1024
+_MAX_UNTHREADED_SYNC: Final = 1024 * 1024
 """Bytes. A larger file is always fsynced in a thread."""
 
 
 class _Pace:
-    """Runs one kind of disk access on the event loop while it takes less than `_QUICK`, else in a thread.
+    """Runs one kind of disk access on the event loop while it takes less than `_MAX_BLOCKING`, else in a thread.
 
     When a disk slows down, the event loop is blocked once.
     """
@@ -33,14 +33,14 @@ class _Pace:
 
     async def run(self, function: Callable[..., None], *arguments: object) -> None:
         if self._quick:
-            self._time(function, *arguments)
+            self._timed(function, *arguments)
         else:
-            await in_worker(self._time, function, *arguments)
+            await in_worker(self._timed, function, *arguments)
 
-    def _time(self, function: Callable[..., None], *arguments: object) -> None:
+    def _timed(self, function: Callable[..., None], *arguments: object) -> None:
         start = time.perf_counter()
         function(*arguments)
-        self._quick = time.perf_counter() - start < _QUICK
+        self._quick = time.perf_counter() - start < _MAX_BLOCKING
 
 
 class Disk:
@@ -74,10 +74,10 @@ class Stored(Enum):
 
 
 class FileWriter:
-    """Writes a Part 10 file; made, filled and named in one step if it comes in one piece.
+    """Writes a received instance to a file; one that arrives complete is created, written and named in one call.
 
-    `paths` are the names that it may have, in this order, all in one folder: if another instance or some other file has
-    one, it takes the next. With `replaces` it takes the place of the same instance with other content.
+    `paths` are possible names in one folder, in order of preference: a name that another instance or file has is
+    skipped. With `replaces`, a stored instance with the same UID but other content is replaced.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class FileWriter:
         """Append; with `is_last` also name the file. Raises `FileExistsError` if other files have all of its names."""
         if self._fsync:
             self._size += sum(map(len, buffers))
-        if self._size > _SMALL and is_last:
+        if self._size > _MAX_UNTHREADED_SYNC and is_last:
             await in_worker(self._write, buffers, is_last)
         else:
             pace = self._disk.syncing if is_last and self._fsync else self._disk.writing
