@@ -257,7 +257,7 @@ async def test_identifiers_in_the_other_vr_form(
     async with listening(script) as address, connect(address, contexts=contexts, options=options) as association:
         results = CFindSCU(association).find(STUDIES, raise_failures=False)
         found = await ids(results)
-    told = f"an identifier is in {form} VR"
+    told = f"the identifier is in {form} VR"
     if options is LENIENT:
         assert (found, results.failures) == (["1", "2"], [])
         assert [record.levelname for record in caplog.records if told in record.getMessage()] == ["WARNING"]

@@ -337,7 +337,7 @@ def no_table(_: str) -> str:
             gives(),
             message_pdvs(MOVE_RQ, b"SECRET" * 3),
             0xC000,
-            "identifier: an unknown value representation, at (4553,5243)",
+            "identifier: unknown value representation at (4553,5243)",
         ),
     ],
     ids=["no table", "failing", "refusing", "level", "identifier"],

@@ -116,7 +116,7 @@ async def refusing(_: QueryRequest) -> AsyncIterator[Source]:
             gives(),
             message_pdvs(GET_RQ, b"SECRET" * 3),
             0xC000,
-            "identifier: an unknown value representation, at (4553,5243)",
+            "identifier: unknown value representation at (4553,5243)",
         ),
     ],
     ids=["failing", "refusing", "level", "identifier"],

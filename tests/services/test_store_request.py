@@ -458,7 +458,7 @@ FRAMES: dict[str, tuple[bytes, str, list[bytes] | str]] = {
     ),
     "no frames, but pixels": (encoded(native(512, NumberOfFrames=0)), EXPLICIT, [pixel_bytes(512)]),
     "bits": (
-        encoded(native(700, NumberOfFrames=5, BitsAllocated=1)), EXPLICIT, "does not say where frames begin",
+        encoded(native(700, NumberOfFrames=5, BitsAllocated=1)), EXPLICIT, "does not determine where frames begin",
     ),
     "none": (encoded(instance(pixels=0)), EXPLICIT, []),
 }  # fmt: skip

@@ -879,7 +879,7 @@ async def test_a_name_that_another_has_is_not_taken(mode: StoreMode, there: byte
         return Status.SUCCESS
 
     async def to_path(request: StoreRequest) -> Status:
-        with pytest.raises(FileExistsError, match=r"another instance, or another file.*given\.dcm"):
+        with pytest.raises(FileExistsError, match=r"another file has this name.*given\.dcm"):
             await request.save(given)
         return Status.OUT_OF_RESOURCES
 
