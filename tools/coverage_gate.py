@@ -17,7 +17,12 @@ ROOT: Final = Path(__file__).parent.parent
 SOURCE: Final = ROOT / "src" / "dimse"
 IN_TOTAL: Final = 96
 BY_ITS_OWN_TESTS: Final = 75
-LOWER: Final = {"dataset/codec.py": 65, "dataset/threads.py": 35, "network/connection.py": 75}
+LOWER: Final = {
+    "dataset/codec.py": 65,
+    "dataset/threads.py": 35,
+    "pytest_plugin.py": 50,  # pytest imports it before the measurement begins
+    "upper_layer/agreement.py": 50,
+}
 """Modules whose own tests cover less; these limits may only rise."""
 TESTED_IN_PROCESSES: Final = ("cli", "demo")
 
