@@ -53,7 +53,7 @@ from dimse.dataset.sources import Reader
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_GET_RQ, C_GET_RSP, C_STORE_RQ, C_STORE_RSP
 from dimse.services.given import Source
 from dimse.testing import INFORMATION, Received, ScriptedPeer, associate_request, echo_request, message_pdvs
-from dimse.upper_layer.items import RoleSelection
+from dimse.upper_layer.items import AsynchronousOperationsWindow, RoleSelection, UserInformation
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, P_DATA_TF, PDV
 
 GET = uids.STUDY_ROOT_GET
@@ -82,13 +82,16 @@ async def serving(handler: Handler, *, allow_decompression: bool = False, **opti
 
 
 async def associate(
-    peer: ScriptedPeer, contexts: Contexts, roles: Iterable[RoleSelection] | None = None
+    peer: ScriptedPeer,
+    contexts: Contexts,
+    roles: Iterable[RoleSelection] | None = None,
+    information: UserInformation = INFORMATION,
 ) -> A_ASSOCIATE_AC:
     """C-GET on context 1, C-ECHO on 3, and what is to be stored on 5, 7 ... with the SCP role."""
     if roles is None:
         roles = [RoleSelection(uid, False, True) for uid in dict.fromkeys(uid for uid, _ in contexts)]
     ask = associate_request((GET, [EXPLICIT]), (VERIFICATION, [IMPLICIT]), *contexts)
-    return await peer.associate(replace(ask, user_information=replace(INFORMATION, role_selections=tuple(roles))))
+    return await peer.associate(replace(ask, user_information=replace(information, role_selections=tuple(roles))))
 
 
 @asynccontextmanager
@@ -384,6 +387,63 @@ async def test_a_second_retrieval_and_the_message_ids(tmp_path: Path) -> None:
             ]
         await check_usable(peer)
     assert identifiers == [1, 2, 3, 4]
+
+
+class Noted(DatasetSource):
+    """A small data set; `read` is set when it has been read to its end."""
+
+    sop_class_uid, transfer_syntax_uid, length, repeatable = CT, EXPLICIT, 8, True
+
+    def __init__(self, uid: str) -> None:
+        self.name = self.sop_instance_uid = uid
+        self.read = asyncio.Event()
+
+    def open(self) -> Reader:
+        return NotingReader(self.read)
+
+
+class NotingReader(Reader):
+    def __init__(self, read: asyncio.Event) -> None:
+        self._read = read
+        self._left = 8
+
+    async def read_into(self, buffer: memoryview) -> int:
+        count = min(len(buffer), self._left)
+        buffer[:count] = bytes(count)
+        self._left -= count
+        return count
+
+    def close(self) -> None:
+        self._read.set()
+
+
+async def test_two_retrievals_at_once_have_one_c_store_outstanding() -> None:
+    """The window lets the requestor invoke 4 operations, and perform 1 (PS3.7 D.3.3.3)."""
+    information = replace(INFORMATION, asynchronous_operations_window=AsynchronousOperationsWindow(4, 1))
+    sources = [Noted("1.2.1"), Noted("1.2.2")]
+    given = iter(sources)
+
+    async def handler(_: QueryRequest) -> AsyncIterator[Source]:
+        yield next(given)
+
+    async with serving(handler) as server, await ScriptedPeer.connect(server.port) as peer:
+        await associate(peer, STORAGE, information=information)
+        await peer.send(get(1), get(2))
+        for source in sources:
+            await source.read.wait()
+        await peer.send(message_pdvs(echo_request(3), context=3))
+        before_echo, after_echo = list[Received](), list[Received]()
+        while not isinstance((received := await peer.receive_message()).message, C_ECHO_RSP):
+            before_echo.append(received)
+        (store,) = [each for each in before_echo if isinstance(each.message, C_STORE_RQ)]
+        await peer.send(stored(store))
+        while sum(isinstance(each.message, C_GET_RSP) for each in before_echo + after_echo) < 4:
+            after_echo.append(await peer.receive_message())
+            if isinstance(after_echo[-1].message, C_STORE_RQ):
+                await peer.send(stored(after_echo[-1]))
+        responses = [each.message for each in before_echo + after_echo if isinstance(each.message, C_GET_RSP)]
+        assert [response.status for response in responses].count(Status.SUCCESS) == 2
+        await check_usable(peer)
 
 
 # What becomes of it

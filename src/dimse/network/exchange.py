@@ -214,7 +214,7 @@ class Exchange:
         limit = self.options.maximum_length_to_send
         agreement = agree(request, acceptance, is_requestor=self.is_requestor, maximum_length_limit=limit)
         self._agreement, self.phase = agreement, Phase.OPEN
-        self.window.size = agreement.operations_window
+        self.window.size = agreement.own_operations_window
         self.sender.fragment_size = fragment_size(agreement.maximum_length_to_send)
 
     def _accepted(self, acceptance: A_ASSOCIATE_AC) -> None:

@@ -51,6 +51,11 @@ class Agreement:
         """The AE title of this side."""
         return self.calling_ae_title if self.is_requestor else self.called_ae_title
 
+    @property
+    def own_operations_window(self) -> int:
+        """How many operations of this side may be outstanding at once: one for an acceptor (see `accept_window`)."""
+        return self.operations_window if self.is_requestor else 1
+
     def context_for(self, abstract_syntax: str, transfer_syntaxes: Iterable[str] | None = None) -> AcceptedContext:
         """The accepted context for a SOP class on which this side is SCU.
 
