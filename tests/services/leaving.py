@@ -94,7 +94,7 @@ class Consumer:
         async with within[0], within[1]:
             async for each in results:
                 self.items.append(each)
-                if isinstance(each, StoreRequest) and not each.consumed:
+                if isinstance(each, StoreRequest) and each.path is None:
                     async for _ in each.pixels():
                         pass  # to its end, so that it counts as stored
                 self._took.set()

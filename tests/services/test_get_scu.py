@@ -43,6 +43,7 @@ from dimse import (
     Server,
     Status,
     StatusError,
+    StoreMode,
     StoreOptions,
     StoreRequest,
     Strictness,
@@ -380,6 +381,24 @@ async def test_in_the_loop_the_pixels_are_read_while_they_come() -> None:
         "1.2.2: refused with 0xA700 Out of resources: it was neither saved nor read to its end"
     ]
     assert pixels == pixel_bytes(LARGE)
+
+
+@pytest.mark.parametrize("part", ["dataset", "data"])
+async def test_in_the_loop_a_buffered_instance_is_stored_once_all_of_it_was_taken(part: str) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        assert await give(peer, "1.2.1", pixels=LARGE) == 0
+        assert await give(peer, "1.2.2", pixels=LARGE) == 0xA700  # the loop takes nothing of it
+        await peer.send(response(received, 0))
+        await peer.answer_release()
+
+    store = StoreOptions(mode=StoreMode.BUFFERED)
+    async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
+        results = CGetSCU(association, store=store).get(STUDY, raise_failures=False)
+        async for each in results:
+            if each.sop_instance_uid == "1.2.1":
+                getattr(each, part)
+    assert [str(failure).partition(":")[0] for failure in results.failures] == ["1.2.2"]
 
 
 async def test_in_the_loop_what_ends_too_early_behind_the_pixels_is_refused() -> None:

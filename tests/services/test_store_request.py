@@ -398,7 +398,6 @@ async def given(data: bytes, mode: StoreMode, syntax: str = EXPLICIT, *, frames:
         except DatasetError as error:
             said.append(str(error))
             raise
-        assert request.consumed or frames
         return Status.SUCCESS
 
     response = await stored(data, Path(), syntax, mode, Strictness.STRICT, handling, 1000)

@@ -23,6 +23,7 @@ from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.network.operations import OperationKind, OperationRequest
 from dimse.options import StoreOptions
 from dimse.services.query import Query
+from dimse.services.store_reception import Reception
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 from dimse.services.store_scp import StoreHandler, handled, refusal_of
 from dimse.services.suboperations import RetrieveResults
@@ -65,7 +66,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         self._options = options
         self._on_cancel = on_cancel
         self._disk = Disk()
-        self._given: tuple[IncomingRequest, StoreRequest] | None = None
+        self._given: tuple[IncomingRequest, Reception] | None = None
         """The sub-operation whose instance the caller reads."""
         self._storing: asyncio.Task[StoreRequest | None] | None = None
 
@@ -80,13 +81,13 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
     async def _ready(self) -> None:
         if self._given is None or self._operation.is_cancelling:
             return
-        (request, store), self._given = self._given, None
-        if not store.consumed:
-            await store.left()
-        if store.fault is not None:
-            await self._refuse(request, Status.CANNOT_UNDERSTAND, str(store.fault), store.fault)
-        elif store.consumed:
-            await self._operation.answer(request, request.response(store.told(Status.SUCCESS)))
+        (request, reception), self._given = self._given, None
+        if not reception.is_consumed:
+            await reception.wait_for_save()
+        if reception.fault is not None:
+            await self._refuse(request, Status.CANNOT_UNDERSTAND, str(reception.fault), reception.fault)
+        elif reception.is_consumed:
+            await self._operation.answer(request, request.response(reception.status_for(Status.SUCCESS)))
         else:
             await self._refuse(request, Status.OUT_OF_RESOURCES, "it was neither saved nor read to its end")
 
@@ -118,15 +119,15 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if data is None:
             await self._refuse(request, Status.CANNOT_UNDERSTAND, "it came without a data set")
             return None
-        store = StoreRequest(request, data, self._options, self._disk)
-        status = await store.prepare()
+        reception = Reception(request, data, self._options, self._disk)
+        status = await reception.prepare()
         if status is not None:
             await self._refuse(request, status, status.comment or "its data set was refused")
             return None
         if self._handler is None:
-            self._given, store.given_by = (request, store), self
-            return store
-        return store if await self._handle(request, store, self._handler) else None
+            self._given, reception.results = (request, reception), self
+            return StoreRequest(reception)
+        return StoreRequest(reception) if await self._handle(request, reception, self._handler) else None
 
     def _context_objection(self, request: IncomingRequest) -> str | None:
         """Why the peer may not send this on its context. A lenient requestor accepts it if it proposed the SCP role."""
@@ -141,10 +142,10 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
             )
         return None
 
-    async def _handle(self, request: IncomingRequest, store: StoreRequest, handler: StoreHandler) -> bool:
+    async def _handle(self, request: IncomingRequest, reception: Reception, handler: StoreHandler) -> bool:
         """Pass the instance to the handler and respond. Returns whether the handler accepted it."""
         try:
-            status = await self._say(handler, store)
+            status = await self._say(handler, reception)
         except Exception as error:
             if not self._exchange.is_open:
                 raise
@@ -157,10 +158,10 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         await self._operation.answer(request, request.response(status))
         return True
 
-    async def _say(self, handler: StoreHandler, store: StoreRequest) -> Status:
+    async def _say(self, handler: StoreHandler, reception: Reception) -> Status:
         self._operation.handling = asyncio.current_task()
         try:
-            return await handled(handler, store)
+            return await handled(handler, reception)
         finally:
             self._operation.handling = None
 
@@ -179,7 +180,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
             await self._operation.request_cancel()  # the iteration, which waits for this handler, reads to the end
             return
         try:
-            if self._given is not None and self._given[1].consumed:
+            if self._given is not None and self._given[1].is_consumed:
                 await self._ready()
             await super().cancel()
         finally:

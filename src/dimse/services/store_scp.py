@@ -16,6 +16,7 @@ from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.options import StoreOptions
 from dimse.services.handlers import answered
+from dimse.services.store_reception import Reception
 from dimse.services.store_request import StoreRequest
 from dimse.status import Status
 
@@ -30,7 +31,7 @@ StoreHandler = Callable[[StoreRequest], Awaitable[int]]
 
 
 class StoreService:
-    """Answers C-STORE with the status of a handler, once the data set is read to its end."""
+    """Answers C-STORE with the status of a handler, when the data set has been read to its end."""
 
     def __init__(self, handler: StoreHandler, options: StoreOptions) -> None:
         self._handler = handler
@@ -46,12 +47,12 @@ class StoreService:
     async def serve(self, request: IncomingRequest) -> Answer[Response]:
         if request.data is None:
             return request.response(Status.CANNOT_UNDERSTAND)
-        store = StoreRequest(request, request.data, self._options, self._disk)
-        status = await store.prepare()
+        reception = Reception(request, request.data, self._options, self._disk)
+        status = await reception.prepare()
         if status is not None:
             return request.response(status)
         try:
-            return request.response(await handled(self._handler, store))
+            return request.response(await handled(self._handler, reception))
         except Exception as error:
             refusal = refusal_of(error)
             if refusal is None:
@@ -60,19 +61,22 @@ class StoreService:
             return request.response(refusal[0], error_comment=refusal[1])
 
 
-async def handled(handler: StoreHandler, store: StoreRequest) -> Status:
-    """The status that `handler` answers. Raises as `answered` does, and `DatasetError` if the data set is not whole."""
+async def handled(handler: StoreHandler, reception: Reception) -> Status:
+    """The status to answer with after calling `handler`.
+
+    Raises the errors of `answered`, and `IncompleteDataset` if the data set is not whole.
+    """
     try:
-        status = await answered(handler(store), "C-STORE")
+        status = await answered(handler(StoreRequest(reception)), "C-STORE")
     finally:
-        await store.left()
+        await reception.wait_for_save()
     if status.is_done:
-        await store.check_whole()
-    return store.told(status)
+        await reception.check_whole()
+    return reception.status_for(status)
 
 
 def refusal_of(error: Exception) -> tuple[int, str] | None:
-    """Status and Error Comment for what a handler raised, where that is more than a failure to process."""
+    """The status and Error Comment that answer an exception of a handler; None for Processing Failure."""
     if isinstance(error, IncompleteDataset):
         return Status.CANNOT_UNDERSTAND, str(error)
     if isinstance(error, DatasetError):
