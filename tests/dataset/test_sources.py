@@ -11,9 +11,11 @@ from typing import BinaryIO, cast
 import pytest
 from pydicom.data import get_testdata_file
 
+from dimse.dataset.encoding import LITTLE, UNDEFINED_LENGTH, item_header
 from dimse.dataset.part10 import encode_file_meta
 from dimse.dataset.sources import DatasetSource, FileSource, MemorySource, PiecesReader, Reader, StreamSource
 from dimse.errors import DatasetError
+from dimse.uids import RLE_LOSSLESS
 
 CLASS, INSTANCE, SYNTAX = "1.2.840.10008.5.1.4.1.1.2", "1.2.3.4.5", "1.2.840.10008.1.2.1"
 META = encode_file_meta(sop_class_uid=CLASS, sop_instance_uid=INSTANCE, transfer_syntax_uid=SYNTAX)
@@ -195,6 +197,17 @@ async def test_a_file_cut_short_gives_an_error_before_its_first_byte(tmp_path: P
     path.write_bytes(data[:-keep] if keep else data)
     reader = FileSource(path).open()
     with pytest.raises(DatasetError, match=f"{name}: truncated"):
+        await reader.read_into(memoryview(bytearray(1 << 20)))
+    reader.close()
+
+
+async def test_a_fragment_of_undefined_length_never_ends(tmp_path: Path) -> None:
+    meta = encode_file_meta(sop_class_uid=CLASS, sop_instance_uid=INSTANCE, transfer_syntax_uid=RLE_LOSSLESS)
+    pixels = LITTLE.long.pack(0x7FE0, 0x0010, b"OB", UNDEFINED_LENGTH) + item_header(0) + item_header(UNDEFINED_LENGTH)
+    path = tmp_path / "a.dcm"
+    path.write_bytes(meta + pixels + b"fragment" * 3)
+    reader = FileSource(path).open()
+    with pytest.raises(DatasetError, match=r"a\.dcm: truncated: .*fragment"):
         await reader.read_into(memoryview(bytearray(1 << 20)))
     reader.close()
 

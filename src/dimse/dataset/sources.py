@@ -11,7 +11,15 @@ from contextlib import contextmanager
 from io import FileIO, RawIOBase
 from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar
 
-from dimse.dataset.encoding import PLAIN_SIZE, SEQUENCE_END_HEADER, Buffer, Encoding, fragment_length
+from dimse.dataset.encoding import (
+    PLAIN_SIZE,
+    SEQUENCE_END_HEADER,
+    UNDEFINED_LENGTH,
+    Buffer,
+    Encoding,
+    fragment_length,
+    item_header,
+)
 from dimse.dataset.part10 import FileMeta, Readable, read_file_meta
 from dimse.dataset.scanner import check_not_cut_short
 from dimse.dataset.threads import in_thread
@@ -285,8 +293,11 @@ def _check_fragments(file: RawIOBase, position: int) -> None:
         return
     while position < size - PLAIN_SIZE:
         file.seek(position)
+        header = file.read(PLAIN_SIZE) or b""
+        if header == item_header(UNDEFINED_LENGTH):
+            raise DatasetError("truncated: a fragment of pixel data has an undefined length")
         try:
-            length = fragment_length(file.read(PLAIN_SIZE) or b"")
+            length = fragment_length(header)
         except DatasetError:
             return  # the receiver decides what to do with it
         if length is None:
