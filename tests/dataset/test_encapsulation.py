@@ -150,10 +150,10 @@ async def test_implicit_vr_under_a_compressed_syntax_becomes_explicit(caplog: py
     path = get_testdata_file("SC_rgb_jpeg.dcm", download=False)
     assert isinstance(path, str)
     source = FileSource(path)
-    assert source.is_mislabelled
+    assert source.is_mislabeled
     assert caplog.messages == [
         f"{path}: the data set is in Implicit VR, but its transfer syntax is JPEG Baseline (Process 1)"
     ]
     mended = await mend(source)
-    assert not mended.is_mislabelled
+    assert not mended.is_mislabeled
     assert decode(await sent(mended), EXPLICIT_VR_LITTLE_ENDIAN) == dcmread(path)

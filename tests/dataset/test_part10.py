@@ -208,5 +208,5 @@ def test_a_data_set_in_the_other_vr_form(named: str, shown: str, form: str) -> N
     result = read_file_meta(BytesIO(meta(transfer_syntax_uid=named) + encode(dataset, shown)))
     assert result.sop_instance_uid == dataset.SOPInstanceUID
     assert result.transfer_syntax_uid == (JPEG if named == JPEG else shown)
-    assert result.is_mislabelled is (named == JPEG)
+    assert result.is_mislabeled is (named == JPEG)
     assert result.warning == f"the data set is in {form} VR, but its transfer syntax is {name_of(named)}"

@@ -151,7 +151,7 @@ def test_what_must_be_there(keyword: str) -> None:
         from_dataset(dataset)
 
 
-def test_native_pixels_are_not_labelled_as_compressed() -> None:
+def test_native_pixels_are_not_labeled_as_compressed() -> None:
     with pytest.raises(DatasetError, match="not encapsulated"):
         from_dataset(image(PixelData=b"12"), JPEG)
 

@@ -45,7 +45,7 @@ def test_without_meta_the_first_element_shows_the_syntax(name: str, syntax: str)
         sop_class_uid=expected.SOPClassUID,
         sop_instance_uid=expected.SOPInstanceUID,
         transfer_syntax_uid=syntax,
-        is_mislabelled=False,
+        is_mislabeled=False,
         warning=f"missing Transfer Syntax UID (0002,0010); assuming {name_of(syntax)}",
         length=0,
         peeked=content[:1024],

@@ -344,20 +344,20 @@ def sample() -> Dataset:
 def test_the_first_header_shows_the_form(syntax: str, in_bytes: bool) -> None:
     stream = other_form(sample(), syntax)
     scanner = scan(stream, syntax, list(range(1, len(stream))) if in_bytes else None)
-    assert scanner.is_mislabelled
+    assert scanner.is_mislabeled
     assert scanner.implicit == (syntax != IMPLICIT)
     assert scanner.text(SOP_INSTANCE_UID) == "1.2.3"
     assert scanner.text(STUDY_INSTANCE_UID) == "1.2.4"
     assert scanner.bulk is not None
     assert scanner.bulk.tag == PIXEL_DATA
-    assert not scan(encoded(sample(), syntax), syntax).is_mislabelled
+    assert not scan(encoded(sample(), syntax), syntax).is_mislabeled
 
 
 @pytest.mark.parametrize("following", [b"\x08\x00\x16\x00UI\x02\x001\0", b""])
 def test_an_empty_element_shows_its_form_by_what_follows(following: bytes) -> None:
     empty = explicit(0x00080005, b"CS", b"")
     scanner = scan(empty + following, IMPLICIT)
-    assert scanner.is_mislabelled
+    assert scanner.is_mislabeled
     assert not scanner.implicit
 
 
@@ -365,7 +365,7 @@ def test_a_length_that_reads_as_a_vr_is_a_length() -> None:
     value = b"1.2.3\\" * 3384 + b"1.2.3\0"  # of 0x4F56 bytes would be "VO"
     value = value.ljust(int.from_bytes(b"LO", "little"), b"4")
     scanner = scan(struct.pack("<HHL", 8, 0x58, len(value)) + value, IMPLICIT)
-    assert not scanner.is_mislabelled
+    assert not scanner.is_mislabeled
     assert scanner.implicit
 
 
@@ -375,7 +375,7 @@ def test_sc_rgb_jpeg_has_no_vrs() -> None:
     content = Path(path).read_bytes()
     meta = read_file_meta(BytesIO(content))
     scanner = scan(content[meta.length :], meta.transfer_syntax_uid)
-    assert scanner.is_mislabelled
+    assert scanner.is_mislabeled
     assert scanner.implicit
     with pytest.warns(UserWarning, match="found implicit VR"):
         assert scanner.text(STUDY_INSTANCE_UID) == str(dcmread(path).StudyInstanceUID)
@@ -400,8 +400,8 @@ def test_the_first_element_of_an_item_shows_its_form(syntax: str, vr: bytes, in_
     first.SOPInstanceUID, last.StudyInstanceUID = "1.2.3", "1.2.4"
     stream = encoded(first, syntax) + head + item + item + SEQUENCE_END + encoded(last, syntax)
     scanner = scan(stream, syntax, list(range(1, len(stream))) if in_bytes else None)
-    assert scanner.mislabelled_items == 0x00081140
-    assert not scanner.is_mislabelled
+    assert scanner.mislabeled_items == 0x00081140
+    assert not scanner.is_mislabeled
     assert scanner.text(STUDY_INSTANCE_UID) == "1.2.4"
 
 

@@ -64,7 +64,7 @@ class Encapsulated(Following):
         scanner, encoded, header = metadata.scanner, metadata.encoded, metadata.header
         self._has_extended = scanner.find(OFFSET_TABLES[0]) is not None
         without = OFFSET_TABLES if self._has_extended and len(self._odd) > 1 else ()
-        if scanner.is_mislabelled or len(encoded) % 2 or without:
+        if scanner.is_mislabeled or len(encoded) % 2 or without:
             encoded = rewrite(encoded, implicit=scanner.implicit, to_implicit=False, name=self.name, without=without)
             header = pixel_data_header(self.transfer_syntax_uid, UNDEFINED_LENGTH)
         self._prefix = encoded + header
@@ -103,7 +103,7 @@ class Encapsulated(Following):
 
     def _behind(self, data: bytes) -> bytes:
         """The elements after the pixel data, in Explicit VR and with even lengths."""
-        if not self._metadata.scanner.is_mislabelled and len(data) % 2 == 0:
+        if not self._metadata.scanner.is_mislabeled and len(data) % 2 == 0:
             return data
         encoded, implicit = elements_behind(data, self.transfer_syntax_uid)
         return rewrite(encoded, implicit=implicit, to_implicit=False, name=self.name)

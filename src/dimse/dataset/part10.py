@@ -65,7 +65,7 @@ class FileMeta(NamedTuple):
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    is_mislabelled: bool
+    is_mislabeled: bool
     """Whether the data set is in the other VR form, but `transfer_syntax_uid` could not be corrected to say so."""
     warning: str | None
     """A fault of the file that was worked around, or None."""
@@ -152,8 +152,8 @@ def read_file_meta(file: Readable) -> FileMeta:
     transfer_syntax_uid = _required(values, _TRANSFER_SYNTAX_UID, "Transfer Syntax UID", "(0002,0010)")
     scanner = _prefer_dataset_uids(values, head, position, transfer_syntax_uid)
     peeked = bytes(head.data[position:])
-    is_mislabelled = scanner.is_mislabelled and begins_like_a_data_set(peeked)
-    if is_mislabelled:
+    is_mislabeled = scanner.is_mislabeled and begins_like_a_data_set(peeked)
+    if is_mislabeled:
         form = "Implicit" if scanner.implicit else "Explicit"
         warning = f"the data set is in {form} VR, but its transfer syntax is {name_of(transfer_syntax_uid)}"
         if transfer_syntax_uid in LITTLE_ENDIAN:
@@ -162,7 +162,7 @@ def read_file_meta(file: Readable) -> FileMeta:
         sop_class_uid=_required(values, _MEDIA_STORAGE_SOP_CLASS_UID, "SOP Class UID", "(0008,0016)"),
         sop_instance_uid=_required(values, _MEDIA_STORAGE_SOP_INSTANCE_UID, "SOP Instance UID", "(0008,0018)"),
         transfer_syntax_uid=transfer_syntax_uid,
-        is_mislabelled=is_mislabelled and transfer_syntax_uid not in LITTLE_ENDIAN,
+        is_mislabeled=is_mislabeled and transfer_syntax_uid not in LITTLE_ENDIAN,
         warning=warning,
         length=position,
         peeked=peeked,

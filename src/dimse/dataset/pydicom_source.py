@@ -78,7 +78,7 @@ class PixelSource(PiecesSource):
         transfer_syntax_uid: str | None = None,
     ) -> None:
         native = isinstance(pixels, NativePixels)
-        syntax = transfer_syntax_uid or _labelled(dataset) or (EXPLICIT_VR_LITTLE_ENDIAN if native else "")
+        syntax = transfer_syntax_uid or _labeled(dataset) or (EXPLICIT_VR_LITTLE_ENDIAN if native else "")
         if not (syntax in LITTLE_ENDIAN if native else _takes_frames(syntax)):
             kind = "native pixels" if native else "encapsulated frames"
             raise DatasetError(f"{kind} cannot be sent in {name_of(syntax) or 'no transfer syntax'}")
@@ -140,7 +140,7 @@ def from_dataset(dataset: Dataset, transfer_syntax_uid: str | None = None) -> Da
     copied either, so `dataset` must not change until it is sent. Raises `DatasetError`.
     """
     sop_class_uid, sop_instance_uid = _sop_uids(dataset)
-    syntax = transfer_syntax_uid or _labelled(dataset) or _read_in(dataset)
+    syntax = transfer_syntax_uid or _labeled(dataset) or _read_in(dataset)
     _refuse_other_pixel_encoding(dataset, syntax)
     return MemorySource(
         encoded_pieces(dataset, syntax, name=sop_instance_uid),
@@ -180,7 +180,7 @@ def _encode(dataset: Dataset, syntax: str, name: str, character_set: str | list[
     """Encode. Elements that a receiver would misread in Implicit VR are left out with a warning, or raise an error."""
     if syntax in DEFLATED_SYNTAXES:
         return encode(dataset, syntax)
-    if syntax != EXPLICIT_VR_BIG_ENDIAN and _is_mislabelled(dataset):
+    if syntax != EXPLICIT_VR_BIG_ENDIAN and _is_mislabeled(dataset):
         return encode_as_read(dataset, implicit=syntax == IMPLICIT_VR_LITTLE_ENDIAN, name=name)
     if syntax != IMPLICIT_VR_LITTLE_ENDIAN or not may_be_misread(dataset):
         return encode_elements(dataset, syntax, character_set)
@@ -188,7 +188,7 @@ def _encode(dataset: Dataset, syntax: str, name: str, character_set: str | list[
     return rewrite(explicit, implicit=False, to_implicit=True, name=name)
 
 
-def _is_mislabelled(dataset: Dataset) -> bool:
+def _is_mislabeled(dataset: Dataset) -> bool:
     """Whether it was read in Implicit VR under an Explicit VR syntax: pydicom cannot encode it again."""
     if dataset.original_encoding != (False, True):
         return False
@@ -203,11 +203,11 @@ def pixel_data_header(syntax: str, length: int) -> bytes:
 
 
 def _refuse_other_pixel_encoding(dataset: Dataset, syntax: str) -> None:
-    """Raise `DatasetError` if the data set would be labelled with a transfer syntax that its values are not in."""
-    labelled = _labelled(dataset)
-    compressed = Encoding.of(labelled or syntax).encapsulated or Encoding.of(syntax).encapsulated
-    if labelled and labelled != syntax and PIXEL_DATA in dataset and compressed:
-        raise DatasetError(f"pixel data in {name_of(labelled)} cannot be sent as {name_of(syntax)}")
+    """Raise `DatasetError` if the data set would be labeled with a transfer syntax that its values are not in."""
+    labeled = _labeled(dataset)
+    compressed = Encoding.of(labeled or syntax).encapsulated or Encoding.of(syntax).encapsulated
+    if labeled and labeled != syntax and PIXEL_DATA in dataset and compressed:
+        raise DatasetError(f"pixel data in {name_of(labeled)} cannot be sent as {name_of(syntax)}")
     if PIXEL_DATA in dataset and dataset[PIXEL_DATA].is_undefined_length and not Encoding.of(syntax).encapsulated:
         raise DatasetError(f"encapsulated pixel data cannot be sent as {name_of(syntax)}")
     little_endian = dataset.original_encoding[1]
@@ -216,7 +216,7 @@ def _refuse_other_pixel_encoding(dataset: Dataset, syntax: str) -> None:
         raise DatasetError(f"a data set read in the other byte order cannot be sent as {name_of(syntax)}")
 
 
-def _labelled(dataset: Dataset) -> str | None:
+def _labeled(dataset: Dataset) -> str | None:
     file_meta = getattr(dataset, "file_meta", None)
     return str(file_meta.get("TransferSyntaxUID", "")) or None if file_meta is not None else None
 

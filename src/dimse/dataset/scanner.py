@@ -167,7 +167,7 @@ class ElementScanner:
     would exceed `maximum_metadata`. `find` and `text` return the values of the top-level elements in `wanted`.
 
     The first header of the data set, and of each item, shows whether there are VRs. If that contradicts the transfer
-    syntax, the scanner follows the data: see `is_mislabelled` and `mislabelled_items`.
+    syntax, the scanner follows the data: see `is_mislabeled` and `mislabeled_items`.
     """
 
     def __init__(
@@ -184,9 +184,9 @@ class ElementScanner:
         encoding = Encoding.of(transfer_syntax_uid)
         self.implicit = encoding.implicit
         """Whether the top level is in Implicit VR: by the transfer syntax, then by its first header."""
-        self.is_mislabelled = False
+        self.is_mislabeled = False
         """Whether the VR form of the top level contradicts the transfer syntax."""
-        self.mislabelled_items: int | None = None
+        self.mislabeled_items: int | None = None
         """The first top-level element of undefined length with an item in the other VR form, or None."""
         self.surplus: int | None = None
         """Where zeros or stray delimiters begin after the last element of `metadata`, or None."""
@@ -284,7 +284,7 @@ class ElementScanner:
         implicit: bool | None = self._is_implicit(0, self.implicit, self._plain_header)
         if implicit is None:
             return False
-        self.is_mislabelled = implicit != self.implicit
+        self.is_mislabeled = implicit != self.implicit
         self.implicit, self._form_shown = implicit, True
         return True
 
@@ -401,8 +401,8 @@ class ElementScanner:
         implicit = self._is_implicit(self._position, expected, layout)
         if implicit is None:
             return False
-        if implicit != expected and self.mislabelled_items is None:
-            self.mislabelled_items = self._tag
+        if implicit != expected and self.mislabeled_items is None:
+            self.mislabeled_items = self._tag
         self._stack[-1] = IN_ITEM | IS_ENTERED | (IS_IMPLICIT if implicit else 0)
         return True
 

@@ -72,7 +72,7 @@ class DatasetSource(ABC):
     """Whether it can be opened more than once, so that sending can be retried."""
     name: str
     """Its name in messages: a path or a UID."""
-    is_mislabelled = False
+    is_mislabeled = False
     """Whether it is in Implicit VR although its transfer syntax has Explicit VR. `mend` corrects it."""
 
     @abstractmethod
@@ -88,7 +88,7 @@ class Part10Source(DatasetSource):
             meta = read_file_meta(file)
         if meta.warning is not None:
             logger.warning("%s: %s", self.name, meta.warning)
-        self.is_mislabelled = meta.is_mislabelled
+        self.is_mislabeled = meta.is_mislabeled
         self.sop_class_uid = meta.sop_class_uid
         self.sop_instance_uid = meta.sop_instance_uid
         self.transfer_syntax_uid = meta.transfer_syntax_uid

@@ -177,7 +177,7 @@ class IncomingDataset:
     # What it is
 
     @property
-    def has_mislabelled_pixels(self) -> bool:
+    def has_mislabeled_pixels(self) -> bool:
         """Whether Pixel Data is native where it must be encapsulated, or the other way round (PS3.5 A.1 to A.4)."""
         bulk = self.scanner.bulk
         if bulk is None or bulk.tag != PIXEL_DATA or bulk.length == 0:
@@ -193,7 +193,7 @@ class IncomingDataset:
         """
         implicit, bulk, negotiated = self.scanner.implicit, self.scanner.bulk, self._negotiated
         native = uids.IMPLICIT_VR_LITTLE_ENDIAN if implicit else uids.EXPLICIT_VR_LITTLE_ENDIAN
-        if bulk is not None and self.has_mislabelled_pixels:
+        if bulk is not None and self.has_mislabeled_pixels:
             if bulk.length is None:
                 return None if negotiated not in uids.LITTLE_ENDIAN else await self._syntax_of_fragments()
             has_items = self.scanner.metadata.startswith(_ITEM, bulk.value_offset)

@@ -167,17 +167,17 @@ class Reception:
         """Use the transfer syntax that the data set shows, if it is not the negotiated one."""
         incoming, scanner = self.incoming, self.incoming.scanner
         deviations, name = self._exchange.deviations, uids.name_of(self.transfer_syntax_uid)
-        if incoming.has_mislabelled_pixels:
+        if incoming.has_mislabeled_pixels:
             form = "encapsulated" if scanner.bulk is not None and scanner.bulk.length is None else "native"
             self._tolerate(f"{tag_name(PIXEL_DATA)} is {form}, in {name}", Status.CANNOT_UNDERSTAND)
         shown = await incoming.shown_syntax()
         if shown is None:
             raise StatusError(Status.CANNOT_UNDERSTAND, f"{tag_name(PIXEL_DATA)} is encapsulated, in {name}")
-        if scanner.is_mislabelled:
+        if scanner.is_mislabeled:
             form = "Implicit VR" if scanner.implicit else "Explicit VR"
             deviations.tolerated(f"C-STORE: a data set in {form}, not in {name}; read as {form}")
-        if scanner.mislabelled_items is not None:
-            where = tag_name(scanner.mislabelled_items)
+        if scanner.mislabeled_items is not None:
+            where = tag_name(scanner.mislabeled_items)
             deviations.tolerated(f"C-STORE: items of {where} in the other VR form; read in that form")
         self.transfer_syntax_uid = shown
 

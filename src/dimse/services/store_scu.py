@@ -59,8 +59,8 @@ def _needs_mending(source: DatasetSource) -> bool:
     """Whether it cannot be sent as it is; fragments of a stream are checked while they are read."""
     if source.length is None:
         compressed_stream = isinstance(source, Part10Source) and uids.is_compressed(source.transfer_syntax_uid)
-        return source.is_mislabelled or compressed_stream
-    return source.is_mislabelled or source.length % 2 == 1
+        return source.is_mislabeled or compressed_stream
+    return source.is_mislabeled or source.length % 2 == 1
 
 
 async def _convert(
