@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from dimse import uids
 from dimse.dataset.codestreams import shown_syntax
 from dimse.dataset.completeness import IncompleteDataset, StreamedDataset
-from dimse.dataset.encoding import DEFLATED_SYNTAXES, PIXEL_DATA, PIXEL_DATA_TAGS
+from dimse.dataset.encoding import DEFLATED_SYNTAXES, ITEM_TAG, PIXEL_DATA, PIXEL_DATA_TAGS
 from dimse.dataset.structure import Limits
 from dimse.dataset.threads import in_worker
 from dimse.network.incoming_data import IncomingData
@@ -35,7 +35,6 @@ _STEP: Final = 64 * 1024
 _TURN: Final = 0.01
 """Seconds after which other tasks have a turn."""
 
-_ITEM: Final = b"\xfe\xff\x00\xe0"
 _LOOK: Final = 256 * 1024
 """Bytes of encapsulated pixel data that are searched for its transfer syntax."""
 
@@ -196,7 +195,7 @@ class IncomingDataset:
         if bulk is not None and self.has_mislabeled_pixels:
             if bulk.length is None:
                 return None if negotiated not in uids.LITTLE_ENDIAN else await self._syntax_of_fragments()
-            has_items = self.scanner.metadata.startswith(_ITEM, bulk.value_offset)
+            has_items = self.scanner.metadata.startswith(ITEM_TAG, bulk.value_offset)
             return negotiated if has_items else native
         return native if negotiated in uids.LITTLE_ENDIAN else negotiated
 

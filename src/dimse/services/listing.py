@@ -9,6 +9,7 @@ from typing import Final
 from dimse import uids
 from dimse.address import Address
 from dimse.dataset.codec import PYDICOM_ERRORS
+from dimse.dataset.encoding import unpadded_text
 from dimse.dataset.pydicom_names import Dataset, tag_for_keyword
 from dimse.errors import AssociationTimeout, DatasetError, PresentationContextError, StatusError
 from dimse.network.association import Association
@@ -167,7 +168,7 @@ def _text(match: Dataset, keyword: str) -> str:
     if element is None or not element.value:
         return ""
     if element.is_raw and keyword != "PatientID":
-        return bytes(element.value).decode("latin-1").strip(" \0")
+        return unpadded_text(element.value)
     try:
         value = match[keyword].value
     except PYDICOM_ERRORS:
