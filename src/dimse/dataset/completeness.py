@@ -87,14 +87,13 @@ class StreamedDataset:
         self._long_length = encoding.headers.length_32
         self._head = bytearray()
         self._needed = 8
-        """Bytes of the current header, as far as is known: 8 or 12."""
+        """Bytes of the current header, as far as is known: 8 or 12; 0 in the surplus, which has none."""
         self._skip = 0
         self._stack: list[int] = []
         self._tag = 0
         """The current top-level element after the metadata."""
         self._pixel_data: set[int] = set()
         """The tags of pixel data seen so far, each of which may appear once."""
-        self._in_surplus = False
         self._followed = 0
         self.value_end: int | None = None
         """Bytes of the bulk data's value, known when it has ended; without the delimiter of an undefined length."""
@@ -127,7 +126,7 @@ class StreamedDataset:
     @property
     def has_surplus(self) -> bool:
         """Whether zeros or delimiters follow the last element."""
-        return self._in_surplus or self.scanner.surplus is not None
+        return not self._needed or self.scanner.surplus is not None
 
     def finish(self) -> None:
         """Declare the data set complete. Raises `IncompleteDataset` if it is not."""
@@ -147,7 +146,7 @@ class StreamedDataset:
     def _is_surplus(self, rest: bytearray) -> bool:
         """Whether the bytes after the last element, fewer than a header, are harmless."""
         # One zero may be the first byte of a big endian tag.
-        return self._in_surplus or not (any(rest) or (len(rest) == 1 and self._is_big_endian))
+        return not self._needed or not (any(rest) or (len(rest) == 1 and self._is_big_endian))
 
     def _finish_scan(self) -> None:
         reason = ""
@@ -187,7 +186,7 @@ class StreamedDataset:
 
     def _follow(self, data: Buffer) -> None:
         position, end = 0, len(data)
-        while position < end and not self._in_surplus:
+        while position < end and self._needed:
             passed = min(self._skip, end - position)
             self._skip -= passed
             position += passed
@@ -201,7 +200,7 @@ class StreamedDataset:
                 if self.value_end is None and not self._stack and self._needed == 8:
                     self.value_end = self._followed + position - 8
         self._followed += end
-        if self._in_surplus and bytes(data[position:]).translate(None, SURPLUS_BYTES):
+        if not self._needed and bytes(data[position:]).translate(None, SURPLUS_BYTES):
             raise DatasetError(f"unexpected data after {tag_name(self._tag)}")
 
     def _read_header(self) -> None:
@@ -212,6 +211,7 @@ class StreamedDataset:
             level, layout = IS_IMPLICIT if self.scanner.implicit else 0, self._layout
         group, element, length = layout.unpack_from(self._head)
         tag = group << 16 | element
+        self._needed = 8
         if group == ITEM_GROUP or (not tag and not length and not self._stack):
             self._item_or_delimiter(tag, length, level)
         elif self._stack and not level & IN_ITEM:
@@ -222,13 +222,12 @@ class StreamedDataset:
             self._needed = 12
             return
         self._head.clear()
-        self._needed = 8
 
     def _item_or_delimiter(self, tag: int, length: int, level: int) -> None:
         if not self._stack:
             if tag not in SURPLUS_TAGS:
                 raise DatasetError(f"unexpected item after {tag_name(self._tag)}")
-            self._in_surplus = True
+            self._needed = 0
         elif tag == ITEM and not level & IN_ITEM:
             if length != UNDEFINED_LENGTH:
                 self._skip = length

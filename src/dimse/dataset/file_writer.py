@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,10 +30,11 @@ class _Pace:
     """
 
     def __init__(self) -> None:
-        self._quick = False
+        self._seconds = math.inf
+        """Those that the last access took."""
 
     async def run(self, function: Callable[..., None], *arguments: object) -> None:
-        if self._quick:
+        if self._seconds < _MAX_BLOCKING:
             self._timed(function, *arguments)
         else:
             await in_worker(self._timed, function, *arguments)
@@ -40,7 +42,7 @@ class _Pace:
     def _timed(self, function: Callable[..., None], *arguments: object) -> None:
         start = time.perf_counter()
         function(*arguments)
-        self._quick = time.perf_counter() - start < _MAX_BLOCKING
+        self._seconds = time.perf_counter() - start
 
 
 class Disk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -48,6 +49,23 @@ class NativeFrames:
             raise DatasetError(f"truncated: {self._left} frames of {tag_name(PIXEL_DATA)} missing")
 
 
+class _Place(Enum):
+    """How far encapsulated pixel data has been followed: an item is entered by its header."""
+
+    START = "start"
+    OFFSET_TABLE = "offset table"
+    FRAGMENT = "fragment"
+    END = "end"
+
+
+_FOLLOWING: Final = {
+    _Place.START: _Place.OFFSET_TABLE,
+    _Place.OFFSET_TABLE: _Place.FRAGMENT,
+    _Place.FRAGMENT: _Place.FRAGMENT,
+}
+"""The place after the header of another item. The delimiter leads to the end from each of them."""
+
+
 class EncapsulatedFrames:
     """Joins fragments to frames: by the extended offset table, else by the basic one, else one fragment per frame."""
 
@@ -58,14 +76,14 @@ class EncapsulatedFrames:
         self._current = bytearray()
         self._left = 0
         """Bytes of the current item that are still to arrive."""
-        self._items = self._given = 0
+        self._given = 0
         self._offset = 0
         """Offset of the next item, counted from the first one after the offset table."""
-        self._ended = False
+        self._place = _Place.START
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         position = 0
-        while position < len(data) and not self._ended:
+        while position < len(data) and self._place is not _Place.END:
             end = position + (self._left or PLAIN_SIZE - len(self._header))
             piece = data[position:end]
             position += len(piece)
@@ -83,16 +101,15 @@ class EncapsulatedFrames:
     def _begin_item(self) -> bytes | None:
         """Act on a complete header of an item or delimiter. Returns the frame that it ends, if any."""
         fragment = fragment_length(self._header)
-        self._ended, length = fragment is None, fragment or 0
-        frame = None
-        if self._items == 1:
+        place, length, frame = self._place, fragment or 0, None
+        if place is _Place.OFFSET_TABLE:
             self._take_table()
-        elif self._items and (self._ended or self._is_start()):
+        elif place is _Place.FRAGMENT and (fragment is None or self._is_start()):
             frame = bytes(self._current)
             self._current.clear()
-        if self._items:
+        if place is not _Place.START:
             self._offset += PLAIN_SIZE + length
-        self._items += 1
+        self._place = _FOLLOWING[place] if fragment is not None else _Place.END
         if len(self._current) + length > MAX_FRAME:
             raise DatasetError(f"a frame of more than {MAX_FRAME} bytes")
         self._left = length

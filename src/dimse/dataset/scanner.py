@@ -6,6 +6,7 @@ metadata and stops where the bulk data begins. It reads headers only and never d
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dimse.dataset.encoding import (
@@ -156,6 +157,16 @@ def _ends_with_pixel_data(beginning: memoryview, length: int) -> bool:
     return value + int.from_bytes(start[value - 4 : value], "little") == length
 
 
+class _Phase(Enum):
+    """How far a data set has been followed. Each phase leads to the next one; an empty data set skips the second."""
+
+    BEGINNING = "beginning"
+    """Too few bytes have arrived to tell whether there are VRs."""
+    ELEMENTS = "elements"
+    END = "end"
+    """No further bytes will arrive."""
+
+
 class ElementScanner:
     """Follows the elements of a data set that is fed to it in pieces, up to its bulk data.
 
@@ -184,14 +195,13 @@ class ElementScanner:
         encoding = Encoding.of(transfer_syntax_uid)
         self.implicit = encoding.implicit
         """Whether the top level is in Implicit VR: by the transfer syntax, then by its first header."""
-        self.is_mislabeled = False
-        """Whether the VR form of the top level contradicts the transfer syntax."""
         self.mislabeled_items: int | None = None
         """The first top-level element of undefined length with an item in the other VR form, or None."""
         self.surplus: int | None = None
         """Where zeros or stray delimiters begin after the last element of `metadata`, or None."""
 
-        self._form_shown = False
+        self._phase = _Phase.BEGINNING
+        self._is_named_implicit = encoding.implicit
         self.inflater: Inflater | None = None
         if encoding.deflated:
             self.inflater = Inflater()
@@ -212,7 +222,11 @@ class ElementScanner:
         self._value_offset = 0
         self._vr: bytes | None = None
         self._stack: list[int] = []
-        self._finished = False
+
+    @property
+    def is_mislabeled(self) -> bool:
+        """Whether the VR form of the top level contradicts the transfer syntax."""
+        return self.implicit != self._is_named_implicit
 
     def feed(self, data: Buffer) -> None:
         """Take the next bytes of the data set. Raises `DatasetError` if they are not a data set."""
@@ -224,9 +238,9 @@ class ElementScanner:
 
     def finish(self) -> None:
         """Declare the data set complete. Raises `DatasetError` if it is truncated."""
-        self._finished = True
-        if not self._form_shown:
-            self._scan()
+        phase, self._phase = self._phase, _Phase.END
+        if phase is _Phase.BEGINNING and self._detect_form():
+            self._walk()
         if self.bulk is not None:
             return
         if self.inflater is not None and not self.inflater.ended:
@@ -249,7 +263,7 @@ class ElementScanner:
 
     def passed(self, tag: int) -> bool:
         """Whether the scanner is past `tag`: elements are in ascending order (PS3.5 7.1)."""
-        if self._finished or self.bulk is not None or self.surplus is not None or self._tag > tag:
+        if self._phase is _Phase.END or self.bulk is not None or self.surplus is not None or self._tag > tag:
             return True
         return self._tag == tag and not self._stack and self._position <= len(self.metadata)
 
@@ -264,8 +278,13 @@ class ElementScanner:
             raise DatasetError("the deflated data set is larger than the metadata it inflates to")
 
     def _scan(self) -> None:
-        if not self._form_shown and not self._detect_form():
-            return
+        if self._phase is _Phase.BEGINNING:
+            if not self._detect_form():
+                return
+            self._phase = _Phase.ELEMENTS
+        self._walk()
+
+    def _walk(self) -> None:
         while self.bulk is None and self.surplus is None:
             before = self._position
             if self._stack:
@@ -284,8 +303,7 @@ class ElementScanner:
         implicit: bool | None = self._is_implicit(0, self.implicit, self._plain_header)
         if implicit is None:
             return False
-        self.is_mislabeled = implicit != self.implicit
-        self.implicit, self._form_shown = implicit, True
+        self.implicit = implicit
         return True
 
     def _is_implicit(self, position: int, expected: bool, layout: Struct) -> bool | None:
@@ -302,7 +320,7 @@ class ElementScanner:
         after = position + 8 + int.from_bytes(metadata[position + 6 : position + 8], "little")
         following = bytes(metadata[after : after + 6])
         if len(following) < 6:
-            return None if not self._finished else after != len(metadata)
+            return None if self._phase is not _Phase.END else after != len(metadata)
         return following[4:] not in VRS and following[:2] != ITEM_TAG[:2]
 
     def _scan_top_level(self) -> None:

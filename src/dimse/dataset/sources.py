@@ -134,9 +134,9 @@ class StreamSource(Part10Source):
         meta = self._read_file_meta(stream)
         self.length = None
         self._offset = start + meta.length
-        self._peeked = meta.peeked
+        self._peeked: bytes | None = meta.peeked
+        """The beginning of the data set; None once the only pass over a stream that cannot seek has it."""
         self._lock = threading.Lock()
-        self._opened = False
         if self.repeatable:
             self.length = stream.seek(0, os.SEEK_END) - self._offset
 
@@ -146,10 +146,10 @@ class StreamSource(Part10Source):
             reader = StreamReader(self._stream, b"", self.length, self.name, self.transfer_syntax_uid)
             reader.share(self._lock, self._offset)
             return reader
-        if self._opened:
+        peeked, self._peeked = self._peeked, None
+        if peeked is None:
             raise DatasetError(f"{self.name}: can be read only once")
-        self._opened = True
-        return StreamReader(self._stream, self._peeked, None, self.name, self.transfer_syntax_uid)
+        return StreamReader(self._stream, peeked, None, self.name, self.transfer_syntax_uid)
 
 
 class PiecesSource(DatasetSource):
@@ -172,15 +172,17 @@ class PiecesSource(DatasetSource):
         self.length = length
         self.repeatable = repeatable
         self.name = name
-        self._pieces = pieces
-        self._opened = False
+        self._pieces: Callable[[], AsyncIterator[Buffer]] | None = pieces
+        """None once the only pass over a source that is not repeatable has begun."""
 
     def open(self) -> Reader:
         """Begin a pass."""
-        if self._opened and not self.repeatable:
+        pieces = self._pieces
+        if pieces is None:
             raise DatasetError(f"{self.name}: can be read only once")
-        self._opened = True
-        return PiecesReader(self._pieces())
+        if not self.repeatable:
+            self._pieces = None
+        return PiecesReader(pieces())
 
 
 class MemorySource(PiecesSource):
@@ -247,9 +249,9 @@ class _FileReader(Reader):
         self._file = file
         self._source = source
         self._remaining = source.length
-        self._checked = False
 
     async def read_into(self, buffer: memoryview) -> int:
+        is_first = self._remaining == self._source.length
         wanted = min(len(buffer), self._remaining)
         filled = 0
         while filled < wanted:
@@ -258,8 +260,7 @@ class _FileReader(Reader):
                 raise DatasetError(f"{self._source.name}: truncated: {self._remaining - filled} bytes missing")
             filled += count
         self._remaining -= filled
-        if not self._checked:
-            self._checked = True
+        if is_first:
             check_complete(self._source, buffer[:filled], self._file, self._source.offset)
         return filled
 
@@ -325,7 +326,8 @@ class StreamReader(Reader):
         transfer_syntax_uid: str,
         on_close: Callable[[], None] | None = None,
     ) -> None:
-        self._stream = stream
+        self._stream: IO[bytes] | None = stream
+        """None once this is closed."""
         self._on_close = on_close
         self._peeked = peeked
         self._remaining = length
@@ -337,7 +339,6 @@ class StreamReader(Reader):
         self._lock = threading.Lock()
         """Held by the thread that is reading."""
         self._position: int | None = None
-        self._closed = False
 
     def share(self, lock: threading.Lock, position: int) -> None:
         """Begin at `position` of a stream that several passes share. Each holds `lock` while it reads."""
@@ -366,20 +367,21 @@ class StreamReader(Reader):
         if not self._lock.acquire(timeout=_LEFT_BEHIND):
             raise DatasetError(f"{self._name}: an earlier read of the stream has not ended in {_LEFT_BEHIND:g} s")
         try:
-            return b"" if self._closed else self._read_locked(size)
+            stream = self._stream
+            return b"" if stream is None else self._read_locked(stream, size)
         finally:
             self._lock.release()
-            if self._closed:
+            if self._stream is None:
                 self._run_on_close()
 
-    def _read_locked(self, size: int) -> bytes:
+    def _read_locked(self, stream: IO[bytes], size: int) -> bytes:
         if self._position is not None:
-            self._stream.seek(self._position)
+            stream.seek(self._position)
         if self._remaining is not None:
             size = min(size, self._remaining)
         pieces, missing = [self._peeked[:size]], size - len(self._peeked[:size])
         self._peeked = self._peeked[size:]
-        while missing and (piece := self._stream.read(missing)):
+        while missing and (piece := stream.read(missing)):
             pieces.append(piece)
             missing -= len(piece)
         if self._remaining is not None:
@@ -392,7 +394,7 @@ class StreamReader(Reader):
 
     def close(self) -> None:
         """Run `on_close`. The stream itself is closed by the caller."""
-        self._closed = True
+        self._stream = None
         self._run_on_close()
 
     def _run_on_close(self) -> None:

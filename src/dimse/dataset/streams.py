@@ -95,12 +95,12 @@ class _Awaited:
 
     def __init__(self, pieces: AsyncIterator[Buffer]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._pieces = pieces
+        self._pieces: AsyncIterator[Buffer] | None = pieces
+        """None once this is stopped."""
         self._rest = memoryview(b"")
         self._next: Future[Buffer | None] | None = None
-        self._stopped = False
         self._lock = threading.Lock()
-        """Protects `_stopped` and `_next`, which both threads use."""
+        """Protects `_pieces` and `_next`, which both threads use."""
 
     def seekable(self) -> bool:
         return False
@@ -108,9 +108,9 @@ class _Awaited:
     def read(self, size: int, /) -> bytes:
         while not self._rest:
             with self._lock:
-                if self._stopped:
+                if self._pieces is None:
                     return b""
-                self._next = asyncio.run_coroutine_threadsafe(self._read_on(), self._loop)
+                self._next = asyncio.run_coroutine_threadsafe(_next_of(self._pieces), self._loop)
             piece = self._next.result()
             if piece is None:
                 return b""
@@ -118,13 +118,10 @@ class _Awaited:
         part, self._rest = self._rest[:size], self._rest[size:]
         return bytes(part)
 
-    async def _read_on(self) -> Buffer | None:
-        return await anext(self._pieces, None)
-
     def stop(self) -> None:
         """Cancel a read in progress, and read no more."""
         with self._lock:
-            self._stopped = True
+            self._pieces = None
             if self._next is not None:
                 self._next.cancel()
 
@@ -143,6 +140,10 @@ class _AsyncReader(Reader):
     def close(self) -> None:
         self._stream.stop()
         self._reader.close()
+
+
+async def _next_of(pieces: AsyncIterator[Buffer]) -> Buffer | None:
+    return await anext(pieces, None)
 
 
 async def _pieces(stream: AsyncReadable | AsyncIterable[Buffer]) -> AsyncIterator[Buffer]:
