@@ -8,7 +8,7 @@ from struct import pack
 import pytest
 
 from dimse.dataset.encoding import SEQUENCE_END_HEADER, item_header
-from dimse.dataset.frames import MAX_FRAME, EncapsulatedFrames, FrameSplitter, NativeFrames
+from dimse.dataset.frames import MAX_FRAME, FrameSplitter, JoinedFragments, NativeFrames
 from dimse.errors import DatasetError
 
 FRAGMENTS = (b"aa", b"bbbb", b"cc")
@@ -31,10 +31,10 @@ def cut(splitter: FrameSplitter, data: bytes, step: int) -> list[bytes]:
     ("make", "data", "expected"),
     [
         (lambda: NativeFrames(3, 2), b"aabbcc\0\0", [b"aa", b"bb", b"cc"]),
-        (lambda: EncapsulatedFrames(3, ()), encapsulated(), list(FRAGMENTS)),
-        (lambda: EncapsulatedFrames(1, ()), encapsulated(), [b"aabbbbcc"]),
-        (lambda: EncapsulatedFrames(2, ()), encapsulated(pack("<2L", 0, 10)), [b"aa", b"bbbbcc"]),
-        (lambda: EncapsulatedFrames(2, [0, 22]), encapsulated(), [b"aabbbb", b"cc"]),
+        (lambda: JoinedFragments(3, ()), encapsulated(), list(FRAGMENTS)),
+        (lambda: JoinedFragments(1, ()), encapsulated(), [b"aabbbbcc"]),
+        (lambda: JoinedFragments(2, ()), encapsulated(pack("<2L", 0, 10)), [b"aa", b"bbbbcc"]),
+        (lambda: JoinedFragments(2, [0, 22]), encapsulated(), [b"aabbbb", b"cc"]),
     ],
     ids=["native", "one fragment each", "a single frame", "basic offset table", "extended offset table"],
 )
@@ -46,11 +46,11 @@ def test_frames(make: Callable[[], FrameSplitter], data: bytes, expected: list[b
     ("make", "data", "message"),
     [
         (lambda: NativeFrames(3, 2), b"aabb", r"1 frames of \(7FE0,0010\) missing"),
-        (lambda: EncapsulatedFrames(2, ()), encapsulated(), "3 fragments for 2 frames"),
-        (lambda: EncapsulatedFrames(3, ()), b"no items", "expected a fragment"),
+        (lambda: JoinedFragments(2, ()), encapsulated(), "3 fragments for 2 frames"),
+        (lambda: JoinedFragments(3, ()), b"no items", "expected a fragment"),
         (lambda: NativeFrames(1, 0), b"", "must have 1 to"),
         (lambda: NativeFrames(1, MAX_FRAME + 1), b"", "must have 1 to"),
-        (lambda: EncapsulatedFrames(1, ()), item_header(0) + item_header(MAX_FRAME + 2), "a frame of more than"),
+        (lambda: JoinedFragments(1, ()), item_header(0) + item_header(MAX_FRAME + 2), "a frame of more than"),
     ],
 )
 def test_pixel_data_that_is_not_its_frames(make: Callable[[], FrameSplitter], data: bytes, message: str) -> None:

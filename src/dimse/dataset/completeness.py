@@ -28,7 +28,7 @@ from dimse.dataset.encoding import (
     Inflater,
     tag_name,
 )
-from dimse.dataset.frames import EncapsulatedFrames, NativeFrames
+from dimse.dataset.frames import JoinedFragments, NativeFrames
 from dimse.dataset.scanner import (
     IN_ITEM,
     IS_ENTERED,
@@ -311,7 +311,7 @@ class StreamedDataset:
         bulk, frames = self.scanner.bulk, self.frames
         if bulk is None or bulk.length is None:
             table = self.scanner.find(EXTENDED_OFFSET_TABLE) or b""
-            return EncapsulatedFrames(frames, Struct(f"<{len(table) // 8}Q").unpack_from(table))
+            return JoinedFragments(frames, Struct(f"<{len(table) // 8}Q").unpack_from(table))
         length = self.native_length(bulk.tag)
         if length is None or length % frames or (self._number(BITS_ALLOCATED) == 1 and frames > 1):
             raise DatasetError(f"{tag_name(bulk.tag)}: its description does not determine where frames begin")

@@ -66,7 +66,7 @@ _FOLLOWING: Final = {
 """The place after the header of another item. The delimiter leads to the end from each of them."""
 
 
-class EncapsulatedFrames:
+class JoinedFragments:
     """Joins fragments to frames: by the extended offset table, else by the basic one, else one fragment per frame."""
 
     def __init__(self, frames: int, offsets: Sequence[int]) -> None:
