@@ -702,7 +702,7 @@ _ABORTS: Final = {
 
 def aborts() -> str:
     rows: list[tuple[object, ...]] = [
-        (0, 0, "service user", "cancelled, timed out, failed half way, or stopped at the deadline")
+        (0, 0, "service user", "cancelled, timed out, failed halfway, or stopped at the deadline")
     ]
     rows += [(2, reason, _ABORT_REASONS[reason], when) for reason, when in _ABORTS.items()]
     return table(("source", "reason", "meaning", "when"), rows)

@@ -18,7 +18,8 @@ from dimse.demo.comparison import count_equal, difference, read
 from dimse.demo.processes import Receiver, receiver, run_command
 
 EXIT_CODES: Final = (
-    "0 everything was received as it was sent; 1 something was not; 2 wrong usage; 3 no association; 130 interrupted."
+    "0 everything was received as it was sent; 1 something differs or is missing; 2 wrong usage; "
+    "3 no association; 130 interrupted."
 )
 
 MARK: Final = ".made-by-dimse-demo"

@@ -60,14 +60,14 @@ class Message:
     """The fields common to all messages."""
 
     name: ClassVar[str]
-    """The printed name: C-STORE-RQ."""
+    """The printed name, such as C-STORE-RQ."""
     command_field: ClassVar[int]
     layout: ClassVar[tuple[tuple[str, int], ...]]
     """The fields, each with its element number."""
     mandatory: ClassVar[frozenset[str]]
     """The fields without which a message cannot be processed."""
     has_dataset: ClassVar[bool] = True
-    """Whether PS3.7 9.3 and 10.3 allow it a data set; they do not allow one to a C-ECHO."""
+    """Whether the message may have a data set (PS3.7 9.3, 10.3); a C-ECHO-RQ may not."""
 
     dataset_follows: bool = False
 
@@ -80,7 +80,7 @@ class Message:
 
     @property
     def needs_dataset(self) -> bool:
-        """Whether its data set must follow."""
+        """Whether a data set must follow."""
         return False
 
 

@@ -98,13 +98,13 @@ class FakeArchive:
 
     @property
     def instances(self) -> list[Dataset]:
-        """The instances that it has. Those that it received have File Meta Information."""
+        """The instances in the archive. Received ones have File Meta Information."""
         return list(self._instances.values())
 
     def on(self, operation: str, fault: Fault, *, nth: int | None = None) -> None:
-        """Order a fault for the `nth` operation of a kind from now, or for each; several for one are committed in turn.
+        """Inject a fault into the `nth` operation of a kind from now on, or into each. Several take effect in turn.
 
-        `operation` is A-ASSOCIATE, C-ECHO, C-STORE, C-FIND, C-GET or C-MOVE. A fault of a C-STORE is committed when
+        `operation` is A-ASSOCIATE, C-ECHO, C-STORE, C-FIND, C-GET or C-MOVE. A fault of a C-STORE takes effect when
         the archive has received the data set, one of the others before the first response.
         """
         self._faults.order(operation, fault, nth)

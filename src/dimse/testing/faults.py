@@ -57,7 +57,7 @@ class _Order:
 
 
 class Faults:
-    """The faults that are ordered, and the count of the operations. Safe to use from several threads."""
+    """The injected faults, and the count of the operations. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._orders: list[_Order] = []
@@ -65,14 +65,14 @@ class Faults:
         self._lock = threading.Lock()
 
     def order(self, operation: str, fault: Fault, nth: int | None = None) -> None:
-        """Order a fault for the `nth` operation of a kind from now, or for each.
+        """Inject a fault into the `nth` operation of a kind from now on, or into each.
 
         Raises `ValueError` if that operation cannot have it.
         """
         if operation not in OPERATIONS:
             raise ValueError(f"the operation must be one of {', '.join(OPERATIONS)}, not {operation!r}")
         if isinstance(fault, Refuse) and operation != "A-ASSOCIATE":
-            raise ValueError(f"Refuse is for A-ASSOCIATE, not for {operation}; Answer gives a status")
+            raise ValueError(f"Refuse is for A-ASSOCIATE, not for {operation}; Answer sends a status")
         if isinstance(fault, Answer) and operation == "A-ASSOCIATE":
             raise ValueError("Answer is for operations, not for A-ASSOCIATE; Refuse rejects an association")
         if nth is not None and nth < 1:
@@ -82,12 +82,12 @@ class Faults:
             self._orders.append(_Order(operation, fault, number))
 
     def clear(self) -> None:
-        """Forget all orders."""
+        """Remove all faults."""
         with self._lock:
             self._orders.clear()
 
     def due(self, operation: str) -> list[Fault]:
-        """Count an operation, and return the faults to commit on it in the order in which they were ordered."""
+        """Count an operation, and return the faults that affect it, oldest first."""
         with self._lock:
             self._counts[operation] += 1
             count = self._counts[operation]
