@@ -181,6 +181,33 @@ async def test_cancelled_before_anything_came(ask: Ask) -> None:
         await use(association)
 
 
+@pytest.mark.parametrize("entered", [True, False], ids=["async with", "async for"])
+async def test_cancelled_while_it_waits_for_the_end_of_another(ask: Ask, entered: bool) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(item(received))
+        await peer.expect_cancel(received)
+        cancelling.set()
+        await answered(peer, received, Status.OUT_OF_RESOURCES)
+        await go_on.wait()
+        await peer.send(response(received, Status.CANCEL))
+        await usable(peer)
+
+    cancelling, go_on = asyncio.Event(), asyncio.Event()
+    async with listening(script) as address, connect(address, contexts=ALL) as association:
+        async for _ in ask(association):
+            break
+        del _
+        await cancelling.wait()
+        consumer = Consumer(results := ask(association), asyncio.Event(), entered=entered)
+        await asyncio.sleep(0)
+        await results.cancel()
+        go_on.set()
+        with pytest.raises(OperationCancelled):
+            await consumer.task
+        await use(association)
+
+
 async def test_what_was_not_begun_or_has_ended_is_not_cancelled(ask: Ask) -> None:
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)

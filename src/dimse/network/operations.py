@@ -303,24 +303,24 @@ class Operation(Generic[R]):
             raise
 
     async def _take(self, step: Callable[[], Awaitable[T | None]]) -> T | None:
-        while self.stage not in _TAKES_NO_MORE:
-            try:
-                await self._begin()
+        try:
+            await self._begin()
+            while self.stage not in _TAKES_NO_MORE:
                 item = await step()
-            except (AssociationError, RemoteProtocolError) as error:
-                if self._exchange.is_open:
-                    raise  # the error of another association
-                self.error = error
-                self.end()
-                return None
-            if item is not None:
-                return item
+                if item is not None:
+                    return item
+        except (AssociationError, RemoteProtocolError) as error:
+            if self._exchange.is_open:
+                raise  # the error of another association
+            self.error = error
+            self.end()
         return None
 
     async def _begin(self) -> None:
+        if self.stage is Stage.NEW:
+            await settled(self._exchange)
         if self.stage is not Stage.NEW:
-            return
-        await settled(self._exchange)
+            return  # it may have been cancelled meanwhile
         self._exchange.check_open()
         self._exchange.outstanding.begin_operation(self._message.message_id, self)
         self._pass_to(Stage.UNDER_WAY)
