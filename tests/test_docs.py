@@ -42,6 +42,7 @@ from dimse.errors import _ABORT_REASONS, _REJECT_REASONS
 from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
 from dimse.network.client import DEFAULT_CONTEXTS
 from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
+from dimse.network.server import services_of
 from tests.certificate import CERTIFICATE, KEY
 from tests.ports import free_port
 
@@ -271,7 +272,7 @@ async def use(server: Server) -> None:
     async with listening(server) as address:
         async with dimse.connect(address, options=options) as association:
             await dimse.CEchoSCU(association).echo()
-        if C_STORE_RQ in server.services:
+        if C_STORE_RQ in services_of(server):
             report = await dimse.send(address, ["ct.dcm", "study/"], options=options, raise_failures=False)
             assert report.stored
             assert not {result.status for result in report.failures} & {Status.PROCESSING_FAILURE, None}
@@ -282,12 +283,12 @@ async def ask(server: Server, address: str, options: ClientOptions) -> None:
     """Find, get and move what a server of a document has, as far as it says that it can."""
     study = Query.studies(StudyInstanceUID=CT_STUDY)
     async with dimse.connect(address, options=options, contexts=dimse.retrieval_contexts()) as association:
-        if C_FIND_RQ in server.services:
+        if C_FIND_RQ in services_of(server):
             found = [match async for match in dimse.CFindSCU(association).find(Query.studies(PatientID="1CT1"))]
             assert [match.StudyInstanceUID for match in found] == [CT_STUDY]
-        if C_GET_RQ in server.services:
+        if C_GET_RQ in services_of(server):
             assert [instance async for instance in dimse.CGetSCU(association).get(study, into="got")]
-        if C_MOVE_RQ in server.services:
+        if C_MOVE_RQ in services_of(server):
             counters = [count async for count in dimse.CMoveSCU(association).move(study, "WS1")]
             assert counters[-1].completed
 

@@ -104,7 +104,7 @@ async def test_the_request_says_who_and_what() -> None:
         options = ClientOptions(calling_ae_title="FROM_OPTIONS", maximum_length=32768)
         async with connect(address, contexts=CONTEXTS, calling_ae_title="ME", options=options) as association:
             assert [context.abstract_syntax for context in association.contexts.values()] == [VERIFICATION, CT]
-            assert association.agreement.maximum_length_to_send == 16384
+            assert exchange_of(association).agreement.maximum_length_to_send == 16384
             assert (association.calling_ae_title, association.called_ae_title) == ("ME", "ARCHIVE")
         assert not association.is_open
     (request,) = asked
@@ -390,7 +390,7 @@ async def test_the_peers_maximum_length_is_obeyed(announced: int | None, used: i
 
     options = ClientOptions(maximum_length_to_send=65536)
     async with listening(script) as address, connect(address, contexts=CONTEXTS, options=options) as association:
-        assert association.agreement.maximum_length_to_send == used
+        assert exchange_of(association).agreement.maximum_length_to_send == used
         assert (await CStoreSCU(association).send(path)).status == 0x0000
     assert all(length % 2 == 0 and length <= used - 6 for length in fragments)
 

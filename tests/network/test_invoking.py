@@ -122,8 +122,8 @@ async def test_it_is_the_smaller_of_what_both_want(ours: int, theirs: int, windo
     ):
         (other,) = server.associations
         assert association.operations_window == other.operations_window == window
-        proposed = association.agreement.request.user_information.asynchronous_operations_window
-        answered = association.agreement.acceptance.user_information.asynchronous_operations_window
+        proposed = exchange_of(association).agreement.request.user_information.asynchronous_operations_window
+        answered = exchange_of(association).agreement.acceptance.user_information.asynchronous_operations_window
         # 1 and 1 is the default, which goes without saying (PS3.7 D.3.3.3.1)
         assert (proposed, answered) == ((None, None) if ours == 1 else (Window(ours, 1), Window(window, 1)))
 

@@ -13,6 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 import dimse
 from dimse import CEchoSCU, ClientOptions, CStoreSCU, NativePixels, RetryPolicy, TransferProgress
+from dimse.network.association import exchange_of
 from dimse.uids import COMMON_STORAGE
 
 from .conftest import PeerFactory
@@ -88,7 +89,7 @@ async def test_pdu_limits(peer: PeerFactory, samples: Samples, scp: str, ours: i
     async with dimse.connect(
         peer(scp).address, contexts=dimse.presentation_contexts([source]), options=options
     ) as association:
-        assert association.agreement.maximum_length_to_send <= min(ours, LIMITED[scp] or ours)
+        assert exchange_of(association).agreement.maximum_length_to_send <= min(ours, LIMITED[scp] or ours)
         assert (await CStoreSCU(association).send(source)).status == 0x0000
     assert_kept("storescp +B" if "orthanc" not in scp else scp, peer(scp), path)
 

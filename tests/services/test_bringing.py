@@ -34,6 +34,7 @@ from dimse import (
 from dimse.dataset.sources import MemorySource
 from dimse.messages.message import C_GET_RQ
 from dimse.network.association import exchange_of
+from dimse.network.server import services_of
 from dimse.services.contexts import NATIVE
 from dimse.services.given import Source
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
@@ -111,7 +112,7 @@ def ends_at(archive: Archive, uid: str, how: str) -> None:
                 return
             yield source
 
-    if C_GET_RQ in archive.services:
+    if C_GET_RQ in services_of(archive):
         archive.on_c_get(until)
     else:
         archive.on_c_move(until)

@@ -49,6 +49,7 @@ from dimse.dataset.codec import decode
 from dimse.dataset.pydicom_source import PixelSource
 from dimse.dataset.sources import MemorySource
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
+from dimse.network.association import exchange_of
 from dimse.testing import INFORMATION, ScriptedPeer, listening, message_pdvs, response
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.pdu import (
@@ -361,7 +362,7 @@ async def test_more_contexts_than_an_association_has(archive: Archive) -> None:
 
     def answer(request: StoreRequest) -> int:
         nonlocal most
-        most = max(most, len(request.association.agreement.request.presentation_contexts))
+        most = max(most, len(exchange_of(request.association).agreement.request.presentation_contexts))
         return 0
 
     archive.answer = answer

@@ -11,7 +11,7 @@ from dimse.address import Address
 from dimse.cli import arguments, exit_codes, runtime
 from dimse.cli.output import print_json, print_line
 from dimse.errors import StatusError
-from dimse.network.association import Association
+from dimse.network.association import Association, exchange_of
 from dimse.network.client import connect
 from dimse.options import ClientOptions, Strictness
 from dimse.services.verification import CEchoSCU
@@ -66,7 +66,7 @@ async def _echo(address: Address, options: ClientOptions) -> dict[str, Any]:
 
 
 def _negotiated(association: Association) -> dict[str, Any]:
-    peer = association.agreement.acceptance.user_information
+    peer = exchange_of(association).agreement.acceptance.user_information
     return {
         "maximum_length": peer.maximum_length,
         "implementation_class_uid": peer.implementation_class_uid,

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from dimse.network.exchange import Exchange, Phase
-from dimse.upper_layer.agreement import Agreement
+from dimse.upper_layer.items import UserIdentityRQ
 from dimse.upper_layer.negotiation import AcceptedContext
 
 
@@ -22,29 +22,29 @@ class Association:
         self._exchange = exchange
 
     @property
-    def agreement(self) -> Agreement:
-        """What both sides agreed on: the request, its acceptance, and what follows from them."""
-        return self._exchange.agreement
-
-    @property
     def called_ae_title(self) -> str:
         """The AE title that the requestor called."""
-        return self.agreement.called_ae_title
+        return self._exchange.agreement.called_ae_title
 
     @property
     def calling_ae_title(self) -> str:
         """The AE title of the requestor."""
-        return self.agreement.calling_ae_title
+        return self._exchange.agreement.calling_ae_title
 
     @property
     def peer_ae_title(self) -> str:
         """The AE title of the peer."""
-        return self.agreement.peer_ae_title
+        return self._exchange.agreement.peer_ae_title
 
     @property
     def own_ae_title(self) -> str:
         """The AE title of this side."""
-        return self.agreement.own_ae_title
+        return self._exchange.agreement.own_ae_title
+
+    @property
+    def user_identity(self) -> UserIdentityRQ | None:
+        """The user that the requestor named (PS3.7 D.3.3.7), which this library does not verify."""
+        return self._exchange.agreement.request.user_information.user_identity
 
     @property
     def peer_name(self) -> str:
@@ -54,12 +54,12 @@ class Association:
     @property
     def contexts(self) -> Mapping[int, AcceptedContext]:
         """The accepted presentation contexts by Presentation Context ID."""
-        return self.agreement.contexts
+        return self._exchange.agreement.contexts
 
     @property
     def operations_window(self) -> int:
         """How many operations of the requestor may be outstanding at once."""
-        return self.agreement.operations_window
+        return self._exchange.agreement.operations_window
 
     @property
     def is_open(self) -> bool:
@@ -77,7 +77,7 @@ class Association:
         With `transfer_syntaxes` it is in the first of them that was accepted. Raises `PresentationContextError`, which
         names the transfer syntaxes that were proposed and accepted.
         """
-        return self.agreement.context_for(abstract_syntax, transfer_syntaxes)
+        return self._exchange.agreement.context_for(abstract_syntax, transfer_syntaxes)
 
     async def release(self) -> None:
         """End the association in order (PS3.8 7.2). Does nothing if it has ended already.

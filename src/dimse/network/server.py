@@ -57,7 +57,7 @@ class AssociationServer:
         self.host = host.strip("[]")
         self.port = port
         self.options = options or ServerOptions()
-        self.services: dict[type[Request], Service] = {}
+        self._services: dict[type[Request], Service] = {}
         self._pool = BufferPool()
         self._listeners: list[asyncio.Server] = []
         self._sessions: set[Session] = set()
@@ -137,7 +137,7 @@ class AssociationServer:
         self.arrivals.add(handshake)
 
     def _opened(self, connection: Connection) -> None:
-        session = Session(connection, self.options, self.services, self.arrivals, self._admit)
+        session = Session(connection, self.options, self._services, self.arrivals, self._admit)
         self._sessions.add(session)
         session.task.add_done_callback(lambda _: self._sessions.discard(session))
         session.task.add_done_callback(lambda _: self.arrivals.discard(connection))
@@ -172,7 +172,7 @@ class AssociationServer:
         return 1 if self.options.store.mode is StoreMode.BUFFERED else self.options.operations_window
 
     def _acceptance(self, request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:
-        services = self.services.values()
+        services = self._services.values()
         proposed = {context.abstract_syntax for context in request.presentation_contexts}
         sent = {uid for uid in proposed if any(service.sends(uid) for service in services)}
         as_scp = {role.sop_class_uid for role in request.user_information.role_selections if role.scp_role} & sent
@@ -193,3 +193,8 @@ class AssociationServer:
                 else None,
             ),
         )
+
+
+def services_of(server: AssociationServer) -> dict[type[Request], Service]:
+    """The services of a server by request, for the library and its tests; programs register handlers instead."""
+    return server._services

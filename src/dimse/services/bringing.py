@@ -24,6 +24,7 @@ from dimse.errors import AssociationError, DimseError, PresentationContextError,
 from dimse.messages.message import C_STORE_RQ, Response
 from dimse.network.association import Association
 from dimse.network.incoming_request import Answer, IncomingRequest
+from dimse.network.server import services_of
 from dimse.options import RetryPolicy, ServerOptions, StoreOptions
 from dimse.services.bringing_record import Record, RetrieveMethod, Syntaxes
 from dimse.services.bringing_requests import Archive, Requests
@@ -183,7 +184,7 @@ class _ByMove:
         address, store = self._address, self._archive.store
         options = ServerOptions(store=store, maximum_associations_per_title=None)
         server = Server(address.ae_title, host=address.host, port=address.port, options=options)
-        server.services[C_STORE_RQ] = _NotingService(self._record.store, store, self._record.note_refusal)
+        services_of(server)[C_STORE_RQ] = _NotingService(self._record.store, store, self._record.note_refusal)
         try:
             await self._listening.enter_async_context(server)
         except OSError as error:

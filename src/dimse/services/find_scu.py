@@ -18,7 +18,7 @@ from dimse.services.results import Results
 class FindResults(Results[Dataset, C_FIND_RSP]):
     """The matches of a C-FIND, as pydicom data sets; see `Results`."""
 
-    kind = OperationKind("C-FIND", "find", C_FIND_RSP, has_matches=True)
+    _kind = OperationKind("C-FIND", "find", C_FIND_RSP, has_matches=True)
 
     async def _pending(self, answer: Answer[C_FIND_RSP]) -> Dataset | None:
         try:

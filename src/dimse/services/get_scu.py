@@ -43,7 +43,7 @@ class CancelBehavior(Enum):
 class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
     """The instances of a C-GET, one by one as they arrive; see `Results`."""
 
-    kind = OperationKind("C-GET", "get", C_GET_RSP, has_suboperations=True)
+    _kind = OperationKind("C-GET", "get", C_GET_RSP, has_suboperations=True)
 
     def __init__(
         self,

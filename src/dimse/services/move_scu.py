@@ -16,7 +16,7 @@ from dimse.status import StatusCategory
 class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
     """The counters of a C-MOVE, one for each response; see `Results`."""
 
-    kind = OperationKind("C-MOVE", "move", C_MOVE_RSP)
+    _kind = OperationKind("C-MOVE", "move", C_MOVE_RSP)
 
     async def _pending(self, answer: Answer[C_MOVE_RSP]) -> SubOperations:
         self._count(answer)

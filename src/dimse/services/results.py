@@ -47,7 +47,7 @@ class Results(ABC, Generic[T, R]):
     `StatusError`. If the association ends, the reason is raised at once.
     """
 
-    kind: OperationKind
+    _kind: OperationKind
     final_warnings: frozenset[int] = frozenset()
     """The warnings with which such an operation may end."""
 
@@ -64,7 +64,7 @@ class Results(ABC, Generic[T, R]):
         self._exchange = exchange_of(association)
         self._request = request
         self._raise_failures = raise_failures
-        self._operation: Operation[R] = Operation(association, self.kind, request, complete)
+        self._operation: Operation[R] = Operation(association, self._kind, request, complete)
         self._account = _Account.OPEN
         self._takers = 0
         """How many `async with` and `async for` are using it."""
@@ -130,7 +130,7 @@ class Results(ABC, Generic[T, R]):
             return None
         self._account = _Account.NOTED
         item = self._final(answer)
-        name, status = self.kind.name, answer.message.status
+        name, status = self._kind.name, answer.message.status
         cancelled = self._operation.is_cancelling and status.category is StatusCategory.CANCEL
         if status.category in (StatusCategory.FAILURE, StatusCategory.CANCEL) and not cancelled:
             offending = answer.message.offending_element or ()
@@ -142,7 +142,7 @@ class Results(ABC, Generic[T, R]):
 
     def _end(self) -> Exception:
         """The exception to raise when there are no more items."""
-        name, missing = self.kind.name, self._operation.shortfall
+        name, missing = self._kind.name, self._operation.shortfall
         failures = self._to_raise()
         if missing is not None:
             return ExceptionGroup(f"{name}: incomplete", [missing, *failures]) if failures else missing

@@ -13,7 +13,7 @@ from dimse.network.association import Association, exchange_of
 from dimse.network.client import connect
 from dimse.options import ClientOptions
 from dimse.services.sending_queue import Item, Outcomes, SendQueue
-from dimse.services.store_scu import Contexts, CStoreSCU
+from dimse.services.store_scu import Contexts, ObjectSender
 
 logger = logging.getLogger("dimse.storage")
 
@@ -65,13 +65,13 @@ class SendingAssociation:
     async def _side_by_side(self, association: Association, most: int) -> None:
         """Send `most` objects at a time; if it is one, only the suspects."""
         queue, cut_off = self._queue, list[tuple[Item, DimseError]]()
-        scu = CStoreSCU(association, allow_decompression=self._destination.allow_decompression)
+        sender = ObjectSender(association, allow_decompression=self._destination.allow_decompression)
 
         async def send_in_turn() -> None:
             while queue and self.is_open and (most > 1 or queue.begins_with_suspect):
                 item = queue.pop()
                 try:
-                    await self._send_one(scu, item)
+                    await self._send_one(sender, item)
                 except (AssociationError, RemoteProtocolError) as error:
                     cut_off.append((item, error))
                     continue
@@ -88,15 +88,18 @@ class SendingAssociation:
             self.has_settled |= queue.take_back(cut_off, window_is_to_blame=window_is_to_blame)
             raise error
 
-    async def _send_one(self, scu: CStoreSCU, item: Item) -> None:
+    async def _send_one(self, sender: ObjectSender, item: Item) -> None:
         originator = self._destination.move_originator
-        response = await scu.send_source(item.source, item.progress, item.attempts, originator)
+        item.attempts.begin()
+        item.progress.restart()
+        response = await sender.send(*await sender.fit(item.source), item.progress, item.attempts, originator)
         self._outcomes.stored(item, response)
 
     def _may_be_the_window(self, association: Association, error: DimseError) -> bool:
         """Whether the peer may have closed the association because of the window; if so, propose none from now on."""
-        is_proposed = association.agreement.request.user_information.asynchronous_operations_window is not None
-        is_first = not exchange_of(association).responses and not self._outcomes.has_responses
+        exchange = exchange_of(association)
+        is_proposed = exchange.agreement.request.user_information.asynchronous_operations_window is not None
+        is_first = not exchange.responses and not self._outcomes.has_responses
         if not (is_proposed and is_first and isinstance(error, ConnectionLost)):
             return False
         options = self._destination.options

@@ -65,7 +65,7 @@ class Server(AssociationServer):
         super().__init__(ae_title, host=host, port=port, options=options)
         self.destinations = destinations
         """Where C-MOVE may send instances to; read when its handler is registered."""
-        self.services[C_ECHO_RQ] = EchoService()
+        self._services[C_ECHO_RQ] = EchoService()
 
     def run(
         self,
@@ -95,7 +95,7 @@ class Server(AssociationServer):
         An exception other than `StatusError` is answered with Processing Failure (0x0110).
         """
         _check_is_async(handler)
-        self.services[C_ECHO_RQ] = EchoService(handler)
+        self._services[C_ECHO_RQ] = EchoService(handler)
         return handler
 
     def on_c_store(self, handler: StoreHandler) -> StoreHandler:
@@ -106,7 +106,7 @@ class Server(AssociationServer):
         Processing Failure (0x0110) otherwise.
         """
         _check_is_async(handler)
-        self.services[C_STORE_RQ] = StoreService(handler, self.options.store)
+        self._services[C_STORE_RQ] = StoreService(handler, self.options.store)
         return handler
 
     def on_c_find(self, handler: FindHandler) -> FindHandler:
@@ -122,7 +122,7 @@ class Server(AssociationServer):
         ...         yield match
         """
         _check_is_generator(handler)
-        self.services[C_FIND_RQ] = FindService(handler)
+        self._services[C_FIND_RQ] = FindService(handler)
         return handler
 
     def on_c_get(self, handler: RetrieveHandler) -> RetrieveHandler:
@@ -139,7 +139,7 @@ class Server(AssociationServer):
         ...     yield "ct.dcm"
         """
         _check_is_generator(handler)
-        self.services[C_GET_RQ] = GetService(handler, self.options.send)
+        self._services[C_GET_RQ] = GetService(handler, self.options.send)
         return handler
 
     def on_c_move(self, handler: RetrieveHandler) -> RetrieveHandler:
@@ -158,7 +158,7 @@ class Server(AssociationServer):
         _check_is_generator(handler)
         if self.destinations is None:
             raise ValueError("C-MOVE needs destinations: pass destinations={'TITLE': 'TITLE@host:port'} to Server")
-        self.services[C_MOVE_RQ] = MoveService(handler, self.ae_title, self.destinations, self.options.send)
+        self._services[C_MOVE_RQ] = MoveService(handler, self.ae_title, self.destinations, self.options.send)
         return handler
 
 

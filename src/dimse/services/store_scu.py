@@ -111,66 +111,18 @@ class Attempts:
         return self._retry.pause(self.made - self._excused)
 
 
-class CStoreSCU:
-    """Sends SOP instances over an association (PS3.4 B.2).
+class ObjectSender:
+    """Sends objects over one association, with progress and attempts that may span several associations."""
 
-    `retry` applies if the peer is out of resources (0xA7xx). `allow_decompression` allows compressed pixel data to be
-    decompressed for a peer that does not accept it compressed.
-    """
-
-    def __init__(
-        self, association: Association, *, retry: RetryPolicy | None = None, allow_decompression: bool = False
-    ) -> None:
+    def __init__(self, association: Association, *, allow_decompression: bool) -> None:
         self._exchange = exchange_of(association)
-        self._retry = retry or RetryPolicy()
         self._allow_decompression = allow_decompression
 
-    async def send(
-        self,
-        source: Source,
-        progress: ProgressCallback | None = None,
-        *,
-        pixels: NativePixels | EncapsulatedFrames | None = None,
-        move_originator: tuple[str, int] | None = None,
-    ) -> C_STORE_RSP:
-        """Send one SOP instance and wait for the response. Returns it: Success or a warning.
-
-        A file or stream is sent in slices and is never whole in memory. `pixels` is the pixel data of a `Dataset` that
-        has none. `move_originator` is the AE title and the Message ID of the C-MOVE to which this C-STORE belongs.
-
-        Raises `StatusError` for a failure status, after the retries; `DatasetError`, `OSError` or
-        `PresentationContextError` if the instance could not be sent; `AssociationError` if the association ended. If
-        sending fails or is cancelled halfway, the association is aborted: a C-STORE cannot be cancelled.
-
-        >>> async def main(association):
-        ...     response = await CStoreSCU(association).send("ct.dcm", progress=print)
-        ...     assert response.status == 0x0000
-        """
-        Callback("progress", progress, logger)  # refused before anything is read
-        context, fitted = await self._fit(await as_source(source, pixels))
-        reporter, attempts = ProgressReporter(progress, fitted.length), Attempts(self._retry)
-        attempts.begin()
-        object_progress = ObjectProgress(reporter, fitted.length)
-        response = await self._send(context, fitted, object_progress, attempts, move_originator)
-        reporter.final()
-        return response
-
-    async def send_source(
-        self,
-        source: DatasetSource,
-        progress: ObjectProgress,
-        attempts: Attempts,
-        move_originator: tuple[str, int] | None = None,
-    ) -> C_STORE_RSP:
-        """Send an object of a job, which may have been tried on other associations before."""
-        attempts.begin()
-        progress.restart()
-        return await self._send(*await self._fit(source), progress, attempts, move_originator)
-
-    async def _fit(self, source: DatasetSource) -> tuple[AcceptedContext, DatasetSource]:
+    async def fit(self, source: DatasetSource) -> tuple[AcceptedContext, DatasetSource]:
+        """Choose the context for a source, and convert the source to it; see the function `fit`."""
         return await fit(self._exchange, source, allow_decompression=self._allow_decompression)
 
-    async def _send(
+    async def send(
         self,
         context: AcceptedContext,
         source: DatasetSource,
@@ -209,6 +161,50 @@ class CStoreSCU:
             logger.info("%s: %s; attempt %d in %g s", source.name, response.status, attempts.made + 1, pause)
             await asyncio.sleep(pause)
             attempts.begin()
+
+
+class CStoreSCU:
+    """Sends SOP instances over an association (PS3.4 B.2).
+
+    `retry` applies if the peer is out of resources (0xA7xx). `allow_decompression` allows compressed pixel data to be
+    decompressed for a peer that does not accept it compressed.
+    """
+
+    def __init__(
+        self, association: Association, *, retry: RetryPolicy | None = None, allow_decompression: bool = False
+    ) -> None:
+        self._sender = ObjectSender(association, allow_decompression=allow_decompression)
+        self._retry = retry or RetryPolicy()
+
+    async def send(
+        self,
+        source: Source,
+        progress: ProgressCallback | None = None,
+        *,
+        pixels: NativePixels | EncapsulatedFrames | None = None,
+        move_originator: tuple[str, int] | None = None,
+    ) -> C_STORE_RSP:
+        """Send one SOP instance and wait for the response. Returns it: Success or a warning.
+
+        A file or stream is sent in slices and is never whole in memory. `pixels` is the pixel data of a `Dataset` that
+        has none. `move_originator` is the AE title and the Message ID of the C-MOVE to which this C-STORE belongs.
+
+        Raises `StatusError` for a failure status, after the retries; `DatasetError`, `OSError` or
+        `PresentationContextError` if the instance could not be sent; `AssociationError` if the association ended. If
+        sending fails or is cancelled halfway, the association is aborted: a C-STORE cannot be cancelled.
+
+        >>> async def main(association):
+        ...     response = await CStoreSCU(association).send("ct.dcm", progress=print)
+        ...     assert response.status == 0x0000
+        """
+        Callback("progress", progress, logger)  # refused before anything is read
+        context, fitted = await self._sender.fit(await as_source(source, pixels))
+        reporter, attempts = ProgressReporter(progress, fitted.length), Attempts(self._retry)
+        attempts.begin()
+        object_progress = ObjectProgress(reporter, fitted.length)
+        response = await self._sender.send(context, fitted, object_progress, attempts, move_originator)
+        reporter.final()
+        return response
 
 
 def presentation_contexts(

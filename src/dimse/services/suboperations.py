@@ -75,7 +75,7 @@ class RetrieveResults(Results[T, R]):
         known = {failure.sop_instance_uid for failure in self.failures if isinstance(failure, SubOperationFailed)}
         known |= self._operation.refused
         listed = self._failed_uids(answer)
-        why = f"not retrieved by the {self.kind.name}; the peer does not say why"
+        why = f"not retrieved by the {self._kind.name}; the peer does not say why"
         self.failures += [SubOperationFailed(uid, why) for uid in dict.fromkeys(listed) if uid not in known]
         unnamed = (answer.message.number_of_failed_suboperations or 0) - len(known.union(listed))
         counted = self.suboperations.failed is not None or self.suboperations.warning is not None
@@ -126,4 +126,4 @@ class RetrieveResults(Results[T, R]):
         if came < counted:
             self.failures.append(SubOperationFailed(None, f"{counted - came} that the peer counts did not arrive"))
         elif came == 0 and not self.failures:
-            self.failures.append(NothingRetrieved(f"{self.kind.name}: the peer answered Success and sent nothing"))
+            self.failures.append(NothingRetrieved(f"{self._kind.name}: the peer answered Success and sent nothing"))
