@@ -31,6 +31,7 @@ autodoc_default_options = {
     "members": True,
     "member-order": "bysource",
     "undoc-members": True,
+    "exclude-members": "layout, mandatory",
     "inherited-members": "BaseException,ExceptionGroup,Exception,Enum,IntEnum,StrEnum,ReprEnum,int,str,tuple,object",
 }
 autodoc_typehints = "signature"

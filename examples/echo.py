@@ -1,4 +1,4 @@
-"""Send a C-ECHO, and show what was negotiated.
+"""Send a C-ECHO, and show the negotiated parameters.
 
     python echo.py ARCHIVE@localhost:11112
 

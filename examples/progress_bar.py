@@ -2,7 +2,7 @@
 
     python progress_bar.py ARCHIVE@localhost:11112 study/ ct.dcm
 
-What could not be stored is told at the end.
+Failures are printed at the end.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 def _replace_closed_streams() -> None:
     """Open the null device in place of closed standard streams, whose numbers the event loop's own files would get.
 
-    `sys.stdin` stays None, which tells a command that standard input is closed.
+    `sys.stdin` stays None, by which a command recognizes that standard input is closed.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None and os.open(os.devnull, os.O_RDWR) == descriptor and name != "stdin":

@@ -12,12 +12,12 @@
     ├── PresentationContextError        no accepted context for this SOP class, syntax and role
     ├── StatusError                     the peer answered with a failure status
     ├── SubOperationFailed              one instance of a C-GET or C-MOVE did not arrive; says which
-    ├── NothingRetrieved                a C-GET or C-MOVE ended with Success and brought nothing
+    ├── NothingRetrieved                a C-GET or C-MOVE ended with Success and delivered nothing
     ├── OperationTimeout                also a TimeoutError: an operation exceeded its time limit and was cancelled
     ├── OperationCancelled              another task cancelled an operation: responses are missing
-    └── DatasetError                    cannot be read, encoded or put into the accepted transfer syntax
+    └── DatasetError                    cannot be read, encoded or re-encoded in the accepted transfer syntax
 
-Many failures at the end of one operation are an `ExceptionGroup` of these.
+The failures of one operation are raised at its end as an `ExceptionGroup` of these.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class AssociationAborted(AssociationError):
 
 
 class ConnectionLost(AssociationError):
-    """There is no connection to the peer: refused, reset, or closed without a release."""
+    """The connection to the peer was refused, reset, or closed without a release."""
 
 
 class AssociationTimeout(AssociationError, TimeoutError):
@@ -180,7 +180,7 @@ class SubOperationFailed(DimseError):
     """
 
     def __init__(self, sop_instance_uid: str | None, why: str) -> None:
-        # The text is made when it is asked for: there may be hundreds of thousands of these.
+        # `__str__` makes the text: there may be hundreds of thousands of these.
         super().__init__(sop_instance_uid, why)
 
     def __str__(self) -> str:
@@ -194,7 +194,7 @@ class SubOperationFailed(DimseError):
 
 
 class NothingRetrieved(DimseError):
-    """A C-GET or C-MOVE ended with Success and brought nothing, most often because nothing matches."""
+    """A C-GET or C-MOVE ended with Success and delivered nothing, most often because nothing matches."""
 
 
 class OperationTimeout(DimseError, TimeoutError):
@@ -216,7 +216,7 @@ class OperationCancelled(DimseError):
 
 
 class DatasetError(DimseError):
-    """A data set cannot be read, encoded, decoded or put into the accepted transfer syntax."""
+    """A data set cannot be read, encoded, decoded or re-encoded in the accepted transfer syntax."""
 
 
 def without_frames(error: Exception) -> Exception:

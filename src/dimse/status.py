@@ -59,7 +59,7 @@ _RANGES: Final = ((0xA700, 0xA7FF, 0xA700), (0xA900, 0xA9FF, 0xA900), (0xC000, 0
 
 
 class Status(int):
-    """A status code: an int that knows its category and its meaning, and has the Error Comment that a handler gives it.
+    """A status code: an int that knows its category and its meaning, and carries a handler's Error Comment.
 
     >>> Status(0xA700).category
     <StatusCategory.FAILURE: 'failure'>
@@ -70,9 +70,9 @@ class Status(int):
     """
 
     comment: str | None = None
-    """The Error Comment (0000,0902) that a handler gives with it; not what a peer told us."""
+    """A handler's Error Comment (0000,0902). That of a peer's response is in `StatusError.comment`."""
     offending: tuple[int, ...] = ()
-    """The tags that a handler names with it: Offending Element (0000,0901)."""
+    """A handler's Offending Element (0000,0901) tags."""
 
     SUCCESS: ClassVar[Status]
     PROCESSING_FAILURE: ClassVar[Status]
@@ -106,7 +106,7 @@ class Status(int):
 
     @property
     def meaning(self) -> str:
-        """The standard's words for it; for a code of a range, those of the range."""
+        """The standard's wording; for a code in a range, that of the range."""
         code = int(self)
         if code not in _MEANINGS:
             code = next((start for low, high, start in _RANGES if low <= self <= high), code)
@@ -114,7 +114,7 @@ class Status(int):
 
     @property
     def is_done(self) -> bool:
-        """Success or a warning: what was asked for was done."""
+        """Whether it is Success or a warning: the operation was performed."""
         return self.category in (StatusCategory.SUCCESS, StatusCategory.WARNING)
 
     @property
@@ -123,10 +123,9 @@ class Status(int):
         return 0xA700 <= self <= 0xA7FF
 
     def with_comment(self, comment: str | None, *offending: int) -> Status:
-        """The same status, with what a handler tells the peer about it (PS3.7 Annex C).
+        """The same status with an Error Comment, and the tags of offending elements (PS3.7 Annex C).
 
-        Of the comment 64 characters are sent, in ASCII; `offending` are the tags of what is wrong. Raises `ValueError`
-        for one that is not a tag.
+        The comment is sent as ASCII, up to 64 characters. Raises `ValueError` for an invalid tag.
         """
         if not all(0 <= tag <= 0xFFFFFFFF for tag in offending):
             raise ValueError("a tag must be 0 to 0xFFFFFFFF")

@@ -171,7 +171,7 @@ _NOT_STORED = ("Storage Commitment", "Media Storage", "Storage Service Class")
 def is_storage(uid: str) -> bool:
     """Whether a SOP class is one of storage (PS3.4 B.5): the standard's, retired ones too, and private ones.
 
-    A private SOP class cannot be told from other private services; a storage SCP that takes what any device
+    A private storage SOP class looks like that of any other private service; a storage SCP that takes what any device
     sends takes it for a storage class.
     """
     if uid in COMMON_STORAGE or not uid.startswith("1.2.840.10008."):

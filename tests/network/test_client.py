@@ -438,7 +438,7 @@ DATA = b"\x08\0\x05\0CS\0\0"
     [
         (True, DATA, "announces a data set, which is dropped"),
         (True, b"", "announces a data set, which is dropped"),
-        (True, None, "a message announces a data set that does not come"),
+        (True, None, "a message announces a data set that does not follow"),
         (False, DATA, "a data set follows a final response that does not announce it"),
     ],
     ids=["as announced", "an empty one", "none though announced", "one that is not announced"],

@@ -88,7 +88,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _exit_interrupted()
     except BrokenPipeError:
-        # The reader of our output has gone: the interpreter must not fail again when it flushes.
+        # The reader of our output has exited: the interpreter must not fail again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.FAILED
     except UsageError as error:

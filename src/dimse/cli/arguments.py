@@ -83,7 +83,7 @@ class _Help(argparse.HelpFormatter):
 
 
 def _width() -> int:
-    """Columns of the terminal. `shutil` would tell, but its import takes longer than the rest of the help."""
+    """Columns of the terminal, without `shutil`, whose import takes longer than the rest of the help."""
     columns = 0
     with suppress(ValueError, OSError):
         columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)

@@ -33,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def echo(address: Address, *, calling: str, strictness: Strictness, timeout: float, json: bool) -> int:
     """Test the connection to an application entity (C-ECHO).
 
-    Shows the response time and what was negotiated.
+    Shows the response time and the negotiated parameters.
     """
     with arguments.usage():
         options = arguments.client_options(calling, strictness, timeout)

@@ -71,7 +71,7 @@ def reason_with_causes(error: BaseException) -> str:
 
 
 def reason_of_end(error: BaseException) -> str:
-    """Why a whole command ended early."""
+    """The reason why a whole command ended early."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return "interrupted" if isinstance(error, asyncio.CancelledError) else reason(error)

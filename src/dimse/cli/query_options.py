@@ -34,10 +34,10 @@ DEFAULT_COLUMNS: Final = {
 
 
 def add_find_keys(parser: ArgumentParser, *, required: bool = False) -> None:
-    """Matching keys and keys to show."""
+    """Matching keys and keys to return."""
     text = (
         "Key to match, e.g. PatientName=Smith*, 0010,0020=4711, StudyDate=20240101-, or "
-        "ProcedureCodeSequence.CodeValue=24627-2. Without a value, a key to show. Repeat the option for several keys."
+        "ProcedureCodeSequence.CodeValue=24627-2. Without a value, a key to return. Repeat the option for several keys."
     )
     _add_keys(parser, "KEY[=VALUE]", text, required=required)
 

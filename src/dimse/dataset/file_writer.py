@@ -124,7 +124,7 @@ class FileWriter:
 
     def _take(self, file: Part10File) -> Stored | None:
         """Give the file the name `path`; None if another instance or another file has it."""
-        for _ in range(2):  # what has the name may be removed while it is read, and then the name is free
+        for _ in range(2):  # the file of that name may be removed while it is read; then the name is free
             if file.take(self.path):
                 return Stored.NEW
             with suppress(FileNotFoundError):

@@ -25,7 +25,7 @@ _NUMBERS: Final = count()
 
 _COMPARED: Final = 1024 * 1024
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
-"""What `os.link` fails with on file systems without hard links."""
+"""Errors of `os.link` on file systems without hard links."""
 
 
 class Part10File:

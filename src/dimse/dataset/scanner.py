@@ -40,7 +40,7 @@ from dimse.errors import DatasetError
 # of a value is ever looked at.
 #
 # At the top level `_stack` is empty, and `_scan_top_level` walks from element to element. It stops in front of the
-# bulk data, and at an element of undefined length, whose end only its content tells. For such an element the stack
+# bulk data, and at an element of undefined length, whose end only its content shows. For such an element the stack
 # gets a level, and `_scan_nested` walks inside: one level per sequence and one per item. A sequence or item with a
 # defined length needs no level, as it is skipped like any other value.
 #

@@ -49,7 +49,7 @@ async def in_thread(function: Callable[[], T]) -> T:
             result = function()
         except BaseException as raised:  # noqa: BLE001 - it is raised again where it is awaited
             error = raised
-        with suppress(RuntimeError):  # the loop is closed: there is no waiting task
+        with suppress(RuntimeError):  # the loop is closed: no task is waiting
             loop.call_soon_threadsafe(resolve, result, error)
 
     threading.Thread(target=run, name="dimse", daemon=True).start()

@@ -60,12 +60,12 @@ class Arrivals:
 # TLS on an accepted connection, in rules
 # ---------------------------------------
 # 1. A connection whose handshake has not ended counts as an arrival and costs little memory, so many may be open.
-#    asyncio's own way, `create_server(ssl=...)`, allocates 256 KiB for each and cannot be told of a limit.
+#    asyncio's own way, `create_server(ssl=...)`, allocates 256 KiB for each and has no limit.
 # 2. So the connection is accepted in plain, as a `Handshake`, and `start_tls` replaces the protocol of its transport
 #    by asyncio's TLS protocol.
 # 3. `start_tls` needs two rounds of the event loop: after the first the TLS protocol exists and its buffer is made
 #    small, after the second it has the transport. Bytes that arrive before that are passed on to it.
-# 4. asyncio does not tell the `Connection` of the encrypted transport. `run` does, after the handshake, and holds the
+# 4. asyncio does not pass the encrypted transport to the `Connection`. `run` does, after the handshake, and holds the
 #    connection until then, since the peer may send at once.
 
 

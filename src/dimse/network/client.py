@@ -24,7 +24,7 @@ from dimse.upper_layer.pdu import A_ASSOCIATE_RQ
 DEFAULT_CONTEXTS = tuple(
     (uid, uids.LITTLE_ENDIAN) for uid in (uids.VERIFICATION, *uids.QUERY_RETRIEVE, *uids.COMMON_STORAGE)
 )
-"""What is proposed by default: verification, query/retrieve, the common storage SOP classes."""
+"""The contexts proposed by default: verification, query/retrieve, the common storage SOP classes."""
 
 
 @asynccontextmanager
@@ -37,8 +37,8 @@ async def connect(
 ) -> AsyncIterator[Association]:
     """An association with the application entity at `address` (PS3.8 7.1), for an `async with`.
 
-    `contexts` are (abstract syntax, transfer syntaxes) pairs, 128 at most; `presentation_contexts(files)`
-    works them out from what is to be sent, `retrieval_contexts(sop_classes)` from what a C-GET is to bring. By default
+    `contexts` are (abstract syntax, transfer syntaxes) pairs, 128 at most; `presentation_contexts(files)` derives them
+    from the sources to send, `retrieval_contexts(sop_classes)` from the SOP classes to retrieve by C-GET. By default
     they are verification, query/retrieve and the common storage SOP classes. `calling_ae_title` overrides the one in
     `options`.
 
@@ -46,7 +46,7 @@ async def connect(
     uses it, and some devices drop the connection when one is proposed.
 
     Leaving the block releases the association; leaving it by an exception aborts it. Raises
-    `ConnectionLost` where nobody listens, `AssociationRejected`, `AssociationAborted` or
+    `ConnectionLost` if nothing listens there, `AssociationRejected`, `AssociationAborted` or
     `AssociationTimeout`, and `ValueError` for text that is not an address.
 
     >>> async def main():
@@ -108,11 +108,11 @@ async def _open(address: Address, options: ClientOptions) -> Exchange:
                 ssl_handshake_timeout=options.timeouts.connect if options.ssl is not None else None,
             )
     except TimeoutError as error:
-        if error.errno is not None:  # the operating system's own, which is shorter
+        if error.errno is not None:  # the operating system's timeout, which came first
             raise ConnectionLost(f"cannot connect to {where}: {error.strerror}") from error
         raise AssociationTimeout("connect", options.timeouts.connect or 0, f"connecting to {address}") from None
     except ssl.SSLError as error:
-        raise ConnectionLost(f"no TLS with {where}: {error.reason or error}") from error
+        raise ConnectionLost(f"TLS handshake with {where} failed: {error.reason or error}") from error
     except UnicodeError:
         raise ConnectionLost(f"cannot connect to {address.host}: this is not a host name") from None
     except OSError as error:

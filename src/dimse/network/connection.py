@@ -1,8 +1,8 @@
 """One transport connection: asyncio's calls on one side, the upper layer machine and its owner on the other.
 
-`receive_buffer` has the rules of receiving. Sending copies nothing either: `write` gives the transport the caller's
-own buffer, and `writable` says when it may be used again. So neither direction has a queue, except for a few small
-messages that leave together, and TCP's flow control is the only one.
+`receive_buffer` has the rules of receiving. Sending copies nothing either: `write` passes the caller's own
+buffer to the transport, and `writable` shows when it may be reused. So neither direction has a queue, except for a few
+small messages that leave together, and TCP's flow control is the only one.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Connection(asyncio.BufferedProtocol):
         """Whether nothing was sent since the last read, which would have carried its acknowledgment."""
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._batch: list[bytes] = []
-        """Messages that leave with the next `write`, or when the event loop has come round."""
+        """Messages that leave with the next `write`, or at the next iteration of the event loop."""
         self._batch_size = 0
         self._artim: asyncio.TimerHandle | None = None
 

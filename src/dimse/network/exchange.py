@@ -1,4 +1,4 @@
-"""What happens between both sides of one association: messages over a connection (PS3.7 over PS3.8).
+"""The exchange of messages on one association, over a connection (PS3.7 over PS3.8).
 
 `Association` is what the user sees of it. An `Exchange` knows nothing of services: requests of the peer go to its
 `Provider`, responses to the outstanding requests of this side.
@@ -79,7 +79,7 @@ class Provider(Protocol):
 
 
 class Named(Protocol):
-    """A request that says in a message which operation it is."""
+    """A request that names its operation for messages."""
 
     doing: str
 
@@ -107,14 +107,14 @@ _ESTABLISHED: Final = frozenset({Phase.OPEN, Phase.RELEASING, Phase.PEER_RELEASI
 
 
 class Exchange:
-    """The machinery of one association, in either role: it owns the connection and knows how far everything is."""
+    """The machinery of one association, in either role: it owns the connection and all state."""
 
     def __init__(self, connection: Connection, options: AssociationOptions, provider: Provider | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.connection = connection
         self.options = options
         self.deviations = Deviations(connection, strict=options.strictness is Strictness.STRICT)
-        """How this side treats what the peer does against the standard."""
+        """How this side treats deviations of the peer."""
         self.phase = Phase.NEW
         self.error: Exception | None = None
         """Why the association ended; None while it lasts, and after a release."""
@@ -127,7 +127,7 @@ class Exchange:
         self.store_timer: SharedTimer[Named] = SharedTimer(options.timeouts.store, self.progress, self._stalled)
         """The timer of all requests that have one response."""
         self.responses = 0
-        """How many requests with one response have got it."""
+        """The number of requests that received their only response."""
         self.response_seconds = 0.0
         """The time from the last byte of a request to its response, added up for all `responses`."""
         self.cancellations = Cancellations()
@@ -235,7 +235,7 @@ class Exchange:
     async def release(self) -> None:
         """End the association in order (PS3.8 7.2). Does nothing if it has ended already.
 
-        An abort or a lost connection in place of the response is logged only: nothing is left undone. Raises
+        An abort or a lost connection in place of the response is only logged: no operation was outstanding. Raises
         `AssociationTimeout` if neither comes.
         """
         if self.outstanding.operation is not None and not self.over.done():
@@ -303,7 +303,7 @@ class Exchange:
             await self.cancellations.wait()
 
     def _end(self, error: Exception | None) -> None:
-        """End the association, once, and give the reason to all that wait."""
+        """End the association, once, and pass the reason to all waiting tasks."""
         if self.over.done():
             return
         self.error = error
@@ -347,7 +347,7 @@ class Exchange:
 
     @property
     def awaits_more(self) -> bool:
-        """As `ConnectionOwner`: the rest of a message, or a response that does not wait for one of ours."""
+        """As `ConnectionOwner`: the rest of a message, or a response that no request of this side delays."""
         return self._reader.in_message or self.outstanding.awaits_response
 
     def disconnected(self, error: Exception | None) -> None:
@@ -450,9 +450,9 @@ class Exchange:
 
     def _miss_dataset(self, receiver: Receiver) -> None:
         """A command was received in place of an announced data set."""
-        self.deviations.harmless("a message announces a data set that does not come")
+        self.deviations.harmless("a message announces a data set that does not follow")
         self._receiver = None
-        receiver.failed(AssociationError("the data set that was announced does not come"))
+        receiver.failed(AssociationError("the announced data set does not follow"))
 
     def _receive_cancel(self, message: C_CANCEL_RQ) -> None:
         if message.dataset_follows:
@@ -479,7 +479,7 @@ class Exchange:
         return seconds
 
     def progress(self) -> Progress:
-        """How far the peer has come."""
+        """The peer's progress."""
         return Progress(self._messages_received, self.connection.bytes_moved)
 
     def note_response(self, seconds: float) -> None:

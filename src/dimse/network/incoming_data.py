@@ -40,7 +40,7 @@ class Collect:
         self._maximum = maximum
         self._done: Callable[[bytes | None], None] | None = done
         self._data: bytearray | None = None
-        """What was received so far; None before the first fragment."""
+        """The data received so far; None before the first fragment."""
 
     def receive(self, data: memoryview, is_last: bool) -> None:
         if self._done is None:
@@ -80,7 +80,7 @@ class IncomingData:
        connection go on: the buffer is then read into again, under the same views.
     3. A thread that uses views must be awaited through `use`. While it runs, `drain` and `release` wait for it, even
        if the task that awaited it is gone.
-    4. Views that were not pulled die with the association: `failed` drops them, as the buffer is given back. Views
+    4. Views that were not pulled die with the association: `failed` drops them, as the buffer is returned. Views
        that were pulled stay valid until the reader comes for more, and then it gets the reason.
     5. A service that does not want the rest calls `drain`: it is read to its end and dropped, since the next message
        begins after it. From then on a task that still reads gets the reason given there, and no views of others' data.
@@ -124,7 +124,7 @@ class IncomingData:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    # As what is read
+    # Reading
 
     @property
     def waiting(self) -> bool:
@@ -138,7 +138,7 @@ class IncomingData:
 
     @property
     def is_used_up(self) -> bool:
-        """Whether all of it was pulled and used, so that the connection has gone on."""
+        """Whether all of it was pulled and used, so that the connection was resumed."""
         return self._complete and self._pulled and not self._views
 
     def pull(self) -> Coroutine[Any, Any, list[memoryview]]:

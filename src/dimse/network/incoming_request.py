@@ -51,10 +51,10 @@ class Cancellation:
     apart from a real cancellation of the same task, as by a server that stops:
 
     1. Only a marked block is cancelled, and only once: no block is entered once it is requested.
-    2. For each `cancel()` of ours there is one `uncancel()`, however the block is left: with the CancelledError, with
+    2. Each `cancel()` that we call has one `uncancel()`, however the block is left: with the CancelledError, with
        another exception that the block made of it, or without any, having ignored it.
     3. The block is left with `CancelRequested` only if after that no cancellation is left that the task did not have
-       when it entered. Otherwise someone else has cancelled it too, and the CancelledError goes on.
+       when it entered. Otherwise another caller has cancelled it too, and the CancelledError propagates.
     """
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class IncomingRequest:
         self.flaw = flaw
         self.cancellation = Cancellation()
         self.answered = False
-        """Whether it was a sub-operation of ours and its final response was sent."""
+        """Whether it was one of our sub-operations and its final response was sent."""
 
     @property
     def sop_class_uid(self) -> str:

@@ -1,6 +1,6 @@
 """Operations with one response (C-STORE, C-ECHO), invoked side by side within the operations window (PS3.7 9.3).
 
-Who sends next. Each rule keeps one resource, and a message passes them in this order:
+Which message is sent next. Each rule protects one resource, and a message passes them in this order:
 
 1. *The queue for slots.* Requests leave in the order of the calls. Only the first in the queue reads its data set
    ahead, so memory holds one data set that waits, however many tasks call at once.
@@ -88,27 +88,27 @@ def check_response(exchange: Exchange, request: Request, response: Response) -> 
 
 
 def unwanted_dataset(exchange: Exchange, message: Response) -> Receiver:
-    """A receiver for a data set that `message` announces without need. It may never come."""
+    """A receiver for a data set that `message` announces without need. It may never arrive."""
     exchange.deviations.harmless(f"{message.name} announces a data set, which is dropped")
     return Discard()
 
 
 class _Progress(Enum):
-    """How far a request is: QUEUED -> STARTED -> SENDING -> SENT -> DONE.
+    """The progress of a request: QUEUED -> STARTED -> SENDING -> SENT -> DONE.
 
     A small request passes from STARTED to SENT in one step. A failure response may be received while SENDING: the
     data set is still sent to its end, as messages are not mixed.
     """
 
     QUEUED = "it has no slot"
-    STARTED = "it has a slot and a Message ID; the peer has nothing of it"
+    STARTED = "it has a slot and a Message ID; nothing of it was sent"
     SENDING = "the peer has some of it"
     SENT = "the peer has all of it and owes the response"
     DONE = "it is sent, and its response was received"
 
 
 class RequestInFlight:
-    """A request with one response, from when it gets a slot in the operations window until its response."""
+    """A request with one response, from its slot in the operations window to its response."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class RequestInFlight:
             self._note_progress(len(data or b""))
 
     async def result(self) -> Response:
-        """Send what is not sent yet, and wait for the response."""
+        """Send the rest of the request, and wait for the response."""
         if self._progress is _Progress.STARTED:
             assert self._message is not None  # noqa: S101 - it was started
             await self._exchange.sender.send(self._context, self._message, self.data, self._note_part)

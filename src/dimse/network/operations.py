@@ -1,6 +1,6 @@
 """Operations with many responses: C-FIND, C-GET, C-MOVE (PS3.7 9.3).
 
-The life of an operation, as `Stage` has it:
+The life of an operation, in the terms of `Stage`:
 
     NEW ──begin──> UNDER_WAY ──the final response is taken──────────────> ENDED
      │               │    │                                                 ^
@@ -19,9 +19,9 @@ It ends in one of four ways:
 
 An exceeded total timeout is the second way, followed by `OperationTimeout`.
 
-Who may read. `take` and `cancel` hold the operation's lock from before they read an event until it is used, so a
-sub-operation that is being stored is never refused by another task. C-CANCEL itself is sent without the lock: it tells
-the peer to stop while the consumer is still busy.
+Which task may read: `take` and `cancel` hold the operation's lock from before they read an event until it is used, so a
+sub-operation that is being stored is never refused by another task. C-CANCEL itself is sent without the lock, so that
+the peer stops while the consumer is still busy.
 
 Nothing is read ahead. An event that the consumer has not taken holds the connection: the peer is no faster than the
 consumer, and one response is in memory. Only the final response does not hold it, as what follows belongs to the next
@@ -29,7 +29,7 @@ operation. A sub-operation holds it through its `IncomingData`.
 
 C-CANCEL has no response of its own; the final response acknowledges it (PS3.7 9.3.2.3). The peer has `Timeouts.cancel`
 for that. An instance that is on its way may take longer as long as it moves; other progress does not count, since a
-peer that goes on sending ignores the C-CANCEL.
+peer that keeps sending ignores the C-CANCEL.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ R = TypeVar("R", bound=Response)
 
 @dataclass(frozen=True, slots=True)
 class OperationKind:
-    """What C-FIND, C-GET and C-MOVE differ in."""
+    """The differences between C-FIND, C-GET and C-MOVE."""
 
     name: str
     timer: str
@@ -94,7 +94,7 @@ class OperationRequest:
 
 
 class Stage(Enum):
-    """How far an operation is; the drawing is above."""
+    """The stage of an operation; the drawing is above."""
 
     NEW = "not sent"
     UNDER_WAY = "sent"
@@ -132,7 +132,7 @@ class Operation(Generic[R]):
         self.final: Answer[R] | None = None
         """The final response, when it was received."""
         self.error: Exception | None = None
-        """Why the rest of the responses will not come."""
+        """The reason why no more responses will arrive."""
         self.refused: set[str] = set()
         """The SOP Instance UIDs of the instances that were refused because the operation was cancelled."""
         self.handling: asyncio.Task[Any] | None = None
@@ -160,7 +160,7 @@ class Operation(Generic[R]):
         self._in_flight: IncomingRequest | None = None
         """The sub-operation that was under way when C-CANCEL was sent, or the first after it."""
         self._messages_before = 0
-        """How many messages had been received before the one in the middle of which C-CANCEL was sent."""
+        """Messages received before the one that was in transit when C-CANCEL was sent."""
         self._cancelled_by: asyncio.Task[Any] | None = None
         """The task that called `cancel`: it knows that responses are missing."""
 
@@ -199,7 +199,7 @@ class Operation(Generic[R]):
 
     @property
     def shortfall(self) -> Exception | None:
-        """Why responses are missing, for a task to which `take` gives no more; None if it knows, or has all."""
+        """Why responses are missing, for a task that gets no more from `take`; None if it knows, or has all."""
         if self.stage is Stage.ENDED and self.final is not None:
             return None
         if self._cancelled_by is not None and self._cancelled_by is asyncio.current_task():
@@ -380,7 +380,7 @@ class Operation(Generic[R]):
             logger.info("%s: %s", self._exchange.peer_name, error)
 
     async def cancel(self, by: asyncio.Task[Any] | None = None) -> None:
-        """Send C-CANCEL, and drop what is received until the final response. For the task `by` nothing is missing.
+        """Send C-CANCEL, and drop the responses up to the final one. For the task `by`, the results are complete.
 
         A peer that does not end the operation in `Timeouts.cancel` is aborted, and `AssociationTimeout` raised.
         """
@@ -446,7 +446,7 @@ class Operation(Generic[R]):
     # How far the peer is, for the timers
 
     def _measure(self) -> Progress | None:
-        """How far the peer has come; None while it is the consumer's turn."""
+        """The peer's progress; None while it is the consumer's turn."""
         data = None if self._unanswered is None else self._unanswered.data
         is_waiting = self._wake is not None or (data is not None and data.waiting)
         if not is_waiting and not self._connection.is_blocked:
@@ -454,7 +454,7 @@ class Operation(Generic[R]):
         return self._exchange.progress()
 
     def _measure_ending(self) -> Progress | None:
-        """How far the message under way has come; None while it is stored, if it is to be completed."""
+        """The progress of the message in transit; None while an instance to be completed is stored."""
         progress = self._exchange.progress()
         if self._unanswered is not None and self._unanswered is self._in_flight:
             return progress if self._complete is None else self._measure()

@@ -25,7 +25,7 @@ class Outstanding(Protocol):
 
 
 class OutstandingOperation(Outstanding, Protocol):
-    """An operation with many responses. No other request of this side is outstanding beside it."""
+    """An operation with many responses. It is this side's only outstanding request."""
 
     @property
     def name(self) -> str:

@@ -61,7 +61,7 @@ class Action(Enum):
     WATCH = "watch"  # report TURN when the event loop has come round
     PAUSE = "pause"  # pause the transport
     RESUME = "resume"  # resume the transport
-    END = "end"  # tell the machine that the connection has ended, and deliver its events
+    END = "end"  # report the end of the connection to the machine, and deliver its events
 
 
 # One row per state, one column per event; a cell is the action, if any, and the next state. A dot is a combination

@@ -1,4 +1,4 @@
-"""Messages out: commands and data sets cut into PDUs that the peer takes (PS3.8 Annex E)."""
+"""Outgoing messages: commands and data sets, cut into PDUs that the peer accepts (PS3.8 Annex E)."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ T = TypeVar("T")
 
 
 def _ignore(count: int) -> None:
-    """Progress for callers that want none."""
+    """A progress callback that does nothing."""
 
 
 class SendLock:
-    """Held while one message leaves, PDU by PDU, and until the socket has taken it. First come, first served.
+    """Held while one message leaves, PDU by PDU, and until the socket has accepted it. First come, first served.
 
     Unlike an `asyncio.Lock` it can say, without waiting, that no task holds it or waits for it.
     """
@@ -169,7 +169,7 @@ class Sender:
         )
 
     async def _drained(self) -> None:
-        """Wait until the socket has taken everything. The caller has a timer on it."""
+        """Wait until the socket has accepted everything. The caller has a timer for it."""
         while (writable := self._connection.writable) is not None:
             await writable
         if self._connection.is_closing:
@@ -214,7 +214,7 @@ class Sender:
             prefix = b""
 
     async def _is_the_last(self, source: DatasetSource, reader: Reader, total: int, *, is_full: bool) -> bool:
-        """Whether `source` has ended after `total` bytes. Raises `DatasetError` if its length is another."""
+        """Whether `source` has ended after `total` bytes. Raises `DatasetError` if its length differs."""
         if source.length is None:
             return not is_full
         if total == source.length and (not is_full or await self._read(source, reader, memoryview(bytearray(1))) == 0):

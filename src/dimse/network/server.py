@@ -39,7 +39,7 @@ _STOP_IDLE: Final = 1.0
 
 
 class AssociationServer:
-    """Listens for associations and gives their requests to services.
+    """Listens for associations and dispatches their requests to services.
 
     `host` "localhost" is the loopback address and "::" every interface, each of IPv4 and of IPv6. `port` 0 takes a free
     port; `port` then says which. As a context manager it listens inside the block.

@@ -43,7 +43,7 @@ class Service(Protocol):
         """Whether it sends this SOP class to the requestor, on the same association (C-GET)."""
 
     async def serve(self, request: IncomingRequest) -> Answer[Response]:
-        """Do it, and give the final response; Pending ones it sends itself.
+        """Perform the request and return the final response. The service sends Pending responses itself.
 
         Data that are not read are drained afterwards; an exception becomes Processing Failure.
         """
@@ -62,8 +62,8 @@ Admit = Callable[[A_ASSOCIATE_RQ, Connection], A_ASSOCIATE_AC | A_ASSOCIATE_RJ]
 class Session:
     """One association that a server accepted.
 
-    Its requests are served by one task, one after the other. Where an asynchronous operations window was negotiated
-    and that task is busy, further tasks help, and the responses go out in the order in which they are ready.
+    Its requests are served by one task, one after the other. If an asynchronous operations window was negotiated
+    and that task is busy, helper tasks serve too, and responses are sent as they become ready.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Session:
         as_sent, request = request, normalize(request)
         decision = self._objection(as_sent, request) or self._admit(request, self.connection)
         if not isinstance(decision, A_ASSOCIATE_AC):
-            self._turn_down(decision)
+            self._refuse(decision)
             return
         for oddity in oddities(as_sent):
             self._exchange.deviations.harmless(f"A-ASSOCIATE-RQ: {oddity}")
@@ -124,7 +124,7 @@ class Session:
             logger.warning("%s: A-ASSOCIATE-RQ: %s", self.connection.peer_name, _in_words(violation))
         return None
 
-    def _turn_down(self, decision: A_ASSOCIATE_RJ | RemoteProtocolError) -> None:
+    def _refuse(self, decision: A_ASSOCIATE_RJ | RemoteProtocolError) -> None:
         if isinstance(decision, RemoteProtocolError):
             raise decision
         self._exchange.reject(decision)
@@ -133,7 +133,7 @@ class Session:
     def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
         """As `Provider`."""
         message = command.message
-        assert isinstance(message, Request)  # noqa: S101 - the association gives no other
+        assert isinstance(message, Request)  # noqa: S101 - the exchange passes requests only
         data = IncomingData(self.connection) if message.needs_dataset else None
         busy = len(self._serving) + len(self._waiting)
         if busy >= self._exchange.agreement.operations_window:
@@ -141,12 +141,12 @@ class Session:
             self.connection.hold(self)
         elif busy and self._help is None:
             # Usually the busy task is done before the event loop gets to this.
-            self._help = asyncio.get_running_loop().call_soon(self._get_help)
+            self._help = asyncio.get_running_loop().call_soon(self._start_helpers)
         self._waiting.append(IncomingRequest(self.association, context, message, data, command.flaw))
         self._wake.set()
         return data if data is not None else Discard()
 
-    def _get_help(self) -> None:
+    def _start_helpers(self) -> None:
         self._help = None
         if not self._serving or self._exchange.over.done():
             return
@@ -213,7 +213,7 @@ class Session:
             while self._waiting:
                 await self._serve_next()
         except (AssociationError, RemoteProtocolError):
-            self._end()  # `ended` has said why
+            self._end()  # `ended` has logged the reason
         except Exception:
             logger.exception("%s: serving the association failed", self.connection.peer_name)
             self._end()
@@ -280,12 +280,12 @@ class Session:
         return ProgressTimer(seconds, self._activity, stalled)
 
     def _activity(self) -> Progress | None:
-        """How far the peer has come; None while it is this side's turn."""
+        """The peer's progress; None while it is this side's turn."""
         if self.connection.is_blocked:
             return self._exchange.progress()
         if self._stopping and self._exchange.in_message:
-            return None  # a slow line has until the deadline
-        # The connection is held if the peer requests more than was negotiated; then its end would not be seen either.
+            return None  # a slow line may continue until the deadline
+        # Beyond the negotiated window the connection is held, and its end would not be noticed either.
         if not self.connection.is_held_by(self) and any(
             request.data is None or not request.data.waiting for request in self._serving
         ):

@@ -1,4 +1,4 @@
-"""Timers on what a peer does."""
+"""Timers that watch a peer's progress."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Final, Generic, NamedTuple, TypeVar
 T = TypeVar("T")
 
 MINIMUM_RATE: Final = 1024
-"""Bytes a second that count as progress. Any line reaches that; a peer that sends a byte a second does not."""
+"""Bytes per second that count as progress. Any line reaches that; a peer that sends one byte per second does not."""
 
 _LOOKS: Final = 16
-"""How often a timer looks before it runs out: it may run out a sixteenth too late at most."""
+"""How often a timer checks before it expires: at most a sixteenth too late."""
 
 if sys.platform == "linux":
     import fcntl
@@ -22,7 +22,7 @@ if sys.platform == "linux":
     import termios
 
     def unsent_bytes(sock: socket.socket) -> int:
-        """How many bytes the kernel holds that the peer has not acknowledged: what is left of a slow line."""
+        """Sent bytes in the kernel that the peer has not acknowledged."""
         try:
             return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
         except (OSError, ValueError):  # the descriptor is closed
@@ -30,28 +30,28 @@ if sys.platform == "linux":
 else:
 
     def unsent_bytes(sock: socket.socket) -> int:  # noqa: ARG001 - the same signature everywhere
-        """0: this platform does not say."""
+        """Always 0: this platform does not provide it."""
         return 0
 
 
 class Progress(NamedTuple):
-    """How far a peer has come; both numbers only grow."""
+    """A peer's progress so far; neither number decreases."""
 
     messages: int
-    """Whole messages received. Each gives a timer its whole time again."""
+    """Whole messages received. Each restarts a timer."""
     bytes: int
-    """Bytes received, and of those sent the ones acknowledged. Each gives the time it takes at `MINIMUM_RATE`."""
+    """Bytes received, and bytes sent and acknowledged. Each extends a timer by the time it takes at `MINIMUM_RATE`."""
 
 
 Measure = Callable[[], Progress | None]
 
 
 class _Timer:
-    """Calls `on_stall` when what `measure()` gives has made no progress for `seconds`, or less than `MINIMUM_RATE`.
+    """Calls `on_stall` if `measure()` shows no progress for `seconds`, or less than `MINIMUM_RATE`.
 
-    It looks now and then instead of being set anew at each step, so that progress costs nothing; it runs out on time.
-    Time in which the event loop did not get to look does not count, as it did not get to read either. `measure` gives
-    None while it is not the peer's turn.
+    It checks now and then instead of being reset at each step, so that progress costs nothing. Time in which a busy
+    event loop could not check does not count, as it could not read either. `measure` returns None while it is not the
+    peer's turn.
     """
 
     def __init__(self, seconds: float | None, measure: Measure, on_stall: Callable[[], None]) -> None:
@@ -67,7 +67,7 @@ class _Timer:
         if self._seconds is None:
             return
         self._deadline = self._loop.time() + self._seconds
-        if self._handle is None:  # else what was measured last is recent enough
+        if self._handle is None:  # else the last measurement is recent enough
             self._last = self._measure()
             self._look_later(self._seconds)
 
@@ -91,14 +91,14 @@ class _Timer:
             self._look_later(self._seconds)
 
     def cancel(self) -> None:
-        """Stop looking; may be called more than once."""
+        """Stop checking; may be called more than once."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
 
 class ProgressTimer(_Timer):
-    """Looks from when it is made until it is cancelled."""
+    """Runs from its creation until it is cancelled."""
 
     def __init__(self, seconds: float | None, measure: Measure, on_stall: Callable[[], None]) -> None:
         super().__init__(seconds, measure, on_stall)
@@ -106,9 +106,9 @@ class ProgressTimer(_Timer):
 
 
 class SharedTimer(_Timer, Generic[T]):
-    """One timer for all that wait for the same progress; `on_stall` gets the one that has waited longest.
+    """One timer for all waiters for the same progress; `on_stall` gets the one that has waited longest.
 
-    When the last one has ended, it stops at its next look: most are followed by another at once.
+    It stops at the first check without waiters, as most waiters are followed by another at once.
     """
 
     def __init__(
@@ -118,13 +118,13 @@ class SharedTimer(_Timer, Generic[T]):
         self._waiting: dict[T, None] = {}
 
     def begin(self, waiter: T) -> None:
-        """`waiter` waits."""
+        """Add a waiter."""
         if not self._waiting:
             self._start()
         self._waiting[waiter] = None
 
     def end(self, waiter: T) -> None:
-        """`waiter` does not wait any more."""
+        """Remove a waiter."""
         del self._waiting[waiter]
 
     def _look(self) -> None:

@@ -12,7 +12,7 @@ class Window:
     def __init__(self, size: int = 1) -> None:
         self.size = size
         self.queue = asyncio.Lock()
-        """Held by the one task that may `enter`. The tasks get it in the order in which they ask for it."""
+        """Held by the one task that may `enter`. The tasks get it in the order of their calls."""
         self._taken = 0
         self._first: tuple[asyncio.Future[None], Callable[[], None]] | None = None
         """The task that waits for the next free slot."""

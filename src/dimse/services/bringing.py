@@ -1,4 +1,4 @@
-"""Retrieving what an archive lists: by C-GET, by C-MOVE, and again what is then missing.
+"""Retrieving the instances that an archive lists: by C-GET, by C-MOVE, and missing ones again.
 
 An attempt uses the methods in this order, as long as anything is missing:
 
@@ -52,7 +52,7 @@ class Bringing:
         self._move = _ByMove(archive, record, receiver)
 
     async def run(self, level: QueryRetrieveLevel, retry: RetryPolicy) -> None:
-        """Request everything, then what is missing, until nothing is missing or the retries are used up."""
+        """Request everything, then missing instances, until none is missing or the retries are used up."""
         record = self._record
         async with self._move:
             attempt = 0
@@ -77,7 +77,7 @@ class Bringing:
         record.give_up()
 
     async def _attempt(self, level: QueryRetrieveLevel, attempt: int, *, is_last: bool) -> list[Exception | None]:
-        """Use each method in turn, for what is then missing. Returns the error of each, None if it succeeded."""
+        """Use each method in turn, for the instances then missing. Returns the error of each, None if it succeeded."""
         outcomes: list[Exception | None] = []
         listing, record = self._archive.listing, self._record
         if listing.offers_get:
@@ -130,7 +130,7 @@ class _ByGet:
         self._requests = Requests(archive, record)
 
     async def request(self, level: QueryRetrieveLevel, make_plan: _MakePlan) -> None:
-        """Request what is missing, with the contexts of a plan."""
+        """Request missing instances, with the contexts of a plan."""
         self._record.method = RetrieveMethod.GET
         missing = self._record.missing.values()
         classes = dict.fromkeys(each.sop_class_uid for each in missing if each.sop_class_uid)
@@ -172,7 +172,7 @@ class _ByMove:
         await self._listening.aclose()
 
     async def request(self, level: QueryRetrieveLevel) -> None:
-        """Request what is missing."""
+        """Request missing instances."""
         self._record.method = RetrieveMethod.MOVE
         await self._listen()
         contexts = [ProposedContext(self._archive.model.move, uids.LITTLE_ENDIAN)]

@@ -1,4 +1,4 @@
-"""What has arrived of a retrieval, what is missing, and why."""
+"""The instances of a retrieval: which have arrived, which are missing, and why."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class RetrieveResult:
 
 
 class Record:
-    """The instances that an archive lists: what has arrived, and what went wrong with the rest."""
+    """The instances that an archive lists: those that have arrived, and the errors of the others."""
 
     def __init__(self, listing: Listing, into: Path, template: str, on_result: Callback[RetrieveResult]) -> None:
         self.results: list[RetrieveResult] = []
@@ -65,7 +65,7 @@ class Record:
         self.has_failed = False
         """Whether the archive or this side reported a failure since this was last set to False."""
         self._refusals: dict[str, Exception] = {}
-        """Why this side refused an instance, which says more than what the archive reports about it."""
+        """Why this side refused an instance, which is more specific than the status that the archive reports."""
         self._named_syntaxes: dict[str, None] = {}
         """The transfer syntaxes that Error Comments of the archive name."""
         self._into = into

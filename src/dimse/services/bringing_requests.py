@@ -51,7 +51,7 @@ _IN_VAIN: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The archive to retrieve from, what it lists, and how to receive it."""
+    """The archive to retrieve from, the instances that it lists, and how to receive them."""
 
     address: Address
     options: ClientOptions
@@ -81,7 +81,7 @@ class Requests:
         request: Request,
         classes: Sequence[str | None] | None = None,
     ) -> None:
-        """Request what is missing of these classes: by the matches at a level above IMAGE, or by lists of instances."""
+        """Request missing instances of these classes: by matches at a level above IMAGE, or by lists of instances."""
         if level is QueryRetrieveLevel.IMAGE:
             await self._for_lists(contexts, request, classes)
         else:
@@ -160,7 +160,7 @@ class Requests:
 
 
 def _ended_early(results: GetResults | MoveResults, listed: Sequence[str]) -> bool:
-    """Whether the archive may have stopped before it came to everything that is listed."""
+    """Whether the archive may have stopped before the end of the list."""
     status, counters = results.status, results.suboperations
     if status is None or status.is_out_of_resources:
         return False

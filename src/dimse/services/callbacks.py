@@ -1,4 +1,4 @@
-"""Callbacks that the caller gives, which cannot harm the transfer."""
+"""The caller's callbacks, which cannot harm the transfer."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ RETRIEVED: Final = (*uids.LITTLE_ENDIAN, *COMPRESSED, *NATIVE[2:])
 """The transfer syntaxes that are proposed for each SOP class by default."""
 
 _MAXIMUM_CLASSES: Final = MAXIMUM_CONTEXTS - len(uids.QUERY_RETRIEVE)
-"""Storage classes that fit into one association beside Query/Retrieve."""
+"""Storage classes that fit into one association in addition to Query/Retrieve."""
 
 
 def retrieval_contexts(

@@ -50,12 +50,12 @@ class GetService:
             return failure(request, error)
 
     async def _send(self, request: IncomingRequest, account: Account) -> Answer[Response]:
-        clock, told = asyncio.get_running_loop().time, 0.0
+        clock, reported = asyncio.get_running_loop().time, 0.0
         allow_decompression = self._options.allow_decompression
         scu = CStoreSCU(request.association, retry=RetryPolicy(retries=0), allow_decompression=allow_decompression)
         for source in account.sources:
-            if clock() - told >= PENDING_PACE:
-                told = clock()
+            if clock() - reported >= PENDING_PACE:
+                reported = clock()
                 await request.send(account.pending())
             if request.cancellation.requested:
                 # Not inside a C-STORE: the association would have to be aborted.

@@ -94,7 +94,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
     async def _suboperation(self, request: IncomingRequest) -> StoreRequest | None:
         if self._on_cancel is CancelBehavior.REJECT_IN_FLIGHT:
             return await self._store(request)
-        # A cancelled caller must not interrupt what is to be completed.
+        # A cancelled caller must not interrupt an instance that is to be completed.
         self._storing = asyncio.ensure_future(self._store(request))
         store = await asyncio.shield(self._storing)
         self._storing = None
@@ -109,7 +109,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if request.objection is not None:
             refusal, why = request.objection
             if refusal == Status.SOP_CLASS_NOT_SUPPORTED and request.context.abstract_syntax in uids.QUERY_RETRIEVE:
-                why = "it came on the context of the C-GET, not on one of its SOP class"
+                why = "it arrived on the context of the C-GET, not on one of its SOP class"
             await self._refuse(request, refusal, why)
             return None
         objection = self._context_objection(request)
@@ -117,7 +117,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
             await self._refuse(request, Status.SOP_CLASS_NOT_SUPPORTED, objection)
             return None
         if data is None:
-            await self._refuse(request, Status.CANNOT_UNDERSTAND, "it came without a data set")
+            await self._refuse(request, Status.CANNOT_UNDERSTAND, "it arrived without a data set")
             return None
         reception = Reception(request, data, self._options, self._disk)
         status = await reception.prepare()
@@ -253,7 +253,7 @@ class CGetSCU:
         ...                 print(instance.sop_instance_uid, instances.suboperations)
         """
         if into is not None and handler is not None:
-            raise ValueError("give `into` or `handler`, not both")
+            raise ValueError("pass `into` or `handler`, not both")
         if on_cancel is CancelBehavior.COMPLETE_IN_FLIGHT and into is None and handler is None:
             raise ValueError(
                 "COMPLETE_IN_FLIGHT needs `into` or `handler`: instances that come after the loop have nowhere to go"

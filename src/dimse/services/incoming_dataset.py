@@ -135,14 +135,14 @@ class IncomingDataset:
         return True
 
     async def read_to_end(self) -> None:
-        """Scan what was not read."""
+        """Scan the rest."""
         while not self.data.exhausted and not self.data.waiting:
             await self.pull()
         if self.fault is not None:
             raise self.fault
 
     def beginning(self) -> list[memoryview]:
-        """What has come so far, from the first byte on; the rest is to be pulled."""
+        """The bytes that have arrived, from the first on; the rest is to be pulled."""
         return [memoryview(self.scanner.raw), *self._behind()]
 
     def _behind(self) -> list[memoryview]:
@@ -154,7 +154,7 @@ class IncomingDataset:
     async def value(self) -> AsyncIterator[memoryview]:
         """The bulk data as they come; those of undefined length are followed by the rest of the data set.
 
-        The views are valid until the next is asked for.
+        Each view is valid until the next one is requested.
         """
         bulk = self.scanner.bulk
         assert bulk is not None  # noqa: S101 - the caller has checked
@@ -186,7 +186,7 @@ class IncomingDataset:
         return uids.is_always_encapsulated(self._negotiated)
 
     async def shown_syntax(self) -> str | None:
-        """The transfer syntax that the data set shows, mostly the negotiated one; None if it is not known.
+        """The transfer syntax that the data set shows, usually the negotiated one; None if unknown.
 
         The first header shows the VR form, the header of Pixel Data whether it is encapsulated.
         """

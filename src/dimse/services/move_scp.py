@@ -26,7 +26,7 @@ from dimse.status import Status
 logger = logging.getLogger("dimse.query_retrieve")
 
 _KEEP_ALIVE: Final = 5.0
-"""Seconds after which a requestor hears that a long sub-operation goes on."""
+"""Seconds after which a Pending response reports that a long sub-operation continues."""
 
 
 @dataclass(frozen=True, slots=True)

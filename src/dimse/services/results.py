@@ -33,7 +33,7 @@ class _Account(Enum):
 
 
 class Results(ABC, Generic[T, R]):
-    """The results of one operation: an asynchronous iterator, and a context manager that cancels what is left.
+    """The results of one operation: an asynchronous iterator, and a context manager that cancels the rest.
 
     Leaving the `async with` early, cancelling the task, or `cancel()` sends a C-CANCEL and reads to the
     operation's end, for which the peer has `Timeouts.cancel`; then the association can be used again. Leaving an `async
@@ -60,7 +60,7 @@ class Results(ABC, Generic[T, R]):
         complete: Callable[[IncomingRequest], Awaitable[None]] | None = None,
     ) -> None:
         self.failures: list[Exception] = []
-        """What has failed so far."""
+        """The failures so far."""
         self._exchange = exchange_of(association)
         self._request = request
         self._raise_failures = raise_failures

@@ -1,4 +1,4 @@
-"""The common half of C-GET SCP and C-MOVE SCP: the outcome of each sub-operation, and the responses that tell it."""
+"""The common half of C-GET SCP and C-MOVE SCP: the outcome of each sub-operation, and the responses that report it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RetrieveHandler = Callable[[QueryRequest], AsyncIterator[Source]]
 
 
 class Account:
-    """What became of each instance of one operation."""
+    """The outcome of each instance of one operation."""
 
     def __init__(self, request: IncomingRequest) -> None:
         self.sources: list[DatasetSource] = []
@@ -50,7 +50,7 @@ class Account:
         self._request = request
 
     async def look_at(self, query: QueryRequest, handler: RetrieveHandler) -> None:
-        """Ask the handler for the instances, and find out what they are; of files only the meta is read."""
+        """List the handler's instances, and identify them; of files, only the File Meta Information is read."""
         # An async generator, as `Server` has checked.
         async with aclosing(cast("AsyncGenerator[Source]", handler(query))) as given:
             sources = [source async for source in given]
@@ -62,7 +62,7 @@ class Account:
                 self._note_failed(found)
 
     def note(self, result: SendResult) -> None:
-        """One was sent, or failed."""
+        """Note that an instance was sent or failed."""
         self._settled += 1
         if not result.stored or result.status is None:
             logger.warning("%s: not sent: %s", result.name, result.error)
@@ -94,15 +94,15 @@ class Account:
         self.failed += [source.sop_instance_uid for source in self.sources]
 
     def pending(self) -> Answer[Response]:
-        """How far it is."""
+        """A Pending response with the current counters."""
         return self._response(Status.PENDING, number_of_remaining_suboperations=self._remaining)
 
     def cancelled(self) -> Answer[Response]:
-        """Where it was stopped."""
+        """The final response after a C-CANCEL."""
         return self._response(Status.CANCEL, identifier=self._list(), number_of_remaining_suboperations=self._remaining)
 
     def final(self) -> Answer[Response]:
-        """What came of it (PS3.4 C.4.2.1.5, C.4.3.1.4)."""
+        """The final response (PS3.4 C.4.2.1.5, C.4.3.1.4)."""
         status = Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES
         if not self.failed and not self.warning:
             status = Status.SUCCESS

@@ -1,4 +1,4 @@
-"""One association of a sending job: what is sent on it, and how its end is judged."""
+"""One association of a sending job: the objects sent on it, and the reason for its end."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""One sending job: how many associations it opens, and when it gives up.
+"""One sending job: the number of its associations, and when it gives up.
 
 Objects are sent in groups that need at most 128 presentation contexts. The associations of a group are opened one after
-the other, each when the one before is established, so that a peer that refuses one is not asked for more. Each has a
+the other, each when the one before is established, so that a peer that refuses one gets no further requests. Each has a
 worker. If it ends early, `sending_queue` has the rules for the objects on it, and these are the rules for the worker:
 
 1. If the association settled anything, the worker opens the next one at once.
 2. Otherwise it leaves the rest to the other workers. If it is the only one, it waits as `RetryPolicy` says, and in the
-   end gives up: what is left has failed.
+   end gives up: the remaining objects have failed.
 3. After a timeout it ends if there are other workers. If it is the only one, it tries once more, and only if the peer
    has stored something before: one object may have silenced it.
 """
@@ -60,7 +60,7 @@ class SendingJob:
         self._transfer_syntaxes = transfer_syntaxes
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
-        """Find out what there is to send."""
+        """Find the objects to send."""
         async for found in look_at(each(sources)):
             if isinstance(found, SendResult):
                 self.outcomes.note(found)
@@ -88,13 +88,13 @@ class SendingJob:
             reporter.final()
 
     def note_opened(self, count: int, association: Association) -> None:
-        """`association` is established, the last of `count` that are open."""
+        """Note that `association` is established, the newest of `count` open ones."""
         self.is_reached = True
         self.associations = max(self.associations, count)
         self.operations_window = association.operations_window
 
     async def wait_or_give_up(self, error: DimseError, in_vain: int, queue: SendQueue) -> None:
-        """Wait before the next association, or let what is left fail because of `error`."""
+        """Wait before the next association, or let the remaining objects fail because of `error`."""
         pause = None if self._is_hopeless(error, in_vain) else self.retry.pause(in_vain)
         if pause is not None:
             logger.info("%s; a new association in %g s", error, pause)
@@ -156,7 +156,7 @@ class _Group:
         return SendingAssociation(self._job.destination, self._queue, self._job.outcomes)
 
     def _has_ended(self, task: asyncio.Task[None]) -> None:
-        """A worker has ended. If nothing is left to send, those still waiting for an association are cancelled."""
+        """Note the end of a worker. If nothing is left to send, cancel those still waiting for an association."""
         del self._workers[task]
         self._job.outcomes.changed.set()
         if not self._queue and not any(sending.is_open for sending in self._workers.values()):

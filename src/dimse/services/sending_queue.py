@@ -1,4 +1,4 @@
-"""The objects that a job has still to send, what becomes of them, and what is sent again.
+"""The objects that a job still has to send, their outcomes, and retries.
 
 When an association ends early, the objects on it return to the front of the queue, in their order:
 
@@ -44,7 +44,7 @@ logger = logging.getLogger("dimse.storage")
 
 
 class Suspicion(Enum):
-    """What the end of its last association says about an object."""
+    """Whether the end of its last association casts suspicion on an object."""
 
     NONE = "something else ended it"
     SHARED = "this object or another one may have ended it"
@@ -65,7 +65,7 @@ class Item:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether it may be what ends associations."""
+        """Whether it may be the object at which the peer ends associations."""
         return self.suspicion is not Suspicion.NONE
 
 
@@ -92,7 +92,7 @@ class Outcomes:
         self._on_result(result)
 
     def stored(self, item: Item, response: C_STORE_RSP) -> None:
-        """The peer has stored an object."""
+        """Note that the peer has stored an object."""
         self.bytes_done += item.progress.transferred
         name, status = item.source.name, response.status
         if status.category is StatusCategory.WARNING and not self._on_result.is_wanted:
@@ -109,7 +109,7 @@ class Outcomes:
         )
 
     def failed(self, item: Item, error: Exception) -> None:
-        """An object is not stored, and not tried again."""
+        """Note that an object was not stored and is not retried."""
         name = item.source.name
         if isinstance(error, AssociationError | PresentationContextError | RemoteProtocolError):
             error.add_note(f"while sending {name}")
@@ -140,7 +140,7 @@ class SendQueue:
 
     @property
     def begins_with_suspect(self) -> bool:
-        """Whether the next object is a suspect; all suspects stand before the others."""
+        """Whether the next object is a suspect; all suspects precede the others."""
         return bool(self._items) and self._items[0].is_suspect
 
     def pop(self) -> Item:
@@ -150,7 +150,7 @@ class SendQueue:
     def take_back(self, cut_off: Sequence[tuple[Item, DimseError]], *, window_is_to_blame: bool) -> bool:
         """Requeue the objects of an association that ended early, by the rules above, or let them fail.
 
-        Returns whether the job came nearer to its end, so that the next association may follow at once.
+        Returns whether the job made progress, so that the next association may follow at once.
         """
         begun = sum(item.progress.begun for item, _ in cut_off)
         has_settled = window_is_to_blame or (begun > 1 and not isinstance(cut_off[0][1], AssociationTimeout))
@@ -177,7 +177,7 @@ class SendQueue:
         return has_settled
 
     def give_up(self, error: DimseError) -> None:
-        """Let everything that is left fail because of `error`."""
+        """Let all remaining objects fail because of `error`."""
         while self._items:
             item = self.pop()
             was_tried = item.attempts.made or item.is_suspect

@@ -72,7 +72,7 @@ class Reception:
         self.association: Final = request.association
         self.command: Final = message
         self.transfer_syntax_uid = request.context.transfer_syntax
-        """The negotiated one, or the one that the data set shows if that is another."""
+        """The negotiated transfer syntax, or the one that the data set shows if it differs."""
         self.path: Path | None = None
         """The file that was written."""
         self.stored: Stored | None = None
@@ -215,14 +215,14 @@ class Reception:
         return text_of(self.decoded(), tag)
 
     def begin_reading(self) -> None:
-        """The handler reads from the beginning. Raises `LocalProtocolError` if it cannot do that again."""
+        """Note that the handler reads from the beginning. Raises `LocalProtocolError` if it cannot do so again."""
         if self._reading in (Reading.BEGUN, Reading.COMPLETE) and not self.incoming.is_buffered:
             raise LocalProtocolError("a streaming data set can be read once")
         self.incoming.data.check_wanted()
         self._reading = _ON_BEGIN[self._reading]
 
     def end_reading(self) -> None:
-        """The handler has read to the end."""
+        """Note that the handler has read to the end."""
         self._reading = Reading.COMPLETE
 
     async def write(self, paths: list[str]) -> Path:
@@ -292,7 +292,7 @@ class Reception:
             deviations.harmless("C-STORE: zeros or delimiters after the last element")
 
     def status_for(self, status: Status) -> Status:
-        """The status to answer for the handler's: a warning instead of Success if other content was kept."""
+        """The handler's status, or a warning instead of Success if other content was kept."""
         if status != Status.SUCCESS or self.stored is not Stored.KEPT:
             return status
         logger.warning("C-STORE of %s: stored before with different content; that is kept", self.sop_instance_uid)

@@ -61,7 +61,7 @@ class StoreRequest:
 
     @property
     def transfer_syntax_uid(self) -> str:
-        """The negotiated transfer syntax, or the one that the data set shows if that is another."""
+        """The negotiated transfer syntax, or the one that the data set shows if it differs."""
         return self._reception.transfer_syntax_uid
 
     @property

@@ -45,7 +45,7 @@ class SubOperations:
 
     @property
     def total(self) -> int | None:
-        """The number of sub-operations, if the counters tell it."""
+        """The number of sub-operations, if the counters show it."""
         counters = [count or 0 for count in (self.remaining, self.completed, self.failed, self.warning)]
         return None if self.remaining is None or max(counters) >= MAXIMUM_COUNT else sum(counters)
 
@@ -61,9 +61,9 @@ class RetrieveResults(Results[T, R]):
 
     final_warnings = frozenset({Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES})
     suboperations = SubOperations()
-    """The counters that came last."""
+    """The counters of the last response."""
     _announced = 0
-    """How many there are in all, by the Pending response that came last."""
+    """The total, according to the last Pending response."""
 
     def _count(self, answer: Answer[R]) -> None:
         self.suboperations = SubOperations.of(answer.message)
@@ -111,11 +111,11 @@ class RetrieveResults(Results[T, R]):
         # UIDs that PS3.5 9.1 forbids are kept: each is a failure to report.
         return [uid for uid in listed if uid.isprintable()]
 
-    def _note_absent(self, answer: Answer[R], came: int) -> None:
+    def _note_absent(self, answer: Answer[R], arrived: int) -> None:
         """Note a Success for which fewer instances arrived than were counted, or none.
 
-        A final response without counters is measured by those of the last Pending one; what remains by its own counter
-        (PS3.4 C.4.3.1.5 has none in it) has not come either.
+        A final response without counters is measured by those of the last Pending one. Instances that remain by its own
+        counter (which PS3.4 C.4.3.1.5 does not define for it) have not arrived either.
         """
         message, counters = answer.message, self.suboperations
         if message.status != Status.SUCCESS or self._operation.is_cancelling:
@@ -123,7 +123,7 @@ class RetrieveResults(Results[T, R]):
         counted = sum(count or 0 for count in (counters.completed, counters.warning, counters.remaining))
         if counters == SubOperations():
             counted = self._announced
-        if came < counted:
-            self.failures.append(SubOperationFailed(None, f"{counted - came} that the peer counts did not arrive"))
-        elif came == 0 and not self.failures:
+        if arrived < counted:
+            self.failures.append(SubOperationFailed(None, f"{counted - arrived} that the peer counts did not arrive"))
+        elif arrived == 0 and not self.failures:
             self.failures.append(NothingRetrieved(f"{self._kind.name}: the peer answered Success and sent nothing"))

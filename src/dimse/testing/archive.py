@@ -1,4 +1,4 @@
-"""An archive for tests: it stores and finds, gives and moves what it has, and fails to order."""
+"""An archive for tests: it stores, finds, gets and moves instances, and fails on demand."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class ArchiveRequest:
 class FakeArchive:
     """An archive that runs in a thread inside a `with` block, for tests with an event loop and for tests without one.
 
-    It has the `instances`, those in the files `*.dcm` below `folder`, and all that it receives; with a `folder` it also
-    writes what it receives there. Queries match as PS3.4 C.2.2.2 says. `destinations` are the addresses that it moves
+    It contains the `instances`, those in the files `*.dcm` below `folder`, and all received ones, which it also writes
+    to the `folder`, if any. Queries match as PS3.4 C.2.2.2 specifies. `destinations` are the addresses that it moves
     to, by AE title.
 
     >>> with FakeArchive() as archive:
@@ -77,7 +77,7 @@ class FakeArchive:
         destinations: Mapping[str, str | Address | MoveDestination] | None = None,
     ) -> None:
         self.requests: list[ArchiveRequest] = []
-        """What it received, in the order in which it began to answer."""
+        """The received requests, in the order in which it began to answer them."""
         self.folder = folder
         self.destinations = dict(destinations or {})
         """The addresses that it moves to, by AE title."""
@@ -110,12 +110,12 @@ class FakeArchive:
         self._faults.order(operation, fault, nth)
 
     def clear_faults(self) -> None:
-        """Forget all faults that were ordered."""
+        """Remove all faults."""
         self._faults.clear()
 
     @property
     def connections(self) -> int:
-        """How many connections were opened to it."""
+        """The number of connections that it accepted."""
         return self._server.connections
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 OPERATIONS: Final = ("A-ASSOCIATE", "C-ECHO", "C-STORE", "C-FIND", "C-GET", "C-MOVE")
-"""What a fault can be ordered for; A-ASSOCIATE counts connections."""
+"""The operations that can have faults; A-ASSOCIATE counts connections."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A peer that sends exactly what a test says: bytes on a socket, without the network layer that is tested."""
+"""A peer that sends exactly what a test scripts: bytes on a socket, without the network layer that is tested."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PATIENCE: Final = 10.0
 class ScriptedPeer:
     """One connection, as requestor (`connect`) or as acceptor (`listening`).
 
-    What does not come as expected raises `AssertionError`.
+    Anything unexpected raises `AssertionError`.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -119,7 +119,7 @@ class ScriptedPeer:
             pass
 
     async def receive_message(self, pause: float = 0) -> Received:
-        """The next message, with its data set if one follows. A slow peer pauses so many seconds before each PDU."""
+        """The next message, with its data set if one follows. A slow peer waits `pause` seconds before each PDU."""
         command, data, sizes = b"", b"", list[int]()
         message: Message | None = None
         while True:
@@ -215,7 +215,7 @@ class ScriptedPeer:
 
 
 def _in_words(pdu: PDU | None) -> str:
-    """What was received, without the data in it."""
+    """The received PDU in words, without its data."""
     if pdu is None:
         return "the end of the connection"
     return str(pdu) if isinstance(pdu, A_ABORT | A_ASSOCIATE_RJ) else type(pdu).__name__
@@ -227,7 +227,7 @@ Script = Callable[[ScriptedPeer], Awaitable[None]]
 
 @asynccontextmanager
 async def listening(*scripts: Script, receive_buffer: int | None = None) -> AsyncIterator[str]:
-    """An acceptor that plays one script for each connection, the last one for all that follow. Yields its address.
+    """An acceptor that plays one script per connection, and repeats the last one. Yields its address.
 
     At the end of the block the scripts must have run to their end; what one of them raises is raised.
     """

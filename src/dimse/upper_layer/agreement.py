@@ -1,4 +1,4 @@
-"""What both sides of an association agreed on (PS3.8 7.1.1; PS3.7 D.3.3)."""
+"""The agreement of both sides of an association (PS3.8 7.1.1; PS3.7 D.3.3)."""
 
 from __future__ import annotations
 

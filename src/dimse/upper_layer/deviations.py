@@ -1,8 +1,8 @@
 """Deviations of peers from the standard, in three classes. All code that reads received bytes uses them.
 
-Harmless: there is only one safe reading. It is accepted, strict or lenient, and logged once per association.
+Harmless: there is only one safe interpretation. It is accepted, strict or lenient, and logged once per association.
 Malformed: the meaning is a guess. Strict ends the association with the reason; lenient warns and continues.
-Out of step: there is no safe reading, since it is not known to which message the bytes belong. It ends the association.
+Out of step: it cannot be known to which message the bytes belong. It ends the association.
 
 `docs/conformance.md` lists which deviation is in which class.
 """

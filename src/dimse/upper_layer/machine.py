@@ -1,6 +1,6 @@
 """The upper layer state machine (PS3.8 9.2) of one association, without a socket or a clock.
 
-The transport's bytes and end go into `receive_data` and `receive_eof`; `next_event` returns what they mean and
+The transport's bytes and end go into `receive_data` and `receive_eof`; `next_event` returns their meaning and
 `data_to_send` what to send; call `timeout` at `deadline`. Received bytes are not copied: a `Fragment` is a view of the
 bytes given to `receive_data`, so call `next_event` until it returns None before those bytes are overwritten.
 """

@@ -1,6 +1,6 @@
 """The state transition table of PS3.8 9.2.3, laid out as Table 9-10 prints it.
 
-A blank cell is a combination that cannot happen: the peer cannot cause it, and a local user who does gets a
+A blank cell is a combination that cannot happen: the peer cannot cause it, and a local caller that does gets a
 `LocalProtocolError`.
 """
 
