@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from tests.sample_objects import VERIFICATION
 
 from dimse.messages.message import C_ECHO_RQ
@@ -39,6 +40,9 @@ class Transport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return False
+
+    def abort(self) -> None:
+        self.asked.append("abort")
 
 
 class Owner:
@@ -134,3 +138,18 @@ async def test_messages_leave_together_and_within_their_bounds() -> None:
     connection.write_soon(b"first")
     connection.write(b"second")
     assert transport.writes[-2:] == [b"first", b"second"]
+
+
+async def test_an_exception_of_the_owner_closes_the_connection() -> None:
+    """Also when it is raised as delivery resumes: the socket may be paused, and then nothing would be read again."""
+    connection, transport, owner = opened()
+    receive(connection, echo(1))
+
+    def fail(event: MachineEvent) -> None:
+        raise ZeroDivisionError(event)
+
+    setattr(owner, "handle_event", fail)  # noqa: B010 - a method, to mypy
+    receive(connection, echo(2))
+    with pytest.raises(ZeroDivisionError):
+        connection.resume(owner)
+    assert transport.asked == ["pause", "abort"]

@@ -193,6 +193,17 @@ class Connection(asyncio.BufferedProtocol):
 
     def _deliver(self) -> None:
         """Deliver events to the owner until the buffer is held or used up."""
+        try:
+            self._deliver_events()
+        except BaseException:
+            self.kill()  # the socket may be paused, and nothing would resume it
+            raise
+        self.flush()
+        action = self._received.delivered()
+        if action is not _NOTHING:
+            self._do(action)
+
+    def _deliver_events(self) -> None:
         assert self.owner is not None  # noqa: S101 - set before the transport is
         received, machine, owner = self._received, self.machine, self.owner
         while not received.holders:
@@ -206,10 +217,6 @@ class Connection(asyncio.BufferedProtocol):
             if received.holders or not received.next():
                 break
             machine.receive_data(received.data, self._loop.time())
-        self.flush()
-        action = received.delivered()
-        if action is not _NOTHING:
-            self._do(action)
 
     def _acknowledge_if_more_comes(self) -> None:
         """If the peer has more to send, acknowledge: with Nagle's algorithm on, it sends nothing until then.

@@ -65,17 +65,17 @@ class Action(Enum):
 
 
 # One row per state, one column per event; a cell is the action, if any, and the next state. A dot is a combination
-# that cannot happen: a KeyError. END finds DELIVERING, RESUMING or FINISHING only if a handler of events has raised an
-# exception.
+# that cannot happen: a KeyError. TURN and END find DELIVERING, RESUMING or FINISHING only if a handler of events has
+# raised an exception, at which the connection closes.
 _TABLE: Final = """
             READ                HOLD        RELEASE             STOP        USED_UP         TURN          END
 READING     deliver:DELIVERING  watch:HELD  .                   .           .               READING       end:ENDED
-DELIVERING  .                   DELIVERING  DELIVERING          watch:HELD  READING         .             end:ENDED
+DELIVERING  .                   DELIVERING  DELIVERING          watch:HELD  READING         DELIVERING    end:ENDED
 HELD        pause:PAUSED        .           deliver:DELIVERING  .           .               pause:PAUSED  ENDING
 PAUSED      PAUSED              .           deliver:RESUMING    .           .               PAUSED        ENDING
-RESUMING    .                   RESUMING    RESUMING            PAUSED      resume:READING  .             end:ENDED
+RESUMING    .                   RESUMING    RESUMING            PAUSED      resume:READING  RESUMING      end:ENDED
 ENDING      .                   .           deliver:FINISHING   .           .               ENDING        ENDING
-FINISHING   .                   FINISHING   FINISHING           ENDING      end:ENDED       .             end:ENDED
+FINISHING   .                   FINISHING   FINISHING           ENDING      end:ENDED       FINISHING     end:ENDED
 ENDED       .                   ENDED       deliver:ENDED       ENDED       ENDED           ENDED         ENDED
 """
 
