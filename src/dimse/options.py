@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import ssl as ssl_module
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 
 from dimse.address import check_ae_title
@@ -156,6 +156,12 @@ class ClientOptions(AssociationOptions):
         # slots=True makes a new class, which a bare super() does not know
         super(ClientOptions, self).__post_init__()
         object.__setattr__(self, "calling_ae_title", check_ae_title(self.calling_ae_title))
+
+
+def client_options(options: ClientOptions | None, calling_ae_title: str | None) -> ClientOptions:
+    """The given options or the default ones, with the calling AE title if that is given too."""
+    options = options or ClientOptions()
+    return options if calling_ae_title is None else replace(options, calling_ae_title=calling_ae_title)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,15 +23,14 @@ logger = logging.getLogger("dimse.query_retrieve")
 
 _END: Final = object()
 _TURN: Final = 64
-"""Matches in a row before other tasks have a turn: a handler and a socket may never have to wait."""
-
+"""Matches in a row before other tasks run, as neither the handler nor the socket need ever wait."""
 
 FindHandler = Callable[[QueryRequest], AsyncIterator[Dataset]]
 """Answers C-FIND; see `Server.on_c_find`."""
 
 
 class FindService:
-    """Answers C-FIND with what a handler yields, each match as it is made."""
+    """Answers C-FIND with the matches that a handler yields, each at once."""
 
     def __init__(self, handler: FindHandler) -> None:
         self._handler = handler
@@ -44,25 +43,27 @@ class FindService:
 
     async def serve(self, request: IncomingRequest) -> Answer[Response]:
         try:
-            query = await read_query(request)
-            pending = request.response(Status.PENDING, identifier=b"").message
-            # An async generator, as `Server.on_c_find` has checked.
-            async with aclosing(cast("AsyncGenerator[Dataset]", self._handler(query))) as matches:
-                for number in count(1):
-                    with request.cancellation.interrupts():
-                        if number % _TURN == 0:
-                            await asyncio.sleep(0)
-                        match = await anext(matches, _END)
-                    if match is _END:
-                        break
-                    await request.send(Answer(pending, _encoded(match, query.level, request.context.transfer_syntax)))
-            return request.response(Status.SUCCESS)
+            await self._send_matches(request, await read_query(request))
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             return failure(request, error)
+        return request.response(Status.SUCCESS)
+
+    async def _send_matches(self, request: IncomingRequest, query: QueryRequest) -> None:
+        pending = request.response(Status.PENDING, identifier=b"").message
+        # An async generator, as `Server.on_c_find` has checked.
+        async with aclosing(cast("AsyncGenerator[Dataset]", self._handler(query))) as matches:
+            for number in count(1):
+                if number % _TURN == 0:
+                    await asyncio.sleep(0)
+                with request.cancellation.interrupts():
+                    match = await anext(matches, _END)
+                if match is _END:
+                    break
+                await request.send(Answer(pending, _encoded(match, query.level, request.context.transfer_syntax)))
 
 
 def _encoded(match: object, level: QueryRetrieveLevel, transfer_syntax_uid: str) -> bytes:
-    """A match as an identifier, with its level, and with its character set where a text needs one."""
+    """Encode a match as an identifier with its level, and with its character set if a text needs one."""
     if not isinstance(match, Dataset):
         raise TypeError(f"the C-FIND handler yielded {type(match).__name__}, not a Dataset")
     if transfer_syntax_uid in uids.LITTLE_ENDIAN:

@@ -25,7 +25,7 @@ logger = logging.getLogger("dimse.query_retrieve")
 
 
 class GetService:
-    """Answers C-GET with C-STOREs of what a handler yields, on the same association."""
+    """Answers C-GET by sending the instances that a handler yields, on the same association."""
 
     def __init__(self, handler: RetrieveHandler, options: SendOptions) -> None:
         self._handler = handler
@@ -58,7 +58,7 @@ class GetService:
                 reported = clock()
                 await request.send(account.pending())
             if request.cancellation.requested:
-                # Not inside a C-STORE: the association would have to be aborted.
+                # Between two instances: a C-STORE can only be cut off by aborting the association.
                 return account.cancelled()
             account.note(await _sent(scu, source))
             request.exchange.check_open()
@@ -70,7 +70,7 @@ async def _sent(scu: CStoreSCU, source: DatasetSource) -> SendResult:
         response = await scu.send(source)
     except (AssociationError, RemoteProtocolError):
         raise
-    except Exception as error:  # noqa: BLE001 - a source of the handler's may raise anything; only its instance fails
+    except Exception as error:  # noqa: BLE001 - a source may raise anything; only its instance fails
         status = error.status if isinstance(error, StatusError) else None
         return SendResult(source.name, source.sop_instance_uid, status, error)
     return SendResult(source.name, source.sop_instance_uid, response.status)

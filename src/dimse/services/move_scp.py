@@ -31,15 +31,15 @@ _KEEP_ALIVE: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class MoveDestination:
-    """Where the instances of a C-MOVE go, and how: `options` may have TLS and timeouts.
+    """Where a C-MOVE sends its instances, and how: `options` may have TLS and timeouts.
 
-    The calling AE title is the server's own, whatever they have.
+    The calling AE title is always the server's own.
     """
 
     address: str | Address
     options: ClientOptions = field(default_factory=ClientOptions)
     transfer_syntaxes: Sequence[str] | None = None
-    """The only ones to propose to it, as in `dimse.send`."""
+    """The only transfer syntaxes to propose to the destination, as in `dimse.send`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "address", Address.parse(self.address))
@@ -49,11 +49,11 @@ Destinations = (
     Mapping[str, str | Address | MoveDestination]
     | Callable[[str], str | Address | MoveDestination | Awaitable[str | Address | MoveDestination | None] | None]
 )
-"""Addresses by AE title, or a function that returns one for a title, and None if it does not know the title."""
+"""Addresses by AE title, or a function from an AE title to its address, or to None if it does not know the title."""
 
 
 class MoveService:
-    """Answers C-MOVE by sending what a handler yields to the destination, as `dimse.send` does."""
+    """Answers C-MOVE by sending the instances that a handler yields to the destination, as `dimse.send` does."""
 
     def __init__(
         self,
@@ -114,9 +114,7 @@ class MoveService:
             while not sending.done():
                 await request.send(account.pending())
                 with request.cancellation.interrupts():
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(_KEEP_ALIVE):
-                            await changed.wait()
+                    await _wait_for(changed)
                     changed.clear()
                     await asyncio.wait({sending}, timeout=PENDING_PACE)
         finally:
@@ -129,6 +127,13 @@ class MoveService:
         return account.final()
 
 
+async def _wait_for(changed: asyncio.Event) -> None:
+    """Wait for a change, but not so long that the requestor would miss a sign of life."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_KEEP_ALIVE):
+            await changed.wait()
+
+
 def _destination(title: str, found: str | Address | MoveDestination) -> MoveDestination:
     if isinstance(found, MoveDestination):
         return found
@@ -136,7 +141,7 @@ def _destination(title: str, found: str | Address | MoveDestination) -> MoveDest
 
 
 def _originator(request: IncomingRequest) -> tuple[str, int] | None:
-    """The requestor (PS3.4 C.4.2.2.1); None if a lenient server accepted an invalid AE title from it."""
+    """AE title and Message ID of the requestor (PS3.4 C.4.2.2.1); None if its AE title is invalid."""
     title = request.association.calling_ae_title
     try:
         return check_ae_title(title), request.message.message_id

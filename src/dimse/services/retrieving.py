@@ -6,12 +6,12 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from dimse.address import Address
 from dimse.dataset.file_names import validate_template
-from dimse.options import ClientOptions, RetryPolicy, StoreOptions
+from dimse.options import ClientOptions, RetryPolicy, StoreOptions, client_options
 from dimse.services.bringing import Bringing
 from dimse.services.bringing_record import Record, RetrieveMethod, RetrieveResult
 from dimse.services.bringing_requests import Archive
@@ -66,8 +66,7 @@ async def retrieve(
     then listens: `receiver` is its "TITLE@interface:port", by default the calling AE title on all interfaces, port
     11112. The peer must know the address of that title. What is missing afterwards is requested again, by the rules of
     `retry`, and one by one if the peer stopped early. `on_result` is called with each `RetrieveResult` as it becomes
-    known.
-    `store` says how the instances are received, for example whether each file is forced to the disk.
+    known. `store` says how the instances are received, for example whether each file is forced to the disk.
 
     Raises `AssociationError` if no association could be made, and `PresentationContextError` or `StatusError` if the
     peer cannot be queried. At the end, one `ExceptionGroup` has the errors of everything that was not retrieved; with
@@ -78,8 +77,7 @@ async def retrieve(
     ...     print(len(report.retrieved), "of", report.listed)
     """
     reported = Callback("on_result", on_result, logger)
-    address, options = Address.parse(address), options or ClientOptions()
-    options = options if calling_ae_title is None else replace(options, calling_ae_title=calling_ae_title)
+    address, options = Address.parse(address), client_options(options, calling_ae_title)
     validate_template(template)
     if receiver is None:
         receiver = "[::]"  # all interfaces, as the archive connects to us

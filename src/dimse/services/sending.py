@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dimse.address import Address
-from dimse.options import ClientOptions, RetryPolicy
+from dimse.options import ClientOptions, RetryPolicy, client_options
 from dimse.services.callbacks import Callback
 from dimse.services.collecting import SendResult
 from dimse.services.given import Source
@@ -64,10 +64,9 @@ async def send(
 
     The presentation contexts follow from the sources, and propose only `transfer_syntaxes`, if given. Sources that need
     more than 128 contexts are sent in several groups. At most `associations` are open at once; with
-    `auto_associations` only as many of them as the response time of the first one makes worthwhile, which
-    `report.associations` counts. If a connection is lost, another is opened and what was not acknowledged is sent
-    again, by the rules of `retry`. `on_result` is called with each `SendResult` as it becomes known; without it,
-    warning statuses are logged. `progress` is called with the progress of the whole job.
+    `auto_associations` the response time of the first one decides how many. After a lost connection, unacknowledged
+    sources are sent again, by the rules of `retry`. `on_result` is called with each `SendResult` as it becomes known;
+    without it, warning statuses are logged. `progress` is called with the progress of the whole job.
 
     Raises `TypeError` for an object that cannot be a source, and `AssociationError` if no association could be opened
     at all. At the end, one `ExceptionGroup` has the errors of everything that was not stored; with
@@ -79,8 +78,7 @@ async def send(
     """
     if associations < 1:
         raise ValueError(f"associations must be at least 1, not {associations}")
-    address, options = Address.parse(address), options or ClientOptions()
-    options = options if calling_ae_title is None else replace(options, calling_ae_title=calling_ae_title)
+    address, options = Address.parse(address), client_options(options, calling_ae_title)
     Callback("progress", progress, logger)  # refused before anything is read
     destination = Destination(address, options, allow_decompression)
     job = SendingJob(destination, retry or RetryPolicy(), on_result, transfer_syntaxes)
