@@ -29,6 +29,8 @@ def test_a_rejection_names_the_peer_and_what_to_do() -> None:
         "ARCHIVE@pacs:104 rejected the association permanently: called AE title not recognized; "
         "check the AE title in the address"
     )
+    said = AssociationRejected(1, 1, 3, "ARCHIVE@pacs:104", "ME")
+    assert str(said).endswith("not recognized; register our AE title 'ME' there, or set another calling AE title")
     assert str(AssociationRejected(9, 8, 7)) == "the peer rejected the association with result 9: source 8, reason 7"
 
 

@@ -68,7 +68,7 @@ _REJECT_REASONS = {
     (3, 2): "local limit exceeded",
 }
 _REJECT_ADVICE = {
-    (1, 3): "register our AE title there, or set another calling AE title",
+    (1, 3): "register our AE title{calling} there, or set another calling AE title",
     (1, 7): "check the AE title in the address",
     (3, 1): "try again later",
     (3, 2): "try again later",
@@ -89,10 +89,13 @@ class AssociationRejected(AssociationError):
     `result` is 1 (permanent) or 2 (transient); `source` and `reason` are the standard's numbers.
     """
 
-    def __init__(self, result: int, source: int, reason: int, peer: str = "the peer") -> None:
+    def __init__(
+        self, result: int, source: int, reason: int, peer: str = "the peer", calling_ae_title: str | None = None
+    ) -> None:
         how = _REJECT_RESULTS.get(result, f"with result {result}")
         why = _REJECT_REASONS.get((source, reason), f"source {source}, reason {reason}")
-        advice = _REJECT_ADVICE.get((source, reason))
+        calling = "" if calling_ae_title is None else f" {calling_ae_title!r}"
+        advice = _REJECT_ADVICE.get((source, reason), "").format(calling=calling)
         super().__init__(f"{peer} rejected the association {how}: {why}" + (f"; {advice}" if advice else ""))
         self.result = result
         self.source = source

@@ -123,6 +123,8 @@ def test_what_must_be_there(element: int, message: str) -> None:
 def test_not_a_dicom_file() -> None:
     with pytest.raises(DatasetError, match="no DICM at byte 128"):
         read_file_meta(BytesIO(b"PK" * 200))
+    with pytest.raises(DatasetError, match="it is empty"):
+        read_file_meta(BytesIO())
 
 
 def test_a_meta_without_end() -> None:

@@ -155,7 +155,7 @@ async def test_an_http_server() -> None:
     [
         (A_ASSOCIATE_RJ(1, 1, 1), "rejected the association permanently: no reason given"),
         (A_ASSOCIATE_RJ(1, 1, 2), "rejected the association permanently: application context name not supported"),
-        (A_ASSOCIATE_RJ(1, 1, 3), "rejected the association permanently: calling AE title not recognized"),
+        (A_ASSOCIATE_RJ(1, 1, 3), "calling AE title not recognized; register our AE title 'DIMSE' there"),
         (A_ASSOCIATE_RJ(1, 1, 7), "rejected the association permanently: called AE title not recognized"),
         (A_ASSOCIATE_RJ(1, 2, 2), "rejected the association permanently: protocol version not supported"),
         (A_ASSOCIATE_RJ(2, 3, 1), "rejected the association transiently: temporary congestion"),

@@ -173,6 +173,8 @@ def _start(head: _Head) -> int:
     """The position of the File Meta Information, or of the data set if the file has none."""
     if head.reach(132) and head.data[128:132] == _DICM:
         return 132
+    if not head.data:
+        raise NotDicom("not a DICOM file (it is empty)")
     head.reach(_READ_AHEAD)
     start = 4 if head.data[:4] == _DICM else 0
     if not begins_like_a_data_set(bytes(head.data[start:])):

@@ -384,7 +384,8 @@ class Exchange:
             case A_RELEASE_RP():
                 return None
             case A_ASSOCIATE_RJ():
-                return AssociationRejected(event.result, event.source, event.reason, self._peer)
+                calling = None if self._request is None else self._request.calling_ae_title
+                return AssociationRejected(event.result, event.source, event.reason, self._peer, calling)
             case A_ABORT():
                 return AssociationAborted(event.source, event.reason, peer=self._peer)
             case ProviderAbort(error) if error is not None:
