@@ -15,9 +15,14 @@ JPEG, RLE = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.5"
 
 
 class Retrieval:
-    def __init__(self, *uids: str, offers_get: bool = True, failures: tuple[tuple[str, Exception], ...] = ()) -> None:
+    def __init__(
+        self,
+        *uids: str,
+        offers: RetrieveMethod = RetrieveMethod.GET,
+        failures: tuple[tuple[str, Exception], ...] = (),
+    ) -> None:
         instances = {uid: Instance(uid, CT, (("StudyInstanceUID", "1.1"),)) for uid in uids}
-        listing = Listing(instances, failures=list(failures), offers_get=offers_get)
+        listing = Listing(instances, failures=list(failures), offers=frozenset({offers}))
         self.reported: list[RetrieveResult] = []
         reported = Callback("on_result", self.reported.append, logging.getLogger("dimse"))
         self.record = Record(listing, Path("unused"), "{SOPInstanceUID}", reported)
@@ -33,8 +38,8 @@ def test_a_failed_listing_is_reported_at_once() -> None:
 
 
 def test_without_any_reason_the_method_is_named() -> None:
-    for offers_get, method in ((True, RetrieveMethod.GET), (False, RetrieveMethod.MOVE)):
-        retrieval = Retrieval("1.1.1", offers_get=offers_get)
+    for method in RetrieveMethod:
+        retrieval = Retrieval("1.1.1", offers=method)
         assert retrieval.errors() == {"1.1.1": f"1.1.1: did not arrive by {method}"}
         assert retrieval.reported[0].method is method
 

@@ -26,10 +26,11 @@ from dimse.network.association import Association
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.network.server import services_of
 from dimse.options import RetryPolicy, ServerOptions, StoreOptions
-from dimse.services.bringing_record import Record, RetrieveMethod, Syntaxes
+from dimse.services.bringing_record import Record, Syntaxes
 from dimse.services.bringing_requests import Archive, Requests
 from dimse.services.contexts import Plan, by_association, every_syntax, native_first, retrieval_contexts
 from dimse.services.get_scu import CGetSCU, GetResults
+from dimse.services.listing import RetrieveMethod
 from dimse.services.move_scu import CMoveSCU, MoveResults
 from dimse.services.query import Query, QueryRetrieveLevel
 from dimse.services.server import Server
@@ -80,12 +81,12 @@ class Bringing:
         """Use each method in turn, for the instances then missing. Returns the error of each, None if it succeeded."""
         outcomes: list[Exception | None] = []
         listing, record = self._archive.listing, self._record
-        if listing.offers_get:
+        if RetrieveMethod.GET in listing.offers:
             arrived = len(record.results)
             outcomes += await self._get_twice(level, attempt, is_last=is_last)
             level = level if len(record.results) == arrived else QueryRetrieveLevel.IMAGE
-        if record.missing and listing.offers_move:
-            if listing.offers_get:
+        if record.missing and RetrieveMethod.MOVE in listing.offers:
+            if RetrieveMethod.GET in listing.offers:
                 text = "%s: requesting by C-MOVE %d that did not arrive by C-GET"
                 logger.info(text, self._archive.address, len(record.missing))
             outcomes.append(await self._outcome(self._move.request(level)))
@@ -98,10 +99,10 @@ class Bringing:
         """
         plans: list[_MakePlan] = [native_first, partial(every_syntax, turn=attempt // 2)]
         first, second = plans if attempt % 2 else reversed(plans)
-        record = self._record
-        record.has_failed = False
+        record, failed = self._record, self._record.failed_operations
         outcomes = [await self._outcome(self._get.request(level, first))]
-        if record.missing and outcomes[0] is None and (record.has_failed or (is_last and attempt == 1)):
+        may_be_mended = record.failed_operations > failed or (is_last and attempt == 1)
+        if record.missing and outcomes[0] is None and may_be_mended:
             outcomes.append(await self._outcome(self._get.request(QueryRetrieveLevel.IMAGE, second)))
         return outcomes
 
@@ -188,7 +189,7 @@ class _ByMove:
         try:
             await self._listening.enter_async_context(server)
         except OSError as error:
-            if not self._archive.listing.offers_get:
+            if RetrieveMethod.GET not in self._archive.listing.offers:
                 raise
             raise _ReceiverError(f"cannot listen for a C-MOVE at {address}: {error.strerror or error}") from error
         self._receiver = server

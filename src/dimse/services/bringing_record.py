@@ -8,14 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from dimse.errors import AssociationError, NothingRetrieved, RemoteProtocolError, SubOperationFailed
 from dimse.services.callbacks import Callback
 from dimse.services.get_scu import GetResults
-from dimse.services.listing import Listing, can_be_asked_for
+from dimse.services.listing import Listing, RetrieveMethod, can_be_asked_for
 from dimse.services.move_scu import MoveResults
 from dimse.services.store_request import StoreRequest
 from dimse.status import Status
@@ -26,13 +25,6 @@ _SYNTAX: Final = re.compile(r"1\.2\.840\.10008\.1\.2(?:\.[0-9]+)*")
 
 Syntaxes = Mapping[str, Sequence[str]]
 """Transfer syntaxes by SOP Class UID."""
-
-
-class RetrieveMethod(StrEnum):
-    """How an instance was retrieved."""
-
-    GET = "C-GET"
-    MOVE = "C-MOVE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +47,15 @@ class Record:
 
     def __init__(self, listing: Listing, into: Path, template: str, on_result: Callback[RetrieveResult]) -> None:
         self.results: list[RetrieveResult] = []
-        self.method = RetrieveMethod.GET if listing.offers_get else RetrieveMethod.MOVE
+        self.method = RetrieveMethod.GET if RetrieveMethod.GET in listing.offers else RetrieveMethod.MOVE
         """The method that is being used, or was used last."""
         self.missing = dict(listing.instances)
         """Listed instances that have not arrived, by SOP Instance UID."""
         self.nothing_is_missing = asyncio.Event()
         self.errors: dict[str | None, Exception] = {}
         """Errors of this attempt by SOP Instance UID; under None, those that are not about one instance."""
-        self.has_failed = False
-        """Whether the archive or this side reported a failure since this was last set to False."""
+        self.failed_operations = 0
+        """Operations for which the archive or this side reported a failure."""
         self._refusals: dict[str, Exception] = {}
         """Why this side refused an instance, which is more specific than the status that the archive reports."""
         self._named_syntaxes: dict[str, None] = {}
@@ -119,7 +111,8 @@ class Record:
         for failure in results.failures:
             self.errors.setdefault(getattr(failure, "sop_instance_uid", None), failure)
         failures = [failure for failure in results.failures if not isinstance(failure, NothingRetrieved)]
-        self.has_failed |= results.status != Status.SUCCESS or bool(failures)
+        if results.status != Status.SUCCESS or failures:
+            self.failed_operations += 1
         self._named_syntaxes |= dict.fromkeys(_SYNTAX.findall(results.error_comment or ""))
 
     def give_up(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from dimse import uids
@@ -21,6 +22,13 @@ from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 logger = logging.getLogger("dimse.query_retrieve")
 
 _OF_INSTANCES: Final = ("SOPClassUID", "AvailableTransferSyntaxUID")
+
+
+class RetrieveMethod(StrEnum):
+    """How an instance was retrieved."""
+
+    GET = "C-GET"
+    MOVE = "C-MOVE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +52,8 @@ class Listing:
     """The unique keys of the matches of the query itself."""
     failures: list[tuple[str, Exception]] = field(default_factory=list)
     """Why something could not be listed, with the UID above it, or an empty text."""
-    offers_get: bool = False
-    offers_move: bool = False
+    offers: frozenset[RetrieveMethod] = frozenset()
+    """The methods that the archive accepts."""
 
 
 def can_be_asked_for(unique_key: str) -> bool:
@@ -64,10 +72,10 @@ async def list_instances(address: Address, query: Query, options: ClientOptions)
     listing, is_complete = Listing(), False
     try:
         async with connect(address, contexts=contexts, options=options) as association:
-            listing.offers_get = _accepts(association, model.get)
-            listing.offers_move = _accepts(association, model.move)
-            if not listing.offers_get:
-                association.context_for(model.move)
+            methods = {RetrieveMethod.GET: model.get, RetrieveMethod.MOVE: model.move}
+            listing.offers = frozenset(method for method, uid in methods.items() if _accepts(association, uid))
+            if not listing.offers:
+                association.context_for(model.move)  # raises the error
             await _Lister(association, address, model, listing).run(query)
             is_complete = True
     except AssociationTimeout as error:

@@ -13,10 +13,10 @@ from dimse.address import Address
 from dimse.dataset.file_names import validate_template
 from dimse.options import ClientOptions, RetryPolicy, StoreOptions, client_options
 from dimse.services.bringing import Bringing
-from dimse.services.bringing_record import Record, RetrieveMethod, RetrieveResult
+from dimse.services.bringing_record import Record, RetrieveResult
 from dimse.services.bringing_requests import Archive
 from dimse.services.callbacks import Callback
-from dimse.services.listing import list_instances
+from dimse.services.listing import RetrieveMethod, list_instances
 from dimse.services.query import Query
 from dimse.services.store_request import DEFAULT_TEMPLATE
 

@@ -87,7 +87,7 @@ async def send(
     await job.run(associations, progress, auto_associations=auto_associations)
     seconds = asyncio.get_running_loop().time() - start
     results, bytes_sent = tuple(job.outcomes.results), job.outcomes.bytes_done
-    report = SendReport(results, bytes_sent, seconds, job.associations, job.operations_window)
+    report = SendReport(results, bytes_sent, seconds, job.associations, job.operations_window or 1)
     if raise_failures and report.failures:
         errors = [result.error for result in report.failures if result.error is not None]
         raise ExceptionGroup(f"{len(errors)} of {len(results)} not stored at {address}", errors)

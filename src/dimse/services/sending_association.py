@@ -24,7 +24,7 @@ class Destination:
 
     address: Address
     options: ClientOptions
-    allow_decompression: bool = False
+    allow_decompression: bool
     move_originator: tuple[str, int] | None = None
 
     def connect(self, contexts: Contexts) -> AbstractAsyncContextManager[Association]:

@@ -53,10 +53,8 @@ class SendingJob:
         self.sources: list[DatasetSource] = []
         self.associations = 1
         """The largest number that were open at once."""
-        self.operations_window = 1
-        """The window of the newest association."""
-        self.is_reached = False
-        """Whether any association was established."""
+        self.operations_window: int | None = None
+        """The window of the newest association; None before the first one is established."""
         self._transfer_syntaxes = transfer_syntaxes
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
@@ -89,7 +87,6 @@ class SendingJob:
 
     def note_opened(self, count: int, association: Association) -> None:
         """Note that `association` is established, the newest of `count` open ones."""
-        self.is_reached = True
         self.associations = max(self.associations, count)
         self.operations_window = association.operations_window
 
@@ -99,7 +96,7 @@ class SendingJob:
         if pause is not None:
             logger.info("%s; a new association in %g s", error, pause)
             await asyncio.sleep(pause)
-        elif self.is_reached:
+        elif self.operations_window is not None:
             queue.give_up(error)
         else:
             raise error
@@ -110,7 +107,7 @@ class SendingJob:
             return not error.transient
         if isinstance(error, AssociationTimeout) and (in_vain > 1 or not self.outcomes.bytes_done):
             return True
-        return not self.is_reached
+        return self.operations_window is None
 
 
 class _Group:

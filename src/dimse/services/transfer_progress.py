@@ -98,16 +98,24 @@ class ProgressReporter:
 class ObjectProgress:
     """The progress of one object. A `with` is one attempt; in it, call this with the number of bytes sent so far."""
 
-    __slots__ = ("_furthest", "_length", "_reporter", "begun", "transferred")
+    __slots__ = ("_furthest", "_length", "_reporter", "_sent")
 
     def __init__(self, reporter: ProgressReporter, length: int | None) -> None:
-        self.begun = False
-        """Whether this attempt has sent anything."""
-        self.transferred = 0
-        """Bytes that this attempt has sent."""
+        self._sent: int | None = None
+        """Bytes that this attempt has sent; None until it has sent anything."""
         self._furthest = 0
         self._length = length
         self._reporter = reporter
+
+    @property
+    def begun(self) -> bool:
+        """Whether this attempt has sent anything."""
+        return self._sent is not None
+
+    @property
+    def transferred(self) -> int:
+        """Bytes that this attempt has sent."""
+        return self._sent or 0
 
     def expect(self, length: int | None) -> None:
         """Set the length, which may have changed with the transfer syntax."""
@@ -117,7 +125,7 @@ class ObjectProgress:
 
     def restart(self) -> None:
         """Begin the next attempt, in which nothing has been sent yet."""
-        self.begun, self.transferred = False, 0
+        self._sent = None
 
     def __enter__(self) -> Self:
         self.restart()
@@ -129,6 +137,6 @@ class ObjectProgress:
 
     def __call__(self, count: int) -> None:
         sent, further = count - self.transferred, max(count - self._furthest, 0)
-        self.begun, self.transferred = True, count
+        self._sent = count
         self._furthest += further
         self._reporter.moved(sent, further)
