@@ -72,7 +72,7 @@ def _orthanc(folder: Path, port: int, destination: int) -> Program:
 
 
 def orthanc_as_installed(folder: Path, port: int) -> Program:
-    """A new Orthanc, told nothing but which peers may ask."""
+    """A new Orthanc, configured only with the peers that may send requests."""
     return Program(_orthanc_command(folder, port, {}), {})
 
 

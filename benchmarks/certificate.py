@@ -10,7 +10,7 @@ PEM: Final = Path(__file__).with_name("certificate.pem")
 
 
 def server_context() -> ssl.SSLContext:
-    """Of who listens."""
+    """The context of the listening side."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(PEM)
@@ -18,7 +18,7 @@ def server_context() -> ssl.SSLContext:
 
 
 def client_context() -> ssl.SSLContext:
-    """Of who sends: it checks the server's certificate, and its name."""
+    """The context of the sending side: it checks the server's certificate, and its name."""
     context = ssl.create_default_context(cafile=str(PEM))
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     return context

@@ -1,6 +1,6 @@
 """`dimse_receive.py PORT FOLDER [fsync] [tls]`: store what comes with `dimse.Server`, streaming.
 
-It takes as many associations as there are: who is measured here is no attacker.
+It accepts any number of associations: the measured peers are not attackers.
 """
 
 from __future__ import annotations

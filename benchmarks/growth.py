@@ -16,7 +16,7 @@ from tables import Section, Table, target
 from workloads import Workload
 
 FACTOR: Final = 1.25
-"""How much more time a unit may take, and how much more memory a side, of the largest beside the middle one."""
+"""The factor by which time per unit, and memory of a side, may grow from the middle row to the largest."""
 
 TABLE: Final = Table(
     ("what grows", "how much"),

@@ -29,7 +29,7 @@ ABOUT = """\
 
 
 def section(folder: Path, scale: str, runs: int) -> Section:
-    """dimse beside DCMTK, to and from both."""
+    """dimse compared with DCMTK, to and from both."""
     load, runs = subsets.workload(scale, "b"), min(runs, 3)
     files = folder / load.key
     seconds = {pair: measure(load, files, folder, pair, runs=runs, option=OPTION).transfer_seconds for pair in PAIRS}

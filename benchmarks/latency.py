@@ -38,7 +38,7 @@ ABOUT = f"""\
 
 
 def section(folder: Path, scale: str, runs: int) -> Section:
-    """dimse beside the others, each at its best settings."""
+    """dimse compared with the others, each at its best settings."""
     everything = subsets.workload(scale, "c")
     few, files = subsets.part(everything, FEW[scale], folder)
     try:

@@ -96,7 +96,7 @@ def transfer_seconds(implementation: str, output: str) -> float:
 
 
 def associations_used(implementation: str, output: str) -> int:
-    """How many `dimse.send` found worth while; the others have one."""
+    """The number that `dimse.send` found worthwhile; the others have one."""
     return int(output.split()[1]) if implementation == "dimse" else 1
 
 

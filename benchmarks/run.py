@@ -1,4 +1,4 @@
-"""Measures `dimse` beside DCMTK, Orthanc and pynetdicom, and beside a plain socket: `make bench`.
+"""Compares `dimse` with DCMTK, Orthanc, pynetdicom and a plain socket: `make bench`.
 
 Everything is started here and ends here. The files are in memory (/dev/shm), so that no disk is measured, and
 what arrives is compared with what was sent after every run. The table is printed and written to RESULTS.md, the

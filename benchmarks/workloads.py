@@ -38,7 +38,7 @@ QUICK = (
     Workload("c", "(c) 200 objects of 3 KB", 200, 1, 32, 32),
 )
 ONE_MEGABYTE = Workload("1mb", "one object of 1 MB", 1, 1, 512, 1024)
-"""For the memory that it takes, beside that of (a)."""
+"""To compare its memory with that of (a)."""
 
 SCALES = {"full": (*FULL, ONE_MEGABYTE), "quick": (*QUICK, ONE_MEGABYTE)}
 
@@ -53,7 +53,7 @@ def _grown(large: Workload, small: Workload) -> tuple[Workload, ...]:
 
 
 GROWN = {"full": _grown(FULL[0], FULL[2]), "quick": _grown(QUICK[0], QUICK[2])}
-"""Made when they are needed: what `growth.py` sends beside those of `SCALES`."""
+"""Made on demand: sent by `growth.py` in addition to those of `SCALES`."""
 
 
 def root_of(workload: Workload) -> str:

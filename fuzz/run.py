@@ -12,7 +12,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # for one who runs this file
+sys.path.insert(0, str(Path(__file__).parent.parent))  # if this file is run directly
 
 from fuzz.targets import TARGETS, Target
 
@@ -29,7 +29,7 @@ def changed(draw: st.DrawFn, seeds: tuple[bytes, ...]) -> bytes:
 
 
 def fuzz(target: Target, examples: int) -> None:
-    """Check a target with so many inputs. Raises what the target raises for the smallest one that it finds."""
+    """Check a target with this many inputs. Raises the target's error for the smallest failing one that was found."""
     inputs = st.one_of(changed(target.seeds), st.binary(max_size=300))
     options = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     options(given(inputs)(target.check))()

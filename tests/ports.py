@@ -10,7 +10,7 @@ import socket
 def free_port() -> int:
     """A port of the loopback address that nobody listens on, and that no connection of another test is given.
 
-    A system gives ports above 32767 to those who connect, on Linux, and from 49152 elsewhere.
+    The system assigns ports above 32767 to connecting sockets, on Linux, and from 49152 elsewhere.
     """
     while True:
         port = 10_000 + secrets.randbelow(22_768)  # not `random`, which hypothesis seeds for all alike

@@ -1,4 +1,4 @@
-"""One version, wherever it is told."""
+"""One version, in every place that shows it."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from statistics import median, quantiles
 from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))  # for one who runs this file
+sys.path.insert(0, str(ROOT))  # if this file is run directly
 
 from tools.import_graph import circles, import_graph, modules_in  # noqa: E402 - needs the path above
 
@@ -292,7 +292,7 @@ def own_line_comments(module: Module) -> int:
 
 
 def long_subjects() -> list[str]:
-    """The commits whose subjects are over 72 columns; none where there is no history."""
+    """The commits whose subjects are over 72 columns; empty without a history."""
     command = ["git", "-C", str(ROOT), "log", "--format=%h %s"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return [line for line in done.stdout.splitlines() if len(line.partition(" ")[2]) > 72]

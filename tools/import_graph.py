@@ -28,7 +28,7 @@ def modules_in(root: Path) -> dict[str, Path]:
 def imports_of(tree: ast.Module) -> Iterator[tuple[str, bool]]:
     """The dotted names that a module imports anywhere, each with whether only type checkers see the import.
 
-    `from a import b` gives "a.b", which may be a module or a name in one.
+    `from a import b` yields "a.b", which may be a module or a name in one.
     """
     for_types: set[ast.AST] = set()
     for node in ast.walk(tree):

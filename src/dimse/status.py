@@ -119,7 +119,7 @@ class Status(int):
 
     @property
     def is_out_of_resources(self) -> bool:
-        """Refused: Out of Resources, 0xA7xx: the same request may succeed later (PS3.4 B.2.3)."""
+        """Whether it is Out of Resources (0xA7xx): the same request may succeed later (PS3.4 B.2.3)."""
         return 0xA700 <= self <= 0xA7FF
 
     def with_comment(self, comment: str | None, *offending: int) -> Status:

@@ -20,7 +20,7 @@ from tests.ports import free_port
 TIMEOUT = 50
 COMMAND = [sys.executable, "-m", "dimse"]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-"""Without the terminal's width, which the readline library and those who run tests side by side put there."""
+"""Without the terminal's width, which the readline library and parallel test runners set."""
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ async def start_beside(*arguments: object) -> asyncio.subprocess.Process:
 
 
 class Receiver:
-    """A `dimse receive` beside the test."""
+    """A `dimse receive` that runs during the test."""
 
     def __init__(self, folder: Path, *arguments: object) -> None:
         self.folder = folder

@@ -196,7 +196,7 @@ async def test_ctrl_c_cancels_and_says_what_had_come(start: Beside, mr: Path, tm
 
 
 def proposed(server: Server) -> list[list[tuple[str, tuple[str, ...]]]]:
-    """What each association is asked for beside Query/Retrieve, as they come."""
+    """The contexts that each association requests in addition to Query/Retrieve."""
     asked: list[list[tuple[str, tuple[str, ...]]]] = []
     acceptance = server._acceptance
 

@@ -125,7 +125,7 @@ def test_a_dicomdir_cannot_refer_to_what_is_outside_its_folder(tmp_path: Path) -
 
 
 def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
-    """It would be waited for, for ever."""
+    """Reading it would block forever."""
     os.mkfifo(tmp_path / "pipe")
     _, (in_folder,) = found(tmp_path)
     _, (named,) = found(tmp_path / "pipe")

@@ -40,7 +40,7 @@ def meta(**changes: str) -> bytes:
 
 
 class Dribble:
-    """A stream that gives a byte at a time."""
+    """A stream that returns one byte per read."""
 
     def __init__(self, data: bytes) -> None:
         self._file = BytesIO(data)

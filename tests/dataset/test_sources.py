@@ -1,4 +1,4 @@
-"""A source gives the encoded data set, full buffers until the end, and says when it is not what it promised."""
+"""A source delivers the encoded data set in full buffers, and raises an error if it differs from its announcement."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def drain(reader: Reader, size: int = 1000) -> bytes:
 
 
 class Pipe(BytesIO):
-    """A stream that cannot seek and gives a little at a time."""
+    """A stream that cannot seek and returns a little per read."""
 
     step = 37
 

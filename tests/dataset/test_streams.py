@@ -17,7 +17,7 @@ from dimse.errors import DatasetError
 
 
 class Blocking(BytesIO):
-    """A stream whose next read of the data set, when told to, waits until it may go on, and then moves on."""
+    """A stream whose next read of the data set can be made to wait until it may continue."""
 
     def __init__(self, data: bytes = META + DATA) -> None:
         super().__init__(data)

@@ -1,4 +1,4 @@
-"""Decoding beside the event loop."""
+"""Decoding outside the event loop."""
 
 from __future__ import annotations
 

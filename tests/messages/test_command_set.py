@@ -93,7 +93,7 @@ def test_what_cannot_be_read_safely(data: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
-    """Invariant: `decode` gives a mapping of known elements, or RemoteProtocolError."""
+    """Invariant: `decode` returns a mapping of known elements, or raises RemoteProtocolError."""
     with suppress(RemoteProtocolError):
         assert command_set.decode(data).keys() <= command_set.VALUE_REPRESENTATIONS.keys()
 

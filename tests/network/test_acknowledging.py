@@ -70,7 +70,7 @@ async def test_a_request_in_several_writes_is_not_waited_for() -> None:
         await peer.release()
 
 
-# Nothing is told the kernel where the peer waits for this side
+# The kernel is not asked to acknowledge while the peer waits for this side
 
 
 class CountingSocket:

@@ -446,7 +446,7 @@ DATA = b"\x08\0\x05\0CS\0\0"
 async def test_a_data_set_that_a_response_needs_not(
     announced: bool, data: bytes | None, told: str, options: ClientOptions, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two contexts: the next response is also the end of a data set that does not come where it is on another."""
+    """Two contexts: a data set that does not follow ends with the next response, also on another context."""
 
     async def script(peer: ScriptedPeer) -> None:
         await peer.accept()
@@ -673,7 +673,7 @@ async def test_no_answer_to_the_release() -> None:
 
 @pytest.mark.parametrize("end", ["abort", "close", "reset", "release"])
 async def test_a_peer_that_ends_the_association_as_it_likes(end: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is left to do: it is told of, and is not worth an error."""
+    """No operation is outstanding: it is logged, and not an error."""
 
     async def script(peer: ScriptedPeer) -> None:
         await peer.accept()

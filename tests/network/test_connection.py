@@ -17,7 +17,7 @@ from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 
 
 class Transport(asyncio.Transport):
-    """One that takes everything at once, as a socket mostly does."""
+    """A transport that accepts everything at once, as a socket usually does."""
 
     def __init__(self) -> None:
         super().__init__()

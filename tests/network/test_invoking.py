@@ -490,7 +490,7 @@ async def test_a_find_cannot_begin_while_stores_are_outstanding_nor_they_while_i
 
 
 async def one_at_a_time(peer: ScriptedPeer, count: int) -> None:
-    """Answer so many C-STOREs, none of which may come before the one before it is answered."""
+    """Answer this many C-STOREs; each must arrive after the response to the one before."""
     for _ in range(count):
         (received,) = await stores(peer, 1)
         await nothing_more(peer)

@@ -32,7 +32,7 @@ def ask(request: pytest.FixtureRequest) -> Ask:
 
 
 def cancelled(waits: asyncio.Event | None = None, late: int = 0, status: int = Status.CANCEL) -> Script:
-    """Gives one item, and is then told to stop: when the next is waited for, which sets `waits`, or before.
+    """Yields one item, and is then cancelled: while the next is awaited, which sets `waits`, or before.
 
     After the C-CANCEL `late` items still come, then the final response. The association can be used again.
     """

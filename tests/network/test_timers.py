@@ -1,4 +1,4 @@
-"""Timers look now and then instead of being set anew: what that means for who begins late."""
+"""Timers check now and then instead of being reset: the effect on waiters that begin late."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Handle:
 
 
 class Loop:
-    """An event loop whose time goes on when it is told to."""
+    """An event loop whose time advances only on request."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -162,7 +162,9 @@ def test_none_is_for_ever(loop: Loop) -> None:
 
 def shared(loop: Loop, moved: list[int]) -> tuple[SharedTimer[str], list[tuple[str, float]]]:
     stalled: list[tuple[str, float]] = []
-    return SharedTimer(SECONDS, lambda: Progress(0, len(moved)), lambda who: stalled.append((who, loop.now))), stalled
+    return SharedTimer(
+        SECONDS, lambda: Progress(0, len(moved)), lambda waiter: stalled.append((waiter, loop.now))
+    ), stalled
 
 
 def test_who_begins_when_the_last_has_just_ended_has_the_whole_time(loop: Loop) -> None:
@@ -174,8 +176,8 @@ def test_who_begins_when_the_last_has_just_ended_has_the_whole_time(loop: Loop) 
     loop.until(3.9 + SECONDS - 0.01)
     assert stalled == []
     loop.until(20)
-    [(who, when)] = stalled
-    assert who == "second"
+    [(waiter, when)] = stalled
+    assert waiter == "second"
     assert when == on_time(3.9)
 
 
@@ -186,7 +188,7 @@ def test_it_is_who_has_waited_longest_that_is_told(loop: Loop) -> None:
     timer.end("first")
     timer.begin("first")
     loop.until(20)
-    assert [who for who, _ in stalled] == ["second"]
+    assert [waiter for waiter, _ in stalled] == ["second"]
 
 
 def test_nobody_waits_and_nobody_is_told(loop: Loop) -> None:

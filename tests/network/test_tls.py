@@ -50,7 +50,7 @@ async def test_what_was_sent_arrives(
 
 
 async def test_failed_handshakes_leave_nothing_behind(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-    """Port scanners speak no TLS; they must not take the places of those who do."""
+    """Port scanners do not start TLS; they must not displace peers that do."""
     stored: dict[str, bytes] = {}
     async with archive(contexts[0], stored, StoreMode.BUFFERED, maximum_associations=1) as server:
         for _ in range(60):

@@ -101,13 +101,13 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 async def until(condition: Callable[[], bool]) -> None:
     """Let the event loop turn until `condition` is true; a `TimeoutError` after `DEADLINE`."""
     async with asyncio.timeout(DEADLINE):
-        while not condition():  # noqa: ASYNC110 - there is no event for what is looked at here
+        while not condition():  # noqa: ASYNC110 - another process sets no event
             await asyncio.sleep(0)
 
 
 @asynccontextmanager
 async def running(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A program beside the test, killed if it is still there at the end."""
+    """A program that runs during the test, killed if it is still running at the end."""
     process = await asyncio.create_subprocess_exec(
         *command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -381,7 +381,7 @@ class Orthanc(Peer):
             self.process.kill()
 
     def received(self, sop_instance_uid: str) -> Path:
-        """The file that it gives back."""
+        """The file that it returns."""
         identifiers = self.identifiers(sop_instance_uid)
         assert len(identifiers) == 1, f"Orthanc has {len(identifiers)} of {sop_instance_uid}:\n{self.output()[-2000:]}"
         path = self.folder / f"{sop_instance_uid}.dcm"

@@ -89,7 +89,7 @@ def send(port: int, paths: list[Path], max_pdu: int, associations: int) -> int:
 
 
 def find(port: int, model: str, level: str, keys: list[str], cancel: int) -> None:
-    """Ask, and cancel after so many matches."""
+    """Send a C-FIND, and cancel it after this many matches."""
     identifier = Dataset()
     identifier.QueryRetrieveLevel = level
     for key in keys:

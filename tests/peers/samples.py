@@ -123,8 +123,8 @@ def sop_instance_uid(path: Path) -> str:
 
 
 def elements(path: Path) -> Dataset:
-    """The data set of a file, without what is no content: the retired group lengths (PS3.5 7.2) and the trailing
-    padding (PS3.10 7.2). Who encodes again drops them or makes its own."""
+    """The data set of a file, without elements that are not content: retired group lengths (PS3.5 7.2) and trailing
+    padding (PS3.10 7.2). Programs that re-encode drop them or make their own."""
     dataset = Dataset(dcmread(path))
     for tag in [tag for tag in dataset.keys() if tag.element == 0 or tag == TRAILING_PADDING]:  # noqa: SIM118
         del dataset[tag]
@@ -195,13 +195,13 @@ def _with_pixels(dataset: Dataset, rows: int, columns: int, *, frames: int = 1) 
 
 
 def big(uid: str, *, megabytes: int) -> bytes:
-    """A multi-frame object of about so many MB."""
+    """A multi-frame object of about this many MB."""
     dataset = _with_pixels(_study(), 512, 512, frames=2 * megabytes)
     return _file(dataset, uid, sop_class=EnhancedCTImageStorage)
 
 
 def write_huge(path: Path, uid: str, *, study: str, megabytes: int) -> None:
-    """A multi-frame object of about so many MB that is never whole in memory; no two MB of it are the same."""
+    """A multi-frame object of about this many MB that is never whole in memory; no two MB of it are the same."""
     dataset = _with_pixels(_study(), 512, 512)
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, uid
     dataset.NumberOfFrames = 2 * megabytes

@@ -46,7 +46,7 @@ def big_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Trap(io.RawIOBase):
-    """A file that springs once, when so much of it has been read. In between its reader waits."""
+    """A file that calls `spring` once, when `at` bytes of it were read; its reader waits for the call."""
 
     def __init__(self, path: Path, at: int, spring: Callable[[], object]) -> None:
         self.name = str(path)

@@ -99,7 +99,7 @@ async def test_names_asked_for_in_their_own_character_set(archive: Archive, name
 
 @pytest.mark.parametrize("key", ["RequestAttributesSequence", "RequestAttributesSequence.ScheduledProcedureStepID"])
 async def test_sequence_keys(archive: Archive, key: str) -> None:
-    """Orthanc gives the sequence back; dcmqrscp knows no sequences, and is not put off by one."""
+    """Orthanc returns the sequence; dcmqrscp does not support sequences, and ignores this one."""
     matches = await ask(archive, Query.series(StudyInstanceUID=TREE).returning(key))
     assert len(matches) == len(TREE_SERIES)
     if archive.name == "orthanc":

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class Noting(Archive):
-    """Lists and brings a few, keeps what is sent as `folder`/{SOP Instance UID}, and notes who asks."""
+    """Lists and sends a few, stores received ones as `folder`/{SOP Instance UID}, and notes the calling titles."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(get=True, move=True)

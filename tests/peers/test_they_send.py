@@ -41,7 +41,7 @@ PROPOSE = {
     "1.2.840.10008.1.2.4.91": "-xw",
     "1.2.840.10008.1.2.5": "-xr",
 }
-"""What storescu is told to propose: it does not look at the files for that."""
+"""The options of storescu for what to propose: it does not derive that from the files."""
 
 DCMTK_LIMITS = [
     (["--max-send-pdu", "4096"], 1024 * 1024),
@@ -87,7 +87,7 @@ class Receiver:
         return str(self.server.port)
 
     def assert_has(self, path: Path, *, bit_for_bit: bool = False, syntax: str | None = None) -> None:
-        """What `path` holds has come, in its own transfer syntax unless told."""
+        """The object of `path` has arrived, in its own transfer syntax unless another is given."""
         received = self.folder / sop_instance_uid(path)
         assert transfer_syntax(received) == (syntax or transfer_syntax(path))
         if bit_for_bit:

@@ -80,7 +80,7 @@ async def test_nothing_waits_for_a_delayed_ack(peer: PeerFactory, scp: str) -> N
 @pytest.mark.parametrize("ours", [64, 4097, 1024 * 1024])
 @pytest.mark.parametrize("scp", LIMITED)
 async def test_pdu_limits(peer: PeerFactory, samples: Samples, scp: str, ours: int, name: str) -> None:
-    """Theirs is obeyed, whatever ours is to be sent: who gets a larger one aborts (DCMTK does)."""
+    """The peer's maximum is obeyed, whatever ours is: a peer that gets a larger PDU may abort (DCMTK does)."""
     if name == "large" and ours == 64:
         name = "waveform"  # 75,000 PDUs say no more than 5,000
     path = samples[name]
@@ -109,7 +109,7 @@ async def test_sources_of_every_kind(peer: PeerFactory, samples: Samples) -> Non
     seen: list[TransferProgress] = []
 
     class Pipe(io.RawIOBase):
-        """Can't seek, and gives 1000 bytes at most."""
+        """Cannot seek, and returns at most 1000 bytes per read."""
 
         def __init__(self) -> None:
             self._rest = io.BytesIO(content)
@@ -219,7 +219,7 @@ async def test_big_endian_is_swapped(peer: PeerFactory, samples: Samples) -> Non
 
 
 async def test_orthanc_wants_a_study(peer: PeerFactory, samples: Samples) -> None:
-    """It answers Out of Resources, which is no lack of resources: every try is in vain."""
+    """It answers Out of Resources although it has enough: every retry fails."""
     orthanc = peer("orthanc")
     assert isinstance(orthanc, Orthanc)
     retry = RetryPolicy(retries=1, delay=0)

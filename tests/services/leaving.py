@@ -88,7 +88,7 @@ class Consumer:
         self.task = asyncio.create_task(
             self._take(results, within or nullcontext(), results if entered else nullcontext())
         )
-        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # who awaits it is told
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # its awaiter gets it
 
     async def _take(self, results: Results[Any, Any], *within: AbstractAsyncContextManager[Any]) -> None:
         async with within[0], within[1]:

@@ -122,7 +122,7 @@ async def two(_: QueryRequest) -> AsyncIterator[Dataset]:
 
 
 class Waits:
-    """A handler that gives one match and then waits for `go_on`; it notes how it ends."""
+    """A handler that yields one match and then waits for `go_on`; it notes how it ends."""
 
     def __init__(self) -> None:
         self.waiting, self.go_on, self.closed = asyncio.Event(), asyncio.Event(), asyncio.Event()

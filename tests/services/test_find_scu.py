@@ -172,7 +172,7 @@ async def test_a_match_is_given_before_the_next_is_sent() -> None:
 
 
 async def test_no_more_is_read_than_is_taken() -> None:
-    """64 MB of matches do not fit into the buffers of a socket: the peer has to wait for who takes them."""
+    """64 MB of matches do not fit into the buffers of a socket: the peer has to wait for the consumer."""
     count, unsent = 2000, list[ScriptedPeer]()
 
     async def script(peer: ScriptedPeer) -> None:

@@ -367,7 +367,7 @@ async def test_what_is_saved_is_not_refused_for_leaving(tmp_path: Path, leave: s
 
 
 async def test_cancelled_while_the_loop_reads() -> None:
-    """The task that reads learns why there is no more."""
+    """The reading task gets the reason why no more arrives."""
     script = in_flight(Status.OUT_OF_RESOURCES)
     async with listening(script) as address, connect(address, contexts=ALL) as association:
         results = CGetSCU(association).get(STUDY)

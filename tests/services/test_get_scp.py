@@ -282,7 +282,7 @@ def test_a_handler_must_be_an_async_generator() -> None:
 
 
 async def test_whatever_can_be_sent(tmp_path: Path) -> None:
-    """A path, a folder, a stream, a data set; what is no DICOM in a folder is no failure."""
+    """A path, a folder, a stream, a data set; a file in a folder that is not DICOM is not a failure."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_text("not DICOM")
     paths = [
@@ -467,7 +467,7 @@ async def test_a_cancel_between_two_instances() -> None:
 
 
 class Waits:
-    """A handler that waits for ever after its first instance."""
+    """A handler that waits forever after its first instance."""
 
     def __init__(self) -> None:
         self.waiting, self.closed = asyncio.Event(), asyncio.Event()

@@ -1,4 +1,4 @@
-"""Whatever a caller gives is sent as it is, by every entry point; what cannot be sent is refused in words."""
+"""Every entry point sends each kind of source unchanged, and refuses other objects with a message."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ async def test_a_generator_of_paths(archive: Archive, path: Path) -> None:
     assert len(report.stored) == 3
 
 
-# What is none
+# Objects that are not sources
 
 
 NOT_SOURCES = pytest.mark.parametrize(

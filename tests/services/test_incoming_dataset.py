@@ -29,7 +29,7 @@ PIXELS = element(0x7FE00010, bytes(1000))
 async def stored(
     mode: StoreMode, data: bytes, *, looks: bool = True, strictness: Strictness = Strictness.LENIENT
 ) -> Status:
-    """What the peer is told, by a handler that looks at the data set, or does not."""
+    """The response to the peer, by a handler that reads the data set, or does not."""
 
     async def handler(request: StoreRequest) -> int:
         if looks:

@@ -113,7 +113,7 @@ async def test_a_match_that_is_made_to_be_slow_harms_no_other() -> None:
 
 
 async def test_a_list_of_failures_that_fills_an_identifier() -> None:
-    """Whatever they are called, all of them are told; what is more than fits is counted."""
+    """All of them are named, whatever their names; those that do not fit are counted."""
     listed = [f"1.2.{number:060}" for number in range(200_000)] + ["1.2.[3]"]
     value = "\\".join(listed).encode() + b" "
     identifier = struct.pack("<HHL", 8, 0x58, len(value)) + value

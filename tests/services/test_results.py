@@ -36,7 +36,7 @@ def ask(request: pytest.FixtureRequest) -> Ask:
 
 
 async def cancelled(peer: ScriptedPeer) -> None:
-    """Gives one item and is told to stop; the association is used again."""
+    """Yields one item and is cancelled; the association is used again."""
     received = await asked(peer)
     await peer.send(item(received))
     await peer.expect_cancel(received)

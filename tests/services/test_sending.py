@@ -642,8 +642,8 @@ async def test_a_peer_that_releases_at_once_is_given_up(tmp_path: Path) -> None:
 
 
 class NoWindow:
-    """A device that closes the connection at the first message where a window was proposed; else it takes so many
-    objects on each association, or closes it where there are none.
+    """A device that closes the connection at the first message if a window was proposed; else it accepts this
+    many objects on each association, or closes it if there are none.
     """
 
     def __init__(self, *objects: int, granted: int | None = None) -> None:

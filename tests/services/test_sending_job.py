@@ -1,4 +1,4 @@
-"""Jobs with several objects outstanding and as many associations as are worth while: everything is sent once."""
+"""Jobs with several objects outstanding and as many associations as are worthwhile: everything is sent once."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_a_peer_that_takes_three_of_eight(refuses: str, auto_associations:
             received = await peer.receive_message()
             stored.append(uid_of(received))
             if len(stored) <= 8:
-                await asyncio.sleep(0.03)  # as a slow one, for which more are worth while
+                await asyncio.sleep(0.03)  # as a slow peer, for which more are worthwhile
             elif asked < 4:
                 await done.wait()
             await peer.send(response(received))

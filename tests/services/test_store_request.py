@@ -1,4 +1,4 @@
-"""C-STORE as SCP: Success means that there is a whole data set, in the transfer syntax that is told."""
+"""C-STORE as SCP: Success means that there is a whole data set, in the transfer syntax that the request names."""
 
 from __future__ import annotations
 

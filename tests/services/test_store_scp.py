@@ -300,7 +300,7 @@ async def test_pixels_of_an_object_without_any() -> None:
 
 
 async def test_pixels_that_end_too_early_are_an_error() -> None:
-    """Native pixel data has its exact length, or it is no pixel data."""
+    """Native pixel data of any other length is an error."""
 
     async def handler(request: StoreRequest) -> Status:
         async for _ in request.pixels():

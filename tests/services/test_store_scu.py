@@ -59,7 +59,7 @@ Contexts = Sequence[tuple[str, Sequence[str]]]
 
 
 class Archive(Server):
-    """Saves what it gets in a folder, as the store mode says, and answers what it is told to."""
+    """Saves received instances in a folder, by the store mode, and answers with the given status."""
 
     def __init__(self, folder: Path, **options: object) -> None:
         super().__init__("ARCHIVE", port=0, options=server_options(fsync=False, **options))

@@ -52,7 +52,7 @@ class Reader(ABC):
     async def read_into(self, buffer: memoryview) -> int:
         """Fill `buffer`. Returns the number of bytes, fewer than its size only at the end, so that PDVs are full.
 
-        Raises `DatasetError` if the data is not what the source promised.
+        Raises `DatasetError` if the data do not match the source's announced length.
         """
 
     @abstractmethod

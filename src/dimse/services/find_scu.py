@@ -62,7 +62,7 @@ class CFindSCU:
         total_timeout: float | None = None,
         raise_failures: bool = True,
     ) -> FindResults:
-        """The matches of a `Query`; or, in the raw form, of a level and an identifier that is sent as it is.
+        """The matches of a `Query`; or, in the raw form, of a level and an identifier that is sent unchanged.
 
         They are decoded one by one as they arrive, and the socket is read no faster than they are consumed.
         `Timeouts.find` limits the wait for each match, `total_timeout` the whole operation, in seconds.

@@ -33,7 +33,7 @@ class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
 
 
 class CMoveSCU:
-    """Requests the peer to send instances to an application entity that it knows by its title (PS3.4 C.4.2.2)."""
+    """Has the peer send instances to an application entity that it knows by AE title (PS3.4 C.4.2.2)."""
 
     def __init__(self, association: Association) -> None:
         self._association = association

@@ -24,7 +24,7 @@ logger = logging.getLogger("dimse.query_retrieve")
 class QueryRequest:
     """A C-FIND, C-GET or C-MOVE that the peer requests (PS3.4 C.4).
 
-    `identifier` has the keys, as the peer sent them. C-CANCEL needs no care: the handler is closed by it.
+    `identifier` has the keys, as the peer sent them. On C-CANCEL the handler's generator is closed.
     """
 
     association: Association
@@ -35,7 +35,7 @@ class QueryRequest:
 
     @property
     def move_destination(self) -> str | None:
-        """The AE title that a C-MOVE wants the instances to be sent to."""
+        """The AE title to which a C-MOVE is to send the instances."""
         return self.command.move_destination if isinstance(self.command, C_MOVE_RQ) else None
 
 

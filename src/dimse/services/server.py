@@ -128,7 +128,7 @@ class Server(AssociationServer):
     def on_c_get(self, handler: RetrieveHandler) -> RetrieveHandler:
         """Register the C-GET handler: `async def handler(request: QueryRequest)`, which yields the instances.
 
-        An instance is anything that `dimse.send` takes: a path, a stream, a data set. All are collected before the
+        An instance is anything that `dimse.send` accepts: a path, a stream, a data set. All are collected before the
         first is sent, so that they can be counted; each is then streamed on the requestor's association. The final
         response names those that failed. On C-CANCEL the generator is closed, or sending ends between two instances.
         An exception other than `StatusError` is answered with Unable to Process (0xC000).
