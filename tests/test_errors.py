@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dimse import AssociationAborted, AssociationRejected, AssociationTimeout, Status, StatusError
 
 
@@ -13,6 +15,13 @@ def test_what_a_status_error_says() -> None:
     said = StatusError(Status(0xA700), comment="no disk")
     assert said.comment == "no disk"
     assert StatusError(Status(0xA700)).comment is None
+
+
+def test_a_status_error_takes_a_number() -> None:
+    said = StatusError(0xA700, "no disk")
+    assert (said.status.is_out_of_resources, str(said)) == (True, "0xA700 Out of resources (no disk)")
+    with pytest.raises(TypeError, match="status must be a Status or an int, not str"):
+        StatusError("no disk")  # type: ignore[call-overload]
 
 
 def test_a_status_error_names_the_offending_elements() -> None:

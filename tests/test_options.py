@@ -12,6 +12,7 @@ from dimse import (
     ClientOptions,
     Duplicates,
     RetryPolicy,
+    SendOptions,
     ServerOptions,
     StoreMode,
     StoreOptions,
@@ -114,6 +115,47 @@ def test_limits_are_at_least_one(limit: str) -> None:
     none: dict[str, Any] = {limit: 0}
     with pytest.raises(ValueError, match=limit):
         ServerOptions(**none)
+
+
+@pytest.mark.parametrize(
+    ("options", "option", "value", "expected"),
+    [
+        (ClientOptions, "strictness", "strict", "a Strictness, not str"),
+        (ServerOptions, "strictness", True, "a Strictness, not bool"),
+        (ClientOptions, "timeouts", 5, "a Timeouts, not int"),
+        (ClientOptions, "user_identity", "SECRET", "a UserIdentityRQ or None, not str"),
+        (ClientOptions, "ssl", True, "an SSLContext or None, not bool"),
+        (ServerOptions, "ssl", True, "an SSLContext or None, not bool"),
+        (ServerOptions, "store", None, "a StoreOptions, not NoneType"),
+        (ServerOptions, "send", None, "a SendOptions, not NoneType"),
+        (StoreOptions, "mode", "buffered", "a StoreMode, not str"),
+        (StoreOptions, "duplicates", "refuse", "a Duplicates, not str"),
+        (SendOptions, "retry", 3, "a RetryPolicy, not int"),
+        (StoreOptions, "maximum_buffered", 1.5, "an int, not 1.5"),
+        (StoreOptions, "maximum_buffered", "1", "an int, not '1'"),
+        (SendOptions, "associations", "2", "an int, not '2'"),
+        (RetryPolicy, "retries", 1.5, "an int, not 1.5"),
+        (ServerOptions, "maximum_associations", None, "an int, not None"),
+        (ServerOptions, "maximum_associations_per_host", "20", "an int, not '20'"),
+        (ServerOptions, "calling_ae_titles", "ARCHIVE", "a collection of AE titles, not one str"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused(options: Any, option: str, value: object, expected: str) -> None:
+    """Most would otherwise be ignored: "strict" is not `Strictness.STRICT`, and a server would be lenient."""
+    with pytest.raises(TypeError, match=f"^{option} must be {expected}$"):
+        options(**{option: value})
+
+
+@pytest.mark.parametrize("title", [None, 5, b"ARCHIVE"])
+def test_an_ae_title_is_a_string(title: Any) -> None:
+    with pytest.raises(TypeError, match="AE title must be a str, not"):
+        ClientOptions(calling_ae_title=title)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan")])
+def test_stopping_takes_no_negative_time(seconds: float) -> None:
+    with pytest.raises(ValueError, match="stop_timeout must be"):
+        ServerOptions(stop_timeout=seconds)
 
 
 def test_options_are_frozen() -> None:

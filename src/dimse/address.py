@@ -13,7 +13,9 @@ _ADDRESS = re.compile(r"(?:(?P<title>.*)@)?(?P<host>\[[^\]@/\s]+\]|[^:\[\]@/\s]+
 
 
 def check_ae_title(title: str) -> str:
-    """`title` without the spaces that don't count (PS3.5 6.2, AE); ValueError if it can't be one."""
+    """Return `title` without insignificant spaces (PS3.5 6.2, AE). Raises `ValueError` if it is not an AE title."""
+    if not isinstance(title, str):
+        raise TypeError(f"an AE title must be a str, not {type(title).__name__}")
     stripped = title.strip(" ")
     if not stripped or len(stripped) > 16 or not stripped.isascii() or not stripped.isprintable() or "\\" in stripped:
         raise ValueError(f"{title!r} is not an AE title: 1 to 16 printable ASCII characters, no backslash")
@@ -44,15 +46,17 @@ class Address:
 
     @classmethod
     def parse(cls, text: str | Address) -> Address:
-        """Read `TITLE@host:port`. Without a port it is 11112; without a title it is `ANY-SCP`.
+        """Parse `TITLE@host:port`. The default port is 11112, the default title `ANY-SCP`.
 
-        An AE title may hold an `@`: the last one counts.
+        An AE title may contain an `@`: the last one separates it from the host.
 
         >>> Address.parse("ARCHIVE@pacs:104")
         Address(ae_title='ARCHIVE', host='pacs', port=104)
         """
         if isinstance(text, Address):
             return text
+        if not isinstance(text, str):
+            raise TypeError(f"an address must be a str or an Address, not {type(text).__name__}")
         match = _ADDRESS.fullmatch(text)
         if match is None:
             raise ValueError(f"{text!r} is not an address; write it TITLE@host:port, such as ARCHIVE@localhost:11112")

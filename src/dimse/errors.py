@@ -150,30 +150,32 @@ class StatusError(DimseError):
     """
 
     @overload
-    def __init__(self, status: Status, comment: str | None, /) -> None: ...
+    def __init__(self, status: int, comment: str | None, /) -> None: ...
 
     @overload
-    def __init__(self, status: Status, *, comment: str | None = None) -> None: ...
+    def __init__(self, status: int, *, comment: str | None = None) -> None: ...
 
     @overload
-    def __init__(self, status: Status, doing: str, comment: str | None, offending: Sequence[int] = ()) -> None: ...
+    def __init__(self, status: int, doing: str, comment: str | None, offending: Sequence[int] = ()) -> None: ...
 
     def __init__(
         self,
-        status: Status,
+        status: int,
         doing: str | None = "",
         comment: str | None = _NOT_GIVEN,
         offending: Sequence[int] = (),
     ) -> None:
         if comment is _NOT_GIVEN:
             doing, comment = "", doing or None
-        self.status = status
+        if not isinstance(status, int):
+            raise TypeError(f"status must be a Status or an int, not {type(status).__name__}")
+        self.status = status if isinstance(status, Status) else Status(status)
         self.comment = comment
-        self.offending = tuple(offending) or status.offending
+        self.offending = tuple(offending) or self.status.offending
         tags = " ".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in self.offending)
         details = [comment, f"offending element {tags}" if tags else None]
         text = "; ".join(detail for detail in details if detail)
-        super().__init__((f"{doing}: " if doing else "") + str(status) + (f" ({text})" if text else ""))
+        super().__init__((f"{doing}: " if doing else "") + str(self.status) + (f" ({text})" if text else ""))
 
 
 class SubOperationFailed(DimseError):

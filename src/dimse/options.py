@@ -12,6 +12,24 @@ from dimse.upper_layer.items import UserIdentityRQ
 from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
 
 
+def _check_type(options: object, name: str, kind: type, *, or_none: bool = False) -> None:
+    """Raise `TypeError` for an option of another type, which would be ignored: a str never is a member of an Enum."""
+    value = getattr(options, name)
+    if not isinstance(value, kind) and not (or_none and value is None):
+        article = "an" if kind is ssl_module.SSLContext else "a"
+        expected = f"{article} {kind.__name__}" + (" or None" if or_none else "")
+        # The type alone: the value may be secret.
+        raise TypeError(f"{name} must be {expected}, not {type(value).__name__}")
+
+
+def _make_int(options: object, name: str) -> None:
+    """Replace numpy's integers by Python's, which compiled modules need; raise `TypeError` for other types."""
+    value = getattr(options, name)
+    if not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    object.__setattr__(options, name, operator.index(value))
+
+
 class Strictness(Enum):
     """How to treat input that violates the standard but can still be interpreted."""
 
@@ -87,6 +105,7 @@ class RetryPolicy:
     factor: float = 2.0
 
     def __post_init__(self) -> None:
+        _make_int(self, "retries")
         if self.retries < 0 or self.delay < 0 or self.factor < 1:
             raise ValueError(
                 "retries must be >= 0, delay >= 0 and factor >= 1, "
@@ -125,10 +144,9 @@ class AssociationOptions:
 
     def __post_init__(self) -> None:
         for name in ("operations_window", "maximum_length", "maximum_length_to_send"):
-            value = getattr(self, name)
-            if not hasattr(value, "__index__"):
-                raise TypeError(f"{name} must be an int, not {value!r}")
-            object.__setattr__(self, name, operator.index(value))  # it may be one of numpy's
+            _make_int(self, name)
+        _check_type(self, "timeouts", Timeouts)
+        _check_type(self, "strictness", Strictness)
         if not 1 <= self.operations_window <= 0xFFFF:
             raise ValueError(f"operations_window must be 1 to 65535, not {self.operations_window}")
         if self.maximum_length != 0 and not MINIMUM_MAXIMUM_LENGTH <= self.maximum_length < 2**32:
@@ -156,6 +174,8 @@ class ClientOptions(AssociationOptions):
         # slots=True makes a new class, which a bare super() does not know
         super(ClientOptions, self).__post_init__()
         object.__setattr__(self, "calling_ae_title", check_ae_title(self.calling_ae_title))
+        _check_type(self, "user_identity", UserIdentityRQ, or_none=True)
+        _check_type(self, "ssl", ssl_module.SSLContext, or_none=True)
 
 
 def client_options(options: ClientOptions | None, calling_ae_title: str | None) -> ClientOptions:
@@ -178,7 +198,10 @@ class StoreOptions:
     """Maximum size of a data set in bytes, with `StoreMode.BUFFERED`; a larger one is refused with 0xA700."""
 
     def __post_init__(self) -> None:
+        _check_type(self, "mode", StoreMode)
+        _check_type(self, "duplicates", Duplicates)
         object.__setattr__(self, "fsync", bool(self.fsync))
+        _make_int(self, "maximum_buffered")
         if self.maximum_buffered < 1:
             raise ValueError(f"maximum_buffered must be at least 1, not {self.maximum_buffered}")
 
@@ -195,6 +218,8 @@ class SendOptions:
     """C-MOVE only: when to retry after a failure that may be temporary."""
 
     def __post_init__(self) -> None:
+        _make_int(self, "associations")
+        _check_type(self, "retry", RetryPolicy)
         if self.associations < 1:
             raise ValueError(f"associations must be at least 1, not {self.associations}")
 
@@ -228,10 +253,19 @@ class ServerOptions(AssociationOptions):
 
     def __post_init__(self) -> None:
         super(ServerOptions, self).__post_init__()
+        _check_type(self, "store", StoreOptions)
+        _check_type(self, "send", SendOptions)
+        _check_type(self, "ssl", ssl_module.SSLContext, or_none=True)
+        if not self.stop_timeout >= 0:
+            raise ValueError(f"stop_timeout must be at least 0 seconds, not {self.stop_timeout!r}")
+        if isinstance(self.calling_ae_titles, str):
+            raise TypeError("calling_ae_titles must be a collection of AE titles, not one str")
         if self.calling_ae_titles is not None:
             titles = frozenset(check_ae_title(title) for title in self.calling_ae_titles)
             object.__setattr__(self, "calling_ae_titles", titles)
         for name in ("maximum_associations", "maximum_associations_per_host", "maximum_associations_per_title"):
-            limit = getattr(self, name)
-            if limit is not None and limit < 1:
-                raise ValueError(f"{name} must be at least 1, not {limit}")
+            if getattr(self, name) is None and name != "maximum_associations":
+                continue
+            _make_int(self, name)
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")

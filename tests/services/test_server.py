@@ -8,13 +8,16 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 import pytest
 from pydicom import Dataset
 from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION, encoded, instance
 
-from dimse import QueryRequest, Server, Status
+from dimse import CEchoSCU, ClientOptions, QueryRequest, Server, Status, connect
 from dimse.messages.message import C_STORE_RSP
 from dimse.testing import ScriptedPeer, associate_request, echo_request, message_pdvs, store_request
 
@@ -145,7 +148,46 @@ def test_run_leaves_the_signal_handlers_as_they_were() -> None:
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+def test_run_inside_an_event_loop_is_an_error() -> None:
+    async def run() -> None:
+        Server(port=0).run()
+
+    with pytest.raises(RuntimeError, match="inside an event loop: await serve_forever"):
+        asyncio.run(run())
+
+
+def test_run_outside_the_main_thread_is_an_error() -> None:
+    with ThreadPoolExecutor() as threads, pytest.raises(RuntimeError, match="only in the main thread"):
+        threads.submit(Server(port=0).run).result()
+
+
 # Handlers
+
+
+def test_options_of_another_kind_are_refused() -> None:
+    with pytest.raises(TypeError, match="options must be a ServerOptions, not ClientOptions"):
+        Server(options=ClientOptions())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("decorator", ["on_c_echo", "on_c_store", "on_c_find", "on_c_get", "on_c_move"])
+def test_a_plain_function_is_not_a_handler(decorator: str) -> None:
+    def handler(_: object) -> Status:
+        return Status.SUCCESS
+
+    with pytest.raises(TypeError, match="the handler handler must be an async def"):
+        getattr(Server(destinations={}), decorator)(handler)
+
+
+async def test_the_last_handler_counts() -> None:
+    server = Server(port=0)
+
+    async def handler(_: object, *, status: Status) -> Status:
+        return status
+
+    server.on_c_echo(partial(handler, status=Status.PROCESSING_FAILURE))
+    server.on_c_echo(partial(handler, status=Status.SUCCESS))
+    async with server, connect(f"ARCHIVE@localhost:{server.port}") as association:
+        assert (await CEchoSCU(association).echo()).status == Status.SUCCESS
 
 
 def test_a_decorator_returns_the_handler() -> None:
@@ -172,6 +214,16 @@ def test_c_move_needs_destinations() -> None:
 
     with pytest.raises(ValueError, match="destinations="):
         Server().on_c_move(nothing)
+
+
+@pytest.mark.parametrize("destinations", [["WS1@localhost:104"], "WS1@localhost:104", {"WS1": None}])
+def test_destinations_of_the_wrong_type_are_found_at_once(destinations: Any) -> None:
+    async def nothing(_: QueryRequest) -> AsyncIterator[str]:
+        for each in list[str]():
+            yield each
+
+    with pytest.raises(TypeError, match=r"destinations must be a mapping or a function|an address must be a str"):
+        Server(destinations=destinations).on_c_move(nothing)
 
 
 @pytest.mark.parametrize("destination", ["no port@", "A TITLE OF SEVENTEEN@localhost:104"])

@@ -57,6 +57,8 @@ class AssociationServer:
         self.host = host.strip("[]")
         self.port = port
         self.options = options or ServerOptions()
+        if not isinstance(self.options, ServerOptions):
+            raise TypeError(f"options must be a ServerOptions, not {type(options).__name__}")
         self._services: dict[type[Request], Service] = {}
         self._pool = BufferPool()
         self._listeners: list[asyncio.Server] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from types import FrameType
@@ -18,8 +19,12 @@ def run_until_signal(
     """Run `main` in an event loop of its own until it returns, or until SIGINT or SIGTERM cancels it.
 
     Each signal cancels it again: the first lets it clean up, the second interrupts that. Returns normally in either
-    case; raises what `main` raises.
+    case; raises what `main` raises. Raises `RuntimeError` inside an event loop, and outside the main thread.
     """
+    if _is_in_event_loop():
+        raise RuntimeError("run() cannot be called inside an event loop: await serve_forever() instead")
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("run() handles signals, and works only in the main thread: use serve_forever() in others")
     with asyncio.Runner(loop_factory=loop_factory) as runner, suppress(asyncio.CancelledError):
         loop = runner.get_loop()
         task = loop.create_task(main())
@@ -34,3 +39,11 @@ def run_until_signal(
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+def _is_in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

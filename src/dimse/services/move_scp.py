@@ -66,6 +66,8 @@ class MoveService:
         self._ae_title = ae_title
         if isinstance(destinations, Mapping):
             destinations = {title: _destination(title, found) for title, found in destinations.items()}
+        elif not callable(destinations):
+            raise TypeError(f"destinations must be a mapping or a function, not {type(destinations).__name__}")
         self._destinations = destinations
         self._options = options
 
