@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 from collections.abc import AsyncIterator, Sequence
@@ -14,8 +15,10 @@ from tests.sample_objects import dataset_bytes, encoded, instance
 from tests.services.leaving import ALL, STORAGE, STUDY, Consumer, answered, asked, by_break, usable, use
 
 from dimse import (
+    AssociationAborted,
     AssociationTimeout,
     CancelBehavior,
+    CEchoSCU,
     CGetSCU,
     ClientOptions,
     DimseError,
@@ -402,3 +405,23 @@ async def test_a_save_that_is_left_to_a_task_is_waited_for(tmp_path: Path) -> No
         await asyncio.gather(*saving)
         Folder(tmp_path).check("1.2.1", "1.2.2")
         await use(association)
+
+
+async def test_left_in_the_loop_after_the_end_of_the_association() -> None:
+    """The operation ends too: the next one does not wait for it, and raises the reason."""
+
+    async def script(peer: ScriptedPeer) -> None:
+        await asked(peer)
+        await peer.send(message_pdvs(store_request(), encoded(instance()), context=STORAGE))
+        await peer.closed()
+
+    async with asyncio.timeout(5), listening(script) as address, connect(address, contexts=ALL) as association:
+        async for got in CGetSCU(association).get(STUDY):
+            async for _ in got.pixels():
+                pass
+            association.abort()
+            break
+        del got
+        gc.collect()
+        with pytest.raises(AssociationAborted):
+            await CEchoSCU(association).echo()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import AsyncExitStack
 from enum import Enum, StrEnum
 
 from dimse import uids
@@ -179,12 +180,11 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if self._operation.handling is asyncio.current_task():
             await self._operation.request_cancel()  # the iteration, which waits for this handler, reads to the end
             return
-        try:
+        async with AsyncExitStack() as ending:
+            ending.push_async_callback(self._complete_storing)
+            ending.push_async_callback(super().cancel)  # even if the association has ended, and `_ready` raises
             if self._given is not None and self._given[1].is_consumed:
                 await self._ready()
-            await super().cancel()
-        finally:
-            await self._complete_storing()
 
     async def _complete(self, request: IncomingRequest) -> None:
         """Store instances that arrive while the operation ends."""
