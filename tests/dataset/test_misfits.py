@@ -89,7 +89,7 @@ def test_what_would_be_misread_is_left_out(tag: int, vr: str, value: bytes, capl
     assert rewritten(*creator, explicit(tag, vr, value)) == rewritten(*creator)
     (message,) = messages(caplog)
     assert message.startswith(
-        f"it: left out in Implicit VR: ({tag >> 16:04X},{tag & 0xFFFF:04X}) is {vr} and would be read as"
+        f"it: omitted in Implicit VR: ({tag >> 16:04X},{tag & 0xFFFF:04X}) is {vr} and would be read as"
     )
     assert "text" not in message
 
@@ -105,7 +105,7 @@ def test_within_a_sequence_too(caplog: pytest.LogCaptureFixture) -> None:
     item = explicit(SQ, "LO", b"text")
     data = explicit(0x00081140, "SQ", ITEM[:4] + struct.pack("<L", len(item)) + item)
     assert rewritten(data) == implicit(0x00081140, ITEM)
-    assert messages(caplog) == ["it: left out in Implicit VR: (0012,0064) is LO and would be read as SQ"]
+    assert messages(caplog) == ["it: omitted in Implicit VR: (0012,0064) is LO and would be read as SQ"]
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ async def test_a_data_set_in_memory(source: Callable[[], DatasetSource], caplog:
     sent = decode(data, IMPLICIT_VR_LITTLE_ENDIAN)
     assert "PatientName" in sent
     assert SQ not in sent
-    assert messages(caplog) == ["1.2.3: left out in Implicit VR: (0012,0064) is LO and would be read as SQ"]
+    assert messages(caplog) == ["1.2.3: omitted in Implicit VR: (0012,0064) is LO and would be read as SQ"]

@@ -184,7 +184,7 @@ async def test_send_reports_a_peer_that_dies(tmp_path: Path, big_file: Path, sam
     assert isinstance(on_its_way, dimse.ConnectionLost)
     assert left is not None
     assert isinstance(left.__cause__, dimse.ConnectionLost)
-    assert "not tried" in str(left)
+    assert "not attempted" in str(left)
     assert str(big_file) in "".join(getattr(report.failures[0].error, "__notes__", []))
 
 

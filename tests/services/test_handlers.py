@@ -141,7 +141,7 @@ async def test_what_is_no_final_status_is_an_error_of_the_handler(
     answer = await answer_of(server_that(lambda: raised(wrong, "SECRET")), REQUESTS[service])
     assert answer.status == status
     assert (answer.error_comment or "").startswith("the handler failed")
-    assert "not for a handler to answer" in caplog.text
+    assert "which a handler must not return" in caplog.text
 
 
 @SAY

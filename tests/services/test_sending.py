@@ -611,9 +611,9 @@ async def test_each_of_what_is_left_has_its_own_error(tmp_path: Path) -> None:
             await dimse.send(address, paths, retry=RetryPolicy(retries=1, delay=0))
     tried, *never = caught.value.exceptions
     assert isinstance(tried, AssociationRejected)
-    assert "not tried" not in str(tried)
+    assert "not attempted" not in str(tried)
     for error, path in zip(never, paths[2:], strict=True):
-        assert str(error).startswith(f"{path}: not tried: ")
+        assert str(error).startswith(f"{path}: not attempted: ")
         assert error.__cause__ is tried
     assert [notes_of(error) for error in caught.value.exceptions] == [f"while sending {path}" for path in paths[1:]]
 
@@ -740,7 +740,7 @@ async def test_out_of_resources_for_what_can_be_read_once(archive: Archive, tmp_
     (failure,) = report.failures
     assert (failure.status, failure.attempts) == (0xA700, 1)
     assert failure.error is not None
-    assert "not tried again" in notes_of(failure.error)
+    assert "not retried" in notes_of(failure.error)
 
 
 async def test_a_release_while_waiting_to_try_again_is_a_lost_connection(tmp_path: Path) -> None:

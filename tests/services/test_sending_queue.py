@@ -127,7 +127,7 @@ async def test_a_source_that_was_read_once_is_not_sent_again() -> None:
     assert not job.end([False], ABORTED)
     assert job.end([True], ABORTED)
     assert [result.sop_instance_uid for result in job.results] == ["1.2.0"]
-    assert "not tried again: its source can be read only once" in ABORTED.__notes__
+    assert "not retried: its source can be read only once" in ABORTED.__notes__
 
 
 async def test_giving_up_tells_what_was_never_tried() -> None:
@@ -136,4 +136,4 @@ async def test_giving_up_tells_what_was_never_tried() -> None:
     job.queue.give_up(ABORTED)
     assert not job.queue
     assert job.results[0].error is ABORTED
-    assert str(job.results[1].error).startswith("1.2.1: not tried: ")
+    assert str(job.results[1].error).startswith("1.2.1: not attempted: ")

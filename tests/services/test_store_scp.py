@@ -235,7 +235,7 @@ async def test_what_is_kept_of_one_object_gives_nothing_of_another(pieces: int) 
         for each in (peer, other):
             await each.send(message_pdvs(store_request(), encoded(instance(pixels=840_000))))
             assert await status_of(each) == Status.SUCCESS
-        with pytest.raises(LocalProtocolError, match="not wanted any more"):
+        with pytest.raises(LocalProtocolError, match="no longer needed"):
             await anext(kept[0])
         await peer.release()
         await other.release()

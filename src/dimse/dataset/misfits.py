@@ -40,7 +40,7 @@ _WIDTHS: Final = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "UV": 8, "SV": 8}
 
 _IMAGE_PIXEL: Final = 0x0028
 _NEEDED: Final = NAMING_TAGS | {SPECIFIC_CHARACTER_SET}
-"""Elements that must not be left out, in addition to group 0028: they identify the instance or its text encoding."""
+"""Elements that must not be omitted, in addition to group 0028: they identify the instance or its text encoding."""
 
 
 class Misfit(NamedTuple):
@@ -55,12 +55,12 @@ class Misfit(NamedTuple):
 
 
 def leave_out(misfits: Sequence[Misfit], name: str) -> None:
-    """Log that these elements are left out. Raises `DatasetError` if the rest could not be read without one."""
+    """Log that these elements are omitted. Raises `DatasetError` if the rest could not be read without one."""
     for misfit in misfits:
         if misfit.tag >> 16 == _IMAGE_PIXEL or misfit.tag in _NEEDED:
             raise DatasetError(f"cannot be sent in Implicit VR: {misfit}")
     if misfits:
-        logger.warning("%s: left out in Implicit VR: %s", name, "; ".join(dict.fromkeys(map(str, misfits))))
+        logger.warning("%s: omitted in Implicit VR: %s", name, "; ".join(dict.fromkeys(map(str, misfits))))
 
 
 def dictionary_vr(dataset: Dataset, tag: BaseTag) -> str | None:

@@ -54,7 +54,7 @@ class Part10File:
     def write(self, buffers: Sequence[memoryview]) -> None:
         """Append the buffers. After an `OSError` only `discard` is allowed."""
         if self._descriptor is None:
-            raise ValueError(f"{self.path}: committed or discarded")
+            raise ValueError(f"{self.path}: already committed or discarded")
         buffers = [*self._header, *buffers]
         self._header = []
         for start in range(0, len(buffers), _MAX_BUFFERS):
@@ -66,7 +66,7 @@ class Part10File:
         Returns False if the name is taken: then use `take`, `is_same_as` or `discard`.
         """
         if self._descriptor is None:
-            raise ValueError(f"{self.path}: committed or discarded")
+            raise ValueError(f"{self.path}: already committed or discarded")
         try:
             if self._header:
                 self.write([])

@@ -177,7 +177,7 @@ def _encode_around_pixel_data(dataset: Dataset, syntax: str, name: str) -> tuple
 
 
 def _encode(dataset: Dataset, syntax: str, name: str, character_set: str | list[str] | None = None) -> bytes:
-    """Encode. Elements that a receiver would misread in Implicit VR are left out with a warning, or raise an error."""
+    """Encode. Elements that a receiver would misread in Implicit VR are omitted with a warning, or raise an error."""
     if syntax in DEFLATED_SYNTAXES:
         return encode(dataset, syntax)
     if syntax != EXPLICIT_VR_BIG_ENDIAN and _is_mislabeled(dataset):

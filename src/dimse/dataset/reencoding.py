@@ -34,7 +34,7 @@ def rewrite(
 ) -> bytes:
     """Re-encode elements from Implicit (`implicit`) or Explicit VR Little Endian to either of the two.
 
-    Values of odd length are padded (PS3.5 7.1.1). Elements that a receiver would misread in Implicit VR are left out
+    Values of odd length are padded (PS3.5 7.1.1). Elements that a receiver would misread in Implicit VR are omitted
     with a warning about `name`, or raise a `DatasetError`.
     """
     try:

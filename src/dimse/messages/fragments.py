@@ -17,7 +17,7 @@ from dimse.upper_layer.deviations import out_of_step
 from dimse.upper_layer.machine import Fragment, Machine
 
 MAXIMUM_COMMAND_LENGTH: Final = 64 * 1024
-"""The most bytes of a Command Set: the longest possible is an N-GET-RQ that lists attributes, here 16 000 of them."""
+"""The most bytes of a Command Set: the longest possible is an N-GET-RQ that lists attributes, here up to 16 000."""
 
 _SHORT: Final = 512
 """Commands up to this length are cached when decoded: the Pending responses of one query are all the same."""

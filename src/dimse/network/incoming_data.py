@@ -145,7 +145,7 @@ class IncomingData:
         """Await it: what has arrived since the last call, as views that are valid until the next; empty at the end.
 
         Raises what ended the association if it ended before the data set did, and what `drain` was given if the rest
-        is not wanted any more, since the reader has not read the data set to its end.
+        is no longer needed, since the reader has not read the data set to its end.
         """
         self.check_wanted()
         return self._pull()
@@ -186,7 +186,7 @@ class IncomingData:
     async def drain(self, why: DimseError | None = None) -> None:
         """Read the rest to its end and drop it (so that the next message is found); a task that reads it gets `why`."""
         if self._unwanted is None:
-            self._unwanted = why or LocalProtocolError("the rest of the data set is not wanted any more")
+            self._unwanted = why or LocalProtocolError("the rest of the data set is no longer needed")
         if self._wake is not None and not self._wake.done():
             # A task that the handler left behind would wait forever.
             self._wake.set_exception(self._unwanted)

@@ -9,20 +9,20 @@ RECEIVE_BUFFER_SIZE: Final = 1024 * 1024
 
 # Holding and reading ahead, in rules
 # -----------------------------------
-# 1. Received bytes are never copied. The transport reads into one buffer, the machine makes events that are views
-#    of it, and the buffer is read into again only when all of them are consumed.
+# 1. Received bytes are never copied. The transport reads into one buffer, the machine's events are views of
+#    it, and the buffer is read into again only when all of them are consumed.
 # 2. A holder is an object that needs a pause: no further events, and the buffer unchanged. Readers hold while they use
 #    views, operations until the consumer has taken the last response, sessions while they serve as many requests as
 #    were negotiated. The reason makes no difference: the buffer is held while it has at least one holder.
 # 3. A hold that begins during delivery stops it after the event that is being handled. The other events stay in the
 #    machine until the last holder lets go.
-# 4. The socket is paused late, when the event loop has come round once (TURN): the task that was woken by an event
+# 4. The socket is paused late, at the next iteration of the event loop (TURN): the task that was woken by an event
 #    has usually let go by then, which saves two system calls for each message. (Pausing in asyncio's `get_buffer`
 #    would also crash uvloop.)
 # 5. So the event loop may read once more into a held connection. These bytes go to a second buffer, the read-ahead,
 #    and the socket is paused at once. The read-ahead is delivered after the first buffer.
 # 6. While events are delivered with the socket paused (RESUMING), a new hold leaves it paused: a slow reader does
-#    not cause two system calls for each message either.
+#    not cause two system calls per message either.
 # 7. The end of the connection is delivered last, after everything that was received before it.
 # 8. Buffers are borrowed from a pool with the first byte and returned when all is consumed, so an idle connection
 #    has none.
@@ -49,7 +49,7 @@ class Event(IntEnum):
     RELEASE = 2  # the last holder lets go
     STOP = 3  # an event was delivered, and the buffer is held
     USED_UP = 4  # all events were delivered, nothing is held or read ahead
-    TURN = 5  # the event loop has come round after WATCH
+    TURN = 5  # the next iteration of the event loop after WATCH
     END = 6  # the transport reports the end, or its loss
 
 
@@ -58,7 +58,7 @@ class Action(Enum):
 
     NOTHING = ""
     DELIVER = "deliver"  # deliver the machine's events
-    WATCH = "watch"  # report TURN when the event loop has come round
+    WATCH = "watch"  # report TURN at the next iteration of the event loop
     PAUSE = "pause"  # pause the transport
     RESUME = "resume"  # resume the transport
     END = "end"  # report the end of the connection to the machine, and deliver its events

@@ -68,7 +68,7 @@ async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | 
     """
     if pixels is not None:
         if not is_dataset(source):
-            raise TypeError(f"`pixels` goes with a pydicom Dataset, not {type(source).__name__}")
+            raise TypeError(f"`pixels` requires a pydicom Dataset, not {type(source).__name__}")
         from dimse.dataset.pydicom_source import PixelSource
 
         return PixelSource(source, pixels)

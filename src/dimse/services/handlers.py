@@ -33,5 +33,5 @@ def _final(status: object, name: str) -> Status:
         raise ValueError(f"the {name} handler must return a status of 16 bits, not {status}")
     status = status if isinstance(status, Status) else Status(status)
     if status.category in (StatusCategory.PENDING, StatusCategory.CANCEL):
-        raise ValueError(f"the {name} handler returned {status}, which is not for a handler to answer")
+        raise ValueError(f"the {name} handler returned {status}, which a handler must not return")
     return status

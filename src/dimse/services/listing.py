@@ -146,7 +146,7 @@ class _Lister:
                 # A key of the request keeps its value, whatever the archive returns for it.
                 keys = {key: value for key in wanted if (value := above.get(key) or _text(match, key))}
                 if query.level.unique_key not in keys:
-                    logger.warning("%s: a match has no %s; left out", self._address, query.level.unique_key)
+                    logger.warning("%s: a match has no %s; omitted", self._address, query.level.unique_key)
                     continue
                 found[tuple(keys.items())] = keys
         parent, refusal = next(reversed(above.values()), ""), None

@@ -148,5 +148,5 @@ def _originator(request: IncomingRequest) -> tuple[str, int] | None:
     try:
         return check_ae_title(title), request.message.message_id
     except ValueError:
-        logger.warning("C-MOVE: the requestor's AE title is invalid; left out of the sub-operations")
+        logger.warning("C-MOVE: the requestor's AE title is invalid; omitted from the sub-operations")
         return None

@@ -7,8 +7,8 @@ When an association ends early, the objects on it return to the front of the que
     some or all, no response   some were sent, too      is excused      a suspect, `SHARED`
     some or all, no response   none                     counts          a suspect, `ALONE`
 
-1. A suspect may be what ends associations. Suspects are sent first on the next association, one at a time: this finds
-   the one that ends it, and the others are stored.
+1. A suspect may be the object at which the peer ends associations. Suspects are sent first on the
+   next association, one at a time: this finds the one that ends it, and the others are stored.
 2. An excused attempt uses up no retry. After one that counts, `RetryPolicy` says whether there is another.
 3. A suspect that is sent alone and leaves the peer silent has failed.
 4. If the association had an operations window and the peer closed it at the first message, the peer may not understand
@@ -115,7 +115,7 @@ class Outcomes:
             error.add_note(f"while sending {name}")
         is_lost = isinstance(error, AssociationError | RemoteProtocolError)
         if is_lost and not item.source.repeatable and item.attempts.pause is not None:
-            error.add_note("not tried again: its source can be read only once")
+            error.add_note("not retried: its source can be read only once")
         self.note(
             SendResult(
                 name,
@@ -185,6 +185,6 @@ class SendQueue:
 
 
 def _not_tried(item: Item, reason: Exception) -> AssociationError:
-    error = AssociationError(f"{item.source.name}: not tried: {reason}")
+    error = AssociationError(f"{item.source.name}: not attempted: {reason}")
     error.__cause__ = reason
     return error

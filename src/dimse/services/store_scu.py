@@ -156,7 +156,7 @@ class ObjectSender:
             if pause is None or not source.repeatable:
                 error = StatusError(response.status, doing, response.error_comment, response.offending_element or ())
                 if pause is not None:
-                    error.add_note("not tried again: its source can be read only once")
+                    error.add_note("not retried: its source can be read only once")
                 raise error
             logger.info("%s: %s; attempt %d in %g s", source.name, response.status, attempts.made + 1, pause)
             await asyncio.sleep(pause)

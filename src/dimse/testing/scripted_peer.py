@@ -142,7 +142,7 @@ class ScriptedPeer:
         """The next message, which must be the C-CANCEL of this request."""
         received = await self.receive_message()
         if not isinstance(of.message, Request):
-            raise TypeError(f"{of.message.name} cannot be canceled")
+            raise TypeError(f"{of.message.name} cannot be cancelled")
         expected = C_CANCEL_RQ(message_id_being_responded_to=of.message.message_id)
         if (received.message, received.presentation_context_id) != (expected, of.presentation_context_id):
             raise AssertionError(f"expected {expected}, received {received.message}")

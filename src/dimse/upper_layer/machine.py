@@ -35,10 +35,10 @@ from dimse.upper_layer.states import EVENT_MEANINGS, NEXT_STATE, STATE_MEANINGS,
 logger = logging.getLogger("dimse.upper_layer")
 
 MAXIMUM_ASSOCIATE_LENGTH: Final = 1024 * 1024
-"""The longest A-ASSOCIATE PDU: 128 contexts with 64-character UIDs and a SAML assertion fit many times."""
+"""The longest A-ASSOCIATE PDU: 128 contexts with 64-character UIDs and a SAML assertion need a fraction of it."""
 
 MAXIMUM_EMPTY_FRAGMENTS: Final = 1000
-"""The most empty fragments in a row: they are legal, but nothing else would never be a message."""
+"""The most empty fragments in a row: each is legal, but without a bound they could continue forever."""
 
 _EVENT_OF_PDU: Final[dict[type[PDU], Event]] = {
     A_ASSOCIATE_AC: Event.EVT3,
