@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 
 def _replace_closed_streams() -> None:
-    """Open the null device in place of closed standard streams, whose numbers the event loop's own files would get.
+    """Open the null device in place of closed standard streams, whose descriptors the event loop would reuse.
 
     `sys.stdin` stays None, by which a command recognizes that standard input is closed.
     """

@@ -1,4 +1,4 @@
-"""Where an application entity is: its AE title, host and port."""
+"""The address of an application entity: its AE title, host and port."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_ae_title(title: str) -> str:
 
 
 def host_and_port(host: str, port: int) -> str:
-    """`host:port` as people read it, an IPv6 address in brackets (RFC 3986 3.2.2).
+    """Format as `host:port`, with an IPv6 address in brackets (RFC 3986 3.2.2).
 
     >>> host_and_port("::1", 104)
     '[::1]:104'
@@ -33,7 +33,7 @@ def host_and_port(host: str, port: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an application entity is: its AE title, host and port."""
+    """The address of an application entity: its AE title, host and port."""
 
     ae_title: str
     host: str

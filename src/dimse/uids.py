@@ -111,14 +111,14 @@ _NAMES: Final = {
     IMPLICIT_VR_LITTLE_ENDIAN: "Implicit VR Little Endian",
     EXPLICIT_VR_LITTLE_ENDIAN: "Explicit VR Little Endian",
 }
-"""UIDs named by `dimse echo`, which need not import pydicom for them."""
+"""UIDs that `dimse echo` prints; listed here so that it need not import pydicom."""
 
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 _UID_CHARACTERS: Final = frozenset("0123456789.")
 
 
 def _entry(uid: str) -> tuple[str, ...] | None:
-    """Name and kind of a UID of PS3.6. pydicom has the table, and is imported where it is needed."""
+    """Name and kind of a UID in PS3.6, from pydicom's table, which is imported on first use."""
     from pydicom._uid_dict import UID_dictionary
 
     return UID_dictionary.get(uid)
@@ -133,12 +133,12 @@ def name_of(uid: str) -> str:
 
 
 def is_uid(text: str) -> bool:
-    """Whether `text` is a UID as PS3.5 9.1 has it, without padding."""
+    """Whether `text` is a valid UID (PS3.5 9.1), without padding."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def has_uid_characters(text: str) -> bool:
-    """Whether `text` is 1 to 64 digits and dots, which devices use as a UID even where PS3.5 9.1 forbids its form."""
+    """Whether `text` is 1 to 64 digits and dots, which devices use as a UID even if PS3.5 9.1 forbids it."""
     return 0 < len(text) <= 64 and set(text) <= _UID_CHARACTERS
 
 
@@ -152,14 +152,14 @@ def is_compressed(transfer_syntax_uid: str) -> bool:
 
 
 _JPIP: Final = frozenset(f"1.2.840.10008.1.2.4.{tail}" for tail in ("94", "95", "204", "205"))
-"""Pixel data is elsewhere."""
+"""JPIP transfer syntaxes: the data set refers to pixel data elsewhere."""
 _ALSO_ENCAPSULATED: Final = frozenset(
     {RLE_LOSSLESS, "1.2.840.10008.1.2.1.98", "1.2.840.10008.1.2.8.1"}  # Encapsulated Uncompressed, Deflated Frames
 )
 
 
 def is_always_encapsulated(transfer_syntax_uid: str) -> bool:
-    """Whether Pixel Data must be encapsulated in this transfer syntax of the standard's (PS3.5 A.4); not if private."""
+    """Whether Pixel Data must be encapsulated in this transfer syntax (PS3.5 A.4); False for private ones."""
     if transfer_syntax_uid in _JPIP:
         return False
     return transfer_syntax_uid.startswith("1.2.840.10008.1.2.4.") or transfer_syntax_uid in _ALSO_ENCAPSULATED
@@ -169,10 +169,9 @@ _NOT_STORED = ("Storage Commitment", "Media Storage", "Storage Service Class")
 
 
 def is_storage(uid: str) -> bool:
-    """Whether a SOP class is one of storage (PS3.4 B.5): the standard's, retired ones too, and private ones.
+    """Whether this is a Storage SOP Class (PS3.4 B.5), including retired ones, or a private SOP class.
 
-    A private storage SOP class looks like that of any other private service; a storage SCP that takes what any device
-    sends takes it for a storage class.
+    A private Storage SOP Class cannot be distinguished from other private ones, so a storage SCP accepts them all.
     """
     if uid in COMMON_STORAGE or not uid.startswith("1.2.840.10008."):
         return True

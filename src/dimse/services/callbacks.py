@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Callback(Generic[T]):
-    """A function that the caller gave, called on the event loop. Its exceptions are logged.
+    """A function of the caller, called on the event loop. Its exceptions are logged.
 
     With `stops`, it is not called again after it has failed. Raises `TypeError` for an `async def`, which nothing would
     await.

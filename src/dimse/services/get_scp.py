@@ -7,11 +7,7 @@ import logging
 
 from dimse import uids
 from dimse.dataset.sources import DatasetSource
-from dimse.errors import (
-    AssociationError,
-    RemoteProtocolError,
-    StatusError,
-)
+from dimse.errors import AssociationError, RemoteProtocolError, StatusError
 from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.options import RetryPolicy, SendOptions

@@ -11,7 +11,7 @@ from dimse.status import Status, StatusCategory
 async def answered(handling: Awaitable[int], name: str) -> Status:
     """The status that a handler of `name` returns or raises as a `StatusError`, with its Error Comment.
 
-    Raises whatever else the handler raises, and `TypeError` or `ValueError` if the status is not a final one.
+    Other exceptions of the handler pass through. Raises `TypeError` or `ValueError` if the status is not a final one.
     """
     try:
         status = await handling
@@ -21,7 +21,7 @@ async def answered(handling: Awaitable[int], name: str) -> Status:
 
 
 def raised(error: StatusError, name: str) -> Status:
-    """The status that a handler of `name` has raised; `ValueError` as in `answered`."""
+    """The status of a `StatusError` that a handler of `name` raised. Raises `ValueError` if it is not a final one."""
     status = _final(error.status, name)
     return status if error.comment is None else status.with_comment(error.comment, *error.offending)
 

@@ -1,4 +1,4 @@
-"""The data set of a C-STORE, while it comes: scanned as it is pulled, then kept or passed on."""
+"""The data set of a C-STORE while it arrives: scanned as it is pulled, then kept or passed on."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _LARGE: Final = 32 * 1024
 """Bytes of elements above which a buffered data set is decoded in a thread; the smallest element has 8."""
 
 _PIECE: Final = 1024 * 1024
-"""Bytes of a buffered value that are given at a time."""
+"""Bytes of a buffered value that are yielded at a time."""
 
 _STEP: Final = 64 * 1024
 """Bytes that are scanned at a time: 8000 of the smallest elements."""
 
 _TURN: Final = 0.01
-"""Seconds after which other tasks have a turn."""
+"""Seconds of scanning after which other tasks run."""
 
 _LOOK: Final = 256 * 1024
 """Bytes of encapsulated pixel data that are searched for its transfer syntax."""
 
 
 class IncomingDataset:
-    """The data set that the peer sends, in the order in which it comes. Everything that is pulled is scanned first.
+    """The data set of one C-STORE request, in the order of its bytes. Pulled data is scanned before it is used.
 
     If something is missing or, if strict, malformed, `IncompleteDataset` is raised and is then the `fault`.
     """
@@ -54,17 +54,17 @@ class IncomingDataset:
         self._is_strict = is_strict
         self._negotiated = transfer_syntax_uid
         self._views: list[memoryview] = []
-        """Pulled data that are neither in the scanner nor given yet."""
+        """Pulled data that is neither in the scanner nor passed on yet."""
         self._rest: tuple[bytes, bytes] | None = None
-        """If the data set is kept: what follows the scanner's `raw`, up to the end of the bulk data, and the rest."""
+        """Of a buffered data set, the bytes after the scanner's `raw`: to the end of the bulk data, and after it."""
 
     @property
     def is_buffered(self) -> bool:
-        """Whether the whole data set is kept."""
+        """Whether the whole data set is in memory."""
         return self._rest is not None
 
     async def pull(self) -> list[memoryview]:
-        """As `IncomingData.pull`."""
+        """Pull the next views, as `IncomingData.pull` does, and scan them. Returns what the scanner does not keep."""
         if self.fault is not None:
             raise self.fault
         try:
@@ -82,17 +82,17 @@ class IncomingDataset:
             raise IncompleteDataset(str(self.structure.malformed))
 
     async def _feed(self, views: list[memoryview]) -> list[memoryview]:
-        """Have them looked at. Returns what the scanner does not keep."""
+        """Scan views. Returns what the scanner does not keep."""
         if self.is_deflated:
             kept: list[int] = []
-            # A few bytes may inflate to a thousand times as many.
+            # In a thread, as a few bytes may inflate to a thousand times as many.
             await self.data.use(in_worker(lambda: kept.extend(map(self.structure.feed, views))))
         else:
             kept = [await self._feed_in_turns(view) for view in views]
         return [view[count:] for view, count in zip(views, kept, strict=True) if count < len(view)]
 
     async def _feed_in_turns(self, view: memoryview) -> int:
-        """Scan in steps: element after element takes long, and other tasks have a turn between steps."""
+        """Scan in steps, between which other tasks run: many small elements take long."""
         kept, position, begun = 0, 0, perf_counter()
         while True:
             end = position + max(self.structure.to_pass, _STEP)
@@ -105,14 +105,14 @@ class IncomingDataset:
                 begun = perf_counter()
 
     async def read_metadata(self) -> None:
-        """Read on until the bulk data begins."""
+        """Read up to the bulk data."""
         while True:
             self._views = await self.pull()
             if self.data.exhausted or self.scanner.bulk is not None or self.structure.malformed is not None:
                 break
 
     async def read_all(self, maximum: int) -> bool:
-        """Keep all of it; False if it is more than `maximum` bytes."""
+        """Read the whole data set into memory. Returns False if it has more than `maximum` bytes."""
         rest, bulk, raw = BytesIO(), self.scanner.bulk, self.scanner.raw
         if bulk is not None and not self.is_deflated:
             rest.write(raw[bulk.value_offset :])
@@ -125,7 +125,7 @@ class IncomingDataset:
             if self.data.exhausted:
                 break
             self._views = await self.pull()
-        await self.data.pull()  # lets the connection go on
+        await self.data.pull()  # resumes reading from the connection
         end, self._views, tail = self.structure.value_end, [], b""
         if end is not None and not self.is_deflated:
             rest.seek(end)
@@ -152,7 +152,7 @@ class IncomingDataset:
         return views
 
     async def value(self) -> AsyncIterator[memoryview]:
-        """The bulk data as they come; those of undefined length are followed by the rest of the data set.
+        """The bulk data as it arrives; if its length is undefined, the rest of the data set follows.
 
         Each view is valid until the next one is requested.
         """
@@ -171,13 +171,13 @@ class IncomingDataset:
             if self.data.exhausted:
                 break
             views = await self.pull()
-        await self.data.pull()  # lets the connection go on, so that an A-ABORT is seen
+        await self.data.pull()  # resumes reading from the connection, so that an A-ABORT is seen
 
-    # What it is
+    # Its transfer syntax
 
     @property
     def has_mislabeled_pixels(self) -> bool:
-        """Whether Pixel Data is native where it must be encapsulated, or the other way round (PS3.5 A.1 to A.4)."""
+        """Whether Pixel Data is native but must be encapsulated, or the reverse (PS3.5 A.1 to A.4)."""
         bulk = self.scanner.bulk
         if bulk is None or bulk.tag != PIXEL_DATA or bulk.length == 0:
             return False
@@ -211,15 +211,15 @@ class IncomingDataset:
                 return syntax
             self._views = await self.pull()
 
-    # For pydicom
+    # Decoding
 
     def joined(self) -> bytes:
-        """All that has come, in one piece."""
+        """All received bytes, joined."""
         return b"".join(self.beginning())
 
     @property
     def is_long_to_decode(self) -> bool:
-        """Whether the whole data set is kept and may have many elements."""
+        """Whether the data set is buffered and may have many elements."""
         if self._rest is None:
             return False
         value, tail = self._rest
@@ -229,12 +229,12 @@ class IncomingDataset:
 
     @property
     def _is_assembled(self) -> bool:
-        """Whether the bulk data is put in after the rest is decoded."""
+        """Whether the rest is decoded first, and the bulk data inserted afterwards."""
         bulk = self.scanner.bulk
         return bulk is not None and not self.is_deflated and (bulk.length is not None or bulk.tag in PIXEL_DATA_TAGS)
 
     def decode(self) -> Dataset:
-        """The whole data set if it is kept, else everything before the bulk data. Raises `DatasetError`."""
+        """Decode the whole data set if it is buffered, else the part before the bulk data. Raises `DatasetError`."""
         from dimse.dataset.assembling import assemble  # imports pydicom
         from dimse.dataset.codec import decode
 

@@ -1,4 +1,4 @@
-"""A C-FIND, C-GET or C-MOVE request as its handler sees it, and how a failure is answered."""
+"""A C-FIND, C-GET or C-MOVE request as its handler sees it, and the response to a failed one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger("dimse.query_retrieve")
 
 @dataclass(frozen=True, slots=True)
 class QueryRequest:
-    """A C-FIND, C-GET or C-MOVE that the peer requests (PS3.4 C.4).
+    """A received C-FIND, C-GET or C-MOVE request (PS3.4 C.4).
 
     `identifier` has the keys, as the peer sent them. On C-CANCEL the handler's generator is closed.
     """

@@ -11,10 +11,7 @@ from dimse.dataset.codec import encode
 from dimse.dataset.encoding import FAILED_SOP_INSTANCE_UID_LIST
 from dimse.dataset.pydicom_names import IGNORE, DataElement, Dataset
 from dimse.dataset.sources import DatasetSource
-from dimse.errors import (
-    PresentationContextError,
-    StatusError,
-)
+from dimse.errors import PresentationContextError, StatusError
 from dimse.messages.message import C_GET_RQ, Response
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.services.collecting import SendResult, look_at
@@ -26,7 +23,7 @@ from dimse.status import Status, StatusCategory
 logger = logging.getLogger("dimse.query_retrieve")
 
 PENDING_PACE: Final = 0.1
-"""Seconds between two Pending responses, at least: people read them."""
+"""Minimum seconds between two Pending responses, which are progress for people to read."""
 
 _LONGEST_UI: Final = 0xFFFE
 
@@ -44,7 +41,7 @@ class Account:
         self.failed: list[str] = []
         """SOP Instance UIDs; empty for objects that could not be read."""
         self._comment: str | None = None
-        """Why the first one failed, as an Error Comment."""
+        """Why the first failed instance failed, as an Error Comment."""
         self._settled = 0
         """How many of the sources were sent or have failed."""
         self._request = request
@@ -89,7 +86,7 @@ class Account:
         return "an instance cannot be read or encoded"
 
     def not_sent(self) -> None:
-        """None of the sources could be sent, as there was no association to send them on."""
+        """Note that no source could be sent, as there was no association."""
         self._settled = len(self.sources)
         self.failed += [source.sop_instance_uid for source in self.sources]
 
@@ -115,8 +112,8 @@ class Account:
         return min(len(self.sources) - self._settled, MAXIMUM_COUNT)
 
     def _list(self) -> bytes | None:
-        """Failed SOP Instance UID List (0008,0058)."""
-        # Invalid UIDs (PS3.5 9.1) are listed too, unless a backslash would make two of one.
+        """Encode the identifier with the Failed SOP Instance UID List (0008,0058); None if it would be empty."""
+        # Invalid UIDs (PS3.5 9.1) are listed too, unless a backslash would make one UID two.
         uids = [uid for uid in self.failed if uid and "\\" not in uid]
         if not uids:
             return None

@@ -59,7 +59,7 @@ class CEchoSCU:
 
 
 class EchoService:
-    """Answers C-ECHO with the status that its handler returns, or with Success if it has none."""
+    """Answers C-ECHO with the status that its handler returns, or with Success if there is no handler."""
 
     def __init__(self, handler: EchoHandler | None = None) -> None:
         self._handler = handler
