@@ -116,7 +116,12 @@ async def _open(address: Address, options: ClientOptions) -> Exchange:
     except UnicodeError:
         raise ConnectionLost(f"cannot connect to {address.host}: this is not a host name") from None
     except OSError as error:
-        # asyncio's own words for a refusal are a call and its arguments.
-        reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or error
-        raise ConnectionLost(f"cannot connect to {where}: {reason}") from error
+        raise ConnectionLost(f"cannot connect to {where}: {_reason(error)}") from error
     return made[-1]
+
+
+def _reason(error: OSError) -> str:
+    """The operating system's words, where it has some: asyncio's are a call and its arguments."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)

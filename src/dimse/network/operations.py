@@ -391,11 +391,7 @@ class Operation(Generic[R]):
             return
         try:
             await self.request_cancel()
-            async with self._lock:
-                while self.final is None and self.stage not in _OVER:
-                    if self._unanswered is not None:
-                        await self.serve_in_flight(self._unanswered)
-                    await self.next()
+            await self._drop_rest()
             if self.final is None and self.error is not None:
                 raise self.error
         except asyncio.CancelledError:
@@ -403,6 +399,14 @@ class Operation(Generic[R]):
             raise
         finally:
             self.end()
+
+    async def _drop_rest(self) -> None:
+        """Drop what is received until the final response; sub-operations are completed or refused."""
+        async with self._lock:
+            while self.final is None and self.stage not in _OVER:
+                if self._unanswered is not None:
+                    await self.serve_in_flight(self._unanswered)
+                await self.next()
 
     async def serve_in_flight(self, request: IncomingRequest) -> None:
         """Complete or refuse a sub-operation of a cancelled operation (PS3.4 B.2.3)."""

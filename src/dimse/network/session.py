@@ -252,6 +252,10 @@ class Session:
             return request.response(status, error_comment=comment)
         if not service.supports(request.sop_class_uid):
             return request.response(Status.SOP_CLASS_NOT_SUPPORTED)
+        return await self._response_of(service, request)
+
+    async def _response_of(self, service: Service, request: IncomingRequest) -> Answer[Response]:
+        """The response of a service, or Processing Failure. Raises the reason if the association has ended."""
         try:
             return await service.serve(request)
         except asyncio.CancelledError:

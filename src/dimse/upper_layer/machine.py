@@ -124,13 +124,13 @@ class Machine:
         self._data = memoryview(b"")
         self._header = bytearray()
         self._pdu_type: type[PDU] | None = None
+        """The PDU that is being received; None if it is skipped."""
         self._body = bytearray()
         self._pdu_left = 0
         self._pdv_left = 0
         self._pdv = (0, False, False)
         self._empty_fragments = 0
         self._has_reported_length = self._has_reported_odd_fragments = False
-        self._skipping = False
         self._broken = False
 
     # Local user
@@ -260,17 +260,16 @@ class Machine:
             return self._take_fragment()
         if not (self._pdu_left or self._header) and (fragment := self._plain_pdu()) is not None:
             return fragment
-        if self._skipping:
+        if not self._pdu_left:
+            self._begin_pdu()
+        elif self._pdu_type is P_DATA_TF:
+            return self._begin_pdv()
+        elif self._pdu_type is not None:
+            self._take_body()
+        else:
             taken = min(self._pdu_left, len(self._data))
             self._data = self._data[taken:]
             self._pdu_left -= taken
-            self._skipping = self._pdu_left > 0
-        elif self._pdu_type is P_DATA_TF and self._pdu_left:
-            return self._begin_pdv()
-        elif self._pdu_type is not None and self._pdu_left:
-            self._take_body()
-        else:
-            self._begin_pdu()
         return None
 
     def _plain_pdu(self) -> Fragment | None:
@@ -330,7 +329,7 @@ class Machine:
             logger.debug("%s < P-DATA-TF %d bytes", self._name, length)
         action = self._transition(Event.EVT10)
         if action not in (Action.DT_2, Action.AR_6):
-            self._skipping = length > 0
+            self._pdu_type = None
             self._unexpected(action, P_DATA_TF.name)
             return
         if not length:

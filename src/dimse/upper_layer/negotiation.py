@@ -114,11 +114,16 @@ def violations(request: A_ASSOCIATE_RQ) -> Iterator[A_ASSOCIATE_RJ | RemoteProto
         if context_id % 2 == 0 or context_id in seen:
             yield invalid(f"presentation context ID {context_id} is even, zero or repeated")
         seen.add(context_id)
-        if not context.transfer_syntaxes:
-            yield invalid(f"presentation context {context_id} has no transfer syntax")
-        for uid in (context.abstract_syntax, *context.transfer_syntaxes):
-            if not is_uid(uid.strip(_PADDING)):
-                yield invalid(f"presentation context {context_id} has an invalid UID")
+        yield from _context_violations(context)
+
+
+def _context_violations(context: PresentationContextRQ) -> Iterator[RemoteProtocolError]:
+    context_id = context.presentation_context_id
+    if not context.transfer_syntaxes:
+        yield invalid(f"presentation context {context_id} has no transfer syntax")
+    for uid in (context.abstract_syntax, *context.transfer_syntaxes):
+        if not is_uid(uid.strip(_PADDING)):
+            yield invalid(f"presentation context {context_id} has an invalid UID")
 
 
 def _disordered(pdu: A_ASSOCIATE_RQ | A_ASSOCIATE_AC, context_item: ItemType) -> bool:
@@ -270,17 +275,28 @@ def acceptance_oddities(acceptance: A_ASSOCIATE_AC, request: A_ASSOCIATE_RQ) -> 
     answered = {context.presentation_context_id for context in acceptance.presentation_contexts}
     if any(context.presentation_context_id not in answered for context in request.presentation_contexts):
         yield "presentation contexts without an answer count as rejected"
-    proposed = {role.sop_class_uid: role for role in request.user_information.role_selections}
-    for accepted in acceptance.user_information.role_selections:
-        role = proposed.get(accepted.sop_class_uid.strip(_PADDING), RoleSelection("", scu_role=False, scp_role=False))
-        if accepted.scu_role > role.scu_role or accepted.scp_role > role.scp_role:
-            yield "roles that were not proposed are accepted; ignored"
-    if _exceeds_window(request, acceptance):
-        yield "the operations window exceeds the proposed one"
+    yield from _excesses(request, acceptance)
     titles = acceptance.called_ae_title.strip(_PADDING), acceptance.calling_ae_title.strip(_PADDING)
     if titles != (request.called_ae_title, request.calling_ae_title):
         yield "the AE titles are not those of the request"  # PS3.8 Table 9-17: not to be tested
     yield from _information_oddities(acceptance.user_information)
+
+
+def _excesses(request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> Iterator[str]:
+    """The parts of an acceptance that go beyond the request, and are ignored."""
+    proposed = {role.sop_class_uid: role for role in request.user_information.role_selections}
+    for accepted in acceptance.user_information.role_selections:
+        if _exceeds_role(proposed.get(accepted.sop_class_uid.strip(_PADDING)), accepted):
+            yield "roles that were not proposed are accepted; ignored"
+    if _exceeds_window(request, acceptance):
+        yield "the operations window exceeds the proposed one"
+
+
+def _exceeds_role(proposed: RoleSelection | None, accepted: RoleSelection) -> bool:
+    """Whether the acceptor accepted a role that was not proposed (PS3.7 D.3.3.4)."""
+    if proposed is None:
+        return accepted.scu_role or accepted.scp_role
+    return accepted.scu_role > proposed.scu_role or accepted.scp_role > proposed.scp_role
 
 
 def _exceeds_window(request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> bool:
@@ -331,16 +347,18 @@ def accepted_contexts(request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> di
         proposal = proposed.get(context_id)
         if proposal is None or context_id in accepted or context.result != ContextResult.ACCEPTANCE:
             continue
-        if syntax not in proposal.transfer_syntaxes:
-            continue
-        uid = proposal.abstract_syntax
-        ours, theirs = proposed_roles.get(uid), accepted_roles.get(uid)
-        scu, scp = True, False
-        if ours is not None and theirs is not None:
-            # The acceptor may only reduce the roles (PS3.7 D.3.3.4).
-            scu, scp = ours.scu_role and theirs.scu_role, ours.scp_role and theirs.scp_role
-        accepted[context_id] = AcceptedContext(context_id, uid, syntax, scu, scp)
+        if syntax in proposal.transfer_syntaxes:
+            uid = proposal.abstract_syntax
+            is_scu, is_scp = _roles(proposed_roles.get(uid), accepted_roles.get(uid))
+            accepted[context_id] = AcceptedContext(context_id, uid, syntax, is_scu, is_scp)
     return accepted
+
+
+def _roles(proposed: RoleSelection | None, accepted: RoleSelection | None) -> tuple[bool, bool]:
+    """Whether the requestor is SCU, and whether it is SCP. The acceptor may only reduce the roles (PS3.7 D.3.3.4)."""
+    if proposed is None or accepted is None:
+        return True, False
+    return proposed.scu_role and accepted.scu_role, proposed.scp_role and accepted.scp_role
 
 
 def operations_window(request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> int:
