@@ -35,8 +35,18 @@ def cut(splitter: FrameSplitter, data: bytes, step: int) -> list[bytes]:
         (lambda: JoinedFragments(1, ()), encapsulated(), [b"aabbbbcc"]),
         (lambda: JoinedFragments(2, ()), encapsulated(pack("<2L", 0, 10)), [b"aa", b"bbbbcc"]),
         (lambda: JoinedFragments(2, [0, 22]), encapsulated(), [b"aabbbb", b"cc"]),
+        (lambda: JoinedFragments(3, ()), encapsulated(pack("<2L", 0, 10)), list(FRAGMENTS)),
+        (lambda: JoinedFragments(3, ()), encapsulated() + b"no items", list(FRAGMENTS)),
     ],
-    ids=["native", "one fragment each", "a single frame", "basic offset table", "extended offset table"],
+    ids=[
+        "native",
+        "one fragment each",
+        "a single frame",
+        "basic offset table",
+        "extended offset table",
+        "an offset table of other frames",
+        "elements after the delimiter",
+    ],
 )
 def test_frames(make: Callable[[], FrameSplitter], data: bytes, expected: list[bytes], step: int) -> None:
     assert cut(make(), data, step) == expected
@@ -51,6 +61,11 @@ def test_frames(make: Callable[[], FrameSplitter], data: bytes, expected: list[b
         (lambda: NativeFrames(1, 0), b"", "must have 1 to"),
         (lambda: NativeFrames(1, MAX_FRAME + 1), b"", "must have 1 to"),
         (lambda: JoinedFragments(1, ()), item_header(0) + item_header(MAX_FRAME + 2), "a frame of more than"),
+        (
+            lambda: JoinedFragments(1, ()),
+            item_header(0) + item_header(2) + b"aa" + item_header(MAX_FRAME),
+            "a frame of more than",
+        ),
     ],
 )
 def test_pixel_data_that_is_not_its_frames(make: Callable[[], FrameSplitter], data: bytes, message: str) -> None:
