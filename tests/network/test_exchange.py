@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.sample_objects import IMPLICIT, VERIFICATION
 
@@ -53,6 +55,13 @@ async def test_a_release_of_this_side() -> None:
         assert (exchange.phase, exchange.error) == (Phase.RELEASED, None)
         with pytest.raises(LocalProtocolError, match="the association has been released"):
             exchange.check_open()
+
+
+async def test_a_release_by_two_tasks() -> None:
+    """One A-RELEASE-RQ is sent, and both tasks wait for the response."""
+    async with listening(good) as address, connect(address, contexts=CONTEXTS) as association:
+        await asyncio.gather(association.release(), association.release())
+        assert exchange_of(association).phase is Phase.RELEASED
 
 
 @pytest.mark.parametrize(

@@ -243,9 +243,10 @@ class Exchange:
         if self.over.done():
             await self.closed()
             return
-        self.connection.machine.release()
-        self.phase = Phase.RELEASING
-        self.connection.flush()
+        if self.phase is not Phase.RELEASING:  # else another task has requested it
+            self.connection.machine.release()
+            self.phase = Phase.RELEASING
+            self.connection.flush()
         try:
             await self._decided(self.over, "waiting for the response to A-RELEASE-RQ")
         except (AssociationAborted, ConnectionLost) as error:
