@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dimse import AssociationAborted, AssociationRejected, AssociationTimeout, Status, StatusError
@@ -20,8 +22,10 @@ def test_what_a_status_error_says() -> None:
 def test_a_status_error_takes_a_number() -> None:
     said = StatusError(0xA700, "no disk")
     assert (said.status.is_out_of_resources, str(said)) == (True, "0xA700 Out of resources (no disk)")
-    with pytest.raises(TypeError, match="status must be a Status or an int, not str"):
-        StatusError("no disk")  # type: ignore[call-overload]
+    wrong: list[Any] = ["no disk", True, None]
+    for status in wrong:
+        with pytest.raises(TypeError, match=f"status must be a Status or an int, not {type(status).__name__}"):
+            StatusError(status)
 
 
 def test_a_status_error_names_the_offending_elements() -> None:

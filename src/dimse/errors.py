@@ -167,7 +167,7 @@ class StatusError(DimseError):
     ) -> None:
         if comment is _NOT_GIVEN:
             doing, comment = "", doing or None
-        if not isinstance(status, int):
+        if not isinstance(status, int) or isinstance(status, bool):
             raise TypeError(f"status must be a Status or an int, not {type(status).__name__}")
         self.status = status if isinstance(status, Status) else Status(status)
         self.comment = comment
