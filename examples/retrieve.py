@@ -2,8 +2,8 @@
 
     python retrieve.py ARCHIVE@localhost:11112 received/ 1.2.840.99999.1 1.2.840.99999.2
 
-They come by C-GET. An archive without C-GET sends them by C-MOVE to "ME" on port 11112 here, which it has to know;
-`--receiver` says otherwise. The exit code is 0 if all came, 1 if something did not, 3 if there was no association.
+They arrive by C-GET. An archive without C-GET sends them by C-MOVE to "ME" on port 11112 here, which it must know;
+`--receiver` changes that. The exit code is 0 if all arrived, 1 if some did not, 3 if there was no association.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python send_folder.py ARCHIVE@localhost:11112 study/
 
-The exit code is 0 if everything was stored, 1 if something was not, 3 if there was no association.
+The exit code is 0 if everything was stored, 1 if some objects were not, 3 if there was no association.
 """
 
 import argparse

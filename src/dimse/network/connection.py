@@ -263,7 +263,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.write(data)
 
     def write_soon(self, data: bytes) -> None:
-        """`write` together with whatever else is written before the event loop has come round."""
+        """`write` together with other messages, at the next iteration of the event loop at the latest."""
         if self._batch_size + len(data) > _MAXIMUM_BATCH_BYTES:
             self._write_batch()
         if not self._batch:

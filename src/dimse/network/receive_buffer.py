@@ -196,7 +196,7 @@ class ReceiveBuffer:
         return action
 
     def turn(self) -> Action:
-        """The event loop has come round."""
+        """Note the next iteration of the event loop."""
         action, self.state = _TURN[self.state]
         return action
 

@@ -25,7 +25,7 @@ class Server(AssociationServer):
 
     `host` "localhost" listens on the loopback address, "::" on every interface, each with IPv4 and IPv6; "0.0.0.0" is
     every IPv4 interface. `port` 0 picks a free port, which `server.port` then names. `destinations` says where C-MOVE
-    may send instances to: it maps AE titles to addresses ("WS1@host:port", an `Address`, or a `MoveDestination` with
+    may send instances: it maps AE titles to addresses (`"WS1@host:port"`, an `Address`, or a `MoveDestination` with
     TLS and other options), or is a function, which may be async, from an AE title to one of those or to None.
 
     All handlers are registered in the same way, by a decorator that returns the handler unchanged, so that one handler
@@ -41,8 +41,8 @@ class Server(AssociationServer):
     `on_c_move`  `QueryRequest`    `async def` with `yield`: each instance, as for `dimse.send`
     ============ ================= ============================================================
 
-    Every handler may raise `StatusError(status, comment)` to answer with that status and Error Comment. What any other
-    exception is answered with stands at each decorator; it is logged with its traceback. C-ECHO is answered with
+    Every handler may raise `StatusError(status, comment)` to answer with that status and Error Comment. Each
+    decorator names the status for other exceptions, which are logged with their tracebacks. C-ECHO is answered with
     Success if it has no handler; presentation contexts of the other services are accepted only with a handler.
 
     >>> server = Server("ARCHIVE", port=11112)
@@ -64,7 +64,7 @@ class Server(AssociationServer):
     ) -> None:
         super().__init__(ae_title, host=host, port=port, options=options)
         self.destinations = destinations
-        """Where C-MOVE may send instances to; read when its handler is registered."""
+        """Where C-MOVE may send instances; read when its handler is registered."""
         self._services[C_ECHO_RQ] = EchoService()
 
     def run(
@@ -77,7 +77,7 @@ class Server(AssociationServer):
 
         Then the server stops: open associations may finish for `ServerOptions.stop_timeout` seconds. A second signal
         aborts them at once. Either way `run` returns normally. `alongside` is called once the server listens, and its
-        coroutine is cancelled when the server stops; an exception of it stops the server and is raised. `loop_factory`
+        coroutine is cancelled when the server stops; an exception in it stops the server and is raised. `loop_factory`
         is that of `asyncio.Runner`, for another event loop than asyncio's.
         """
 
@@ -146,7 +146,7 @@ class Server(AssociationServer):
         """Register the C-MOVE handler: `async def handler(request: QueryRequest)`, which yields the instances.
 
         It is like that of C-GET, but the instances are sent to `request.move_destination` as `dimse.send` sends them;
-        `ServerOptions.send` says how. An AE title that `destinations` does not know is answered with Move Destination
+        `ServerOptions.send` says how. An AE title unknown to `destinations` is answered with Move Destination
         Unknown (0xA801). Raises `ValueError` if the server has no `destinations`.
 
         >>> server = Server(destinations={"WS1": "WS1@workstation:11112"})

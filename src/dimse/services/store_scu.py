@@ -98,7 +98,7 @@ class Attempts:
         self.made += 1
 
     def withdraw(self) -> None:
-        """The last attempt was none: nothing was sent."""
+        """Do not count the last attempt: nothing was sent."""
         self.made -= 1
 
     def excuse(self) -> None:
