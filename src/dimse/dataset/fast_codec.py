@@ -64,13 +64,14 @@ def decode_plain(data: Buffer, *, implicit: bool) -> Dataset | None:
         # In Implicit VR only its items reveal a sequence. An undefined length exceeds any end.
         if tag <= last or position + length > end or (implicit and data[position : position + 4] == ITEM_TAG):
             return None
-        if tag == SPECIFIC_CHARACTER_SET and length > MAX_CHARACTER_SETS:
-            return None
         value: Any = data[position : position + length] if length else empty_value_for_VR(vr, raw=True)
         key = _tag(tag)
         elements[key] = _raw_element((key, vr, length, value, position, implicit, True, *_DEFAULTS))
         last, position = tag, position + length
-    return _dataset(elements, _character_set(elements), implicit=implicit)
+    character_sets = _character_sets(elements)
+    if len(character_sets) > MAX_CHARACTER_SETS:
+        return None
+    return _dataset(elements, _python_encodings(character_sets), implicit=implicit)
 
 
 def _dataset(
@@ -97,11 +98,16 @@ def _empty(*, implicit: bool) -> dict[str, Any]:
     return vars(dataset)
 
 
-def _character_set(elements: Mapping[BaseTag, DataElement | RawDataElement]) -> Any:
+def _character_sets(elements: Mapping[BaseTag, DataElement | RawDataElement]) -> bytes:
+    """The value of Specific Character Set, empty if it is absent."""
     element = elements.get(BaseTag(SPECIFIC_CHARACTER_SET))
-    if element is None or not element.value:
+    return b"" if element is None else element.value or b""
+
+
+def _python_encodings(character_sets: bytes) -> Any:
+    if not character_sets:
         return default_encoding
-    names = [unpadded_text(name) for name in element.value.split(b"\\")]
+    names = [unpadded_text(name) for name in character_sets.split(b"\\")]
     return convert_encodings(names if len(names) > 1 else names[0])
 
 

@@ -31,6 +31,11 @@ def validate_template(template: str) -> None:
     A template is a relative path with keywords of PS3.6 in braces. It must stay in its folder and contain
     {SOPInstanceUID}, so that each instance gets a name of its own.
     """
+    _check_path(template)
+    _check_keywords(template)
+
+
+def _check_path(template: str) -> None:
     if not template or template.endswith("/"):
         raise ValueError(f"the file name template {template!r} names no file")
     if "\\" in template or "\0" in template:
@@ -39,6 +44,9 @@ def validate_template(template: str) -> None:
         raise ValueError(f"the file name template {template!r} is absolute: it must be relative")
     if any(part.strip(". ") == "" for part in template.split("/")):
         raise ValueError(f"the file name template {template!r} has a part that is empty, '.' or '..'")
+
+
+def _check_keywords(template: str) -> None:
     from pydicom.datadict import tag_for_keyword
 
     for _, keyword in _parsed(template):

@@ -43,13 +43,18 @@ def begins_like_a_data_set(beginning: bytes) -> bool:
         header = _header(beginning, position, syntax)
         if last >> 16 == 0x0002 and beginning[position : position + 2] != b"\x02\x00":
             return seen > 1  # the data set may be in another encoding
-        if header is None or header[0] <= last or (not last and header[0] >> 16 > _LAST_FIRST_GROUP):
+        if header is None or not _may_follow(header[0], last):
             return False
         last, value, length = header
         if length == UNDEFINED_LENGTH or beginning[value : value + 4] == ITEM_TAG:
             return beginning[value : value + 4] in _ITEMS
         position, seen = value + length, seen + 1
     return seen == _ENOUGH or (seen > 1 and position == len(beginning))
+
+
+def _may_follow(tag: int, last: int) -> bool:
+    """Whether a tag ascends from the `last` one, or if that is 0, may be the first of a data set."""
+    return tag > last and (last != 0 or tag >> 16 <= _LAST_FIRST_GROUP)
 
 
 def _header(data: bytes, position: int, syntax: str) -> tuple[int, int, int] | None:

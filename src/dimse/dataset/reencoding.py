@@ -6,7 +6,7 @@ contains the value if it violates a rule.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from dimse.dataset.misfits import Misfit, dictionary_vr, is_misread, leave_out
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
+    from pydicom.dataelem import RawDataElement
     from pydicom.tag import BaseTag
 
 _SHORT_VRS: Final = frozenset(vr.decode("ascii") for vr in SHORT_VRS)
@@ -67,30 +68,44 @@ def _encode(dataset: Dataset, implicit: bool, signed: bool, misfits: list[Misfit
             continue  # a group length, which would be wrong now (PS3.5 7.2)
         element = dataset.get_item(tag)
         vr = element.VR or _vr_of(dataset, tag, signed)
-        if implicit and vr == "UN" and dictionary_vr(dataset, tag) == "SQ" and (element.value or b"")[:4] == ITEM_TAG:
-            vr = "SQ"  # its items may be in Explicit VR, in violation of PS3.5 6.2.2 note 2
-        if vr == "SQ":
-            items = [_encode(item, implicit, signed, misfits) for item in dataset[tag].value or ()]
-            value = b"".join(item_header(len(item)) + item for item in items)
-        elif element.is_raw:
-            value = element.value or b""
-        else:
-            value = _value_of(element)
+        if implicit and vr == "UN":
+            vr = _revealed_vr(dataset, element)
+        value = _encode_items(dataset[tag].value or (), implicit, signed, misfits) if vr == "SQ" else _value_of(element)
         if implicit and (read_as := dictionary_vr(dataset, tag)) is not None and is_misread(value, vr, read_as):
             misfits.append(Misfit(tag, vr, read_as))
             continue
-        if len(value) % 2:
-            value += b" " if vr in _PADDED_WITH_SPACE else b"\0"
+        value = _padded(value, vr)
         parts.append(_header(tag, vr, len(value), implicit) + value)
     return b"".join(parts)
 
 
-def _value_of(element: DataElement) -> bytes:
-    """The value of a decoded element, encoded by pydicom."""
+def _revealed_vr(dataset: Dataset, unknown: DataElement | RawDataElement) -> str:
+    """SQ if an element of VR UN is a sequence in the dictionary and begins with an item, otherwise UN."""
+    # The items may be in Explicit VR, in violation of PS3.5 6.2.2 note 2.
+    is_sequence = dictionary_vr(dataset, unknown.tag) == "SQ" and (unknown.value or b"")[:4] == ITEM_TAG
+    return "SQ" if is_sequence else "UN"
+
+
+def _encode_items(items: Iterable[Dataset], implicit: bool, signed: bool, misfits: list[Misfit]) -> bytes:
+    encoded = [_encode(item, implicit, signed, misfits) for item in items]
+    return b"".join(item_header(len(item)) + item for item in encoded)
+
+
+def _value_of(element: DataElement | RawDataElement) -> bytes:
+    """The value of an element as it was read; encoded by pydicom if it was decoded."""
+    if element.is_raw:
+        return element.value or b""
     file = DicomBytesIO()
     file.is_little_endian, file.is_implicit_VR = True, True
     write_data_element(file, element)
     return file.getvalue()[PLAIN_SIZE:]
+
+
+def _padded(value: bytes, vr: str) -> bytes:
+    """The value with an even length (PS3.5 6.2, 7.1.1)."""
+    if len(value) % 2 == 0:
+        return value
+    return value + (b" " if vr in _PADDED_WITH_SPACE else b"\0")
 
 
 def _header(tag: BaseTag, vr: str, length: int, implicit: bool) -> bytes:

@@ -198,15 +198,9 @@ class _Walk:
         end = level.end if is_undefined else value + length
         if end > level.end:
             raise _Malformed(f"truncated in {tag_name(self._tag)}")
-        begins_like_one = self._data[value : value + 4] == self._item_tag
-        if vr == b"SQ" or (is_undefined and vr == b"UN"):
-            is_sequence = is_certain = True
-        elif vr in (b"", b"UN"):
-            known = dictionary_vr(self._tag)
-            is_certain = known == "SQ" or (is_undefined and known is None)
-            is_sequence = is_certain or (begins_like_one and known is None)
-        else:
-            is_sequence = is_certain = False
+        is_sequence, is_certain = vr == b"SQ", True
+        if vr in (b"", b"UN"):
+            is_sequence, is_certain = self._judge_unknown(vr, value, is_undefined)
         if is_sequence and length:
             # Each sequence and each item has a level.
             if len(self._stack) > 2 * MAX_SEQUENCE_DEPTH:
@@ -216,6 +210,15 @@ class _Walk:
             self._fragments(level.end)
         else:
             self._position = end
+
+    def _judge_unknown(self, vr: bytes, value: int, is_undefined: bool) -> tuple[bool, bool]:
+        """Whether a value without a VR, or of VR UN, is a sequence, and whether that is certain."""
+        if is_undefined and vr == b"UN":
+            return True, True
+        known = dictionary_vr(self._tag)
+        if known is None:
+            return is_undefined or self._data[value : value + 4] == self._item_tag, is_undefined
+        return known == "SQ", True
 
     def _fragments(self, end: int) -> None:
         """Encapsulated pixel data (PS3.5 A.4)."""

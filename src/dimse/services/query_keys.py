@@ -191,11 +191,15 @@ def _on_the_wire(vr: str, value: QueryValue) -> str:
         return _one_on_the_wire(vr, value)
     if isinstance(value, tuple) and len(value) == 2 and vr in ("DA", "TM", "DT"):
         return "-".join("" if end is None else _one_on_the_wire(vr, end) for end in value)
-    if not value:
+    return _several_on_the_wire(vr, value)
+
+
+def _several_on_the_wire(vr: str, values: Sequence[object]) -> str:
+    if not values:
         raise ValueError("no values; leave the key out, or pass None to match everything and have it returned")
-    if len(value) > 1 and vr in _ONE_VALUE:
+    if len(values) > 1 and vr in _ONE_VALUE:
         raise ValueError("several values are not allowed for this VR (PS3.5 6.2); pass one text")
-    return "\\".join(_one_on_the_wire(vr, one) for one in value)
+    return "\\".join(_one_on_the_wire(vr, one) for one in values)
 
 
 def _one_on_the_wire(vr: str, value: object) -> str:

@@ -157,17 +157,7 @@ class SendQueue:
         for item, error in sorted(cut_off, key=lambda each: each[0].number, reverse=True):
             is_silent = isinstance(error, AssociationTimeout)
             silences = is_silent and item.progress.begun and item.is_suspect
-            if not item.progress.begun:
-                item.suspicion = Suspicion.NONE
-                item.attempts.withdraw()
-            elif window_is_to_blame:
-                item.suspicion = Suspicion.NONE
-                item.attempts.excuse()
-            elif begun > 1:
-                item.suspicion = Suspicion.SHARED
-                item.attempts.excuse()
-            else:
-                item.suspicion = Suspicion.ALONE
+            _judge(item, begun, window_is_to_blame=window_is_to_blame)
             can_be_read = item.source.repeatable or not item.progress.begun
             if can_be_read and not silences and item.attempts.pause is not None:
                 self._items.appendleft(item)
@@ -182,6 +172,24 @@ class SendQueue:
             item = self.pop()
             was_tried = item.attempts.made or item.is_suspect
             self._outcomes.failed(item, error if was_tried else _not_tried(item, error))
+
+
+def _judge(item: Item, begun: int, *, window_is_to_blame: bool) -> None:
+    """Decide whether an object is a suspect, and whether its attempt counts: by the table and rule 4 above.
+
+    `begun` is the number of objects of which something was sent.
+    """
+    if not item.progress.begun:
+        item.suspicion = Suspicion.NONE
+        item.attempts.withdraw()
+    elif window_is_to_blame:
+        item.suspicion = Suspicion.NONE
+        item.attempts.excuse()
+    elif begun > 1:
+        item.suspicion = Suspicion.SHARED
+        item.attempts.excuse()
+    else:
+        item.suspicion = Suspicion.ALONE
 
 
 def _not_tried(item: Item, reason: Exception) -> AssociationError:
