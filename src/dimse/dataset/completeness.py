@@ -259,9 +259,14 @@ class StreamedDataset:
             self._tag = tag
             if tag in PIXEL_DATA_TAGS:
                 self._check_pixels(tag, length)
-        if length != UNDEFINED_LENGTH:
+        if length == UNDEFINED_LENGTH:
+            self._enter(tag, vr, level)
+        else:
             self._skip = length
-            return True
+        return True
+
+    def _enter(self, tag: int, vr: bytes | None, level: int) -> None:
+        """Enter an element of undefined length."""
         if len(self._stack) >= 2 * MAX_SEQUENCE_DEPTH:
             raise DatasetError(f"sequences nested deeper than {MAX_SEQUENCE_DEPTH} at {tag_name(tag)}")
         if not self._stack and tag in PIXEL_DATA_TAGS:
@@ -269,7 +274,6 @@ class StreamedDataset:
         else:
             # UN of undefined length contains Implicit VR Little Endian (PS3.5 6.2.2 note 2).
             self._stack.append(IS_IMPLICIT if level & IS_IMPLICIT or vr == b"UN" else 0)
-        return True
 
     def _detect_item_form(self, level: int, vr: bytes) -> int:
         """Detect the VR form of an item by its first element. Returns the new flags of its level."""

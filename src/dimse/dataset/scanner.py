@@ -350,13 +350,17 @@ class ElementScanner:
                 if tag in SURPLUS_TAGS and length == 0:
                     self.surplus = position = value - 8
                     break
-                if tag in PIXEL_DATA_TAGS or length == UNDEFINED_LENGTH or position > limit:
+                if self._stops_at(tag, length, position):
                     self._tag, self._header_offset, self._value_offset, self._vr = tag, header, value, vr
                     self._position = value
                     self._enter_or_end(length)
                     return
                 self._values[tag] = (value, position)
         self._tag, self._header_offset, self._position = tag, header, position
+
+    def _stops_at(self, tag: int, length: int, end: int) -> bool:
+        """Whether the element that ends at `end` may be the bulk data, or must be entered to find its end."""
+        return tag in PIXEL_DATA_TAGS or length == UNDEFINED_LENGTH or end > self._max_metadata
 
     def _is_surplus(self) -> bool:
         """Whether the bytes after the last element, fewer than a header, are zeros."""
