@@ -12,8 +12,6 @@ from importlib import import_module
 import pytest
 from coverage import Coverage
 
-import dimse
-
 
 def switch_to(context: str) -> None:
     measuring = Coverage.current()
@@ -21,12 +19,17 @@ def switch_to(context: str) -> None:
         measuring.switch_context(context)
 
 
-def pytest_configure() -> None:
-    """Import all of `dimse` now, so that no test file is credited with the definitions of a module."""
+def import_all() -> None:
+    """Import all of `dimse`, so that no test file is credited with the definitions of a module."""
     switch_to("import")
-    for module in pkgutil.walk_packages(dimse.__path__, "dimse."):
+    package = import_module("dimse")
+    for module in pkgutil.walk_packages(package.__path__, "dimse."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
+
+
+# As early as this: pytest loads the conftest files, which import `dimse`, before it calls `pytest_configure`.
+import_all()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,7 +14,7 @@ from pydicom import Dataset
 from pydicom.dataelem import DataElement
 
 from dimse.dataset import codec
-from dimse.dataset.codec import decode, encode
+from dimse.dataset.codec import decode, encode, text_of, value_of, wrong_form
 from dimse.dataset.encoding import inflate
 from dimse.errors import DatasetError
 from dimse.uids import (
@@ -138,3 +138,35 @@ def test_errors_hold_no_values() -> None:
 def test_garbage_is_a_dataset_error_or_a_data_set(data: bytes, syntax: str) -> None:
     with suppress(DatasetError):
         decode(data, syntax)
+
+
+LEVEL = 0x00080052
+MODALITY = 0x00080060
+TEXT_VALUE = 0x0040A160
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_one_value_is_read_without_the_others(syntax: str) -> None:
+    data = encode(query(), syntax)
+    assert value_of(data, syntax, LEVEL) == b"STUDY "
+    assert value_of(data, syntax, MODALITY) == b""
+
+
+def test_an_identifier_in_the_other_vr_form_is_recognized() -> None:
+    explicit = encode(query(), EXPLICIT_VR_LITTLE_ENDIAN)
+    assert wrong_form(explicit, EXPLICIT_VR_LITTLE_ENDIAN) is None
+    assert "Explicit VR" in str(wrong_form(explicit, IMPLICIT_VR_LITTLE_ENDIAN))
+    implicit = encode(query(), IMPLICIT_VR_LITTLE_ENDIAN)
+    assert "Implicit VR" in str(wrong_form(implicit, EXPLICIT_VR_LITTLE_ENDIAN))
+    assert wrong_form(deflated(implicit), DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN) is None
+
+
+def test_the_text_of_an_element_is_bounded() -> None:
+    dataset = query()
+    assert text_of(dataset, LEVEL) == "STUDY"
+    assert text_of(dataset, MODALITY) == ""
+    dataset.add_new(TEXT_VALUE, "UT", "secret " * 10_000)
+    received = decode(encode(dataset, EXPLICIT_VR_BIG_ENDIAN), EXPLICIT_VR_BIG_ENDIAN)
+    with pytest.raises(DatasetError, match="bytes") as caught:
+        text_of(received, TEXT_VALUE)
+    assert "secret" not in str(caught.value)
