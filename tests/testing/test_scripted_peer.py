@@ -27,7 +27,6 @@ async def test_as_requestor() -> None:
         await peer.send(message_pdvs(echo_request()))
         assert (await peer.receive_message()).message.name == "C-ECHO-RSP"
         await peer.release()
-        await peer.closed()
 
 
 async def test_as_acceptor() -> None:
