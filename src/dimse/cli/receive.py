@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import sys
 from argparse import ArgumentParser
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +14,7 @@ from dimse.cli.output import counted, print_error, reason
 from dimse.cli.receive_report import ReceivingReport
 from dimse.dataset.file_names import validate_template
 from dimse.errors import AssociationError, RemoteProtocolError, StatusError
+from dimse.network.signals import on_signals
 from dimse.options import Duplicates, ServerOptions, StoreOptions, Strictness
 from dimse.services.server import Server
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
@@ -109,15 +107,15 @@ async def _receive(server: Server, report: ReceivingReport, template: str) -> in
         return Status.SUCCESS
 
     stopping, aborting = asyncio.Event(), asyncio.Event()
-    _on_signals(lambda: (aborting if stopping.is_set() else stopping).set())
-    try:
-        await server.start()
-    except (OSError, OverflowError) as error:
-        print_error(f"dimse: cannot listen on {host_and_port(server.host, server.port)}: {_reason(error)}")
-        return exit_codes.FAILED
-    report.listening(server)
-    await stopping.wait()
-    await _stop(server, aborting)
+    with on_signals(asyncio.get_running_loop(), lambda: (aborting if stopping.is_set() else stopping).set()):
+        try:
+            await server.start()
+        except (OSError, OverflowError) as error:
+            print_error(f"dimse: cannot listen on {host_and_port(server.host, server.port)}: {_reason(error)}")
+            return exit_codes.FAILED
+        report.listening(server)
+        await stopping.wait()
+        await _stop(server, aborting)
     report.finish()
     return exit_codes.INTERRUPTED if aborting.is_set() else exit_codes.OK
 
@@ -135,16 +133,6 @@ async def _stop(server: Server, aborting: asyncio.Event) -> None:
             association.abort()
     aborted.cancel()
     await stopped
-
-
-def _on_signals(handler: Callable[[], None]) -> None:
-    """Call `handler` for Ctrl-C and SIGTERM."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if sys.platform != "win32":
-            loop.add_signal_handler(number, handler)
-        else:
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(handler))
 
 
 def _reason(error: Exception) -> str:

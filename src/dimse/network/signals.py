@@ -1,12 +1,12 @@
-"""Runs a coroutine until a signal ends it."""
+"""SIGINT and SIGTERM: a coroutine that runs until one of them ends it."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Final
 
@@ -29,16 +29,24 @@ def run_until_signal(
         loop = runner.get_loop()
         task = loop.create_task(main())
 
-        def cancel(_number: int, _frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(task.cancel)
-
-        # loop.add_signal_handler does not exist on Windows.
-        previous = {number: signal.signal(number, cancel) for number in _SIGNALS}
-        try:
+        with on_signals(loop, task.cancel):
             loop.run_until_complete(task)
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+
+
+@contextmanager
+def on_signals(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> Iterator[None]:
+    """Inside the block, which must be in the main thread, `loop` calls `callback` at each SIGINT and SIGTERM."""
+
+    def call(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(callback)
+
+    # loop.add_signal_handler does not exist on Windows.
+    previous = {number: signal.signal(number, call) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _is_in_event_loop() -> bool:
