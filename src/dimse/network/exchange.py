@@ -103,7 +103,8 @@ class Phase(Enum):
     FAILED = "ended otherwise"
 
 
-_ESTABLISHED: Final = frozenset({Phase.OPEN, Phase.RELEASING, Phase.PEER_RELEASING})
+# A tuple: it is searched by identity, while the hash of an enumeration member is a call.
+_ESTABLISHED: Final = (Phase.OPEN, Phase.RELEASING, Phase.PEER_RELEASING)
 
 
 class Exchange:

@@ -112,9 +112,10 @@ _NEXT: Final = {
     Stage.CANCELLED: set[Stage](),
     Stage.ENDED: set[Stage](),
 }
-_CANCELLING: Final = frozenset({Stage.CANCELLING, Stage.CANCELLED})
-_OVER: Final = frozenset({Stage.CANCELLED, Stage.ENDED})
-_TAKES_NO_MORE: Final = _OVER | {Stage.LEFT}
+# Tuples: they are searched by identity, while the hash of an enumeration member is a call.
+_CANCELLING: Final = (Stage.CANCELLING, Stage.CANCELLED)
+_OVER: Final = (Stage.CANCELLED, Stage.ENDED)
+_TAKES_NO_MORE: Final = (*_OVER, Stage.LEFT)
 
 
 class Operation(Generic[R]):
