@@ -1,4 +1,4 @@
-"""Fixtures of `dimse.testing` for pytest, which loads this module where dimse is installed with it.
+"""Fixtures of `dimse.testing` for pytest, which loads this module if a conftest.py names it in `pytest_plugins`.
 
 Nothing else is imported before a test uses one of them.
 """

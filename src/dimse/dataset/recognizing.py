@@ -24,7 +24,7 @@ _ITEMS: Final = (ITEM_TAG, b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\x00", b"\xff\xfe\
 
 
 def syntax_of_first_element(beginning: bytes) -> str | None:
-    """The native transfer syntax (PS3.5 A.1 to A.3) of a data set by its first element; None if there is none.
+    """The native transfer syntax (PS3.5 A.1 to A.3) of a data set by its first element; None if it shows none.
 
     Explicit VR if there is a VR at its place, and then big endian if the group would be 0400 or more in little endian.
     """

@@ -261,7 +261,7 @@ class _Walk:
         self._stack.pop()
 
     def _leave_uncertain(self, why: str) -> None:
-        """Continue after the innermost uncertain sequence, which is not one; raise the error if there is none."""
+        """Continue after the innermost uncertain sequence, which is not one; raise the error if all are certain."""
         while self._stack and self._stack[-1].is_certain:
             self._stack.pop()
         if not self._stack:

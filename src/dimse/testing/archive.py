@@ -22,7 +22,7 @@ from dimse.messages.message import Request
 from dimse.network.association import Association, exchange_of
 from dimse.options import RetryPolicy, SendOptions, ServerOptions, StoreMode, StoreOptions
 from dimse.services.matching import Matcher
-from dimse.services.move_scp import MoveDestination
+from dimse.services.move_scp import Destinations, MoveDestination
 from dimse.services.query_request import QueryRequest
 from dimse.services.server import Server
 from dimse.services.store_request import StoreRequest
@@ -83,13 +83,13 @@ class FakeArchive:
         """The addresses that it moves to, by AE title."""
         self._faults = Faults()
         self._instances: dict[str, Dataset] = {}
-        self._server = _FaultyServer(ae_title, port, self._faults)
+        # The function, not the dict, which the server would copy: a test may add destinations later.
+        self._server = _FaultyServer(ae_title, port, self._faults, self.destinations.get)
         self._running = ExitStack()
         for instance in instances:
             self.add(instance)
         for path in sorted(folder.rglob("*.dcm")) if folder is not None else ():
             self.add(dcmread(path))
-        self._server.destinations = self.destinations.get
         self._serve()
 
     def add(self, instance: Dataset) -> None:
@@ -187,7 +187,7 @@ class FakeArchive:
                     yield instance
 
     async def _begin(self, operation: str, association: Association, command: Request, dataset: Dataset | None) -> None:
-        """Note a request, and commit the faults that are due. Raises what ends the handler."""
+        """Note a request, and let the faults that are due take effect. Raises what ends the handler."""
         self.requests.append(ArchiveRequest(operation, association.calling_ae_title, command, dataset))
         for fault in self._faults.due(operation):
             match fault:
@@ -197,11 +197,11 @@ class FakeArchive:
                     raise StatusError(Status(status), comment=comment)
                 case Abort():
                     association.abort()
-                    raise AssociationAborted(0, 0, "aborted to order")
+                    raise AssociationAborted(0, 0, "aborted by an injected fault")
                 case Drop():
                     exchange_of(association).connection.kill()
                     await exchange_of(association).connection.wait_closed()
-                    raise AssociationAborted(0, 0, "dropped to order")
+                    raise AssociationAborted(0, 0, "dropped by an injected fault")
 
 
 def _instance(request: StoreRequest) -> Dataset:
@@ -216,10 +216,10 @@ def _instance(request: StoreRequest) -> Dataset:
 
 
 class _FaultyServer(Server):
-    """A server that commits the faults of associations on its connections."""
+    """A server whose connections can have the faults of associations."""
 
-    def __init__(self, ae_title: str, port: int, faults: Faults) -> None:
-        super().__init__(ae_title, host="127.0.0.1", port=port, options=_OPTIONS)
+    def __init__(self, ae_title: str, port: int, faults: Faults, destinations: Destinations) -> None:
+        super().__init__(ae_title, host="127.0.0.1", port=port, options=_OPTIONS, destinations=destinations)
         self.connections = 0
         self._faults = faults
         self._tasks: set[asyncio.Task[None]] = set()
@@ -254,7 +254,7 @@ class _FaultyServer(Server):
             self._start_task(self._open(connected, self._faults.due("A-ASSOCIATE")))
 
     async def _open(self, connected: socket.socket, due: list[Fault]) -> None:
-        """Commit the faults of an association, or leave the connection to the server."""
+        """Let the faults of an association take effect, or leave the connection to the server."""
         try:
             await asyncio.sleep(sum(fault.seconds for fault in due if isinstance(fault, Delay)))
         except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""Faults that a fake archive commits to order."""
+"""The faults that a test injects into a fake archive."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Delay:
 
 @dataclass(frozen=True)
 class Drop:
-    """Close the connection without a word."""
+    """Close the connection, without an A-ABORT."""
 
 
 @dataclass(frozen=True)
