@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from pydicom.dataset import Dataset
 from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION, encoded, instance
+from tests.silence import nothing_more
 
 from dimse import (
     Association,
@@ -73,17 +74,6 @@ def uid_of(received: Received) -> str:
 async def stores(peer: ScriptedPeer, count: int) -> list[Received]:
     """The C-STOREs that come next, none of them answered."""
     return [await peer.receive_message() for _ in range(count)]
-
-
-async def nothing_more(peer: ScriptedPeer) -> None:
-    """The other side has sent nothing since its last message, though its loop has had many turns."""
-    for _ in range(100):
-        await asyncio.sleep(0)
-    reading = asyncio.ensure_future(peer.reader.read(1))
-    await asyncio.sleep(0)
-    assert not reading.done()
-    reading.cancel()
-    await asyncio.wait({reading})
 
 
 def storing(association: Association, *numbers: int, pixels: int = 1000) -> list[asyncio.Task[C_STORE_RSP]]:

@@ -8,7 +8,19 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from tests.services.leaving import ALL, OPERATIONS, Ask, Consumer, answered, asked, by_break, item, usable, use
+from tests.services.leaving import (
+    ALL,
+    OPERATIONS,
+    Ask,
+    Consumer,
+    answered,
+    asked,
+    by_break,
+    cancelled,
+    item,
+    usable,
+    use,
+)
 
 from dimse import (
     AssociationAborted,
@@ -29,30 +41,6 @@ from dimse.upper_layer.pdu import A_ABORT
 @pytest.fixture(params=list(OPERATIONS))
 def ask(request: pytest.FixtureRequest) -> Ask:
     return OPERATIONS[request.param]
-
-
-def cancelled(waits: asyncio.Event | None = None, late: int = 0, status: int = Status.CANCEL) -> Script:
-    """Yields one item, and is then cancelled: while the next is awaited, which sets `waits`, or before.
-
-    After the C-CANCEL `late` items still come, then the final response. The association can be used again.
-    """
-
-    async def script(peer: ScriptedPeer) -> None:
-        received = await asked(peer)
-        await peer.send(item(received))
-        if waits is not None:
-            await answered(peer, received, Status.SUCCESS)
-            waits.set()
-        await peer.expect_cancel(received)
-        if waits is None:
-            await answered(peer, received, Status.OUT_OF_RESOURCES)
-        for _ in range(late):
-            await peer.send(item(received))
-            await answered(peer, received, Status.OUT_OF_RESOURCES)
-        await peer.send(response(received, status))
-        await usable(peer)
-
-    return script
 
 
 async def by_an_exception(results: Results[Any, Any]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pydicom.dataset import Dataset
 from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION, dataset_bytes, encoded, instance
 from tests.server_options import server_options
+from tests.silence import nothing_more
 
 from dimse import QueryRequest, Server, Status, StoreRequest, Timeouts
 from dimse.dataset.codec import encode
@@ -103,17 +104,6 @@ async def peer_of(server: Server, window: int = 16) -> AsyncIterator[ScriptedPee
         yield peer
 
 
-async def nothing_comes(peer: ScriptedPeer) -> None:
-    """The server has sent nothing though its loop has had many turns."""
-    for _ in range(100):
-        await asyncio.sleep(0)
-    reading = asyncio.ensure_future(peer.reader.read(1))
-    await asyncio.sleep(0)
-    assert not reading.done()
-    reading.cancel()
-    await asyncio.wait({reading})
-
-
 @pytest.fixture(autouse=True)
 async def _no_task_is_left() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
@@ -143,7 +133,7 @@ async def test_no_more_are_served_at_once_than_were_granted(window: int) -> None
         for number in range(1, window + 1):
             await server.begun[number].wait()
         for number in range(1, 9):
-            await nothing_comes(peer)
+            await nothing_more(peer)
             assert server.at_once == list(range(number, min(number + window, 9)))
             server.go_on[number].set()
             assert await answer(peer) == (number, Status.SUCCESS)
@@ -174,7 +164,7 @@ async def test_requests_without_data_are_served_side_by_side_too(window: int) ->
         for answered in range(19):
             async with changed:
                 await changed.wait_for(lambda now=answered: count == min(window, 19 - now))  # type: ignore[misc]
-            await nothing_comes(peer)
+            await nothing_more(peer)
             assert count == min(window, 19 - answered)
             go_on.release()
             await answer(peer, C_ECHO_RSP)
@@ -264,7 +254,7 @@ async def test_a_handler_that_does_not_read_holds_the_rest() -> None:
 
         await peer.send(storing(1, LARGE)[0])
         sending = asyncio.create_task(peer.send(wire(storing(1, LARGE)[1:], message_pdvs(echo_request(2)))))
-        await nothing_comes(peer)
+        await nothing_more(peer)
         assert begun == ["1.2.1"]
         read.set()
         assert await answer(peer, C_ECHO_RSP) == (2, Status.SUCCESS)
@@ -304,7 +294,7 @@ async def test_a_release_is_answered_when_all_are_served() -> None:
         await peer.send(wire(storing(1), storing(2), storing(3)), A_RELEASE_RQ())
         for number in (2, 1, 3):
             await server.begun[number].wait()
-            await nothing_comes(peer)
+            await nothing_more(peer)
             server.go_on[number].set()
             assert await answer(peer) == (number, Status.SUCCESS)
         await peer.expect(A_RELEASE_RP)
@@ -405,7 +395,7 @@ async def test_stop_waits_for_all_that_are_under_way() -> None:
         await peer.send(wire(storing(1), storing(2)))
         await server.begun[2].wait()
         stopping = asyncio.create_task(server.stop())
-        await nothing_comes(peer)
+        await nothing_more(peer)
         server.let_all_go()
         assert {await answer(peer), await answer(peer)} == {(1, Status.SUCCESS), (2, Status.SUCCESS)}
         await peer.release()

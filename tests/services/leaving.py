@@ -13,7 +13,7 @@ from tests.sample_objects import CT, IMPLICIT, VERIFICATION, encoded, instance
 from dimse import Association, CEchoSCU, CFindSCU, CGetSCU, CMoveSCU, Query, Status, StoreRequest, retrieval_contexts
 from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_STORE_RSP
 from dimse.services.results import Results
-from dimse.testing import Received, ScriptedPeer, message_pdvs, response, store_request
+from dimse.testing import Received, Script, ScriptedPeer, message_pdvs, response, store_request
 from dimse.upper_layer.negotiation import ProposedContext
 from dimse.upper_layer.pdu import PDV
 
@@ -58,6 +58,37 @@ async def usable(peer: ScriptedPeer) -> None:
     assert isinstance(received.message, C_FIND_RQ)
     await peer.send(item(received), response(received, 0))
     await peer.answer_release()
+
+
+def cancelled(
+    waits: asyncio.Event | None = None,
+    late: int = 0,
+    status: int = Status.CANCEL,
+    *,
+    in_transit: int = Status.OUT_OF_RESOURCES,
+) -> Script:
+    """Yields one item, and is then cancelled: while the next is awaited, which sets `waits`, or before.
+
+    `in_transit` is the status that answers the item that was under way. After the C-CANCEL `late` items still come,
+    then the final response. The association can be used again.
+    """
+
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        await peer.send(item(received))
+        if waits is not None:
+            await answered(peer, received, Status.SUCCESS)
+            waits.set()
+        await peer.expect_cancel(received)
+        if waits is None:
+            await answered(peer, received, in_transit)
+        for _ in range(late):
+            await peer.send(item(received))
+            await answered(peer, received, Status.OUT_OF_RESOURCES)
+        await peer.send(response(received, status))
+        await usable(peer)
+
+    return script
 
 
 async def use(association: Association) -> None:

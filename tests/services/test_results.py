@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.services.leaving import ALL, OPERATIONS, STUDY, Ask, answered, asked, item, usable, use
+from tests.services.leaving import ALL, OPERATIONS, STUDY, Ask, answered, asked, cancelled, item, usable, use
 
 from dimse import (
     Association,
@@ -33,18 +33,6 @@ from dimse.upper_layer.pdu import A_ABORT
 @pytest.fixture(params=list(OPERATIONS))
 def ask(request: pytest.FixtureRequest) -> Ask:
     return OPERATIONS[request.param]
-
-
-async def cancelled(peer: ScriptedPeer) -> None:
-    """Yields one item and is cancelled; the association is used again."""
-    received = await asked(peer)
-    await peer.send(item(received))
-    await peer.expect_cancel(received)
-    await answered(peer, received, Status.OUT_OF_RESOURCES)
-    await peer.send(item(received))
-    await answered(peer, received, Status.OUT_OF_RESOURCES)
-    await peer.send(response(received, Status.CANCEL))
-    await usable(peer)
 
 
 def matches(count: int) -> Script:
@@ -128,14 +116,14 @@ async def by_a_collector_in_a_thread(ask: Ask, association: Association) -> None
 )
 async def test_what_is_left_is_cancelled(ask: Ask, leave: Callable[[Ask, Association], Awaitable[None]]) -> None:
     """What is asked for next needs no care."""
-    async with listening(cancelled) as address, connect(address, contexts=ALL) as association:
+    async with listening(cancelled(late=1)) as address, connect(address, contexts=ALL) as association:
         await leave(ask, association)
         gc.collect()
         await use(association)
 
 
 async def test_asking_for_more_of_what_was_left(ask: Ask) -> None:
-    async with listening(cancelled) as address, connect(address, contexts=ALL) as association:
+    async with listening(cancelled(late=1)) as address, connect(address, contexts=ALL) as association:
         results = ask(association)
         async for _ in results:
             break
@@ -191,7 +179,7 @@ async def test_the_association_is_left_too(ask: Ask, aborted: bool) -> None:
 
 
 async def test_the_next_operation_waits_for_a_cancel_of_another_task(ask: Ask) -> None:
-    async with listening(cancelled) as address, connect(address, contexts=ALL) as association:
+    async with listening(cancelled(late=1)) as address, connect(address, contexts=ALL) as association:
         results = ask(association)
         await anext(results)
         cancelling = asyncio.create_task(results.cancel())
@@ -274,23 +262,16 @@ async def test_everyone_learns_that_the_association_was_lost() -> None:
 
 
 async def test_a_handler_cancels_what_it_is_called_by() -> None:
-    async def script(peer: ScriptedPeer) -> None:
-        received = await asked(peer)
-        await peer.send(item(received))
-        await peer.expect_cancel(received)
-        await answered(peer, received, Status.SUCCESS)
-        await peer.send(item(received))
-        await answered(peer, received, Status.OUT_OF_RESOURCES)
-        await peer.send(response(received, Status.CANCEL))
-        await usable(peer)
-
     async def handler(request: StoreRequest) -> int:
         await results.cancel()
         with pytest.raises(LocalProtocolError, match="C-GET is under way"):  # and does not wait for itself
             await CEchoSCU(association).echo()
         return Status.SUCCESS
 
-    async with listening(script) as address, connect(address, contexts=ALL) as association:
+    async with (
+        listening(cancelled(late=1, in_transit=Status.SUCCESS)) as address,
+        connect(address, contexts=ALL) as association,
+    ):
         results = CGetSCU(association).get(STUDY, handler=handler)
         assert isinstance(await anext(results), StoreRequest)
         with pytest.raises(OperationCancelled):
