@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 from dimse.address import DEFAULT_PORT, Address
-from dimse.options import ClientOptions, Duplicates, Strictness, Timeouts
+from dimse.options import Duplicates, Strictness
 from dimse.uids import is_storage, is_uid
 
 T = TypeVar("T")
@@ -186,12 +186,6 @@ def add_duplicates(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_calling(parser: argparse.ArgumentParser, strictness: Strictness = Strictness.STRICT) -> None:
-    """Our AE title, and what to do with malformed messages."""
-    parser.add_argument("--calling", metavar="TITLE", default="DIMSE", help="Our AE title.")
-    add_strictness(parser, strictness)
-
-
 def add_strictness(parser: argparse.ArgumentParser, default: Strictness) -> None:
     """What to do with malformed messages."""
     group = parser.add_mutually_exclusive_group()
@@ -293,13 +287,6 @@ def add_classes(parser: argparse.ArgumentParser, text: str) -> None:
     """Storage SOP classes to propose."""
     names = "Names: CTImageStorage, CT, EncapsulatedPDF and so on; or UIDs."
     _add_names(parser, "--class", "classes", _classes, f"{text} {names}")
-
-
-def client_options(calling: str, strictness: Strictness, timeout: float | None, **more: Any) -> ClientOptions:
-    """The options of a requestor. `timeout`, if given, replaces its default timeouts. Raises `ValueError`."""
-    timers = ("connect", "association", "store", "find", "get", "move")
-    timeouts = Timeouts() if timeout is None else Timeouts(**dict.fromkeys(timers, timeout))
-    return ClientOptions(calling_ae_title=calling, strictness=strictness, timeouts=timeouts, **more)
 
 
 def add_json(

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from dimse import uids
 from dimse.address import Address
-from dimse.cli import arguments, exit_codes, runtime
+from dimse.cli import arguments, exit_codes, requestor, runtime
 from dimse.cli.output import print_json, print_line
 from dimse.errors import StatusError
 from dimse.network.association import Association, exchange_of
 from dimse.network.client import connect
-from dimse.options import ClientOptions, Strictness
+from dimse.options import ClientOptions
 from dimse.services.verification import CEchoSCU
 
 EXIT_CODES: Final = (
@@ -25,18 +25,18 @@ EXIT_CODES: Final = (
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the command's arguments."""
     arguments.add_address(parser, "Peer to contact")
-    arguments.add_calling(parser)
+    requestor.add_arguments(parser)
     arguments.add_timeout(parser, "Abort if a response takes more than this many seconds.", default=10)
     arguments.add_json(parser, "Print one JSON object.")
 
 
-def echo(address: Address, *, calling: str, strictness: Strictness, timeout: float, json: bool) -> int:
+def echo(address: Address, *, timeout: float, json: bool, **association: Any) -> int:
     """Test the connection to an application entity (C-ECHO).
 
     Shows the response time and the negotiated parameters.
     """
     with arguments.usage():
-        options = arguments.client_options(calling, strictness, timeout)
+        options = requestor.options(timeout=timeout, **association)
     response = runtime.run(_echo(address, options), fast=False)
     if json:
         print_json(**response)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from dimse import uids
 from dimse.address import Address
-from dimse.cli import arguments, exit_codes, query_options, runtime
+from dimse.cli import arguments, exit_codes, query_options, requestor, runtime
 from dimse.cli.match_output import CsvMatches, JsonMatches, Matches, TableMatches
 from dimse.cli.output import counted, print_error, reason
 from dimse.network.client import connect
-from dimse.options import ClientOptions, Strictness
+from dimse.options import ClientOptions
 from dimse.services.find_scu import CFindSCU, FindResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_address(parser, "Archive to search")
     query_options.add_find_keys(parser)
     query_options.add_level_and_model(parser)
-    arguments.add_calling(parser)
+    requestor.add_arguments(parser)
     query_options.add_timeout(parser, "10 for a match")
     arguments.add_json(parser, "Print one match per line in the DICOM JSON Model.")
     parser.add_argument("--csv", action="store_true", help="Print CSV with a header line.")
@@ -39,11 +39,10 @@ def find(
     keys: Sequence[str],
     level: QueryRetrieveLevel,
     model: QueryRetrieveModel | None,
-    calling: str,
-    strictness: Strictness,
     timeout: float | None,
     json: bool,
     csv: bool,
+    **association: Any,
 ) -> int:
     """Search an archive (C-FIND).
 
@@ -53,7 +52,7 @@ def find(
     with arguments.usage():
         if json and csv:
             raise ValueError("choose either --json or --csv")
-        options = arguments.client_options(calling, strictness, timeout)
+        options = requestor.options(timeout=timeout, **association)
         query = query_options.parse(level, keys, model)
         columns = query_options.columns(query, keys)
         query = query.returning(*columns)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dimse import uids
 from dimse.address import Address
-from dimse.cli import arguments, query_options, runtime
+from dimse.cli import arguments, query_options, requestor, runtime
 from dimse.cli.output import print_error
 from dimse.cli.retrieve_report import RetrievingReport
 from dimse.errors import PresentationContextError, SubOperationFailed
@@ -47,7 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_classes(parser, "Propose only these storage SOP classes, not all common ones.")
     arguments.add_syntaxes(parser, "Propose only these transfer syntaxes.")
-    arguments.add_calling(parser, Strictness.LENIENT)
+    requestor.add_arguments(parser, Strictness.LENIENT)
     query_options.add_timeout(parser, "120 for an instance")
     arguments.add_json(parser)
 
@@ -63,10 +63,9 @@ def get(
     on_cancel: CancelBehavior,
     classes: list[str],
     syntaxes: list[str],
-    calling: str,
-    strictness: Strictness,
     timeout: float | None,
     json: bool,
+    **association: Any,
 ) -> int:
     """Retrieve instances from an archive into a folder (C-GET).
 
@@ -74,7 +73,7 @@ def get(
     stay.
     """
     with arguments.usage():
-        options = arguments.client_options(calling, strictness, timeout)
+        options = requestor.options(timeout=timeout, **association)
         query = query_options.parse(level, keys, model)
         query.retrieve_identifier()
         contexts = retrieval_contexts(classes or uids.COMMON_STORAGE, syntaxes or RETRIEVED)

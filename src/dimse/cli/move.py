@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from dimse import uids
 from dimse.address import Address, check_ae_title
-from dimse.cli import arguments, query_options, runtime
+from dimse.cli import arguments, query_options, requestor, runtime
 from dimse.cli.retrieve_report import RetrievingReport
 from dimse.network.client import connect
-from dimse.options import ClientOptions, Strictness
+from dimse.options import ClientOptions
 from dimse.services.move_scu import CMoveSCU, MoveResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
@@ -33,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="AE title to send to; the archive must know its address.",
     )
     query_options.add_level_and_model(parser)
-    arguments.add_calling(parser)
+    requestor.add_arguments(parser)
     query_options.add_timeout(parser, "120 for an instance")
     arguments.add_json(parser)
 
@@ -45,17 +45,16 @@ def move(
     destination: str,
     level: QueryRetrieveLevel,
     model: QueryRetrieveModel | None,
-    calling: str,
-    strictness: Strictness,
     timeout: float | None,
     json: bool,
+    **association: Any,
 ) -> int:
     """Have an archive send instances to another application entity (C-MOVE).
 
     Ctrl-C cancels the operation (C-CANCEL); instances moved so far stay at the destination.
     """
     with arguments.usage():
-        options = arguments.client_options(calling, strictness, timeout)
+        options = requestor.options(timeout=timeout, **association)
         query = query_options.parse(level, keys, model)
         query.retrieve_identifier()
     report = RetrievingReport(address, f"moved from {address} to {destination}", json=json)

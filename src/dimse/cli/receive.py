@@ -6,16 +6,16 @@ import asyncio
 import os
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from dimse.address import DEFAULT_PORT, check_ae_title, host_and_port
-from dimse.cli import arguments, exit_codes, runtime
+from dimse.address import host_and_port
+from dimse.cli import acceptor, arguments, exit_codes, runtime
 from dimse.cli.output import counted, print_error, reason
 from dimse.cli.receive_report import ReceivingReport
 from dimse.dataset.file_names import validate_template
 from dimse.errors import AssociationError, RemoteProtocolError, StatusError
 from dimse.network.signals import on_signals
-from dimse.options import Duplicates, ServerOptions, StoreOptions, Strictness
+from dimse.options import Duplicates, StoreOptions
 from dimse.services.server import Server
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 from dimse.services.store_scp import refusal_of
@@ -30,18 +30,7 @@ EXIT_CODES: Final = (
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the command's arguments."""
     arguments.add_into(parser)
-    parser.add_argument(
-        "--port",
-        type=arguments.integer_from(0, 65535),
-        default=DEFAULT_PORT,
-        help="Port to listen on; 0 picks a free one.",
-    )
-    parser.add_argument("--host", default="localhost", help="Address to listen on; :: means every interface.")
-    parser.add_argument(
-        "--title",
-        type=arguments.checked(check_ae_title),
-        help="Our AE title. If given, associations that call another title are rejected.",
-    )
+    acceptor.add_arguments(parser)
     parser.add_argument(
         "--template",
         default=DEFAULT_TEMPLATE,
@@ -53,9 +42,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="Do not fsync before responding: faster, but a power failure may lose files.",
     )
-    arguments.add_maximum_pdu(parser, "Largest PDU to accept, in bytes; 0 means no limit.")
-    arguments.add_maximum_associations(parser, "Maximum number of simultaneous associations.", default=100)
-    arguments.add_strictness(parser, Strictness.LENIENT)
     arguments.add_json(parser, "Print one JSON object per line.")
 
 
@@ -68,23 +54,14 @@ def receive(
     template: str,
     duplicates: Duplicates,
     no_fsync: bool,
-    max_pdu: int,
-    max_associations: int,
-    strictness: Strictness,
     json: bool,
+    **association: Any,
 ) -> int:
     """Receive DICOM objects in any transfer syntax, and write them to a folder (storage SCP)."""
     with arguments.usage():
         validate_template(template)
-        options = ServerOptions(
-            store=StoreOptions(fsync=not no_fsync, duplicates=duplicates),
-            require_called_ae_title=title is not None,
-            maximum_associations=max_associations,
-            maximum_associations_per_host=None,  # one peer may use all of them
-            maximum_associations_per_title=None,
-            maximum_length=max_pdu,
-            strictness=strictness,
-        )
+        store = StoreOptions(fsync=not no_fsync, duplicates=duplicates)
+        options = acceptor.options(title=title, store=store, **association)
         server = Server(title or "DIMSE", host=host, port=port, options=options)
     arguments.make_folder(into)
     return runtime.run(_receive(server, ReceivingReport(into, json=json), template))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dimse.address import Address
-from dimse.cli import arguments, query_options, runtime
+from dimse.cli import arguments, query_options, requestor, runtime
 from dimse.cli.retrieve_report import RetrievingReport
-from dimse.options import ClientOptions, Strictness
+from dimse.options import ClientOptions
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.retrieving import RetrieveResult
 from dimse.services.retrieving import retrieve as retrieve_all
@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Our address for C-MOVE sub-operations, which the archive must know. [default: the --calling title, port "
         "11112]",
     )
-    arguments.add_calling(parser)
+    requestor.add_arguments(parser)
     query_options.add_timeout(parser, "10 for a match, 120 for an instance")
     arguments.add_json(parser)
 
@@ -47,10 +47,9 @@ def retrieve(
     level: QueryRetrieveLevel,
     model: QueryRetrieveModel | None,
     receiver: Address | None,
-    calling: str,
-    strictness: Strictness,
     timeout: float | None,
     json: bool,
+    **association: Any,
 ) -> int:
     """Search an archive, and retrieve all matches into a folder.
 
@@ -58,7 +57,7 @@ def retrieve(
     one by one. Ctrl-C cancels; files retrieved so far stay.
     """
     with arguments.usage():
-        options = arguments.client_options(calling, strictness, timeout)
+        options = requestor.options(timeout=timeout, **association)
         query = query_options.parse(level, keys, model)
         query.find_identifier()
     arguments.make_folder(into)

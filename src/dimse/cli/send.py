@@ -10,18 +10,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import dimse
 from dimse.address import Address
-from dimse.cli import arguments, runtime
+from dimse.cli import arguments, requestor, runtime
 from dimse.cli.output import reason_of_end
 from dimse.cli.send_report import SendingReport
 from dimse.dataset.discover import NotSent, discover
 from dimse.dataset.sources import DatasetSource, StreamSource
 from dimse.dataset.threads import in_thread
 from dimse.errors import AssociationError, DatasetError, RemoteProtocolError
-from dimse.options import ClientOptions, RetryPolicy, Strictness
+from dimse.options import ClientOptions, RetryPolicy
 from dimse.services.collecting import SendResult
 from dimse.services.sending import SendReport
 from dimse.services.transfer_progress import TransferProgress
@@ -46,7 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         help="File, folder, DICOMDIR or zip archive; - is standard input.",
     )
-    arguments.add_calling(parser)
+    requestor.add_arguments(parser)
     parser.add_argument(
         "--retries",
         metavar="N",
@@ -91,8 +91,6 @@ def send(
     address: Address,
     paths: Sequence[str],
     *,
-    calling: str,
-    strictness: Strictness,
     retries: int,
     timeout: float,
     max_pdu: int,
@@ -102,14 +100,15 @@ def send(
     decompress: bool,
     syntaxes: list[str],
     json: bool,
+    **association: Any,
 ) -> int:
     """Send DICOM files to a storage SCP (C-STORE).
 
     Folders are searched recursively; files that are not DICOM are skipped. Failures and warnings go to standard error.
     """
     with arguments.usage():
-        options = arguments.client_options(
-            calling, strictness, timeout, maximum_length_to_send=max_pdu or NO_LIMIT, operations_window=window
+        options = requestor.options(
+            timeout=timeout, maximum_length_to_send=max_pdu or NO_LIMIT, operations_window=window, **association
         )
         retry = RetryPolicy(retries=retries)
         if paths.count("-") > 1:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from dimse import uids
 from dimse.address import DEFAULT_PORT, check_ae_title, host_and_port
 from dimse.messages.message import Request
+from dimse.network.admission import TEMPORARY_CONGESTION, Admission
 from dimse.network.arrivals import Arrivals, Handshake
 from dimse.network.association import Association
 from dimse.network.connection import Connection
@@ -18,18 +18,11 @@ from dimse.network.exchange import ABORT_GRACE
 from dimse.network.listening import BACKLOG, listening_sockets
 from dimse.network.receive_buffer import BufferPool
 from dimse.network.session import Service, Session
-from dimse.options import ServerOptions, StoreMode, Strictness
-from dimse.upper_layer.items import UserIdentityAC, UserInformation
+from dimse.options import ServerOptions, Strictness
 from dimse.upper_layer.machine import Machine
-from dimse.upper_layer.negotiation import accept_contexts, accept_roles, accept_window
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
 logger = logging.getLogger("dimse.network")
-
-_LOCAL_LIMIT_EXCEEDED: Final = A_ASSOCIATE_RJ(result=2, source=3, reason=2)
-_TEMPORARY_CONGESTION: Final = A_ASSOCIATE_RJ(result=2, source=3, reason=1)
-_CALLED_TITLE_NOT_RECOGNIZED: Final = A_ASSOCIATE_RJ(result=1, source=1, reason=7)
-_CALLING_TITLE_NOT_RECOGNIZED: Final = A_ASSOCIATE_RJ(result=1, source=1, reason=3)
 
 _ARRIVALS: Final = 50
 """How many connections without an association there may be beyond the limit on associations, in all and per host."""
@@ -68,6 +61,7 @@ class AssociationServer:
         self.arrivals = Arrivals(
             self.options.maximum_associations + _ARRIVALS, None if per_host is None else per_host + _ARRIVALS
         )
+        self._admission = Admission(self.ae_title, self.options, self._services, self._sessions)
         self._stopping = False
 
     async def start(self) -> None:
@@ -148,53 +142,16 @@ class AssociationServer:
             connection.kill()
 
     def _admit(self, request: A_ASSOCIATE_RQ, connection: Connection) -> A_ASSOCIATE_RJ | A_ASSOCIATE_AC:
-        """Accept or reject a normalized request by titles, limits and services."""
-        options = self.options
         if self._stopping:
-            return _TEMPORARY_CONGESTION
-        if options.require_called_ae_title and request.called_ae_title != self.ae_title:
-            return _CALLED_TITLE_NOT_RECOGNIZED
-        if options.calling_ae_titles is not None and request.calling_ae_title not in options.calling_ae_titles:
-            return _CALLING_TITLE_NOT_RECOGNIZED
-        others = [other for other in self._sessions if other.association.is_open]
-        host, title = connection.peer_host, request.calling_ae_title
-        for limit, count in (
-            (options.maximum_associations, len(others)),
-            (options.maximum_associations_per_host, sum(o.connection.peer_host == host for o in others)),
-            (options.maximum_associations_per_title, sum(o.association.calling_ae_title == title for o in others)),
-        ):
-            if limit is not None and count >= limit:
-                return _LOCAL_LIMIT_EXCEEDED
+            return TEMPORARY_CONGESTION
+        rejection = self._admission.rejection(request, connection)
+        if rejection is not None:
+            return rejection
         self.arrivals.discard(connection)
         return self._acceptance(request)
 
-    @property
-    def _operations_window(self) -> int:
-        """1 if data sets are buffered, since each may take all the memory of its association."""
-        return 1 if self.options.store.mode is StoreMode.BUFFERED else self.options.operations_window
-
     def _acceptance(self, request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:
-        services = self._services.values()
-        proposed = {context.abstract_syntax for context in request.presentation_contexts}
-        sent = {uid for uid in proposed if any(service.sends(uid) for service in services)}
-        as_scp = {role.sop_class_uid for role in request.user_information.role_selections if role.scp_role} & sent
-        taken = {uid for uid in proposed if any(service.supports(uid) for service in services)}
-        identity = request.user_information.user_identity
-        return A_ASSOCIATE_AC(
-            called_ae_title=request.called_ae_title[:16],
-            calling_ae_title=request.calling_ae_title[:16],
-            presentation_contexts=accept_contexts(request, dict.fromkeys(taken | as_scp)),
-            user_information=UserInformation(
-                maximum_length=self.options.maximum_length,
-                implementation_class_uid=uids.IMPLEMENTATION_CLASS_UID,
-                implementation_version_name=uids.IMPLEMENTATION_VERSION_NAME,
-                asynchronous_operations_window=accept_window(request, self._operations_window),
-                role_selections=accept_roles(request, scu_classes=taken, scp_classes=as_scp),
-                user_identity_response=UserIdentityAC()
-                if identity is not None and identity.positive_response_requested
-                else None,
-            ),
-        )
+        return self._admission.acceptance(request)
 
 
 def services_of(server: AssociationServer) -> dict[type[Request], Service]:

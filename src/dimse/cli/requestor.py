@@ -1,0 +1,22 @@
+"""The options of an association that a command requests."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from dimse.cli import arguments
+from dimse.options import ClientOptions, Strictness, Timeouts
+
+
+def add_arguments(parser: ArgumentParser, strictness: Strictness = Strictness.STRICT) -> None:
+    """Define them. A command takes them as keyword arguments, and passes them on to `options`."""
+    parser.add_argument("--calling", metavar="TITLE", default="DIMSE", help="Our AE title.")
+    arguments.add_strictness(parser, strictness)
+
+
+def options(*, calling: str, strictness: Strictness, timeout: float | None, **more: Any) -> ClientOptions:
+    """What they say. `timeout`, if given, replaces the default timeouts. Raises `ValueError`."""
+    timers = ("connect", "association", "store", "find", "get", "move")
+    timeouts = Timeouts() if timeout is None else Timeouts(**dict.fromkeys(timers, timeout))
+    return ClientOptions(calling_ae_title=calling, strictness=strictness, timeouts=timeouts, **more)
