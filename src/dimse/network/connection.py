@@ -15,6 +15,7 @@ from typing import Final, Protocol, cast
 
 from dimse.address import host_and_port
 from dimse.errors import ConnectionLost
+from dimse.network.certificate_names import names_of
 from dimse.network.receive_buffer import Action, BufferPool, ReceiveBuffer
 from dimse.network.timers import unsent_bytes
 from dimse.upper_layer.machine import CloseTransport, Machine, MachineEvent
@@ -74,6 +75,8 @@ class Connection(asyncio.BufferedProtocol):
         """Await it repeatedly until it is None: then everything written has been sent."""
         self.peer_name = ""
         self.peer_host = ""
+        self.certificate_names: tuple[str, ...] = ()
+        """The names in the peer's certificate that TLS has verified; empty without one (see `certificate_names`)."""
         self._loop = asyncio.get_running_loop()
         self._on_open = on_open
         self._transport: asyncio.Transport | None = None
@@ -103,6 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.peer_host, self.peer_name = peer[0], host_and_port(peer[0], peer[1])
+        self.certificate_names = names_of(transport.get_extra_info("peercert"))
         if self._on_open is not None:
             self._on_open(self)
         if self.owner is not None:
