@@ -11,10 +11,11 @@ from typing import Final, Self
 from dimse.address import DEFAULT_PORT, check_ae_title, host_and_port
 from dimse.messages.message import Request
 from dimse.network.admission import TEMPORARY_CONGESTION, Admission
-from dimse.network.arrivals import Arrivals, Handshake
+from dimse.network.arrivals import Arrivals
 from dimse.network.association import Association
 from dimse.network.connection import Connection
 from dimse.network.exchange import ABORT_GRACE
+from dimse.network.handshake import Handshake
 from dimse.network.listening import BACKLOG, listening_sockets
 from dimse.network.receive_buffer import BufferPool
 from dimse.network.session import Service, Session
