@@ -358,7 +358,7 @@ class Query:
         text = self._text_of(tag)
         if not text or any(character in text for character in "\\*?"):
             raise ValueError(
-                f"a {self.level} level query needs one {name_of(tag)} (PS3.4 C.4.1.2.1); "
+                f"a query at {self.level} level needs one {name_of(tag)} (PS3.4 C.4.1.2.1); "
                 "pass a single value without wild cards"
             )
 
