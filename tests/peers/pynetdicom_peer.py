@@ -5,11 +5,14 @@ python pynetdicom_peer.py send PORT [--max-pdu N] [--associations N] FILE...    
 python pynetdicom_peer.py find PORT MODEL LEVEL [--cancel N] KEY[=VALUE]...      prints matches as JSON, and the status
 python pynetdicom_peer.py get PORT FOLDER MODEL STUDY [--cancel N]      keeps what comes, and prints the status
 python pynetdicom_peer.py move PORT TITLE MODEL STUDY      prints the status, how many arrived, and what did not
+python pynetdicom_peer.py identify PORT      prints user identities as JSON, and rejects the one that is "nobody"
+python pynetdicom_peer.py name PORT IDENTITY...      names users, each as JSON: type, primary and secondary field
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import threading
 from collections import defaultdict
@@ -22,6 +25,7 @@ import pynetdicom
 from pydicom import Dataset
 from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, AllStoragePresentationContexts, _config, build_context, build_role, evt
+from pynetdicom.pdu_primitives import UserIdentityNegotiation
 
 _config.UNRESTRICTED_STORAGE_SERVICE = True
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -130,6 +134,29 @@ def move(port: int, title: str, model: str, study: str) -> None:
         print(status.Status, status.NumberOfCompletedSuboperations, *failed)  # noqa: T201
 
 
+def identify(port: int) -> None:
+    """Answer C-ECHO, and user identities: those with a response in the standard with their reverse."""
+
+    def check(event: Any) -> tuple[bool, bytes]:
+        fields = [event.primary_field.decode(), (event.secondary_field or b"").decode()]
+        print(json.dumps([event.user_id_type, *fields]), flush=True)  # noqa: T201
+        return event.primary_field != b"nobody", event.primary_field[::-1]
+
+    ae = AE("PYNETDICOM")
+    ae.add_supported_context("1.2.840.10008.1.1")
+    ae.start_server(("127.0.0.1", port), block=True, evt_handlers=[(evt.EVT_USER_ID, check)])
+
+
+def name(port: int, identities: list[str]) -> None:
+    """Name users, one after the other, and request a positive response."""
+    for kind, primary, secondary in map(json.loads, identities):
+        identity = UserIdentityNegotiation()
+        identity.user_identity_type, identity.positive_response_requested = kind, True
+        identity.primary_field, identity.secondary_field = primary.encode(), secondary.encode()
+        with _associated(port, [build_context("1.2.840.10008.1.1")], ext_neg=[identity]) as association:
+            association.send_c_echo()
+
+
 def _study(uid: str) -> Dataset:
     identifier = Dataset()
     identifier.QueryRetrieveLevel, identifier.StudyInstanceUID = "STUDY", uid
@@ -176,6 +203,10 @@ def main() -> int:
         for name in ("port", where, "model", "study"):
             retriever.add_argument(name)
         retriever.add_argument("--cancel", type=int, default=0)
+    commands.add_parser("identify").add_argument("port", type=int)
+    namer = commands.add_parser("name")
+    namer.add_argument("port", type=int)
+    namer.add_argument("identities", nargs="+")
     for each in (receiver, sender):
         each.add_argument("--max-pdu", type=int, default=16382)
     arguments = parser.parse_args()
@@ -190,6 +221,8 @@ _COMMANDS: dict[str, Callable[[Any], None]] = {
     "find": lambda given: find(int(given.port), given.model, given.level, given.keys, given.cancel),
     "get": lambda given: get(int(given.port), Path(given.folder), given.model, given.study, given.cancel),
     "move": lambda given: move(int(given.port), given.title, given.model, given.study),
+    "identify": lambda given: identify(given.port),
+    "name": lambda given: name(given.port, given.identities),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from dimse.errors import RemoteProtocolError
 from dimse.upper_layer.items import (
+    MAXIMUM_IDENTITY,
     AsynchronousOperationsWindow,
     ContextResult,
     PresentationContextAC,
@@ -258,6 +260,53 @@ def test_an_item_may_not_leave_its_container() -> None:
 def test_what_does_not_fit_its_length_field_is_a_value_error(item: Item) -> None:
     with pytest.raises(ValueError, match="65535"):
         item.encode()
+
+
+def test_identities_of_all_types_request_a_response_and_are_decoded_as_they_were_made() -> None:
+    made = [
+        UserIdentityRQ.username("Zoë"),
+        UserIdentityRQ.username_and_passcode("Zoë", "pässword"),
+        UserIdentityRQ.username_and_passcode("Zoë", b"\xff\0"),
+        UserIdentityRQ.kerberos(b"\xff\0"),
+        UserIdentityRQ.saml(b"<a/>"),
+        UserIdentityRQ.jwt(b"a.b.c"),
+    ]
+    fields = [(each.user_identity_type, each.primary_field, each.secondary_field) for each in made]
+    assert fields == [
+        (1, "Zoë".encode(), b""),
+        (2, "Zoë".encode(), "pässword".encode()),
+        (2, "Zoë".encode(), b"\xff\0"),
+        (3, b"\xff\0", b""),
+        (4, b"<a/>", b""),
+        (5, b"a.b.c", b""),
+    ]
+    assert all(each.positive_response_requested for each in made)
+    assert not UserIdentityRQ.saml(b"x", positive_response_requested=False).positive_response_requested
+    later = UserIdentityRQ(255, b"of a later edition")
+    for identity in (*made, later):
+        assert UserInformation.decode(UserInformation(user_identity=identity).encode()[4:]).user_identity == identity
+
+
+def test_identities_that_cannot_be_sent_are_refused_without_being_quoted() -> None:
+    assert len(UserIdentityRQ.saml(bytes(MAXIMUM_IDENTITY)).encode()) < 0xFFFF
+    too_long = "S" * (MAXIMUM_IDENTITY + 1)
+    makers: list[tuple[Callable[[], object], str]] = [
+        (lambda: UserIdentityRQ.username(""), "the username must not be empty"),
+        (lambda: UserIdentityRQ.username(too_long), "the username must be at most 49152 bytes, not 49153"),
+        (lambda: UserIdentityRQ.username("\udc53"), "the username cannot be encoded in UTF-8"),
+        (lambda: UserIdentityRQ.username_and_passcode("me", ""), "the passcode must not be empty"),
+        (lambda: UserIdentityRQ.username_and_passcode("me", "\udc53"), "the passcode cannot be encoded in UTF-8"),
+        (
+            lambda: UserIdentityRQ.username_and_passcode("me", too_long[1:]),
+            "the passcode must be at most 49150 bytes, not 49152",
+        ),
+        (lambda: UserIdentityRQ.kerberos(b""), "the Kerberos service ticket must not be empty"),
+        (lambda: UserIdentityRQ.saml(b""), "the SAML assertion must not be empty"),
+        (lambda: UserIdentityRQ.jwt(b""), "the JSON Web Token must not be empty"),
+    ]
+    for make, said in makers:
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+            make()
 
 
 def test_identities_are_kept_out_of_repr() -> None:

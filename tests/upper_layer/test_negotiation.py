@@ -18,6 +18,8 @@ from dimse.upper_layer.items import (
     PresentationContextAC,
     PresentationContextRQ,
     RoleSelection,
+    UserIdentityAC,
+    UserIdentityRQ,
     UserInformation,
     encode_item,
 )
@@ -439,6 +441,23 @@ def test_titles_in_an_answer_are_not_tested() -> None:
     swapped = dataclasses.replace(answer(), called_ae_title="A", calling_ae_title="B")
     assert not list(acceptance_violations(swapped, request()))
     assert list(acceptance_oddities(swapped, request())) == ["the AE titles are not those of the request"]
+
+
+def test_an_identity_that_is_not_confirmed_is_told_and_so_is_a_response_nobody_requested() -> None:
+    requested = request(user_identity=UserIdentityRQ.username("me"))
+    silent = request(user_identity=UserIdentityRQ.username("me", positive_response_requested=False))
+    confirmation = answer(user_identity_response=UserIdentityAC())
+    not_confirmed = ["the user identity is not confirmed: the peer may not have looked at it"]
+    not_requested = ["a response to a user identity was not requested; ignored"]
+    for ours, theirs, told in (
+        (requested, confirmation, []),
+        (requested, answer(), not_confirmed),
+        (silent, answer(), []),
+        (silent, confirmation, not_requested),
+        (request(), confirmation, not_requested),
+    ):
+        assert list(acceptance_oddities(theirs, ours)) == told
+        assert not list(acceptance_violations(theirs, ours))
 
 
 def test_a_refused_context_is_not_usable() -> None:

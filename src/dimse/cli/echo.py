@@ -71,6 +71,9 @@ def _negotiated(association: Association) -> dict[str, Any]:
         "maximum_length": peer.maximum_length,
         "implementation_class_uid": peer.implementation_class_uid,
         "implementation_version_name": peer.implementation_version_name,
+        "user_identity_confirmed": None
+        if association.user_identity is None
+        else association.user_identity_response is not None,
         "contexts": [
             {
                 "abstract_syntax": context.abstract_syntax,
@@ -91,5 +94,10 @@ def _print(response: dict[str, Any]) -> None:
     print_line(f"  association         {response['association_ms']:.1f} ms")
     print_line(f"  maximum PDU length  {maximum}")
     print_line(f"  implementation      {version or 'no version name'} ({class_uid or 'no class UID'})")
+    if response["user_identity_confirmed"] is not None:
+        confirmed = (
+            "confirmed" if response["user_identity_confirmed"] else "not confirmed: the peer may have ignored it"
+        )
+        print_line(f"  user identity       {confirmed}")
     for context in response["contexts"]:
         print_line(f"  context             {context['abstract_syntax_name']}, {context['transfer_syntax_name']}")

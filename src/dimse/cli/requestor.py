@@ -5,18 +5,35 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from dimse.cli import arguments
+from dimse.cli import arguments, identity_options
 from dimse.options import ClientOptions, Strictness, Timeouts
 
 
 def add_arguments(parser: ArgumentParser, strictness: Strictness = Strictness.STRICT) -> None:
     """Define them. A command takes them as keyword arguments, and passes them on to `options`."""
     parser.add_argument("--calling", metavar="TITLE", default="DIMSE", help="Our AE title.")
+    identity_options.add_arguments(parser)
     arguments.add_strictness(parser, strictness)
 
 
-def options(*, calling: str, strictness: Strictness, timeout: float | None, **more: Any) -> ClientOptions:
+def options(
+    *,
+    calling: str,
+    strictness: Strictness,
+    timeout: float | None,
+    user: str | None,
+    password_file: str | None,
+    saml_file: str | None,
+    jwt_file: str | None,
+    kerberos_file: str | None,
+    **more: Any,
+) -> ClientOptions:
     """What they say. `timeout`, if given, replaces the default timeouts. Raises `ValueError`."""
     timers = ("connect", "association", "store", "find", "get", "move")
     timeouts = Timeouts() if timeout is None else Timeouts(**dict.fromkeys(timers, timeout))
-    return ClientOptions(calling_ae_title=calling, strictness=strictness, timeouts=timeouts, **more)
+    identity = identity_options.identity(
+        user=user, password_file=password_file, saml_file=saml_file, jwt_file=jwt_file, kerberos_file=kerberos_file
+    )
+    return ClientOptions(
+        calling_ae_title=calling, strictness=strictness, timeouts=timeouts, user_identity=identity, **more
+    )

@@ -47,6 +47,15 @@ class Association:
         return self._exchange.agreement.request.user_information.user_identity
 
     @property
+    def user_identity_response(self) -> bytes | None:
+        """The acceptor's response to the user identity (PS3.7 D.3.3.7.2), often empty.
+
+        None if none was requested, or if the acceptor did not confirm the identity: it may not have looked at it.
+        """
+        response = self._exchange.agreement.acceptance.user_information.user_identity_response
+        return None if response is None else response.server_response
+
+    @property
     def peer_name(self) -> str:
         """The peer's host and port."""
         return self._exchange.peer_name

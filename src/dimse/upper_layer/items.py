@@ -10,12 +10,15 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from dimse.upper_layer.deviations import invalid
 
 _ITEM_HEADER = struct.Struct(">BxH")
 _UINT16 = struct.Struct(">H")
+
+MAXIMUM_IDENTITY: Final = 48 * 1024
+"""Bytes of a user identity to send: with 128 contexts, the user information must stay below its 64 KiB."""
 
 T = TypeVar("T")
 
@@ -275,15 +278,54 @@ class UserIdentityType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class UserIdentityRQ:
-    """The identity of the user (PS3.7 D.3.3.7.1). `repr` leaves the fields out, since they are secrets."""
+    """The identity of the user (PS3.7 D.3.3.7.1). `repr` leaves the fields out, since they are secrets.
+
+    A requestor makes it with `username`, `username_and_passcode`, `kerberos`, `saml` or `jwt`, which raise `ValueError`
+    for an identity that is empty or too long. They request a positive response: an acceptor that supports user identity
+    negotiation then confirms the identity, and one that does not ignores both. Only TLS keeps an identity secret.
+    """
 
     user_identity_type: int
     primary_field: bytes
     secondary_field: bytes = b""
     positive_response_requested: bool = False
 
+    @classmethod
+    def username(cls, name: str, *, positive_response_requested: bool = True) -> Self:
+        """A user without proof."""
+        primary = _identity_field("username", _utf_8("username", name))
+        return cls(UserIdentityType.USERNAME, primary, b"", positive_response_requested)
+
+    @classmethod
+    def username_and_passcode(
+        cls, name: str, passcode: str | bytes, *, positive_response_requested: bool = True
+    ) -> Self:
+        """A user and a password; text is encoded in UTF-8."""
+        primary = _identity_field("username", _utf_8("username", name))
+        encoded = _utf_8("passcode", passcode) if isinstance(passcode, str) else passcode
+        secondary = _identity_field("passcode", encoded, len(primary))
+        return cls(UserIdentityType.USERNAME_AND_PASSCODE, primary, secondary, positive_response_requested)
+
+    @classmethod
+    def kerberos(cls, service_ticket: bytes, *, positive_response_requested: bool = True) -> Self:
+        """A Kerberos service ticket. The response is the server's ticket."""
+        primary = _identity_field("Kerberos service ticket", service_ticket)
+        return cls(UserIdentityType.KERBEROS, primary, b"", positive_response_requested)
+
+    @classmethod
+    def saml(cls, assertion: bytes, *, positive_response_requested: bool = True) -> Self:
+        """A SAML assertion, in XML. The response is the SAML response."""
+        primary = _identity_field("SAML assertion", assertion)
+        return cls(UserIdentityType.SAML, primary, b"", positive_response_requested)
+
+    @classmethod
+    def jwt(cls, token: bytes, *, positive_response_requested: bool = True) -> Self:
+        """A JSON Web Token. The response is the JSON response."""
+        primary = _identity_field("JSON Web Token", token)
+        return cls(UserIdentityType.JWT, primary, b"", positive_response_requested)
+
     def __repr__(self) -> str:
-        return f"UserIdentityRQ(user_identity_type={self.user_identity_type})"
+        return f"UserIdentityRQ(user_identity_type={int(self.user_identity_type)})"
 
     def encode(self) -> bytes:
         head = bytes((self.user_identity_type, self.positive_response_requested))
@@ -297,11 +339,28 @@ class UserIdentityRQ:
         return cls(identity_type, fields.counted(), fields.counted(), response_requested)
 
 
+def _utf_8(what: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # which quotes the text
+        raise ValueError(f"the {what} cannot be encoded in UTF-8") from None
+
+
+def _identity_field(what: str, value: bytes, before: int = 0) -> bytes:
+    """`value`, if it has a place in the item behind `before` bytes. The error does not contain it."""
+    if not value:
+        raise ValueError(f"the {what} must not be empty")
+    if len(value) > MAXIMUM_IDENTITY - before:
+        raise ValueError(f"the {what} must be at most {MAXIMUM_IDENTITY - before} bytes, not {len(value)}")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class UserIdentityAC:
-    """The acceptor's response to a user identity that requested one (PS3.7 D.3.3.7.2)."""
+    """The acceptor's response to a user identity that requested one (PS3.7 D.3.3.7.2). `repr` leaves it out."""
 
     server_response: bytes = b""
+    """Empty for a username; the server's ticket (Kerberos), or response (SAML, JWT), otherwise."""
 
     def __repr__(self) -> str:
         return "UserIdentityAC()"

@@ -279,7 +279,19 @@ def acceptance_oddities(acceptance: A_ASSOCIATE_AC, request: A_ASSOCIATE_RQ) -> 
     titles = acceptance.called_ae_title.strip(_PADDING), acceptance.calling_ae_title.strip(_PADDING)
     if titles != (request.called_ae_title, request.calling_ae_title):
         yield "the AE titles are not those of the request"  # PS3.8 Table 9-17: not to be tested
+    yield from _identity_oddities(acceptance, request)
     yield from _information_oddities(acceptance.user_information)
+
+
+def _identity_oddities(acceptance: A_ASSOCIATE_AC, request: A_ASSOCIATE_RQ) -> Iterator[str]:
+    """An acceptor that knows no user identities ignores them; then the requestor decides (PS3.7 D.3.3.7)."""
+    identity = request.user_information.user_identity
+    is_requested = identity is not None and identity.positive_response_requested
+    is_answered = acceptance.user_information.user_identity_response is not None
+    if is_requested and not is_answered:
+        yield "the user identity is not confirmed: the peer may not have looked at it"
+    if is_answered and not is_requested:
+        yield "a response to a user identity was not requested; ignored"
 
 
 def _excesses(request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> Iterator[str]:
