@@ -751,6 +751,8 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("receive buffer of a connection", "network.receive_buffer.RECEIVE_BUFFER_SIZE", size),
     ("progress that a peer must make, per second", "network.timers.MINIMUM_RATE", size),
     ("TLS handshake", "network.handshake.TLS_HANDSHAKE", seconds),
+    ("events of one connection in a row", "network.connection._EVENTS_AT_ONCE", str),
+    ("requests of one association in a row", "network.session._TURN", seconds),
     ("connections without an association, beyond the limits on associations", "network.server._ARRIVALS", str),
     ("sub-operations that are counted exactly", "services.suboperations.MAXIMUM_COUNT", lambda count: str(count - 1)),
     ("interval between Pending responses of C-GET and C-MOVE", "services.retrieve_scp.PENDING_PACE", seconds),

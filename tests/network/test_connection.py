@@ -124,6 +124,28 @@ async def test_what_is_read_while_held_leaves_what_is_held_alone_and_comes_next(
     assert transport.asked == ["pause", "resume"]
 
 
+async def test_other_connections_have_their_turn_between_many_events() -> None:
+    """Also where the reader holds and lets go at once."""
+    ignored = wire(message_pdvs(C_ECHO_RQ(message_id=1, affected_sop_class_uid=VERIFICATION)))
+    for lets_go in (False, True):
+        connection, _, owner = opened()
+        events, counts = list[MachineEvent](), list[int]()
+
+        def handle(event: MachineEvent, owner: Owner = owner, events: list[MachineEvent] = events) -> None:
+            events.append(event)
+            if lets_go and len(events) % 10 == 0:  # noqa: B023 - called in this turn of the loop
+                owner.connection.hold(owner)
+                owner.connection.resume(owner)
+
+        setattr(owner, "handle_event", handle)  # noqa: B010 - a method, to mypy
+        receive(connection, ignored * 1000)
+        while len(events) < 1000:
+            counts.append(len(events))
+            await asyncio.sleep(0)
+        assert counts == [256, 512, 768]
+        assert not connection.is_held
+
+
 async def test_messages_leave_together_and_within_their_bounds() -> None:
     connection, transport, _ = opened()
     messages = [bytes([number]) * 100 for number in range(20)]

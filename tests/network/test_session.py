@@ -111,6 +111,28 @@ async def _no_task_is_left() -> AsyncIterator[None]:
     assert asyncio.all_tasks() <= before | {asyncio.current_task()}
 
 
+async def test_a_flood_of_requests_leaves_others_their_turn() -> None:
+    """Another peer is answered long before the first buffer of them is, though nothing of it ever waits."""
+    floods = {
+        "C-ECHO": wire(message_pdvs(echo_request())),
+        "C-FIND": wire(finding(1)),
+        "C-CANCEL": wire(message_pdvs(C_CANCEL_RQ(message_id_being_responded_to=9))),
+    }
+    for name, one in floods.items():
+        async with Archive(1) as server, peer_of(server, 1) as other, peer_of(server, 1) as peer:
+            exchange = next(exchange_of(each) for each in server.associations if each.peer_name == name_of(peer))
+            peer.writer.write(one * 6000)
+            await other.send(message_pdvs(echo_request()))
+            assert await answer(other, C_ECHO_RSP) == (1, Status.SUCCESS)
+            assert exchange.progress().messages < 2000, name
+
+
+def name_of(peer: ScriptedPeer) -> str:
+    """Its address, as the server sees it."""
+    host, port, *_ = peer.writer.get_extra_info("sockname")
+    return f"{host}:{port}"
+
+
 # Side by side
 
 

@@ -216,6 +216,19 @@ def test_data_after_an_abort_are_ignored() -> None:
     assert feed(requestor, ABORT.encode()) == [CLOSE]
 
 
+def test_ignored_pdus_are_read_a_part_at_a_time() -> None:
+    acceptor = receiving()
+    acceptor.abort(0)
+    ignored = P_DATA_TF(()).encode()
+    acceptor.receive_data(memoryview(ignored * 2500 + ABORT.encode()), 0)
+    assert [(acceptor.next_event(), acceptor.has_unread) for _ in range(4)] == [
+        (None, True),
+        (None, True),
+        (CLOSE, False),
+        (None, False),
+    ]
+
+
 def test_connection_lost_in_the_middle_of_a_pdu() -> None:
     acceptor = receiving()
     feed(acceptor, p_data_tf((1, False, False, b"data"))[:14])

@@ -29,6 +29,9 @@ _MAXIMUM_BATCH: Final = 8
 _MAXIMUM_BATCH_BYTES: Final = 16 * 1024
 """Bytes of a batch of more than one message."""
 
+_EVENTS_AT_ONCE: Final = 256
+"""Events that are delivered before other connections have their turn."""
+
 _QUICKACK: Final[int] = getattr(socket, "TCP_QUICKACK", 0)
 """The socket option of Linux; 0 elsewhere, where it is not set."""
 
@@ -210,17 +213,29 @@ class Connection(asyncio.BufferedProtocol):
     def _deliver_events(self) -> None:
         assert self.owner is not None  # noqa: S101 - set before the transport is
         received, machine, owner = self._received, self.machine, self.owner
-        while not received.holders:
+        for _ in range(_EVENTS_AT_ONCE):
+            if received.holders:
+                return
             event = machine.next_event()
             if event is not None:
                 owner.handle_event(event)
                 if isinstance(event, CloseTransport):
                     self.close()
                 continue
+            if machine.has_unread:
+                break
             owner.buffer_used()
             if received.holders or not received.next():
-                break
+                return
             machine.receive_data(received.data, self._loop.time())
+        self._let_others_run()
+
+    def _let_others_run(self) -> None:
+        """Go on with the next event at the next iteration of the event loop; readers use what they have until then."""
+        assert self.owner is not None  # noqa: S101 - as above
+        self.owner.buffer_used()
+        self._received.hold(self)
+        self._loop.call_soon(self.resume, self)
 
     def _acknowledge_if_more_comes(self) -> None:
         """If the peer has more to send, acknowledge: with Nagle's algorithm on, it sends nothing until then.

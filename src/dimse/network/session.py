@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from dimse.errors import (
     AssociationAborted,
@@ -31,6 +31,10 @@ from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 from dimse.upper_layer.states import State
 
 logger = logging.getLogger("dimse.network")
+
+
+_TURN: Final = 0.005
+"""Seconds in which the requests of one association are served before others have their turn."""
 
 
 class Service(Protocol):
@@ -209,9 +213,14 @@ class Session:
                 await self._wake.wait()
 
     async def _serve_waiting(self) -> None:
+        clock = self._exchange.clock
+        turn_ends = clock() + _TURN
         try:
             while self._waiting:
                 await self._serve_next()
+                if clock() > turn_ends:
+                    await asyncio.sleep(0)
+                    turn_ends = clock() + _TURN
         except (AssociationError, RemoteProtocolError):
             self._end()  # `ended` has logged the reason
         except Exception:

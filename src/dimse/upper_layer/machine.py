@@ -40,6 +40,9 @@ MAXIMUM_ASSOCIATE_LENGTH: Final = 1024 * 1024
 MAXIMUM_EMPTY_FRAGMENTS: Final = 1000
 """The most empty fragments in a row: each is legal, but without a bound they could continue forever."""
 
+_STEPS_AT_ONCE: Final = 1000
+"""Headers that `next_event` reads in a row without an event, as of PDUs that are ignored."""
+
 _EVENT_OF_PDU: Final[dict[type[PDU], Event]] = {
     A_ASSOCIATE_AC: Event.EVT3,
     A_ASSOCIATE_RJ: Event.EVT4,
@@ -229,10 +232,12 @@ class Machine:
         return data
 
     def next_event(self) -> MachineEvent | None:
-        """The next event, or None when all received data are consumed."""
+        """The next event; None when all received data are consumed, or if `has_unread` for now."""
+        steps = 0
         while not self._events:
-            if not self._data:
+            if not self._data or steps == _STEPS_AT_ONCE:
                 return None
+            steps += 1
             if self._broken or self.state in (State.STA1, State.STA4):  # without a connection nothing is read
                 self._data = memoryview(b"")
                 return None
@@ -248,6 +253,11 @@ class Machine:
         return self._events.popleft()
 
     # Reading PDUs
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether `next_event` has stopped before the end of the received data: call it again a little later."""
+        return bool(self._data)
 
     @property
     def in_pdu(self) -> bool:
