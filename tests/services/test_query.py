@@ -132,7 +132,7 @@ def test_it_asks_for_the_required_keys(query: Query, expected: str) -> None:
     ids=repr,
 )
 def test_the_unique_keys_above_must_have_one_value(query: Query, missing: str) -> None:
-    with pytest.raises(ValueError, match=rf"{query.level} level query needs one {missing} \(PS3.4 C.4.1.2.1\)"):
+    with pytest.raises(ValueError, match=rf"query at {query.level} level needs one {missing} \(PS3.4 C.4.1.2.1\)"):
         query.find_identifier()
     with pytest.raises(ValueError, match=f"needs one {missing}"):
         query.retrieve_identifier()

@@ -285,7 +285,7 @@ class Query:
 
         >>> Query.series().find_identifier()
         Traceback (most recent call last):
-        ValueError: a SERIES level query needs one StudyInstanceUID (PS3.4 C.4.1.2.1); ...
+        ValueError: a query at SERIES level needs one StudyInstanceUID (PS3.4 C.4.1.2.1); ...
         """
         keys = {(tag_of(keyword),): "" for keyword in self._required_keys} | dict(self._keys)
         for unique_key in self._unique_keys[:-1]:
