@@ -8,7 +8,7 @@ COMPILED_TESTS := $(addprefix tests/,upper_layer messages dataset network servic
 
 INCLUDE := 'import sysconfig; print(sysconfig.get_path("include"))'
 
-.PHONY: demo test test-compiled test-lowest lint figures fuzz docs coverage bench format clean
+.PHONY: demo test test-compiled test-lowest lint figures fuzz docs coverage bench soak format clean
 
 demo: .venv/installed
 	$(BIN)/dimse demo
@@ -54,6 +54,10 @@ fuzz: .venv/installed
 
 bench: .venv/installed $(COMPILED)/installed
 	PYTHONPATH=$(COMPILED) $(BIN)/python benchmarks/run.py $(PARTS)
+
+# Ten minutes of mixed load, a fifth of it hostile; a shorter one: make soak SECONDS=60
+soak: .venv/installed
+	$(BIN)/python benchmarks/soak.py --seconds $(or $(SECONDS),600)
 
 format: .venv/installed
 	$(BIN)/ruff check --fix
