@@ -553,7 +553,7 @@ _SCP_STATUSES: Final = {
     "PROCESSING_FAILURE": "The handler failed.",
     "SOP_CLASS_NOT_SUPPORTED": "The Affected SOP Class was not negotiated on this association.",
     "UNRECOGNIZED_OPERATION": "The requested operation has no handler.",
-    "NOT_AUTHORIZED": "`dimse.retrieve`, receiving by C-MOVE: the object was not requested.",
+    "NOT_AUTHORIZED": "`dimse.retrieve`, receiving by C-MOVE: the object was not requested, or not by it.",
     "OUT_OF_RESOURCES": "The disk is full, or the data set is over `maximum_buffered` and the mode is `BUFFERED`.",
     "INVALID_SOP_INSTANCE": "The SOP Instance UID cannot name a file; if strict, has more than digits and dots.",
     "DUPLICATE_SOP_INSTANCE": "It is already stored with other content, and duplicates are refused.",

@@ -31,8 +31,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--receiver",
         metavar="TITLE@HOST:PORT",
         type=arguments.checked(Address.parse),
-        help="Our address for C-MOVE sub-operations, which the archive must know. [default: the --calling title, port "
-        "11112]",
+        help="Our address for C-MOVE sub-operations, which the archive must know; HOST :: means every interface. "
+        "[default: the --calling title, the address by which the archive is reached, port 11112]",
     )
     requestor.add_arguments(parser)
     query_options.add_timeout(parser, "10 for a match, 120 for an instance")

@@ -93,6 +93,12 @@ class Connection(asyncio.BufferedProtocol):
         self._batch_size = 0
         self._artim: asyncio.TimerHandle | None = None
 
+    @property
+    def own_host(self) -> str:
+        """The address of this side, as an IP address; empty if there is none."""
+        name = None if self._transport is None else self._transport.get_extra_info("sockname")
+        return name[0] if isinstance(name, tuple) else ""
+
     # asyncio's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -21,11 +21,8 @@ from typing import cast
 from dimse import uids
 from dimse.address import Address
 from dimse.errors import AssociationError, DimseError, PresentationContextError, RemoteProtocolError, StatusError
-from dimse.messages.message import C_STORE_RQ, Response
 from dimse.network.association import Association
-from dimse.network.incoming_request import Answer, IncomingRequest
-from dimse.network.server import services_of
-from dimse.options import RetryPolicy, ServerOptions, StoreOptions
+from dimse.options import RetryPolicy
 from dimse.services.bringing_record import Record, Syntaxes
 from dimse.services.bringing_requests import Archive, Requests
 from dimse.services.contexts import Plan, by_association, every_syntax, native_first, retrieval_contexts
@@ -33,9 +30,8 @@ from dimse.services.get_scu import CGetSCU, GetResults
 from dimse.services.listing import RetrieveMethod
 from dimse.services.move_scu import CMoveSCU, MoveResults
 from dimse.services.query import Query, QueryRetrieveLevel
-from dimse.services.server import Server
-from dimse.services.store_scp import StoreHandler, StoreService
-from dimse.status import Status, StatusCategory
+from dimse.services.receiving import ReceivingService, hosts_of, receiver
+from dimse.status import Status
 from dimse.upper_layer.negotiation import ProposedContext
 
 logger = logging.getLogger("dimse.query_retrieve")
@@ -46,11 +42,11 @@ _MakePlan = Callable[[Iterable[str], Syntaxes], Plan]
 class Bringing:
     """One retrieval: its attempts."""
 
-    def __init__(self, archive: Archive, record: Record, receiver: Address) -> None:
+    def __init__(self, archive: Archive, record: Record, address: Address) -> None:
         self._archive = archive
         self._record = record
         self._get = _ByGet(archive, record)
-        self._move = _ByMove(archive, record, receiver)
+        self._move = _ByMove(archive, record, address)
 
     async def run(self, level: QueryRetrieveLevel, retry: RetryPolicy) -> None:
         """Request everything, then missing instances, until none is missing or the retries are used up."""
@@ -158,11 +154,12 @@ class _ByGet:
 class _ByMove:
     """Retrieves by C-MOVE, to a receiver that listens from the first request until the `async with` ends."""
 
-    def __init__(self, archive: Archive, record: Record, receiver: Address) -> None:
+    def __init__(self, archive: Archive, record: Record, address: Address) -> None:
         self._archive = archive
         self._record = record
-        self._address = receiver
-        self._receiver: Server | None = None
+        self._address = address
+        self._service: ReceivingService | None = None
+        """The service of the receiver, if it listens."""
         self._listening = AsyncExitStack()
         self._requests = Requests(archive, record)
 
@@ -179,24 +176,23 @@ class _ByMove:
         contexts = [ProposedContext(self._archive.model.move, uids.LITTLE_ENDIAN)]
         await self._requests.send(level, contexts, self._move)
 
-    async def _listen(self) -> None:
-        if self._receiver is not None:
-            return
-        address, store = self._address, self._archive.store
-        options = ServerOptions(store=store, maximum_associations_per_title=None)
-        server = Server(address.ae_title, host=address.host, port=address.port, options=options)
-        services_of(server)[C_STORE_RQ] = _NotingService(self._record.store, store, self._record.note_refusal)
+    async def _listen(self) -> ReceivingService:
+        if self._service is not None:
+            return self._service
+        service = ReceivingService(self._archive, self._record, await hosts_of(self._archive))
         try:
-            await self._listening.enter_async_context(server)
+            await self._listening.enter_async_context(receiver(self._address, self._archive, service))
         except OSError as error:
             if RetrieveMethod.GET not in self._archive.listing.offers:
                 raise
-            raise _ReceiverError(f"cannot listen for a C-MOVE at {address}: {error.strerror or error}") from error
-        self._receiver = server
+            raise _ReceiverError(f"cannot listen for a C-MOVE at {self._address}: {error.strerror or error}") from error
+        self._service = service
+        return service
 
     async def _move(self, association: Association, query: Query) -> MoveResults:
-        scu = CMoveSCU(association)
+        scu, service = CMoveSCU(association), await self._listen()
         async with scu.move(query, self._address.ae_title, raise_failures=False) as moving:
+            service.expect(moving.message_id)
             async for suboperations in moving:
                 logger.debug("%s: %s", self._archive.address, suboperations)
         self._record.note_failures(moving)
@@ -205,23 +201,6 @@ class _ByMove:
 
 class _ReceiverError(DimseError):
     """The receiver for a C-MOVE cannot listen."""
-
-
-class _NotingService(StoreService):
-    """Notes why an instance was refused, which the archive does not report later."""
-
-    def __init__(
-        self, handler: StoreHandler, options: StoreOptions, note: Callable[[str, Status, str | None], None]
-    ) -> None:
-        super().__init__(handler, options)
-        self._note = note
-
-    async def serve(self, request: IncomingRequest) -> Answer[Response]:
-        answer = await super().serve(request)
-        status, message = answer.message.status, request.message
-        if status.category is StatusCategory.FAILURE and isinstance(message, C_STORE_RQ):
-            self._note(message.affected_sop_instance_uid, status, answer.message.error_comment)
-        return answer
 
 
 def _refuses_the_level(outcome: Exception | None) -> bool:

@@ -13,7 +13,7 @@ from dimse.dataset.codec import PYDICOM_ERRORS
 from dimse.dataset.encoding import unpadded_text
 from dimse.dataset.pydicom_names import Dataset, tag_for_keyword
 from dimse.errors import AssociationTimeout, DatasetError, PresentationContextError, StatusError
-from dimse.network.association import Association
+from dimse.network.association import Association, exchange_of
 from dimse.network.client import connect
 from dimse.options import ClientOptions
 from dimse.services.find_scu import CFindSCU
@@ -54,6 +54,10 @@ class Listing:
     """Why something could not be listed, with the UID above it, or an empty text."""
     offers: frozenset[RetrieveMethod] = frozenset()
     """The methods that the archive accepts."""
+    own_host: str = ""
+    """The address by which this side reached the archive."""
+    archive_host: str = ""
+    """The address at which it reached it."""
 
 
 def can_be_asked_for(unique_key: str) -> bool:
@@ -72,6 +76,8 @@ async def list_instances(address: Address, query: Query, options: ClientOptions)
     listing, is_complete = Listing(), False
     try:
         async with connect(address, contexts=contexts, options=options) as association:
+            connection = exchange_of(association).connection
+            listing.own_host, listing.archive_host = connection.own_host, connection.peer_host
             methods = {RetrieveMethod.GET: model.get, RetrieveMethod.MOVE: model.move}
             listing.offers = frozenset(method for method, uid in methods.items() if _accepts(association, uid))
             if not listing.offers:

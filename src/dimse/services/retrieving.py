@@ -18,6 +18,7 @@ from dimse.services.bringing_requests import Archive
 from dimse.services.callbacks import Callback
 from dimse.services.listing import RetrieveMethod, list_instances
 from dimse.services.query import Query
+from dimse.services.receiving import default_host
 from dimse.services.store_request import DEFAULT_TEMPLATE
 
 logger = logging.getLogger("dimse.query_retrieve")
@@ -63,10 +64,12 @@ async def retrieve(
 
     First the instances are listed with C-FIND, down to IMAGE level. Then they are retrieved by C-GET if the peer
     accepts it, with native contexts first. What is still missing is retrieved by C-MOVE to a receiver of our own, which
-    then listens: `receiver` is its "TITLE@interface:port", by default the calling AE title on all interfaces, port
-    11112. The peer must know the address of that title. What is missing afterwards is requested again, by the rules of
-    `retry`, and one by one if the peer stopped early. `on_result` is called with each `RetrieveResult` as it becomes
-    known. `store` says how the instances are received, for example whether each file is forced to the disk.
+    then listens: `receiver` is its "TITLE@interface:port", by default the calling AE title and port 11112 on the
+    address by which the peer is reached. The peer must know the address of that title. Only missing instances are
+    taken, and only from the peer's host or with this C-MOVE as their originator. What is missing afterwards is
+    requested again, by the rules of `retry`, and one by one if the peer stopped early. `on_result` is called with each
+    `RetrieveResult` as it becomes known. `store` says how the instances are received, for example whether each file is
+    forced to the disk.
 
     Raises `AssociationError` if no association could be made, and `PresentationContextError` or `StatusError` if the
     peer cannot be queried. At the end, one `ExceptionGroup` has the errors of everything that was not retrieved; with
@@ -79,15 +82,13 @@ async def retrieve(
     reported = Callback("on_result", on_result, logger)
     address, options = Address.parse(address), client_options(options, calling_ae_title)
     validate_template(template)
-    if receiver is None:
-        receiver = "[::]"  # all interfaces, as the archive connects to us
-    if isinstance(receiver, str) and "@" not in receiver:
-        receiver = f"{options.calling_ae_title}@{receiver}"
-    receiver = Address.parse(receiver)
+    if isinstance(receiver, str):
+        receiver = Address.parse(receiver if "@" in receiver else f"{options.calling_ae_title}@{receiver}")
     start = asyncio.get_running_loop().time()
     listing = await list_instances(address, query, options)
     archive = Archive(address, options, store or StoreOptions(), query.model, listing)
     record = Record(listing, Path(into), template, reported)
+    receiver = receiver or Address(options.calling_ae_title, default_host(listing.own_host))
     await Bringing(archive, record, receiver).run(query.level, retry or RetryPolicy())
     seconds = asyncio.get_running_loop().time() - start
     report = RetrieveReport(tuple(record.results), len(listing.instances), seconds)
