@@ -33,7 +33,7 @@ from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
 import dimse
-from dimse import ClientOptions, Query, Server, ServerOptions, Status, StoreOptions, Timeouts, uids
+from dimse import ClientOptions, Peer, Query, Server, ServerOptions, Status, StoreOptions, Timeouts, uids
 from dimse.cli.app import COMMANDS, make_parser
 from dimse.cli.arguments import UsageError
 from dimse.dataset.codec import IDENTIFIER_LIMITS
@@ -267,7 +267,11 @@ async def use(server: Server) -> None:
     context = None
     if server.options.ssl is not None:
         context = ssl.create_default_context(cafile="archive.pem")
-    caller = min(server.options.calling_ae_titles or {"CALLER"})
+    caller = next(
+        min(peer.calling_ae_titles or {"CALLER"})
+        for peer in server.options.access.peers or [Peer()]
+        if isinstance(peer, Peer) and peer.mismatch(min(peer.calling_ae_titles or {"CALLER"}), "127.0.0.1", ()) is None
+    )
     options = ClientOptions(calling_ae_title=caller, ssl=context)
     async with listening(server) as address:
         async with dimse.connect(address, options=options) as association:
@@ -677,8 +681,8 @@ def limits() -> str:
 
 _REJECTIONS: Final = {
     (1, 1, 2): "always",
-    (1, 1, 3): "it is blank, not in `calling_ae_titles`, or (strict) padded or not ASCII",
-    (1, 1, 7): "it is blank, or differs while `require_called_ae_title` is set, or (strict) padded or not ASCII",
+    (1, 1, 3): "it is blank, no rule of `access` fits the peer, or (strict) padded or not ASCII",
+    (1, 1, 7): "it is blank, not in `access.called_ae_titles`, or (strict) padded or not ASCII",
     (1, 2, 2): "bit 0 of the protocol version is not set",
     (2, 3, 1): "the server is stopping",
     (2, 3, 2): "one of the limits on associations is reached",

@@ -28,6 +28,7 @@ ORDER = (
     ("upper_layer",),
     ("messages",),
     ("address",),
+    ("access",),
     ("options", "dataset"),
     ("network",),
     ("services",),

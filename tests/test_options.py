@@ -104,8 +104,6 @@ def test_a_buffer_holds_at_least_a_byte() -> None:
 def test_ae_titles_in_options(title: str) -> None:
     with pytest.raises(ValueError, match="AE title"):
         ClientOptions(calling_ae_title=title)
-    with pytest.raises(ValueError, match="AE title"):
-        ServerOptions(calling_ae_titles=frozenset({title}))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +135,7 @@ def test_limits_are_at_least_one(limit: str) -> None:
         (RetryPolicy, "retries", 1.5, "an int, not 1.5"),
         (ServerOptions, "maximum_associations", None, "an int, not None"),
         (ServerOptions, "maximum_associations_per_host", "20", "an int, not '20'"),
-        (ServerOptions, "calling_ae_titles", "ARCHIVE", "a collection of AE titles, not one str"),
+        (ServerOptions, "access", ["CT1"], "an Access, not list"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused(options: Any, option: str, value: object, expected: str) -> None:

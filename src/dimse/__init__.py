@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from dimse.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from dimse.access import Access, Operation, Peer
     from dimse.address import Address
     from dimse.dataset.encoding import Buffer
     from dimse.dataset.file_writer import Stored
@@ -97,6 +98,7 @@ __all__ = [
     "C_STORE_RQ",
     "C_STORE_RSP",
     "AcceptedContext",
+    "Access",
     "Address",
     "Association",
     "AssociationAborted",
@@ -132,8 +134,10 @@ __all__ = [
     "MoveResults",
     "NativePixels",
     "NothingRetrieved",
+    "Operation",
     "OperationCancelled",
     "OperationTimeout",
+    "Peer",
     "PixelSource",
     "PresentationContextError",
     "ProgressCallback",
@@ -182,6 +186,7 @@ __all__ = [
 
 # The same names as above, which only a type checker imports: importing one imports its module, and pydicom with some.
 _NAMES_OF: Final = {
+    "dimse.access": "Access Operation Peer",
     "dimse.address": "Address",
     "dimse.dataset.encoding": "Buffer",
     "dimse.dataset.file_writer": "Stored",

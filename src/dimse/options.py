@@ -7,6 +7,7 @@ import ssl as ssl_module
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 
+from dimse.access import Access
 from dimse.address import check_ae_title
 from dimse.upper_layer.items import UserIdentityRQ
 from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
@@ -16,7 +17,7 @@ def _check_type(options: object, name: str, kind: type, *, or_none: bool = False
     """Raise `TypeError` for an option of another type, which would be ignored: a str never is a member of an Enum."""
     value = getattr(options, name)
     if not isinstance(value, kind) and not (or_none and value is None):
-        article = "an" if kind is ssl_module.SSLContext else "a"
+        article = "an" if kind in (Access, ssl_module.SSLContext) else "a"
         expected = f"{article} {kind.__name__}" + (" or None" if or_none else "")
         # The type alone: the value may be secret.
         raise TypeError(f"{name} must be {expected}, not {type(value).__name__}")
@@ -236,16 +237,14 @@ class ServerOptions(AssociationOptions):
     """How the instances of C-STORE requests are received."""
     send: SendOptions = field(default_factory=SendOptions)
     """How the instances of C-GET and C-MOVE requests are sent."""
-    require_called_ae_title: bool = False
-    """Whether to reject associations whose called AE title is not the server's."""
-    calling_ae_titles: frozenset[str] | None = None
-    """The only calling AE titles to accept; None accepts any."""
+    access: Access = field(default_factory=Access)
+    """Who may associate, and what each peer may do; by default everyone, and everything."""
     maximum_associations: int = 100
     """Maximum number of associations; one more is rejected as transient, so the peer may retry."""
     maximum_associations_per_host: int | None = 20
-    """Maximum number of associations from one IP address; None sets no such limit."""
+    """Maximum number of associations from one IP address, unless its rule has a maximum; None sets no such limit."""
     maximum_associations_per_title: int | None = 10
-    """Maximum number of associations with one calling AE title; None sets no such limit."""
+    """Maximum number of associations with one calling AE title, unless its rule has one; None sets no such limit."""
     stop_timeout: float = 30
     """How long `Server.stop` waits for associations to end before it aborts them, in seconds."""
     ssl: ssl_module.SSLContext | None = None
@@ -255,14 +254,10 @@ class ServerOptions(AssociationOptions):
         super(ServerOptions, self).__post_init__()
         _check_type(self, "store", StoreOptions)
         _check_type(self, "send", SendOptions)
+        _check_type(self, "access", Access)
         _check_type(self, "ssl", ssl_module.SSLContext, or_none=True)
         if not self.stop_timeout >= 0:
             raise ValueError(f"stop_timeout must be at least 0 seconds, not {self.stop_timeout!r}")
-        if isinstance(self.calling_ae_titles, str):
-            raise TypeError("calling_ae_titles must be a collection of AE titles, not one str")
-        if self.calling_ae_titles is not None:
-            titles = frozenset(check_ae_title(title) for title in self.calling_ae_titles)
-            object.__setattr__(self, "calling_ae_titles", titles)
         for name in ("maximum_associations", "maximum_associations_per_host", "maximum_associations_per_title"):
             if getattr(self, name) is None and name != "maximum_associations":
                 continue

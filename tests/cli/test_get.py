@@ -12,6 +12,7 @@ from typing import Any
 
 import pydicom
 import pytest
+from tests.acceptances import change_acceptances
 
 from dimse import Association, QueryRequest, QueryRetrieveModel, Server, Status, StatusError, uids
 from dimse.dataset.sources import FileSource
@@ -198,14 +199,13 @@ async def test_ctrl_c_cancels_and_says_what_had_come(start: Beside, mr: Path, tm
 def proposed(server: Server) -> list[list[tuple[str, tuple[str, ...]]]]:
     """The contexts that each association requests in addition to Query/Retrieve."""
     asked: list[list[tuple[str, tuple[str, ...]]]] = []
-    acceptance = server._acceptance
 
-    def noting(request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:
+    def noting(request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> A_ASSOCIATE_AC:
         contexts = [(each.abstract_syntax, each.transfer_syntaxes) for each in request.presentation_contexts]
         asked.append([each for each in contexts if each[0] not in uids.QUERY_RETRIEVE])
-        return acceptance(request)
+        return acceptance
 
-    server._acceptance = noting  # type: ignore[method-assign]
+    change_acceptances(server, noting)
     return asked
 
 

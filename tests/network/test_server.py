@@ -26,6 +26,7 @@ from tests.sample_objects import (
 )
 
 from dimse import (
+    Access,
     AssociationAborted,
     AssociationRejected,
     CEchoSCU,
@@ -67,6 +68,7 @@ from dimse.upper_layer.pdu import (
 )
 
 STRICT = ServerOptions(strictness=Strictness.STRICT)
+TITLED = ServerOptions(access=Access(called_ae_titles=["ARCHIVE"]))
 CONTEXTS = ((VERIFICATION, [IMPLICIT]), (CT, [EXPLICIT]))
 DATA = encoded(instance())
 
@@ -141,12 +143,7 @@ async def test_the_answer_mirrors_the_request() -> None:
 @pytest.mark.parametrize(
     ("options", "ask", "rejection"),
     [
-        (ServerOptions(require_called_ae_title=True), associate_request(called="OTHER"), A_ASSOCIATE_RJ(1, 1, 7)),
-        (
-            ServerOptions(calling_ae_titles=frozenset({"FRIEND"})),
-            associate_request(calling="FOE"),
-            A_ASSOCIATE_RJ(1, 1, 3),
-        ),
+        (TITLED, associate_request(called="OTHER"), A_ASSOCIATE_RJ(1, 1, 7)),
         (ServerOptions(), associate_request(calling=""), A_ASSOCIATE_RJ(1, 1, 3)),
         (ServerOptions(), associate_request(called=""), A_ASSOCIATE_RJ(1, 1, 7)),
         (ServerOptions(), associate_request(called="\0" * 16), A_ASSOCIATE_RJ(1, 1, 7)),
@@ -171,8 +168,8 @@ async def test_who_is_turned_down(options: ServerOptions, ask: A_ASSOCIATE_RQ, r
     ("options", "ask"),
     [
         (ServerOptions(), associate_request(called="WHATEVER")),
-        (ServerOptions(require_called_ae_title=True), associate_request(called=" ARCHIVE\0")),
-        (ServerOptions(calling_ae_titles=frozenset({"PEER"})), associate_request(calling="  PEER\0\0")),
+        (TITLED, associate_request(called=" ARCHIVE\0")),
+        (ServerOptions(access=Access(peers=["PEER"])), associate_request(calling="  PEER\0\0")),
         (ServerOptions(), associate_request(calling="P\xc9ER")),
         (ServerOptions(), replace(associate_request(), protocol_version=0xFFFF)),
         (STRICT, replace(associate_request(), protocol_version=3)),
@@ -348,7 +345,7 @@ async def test_one_that_says_half_of_it_is_closed() -> None:
 
 
 async def test_one_that_stays_after_its_rejection_is_closed() -> None:
-    options = ServerOptions(timeouts=Timeouts(artim=0.2), require_called_ae_title=True)
+    options = replace(TITLED, timeouts=Timeouts(artim=0.2))
     async with Archive(options) as server, await ScriptedPeer.connect(server.port) as peer:
         await peer.send(associate_request(called="OTHER"))
         await peer.expect(A_ASSOCIATE_RJ)

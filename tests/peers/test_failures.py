@@ -303,7 +303,7 @@ async def test_storescu_aborts_instead_of_releasing(tmp_path: Path, samples: Sam
 
 @pytest.mark.parametrize("program", ["storescu", "dcmsend", "echoscu"])
 async def test_we_reject_a_wrong_title(samples: Samples, program: str) -> None:
-    options = ServerOptions(require_called_ae_title=True)
+    options = ServerOptions(access=dimse.Access(called_ae_titles=["ARCHIVE"]))
     files = [] if program == "echoscu" else [str(samples["icon"])]
     async with dimse.Server("ARCHIVE", port=0, options=options) as server:
         server.on_c_store(_accept)

@@ -14,6 +14,7 @@ from pydicom.config import IGNORE
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
+from tests.acceptances import change_acceptances
 from tests.sample_objects import CT, EXPLICIT, encoded
 from tests.services.member_archive import ADA, AT_ONCE, STUDY, Archive, files_in, member, retrieve, uids_of, where
 
@@ -49,12 +50,13 @@ class Noting(Archive):
     def __init__(self, *, get: bool = True, move: bool = False) -> None:
         super().__init__(get=get, move=move)
         self.proposed: list[list[tuple[str, ...]]] = []
+        change_acceptances(self, self._noted)
 
-    def _acceptance(self, request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:
+    def _noted(self, request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> A_ASSOCIATE_AC:
         of_ct = [each.transfer_syntaxes for each in request.presentation_contexts if each.abstract_syntax == CT]
         if of_ct:
             self.proposed.append(of_ct)
-        return super()._acceptance(request)
+        return acceptance
 
 
 def compressed(uid: str) -> Source:

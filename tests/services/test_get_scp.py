@@ -204,7 +204,7 @@ def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
     [
         (RoleSelection(CT, False, True), (False, True), True),
         (RoleSelection(CT, True, True), (False, True), True),
-        (RoleSelection(CT, True, False), (False, False), False),
+        (RoleSelection(CT, True, False), None, False),
         (None, None, False),
         (RoleSelection(VERIFICATION, False, True), (False, False), False),
         (RoleSelection(GET, True, True), (True, False), False),

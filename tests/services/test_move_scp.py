@@ -218,7 +218,7 @@ async def test_an_unknown_destination(destinations: Destinations) -> None:
     async with serving(handler, destinations) as server, peer_of(server) as peer:
         await peer.send(move(destination="NOBODY"))
         result = await outcome(peer)
-        assert (result.status, result.comment) == (Status.MOVE_DESTINATION_UNKNOWN, "no address is known for NOBODY")
+        assert (result.status, result.comment) == (Status.MOVE_DESTINATION_UNKNOWN, "no address is known for 'NOBODY'")
         await check_usable(peer)
     assert not asked
 

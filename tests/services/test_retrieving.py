@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.acceptances import change_acceptances
 from tests.sample_objects import EXPLICIT, VERIFICATION, pixel_bytes, read
 from tests.services.member_archive import ADA, AT_ONCE, BOB, STUDY, Archive, files_in, member, retrieve, uids_of, where
 
@@ -37,9 +38,12 @@ from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 class WithoutRoles(Archive):
     """Accepts C-GET, and not that the requestor is SCP of storage."""
 
-    def _acceptance(self, request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:
-        answer = super()._acceptance(request)
-        return replace(answer, user_information=replace(answer.user_information, role_selections=()))
+    def __init__(self, *, get: bool = False, move: bool = False) -> None:
+        super().__init__(get=get, move=move)
+        change_acceptances(self, self._reduced)
+
+    def _reduced(self, _: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> A_ASSOCIATE_AC:
+        return replace(acceptance, user_information=replace(acceptance.user_information, role_selections=()))
 
 
 @pytest.fixture(autouse=True)

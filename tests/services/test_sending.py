@@ -21,6 +21,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     RLELossless,
 )
+from tests.acceptances import change_acceptances
 from tests.sample_objects import CT, MR, dataset_bytes, encoded, instance, read, save
 from tests.server_options import buffered
 
@@ -54,6 +55,7 @@ from dimse.testing import INFORMATION, ScriptedPeer, listening, message_pdvs, re
 from dimse.upper_layer.items import AsynchronousOperationsWindow as Window
 from dimse.upper_layer.pdu import (
     A_ABORT,
+    A_ASSOCIATE_AC,
     A_ASSOCIATE_RJ,
     A_ASSOCIATE_RQ,
     A_RELEASE_RP,
@@ -315,15 +317,16 @@ async def test_a_class_that_is_not_accepted_says_what_was(tmp_path: Path) -> Non
 class ImplicitOnly(Archive):
     """A peer that takes Implicit VR Little Endian and nothing else."""
 
-    def _acceptance(self, request: A_ASSOCIATE_RQ) -> object:  # type: ignore[override]
-        import dataclasses
+    def __init__(self) -> None:
+        super().__init__()
+        change_acceptances(self, self._reduced)
 
-        answer = super()._acceptance(request)
+    def _reduced(self, _: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> A_ASSOCIATE_AC:
         contexts = tuple(
-            context if context.transfer_syntax == IMPLICIT else dataclasses.replace(context, result=4)
-            for context in answer.presentation_contexts
+            context if context.transfer_syntax == IMPLICIT else replace(context, result=4)
+            for context in acceptance.presentation_contexts
         )
-        return dataclasses.replace(answer, presentation_contexts=contexts)
+        return replace(acceptance, presentation_contexts=contexts)
 
 
 async def test_a_peer_that_takes_only_implicit(tmp_path: Path) -> None:

@@ -389,6 +389,13 @@ def test_roles_are_only_reduced(scu: bool, scp: bool) -> None:
         RoleSelection(CT, False, scp),
         RoleSelection(MR, False, scp),
     )
+    assert accept_roles(pdu, scu_classes=[MR], scp_classes=[]) == (RoleSelection(MR, scu, False),)
+
+
+def test_no_more_roles_are_answered_than_there_are_classes() -> None:
+    """A requestor may repeat them until the answer would not fit its item of 64 KiB."""
+    roles = tuple(RoleSelection(CT, True, True) for _ in range(2000))
+    assert accept_roles(request(role_selections=roles), scu_classes=[CT], scp_classes=[CT]) == roles[:1]
 
 
 # The requestor

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
+from dimse.access import Access
 from dimse.address import DEFAULT_PORT, check_ae_title
 from dimse.cli import arguments
 from dimse.options import ServerOptions, Strictness
@@ -34,7 +35,7 @@ def options(
 ) -> ServerOptions:
     """What they say. Raises `ValueError`."""
     return ServerOptions(
-        require_called_ae_title=title is not None,
+        access=Access(called_ae_titles=None if title is None else [title]),
         maximum_associations=max_associations,
         maximum_associations_per_host=None,  # one peer may use all of them
         maximum_associations_per_title=None,

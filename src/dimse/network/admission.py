@@ -1,56 +1,108 @@
-"""Accepting or rejecting an association: its titles, the limits, and the contexts that the services support."""
+"""Accepting or rejecting an association: the rules of access, the limits, and the contexts that services support."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from dimse import uids
-from dimse.messages.message import Request
+from dimse.access import Operation, Peer
+from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, Request
 from dimse.network.connection import Connection
-from dimse.network.session import Service, Session
+from dimse.network.incoming_request import Service
 from dimse.options import ServerOptions, StoreMode
 from dimse.upper_layer.items import UserIdentityAC, UserInformation
 from dimse.upper_layer.negotiation import accept_contexts, accept_roles, accept_window
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
-TEMPORARY_CONGESTION: Final = A_ASSOCIATE_RJ(result=2, source=3, reason=1)
+_TEMPORARY_CONGESTION: Final = A_ASSOCIATE_RJ(result=2, source=3, reason=1)
 _LOCAL_LIMIT_EXCEEDED: Final = A_ASSOCIATE_RJ(result=2, source=3, reason=2)
 _CALLED_TITLE_NOT_RECOGNIZED: Final = A_ASSOCIATE_RJ(result=1, source=1, reason=7)
 _CALLING_TITLE_NOT_RECOGNIZED: Final = A_ASSOCIATE_RJ(result=1, source=1, reason=3)
 
+_OPERATION_OF: Final[dict[type[Request], Operation]] = {
+    C_ECHO_RQ: Operation.ECHO,
+    C_STORE_RQ: Operation.STORE,
+    C_FIND_RQ: Operation.FIND,
+    C_GET_RQ: Operation.GET,
+    C_MOVE_RQ: Operation.MOVE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An association that is rejected, and why, in words for the log: the peer gets `response` alone."""
+
+    response: A_ASSOCIATE_RJ
+    why: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """The place of one association among those that the limits allow, and the rule that admitted it."""
+
+    calling_ae_title: str
+    host: str
+    rule: Peer
+
+
+def permits(rule: Peer, request: type[Request]) -> bool:
+    """Whether a rule permits to request this."""
+    operation = _OPERATION_OF.get(request)
+    return operation is None or operation in rule.operations
+
 
 class Admission:
-    """Decides on the associations that a server is asked for; `sessions` are those that it has."""
+    """Decides on the associations that a server is asked for, and counts those that it has."""
 
-    def __init__(
-        self,
-        ae_title: str,
-        options: ServerOptions,
-        services: Mapping[type[Request], Service],
-        sessions: Collection[Session],
-    ) -> None:
-        self._ae_title = ae_title
+    def __init__(self, options: ServerOptions, services: Mapping[type[Request], Service]) -> None:
+        self.is_closed = False
+        """Whether the server is stopping, and admits nobody."""
         self._options = options
         self._services = services
-        self._sessions = sessions
+        self._slots: set[Slot] = set()
 
-    def rejection(self, request: A_ASSOCIATE_RQ, connection: Connection) -> A_ASSOCIATE_RJ | None:
-        """Why a normalized request is rejected; None if it is not."""
-        options = self._options
-        if options.require_called_ae_title and request.called_ae_title != self._ae_title:
-            return _CALLED_TITLE_NOT_RECOGNIZED
-        if options.calling_ae_titles is not None and request.calling_ae_title not in options.calling_ae_titles:
-            return _CALLING_TITLE_NOT_RECOGNIZED
-        others = [other for other in self._sessions if other.association.is_open]
-        host, title = connection.peer_host, request.calling_ae_title
-        for limit, count in (
-            (options.maximum_associations, len(others)),
-            (options.maximum_associations_per_host, sum(o.connection.peer_host == host for o in others)),
-            (options.maximum_associations_per_title, sum(o.association.calling_ae_title == title for o in others)),
-        ):
-            if limit is not None and count >= limit:
-                return _LOCAL_LIMIT_EXCEEDED
+    def enter(self, request: A_ASSOCIATE_RQ, connection: Connection) -> Slot | Rejection:
+        """Admit the peer of a normalized request, and count its association from now until `leave`.
+
+        Whether the called AE title is one of ours is told only to a peer that a rule fits.
+        """
+        if self.is_closed:
+            return Rejection(_TEMPORARY_CONGESTION, "the server is stopping")
+        access, host, title = self._options.access, connection.peer_host, request.calling_ae_title
+        rule = access.rule_for(title, host, connection.certificate_names)
+        if isinstance(rule, str):
+            return Rejection(_CALLING_TITLE_NOT_RECOGNIZED, rule)
+        if access.called_ae_titles is not None and request.called_ae_title not in access.called_ae_titles:
+            return Rejection(_CALLED_TITLE_NOT_RECOGNIZED, "its called AE title is not one of ours")
+        slot = Slot(title, host, rule)
+        exceeded = self._exceeded(slot)
+        if exceeded is not None:
+            return Rejection(_LOCAL_LIMIT_EXCEEDED, exceeded)
+        self._slots.add(slot)
+        return slot
+
+    def leave(self, slot: Slot) -> None:
+        """An association has ended."""
+        self._slots.discard(slot)
+
+    def _exceeded(self, new: Slot) -> str | None:
+        """The limit that one more association would exceed, in words."""
+        options, rule = self._options, new.rule
+        if len(self._slots) >= options.maximum_associations:
+            return f"there are {options.maximum_associations} associations (maximum_associations)"
+        if rule.maximum_associations is not None:
+            if sum(slot.rule is rule for slot in self._slots) >= rule.maximum_associations:
+                return f"rule {rule} has its {rule.maximum_associations} associations (maximum_associations)"
+            return None
+        others = [slot for slot in self._slots if slot.rule.maximum_associations is None]
+        most = options.maximum_associations_per_host
+        if most is not None and sum(slot.host == new.host for slot in others) >= most:
+            return f"its host has {most} associations (maximum_associations_per_host)"
+        most = options.maximum_associations_per_title
+        if most is not None and sum(slot.calling_ae_title == new.calling_ae_title for slot in others) >= most:
+            return f"its calling AE title has {most} associations (maximum_associations_per_title)"
         return None
 
     @property
@@ -58,9 +110,9 @@ class Admission:
         """1 if data sets are buffered, since each may take all the memory of its association."""
         return 1 if self._options.store.mode is StoreMode.BUFFERED else self._options.operations_window
 
-    def acceptance(self, request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:
-        """Accept a normalized request, as far as the services go."""
-        services = self._services.values()
+    def acceptance(self, request: A_ASSOCIATE_RQ, slot: Slot) -> A_ASSOCIATE_AC:
+        """Accept a normalized request, as far as the services go that the peer may use."""
+        services = [service for kind, service in self._services.items() if permits(slot.rule, kind)]
         proposed = {context.abstract_syntax for context in request.presentation_contexts}
         sent = {uid for uid in proposed if any(service.sends(uid) for service in services)}
         as_scp = {role.sop_class_uid for role in request.user_information.role_selections if role.scp_role} & sent

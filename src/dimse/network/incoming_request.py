@@ -6,8 +6,9 @@ import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
+from dimse.access import ANYONE, Peer
 from dimse.errors import LocalProtocolError
 from dimse.messages.fragments import Flaw
 from dimse.messages.message import MESSAGES, Request, Response
@@ -101,7 +102,7 @@ class Cancellation:
 class IncomingRequest:
     """An operation that the peer requested."""
 
-    __slots__ = ("answered", "association", "cancellation", "context", "data", "exchange", "flaw", "message")
+    __slots__ = ("answered", "association", "cancellation", "context", "data", "exchange", "flaw", "message", "rule")
 
     def __init__(
         self,
@@ -110,6 +111,7 @@ class IncomingRequest:
         message: Request,
         data: IncomingData | None,
         flaw: Flaw | None = None,
+        rule: Peer = ANYONE,
     ) -> None:
         self.association = association
         self.exchange = exchange_of(association)
@@ -118,6 +120,8 @@ class IncomingRequest:
         self.message = message
         self.data = data
         self.flaw = flaw
+        self.rule = rule
+        """What the peer may do."""
         self.cancellation = Cancellation()
         self.answered = False
         """Whether it was one of our sub-operations and its final response was sent."""
@@ -178,3 +182,19 @@ class IncomingRequest:
         sender = self.exchange.sender
         if not sender.send_now(self.context, answer.message, answer.identifier):
             await sender.send(self.context, answer.message, answer.identifier)
+
+
+class Service(Protocol):
+    """Answers one kind of request."""
+
+    def supports(self, abstract_syntax: str) -> bool:
+        """Whether presentation contexts for this SOP class are accepted."""
+
+    def sends(self, abstract_syntax: str) -> bool:
+        """Whether it sends this SOP class to the requestor, on the same association (C-GET)."""
+
+    async def serve(self, request: IncomingRequest) -> Answer[Response]:
+        """Perform the request and return the final response. The service sends Pending responses itself.
+
+        Data that are not read are drained afterwards; an exception becomes Processing Failure.
+        """

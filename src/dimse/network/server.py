@@ -10,18 +10,18 @@ from typing import Final, Self
 
 from dimse.address import DEFAULT_PORT, check_ae_title, host_and_port
 from dimse.messages.message import Request
-from dimse.network.admission import TEMPORARY_CONGESTION, Admission
+from dimse.network.admission import Admission
 from dimse.network.arrivals import Arrivals
 from dimse.network.association import Association
 from dimse.network.connection import Connection
 from dimse.network.exchange import ABORT_GRACE
 from dimse.network.handshake import Handshake
+from dimse.network.incoming_request import Service
 from dimse.network.listening import BACKLOG, listening_sockets
 from dimse.network.receive_buffer import BufferPool
-from dimse.network.session import Service, Session
+from dimse.network.session import Session
 from dimse.options import ServerOptions, Strictness
 from dimse.upper_layer.machine import Machine
-from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
 logger = logging.getLogger("dimse.network")
 
@@ -62,12 +62,11 @@ class AssociationServer:
         self.arrivals = Arrivals(
             self.options.maximum_associations + _ARRIVALS, None if per_host is None else per_host + _ARRIVALS
         )
-        self._admission = Admission(self.ae_title, self.options, self._services, self._sessions)
-        self._stopping = False
+        self._admission = Admission(self.options, self._services)
 
     async def start(self) -> None:
         """Listen. Raises OSError where the port is taken."""
-        self._stopping = False
+        self._admission.is_closed = False
         loop = asyncio.get_running_loop()
         for sock in await listening_sockets(self.host, self.port):
             self.port = sock.getsockname()[1]
@@ -76,7 +75,7 @@ class AssociationServer:
 
     async def stop(self) -> None:
         """Stop listening, let associations finish for `stop_timeout` seconds, abort those that did not."""
-        self._stopping = True
+        self._admission.is_closed = True
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
@@ -134,25 +133,13 @@ class AssociationServer:
         self.arrivals.add(handshake)
 
     def _opened(self, connection: Connection) -> None:
-        session = Session(connection, self.options, self._services, self.arrivals, self._admit)
+        session = Session(connection, self.options, self._services, self.arrivals, self._admission)
         self._sessions.add(session)
         session.task.add_done_callback(lambda _: self._sessions.discard(session))
         session.task.add_done_callback(lambda _: self.arrivals.discard(connection))
         self.arrivals.add(connection)
-        if self._stopping:
+        if self._admission.is_closed:
             connection.kill()
-
-    def _admit(self, request: A_ASSOCIATE_RQ, connection: Connection) -> A_ASSOCIATE_RJ | A_ASSOCIATE_AC:
-        if self._stopping:
-            return TEMPORARY_CONGESTION
-        rejection = self._admission.rejection(request, connection)
-        if rejection is not None:
-            return rejection
-        self.arrivals.discard(connection)
-        return self._acceptance(request)
-
-    def _acceptance(self, request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_AC:
-        return self._admission.acceptance(request)
 
 
 def services_of(server: AssociationServer) -> dict[type[Request], Service]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Final
 
 from dimse.errors import (
     AssociationAborted,
@@ -17,17 +17,18 @@ from dimse.errors import (
 )
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.message import Request, Response
+from dimse.network.admission import Admission, Rejection, Slot, permits
 from dimse.network.arrivals import Arrivals
 from dimse.network.association import Association
 from dimse.network.connection import Connection
 from dimse.network.exchange import ABORT_GRACE, Exchange
 from dimse.network.incoming_data import Discard, IncomingData, Receiver
-from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
+from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest, Service
 from dimse.network.timers import Progress, ProgressTimer
 from dimse.options import ServerOptions
 from dimse.status import Status
 from dimse.upper_layer.negotiation import AcceptedContext, normalize, oddities, refusal, violations
-from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+from dimse.upper_layer.pdu import A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 from dimse.upper_layer.states import State
 
 logger = logging.getLogger("dimse.network")
@@ -36,31 +37,20 @@ logger = logging.getLogger("dimse.network")
 _TURN: Final = 0.005
 """Seconds in which the requests of one association are served before others have their turn."""
 
-
-class Service(Protocol):
-    """Answers one kind of request."""
-
-    def supports(self, abstract_syntax: str) -> bool:
-        """Whether presentation contexts for this SOP class are accepted."""
-
-    def sends(self, abstract_syntax: str) -> bool:
-        """Whether it sends this SOP class to the requestor, on the same association (C-GET)."""
-
-    async def serve(self, request: IncomingRequest) -> Answer[Response]:
-        """Perform the request and return the final response. The service sends Pending responses itself.
-
-        Data that are not read are drained afterwards; an exception becomes Processing Failure.
-        """
+_MALFORMED: Final = {
+    2: "the application context is not that of DICOM",
+    3: "the calling AE title is blank or malformed",
+    7: "the called AE title is blank or malformed",
+}
+"""By the reason of the A-ASSOCIATE-RJ that answers it."""
 
 
 def _in_words(violation: A_ASSOCIATE_RJ | RemoteProtocolError) -> str:
-    if isinstance(violation, RemoteProtocolError):
-        return str(violation)
-    return "the calling AE title is malformed" if violation.reason == 3 else "the called AE title is malformed"
+    return str(violation) if isinstance(violation, RemoteProtocolError) else _MALFORMED[violation.reason]
 
 
-Admit = Callable[[A_ASSOCIATE_RQ, Connection], A_ASSOCIATE_AC | A_ASSOCIATE_RJ]
-"""Accepts or rejects a normalized request that was received on a connection."""
+def _rejection(violation: A_ASSOCIATE_RJ | RemoteProtocolError) -> Rejection | RemoteProtocolError:
+    return violation if isinstance(violation, RemoteProtocolError) else Rejection(violation, _in_words(violation))
 
 
 class Session:
@@ -76,7 +66,7 @@ class Session:
         options: ServerOptions,
         services: Mapping[type[Request], Service],
         arrivals: Arrivals,
-        admit: Admit,
+        admission: Admission,
     ) -> None:
         self.connection = connection
         self._exchange = Exchange(connection, options, self)
@@ -84,7 +74,8 @@ class Session:
         self._options = options
         self._services = services
         self._arrivals = arrivals
-        self._admit = admit
+        self._admission = admission
+        self._slot: Slot | None = None
         self._waiting: deque[IncomingRequest] = deque()
         self._serving: set[IncomingRequest] = set()
         self._helpers: set[asyncio.Task[None]] = set()
@@ -100,39 +91,50 @@ class Session:
     def associate(self, request: A_ASSOCIATE_RQ) -> None:
         """As `Provider`."""
         as_sent, request = request, normalize(request)
-        decision = self._objection(as_sent, request) or self._admit(request, self.connection)
-        if not isinstance(decision, A_ASSOCIATE_AC):
-            self._refuse(decision)
+        objection = self._objection(as_sent, request)
+        if isinstance(objection, RemoteProtocolError):
+            raise objection
+        entered = objection or self._admission.enter(request, self.connection)
+        if isinstance(entered, Rejection):
+            self._reject(request, entered)
             return
+        self._slot = entered
         for oddity in oddities(as_sent):
             self._exchange.deviations.harmless(f"A-ASSOCIATE-RQ: {oddity}")
-        self._exchange.accept(request, decision)
+        self._accept(request, entered)
+
+    def _accept(self, request: A_ASSOCIATE_RQ, slot: Slot) -> None:
+        self._arrivals.discard(self.connection)
+        self._exchange.accept(request, self._admission.acceptance(request, slot))
         logger.info(
-            "%s: association from %r accepted, %d of %d contexts",
+            "%s: association from %a accepted, %d of %d contexts, rule %s",
             self.connection.peer_name,
             request.calling_ae_title,
             len(self._exchange.agreement.contexts),
             len(request.presentation_contexts),
+            slot.rule,
         )
         self._idle = self._idle_timer(self._options.timeouts.idle)
 
-    def _objection(
-        self, as_sent: A_ASSOCIATE_RQ, request: A_ASSOCIATE_RQ
-    ) -> A_ASSOCIATE_RJ | RemoteProtocolError | None:
+    def _reject(self, request: A_ASSOCIATE_RQ, rejection: Rejection) -> None:
+        self._exchange.reject(rejection.response)
+        logger.info(
+            "%s: association from %a to %a rejected: %s",
+            self.connection.peer_name,
+            request.calling_ae_title,
+            request.called_ae_title,
+            rejection.why,
+        )
+
+    def _objection(self, as_sent: A_ASSOCIATE_RQ, request: A_ASSOCIATE_RQ) -> Rejection | RemoteProtocolError | None:
         refused = refusal(request)
         if refused is not None:
-            return refused
+            return _rejection(refused)
         for violation in violations(as_sent):
             if self._exchange.deviations.is_strict:
-                return violation
+                return _rejection(violation)
             logger.warning("%s: A-ASSOCIATE-RQ: %s", self.connection.peer_name, _in_words(violation))
         return None
-
-    def _refuse(self, decision: A_ASSOCIATE_RJ | RemoteProtocolError) -> None:
-        if isinstance(decision, RemoteProtocolError):
-            raise decision
-        self._exchange.reject(decision)
-        logger.info("%s: %s", self.connection.peer_name, self._exchange.error)
 
     def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
         """As `Provider`."""
@@ -146,7 +148,9 @@ class Session:
         elif busy and self._help is None:
             # Usually the busy task is done before the event loop gets to this.
             self._help = asyncio.get_running_loop().call_soon(self._start_helpers)
-        self._waiting.append(IncomingRequest(self.association, context, message, data, command.flaw))
+        assert self._slot is not None  # noqa: S101 - requests come from peers that were admitted
+        rule = self._slot.rule
+        self._waiting.append(IncomingRequest(self.association, context, message, data, command.flaw, rule))
         self._wake.set()
         return data if data is not None else Discard()
 
@@ -182,6 +186,8 @@ class Session:
         if isinstance(error, ConnectionLost | AssociationAborted):
             logger.info("%s: %s", self.connection.peer_name, error)
         self._arrivals.add(self.connection)  # until it is closed
+        if self._slot is not None:
+            self._admission.leave(self._slot)
         for request in self._serving:
             request.cancellation.request()
         self._wake.set()
@@ -254,7 +260,7 @@ class Session:
 
     async def _answer(self, request: IncomingRequest) -> Answer[Response]:
         service = self._services.get(type(request.message))
-        if service is None:
+        if service is None or not self._permits(request):
             return request.response(Status.UNRECOGNIZED_OPERATION)
         if request.objection is not None:
             status, comment = request.objection
@@ -262,6 +268,14 @@ class Session:
         if not service.supports(request.sop_class_uid):
             return request.response(Status.SOP_CLASS_NOT_SUPPORTED)
         return await self._response_of(service, request)
+
+    def _permits(self, request: IncomingRequest) -> bool:
+        """Whether the peer may request this. It may have a context for it that is there for another operation."""
+        if permits(request.rule, type(request.message)):
+            return True
+        name, peer = request.message.name, self.connection.peer_name
+        logger.info("%s: %s refused: rule %s does not permit it", peer, name, request.rule)
+        return False
 
     async def _response_of(self, service: Service, request: IncomingRequest) -> Answer[Response]:
         """The response of a service, or Processing Failure. Raises the reason if the association has ended."""

@@ -82,7 +82,7 @@ class MoveService:
         try:
             query = await read_query(request)
             with request.cancellation.interrupts():
-                destination = await self._destination(query.move_destination or "")
+                destination = await self._destination_for(request, query.move_destination or "")
                 await account.look_at(query, self._handler)
             return await self._move(request, account, destination)
         except CancelRequested:
@@ -90,12 +90,21 @@ class MoveService:
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             return failure(request, error)
 
+    async def _destination_for(self, request: IncomingRequest, title: str) -> MoveDestination:
+        """The address of a destination. One that the peer may not use is as unknown as any other."""
+        permitted = request.rule.move_destinations
+        if permitted is not None and title not in permitted:
+            text = "%s: C-MOVE to %a refused: rule %s does not permit this destination"
+            logger.info(text, request.exchange.peer_name, title, request.rule)
+            raise _unknown(title)
+        return await self._destination(title)
+
     async def _destination(self, title: str) -> MoveDestination:
         found = self._destinations.get(title) if isinstance(self._destinations, Mapping) else self._destinations(title)
         if inspect.isawaitable(found):
             found = await found
         if found is None:
-            raise StatusError(Status.MOVE_DESTINATION_UNKNOWN, "C-MOVE", f"no address is known for {title}")
+            raise _unknown(title)
         return _destination(title, found)
 
     async def _move(self, request: IncomingRequest, account: Account, destination: MoveDestination) -> Answer[Response]:
@@ -134,6 +143,10 @@ async def _wait_for(changed: asyncio.Event) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(_KEEP_ALIVE):
             await changed.wait()
+
+
+def _unknown(title: str) -> StatusError:
+    return StatusError(Status.MOVE_DESTINATION_UNKNOWN, "C-MOVE", f"no address is known for {title!a}")
 
 
 def _destination(title: str, found: str | Address | MoveDestination) -> MoveDestination:

@@ -13,6 +13,7 @@ import asyncio
 from contextlib import suppress
 from ipaddress import ip_address
 
+from dimse.access import Access
 from dimse.address import Address
 from dimse.messages.message import C_STORE_RQ, Response
 from dimse.network.incoming_request import Answer, IncomingRequest
@@ -35,7 +36,8 @@ def default_host(own_host: str) -> str:
 
 def receiver(address: Address, archive: Archive, service: ReceivingService) -> Server:
     """The server that receives the instances."""
-    options = ServerOptions(store=archive.store, require_called_ae_title=True, maximum_associations_per_title=None)
+    access = Access(called_ae_titles=[address.ae_title])
+    options = ServerOptions(store=archive.store, access=access, maximum_associations_per_title=None)
     server = Server(address.ae_title, host=address.host, port=address.port, options=options)
     services_of(server)[C_STORE_RQ] = service
     return server

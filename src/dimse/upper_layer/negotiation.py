@@ -241,14 +241,19 @@ def _context_result(
 def accept_roles(
     request: A_ASSOCIATE_RQ, *, scu_classes: Collection[str], scp_classes: Collection[str]
 ) -> tuple[RoleSelection, ...]:
-    """The accepted role selections: `scu_classes` and `scp_classes` as far as the requestor proposed them."""
+    """The accepted role selections: `scu_classes` and `scp_classes` as far as the requestor proposed them.
+
+    Each class is answered once. Those without an accepted context are not answered at all, so that the answer is
+    bounded, however many the requestor sent.
+    """
     return tuple(
         RoleSelection(
             role.sop_class_uid,
             role.scu_role and role.sop_class_uid in scu_classes,
             role.scp_role and role.sop_class_uid in scp_classes,
         )
-        for role in request.user_information.role_selections
+        for role in {role.sop_class_uid: role for role in request.user_information.role_selections}.values()
+        if role.sop_class_uid in scu_classes or role.sop_class_uid in scp_classes
     )
 
 
