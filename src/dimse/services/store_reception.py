@@ -39,6 +39,9 @@ logger = logging.getLogger("dimse.storage")
 
 _MAX_UID: Final = 64
 
+OUT_OF_MEMORY: Final = "out of memory"
+"""The Error Comment that answers a MemoryError."""
+
 
 class Reading(Enum):
     """How far the handler has read the data set. A streaming one can be read once, a buffered one again and again."""
@@ -105,6 +108,8 @@ class Reception:
             refusal = error.status.with_comment(error.comment)
         except IncompleteDataset as error:
             refusal = Status.CANNOT_UNDERSTAND.with_comment(str(error))
+        except MemoryError:
+            refusal = Status.OUT_OF_RESOURCES.with_comment(OUT_OF_MEMORY)
         else:
             return None
         logger.warning("C-STORE refused: %s", refusal.comment)
@@ -117,9 +122,8 @@ class Reception:
         self._check_same(SOP_CLASS_UID, self.command.affected_sop_class_uid)
         self._check_same(SOP_INSTANCE_UID, self.sop_instance_uid)
         await self._see_syntax()
-        maximum = self._options.maximum_buffered
-        if self._options.mode is StoreMode.BUFFERED and not await incoming.read_all(maximum):
-            raise StatusError(Status.OUT_OF_RESOURCES, f"the data set has more than {maximum} bytes")
+        if self._options.mode is StoreMode.BUFFERED:
+            await incoming.read_all(self._options.maximum_buffered, self._options.maximum_buffered_in_process)
         await self._decode_large()
 
     async def _decode_large(self) -> None:

@@ -16,7 +16,7 @@ from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.options import StoreOptions
 from dimse.services.handlers import answered
-from dimse.services.store_reception import Reception
+from dimse.services.store_reception import OUT_OF_MEMORY, Reception
 from dimse.services.store_request import StoreRequest
 from dimse.status import Status
 
@@ -48,6 +48,12 @@ class StoreService:
         if request.data is None:
             return request.response(Status.CANNOT_UNDERSTAND)
         reception = Reception(request, request.data, self._options, self._disk)
+        try:
+            return await self._serve(request, reception)
+        finally:
+            reception.incoming.free()
+
+    async def _serve(self, request: IncomingRequest, reception: Reception) -> Answer[Response]:
         status = await reception.prepare()
         if status is not None:
             return request.response(status)
@@ -79,6 +85,8 @@ def refusal_of(error: Exception) -> tuple[int, str] | None:
     """The status and Error Comment that answer an exception of a handler; None for Processing Failure."""
     if isinstance(error, IncompleteDataset):
         return Status.CANNOT_UNDERSTAND, str(error)
+    if isinstance(error, MemoryError):
+        return Status.OUT_OF_RESOURCES, OUT_OF_MEMORY
     if isinstance(error, DatasetError):
         return Status.CANNOT_UNDERSTAND, "the data set cannot be read"
     if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
