@@ -554,11 +554,12 @@ def timers() -> str:
 
 _SCP_STATUSES: Final = {
     "SUCCESS": "The handler returned it. With `save`, `save_under` and `dimse receive`: the object is in its file.",
-    "PROCESSING_FAILURE": "The handler failed.",
+    "PROCESSING_FAILURE": "The handler failed, or the name of the file is taken or cannot be.",
     "SOP_CLASS_NOT_SUPPORTED": "The Affected SOP Class was not negotiated on this association.",
     "UNRECOGNIZED_OPERATION": "The requested operation has no handler.",
     "NOT_AUTHORIZED": "`dimse.retrieve`, receiving by C-MOVE: the object was not requested, or not by it.",
-    "OUT_OF_RESOURCES": "The disk or memory is full, or the data set is over a limit of `StoreMode.BUFFERED`.",
+    "OUT_OF_RESOURCES": "The storage is full, cannot be written or fails; memory is full; or the data set is over a "
+    "limit of `StoreMode.BUFFERED`.",
     "INVALID_SOP_INSTANCE": "The SOP Instance UID cannot name a file; if strict, has more than digits and dots.",
     "DUPLICATE_SOP_INSTANCE": "It is already stored with other content, and duplicates are refused.",
     "COERCION_OF_DATA_ELEMENTS": "It is already stored with other content, which was kept (a warning).",
@@ -757,6 +758,9 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("encapsulated pixel data searched for its transfer syntax", "services.incoming_dataset._LOOK", size),
     ("File Meta Information", "dataset.part10.MAX_FILE_META", size),
     ("characters of a file name made from a value", "dataset.file_names.MAX_NAME", str),
+    ("bytes of a file name made by a template", "dataset.file_names.MAX_COMPONENT", str),
+    ("folders that a process remembers as swept, or as durable", "dataset.folders.MAX_REMEMBERED", str),
+    ("openings of a folder that other stores remove", "dataset.folders.ATTEMPTS", str),
     ("receive buffer of a connection", "network.receive_buffer.RECEIVE_BUFFER_SIZE", size),
     ("progress that a peer must make, per second", "network.timers.MINIMUM_RATE", size),
     ("TLS handshake", "network.handshake.TLS_HANDSHAKE", seconds),

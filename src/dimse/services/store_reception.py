@@ -80,6 +80,8 @@ class Reception:
         """The file that was written."""
         self.stored: Stored | None = None
         """What was done if the instance was stored already."""
+        self.file_error: OSError | None = None
+        """Why the file could not be written."""
         self.results: object = None
         """The results to which it belongs; kept alive here, as results that nothing refers to are cancelled."""
         self._exchange = request.exchange
@@ -229,11 +231,11 @@ class Reception:
         """Note that the handler has read to the end."""
         self._reading = Reading.COMPLETE
 
-    async def write(self, paths: list[str]) -> Path:
-        """Write a Part 10 file under the first of `paths` that no other instance has. Returns its path."""
+    async def write(self, root: str, names: list[str]) -> Path:
+        """Write a Part 10 file below `root`, by the first of `names` that no other instance has. Returns its path."""
         self.begin_reading()
         incoming, duplicates = self.incoming, self._options.duplicates
-        writer = self._writer(paths)
+        writer = self._writer(root, names)
         saved = self._saved = asyncio.get_running_loop().create_future()
         try:
             views = incoming.beginning()
@@ -242,7 +244,8 @@ class Reception:
                 views = await incoming.pull()
             await incoming.data.use(writer.write(views, is_last=is_last))
             incoming.data.release()  # resumes reading from the connection, so that an A-ABORT is seen
-        except BaseException:
+        except BaseException as error:
+            self.file_error = error if isinstance(error, OSError) else None
             await writer.discard()
             raise
         finally:
@@ -253,7 +256,7 @@ class Reception:
         self.end_reading()
         return self.path
 
-    def _writer(self, paths: list[str]) -> FileWriter:
+    def _writer(self, root: str, names: list[str]) -> FileWriter:
         header = encode_file_meta(
             sop_class_uid=self.command.affected_sop_class_uid,
             sop_instance_uid=self.sop_instance_uid,
@@ -264,7 +267,7 @@ class Reception:
         )
         instance = Instance(self.sop_instance_uid, self.transfer_syntax_uid)
         replaces = self._options.duplicates is Duplicates.REPLACE
-        return FileWriter(paths, header, self._disk, instance, fsync=self._options.fsync, replaces=replaces)
+        return FileWriter(root, names, header, self._disk, instance, fsync=self._options.fsync, replaces=replaces)
 
     # After the handler
 
