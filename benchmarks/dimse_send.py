@@ -19,7 +19,7 @@ from dimse import send
 async def main(port: int, flags: dict[str, str], paths: list[str]) -> None:
     options = dimse.ClientOptions(
         operations_window=int(flags.get("window", dimse.ClientOptions().operations_window)),
-        ssl=_ssl() if "tls" in flags else None,
+        tls=_ssl() if "tls" in flags else None,
     )
     sources = await asyncio.to_thread(lambda: [dimse.FileSource(path) for path in paths])
     start = time.perf_counter()

@@ -33,6 +33,16 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     return factories
 
 
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with certificates, keys and revocation lists; see `tests/pki.py`. Copy what a test changes."""
+    from tests.pki import make  # few tests need it, and what it imports
+
+    folder = tmp_path_factory.mktemp("pki")
+    make(folder)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _asyncio_is_content() -> Iterator[None]:
     """No exception of a task or future was left unseen: asyncio only logs those."""

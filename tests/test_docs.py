@@ -169,7 +169,7 @@ class World:
 
     def _archive(self, context: ssl.SSLContext | None) -> Server:
         duplicates = dimse.Duplicates.REPLACE  # of what other documents have sent
-        options = ServerOptions(store=StoreOptions(fsync=False, duplicates=duplicates), ssl=context)
+        options = ServerOptions(store=StoreOptions(fsync=False, duplicates=duplicates), tls=context)
         destinations = {"ME": dimse.Address("ME", "localhost", self._me)}
         server = Server("ARCHIVE", port=0, options=options, destinations=destinations)
         self._contents.serve(server)
@@ -265,14 +265,14 @@ async def listening(server: Server) -> AsyncIterator[str]:
 async def use(server: Server) -> None:
     """Send to a server of a document what a user would: it answers, and no handler of it fails."""
     context = None
-    if server.options.ssl is not None:
+    if server.options.tls is not None:
         context = ssl.create_default_context(cafile="archive.pem")
     caller = next(
         min(peer.calling_ae_titles or {"CALLER"})
         for peer in server.options.access.peers or [Peer()]
         if isinstance(peer, Peer) and peer.mismatch(min(peer.calling_ae_titles or {"CALLER"}), "127.0.0.1", ()) is None
     )
-    options = ClientOptions(calling_ae_title=caller, ssl=context)
+    options = ClientOptions(calling_ae_title=caller, tls=context)
     async with listening(server) as address:
         async with dimse.connect(address, options=options) as association:
             await dimse.CEchoSCU(association).echo()
@@ -554,12 +554,11 @@ def timers() -> str:
 
 _SCP_STATUSES: Final = {
     "SUCCESS": "The handler returned it. With `save`, `save_under` and `dimse receive`: the object is in its file.",
-    "PROCESSING_FAILURE": "The handler failed, or the name of the file is taken or cannot be.",
+    "PROCESSING_FAILURE": "The handler failed.",
     "SOP_CLASS_NOT_SUPPORTED": "The Affected SOP Class was not negotiated on this association.",
     "UNRECOGNIZED_OPERATION": "The requested operation has no handler.",
     "NOT_AUTHORIZED": "`dimse.retrieve`, receiving by C-MOVE: the object was not requested, or not by it.",
-    "OUT_OF_RESOURCES": "The storage is full, cannot be written or fails; memory is full; or the data set is over a "
-    "limit of `StoreMode.BUFFERED`.",
+    "OUT_OF_RESOURCES": "The disk is full, or the data set is over `maximum_buffered` and the mode is `BUFFERED`.",
     "INVALID_SOP_INSTANCE": "The SOP Instance UID cannot name a file; if strict, has more than digits and dots.",
     "DUPLICATE_SOP_INSTANCE": "It is already stored with other content, and duplicates are refused.",
     "COERCION_OF_DATA_ELEMENTS": "It is already stored with other content, which was kept (a warning).",
@@ -573,8 +572,8 @@ _QUERY_SCP_STATUSES: Final = {
     "PENDING": "C-FIND: a match. C-GET, C-MOVE: the counters, up to ten times a second.",
     "CANCEL": "A C-CANCEL was received. C-GET, C-MOVE: with the counters, once there are any.",
     "SUBOPERATIONS_COMPLETE_WITH_FAILURES": "C-GET, C-MOVE: some were not sent, or stored with a warning.",
-    "OUT_OF_RESOURCES": "The identifier is too long, or memory is full.",
-    "UNABLE_TO_PERFORM_SUBOPERATIONS": "C-GET, C-MOVE: none was sent, or memory is full.",
+    "OUT_OF_RESOURCES": "The identifier is too long.",
+    "UNABLE_TO_PERFORM_SUBOPERATIONS": "C-GET, C-MOVE: none was sent.",
     "MOVE_DESTINATION_UNKNOWN": "C-MOVE: the program has no address for the destination.",
     "DATASET_DOES_NOT_MATCH": "Query/Retrieve Level (0008,0052) is missing, or not of the model.",
     "CANNOT_UNDERSTAND": "The identifier cannot be read, or the handler failed.",
@@ -673,11 +672,6 @@ def limits() -> str:
                 buffered,
                 "`maximum_buffered`; does not apply to streaming",
             ),
-            (
-                "all buffered data sets and received identifiers, bytes",
-                server.store.maximum_buffered_in_process,
-                "`maximum_buffered_in_process`",
-            ),
             ("calling AE title", client.calling_ae_title, "`calling_ae_title`, `--calling`"),
             ("AE title of a server", Server().ae_title, "the first argument of `Server`, `--title`"),
             ("port of a server", Server().port, "`port`, `--port`"),
@@ -758,9 +752,6 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("encapsulated pixel data searched for its transfer syntax", "services.incoming_dataset._LOOK", size),
     ("File Meta Information", "dataset.part10.MAX_FILE_META", size),
     ("characters of a file name made from a value", "dataset.file_names.MAX_NAME", str),
-    ("bytes of a file name made by a template", "dataset.file_names.MAX_COMPONENT", str),
-    ("folders that a process remembers as swept, or as durable", "dataset.folders.MAX_REMEMBERED", str),
-    ("openings of a folder that other stores remove", "dataset.folders.ATTEMPTS", str),
     ("receive buffer of a connection", "network.receive_buffer.RECEIVE_BUFFER_SIZE", size),
     ("progress that a peer must make, per second", "network.timers.MINIMUM_RATE", size),
     ("TLS handshake", "network.handshake.TLS_HANDSHAKE", seconds),

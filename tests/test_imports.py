@@ -27,7 +27,7 @@ ORDER = (
     ("errors",),
     ("upper_layer",),
     ("messages",),
-    ("address",),
+    ("address", "tls"),
     ("access",),
     ("options", "dataset"),
     ("network",),

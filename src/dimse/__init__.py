@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from dimse.services.transfer_progress import ProgressCallback, TransferProgress
     from dimse.services.verification import CEchoSCU, EchoHandler, EchoRequest
     from dimse.status import Status, StatusCategory
+    from dimse.tls import TLSOptions, TLSProfile
     from dimse.upper_layer.items import UserIdentityRQ, UserIdentityType
     from dimse.upper_layer.negotiation import AcceptedContext, ProposedContext
 
@@ -173,6 +174,8 @@ __all__ = [
     "Strictness",
     "SubOperationFailed",
     "SubOperations",
+    "TLSOptions",
+    "TLSProfile",
     "Timeouts",
     "TransferProgress",
     "UserIdentityRQ",
@@ -230,6 +233,7 @@ _NAMES_OF: Final = {
     "dimse.services.transfer_progress": "ProgressCallback TransferProgress",
     "dimse.services.verification": "CEchoSCU EchoHandler EchoRequest",
     "dimse.status": "Status StatusCategory",
+    "dimse.tls": "TLSOptions TLSProfile",
     "dimse.upper_layer.items": "UserIdentityRQ UserIdentityType",
     "dimse.upper_layer.negotiation": "AcceptedContext ProposedContext",
 }

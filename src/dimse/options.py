@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
-import ssl as ssl_module
+import ssl
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 
 from dimse.access import Access
 from dimse.address import check_ae_title
+from dimse.tls import TLSOptions
 from dimse.upper_layer.items import UserIdentityRQ
 from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
 
@@ -17,10 +18,18 @@ def _check_type(options: object, name: str, kind: type, *, or_none: bool = False
     """Raise `TypeError` for an option of another type, which would be ignored: a str never is a member of an Enum."""
     value = getattr(options, name)
     if not isinstance(value, kind) and not (or_none and value is None):
-        article = "an" if kind in (Access, ssl_module.SSLContext) else "a"
+        article = "an" if kind is Access else "a"
         expected = f"{article} {kind.__name__}" + (" or None" if or_none else "")
         # The type alone: the value may be secret.
         raise TypeError(f"{name} must be {expected}, not {type(value).__name__}")
+
+
+def _check_tls(tls: object, *, server_side: bool) -> None:
+    """Read the files, so that an error comes now and not with the first connection."""
+    if isinstance(tls, TLSOptions):
+        tls.context(server_side=server_side)
+    elif tls is not None and not isinstance(tls, ssl.SSLContext):
+        raise TypeError(f"tls must be a TLSOptions, an SSLContext or None, not {type(tls).__name__}")
 
 
 def _make_int(options: object, name: str) -> None:
@@ -168,15 +177,15 @@ class ClientOptions(AssociationOptions):
     """Our AE title, by which the peer knows us."""
     user_identity: UserIdentityRQ | None = None
     """The user to name to the peer (PS3.7 D.3.3.7)."""
-    ssl: ssl_module.SSLContext | None = None
-    """The TLS context; None connects without TLS (PS3.15 B)."""
+    tls: TLSOptions | ssl.SSLContext | None = None
+    """TLS (PS3.15 B), or a context with certificates and ciphers of your own; None connects without TLS."""
 
     def __post_init__(self) -> None:
         # slots=True makes a new class, which a bare super() does not know
         super(ClientOptions, self).__post_init__()
         object.__setattr__(self, "calling_ae_title", check_ae_title(self.calling_ae_title))
         _check_type(self, "user_identity", UserIdentityRQ, or_none=True)
-        _check_type(self, "ssl", ssl_module.SSLContext, or_none=True)
+        _check_tls(self.tls, server_side=False)
 
 
 def client_options(options: ClientOptions | None, calling_ae_title: str | None) -> ClientOptions:
@@ -197,20 +206,14 @@ class StoreOptions:
     """How `StoreRequest.save` treats an instance that is already stored with different content."""
     maximum_buffered: int = 512 * 1024 * 1024
     """Maximum size of a data set in bytes, with `StoreMode.BUFFERED`; a larger one is refused with 0xA700."""
-    maximum_buffered_in_process: int = 2 * 1024 * 1024 * 1024
-    """Maximum size of all buffered data sets and identifiers in the process, in bytes.
-
-    What goes beyond is refused with 0xA700, and the peer may try again. A data set counts until it is answered.
-    """
 
     def __post_init__(self) -> None:
         _check_type(self, "mode", StoreMode)
         _check_type(self, "duplicates", Duplicates)
         object.__setattr__(self, "fsync", bool(self.fsync))
-        for name in ("maximum_buffered", "maximum_buffered_in_process"):
-            _make_int(self, name)
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        _make_int(self, "maximum_buffered")
+        if self.maximum_buffered < 1:
+            raise ValueError(f"maximum_buffered must be at least 1, not {self.maximum_buffered}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,15 +256,15 @@ class ServerOptions(AssociationOptions):
     """Maximum number of associations with one calling AE title, unless its rule has one; None sets no such limit."""
     stop_timeout: float = 30
     """How long `Server.stop` waits for associations to end before it aborts them, in seconds."""
-    ssl: ssl_module.SSLContext | None = None
-    """The TLS context; None accepts connections without TLS (PS3.15 B)."""
+    tls: TLSOptions | ssl.SSLContext | None = None
+    """TLS (PS3.15 B), or a context with certificates and ciphers of your own; None accepts connections without TLS."""
 
     def __post_init__(self) -> None:
         super(ServerOptions, self).__post_init__()
         _check_type(self, "store", StoreOptions)
         _check_type(self, "send", SendOptions)
         _check_type(self, "access", Access)
-        _check_type(self, "ssl", ssl_module.SSLContext, or_none=True)
+        _check_tls(self.tls, server_side=True)
         if not self.stop_timeout >= 0:
             raise ValueError(f"stop_timeout must be at least 0 seconds, not {self.stop_timeout!r}")
         for name in ("maximum_associations", "maximum_associations_per_host", "maximum_associations_per_title"):

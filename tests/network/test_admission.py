@@ -150,10 +150,10 @@ async def test_the_certificate_says_who_it_is(tmp_path: Path) -> None:
     known = ssl.create_default_context(cafile=tmp_path / "cert.pem")
     known.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     access = Access(peers=["CT1=LOCALHOST", "CT2=ct2.example"])
-    async with archive(access, ssl=server_side) as server:
+    async with archive(access, tls=server_side) as server:
         results = list[int]()
         for title, context in (("CT1", known), ("CT1", anonymous), ("CT2", known), ("CT3", known)):
-            options = ClientOptions(calling_ae_title=title, ssl=context)
+            options = ClientOptions(calling_ae_title=title, tls=context)
             try:
                 async with connect(f"ARCHIVE@localhost:{server.port}", options=options) as association:
                     results.append((await CEchoSCU(association).echo()).status)

@@ -91,9 +91,9 @@ async def is_well(server: Server, options: ClientOptions | None = None) -> None:
 @pytest.mark.parametrize("secured", [False, True])
 async def test_idle_connections_harm_nobody(secured: bool, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     server = Server(
-        port=0, options=ServerOptions(maximum_associations=5, ssl=tls[0] if secured else None, stop_timeout=5)
+        port=0, options=ServerOptions(maximum_associations=5, tls=tls[0] if secured else None, stop_timeout=5)
     )
-    options = ClientOptions(ssl=tls[1] if secured else None)
+    options = ClientOptions(tls=tls[1] if secured else None)
     async with (
         server,
         connect(f"DIMSE@localhost:{server.port}", contexts=CONTEXTS, options=options) as association,
@@ -119,9 +119,9 @@ async def test_after_its_end_a_connection_counts_until_it_is_closed() -> None:
 
 async def test_a_peer_that_sends_before_tls_is_ready_is_heard(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     """The whole handshake, and the request behind it, in as few segments as there can be."""
-    server = Server(port=0, options=ServerOptions(ssl=tls[0], stop_timeout=5))
+    server = Server(port=0, options=ServerOptions(tls=tls[0], stop_timeout=5))
     async with server:
-        await asyncio.gather(*(is_well(server, ClientOptions(ssl=tls[1])) for _ in range(10)))
+        await asyncio.gather(*(is_well(server, ClientOptions(tls=tls[1])) for _ in range(10)))
 
 
 def resident() -> int:
@@ -131,7 +131,7 @@ def resident() -> int:
 
 async def test_a_tls_handshake_under_way_costs_little(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     count, sockets = 200, list[socket.socket]()
-    options = ServerOptions(ssl=tls[0], maximum_associations=1000, maximum_associations_per_host=None, stop_timeout=5)
+    options = ServerOptions(tls=tls[0], maximum_associations=1000, maximum_associations_per_host=None, stop_timeout=5)
 
     async def more() -> None:
         for _ in range(count):

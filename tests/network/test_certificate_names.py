@@ -44,13 +44,13 @@ async def test_a_connection_has_the_names_of_its_peer(mutual: bool, tmp_path: Pa
     if mutual:
         ours.load_verify_locations(tmp_path / "cert.pem")
         ours.verify_mode = ssl.CERT_REQUIRED
-    server = Server(port=0, options=ServerOptions(ssl=ours, stop_timeout=5))
+    server = Server(port=0, options=ServerOptions(tls=ours, stop_timeout=5))
     async with (
         server,
         connect(
             f"DIMSE@localhost:{server.port}",
             contexts=[(VERIFICATION, [IMPLICIT])],
-            options=ClientOptions(ssl=theirs),
+            options=ClientOptions(tls=theirs),
         ) as requested,
     ):
         names = [exchange_of(each).connection.certificate_names for each in (*server.associations, requested)]

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from tests.certificate import CERTIFICATE, KEY
-from tests.sample_objects import instance, pixel_bytes
+from tests.pki import PASSWORD
+from tests.sample_objects import IMPLICIT, VERIFICATION, instance, pixel_bytes
 from tests.server_options import server_options
 
 import dimse
-from dimse import ClientOptions, Status, StoreMode, StoreRequest
+from dimse import ClientOptions, ServerOptions, Status, StoreMode, StoreRequest, TLSOptions, TLSProfile
+from dimse.testing import ScriptedPeer, listening
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def contexts(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 def archive(context: ssl.SSLContext, stored: dict[str, bytes], mode: StoreMode, **options: int) -> dimse.Server:
-    server = dimse.Server("ARCHIVE", port=0, options=server_options(ssl=context, mode=mode, **options))
+    server = dimse.Server("ARCHIVE", port=0, options=server_options(tls=context, mode=mode, **options))
 
     @server.on_c_store
     async def store(request: StoreRequest) -> Status:
@@ -43,7 +45,7 @@ async def test_what_was_sent_arrives(
 ) -> None:
     stored: dict[str, bytes] = {}
     async with archive(contexts[0], stored, mode) as server:
-        options = ClientOptions(ssl=contexts[1])
+        options = ClientOptions(tls=contexts[1])
         objects = [instance(f"1.2.{number}", pixels=size) for number in range(3)]
         await dimse.send(f"ARCHIVE@localhost:{server.port}", objects, options=options)
     assert stored == {f"1.2.{number}": pixel_bytes(size) for number in range(3)}
@@ -58,15 +60,127 @@ async def test_failed_handshakes_leave_nothing_behind(contexts: tuple[ssl.SSLCon
             writer.write(b"GET / HTTP/1.1\r\n\r\n")
             assert await reader.read() is not None
             writer.close()
-        await dimse.send(f"ARCHIVE@localhost:{server.port}", instance("1.2.3"), options=ClientOptions(ssl=contexts[1]))
+        await dimse.send(f"ARCHIVE@localhost:{server.port}", instance("1.2.3"), options=ClientOptions(tls=contexts[1]))
     assert list(stored) == ["1.2.3"]
 
 
-async def test_a_certificate_that_is_not_trusted_is_said(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-    async with archive(contexts[0], {}, StoreMode.BUFFERED) as server:
-        with pytest.raises(dimse.ConnectionLost, match=r"TLS .* localhost:.* failed: .*CERTIFICATE_VERIFY_FAILED"):
-            await dimse.send(
-                f"ARCHIVE@localhost:{server.port}",
-                instance(),
-                options=ClientOptions(ssl=ssl.create_default_context()),
-            )
+# What is wrong, as either side says it
+
+TRUSTING: dict[str, object] = {"ca": "ca.pem", "certificate": "client.pem", "key": "client.key"}
+SERVING: dict[str, object] = {"ca": "ca.pem", "certificate": "server.pem", "key": "server.key"}
+
+
+def named(name: str) -> dict[str, object]:
+    return {"certificate": f"{name}.pem", "key": f"{name}.key"}
+
+
+CASES: list[tuple[str, dict[str, object], dict[str, object], str, str]] = [
+    # what it is, the requestor's options, the acceptor's, what the requestor raises, what the acceptor logs
+    ("expired server", {}, named("expired"), "peer's certificate has expired", "says that our certificate has expired"),
+    ("future server", {}, named("future"), "is not valid yet; check the clocks", "does not accept our certificate"),
+    ("self-signed server", {}, named("self-signed"), "is self-signed and not among", "does not trust the CA of our"),
+    ("strange server", {}, named("stranger"), "is not issued by a CA that we trust", "does not trust the CA of our"),
+    ("revoked server", {"crl": "crl.pem"}, named("revoked"), "was revoked by its CA", "our certificate was revoked"),
+    ("no CRL of the CA", {"crl": "other-crl.pem"}, {}, "there is no revocation list of a CA", "our certificate"),
+    ("expired CRL", {"crl": "old-crl.pem"}, {}, "revocation list of its CA has expired", "our certificate"),
+    ("wrong use", {}, named("client-only"), "not meant for this use (Extended Key Usage)", "of this kind (key type"),
+    (
+        "wrong name",
+        {},
+        named("elsewhere"),
+        "is not for localhost, but for: elsewhere, pacs.example.org, 10.0.0.7",
+        "does not accept our certificate",
+    ),
+    (
+        "expected name",
+        {"server_name": "ct1"},
+        {},
+        "is not for ct1, but for: server, localhost, 127.0.0.1, 0:0:0:0:0:0:0:1",
+        "does not accept our certificate",
+    ),
+    ("no client", {"certificate": None, "key": None}, {}, "requires a certificate of ours", "gave no certificate"),
+    ("expired client", named("expired"), {}, "says that our certificate has expired", "peer's certificate has expired"),
+    ("future client", named("future"), {}, "does not accept our certificate", "is not valid yet"),
+    ("self-signed client", named("self-signed"), {}, "does not trust the CA of our", "is self-signed and not among"),
+    ("strange client", named("stranger"), {}, "does not trust the CA of our", "is not issued by a CA that we trust"),
+    ("revoked client", named("revoked"), {"crl": "crl.pem"}, "that our certificate was revoked", "was revoked by"),
+    ("wrong use of a client", named("server-only"), {}, "of this kind (key type", "not meant for this use"),
+]
+
+
+async def echo(server: dimse.Server, tls: TLSOptions | None, host: str = "localhost") -> str:
+    """What a C-ECHO raises."""
+    try:
+        async with dimse.connect(
+            f"DIMSE@{host}:{server.port}", contexts=[(VERIFICATION, [IMPLICIT])], options=ClientOptions(tls=tls)
+        ) as association:
+            await dimse.CEchoSCU(association).echo()
+    except dimse.DimseError as error:
+        return str(error)
+    return ""
+
+
+async def logged(caplog: pytest.LogCaptureFixture, text: str) -> bool:
+    """Whether the acceptor logs it, when its handshake has ended."""
+    async with asyncio.timeout(5):
+        while not caplog.messages:  # noqa: ASYNC110 - a log has no event
+            await asyncio.sleep(0)
+    return any(text in message for message in caplog.messages)
+
+
+async def test_each_side_says_what_is_wrong(
+    pki: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In TLS 1.3, the requestor hears of its own certificate only after its handshake."""
+    monkeypatch.chdir(pki)
+    wrong = []
+    for name, requestor, acceptor, raises, logs in CASES:
+        ours, theirs = TLSOptions(**TRUSTING | requestor), TLSOptions(**SERVING | acceptor)  # type: ignore[arg-type]
+        async with dimse.Server(port=0, options=ServerOptions(tls=theirs, stop_timeout=5)) as server:
+            with caplog.at_level("INFO", "dimse.network"):
+                caplog.clear()
+                said = await echo(server, ours)
+                is_logged = await logged(caplog, logs)
+        if raises not in said or not is_logged:
+            wrong.append((name, said, caplog.messages))
+    assert not wrong
+
+
+async def test_what_is_right_is_accepted(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pki)
+    cases: list[tuple[dict[str, object], dict[str, object], str]] = [
+        ({}, {}, "localhost"),
+        ({}, {}, "127.0.0.1"),
+        ({"crl": "crl.pem"}, {"crl": "crl.pem"}, "localhost"),
+        ({"certificate": None, "key": None}, {"ca": None}, "localhost"),
+        ({"server_name": "pacs.example.org"}, named("elsewhere"), "127.0.0.1"),
+        ({"ca": "self-signed.pem"}, named("self-signed"), "localhost"),
+        ({"key": "encrypted.key", "password": PASSWORD}, {}, "localhost"),
+    ]
+    cases += [({"profile": one}, {"profile": other}, "localhost") for one in TLSProfile for other in TLSProfile]
+    wrong = []
+    for requestor, acceptor, host in cases:
+        ours, theirs = TLSOptions(**TRUSTING | requestor), TLSOptions(**SERVING | acceptor)  # type: ignore[arg-type]
+        async with dimse.Server(port=0, options=ServerOptions(tls=theirs, stop_timeout=5)) as server:
+            said = await echo(server, ours, host)
+        if said:
+            wrong.append((requestor, acceptor, host, said))
+    assert not wrong
+
+
+async def test_plain_and_tls_meet(pki: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each side is told what the other one speaks."""
+    tls = TLSOptions(ca=pki / "ca.pem", certificate=pki / "server.pem", key=pki / "server.key")
+    async with dimse.Server(port=0, options=ServerOptions(tls=tls, stop_timeout=5)) as server:
+        assert "the peer speaks TLS" in await echo(server, None)
+    assert "127.0.0.1: an A-ASSOCIATE-RQ without TLS, which this port demands; closed" in caplog.messages
+    async with dimse.Server(port=0, options=ServerOptions(stop_timeout=5)) as server:
+        assert f"localhost:{server.port} failed: the peer does not speak TLS on this port" in await echo(server, tls)
+
+    async def close(peer: ScriptedPeer) -> None:
+        await peer.reader.read(1)
+
+    async with listening(close) as address:
+        with pytest.raises(dimse.ConnectionLost, match="failed: the peer closed the connection; it may not speak TLS"):
+            async with dimse.connect(address, options=ClientOptions(tls=tls)):
+                pass

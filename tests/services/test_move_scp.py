@@ -228,8 +228,8 @@ async def test_over_tls(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text(KEY)
     ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ours.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    trusting = ClientOptions(ssl=ssl.create_default_context(cafile=tmp_path / "cert.pem"))
-    async with Workstation(ssl=ours) as workstation:
+    trusting = ClientOptions(tls=ssl.create_default_context(cafile=tmp_path / "cert.pem"))
+    async with Workstation(tls=ours) as workstation:
         plain, secure = workstation.address, dimse.MoveDestination(workstation.address, trusting)
         async with serving(three(), {"WS1": secure, "WS2": plain}) as server, peer_of(server) as peer:
             await peer.send(move())

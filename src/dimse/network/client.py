@@ -12,10 +12,14 @@ from dimse import uids
 from dimse.address import Address, host_and_port
 from dimse.errors import AssociationTimeout, ConnectionLost
 from dimse.network.association import Association
+from dimse.network.certificate_names import names_of
 from dimse.network.connection import Connection
 from dimse.network.exchange import Exchange
+from dimse.network.handshake import Handshake, HandshakeFailed
 from dimse.network.receive_buffer import BufferPool
+from dimse.network.tls_errors import is_wrong_name
 from dimse.options import ClientOptions, Strictness
+from dimse.tls import TLSOptions, context_of
 from dimse.upper_layer.items import AsynchronousOperationsWindow, UserInformation
 from dimse.upper_layer.machine import Machine
 from dimse.upper_layer.negotiation import ProposedContext, propose
@@ -82,42 +86,59 @@ async def connect(
 
 async def _open(address: Address, options: ClientOptions) -> Exchange:
     """Open the transport connection; the association on it is not established yet."""
-    loop, where = asyncio.get_running_loop(), host_and_port(address.host, address.port)
-    made: list[Exchange] = []
-
-    def protocol() -> Connection:
-        machine = Machine(
-            requestor=True,
-            maximum_length=options.maximum_length,
-            artim=options.timeouts.artim,
-            strict=options.strictness is Strictness.STRICT,
-            name=str(address),
-        )
-        connection = Connection(machine, BufferPool())
-        made.append(Exchange(connection, options))
-        return connection
-
+    where = host_and_port(address.host, address.port)
+    machine = Machine(
+        requestor=True,
+        maximum_length=options.maximum_length,
+        artim=options.timeouts.artim,
+        strict=options.strictness is Strictness.STRICT,
+        name=str(address),
+    )
+    connection = Connection(machine, BufferPool())
+    exchange = Exchange(connection, options)
     try:
         async with asyncio.timeout(options.timeouts.connect):
-            await loop.create_connection(
-                protocol,
-                address.host,
-                address.port,
-                ssl=options.ssl,
-                server_hostname=address.host if options.ssl is not None else None,
-                ssl_handshake_timeout=options.timeouts.connect if options.ssl is not None else None,
-            )
+            if options.tls is None:
+                await asyncio.get_running_loop().create_connection(lambda: connection, address.host, address.port)
+            else:
+                await _connect_with_tls(connection, address, options.tls, options.timeouts.connect)
     except TimeoutError as error:
         if error.errno is not None:  # the operating system's timeout, which came first
             raise ConnectionLost(f"cannot connect to {where}: {error.strerror}") from error
         raise AssociationTimeout("connect", options.timeouts.connect or 0, f"connecting to {address}") from None
-    except ssl.SSLError as error:
-        raise ConnectionLost(f"TLS handshake with {where} failed: {error.reason or error}") from error
     except UnicodeError:
         raise ConnectionLost(f"cannot connect to {address.host}: this is not a host name") from None
     except OSError as error:
         raise ConnectionLost(f"cannot connect to {where}: {_reason(error)}") from error
-    return made[-1]
+    return exchange
+
+
+async def _connect_with_tls(
+    connection: Connection, address: Address, tls: TLSOptions | ssl.SSLContext, seconds: float | None
+) -> None:
+    context = context_of(tls, server_side=False)
+    name = (isinstance(tls, TLSOptions) and tls.server_name) or address.host.partition("%")[0]  # without IPv6's zone
+    try:
+        await Handshake(connection).connect(address.host, address.port, context, server_name=name, seconds=seconds)
+    except HandshakeFailed as error:
+        reason, cause = str(error), error.__cause__
+        if is_wrong_name(cause) and isinstance(tls, TLSOptions):
+            names = ", ".join(await _names_at(address, tls, name)) or "unknown"
+            reason = f"the peer's certificate is not for {name}, but for: {names}"
+        where = host_and_port(address.host, address.port)
+        raise ConnectionLost(f"TLS handshake with {where} failed: {reason}") from cause
+
+
+async def _names_at(address: Address, tls: TLSOptions, name: str) -> tuple[str, ...]:
+    """The names in the certificate there, which OpenSSL does not tell if none fits. Nothing is sent."""
+    context = tls.context_without_name_check()
+    try:
+        _, writer = await asyncio.open_connection(address.host, address.port, ssl=context, server_hostname=name)
+    except OSError:
+        return ()
+    names = names_of(writer.get_extra_info("peercert"))
+    writer.transport.abort()
+    return names
 
 
 def _reason(error: OSError) -> str:

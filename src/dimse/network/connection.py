@@ -80,6 +80,8 @@ class Connection(asyncio.BufferedProtocol):
         self.peer_host = ""
         self.certificate_names: tuple[str, ...] = ()
         """The names in the peer's certificate that TLS has verified; empty without one (see `certificate_names`)."""
+        self.lost_by: Exception | None = None
+        """What the operating system or TLS says about the end of the connection."""
         self._loop = asyncio.get_running_loop()
         self._on_open = on_open
         self._transport: asyncio.Transport | None = None
@@ -143,6 +145,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.lost_by = exc
         self._do(self._received.end())
         if self._artim is not None:
             self._artim.cancel()

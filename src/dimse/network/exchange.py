@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from enum import Enum
@@ -32,8 +33,9 @@ from dimse.network.incoming_data import Discard, Receiver
 from dimse.network.outstanding import OutstandingRequests
 from dimse.network.sender import Sender
 from dimse.network.timers import Progress, ProgressTimer, SharedTimer
+from dimse.network.tls_errors import refusal
 from dimse.network.window import Window
-from dimse.options import AssociationOptions, Strictness
+from dimse.options import AssociationOptions, ClientOptions, Strictness
 from dimse.upper_layer.agreement import Agreement, agree
 from dimse.upper_layer.deviations import Deviations, invalid, out_of_step
 from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
@@ -396,10 +398,15 @@ class Exchange:
         return ConnectionLost(self._closed_by_peer())
 
     def _closed_by_peer(self) -> str:
+        lost = self.connection.lost_by
+        if isinstance(lost, ssl.SSLError):
+            return f"TLS ended the connection: {refusal(lost)}"
         if self._agreement is not None:
             return "the peer closed the connection without a release"
         if self.is_requestor:
-            return "the peer closed the connection without an answer; does a DICOM application entity listen there?"
+            is_plain = isinstance(self.options, ClientOptions) and self.options.tls is None
+            without = ", and without TLS" if is_plain else ""
+            return f"the peer closed the connection without an answer; does a DICOM AE listen there{without}?"
         return "the connection was closed before there was an association"
 
     def _release_requested(self) -> None:

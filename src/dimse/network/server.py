@@ -21,6 +21,7 @@ from dimse.network.listening import BACKLOG, listening_sockets
 from dimse.network.receive_buffer import BufferPool
 from dimse.network.session import Session
 from dimse.options import ServerOptions, Strictness
+from dimse.tls import context_of
 from dimse.upper_layer.machine import Machine
 
 logger = logging.getLogger("dimse.network")
@@ -111,9 +112,8 @@ class AssociationServer:
         return [session.association for session in self._sessions if session.association.is_open]
 
     def _arrived(self) -> Connection | Handshake:
-        if self.options.ssl is None:
-            return self._new_connection()
-        return Handshake(self._new_connection(), self.options.ssl, self._begun)
+        connection = self._new_connection()
+        return connection if self.options.tls is None else Handshake(connection, self._begun)
 
     def _new_connection(self) -> Connection:
         machine = Machine(
@@ -126,7 +126,9 @@ class AssociationServer:
         return Connection(machine, self._pool, self._opened)
 
     def _begun(self, handshake: Handshake) -> None:
-        task = asyncio.get_running_loop().create_task(handshake.run())
+        assert self.options.tls is not None  # noqa: S101 - there are no handshakes without it
+        context = context_of(self.options.tls, server_side=True)
+        task = asyncio.get_running_loop().create_task(handshake.accept(context))
         self._handshakes.add(task)
         task.add_done_callback(self._handshakes.discard)
         task.add_done_callback(lambda _: self.arrivals.discard(handshake))
