@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from pydicom import DataElement
+from pydicom.config import IGNORE
 from pydicom.dataset import Dataset
 
 from dimse.cli.match_output import CsvMatches, JsonMatches, Matches, TableMatches
@@ -53,6 +55,15 @@ def test_a_table_is_printed_also_if_it_ends_early(match: Dataset, capsys: pytest
     out = capsys.readouterr().out
     assert "4711" in out
     assert out.endswith("1 match\n")
+
+
+def test_a_table_cuts_what_no_terminal_shows(capsys: pytest.CaptureFixture[str], match: Dataset) -> None:
+    match.add(DataElement(0x00100020, "LO", "a\x01" * 200_000, validation_mode=IGNORE))
+    shown(TableMatches(["PatientID"]), match)
+    out = capsys.readouterr().out
+    assert len(out) < 40_000  # three lines
+    assert "a\\x01a" in out
+    assert out.endswith("1 match; cut to the width of the terminal (--csv and --json show everything)\n")
 
 
 @pytest.mark.parametrize("columns", ["30", "200"])

@@ -7,7 +7,7 @@ from struct import pack
 
 import pytest
 
-from dimse.dataset.completeness import IncompleteDataset, StreamedDataset
+from dimse.dataset.completeness import MAX_INFLATED_HEADERS, IncompleteDataset, StreamedDataset
 from dimse.dataset.encoding import SEQUENCE_END_HEADER, item_header
 from dimse.errors import DatasetError
 from dimse.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN
@@ -215,3 +215,13 @@ def test_a_fault_of_form_is_not_a_missing_part(after: bytes, message: str) -> No
     assert malformed is not None
     assert not isinstance(malformed, IncompleteDataset)
     assert str(malformed) == message
+
+
+def test_a_deflated_data_set_has_a_limited_number_of_elements() -> None:
+    """A thousandth of the bytes makes them, so they would cost their sender almost nothing."""
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    data = METADATA + NATIVE + short(0x7FE10010, b"SH", b"") * (MAX_INFLATED_HEADERS + 1)
+    bomb = deflater.compress(data) + deflater.flush()
+    assert len(bomb) < len(data) / 500
+    with pytest.raises(IncompleteDataset, match=f"more than {MAX_INFLATED_HEADERS} elements"):
+        streamed(bomb, 1000, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)

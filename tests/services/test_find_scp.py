@@ -546,6 +546,21 @@ async def test_a_request_that_makes_no_sense(asked: list[PDV], status: int, capl
     assert not [record for record in caplog.records if record.exc_info]
 
 
+async def test_keys_that_would_take_long_to_match(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(request: QueryRequest) -> AsyncIterator[Dataset]:
+        for match in dimse.Matcher(request.identifier).find([study(1)]):
+            yield match
+
+    async with serving(handler) as server, peer_of(server) as peer:
+        key = b"\x20\x00\x10\x00SH" + (2000).to_bytes(2, "little") + b"?" * 2000
+        await peer.send(message_pdvs(FIND_RQ, encode(dataset(QueryRetrieveLevel="STUDY"), EXPLICIT) + key))
+        matches, final = await outcome(peer)
+        comment = "the key (0020,0010) has more than 1024 characters"
+        assert (matches, final.status, final.error_comment) == ([], Status.CANNOT_UNDERSTAND, comment)
+        await check_usable(peer)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 @pytest.mark.parametrize(("more", "status"), [(0, Status.SUCCESS), (2, Status.OUT_OF_RESOURCES)])
 async def test_an_identifier_of_over_16_mib_is_refused(more: int, status: Status) -> None:
     keys = encode(dataset(QueryRetrieveLevel="STUDY"), EXPLICIT)

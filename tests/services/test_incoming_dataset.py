@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import threading
+from itertools import count
+from typing import cast
 
 import pytest
 from tests.decoding_threads import decoding_threads
@@ -12,6 +15,8 @@ from tests.services.test_store_scp import peer_of, serving, status_of
 
 from dimse import Status, StoreMode, StoreRequest, Strictness
 from dimse.dataset import codec
+from dimse.network.incoming_data import IncomingData
+from dimse.services import incoming_dataset
 from dimse.testing import message_pdvs, store_request
 
 IMPLICIT = "1.2.840.10008.1.2"
@@ -83,3 +88,37 @@ async def test_pixel_data_that_come_twice(mode: StoreMode) -> None:
     data = KEYS + PIXELS * 2
     assert await stored(mode, data, looks=False, strictness=Strictness.STRICT) == Status.CANNOT_UNDERSTAND
     assert await stored(mode, data, looks=False) == Status.SUCCESS
+
+
+class Given:
+    """In place of `IncomingData`: all views at once."""
+
+    exhausted = False
+    waiting = False
+
+    def __init__(self, views: list[memoryview]) -> None:
+        self._views = views
+
+    async def pull(self) -> list[memoryview]:
+        self.exhausted = True
+        return self._views
+
+
+@pytest.mark.parametrize("size", [8, 1000, 1_000_000])
+async def test_other_tasks_run_between_small_views_too(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = count()  # each look at the clock is a second later
+    monkeypatch.setattr(incoming_dataset, "perf_counter", lambda: next(now))
+    turns = count()
+    data = memoryview(KEYS + EMPTY)
+    views = [data[start : start + size] for start in range(0, len(data), size)]
+    incoming = incoming_dataset.IncomingDataset(cast("IncomingData", Given(views)), IMPLICIT, is_strict=False)
+
+    async def others() -> None:
+        while True:
+            next(turns)
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(others())
+    await incoming.pull()
+    running.cancel()
+    assert next(turns) >= len(data) / max(min(size, 16384), 1) - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from datetime import datetime, timedelta
 from io import BytesIO
 from typing import Any
@@ -13,7 +14,7 @@ from pydicom import DataElement, Dataset, dcmread
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from dimse import Matcher, Query, QueryRetrieveLevel
+from dimse import DatasetError, Matcher, Query, QueryRetrieveLevel
 from dimse.dataset.codec import decode, encode
 
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -405,3 +406,32 @@ def test_a_data_set_matches_its_own_values(values: dict[str, str]) -> None:
 def test_many_wild_cards_are_tried_once() -> None:
     """With a pattern that goes back over them, this would not end."""
     assert not matches("PatientComments", "*a" * 30 + "*b", "a" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "key"),
+    [
+        ("PatientName", "a*" * 1000),
+        ("StudyDescription", "?" * 2000),
+        ("SeriesNumber", "1\\" * 2000),
+        ("StudyDate", "2024\\" * 2000),
+    ],
+)
+def test_a_key_that_would_take_long(keyword: str, key: str) -> None:
+    encoded = key.encode() + b" " * (len(key) % 2)
+    tag = tag_for_keyword(keyword) or 0
+    keys = decode(struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(encoded)) + encoded, "1.2.840.10008.1.2")
+    with pytest.raises(DatasetError, match="has more than"):
+        Matcher(keys)
+
+
+def test_a_long_list_of_uids() -> None:
+    keys = dataset(SOPInstanceUID=[f"1.2.{number}" for number in range(20_000)])
+    matcher = Matcher(keys)
+    found = [matcher.matches(dataset(SOPInstanceUID=f"1.2.{number}")) for number in range(0, 40_000, 400)]
+    assert found == [True] * 50 + [False] * 50
+
+
+@pytest.mark.parametrize("number", ["NaN", "sNaN", "-Infinity", "1E999999999"])
+def test_a_number_that_is_none(number: str) -> None:
+    assert not matches("PatientWeight", number, "70")

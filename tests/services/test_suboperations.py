@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 from tests.sample_objects import EXPLICIT, IMPLICIT
@@ -22,7 +23,9 @@ from dimse import (
     connect,
 )
 from dimse.dataset.codec import decode, encode
+from dimse.dataset.threads import beside_the_loop
 from dimse.messages.message import C_MOVE_RQ
+from dimse.services import suboperations
 from dimse.testing import ScriptedPeer, listening, response
 from dimse.uids import STUDY_ROOT_MOVE
 
@@ -64,6 +67,21 @@ async def test_the_instances_that_failed_are_named() -> None:
     assert isinstance(error, ExceptionGroup)
     assert [failure.sop_instance_uid for failure in named(error)] == ["1.2", "1.3"]
     assert "C-MOVE" in str(error)
+
+
+@pytest.mark.parametrize(("count", "beside"), [(2, 0), (3000, 2)])
+async def test_a_long_list_does_not_keep_the_loop(count: int, beside: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    works = []
+
+    async def noting(work: Callable[[], Any]) -> Any:
+        works.append(work)
+        return await beside_the_loop(work)
+
+    monkeypatch.setattr(suboperations, "beside_the_loop", noting)
+    uids = [f"1.2.{number}" for number in range(count)]
+    _, error, _ = await moved(says((0xB000, failed_list(*uids), counters(None, 0, count, 0))))
+    assert [failure.sop_instance_uid for failure in named(error)] == uids
+    assert len(works) == beside
 
 
 def named(error: BaseException | None) -> list[SubOperationFailed]:

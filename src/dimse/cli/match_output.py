@@ -43,9 +43,9 @@ class Column:
         """Whether it holds UIDs, which must stay whole to be copied."""
         return self.key.endswith("UID")
 
-    def text(self, match: Dataset, texts: Texts) -> str:
-        """The value on one line; several are separated by a backslash, as in DICOM."""
-        return printable("\\".join(_texts(match, self._path, texts, ())))
+    def text(self, match: Dataset, texts: Texts, most: int | None = None) -> str:
+        """The value on one line, of at most so many characters; several are separated by a backslash, as in DICOM."""
+        return printable("\\".join(_texts(match, self._path, texts, ()))[:most])
 
 
 def _tag(name: str) -> int:
@@ -153,7 +153,7 @@ class TableMatches(Matches):
         self._end()
 
     def _add(self, match: Dataset) -> None:
-        self._rows.append([column.text(match, self._texts) for column in self.columns])
+        self._rows.append([column.text(match, self._texts, _UNLIMITED + 1) for column in self.columns])
         self._bar.update(0, None, counted(self.count, "match", "matches"))
 
     def _end(self) -> None:

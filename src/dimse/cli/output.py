@@ -31,7 +31,9 @@ def print_error(text: str) -> None:
 
 def printable(text: str) -> str:
     """`text` on one line, with control characters, direction marks and surrogates escaped."""
-    return text if text.isprintable() else "".join(map(_escaped, text))
+    if text.isprintable():
+        return text
+    return text.translate({ord(each): _escaped(each) for each in set(text) if not each.isprintable()})
 
 
 def printable_lines(text: str) -> str:

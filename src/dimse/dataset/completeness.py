@@ -47,6 +47,12 @@ if TYPE_CHECKING:
 _SCAN_STEP: Final = 16 * 1024
 """Bytes given to the scanner at a time: at most this much of the bulk data is copied."""
 
+MAX_INFLATED_HEADERS: Final = 500_000
+"""Elements, items and fragments that are followed behind the metadata of a deflated data set.
+
+A thousandth of the bytes can make as many, so its sender would keep a processor busy almost for free.
+"""
+
 _FRAGMENTS: Final = 8
 """A fourth flag of a level, in addition to those of the scanner: encapsulated pixel data, whose items hold bytes."""
 
@@ -95,6 +101,7 @@ class StreamedDataset:
         self._pixel_data: set[int] = set()
         """The tags of pixel data seen so far, each of which may appear once."""
         self._followed = 0
+        self._headers = 0
         self.value_end: int | None = None
         """Bytes of the bulk data's value, known when it has ended; without the delimiter of an undefined length."""
 
@@ -183,6 +190,8 @@ class StreamedDataset:
     def _inflate(self, inflater: Inflater, data: Buffer) -> None:
         for piece in inflater.pieces(data):
             self._follow(piece)
+            if self._headers > MAX_INFLATED_HEADERS:
+                raise IncompleteDataset(f"more than {MAX_INFLATED_HEADERS} elements and items in a deflated data set")
 
     def _follow(self, data: Buffer) -> None:
         position, end = 0, len(data)
@@ -212,6 +221,7 @@ class StreamedDataset:
         group, element, length = layout.unpack_from(self._head)
         tag = group << 16 | element
         self._needed = 8
+        self._headers += 1
         if group == ITEM_GROUP or (not tag and not length and not self._stack):
             self._item_or_delimiter(tag, length, level)
         elif self._stack and not level & IN_ITEM:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
@@ -50,6 +51,7 @@ async def read_metadata(source: DatasetSource, reader: Reader, wanted: Sequence[
     with named(source.name):
         while scanner.bulk is None and (count := await reader.read_into(memoryview(buffer))):
             scanner.feed(memoryview(buffer)[:count])
+            await asyncio.sleep(0)  # a file never waits, and may have millions of elements
         scanner.finish()
     return Metadata(scanner)
 

@@ -93,13 +93,13 @@ class Encapsulated(Following):
         length = await _next_length(rest)
         if length is None or length > MAX_METADATA:
             raise DatasetError(f"{tag_name(PIXEL_DATA)} has no Basic Offset Table")
-        table = b""
+        table = bytearray()
         async for piece in rest.pieces(length):
             table += piece
         layout = Struct(f"<{length // 4}L")
         moved = (offset + bisect_left(self._odd, offset) for offset in layout.unpack_from(table))
-        table = layout.pack(*moved)
-        return item_header(len(table)) + table
+        adjusted = layout.pack(*moved)
+        return item_header(len(adjusted)) + adjusted
 
     def _behind(self, data: bytes) -> bytes:
         """The elements after the pixel data, in Explicit VR and with even lengths."""

@@ -36,6 +36,9 @@ logger = logging.getLogger("dimse.storage")
 
 T = TypeVar("T")
 
+_MAX_FOLLOWED: Final = 10_000
+"""Fragments of a file that are followed to its end; a file with more of them is checked by its receiver only."""
+
 _LEFT_BEHIND: Final = 10.0
 """Seconds that a pass waits for a read left behind by a cancelled one, as both use the same stream."""
 
@@ -287,12 +290,14 @@ def check_complete(source: _Complete, beginning: memoryview, file: RawIOBase, st
 
 
 def _check_fragments(file: RawIOBase, position: int) -> None:
-    """Follow the fragments of encapsulated pixel data (PS3.5 A.4) from `position` to their end."""
+    """Follow the fragments of encapsulated pixel data (PS3.5 A.4) from `position` to their end, unless too many."""
     size = file.seek(0, os.SEEK_END)
     file.seek(size - PLAIN_SIZE)
     if file.read(PLAIN_SIZE) == SEQUENCE_END_HEADER:
         return
-    while position < size - PLAIN_SIZE:
+    for _ in range(_MAX_FOLLOWED):
+        if position >= size - PLAIN_SIZE:
+            break
         file.seek(position)
         header = file.read(PLAIN_SIZE) or b""
         if header == item_header(UNDEFINED_LENGTH):

@@ -14,6 +14,7 @@ from dimse.dataset.encoding import LITTLE, OFFSET_TABLES, PIXEL_DATA, Buffer, En
 from dimse.dataset.reencoding import rewrite
 from dimse.dataset.scanner import MAX_METADATA, BulkHeader
 from dimse.dataset.sources import DatasetSource, PiecesReader, Reader, named
+from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError
 from dimse.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -25,7 +26,10 @@ from dimse.uids import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+
+_SMALL: Final = 32 * 1024
+"""Bytes of metadata that are re-encoded on the event loop."""
 
 _BULK_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UC", "UN", "UR", "UT"})
 """VRs with a 32-bit length whose values have the same bytes in Explicit and Implicit VR Little Endian."""
@@ -86,9 +90,9 @@ async def _follow(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSou
             if source.repeatable and source.length is not None:
                 with named(source.name):
                     lengths = await fragment_lengths(Rest(source.name, metadata, reader, 0))
-            result = Encapsulated(source, metadata, lengths)
+            result = await _made(metadata, lambda: Encapsulated(source, metadata, lengths))
         else:
-            result = _Reencoded(source, transfer_syntax_uid, metadata)
+            result = await _made(metadata, lambda: _Reencoded(source, transfer_syntax_uid, metadata))
     except BaseException:
         reader.close()
         raise
@@ -97,6 +101,11 @@ async def _follow(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSou
     else:
         result.keep(reader)
     return result
+
+
+async def _made(metadata: Metadata, make: Callable[[], Following]) -> Following:
+    """The result of `make`, which re-encodes the metadata: in a thread if they may have many elements."""
+    return make() if len(metadata.encoded) <= _SMALL else await beside_the_loop(make)
 
 
 class _Padded(Derived):

@@ -74,9 +74,9 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
     async def _pending(self, answer: Answer[C_GET_RSP]) -> None:
         self._count(answer)
 
-    def _final(self, answer: Answer[C_GET_RSP]) -> None:
+    async def _final(self, answer: Answer[C_GET_RSP]) -> None:
         self._count(answer)
-        self._note_failed(answer)
+        await self._note_failed(answer)
         self._note_absent(answer, self.arrived)
 
     async def _ready(self) -> None:

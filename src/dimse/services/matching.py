@@ -31,9 +31,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from dimse.dataset.codec import PYDICOM_ERRORS
-from dimse.dataset.encoding import QUERY_RETRIEVE_LEVEL
+from dimse.dataset.encoding import QUERY_RETRIEVE_LEVEL, tag_name
 from dimse.dataset.pydicom_names import DataElement, Dataset
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
+from dimse.errors import DatasetError
 from dimse.services.query import QueryRetrieveLevel
 from dimse.services.query_keys import tag_of
 
@@ -59,12 +60,20 @@ _SUMMARIES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """By level: attributes of an entity as a whole, and the one of its instances that they list or count (PS3.4 C.3.4)."""
 
+MAX_KEY_VALUES: Final = 1000
+"""Values of a key other than a list of UIDs."""
+
+MAX_KEY_LENGTH: Final = 1024
+"""Characters of a value of a key; the longest with wild cards is a person name, with 3 times 64."""
+
 _Test = Callable[[Any, int], bool]
 """Whether a value of a data set matches one of a key; DTs without an offset from UTC are at the given one."""
 
 
 class Matcher:
     """The keys of an identifier, to be matched against data sets: instances, or records of a database.
+
+    Raises `DatasetError` for keys that would take long to match; a handler that does not catch it answers 0xC000.
 
     >>> keys, instance = Dataset(), Dataset()
     >>> keys.PatientName, keys.StudyDate, keys.StudyDescription = "smith*", "2024", None
@@ -152,7 +161,8 @@ class _Keys:
                 if items and len(items[0]):
                     self._items[tag] = _Keys(items[0], character_sets, offset)
                 continue
-            tests = [_test(vr, value, offset) for value in _values(keys, tag, character_sets)]
+            values = _values(keys, tag, character_sets)
+            tests = _uid_tests(values) if vr == "UI" else [_test(vr, value, offset) for value in _few(tag, values)]
             wanted = [test for test in tests if test is not None]
             if wanted and len(wanted) == len(tests):
                 self._tests[tag] = wanted
@@ -238,6 +248,21 @@ def _offset_of(dataset: Dataset, outer: int) -> int:
 # Tests: whether a value of a data set matches a value of a key
 
 
+def _few(tag: int, values: list[Any]) -> list[Any]:
+    """The values of a key, within limits: a peer chose them, and each takes time for each data set."""
+    if len(values) > MAX_KEY_VALUES:
+        raise DatasetError(f"the key {tag_name(tag)} has more than {MAX_KEY_VALUES} values")
+    if any(isinstance(value, str) and len(value) > MAX_KEY_LENGTH for value in values):
+        raise DatasetError(f"the key {tag_name(tag)} has more than {MAX_KEY_LENGTH} characters")
+    return values
+
+
+def _uid_tests(uids: list[str]) -> list[_Test | None]:
+    """One test for the whole list, which may be long."""
+    wanted = frozenset(uids)
+    return [None if "*" in wanted else lambda value, _: value in wanted] if wanted else []
+
+
 def _test(vr: str, wanted: Any, offset: int) -> _Test | None:
     """The test for one value of a key; None if every value matches."""
     if wanted == "*":
@@ -257,9 +282,10 @@ def _test(vr: str, wanted: Any, offset: int) -> _Test | None:
 def _number(text: str) -> Decimal | str:
     """ "1.50" and "1.5" are the same number."""
     try:
-        return Decimal(text)
+        number = Decimal(text)
     except InvalidOperation:
         return text
+    return text if number.is_nan() else number  # a signaling NaN cannot be compared
 
 
 def _pattern(wanted: str, flags: int = 0) -> re.Pattern[str]:

@@ -22,9 +22,9 @@ class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
         self._count(answer)
         return self.suboperations
 
-    def _final(self, answer: Answer[C_MOVE_RSP]) -> SubOperations | None:
+    async def _final(self, answer: Answer[C_MOVE_RSP]) -> SubOperations | None:
         self._count(answer)
-        self._note_failed(answer)
+        await self._note_failed(answer)
         counters = self.suboperations
         if counters.completed is not None or counters.warning is not None:
             self._note_absent(answer, (counters.completed or 0) + (counters.warning or 0))

@@ -84,6 +84,9 @@ def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:
     if isinstance(error, CancelRequested):
         logger.info("%s: %s: cancelled", peer, name)
         return request.response(Status.CANCEL)
+    if isinstance(error, DatasetError):
+        logger.warning("%s: %s: %s", peer, name, error)
+        return request.response(Status.CANNOT_UNDERSTAND, error_comment=str(error))
     if isinstance(error, StatusError):
         try:
             status = raised(error, name.removesuffix("-RQ"))

@@ -90,7 +90,7 @@ class Results(ABC, Generic[T, R]):
     async def _pending(self, answer: Answer[R]) -> T | None:
         """The result that a Pending response brings, if any."""
 
-    def _final(self, answer: Answer[R]) -> T | None:  # noqa: ARG002 - subclasses use it
+    async def _final(self, answer: Answer[R]) -> T | None:  # noqa: ARG002 - subclasses use it
         """The result that the final response brings, if any. Notes failures."""
         return None
 
@@ -112,7 +112,7 @@ class Results(ABC, Generic[T, R]):
         if event.message.status.category is StatusCategory.PENDING:
             return await self._pending(event)
         self._operation.end()
-        return self._conclude(event)
+        return await self._conclude(event)
 
     def _check_form(self, identifier: bytes) -> None:
         """Raise `DatasetError` if strict and `identifier` is in the other VR form than was accepted."""
@@ -124,12 +124,12 @@ class Results(ABC, Generic[T, R]):
 
     # The account of failures
 
-    def _conclude(self, answer: Answer[R]) -> T | None:
+    async def _conclude(self, answer: Answer[R]) -> T | None:
         """Note the outcome of the final response, once."""
         if self._account is not _Account.OPEN:
             return None
         self._account = _Account.NOTED
-        item = self._final(answer)
+        item = await self._final(answer)
         name, status = self._kind.name, answer.message.status
         cancelled = self._operation.is_cancelling and status.category is StatusCategory.CANCEL
         if status.category in (StatusCategory.FAILURE, StatusCategory.CANCEL) and not cancelled:
@@ -182,7 +182,7 @@ class Results(ABC, Generic[T, R]):
         """
         await self._operation.cancel(by=asyncio.current_task())
         if self._operation.final is not None:
-            self._conclude(self._operation.final)
+            await self._conclude(self._operation.final)
 
     async def aclose(self) -> None:
         """`cancel`, as `contextlib.aclosing` calls it."""

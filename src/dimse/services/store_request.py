@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 DEFAULT_TEMPLATE: Final = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
 """Where `StoreRequest.save_under` puts an instance."""
+
+_FRAMES_AT_ONCE: Final = 1000
+"""Frames of one piece before other tasks run; frames can be empty."""
 
 _BULK_TAGS: Final = PIXEL_DATA_TAGS | {0x00420011, 0x56000020}
 """Pixel Data, Encapsulated Document, Spectroscopy Data: bulk data even if it is short."""
@@ -125,10 +130,12 @@ class StoreRequest:
         bulk = incoming.scanner.bulk
         if bulk is None or bulk.tag not in PIXEL_DATA_TAGS:
             return
-        splitter = incoming.structure.frame_splitter()
+        splitter, passed = incoming.structure.frame_splitter(), count(1)
         async for piece in self.pixels():
             for frame in splitter.feed(piece):
                 yield frame
+                if next(passed) % _FRAMES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
         splitter.finish()
 
     async def save(self, path: str | os.PathLike[str]) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from dimse.dataset.codec import MAX_VALUES, value_of
-from dimse.dataset.encoding import FAILED_SOP_INSTANCE_UID_LIST
+from dimse.dataset.encoding import FAILED_SOP_INSTANCE_UID_LIST, Encoding
+from dimse.dataset.threads import beside_the_loop
 from dimse.errors import (
     DatasetError,
     NothingRetrieved,
@@ -19,6 +21,11 @@ from dimse.status import Status, StatusCategory
 
 MAXIMUM_COUNT: Final = 0xFFFF
 """The counters are US: this one may stand for more (PS3.7 9.3.4.2)."""
+
+_AT_ONCE: Final = 1000
+"""UIDs of a list that are read on the event loop, at 2 us each."""
+_UID_SIZE: Final = 8
+"""Bytes of a short UID with its delimiter, to judge by the length of a list how long it takes."""
 
 T = TypeVar("T")
 R = TypeVar("R", C_GET_RSP, C_MOVE_RSP)
@@ -70,14 +77,15 @@ class RetrieveResults(Results[T, R]):
         if answer.message.status.category is StatusCategory.PENDING:
             self._announced = self.suboperations.total or self._announced
 
-    def _note_failed(self, answer: Answer[R]) -> None:
+    async def _note_failed(self, answer: Answer[R]) -> None:
         """Note the instances that did not arrive, once each (PS3.4 C.4.2.1.4.2, C.4.3.1.3.2)."""
         known = {failure.sop_instance_uid for failure in self.failures if isinstance(failure, SubOperationFailed)}
         known |= self._operation.refused
-        listed = self._failed_uids(answer)
         why = f"not retrieved by the {self._kind.name}; the peer does not say why"
-        self.failures += [SubOperationFailed(uid, why) for uid in dict.fromkeys(listed) if uid not in known]
-        unnamed = (answer.message.number_of_failed_suboperations or 0) - len(known.union(listed))
+        failed = await self._listed_as_failed(answer)
+        self.failures += failed.faults
+        self.failures += await _soon(lambda: _failures(failed.uids, known, why), is_long=len(failed.uids) > _AT_ONCE)
+        unnamed = (answer.message.number_of_failed_suboperations or 0) - len(known.union(failed.uids))
         counted = self.suboperations.failed is not None or self.suboperations.warning is not None
         if not self.failures and not counted and answer.message.status.category is StatusCategory.WARNING:
             self.failures.append(
@@ -86,30 +94,20 @@ class RetrieveResults(Results[T, R]):
         if unnamed > 0:
             self.failures.append(SubOperationFailed(None, f"{unnamed} failed that the peer does not name"))
 
-    def _failed_uids(self, answer: Answer[R]) -> list[str]:
-        if answer.identifier is None:
-            return []
+    async def _listed_as_failed(self, answer: Answer[R]) -> _Listed:
+        identifier, syntax = answer.identifier, self._request.context.transfer_syntax
+        if identifier is None:
+            return _Listed({}, [])
         try:
-            self._check_form(answer.identifier)
-            value = value_of(answer.identifier, self._request.context.transfer_syntax, FAILED_SOP_INSTANCE_UID_LIST)
+            self._check_form(identifier)
+            is_long = Encoding.of(syntax).deflated or len(identifier) > _UID_SIZE * _AT_ONCE
+            return await _soon(lambda: _listed_in(identifier, syntax), is_long=is_long)
         except DatasetError as error:
             if answer.message.status == Status.SUCCESS and not answer.message.number_of_failed_suboperations:
                 name = answer.message.name
                 self._exchange.deviations.harmless(f"{name}: a data set with Success that is not read; dropped")
-            else:
-                self.failures.append(DatasetError(f"the Failed SOP Instance UID List cannot be read: {error}"))
-            return []
-        values = value.decode("latin-1").split("\\", MAX_VALUES)
-        if len(values) > MAX_VALUES:
-            more = values.pop().count("\\") + 1
-            self.failures.append(
-                SubOperationFailed(None, f"{more} more failed than the {MAX_VALUES} that are read of the list")
-            )
-        listed = [uid for each in values if (uid := each.strip(" \0"))]
-        if not all(map(str.isprintable, listed)):
-            self.failures.append(DatasetError("the Failed SOP Instance UID List has values that are not text"))
-        # UIDs that PS3.5 9.1 forbids are kept: each is a failure to report.
-        return [uid for uid in listed if uid.isprintable()]
+                return _Listed({}, [])
+            return _Listed({}, [DatasetError(f"the Failed SOP Instance UID List cannot be read: {error}")])
 
     def _note_absent(self, answer: Answer[R], arrived: int) -> None:
         """Note a Success for which fewer instances arrived than were counted, or none.
@@ -127,3 +125,34 @@ class RetrieveResults(Results[T, R]):
             self.failures.append(SubOperationFailed(None, f"{counted - arrived} that the peer counts did not arrive"))
         elif arrived == 0 and not self.failures:
             self.failures.append(NothingRetrieved(f"{self._kind.name}: the peer answered Success and sent nothing"))
+
+
+class _Listed(NamedTuple):
+    """What is read of a Failed SOP Instance UID List (0008,0058)."""
+
+    uids: dict[str, None]
+    """The different ones, in their order. UIDs that PS3.5 9.1 forbids are kept: each is a failure to report."""
+    faults: list[Exception]
+
+
+def _listed_in(identifier: bytes, transfer_syntax_uid: str) -> _Listed:
+    """Read the list. Raises `DatasetError`."""
+    faults: list[Exception] = []
+    value = value_of(identifier, transfer_syntax_uid, FAILED_SOP_INSTANCE_UID_LIST)
+    values = value.decode("latin-1").split("\\", MAX_VALUES)
+    if len(values) > MAX_VALUES:
+        more = values.pop().count("\\") + 1
+        faults.append(SubOperationFailed(None, f"{more} more failed than the {MAX_VALUES} that are read of the list"))
+    listed = [uid for each in values if (uid := each.strip(" \0"))]
+    if not all(map(str.isprintable, listed)):
+        faults.append(DatasetError("the Failed SOP Instance UID List has values that are not text"))
+    return _Listed(dict.fromkeys(uid for uid in listed if uid.isprintable()), faults)
+
+
+def _failures(uids: Iterable[str], known: Container[str | None], why: str) -> list[SubOperationFailed]:
+    return [SubOperationFailed(uid, why) for uid in uids if uid not in known]
+
+
+async def _soon(work: Callable[[], T], *, is_long: bool) -> T:
+    """The result of `work`, which is done in a thread if it is long."""
+    return await beside_the_loop(work) if is_long else work()
