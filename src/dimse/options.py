@@ -206,14 +206,20 @@ class StoreOptions:
     """How `StoreRequest.save` treats an instance that is already stored with different content."""
     maximum_buffered: int = 512 * 1024 * 1024
     """Maximum size of a data set in bytes, with `StoreMode.BUFFERED`; a larger one is refused with 0xA700."""
+    maximum_buffered_in_process: int = 2 * 1024 * 1024 * 1024
+    """Maximum size of all buffered data sets and identifiers in the process, in bytes.
+
+    What goes beyond is refused with 0xA700, and the peer may try again. A data set counts until it is answered.
+    """
 
     def __post_init__(self) -> None:
         _check_type(self, "mode", StoreMode)
         _check_type(self, "duplicates", Duplicates)
         object.__setattr__(self, "fsync", bool(self.fsync))
-        _make_int(self, "maximum_buffered")
-        if self.maximum_buffered < 1:
-            raise ValueError(f"maximum_buffered must be at least 1, not {self.maximum_buffered}")
+        for name in ("maximum_buffered", "maximum_buffered_in_process"):
+            _make_int(self, name)
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,18 @@ def test_the_first_line_says_how_to_open_it(receive: Receive) -> None:
     assert done.out.splitlines()[1:] == ["0 objects received, 0 bytes"]
 
 
+def test_what_a_killed_receiver_left_is_removed_at_the_start(receive: Receive, tmp_path: Path) -> None:
+    folder = tmp_path / "received-0"
+    folder.mkdir()
+    (folder / ".dimse-0123456789abcdef-1-0.part").write_bytes(b"half")
+    (folder / ".other.part").write_bytes(b"not ours")
+    receiver = receive()
+    assert os.listdir(folder) == [".other.part"]  # noqa: PTH208 - hidden ones too
+    done = receiver.end()
+    assert done.code == 0
+    assert "removed 1 unfinished file" in done.err
+
+
 def test_json_lines(dimse: Dimse, receive: Receive, ct: Path) -> None:
     receiver = receive("--json", "--title", "STORE", "--template", "{Modality}/{SOPInstanceUID}")
     assert dimse("send", f"STORE@127.0.0.1:{receiver.port}", ct, "--calling", "SCANNER").code == 0

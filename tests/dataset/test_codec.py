@@ -134,6 +134,21 @@ def test_errors_hold_no_values() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_the_element_that_cannot_be_encoded_is_named(*, is_nested: bool) -> None:
+    dataset = Dataset()
+    dataset.PatientID = "SECRET"
+    dataset.Rows = 70_000
+    outer = Dataset()
+    outer.ReferencedImageSequence = [dataset]
+    expected = (
+        r"\(0008,1140\): a value in its items is not valid" if is_nested else r"\(0028,0010\): .* not valid for US"
+    )
+    with pytest.raises(DatasetError, match=rf"in Explicit VR Little Endian at {expected}"):
+        encode(outer if is_nested else dataset, EXPLICIT_VR_LITTLE_ENDIAN)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @given(st.binary(max_size=200), st.sampled_from(SYNTAXES))
 def test_garbage_is_a_dataset_error_or_a_data_set(data: bytes, syntax: str) -> None:
     with suppress(DatasetError):

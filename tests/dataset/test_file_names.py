@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimse.dataset.file_names import safe_path, template_keywords, validate_template
+from dimse.dataset.file_names import safe_name, template_keywords, validate_template
 
 
 def expanded(root: str | Path, template: str, values: Mapping[str, str]) -> Path:
-    return Path(safe_path(root, template, values))
+    return Path(root, safe_name(template, values))
 
 
 TEMPLATE = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,8 +28,8 @@ def _opening(event: str, arguments: tuple[object, ...]) -> None:
 
 async def write(folder: Path, content: bytes, uid: str = "1.2.3", *, replaces: bool = False) -> FileWriter:
     header = encode_file_meta(sop_class_uid="1.2", sop_instance_uid=uid, transfer_syntax_uid=SYNTAX)
-    paths = [str(folder / "first.dcm"), str(folder / "second.dcm")]
-    writer = FileWriter(paths, header, Disk(), Instance(uid, SYNTAX), fsync=False, replaces=replaces)
+    names, instance = ["first.dcm", "second.dcm"], Instance(uid, SYNTAX)
+    writer = FileWriter(str(folder), names, header, Disk(), instance, fsync=False, replaces=replaces)
     await writer.write([memoryview(content)], is_last=True)
     return writer
 
@@ -53,17 +56,13 @@ async def test_a_name_that_is_taken(
     assert not half_files(tmp_path)
 
 
-@pytest.mark.parametrize("time", [1, 2])
-async def test_a_name_is_free_again_if_its_file_is_removed_meanwhile(time: int, tmp_path: Path) -> None:
+async def test_a_name_is_free_again_if_its_file_is_removed_meanwhile(tmp_path: Path) -> None:
     """For instance by the next station of a router, which has sent the instance on."""
     await write(tmp_path, b"there")
-    times = []
 
     def remove(path: object) -> None:
         if str(path).endswith("first.dcm"):
-            times.append(path)
-            if len(times) == time:
-                (tmp_path / "first.dcm").unlink()
+            (tmp_path / "first.dcm").unlink(missing_ok=True)
 
     HOOKS.append(remove)
     try:
@@ -72,6 +71,33 @@ async def test_a_name_is_free_again_if_its_file_is_removed_meanwhile(time: int, 
         HOOKS.remove(remove)
     assert (Path(writer.path).name, writer.stored) == ("first.dcm", Stored.NEW)
     assert (tmp_path / "first.dcm").read_bytes().endswith(b"again")
+
+
+async def test_an_instance_is_not_taken_for_stored_before_it_is_durable(tmp_path: Path) -> None:
+    """Its name is there, and the store that gave it fails; until then that store has the lock."""
+    await write(tmp_path, b"there")
+    path, removed = tmp_path / "first.dcm", threading.Event()
+    descriptor = os.open(path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def fail(asked: object) -> None:
+        """The other store fails when this one waits for it."""
+        if str(asked).endswith("first.dcm") and not removed.is_set():
+            threading.Thread(target=give_up).start()
+
+    def give_up() -> None:
+        path.unlink()
+        removed.set()
+        os.close(descriptor)
+
+    HOOKS.append(fail)
+    try:
+        writer = await write(tmp_path, b"there")
+    finally:
+        HOOKS.remove(fail)
+    assert writer.stored is Stored.NEW
+    assert removed.is_set()
+    assert path.read_bytes().endswith(b"there")
 
 
 async def test_a_link_that_leads_nowhere_keeps_its_name(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dimse.dataset import part10_file
+from dimse.dataset.folders import TEMPORARY_NAME
 from dimse.dataset.part10_file import Part10File
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ def left(folder: Path) -> list[str]:
 @pytest.mark.parametrize("fsync", [True, False])
 def test_a_file_is_there_when_it_is_committed(tmp_path: Path, fsync: bool) -> None:
     path = tmp_path / "a" / "b" / "c.dcm"
-    file = Part10File(path, b"HEAD", fsync=fsync)
+    file = Part10File(str(tmp_path), b"HEAD", fsync=fsync)
     file.write(views(b"123", b"", b"45"))
     file.write([])
     assert not path.exists()
-    assert all(name.endswith(".part") and Path(name).name.startswith(".") for name in left(tmp_path))
-    file.commit()
+    (temporary,) = os.listdir(tmp_path)  # noqa: PTH208 - hidden ones too
+    assert TEMPORARY_NAME.fullmatch(temporary)
+    file.commit("a/b/c.dcm")
     assert path.read_bytes() == b"HEAD12345"
     assert left(tmp_path) == ["a/b/c.dcm"]
     file.discard()
@@ -42,7 +44,7 @@ def test_a_file_is_there_when_it_is_committed(tmp_path: Path, fsync: bool) -> No
 def test_discard_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "c.dcm"
     path.write_bytes(b"old")
-    file = Part10File(path, b"HEAD")
+    file = Part10File(str(tmp_path), b"HEAD")
     file.write(views(b"new"))
     file.discard()
     file.discard()
@@ -51,37 +53,37 @@ def test_discard_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="committed or discarded"):
         file.write(views(b"more"))
     with pytest.raises(ValueError, match="committed or discarded"):
-        file.commit()
+        file.commit("c.dcm")
 
 
 def test_a_name_that_is_taken_is_not_given(tmp_path: Path) -> None:
-    first, second, third = (Part10File(tmp_path / "c.dcm", head) for head in (b"1", b"22", b"3"))
+    first, second, third = (Part10File(str(tmp_path), head) for head in (b"1", b"22", b"3"))
     first.write(views(b"same"))
     second.write(views(b"same"))
-    assert first.commit()
-    assert not second.commit()
-    assert not third.commit()
+    assert first.commit("c.dcm")
+    assert not second.commit("c.dcm")
+    assert not third.commit("c.dcm")
     for file, same in ((second, True), (third, False)):
         with (tmp_path / "c.dcm").open("rb") as there:
             there.seek(1)
             assert file.is_same_as(there) is same
     assert (tmp_path / "c.dcm").read_bytes() == b"1same"
-    assert not second.take(str(tmp_path / "c.dcm"))
-    assert second.take(str(tmp_path / "d.dcm"))
-    assert third.take(str(tmp_path / "c.dcm"), replace=True)
+    assert not second.take("c.dcm")
+    assert second.take("d.dcm")
+    assert third.take("c.dcm", replace=True)
     assert (tmp_path / "c.dcm").read_bytes() == b"3"
     assert left(tmp_path) == ["c.dcm", "d.dcm"]
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP])
 def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    def link(*_: object) -> None:
+    def link(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "link", link)
-    first, second = (Part10File(tmp_path / "c.dcm", head) for head in (b"1", b"2"))
-    assert first.commit()
-    assert not second.commit()
+    first, second = (Part10File(str(tmp_path), head) for head in (b"1", b"2"))
+    assert first.commit("c.dcm")
+    assert not second.commit("c.dcm")
     second.discard()
     assert (tmp_path / "c.dcm").read_bytes() == b"1"
     assert left(tmp_path) == ["c.dcm"]
@@ -95,21 +97,21 @@ def test_everything_is_on_the_disk_before_the_name_is_given(tmp_path: Path, monk
         calls.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         fsync(descriptor)
 
-    def noted_link(path: str, target: str) -> None:
-        calls.append("rename")
-        link(path, target)
+    def noted_link(path: str, target: str, **folders: Any) -> None:
+        calls.append("name")
+        link(path, target, **folders)
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(os, "link", noted_link)
-    Part10File(tmp_path / "a" / "b" / "c.dcm", b"1").commit()
+    Part10File(str(tmp_path), b"1").commit("a/b/c.dcm")
     assert calls[0].endswith(".part")
-    assert calls[1:] == ["rename", "b", "a", tmp_path.name]
+    assert calls[1:] == ["name", "b", "a", tmp_path.name]
     calls.clear()
-    Part10File(tmp_path / "d.dcm", b"1").commit()
-    assert calls[1:] == ["rename", tmp_path.name]
+    Part10File(str(tmp_path), b"1").commit("a/b/d.dcm")
+    assert calls[1:] == ["name", "b"]
     calls.clear()
-    Part10File(tmp_path / "e.dcm", b"1", fsync=False).commit()
-    assert calls == ["rename"]
+    Part10File(str(tmp_path), b"1", fsync=False).commit("e.dcm")
+    assert calls == ["name"]
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 10**6])
@@ -120,14 +122,14 @@ def test_partial_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: i
 
     monkeypatch.setattr(os, "writev", writev)
     parts = [b"x" * (i % 5) + bytes([i % 251]) * (i % 3) for i in range(1500)]
-    file = Part10File(tmp_path / "c.dcm", b"HEAD")
+    file = Part10File(str(tmp_path), b"HEAD")
     file.write(views(*parts))
-    file.commit()
+    file.commit("c.dcm")
     assert (tmp_path / "c.dcm").read_bytes() == b"HEAD" + b"".join(parts)
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = Part10File(tmp_path / "c.dcm", b"HEAD")
+    file = Part10File(str(tmp_path), b"HEAD")
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -138,13 +140,13 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     file.discard()
     assert left(tmp_path) == []
     with pytest.raises(OSError, match="No space"):
-        Part10File(tmp_path / "d.dcm", b"HEAD").commit()
+        Part10File(str(tmp_path), b"HEAD").commit("d.dcm")
     assert left(tmp_path) == []
 
 
 @pytest.mark.parametrize("call", ["fsync", "close"])
 def test_a_commit_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    file = Part10File(tmp_path / "c.dcm", b"HEAD")
+    file = Part10File(str(tmp_path), b"HEAD")
     close = os.close
 
     def fail(descriptor: int) -> None:
@@ -155,14 +157,14 @@ def test_a_commit_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(os, call, fail)
         with pytest.raises(OSError, match="Input/output"):
-            file.commit()
+            file.commit("c.dcm")
     assert left(tmp_path) == []
 
 
 def test_a_folder_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "c.dcm").mkdir()
-    file = Part10File(tmp_path / "c.dcm", b"HEAD")
-    assert not file.commit()
+    file = Part10File(str(tmp_path), b"HEAD")
+    assert not file.commit("c.dcm")
     file.discard()
     assert left(tmp_path) == []
 
@@ -180,7 +182,7 @@ def test_a_plain_write_where_there_is_no_writev(tmp_path: Path, monkeypatch: pyt
     spec.loader.exec_module(module)
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:2]))
-    file = module.Part10File(tmp_path / "c.dcm", b"HEAD")
+    file = module.Part10File(str(tmp_path), b"HEAD")
     file.write(views(b"123", b"", b"45678"))
-    file.commit()
+    file.commit("c.dcm")
     assert (tmp_path / "c.dcm").read_bytes() == b"HEAD12345678"

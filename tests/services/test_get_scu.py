@@ -316,7 +316,7 @@ def raises(error: Exception) -> Callable[[StoreRequest], Awaitable[int]]:
         (ZeroDivisionError(), 0x0110),
         (DatasetError("no such element"), 0xC000),
         (OSError(28, "No space left on device"), 0xA700),
-        (PermissionError(13, "no"), 0x0110),
+        (PermissionError(13, "no"), 0xA700),
         (TimeoutError(), 0x0110),
         (StatusError(Status(0xA701), "another C-STORE", None), 0xA701),
         (ConnectionLost("to another archive"), 0x0110),

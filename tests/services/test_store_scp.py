@@ -794,8 +794,64 @@ async def test_a_comment_that_is_not_ascii_is_sent_readable(monkeypatch: pytest.
         await peer.release()
 
 
-async def test_a_folder_that_can_not_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Not the peer's fault and not out of resources: processing failure, with a traceback in the log."""
+ERRORS_OF_FILES = [
+    *((code, 0xA700) for code in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)),
+    *((code, 0xA700) for code in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOENT, errno.ESTALE, errno.ELOOP)),
+    *((code, 0x0110) for code in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)),
+]
+
+
+async def test_errors_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Storage that fails is out of resources, a name that cannot be is not; the log has neither path nor values."""
+    failing: list[int] = []
+    real = os.open
+
+    def opened(path: str, flags: int, *arguments: int, **folder: int) -> int:
+        if failing and str(path).endswith(".part"):
+            raise OSError(failing[0], os.strerror(failing[0]), path)
+        return real(path, flags, *arguments, **folder)
+
+    async def save_it(request: StoreRequest) -> Status:
+        await request.save(tmp_path / "SECRET^NAME.dcm")
+        return Status.SUCCESS
+
+    async def name_it(request: StoreRequest) -> Status:
+        await request.save_under(tmp_path, "{PatientName}/{SOPInstanceUID}")
+        return Status.SUCCESS
+
+    monkeypatch.setattr(os, "open", opened)
+    for handler in (save_it, name_it):
+        async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+            for code, expected in ERRORS_OF_FILES:
+                caplog.clear()
+                failing[:] = [code]
+                await peer.send(message_pdvs(store_request(), encoded(instance(pixels=100_000))))
+                message = (await peer.receive_message()).message
+                failing.clear()
+                assert isinstance(message, C_STORE_RSP)
+                assert (errno.errorcode[code], message.status) == (errno.errorcode[code], expected)
+                (record,) = [record for record in caplog.records if record.levelno > logging.INFO]
+                assert record.getMessage() == f"C-STORE refused: {message.error_comment}"
+                assert record.exc_info is None
+                assert "SECRET" not in caplog.text
+                assert os.listdir(tmp_path) == []  # noqa: PTH208 - hidden ones too
+            await peer.release()
+
+
+async def test_an_error_of_the_handlers_own_files_is_logged_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(_: StoreRequest) -> Status:
+        raise FileNotFoundError(errno.ENOENT, "not there", "settings.json")
+
+    async with serving(handler) as server, peer_of(server) as peer:
+        await peer.send(message_pdvs(store_request(), encoded(instance())))
+        assert await status_of(peer) == Status.OUT_OF_RESOURCES
+        await peer.release()
+    assert any(record.exc_info for record in caplog.records)
+
+
+async def test_a_file_where_a_folder_must_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     async def handler(request: StoreRequest) -> Status:
@@ -806,7 +862,6 @@ async def test_a_folder_that_can_not_be_written(tmp_path: Path, caplog: pytest.L
         await peer.send(message_pdvs(store_request(), encoded(instance())))
         assert await status_of(peer) == Status.PROCESSING_FAILURE
         await peer.release()
-    assert any(record.exc_info for record in caplog.records)
 
 
 async def test_stop_at_the_deadline_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pydicom.charset import default_encoding
 from pydicom.errors import BytesLengthException
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
-from pydicom.filewriter import write_dataset
+from pydicom.filewriter import write_data_element, write_dataset
 
 from dimse.dataset.encoding import PLAIN_SIZE, Buffer, Encoding, inflate, tag_name
 from dimse.dataset.fast_codec import decode_plain, encode_plain
@@ -164,15 +164,35 @@ def _decoded(data: Buffer, transfer_syntax_uid: str, limits: Limits) -> Dataset:
 def encode_elements(dataset: Dataset, transfer_syntax_uid: str, character_set: str | list[str] | None = None) -> bytes:
     """Encode in a syntax that is not deflated. `character_set` is inherited from an enclosing data set."""
     encoding = Encoding.of(transfer_syntax_uid)
-    file = DicomBytesIO()
-    file.is_implicit_VR, file.is_little_endian = encoding.implicit, not encoding.big_endian
+    file = _buffer(encoding)
     try:
         if not encoding.big_endian and (plain := encode_plain(dataset, implicit=encoding.implicit)) is not None:
             return plain
         write_dataset(file, dataset, character_set or default_encoding)
     except PYDICOM_ERRORS as error:
-        raise pydicom_failed(f"the data set cannot be encoded in {name_of(transfer_syntax_uid)}", error) from None
+        doing = f"the data set cannot be encoded in {name_of(transfer_syntax_uid)}"
+        misfit = _misfit(dataset, encoding)
+        raise pydicom_failed(doing, error) if misfit is None else DatasetError(f"{doing} at {misfit}") from None
     return file.getvalue()
+
+
+def _buffer(encoding: Encoding) -> DicomBytesIO:
+    file = DicomBytesIO()
+    file.is_implicit_VR, file.is_little_endian = encoding.implicit, not encoding.big_endian
+    return file
+
+
+def _misfit(dataset: Dataset, encoding: Encoding) -> str | None:
+    """The first element that pydicom cannot write, with the reason; None if it can write each alone."""
+    file = _buffer(encoding)
+    for element in dataset:
+        try:
+            write_data_element(file, element)
+        except PYDICOM_ERRORS:
+            is_sequence = element.VR == "SQ"
+            reason = "a value in its items is not valid" if is_sequence else f"its value is not valid for {element.VR}"
+            return f"{tag_name(element.tag)}: {reason}"
+    return None
 
 
 def pydicom_failed(doing: str, error: Exception) -> DatasetError:

@@ -11,12 +11,20 @@ from pathlib import PurePosixPath, PureWindowsPath
 from string import Formatter
 from typing import TYPE_CHECKING, Final
 
+from dimse.dataset.folders import TEMPORARY_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from os import PathLike
 
 MAX_NAME: Final = 100
 """Characters of one value in a path: a UID has up to 64, and a file name up to 255."""
+
+MAX_COMPONENT: Final = 240
+"""Bytes of a name that a template makes: file systems allow 255, and `other_name` adds some."""
+
+_DIGITS: Final = 12
+_MAX_EXTENSION: Final = 16
+_REPLACED: Final = "\ufffd"
 
 _UNSAFE = re.compile(r"[^][A-Za-z0-9._^ +,@()=-]")
 _UID = re.compile(r"[0-9][0-9.]*[0-9]", re.ASCII)
@@ -67,21 +75,37 @@ def template_keywords(template: str) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(((keyword, tag) for keyword, tag in tags if tag is not None), key=itemgetter(1)))
 
 
-def safe_path(root: str | PathLike[str], template: str, values: Mapping[str, str]) -> str:
-    """Expand a template such as `{StudyInstanceUID}/{SOPInstanceUID}.dcm`. The path is always below `root`.
+def safe_name(template: str, values: Mapping[str, str]) -> str:
+    """Expand a template such as `{StudyInstanceUID}/{SOPInstanceUID}.dcm`, to a relative path that leads down only.
 
     A missing or empty value becomes `NONE`. An altered value gets a hash suffix, so that different values cannot
     collide.
     """
-    path = os.path.join(root, "")
+    path = ""
     for literal, keyword in _parsed(template):
         path += literal if keyword is None else literal + _safe(values.get(keyword, ""))
-    return path
+    if len(path) > MAX_COMPONENT or _has_many_bytes(path):
+        path = os.sep.join(_shortened(component) for component in path.split(os.sep))
+    # As a sweep takes it for that of a dead receiver.
+    return path + "_" if TEMPORARY_NAME.fullmatch(path.rpartition(os.sep)[2]) else path
 
 
-def other_name(path: str, uid: str) -> str:
-    """The name of an instance if another one has `path`, as on file systems that ignore case."""
-    stem, extension = os.path.splitext(path)
+def _has_many_bytes(path: str) -> bool:
+    return not path.isascii() and len(os.fsencode(path)) > MAX_COMPONENT
+
+
+def _shortened(component: str) -> str:
+    if len(os.fsencode(component)) <= MAX_COMPONENT:
+        return component
+    stem, extension = os.path.splitext(component)
+    extension = extension if len(extension) <= _MAX_EXTENSION and extension.isascii() else ""
+    stem = os.fsencode(stem)[: MAX_COMPONENT - _MAX_EXTENSION - _DIGITS - 1].decode("ascii", "replace")
+    return f"{stem.replace(_REPLACED, '_')}-{_digest(component)}{extension}"
+
+
+def other_name(name: str, uid: str) -> str:
+    """The name of an instance if another one has `name`, as on file systems that ignore case."""
+    stem, extension = os.path.splitext(name)
     return f"{stem}-{_digest(uid)}{extension}"
 
 
@@ -108,8 +132,8 @@ def _safe(value: str) -> str:
     if not value:
         return _EMPTY
     safe = _UNSAFE.sub("_", value)[:MAX_NAME]
-    # Windows drops trailing spaces and dots; a leading dot hides a file or makes a '..'.
-    safe = "_" + safe[1:] if safe[0] in ". " else safe
+    # Windows drops trailing spaces and dots; a leading dot hides a file or makes a '..'; a dash looks like an option.
+    safe = "_" + safe[1:] if safe[0] in ". -" else safe
     safe = safe[:-1] + "_" if safe[-1] in ". " else safe
     if _RESERVED.fullmatch(safe):
         safe = "_" + safe
@@ -119,4 +143,4 @@ def _safe(value: str) -> str:
 
 
 def _digest(value: str) -> str:
-    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]

@@ -1,18 +1,17 @@
-"""Part 10 files, written under a temporary name and renamed when complete (PS3.10 7)."""
+"""Part 10 files, written under a temporary name and given their name when complete (PS3.10 7)."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
-from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from dimse.dataset.folders import ATTEMPTS, Folder, close, lock, remove
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from os import PathLike
     from typing import IO
 
 _MAX_BUFFERS: Final = 1024
@@ -22,127 +21,153 @@ _PROCESS: Final = secrets.token_hex(8)
 _NUMBERS: Final = count()
 """Temporary names are made of `_PROCESS`, the process ID and such a number: a fork shares the other two."""
 
-
 _COMPARED: Final = 1024 * 1024
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 """Errors of `os.link` on file systems without hard links."""
+
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 class Part10File:
-    """A DICOM file under construction. Only `commit` gives it its final name; `discard` removes it. All methods block.
+    """A DICOM file under construction in the folder `root`. Only `commit` gives it its final name, there or below.
 
     `header` is the preamble and File Meta Information. With `fsync`, a committed file survives a power failure.
+    `discard` removes the file. All methods block.
     """
 
-    def __init__(self, path: str | PathLike[str], header: bytes, *, fsync: bool = True) -> None:
-        # A str, as each operation on a Path costs as much as writing a small file.
-        self.path = os.fspath(path)
-        folder = os.path.dirname(self.path) or "."
+    def __init__(self, root: str, header: bytes, *, fsync: bool = True) -> None:
+        self._root = root
         self._fsync = fsync
-        # In the same folder, as a rename is atomic only within a file system.
-        self._temporary = f"{folder}{os.sep}.{_PROCESS}-{os.getpid():x}-{next(_NUMBERS):x}.part"
-        self._changed_folders = [folder] if fsync else []
         self._header = [memoryview(header)]
         self._header_length = len(header)
+        self._temporary = ""
+        self._path = ""
         self._descriptor: int | None = None
-        try:
-            self._descriptor = _create(self._temporary)
-        except FileNotFoundError:
-            self._changed_folders += _make_folders(folder)
-            self._descriptor = _create(self._temporary)
+        self._create()
+
+    def _create(self) -> None:
+        for _ in range(ATTEMPTS):
+            # In the root, as it is there, and can be swept without a search. A rename is atomic within a file system.
+            self._temporary = f".dimse-{_PROCESS}-{os.getpid():x}-{next(_NUMBERS):x}.part"
+            # A str, as each operation on a Path costs as much as writing a small file.
+            self._path = f"{self._root}{os.sep}{self._temporary}"
+            self._descriptor = os.open(self._path, _CREATE, 0o666)
+            if _is_ours(self._descriptor):
+                return
+            self.discard()
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     def write(self, buffers: Sequence[memoryview]) -> None:
         """Append the buffers. After an `OSError` only `discard` is allowed."""
         if self._descriptor is None:
-            raise ValueError(f"{self.path}: already committed or discarded")
+            raise ValueError("already committed or discarded")
         buffers = [*self._header, *buffers]
         self._header = []
         for start in range(0, len(buffers), _MAX_BUFFERS):
             _write_all(self._descriptor, buffers[start : start + _MAX_BUFFERS])
 
-    def commit(self) -> bool:
-        """Give the file its final name. Returns True when it is durably stored.
+    def commit(self, name: str) -> bool:
+        """Give the file its final name, a path below the root. Returns True when it is durably stored.
 
         Returns False if the name is taken: then use `take`, `is_same_as` or `discard`.
         """
         if self._descriptor is None:
-            raise ValueError(f"{self.path}: already committed or discarded")
+            raise ValueError("already committed or discarded")
         try:
             if self._header:
                 self.write([])
             if self._fsync:
                 os.fsync(self._descriptor)
-            descriptor, self._descriptor = self._descriptor, None
-            os.close(descriptor)
-            return self.take(self.path)
-        except OSError:
+            if os.name == "nt":  # an open file cannot be renamed
+                self._close()
+            return self.take(name)
+        except BaseException:
             self.discard()
             raise
 
-    def take(self, path: str, *, replace: bool = False) -> bool:
-        """Give the finished file this name in the same folder. Returns False if it is taken and not to be replaced."""
-        if replace:
-            os.replace(self._temporary, path)
-        elif not _name(self._temporary, path):
-            return False
-        self.path = path
-        self._sync_folders()
+    def take(self, name: str, *, replace: bool = False) -> bool:
+        """Give the finished file this name. Returns False if it is taken and not to be replaced."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._take(name, replace)
+            except FileNotFoundError:  # a store that failed has removed a folder that it had made
+                continue
+        return self._take(name, replace)
+
+    def _take(self, path: str, replace: bool) -> bool:
+        *folders, name = path.split(os.sep)
+        folder = Folder(self._root, folders)
+        is_new = False
+        try:
+            if replace:
+                folder.rename(self._temporary, name, replace=True)
+            elif _name(folder, self._temporary, name):
+                is_new = True
+            else:
+                return False
+            if self._fsync:
+                folder.sync()
+            self._close()  # only now: whoever waits for the lock finds the file durable
+        except BaseException:
+            if is_new:
+                folder.unlink(name)
+            folder.remove_if_empty()
+            raise
+        finally:
+            folder.close()
         return True
 
     def is_same_as(self, file: IO[bytes]) -> bool:
         """Whether the content after the header equals `file` from its current position on."""
-        with open(self._temporary, "rb") as own:
+        with open(self._path, "rb") as own:
             own.seek(self._header_length)
             while piece := own.read(_COMPARED):
                 if piece != file.read(len(piece)):
                     return False
             return not file.read(1)
 
-    def _sync_folders(self) -> None:
-        if self._fsync:
-            for folder in self._changed_folders:
-                _fsync_folder(folder)
-
     def discard(self) -> None:
         """Remove the file. Does nothing after a commit, or if called again."""
+        if self._temporary:
+            remove(self._path)
+            self._temporary = ""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            close(descriptor)
+
+    def _close(self) -> None:
+        """Close it, and learn of errors that the file system had kept until then."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)
-        with suppress(FileNotFoundError):
-            os.unlink(self._temporary)
 
 
-def _create(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+def _is_ours(descriptor: int) -> bool:
+    """Whether a new file is locked, and no sweep has removed it before it was."""
+    try:
+        return lock(descriptor) and os.fstat(descriptor).st_nlink > 0
+    except OSError:
+        return True
 
 
-def _name(temporary: str, path: str) -> bool:
-    """Rename a file unless the name is taken; atomically if the file system has hard links."""
+def _name(folder: Folder, temporary: str, name: str) -> bool:
+    """Give a file its name unless that is taken; atomically if the file system has hard links."""
     try:
         if os.name == "nt":
-            os.rename(temporary, path)  # does not replace on Windows
+            folder.rename(temporary, name, replace=False)
             return True
-        os.link(temporary, path)
+        folder.link(temporary, name)
     except FileExistsError:
         return False
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        if os.path.lexists(path):
+        if folder.has(name):
             return False
-        os.replace(temporary, path)
+        folder.rename(temporary, name, replace=False)
         return True
-    os.unlink(temporary)
+    folder.unlink_temporary(temporary)
     return True
-
-
-def _make_folders(name: str) -> list[str]:
-    """Create a folder and its parents. Returns the folders that got a new entry."""
-    folder = Path(name)
-    missing = [folder, *folder.parents]
-    missing = missing[: next((i for i, each in enumerate(missing) if each.exists()), len(missing))]
-    folder.mkdir(parents=True, exist_ok=True)
-    return [str(each.parent) for each in missing]
 
 
 def _write_together(descriptor: int, buffers: Sequence[memoryview]) -> None:
@@ -169,17 +194,3 @@ def _write_each(descriptor: int, buffers: Sequence[memoryview]) -> None:
 
 
 _write_all: Final = _write_together if hasattr(os, "writev") else _write_each
-
-
-def _fsync_folder(folder: str) -> None:
-    """Make the rename durable. Windows cannot open a folder, and does not need to."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems do not support it
-            raise
-    finally:
-        os.close(descriptor)

@@ -56,7 +56,7 @@ async def in_thread(function: Callable[[], T]) -> T:
     return await future
 
 
-async def in_worker(function: Callable[..., None], *arguments: object) -> None:
+async def in_worker(function: Callable[..., object], *arguments: object) -> None:
     """Run a function in a thread, and wait for its end even if cancelled: the thread may still use the buffers."""
     future = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
     try:

@@ -83,6 +83,13 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if self._given is None or self._operation.is_cancelling:
             return
         (request, reception), self._given = self._given, None
+        try:
+            await self._answer(request, reception)
+        finally:
+            reception.incoming.free()
+
+    async def _answer(self, request: IncomingRequest, reception: Reception) -> None:
+        """Answer the sub-operation whose instance the caller has read, or not."""
         if not reception.is_consumed:
             await reception.wait_for_save()
         if reception.fault is not None:
@@ -128,7 +135,10 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if self._handler is None:
             self._given, reception.results = (request, reception), self
             return StoreRequest(reception)
-        return StoreRequest(reception) if await self._handle(request, reception, self._handler) else None
+        try:
+            return StoreRequest(reception) if await self._handle(request, reception, self._handler) else None
+        finally:
+            reception.incoming.free()
 
     def _context_objection(self, request: IncomingRequest) -> str | None:
         """Why the peer may not send this on its context. A lenient requestor accepts it if it proposed the SCP role."""

@@ -14,7 +14,10 @@ from dimse.dataset.completeness import IncompleteDataset, StreamedDataset
 from dimse.dataset.encoding import DEFLATED_SYNTAXES, ITEM_TAG, PIXEL_DATA, PIXEL_DATA_TAGS
 from dimse.dataset.structure import Limits
 from dimse.dataset.threads import in_worker
+from dimse.errors import StatusError
 from dimse.network.incoming_data import IncomingData
+from dimse.services.buffered import Claim
+from dimse.status import Status
 
 if TYPE_CHECKING:
     from dimse.dataset.pydicom_names import Dataset
@@ -57,6 +60,7 @@ class IncomingDataset:
         """Pulled data that is neither in the scanner nor passed on yet."""
         self._rest: tuple[bytes, bytes] | None = None
         """Of a buffered data set, the bytes after the scanner's `raw`: to the end of the bulk data, and after it."""
+        self._claim = Claim()
 
     @property
     def is_buffered(self) -> bool:
@@ -114,17 +118,36 @@ class IncomingDataset:
             if self.data.exhausted or self.scanner.bulk is not None or self.structure.malformed is not None:
                 break
 
-    async def read_all(self, maximum: int) -> bool:
-        """Read the whole data set into memory. Returns False if it has more than `maximum` bytes."""
+    async def read_all(self, maximum: int, in_process: int) -> None:
+        """Read the whole data set into memory.
+
+        Raises `StatusError` if it has more than `maximum` bytes, or with those that the process has already more than
+        `in_process`. Then nothing stays in memory.
+        """
+        try:
+            await self._read_all(maximum, in_process)
+        except BaseException:
+            self._views = []
+            self.free()
+            raise
+
+    def free(self) -> None:
+        """No longer count the data set among those in memory, as it is answered."""
+        self._claim.free()
+
+    async def _read_all(self, maximum: int, in_process: int) -> None:
         rest, bulk, raw = BytesIO(), self.scanner.bulk, self.scanner.raw
         if bulk is not None and not self.is_deflated:
             rest.write(raw[bulk.value_offset :])
             del raw[bulk.value_offset :]
         while True:
+            size = len(raw) + rest.tell() + sum(map(len, self._views))
+            if size > maximum:
+                raise StatusError(Status.OUT_OF_RESOURCES, f"the data set has more than {maximum} bytes")
+            if not self._claim.grow(size, in_process):
+                raise StatusError(Status.OUT_OF_RESOURCES, "too many data sets are being received; try again later")
             for view in self._views:
                 rest.write(view)
-            if len(raw) + rest.tell() > maximum:
-                return False
             if self.data.exhausted:
                 break
             self._views = await self.pull()
@@ -135,7 +158,6 @@ class IncomingDataset:
             tail = rest.read()
             rest.truncate(end)
         self._rest = rest.getvalue(), tail
-        return True
 
     async def read_to_end(self) -> None:
         """Scan the rest."""

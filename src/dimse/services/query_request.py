@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass
 
 from dimse.dataset.codec import decode_identifier, text_of, wrong_form
@@ -13,6 +14,8 @@ from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, Response
 from dimse.network.association import Association
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
+from dimse.options import ServerOptions
+from dimse.services.buffered import Claim
 from dimse.services.handlers import raised
 from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
 from dimse.status import Status
@@ -66,10 +69,15 @@ async def read_query(request: IncomingRequest) -> QueryRequest:
 
 
 async def _identifier(request: IncomingRequest) -> bytes:
-    encoded = bytearray()
+    encoded, claim, options = bytearray(), Claim(), request.exchange.options
+    in_process = options.store.maximum_buffered_in_process if isinstance(options, ServerOptions) else sys.maxsize
     while request.data is not None and (views := await request.data.pull()):
-        if len(encoded) + sum(map(len, views)) > MAXIMUM_IDENTIFIER_LENGTH:
+        size = len(encoded) + sum(map(len, views))
+        if size > MAXIMUM_IDENTIFIER_LENGTH:
             comment = f"the identifier has more than {MAXIMUM_IDENTIFIER_LENGTH} bytes"
+            raise StatusError(Status.OUT_OF_RESOURCES, request.message.name, comment)
+        if not claim.grow(size, in_process):
+            comment = "too many identifiers and data sets are being received; try again later"
             raise StatusError(Status.OUT_OF_RESOURCES, request.message.name, comment)
         for view in views:
             encoded += view
@@ -95,5 +103,10 @@ def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:
         else:
             logger.info("%s: %s", peer, error)
             return request.response(status)
+    if isinstance(error, MemoryError):
+        logger.error("%s: %s: out of memory", peer, name)
+        is_find = isinstance(request.message, C_FIND_RQ)
+        status = Status.OUT_OF_RESOURCES if is_find else Status.UNABLE_TO_PERFORM_SUBOPERATIONS
+        return request.response(status, error_comment="out of memory")
     logger.error("%s: the handler of %s failed", peer, name, exc_info=error)
     return request.response(Status.CANNOT_UNDERSTAND, error_comment=f"the handler failed: {type(error).__name__}")

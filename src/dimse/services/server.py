@@ -102,8 +102,8 @@ class Server(AssociationServer):
         """Register the C-STORE handler: `async def handler(request: StoreRequest) -> Status`.
 
         The response is sent when the data set has been read to its end. An exception other than `StatusError` is
-        answered with Out of Resources (0xA700) for a full disk, Cannot Understand (0xC000) for a `DatasetError`, and
-        Processing Failure (0x0110) otherwise.
+        answered with Out of Resources (0xA700) for a full disk or memory, Cannot Understand (0xC000) for a
+        `DatasetError`, and Processing Failure (0x0110) otherwise.
         """
         _check_is_async(handler)
         self._services[C_STORE_RQ] = StoreService(handler, self.options.store)

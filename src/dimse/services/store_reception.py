@@ -39,6 +39,9 @@ logger = logging.getLogger("dimse.storage")
 
 _MAX_UID: Final = 64
 
+OUT_OF_MEMORY: Final = "out of memory"
+"""The Error Comment that answers a MemoryError."""
+
 
 class Reading(Enum):
     """How far the handler has read the data set. A streaming one can be read once, a buffered one again and again."""
@@ -77,6 +80,8 @@ class Reception:
         """The file that was written."""
         self.stored: Stored | None = None
         """What was done if the instance was stored already."""
+        self.file_error: OSError | None = None
+        """Why the file could not be written."""
         self.results: object = None
         """The results to which it belongs; kept alive here, as results that nothing refers to are cancelled."""
         self._exchange = request.exchange
@@ -105,6 +110,8 @@ class Reception:
             refusal = error.status.with_comment(error.comment)
         except IncompleteDataset as error:
             refusal = Status.CANNOT_UNDERSTAND.with_comment(str(error))
+        except MemoryError:
+            refusal = Status.OUT_OF_RESOURCES.with_comment(OUT_OF_MEMORY)
         else:
             return None
         logger.warning("C-STORE refused: %s", refusal.comment)
@@ -117,9 +124,8 @@ class Reception:
         self._check_same(SOP_CLASS_UID, self.command.affected_sop_class_uid)
         self._check_same(SOP_INSTANCE_UID, self.sop_instance_uid)
         await self._see_syntax()
-        maximum = self._options.maximum_buffered
-        if self._options.mode is StoreMode.BUFFERED and not await incoming.read_all(maximum):
-            raise StatusError(Status.OUT_OF_RESOURCES, f"the data set has more than {maximum} bytes")
+        if self._options.mode is StoreMode.BUFFERED:
+            await incoming.read_all(self._options.maximum_buffered, self._options.maximum_buffered_in_process)
         await self._decode_large()
 
     async def _decode_large(self) -> None:
@@ -225,11 +231,11 @@ class Reception:
         """Note that the handler has read to the end."""
         self._reading = Reading.COMPLETE
 
-    async def write(self, paths: list[str]) -> Path:
-        """Write a Part 10 file under the first of `paths` that no other instance has. Returns its path."""
+    async def write(self, root: str, names: list[str]) -> Path:
+        """Write a Part 10 file below `root`, by the first of `names` that no other instance has. Returns its path."""
         self.begin_reading()
         incoming, duplicates = self.incoming, self._options.duplicates
-        writer = self._writer(paths)
+        writer = self._writer(root, names)
         saved = self._saved = asyncio.get_running_loop().create_future()
         try:
             views = incoming.beginning()
@@ -238,7 +244,8 @@ class Reception:
                 views = await incoming.pull()
             await incoming.data.use(writer.write(views, is_last=is_last))
             incoming.data.release()  # resumes reading from the connection, so that an A-ABORT is seen
-        except BaseException:
+        except BaseException as error:
+            self.file_error = error if isinstance(error, OSError) else None
             await writer.discard()
             raise
         finally:
@@ -249,7 +256,7 @@ class Reception:
         self.end_reading()
         return self.path
 
-    def _writer(self, paths: list[str]) -> FileWriter:
+    def _writer(self, root: str, names: list[str]) -> FileWriter:
         header = encode_file_meta(
             sop_class_uid=self.command.affected_sop_class_uid,
             sop_instance_uid=self.sop_instance_uid,
@@ -260,7 +267,7 @@ class Reception:
         )
         instance = Instance(self.sop_instance_uid, self.transfer_syntax_uid)
         replaces = self._options.duplicates is Duplicates.REPLACE
-        return FileWriter(paths, header, self._disk, instance, fsync=self._options.fsync, replaces=replaces)
+        return FileWriter(root, names, header, self._disk, instance, fsync=self._options.fsync, replaces=replaces)
 
     # After the handler
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from dimse import uids
 from dimse.dataset.encoding import PIXEL_DATA_TAGS, SOP_INSTANCE_UID, tag_name
-from dimse.dataset.file_names import other_name, safe_path, template_keywords
+from dimse.dataset.file_names import other_name, safe_name, template_keywords
 from dimse.dataset.file_writer import Stored
 from dimse.errors import DatasetError
 from dimse.messages.message import C_STORE_RQ
@@ -149,7 +149,10 @@ class StoreRequest:
         content `StoreOptions.duplicates` decides. Raises `StatusError` if it refuses the instance, `OSError` if the
         file cannot be written, `FileExistsError` if another file has the name.
         """
-        return await self._reception.write([os.fspath(path)])
+        folder, name = os.path.split(os.fspath(path))
+        if not name:
+            raise ValueError(f"path must be that of a file, not {os.fspath(path)!r}")
+        return await self._reception.write(folder or os.curdir, [name])
 
     async def save_under(self, folder: str | os.PathLike[str], template: str = DEFAULT_TEMPLATE) -> Path:
         """`save` under `folder`, with a name made from the data set's UIDs; nothing in them can leave the folder.
@@ -160,8 +163,8 @@ class StoreRequest:
         values = {}
         for keyword, tag in template_keywords(template):
             values[keyword] = self.sop_instance_uid if tag == SOP_INSTANCE_UID else self._reception.text_of(tag)
-        path = safe_path(folder, template, values)
-        return await self._reception.write([path, other_name(path, self.sop_instance_uid)])
+        name = safe_name(template, values)
+        return await self._reception.write(os.fspath(folder), [name, other_name(name, self.sop_instance_uid)])
 
 
 def _other_bulk_data(dataset: Dataset) -> Iterator[bytes]:

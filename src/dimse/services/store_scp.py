@@ -16,15 +16,23 @@ from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.options import StoreOptions
 from dimse.services.handlers import answered
-from dimse.services.store_reception import Reception
+from dimse.services.store_reception import OUT_OF_MEMORY, Reception
 from dimse.services.store_request import StoreRequest
 from dimse.status import Status
 
 logger = logging.getLogger("dimse.storage")
 
-_OUT_OF_RESOURCES: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+_STORAGE_FAILS: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOLCK}
+    | {errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EBUSY, errno.EMLINK, errno.EXDEV}
+    | {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP}
 )
+"""Errors that the same object may not meet again: when there is room, or when the storage was mended."""
+
+_NAME_FAILS: Final = frozenset(
+    {errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
+)
+"""Errors that the same object meets again: its name is taken, or cannot be."""
 
 StoreHandler = Callable[[StoreRequest], Awaitable[int]]
 """Answers C-STORE; see `Server.on_c_store` and `CGetSCU.get`."""
@@ -48,6 +56,12 @@ class StoreService:
         if request.data is None:
             return request.response(Status.CANNOT_UNDERSTAND)
         reception = Reception(request, request.data, self._options, self._disk)
+        try:
+            return await self._serve(request, reception)
+        finally:
+            reception.incoming.free()
+
+    async def _serve(self, request: IncomingRequest, reception: Reception) -> Answer[Response]:
         status = await reception.prepare()
         if status is not None:
             return request.response(status)
@@ -57,7 +71,11 @@ class StoreService:
             refusal = refusal_of(error)
             if refusal is None:
                 raise
-            logger.warning("C-STORE refused: %s", error)
+            if isinstance(error, OSError):  # one that `save` did not raise may be a fault of the handler
+                own = None if error is reception.file_error else error
+                logger.warning("C-STORE refused: %s", refusal[1], exc_info=own)
+            else:
+                logger.warning("C-STORE refused: %s", error)
             return request.response(refusal[0], error_comment=refusal[1])
 
 
@@ -76,11 +94,22 @@ async def handled(handler: StoreHandler, reception: Reception) -> Status:
 
 
 def refusal_of(error: Exception) -> tuple[int, str] | None:
-    """The status and Error Comment that answer an exception of a handler; None for Processing Failure."""
+    """The status and Error Comment that answer an exception of a handler; None for Processing Failure.
+
+    Neither a path nor a value is in the comment.
+    """
     if isinstance(error, IncompleteDataset):
         return Status.CANNOT_UNDERSTAND, str(error)
+    if isinstance(error, MemoryError):
+        return Status.OUT_OF_RESOURCES, OUT_OF_MEMORY
     if isinstance(error, DatasetError):
         return Status.CANNOT_UNDERSTAND, "the data set cannot be read"
-    if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
-        return Status.OUT_OF_RESOURCES, os.strerror(error.errno or 0)
+    if isinstance(error, OSError) and error.errno in _STORAGE_FAILS:
+        return Status.OUT_OF_RESOURCES, _meaning(error.errno)
+    if isinstance(error, OSError) and error.errno in _NAME_FAILS:
+        return Status.PROCESSING_FAILURE, _meaning(error.errno)
     return None
+
+
+def _meaning(number: int) -> str:
+    return "a folder of the storage is a symbolic link" if number == errno.ELOOP else os.strerror(number)
