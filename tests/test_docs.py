@@ -33,7 +33,7 @@ from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
 import dimse
-from dimse import ClientOptions, Peer, Query, Server, ServerOptions, Status, StoreOptions, Timeouts, uids
+from dimse import ClientOptions, Peer, Query, Rejection, Server, ServerOptions, Status, StoreOptions, Timeouts, uids
 from dimse.cli.app import COMMANDS, make_parser
 from dimse.cli.arguments import UsageError
 from dimse.dataset.codec import IDENTIFIER_LIMITS
@@ -540,6 +540,7 @@ _TIMER_MEANINGS: Final = {
     "cancel": "the end of an operation after our C-CANCEL; then A-ABORT",
     "artim": "ARTIM (PS3.8 9.1.5): the peer's A-ASSOCIATE-RQ, and its closing of the connection",
     "idle": "as acceptor: the next message, and one in transit without any progress",
+    "admission": "as acceptor: the decision of the program about an association",
 }
 
 
@@ -686,11 +687,13 @@ def limits() -> str:
 
 
 _REJECTIONS: Final = {
+    (1, 1, 1): "the program chooses it (`Server.on_association`), as it may any other but 1, 1, 2 and 1, 2, 2",
     (1, 1, 2): "always",
     (1, 1, 3): "it is blank, no rule of `access` fits the peer, or (strict) padded or not ASCII",
     (1, 1, 7): "it is blank, not in `access.called_ae_titles`, or (strict) padded or not ASCII",
+    (1, 2, 1): "the program rejects the peer or its user (`Server.on_association`), and chooses nothing else",
     (1, 2, 2): "bit 0 of the protocol version is not set",
-    (2, 3, 1): "the server is stopping",
+    (2, 3, 1): "the server is stopping, or the program has failed to decide about the peer",
     (2, 3, 2): "one of the limits on associations is reached",
 }
 
@@ -835,7 +838,8 @@ def test_every_rejection_is_in_the_statement() -> None:
     source = source_of("network", "upper_layer")
     found = set(re.findall(r"A_ASSOCIATE_RJ\(result=(\d), source=(\d), reason=(\d)\)", source))
     in_loops = {("1", "1", "3"), ("1", "1", "7")}  # negotiation.violations makes these
-    assert found | in_loops == {(str(a), str(b), str(c)) for a, b, c in _REJECTIONS}
+    by_programs = {tuple(map(str, rejection.value)) for rejection in Rejection}
+    assert found | in_loops | by_programs == {(str(a), str(b), str(c)) for a, b, c in _REJECTIONS}
 
 
 def test_every_timer_is_in_the_statement() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from dimse.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from dimse.access import Access, Operation, Peer
+    from dimse.access import Access, AssociationRequest, Operation, Peer, VerifiedUser
     from dimse.address import Address
     from dimse.dataset.encoding import Buffer
     from dimse.dataset.file_writer import Stored
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         OperationTimeout,
         PresentationContextError,
         ProtocolError,
+        RejectAssociation,
+        Rejection,
         RemoteProtocolError,
         StatusError,
         SubOperationFailed,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         C_STORE_RQ,
         C_STORE_RSP,
     )
+    from dimse.network.admission import AssociationHandler
     from dimse.network.association import Association
     from dimse.network.client import connect
     from dimse.options import (
@@ -104,8 +107,10 @@ __all__ = [
     "Association",
     "AssociationAborted",
     "AssociationError",
+    "AssociationHandler",
     "AssociationOptions",
     "AssociationRejected",
+    "AssociationRequest",
     "AssociationTimeout",
     "Buffer",
     "CEchoSCU",
@@ -150,6 +155,8 @@ __all__ = [
     "QueryRetrieveModel",
     "QueryValue",
     "Reader",
+    "RejectAssociation",
+    "Rejection",
     "RemoteProtocolError",
     "RetrieveHandler",
     "RetrieveMethod",
@@ -180,6 +187,7 @@ __all__ = [
     "TransferProgress",
     "UserIdentityRQ",
     "UserIdentityType",
+    "VerifiedUser",
     "connect",
     "presentation_contexts",
     "retrieval_contexts",
@@ -189,7 +197,7 @@ __all__ = [
 
 # The same names as above, which only a type checker imports: importing one imports its module, and pydicom with some.
 _NAMES_OF: Final = {
-    "dimse.access": "Access Operation Peer",
+    "dimse.access": "Access AssociationRequest Operation Peer VerifiedUser",
     "dimse.address": "Address",
     "dimse.dataset.encoding": "Buffer",
     "dimse.dataset.file_writer": "Stored",
@@ -198,12 +206,14 @@ _NAMES_OF: Final = {
     "dimse.errors": """
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost
         DatasetError DimseError LocalProtocolError NothingRetrieved OperationCancelled OperationTimeout
-        PresentationContextError ProtocolError RemoteProtocolError StatusError SubOperationFailed
+        PresentationContextError ProtocolError RejectAssociation Rejection RemoteProtocolError StatusError
+        SubOperationFailed
     """,
     "dimse.messages.message": """
         C_ECHO_RQ C_ECHO_RSP C_FIND_RQ C_FIND_RSP C_GET_RQ C_GET_RSP C_MOVE_RQ C_MOVE_RSP C_STORE_RQ
         C_STORE_RSP
     """,
+    "dimse.network.admission": "AssociationHandler",
     "dimse.network.association": "Association",
     "dimse.network.client": "connect",
     "dimse.options": """

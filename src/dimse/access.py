@@ -14,6 +14,8 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Final, TypeVar
 
 from dimse.address import check_ae_title
+from dimse.upper_layer.items import MAXIMUM_IDENTITY, UserIdentityRQ
+from dimse.upper_layer.negotiation import ProposedContext
 
 T = TypeVar("T")
 
@@ -184,6 +186,40 @@ class Access:
         if nearest[0] == _MISMATCHES[0]:
             return "no rule has its calling AE title"
         return f"rule {nearest[1]} does not have its {nearest[0]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssociationRequest:
+    """A request for an association, as a handler of associations sees it (see `Server.on_association`)."""
+
+    called_ae_title: str
+    calling_ae_title: str
+    host: str
+    """The IP address of the peer."""
+    certificate_names: tuple[str, ...]
+    """The names in the peer's certificate that TLS has verified; empty without one."""
+    user_identity: UserIdentityRQ | None
+    """The user that the peer named, with its secrets, which no `repr` shows. Nobody has verified it."""
+    contexts: tuple[ProposedContext, ...]
+    """The proposed presentation contexts."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedUser:
+    """The user that a handler of associations has verified. Subclass it to carry more, such as groups."""
+
+    name: str
+    server_response: bytes = field(default=b"", repr=False)
+    """What the peer gets if it requested a positive response (PS3.7 D.3.3.7.2): the Kerberos server ticket, the SAML
+    response or the JSON Web Token. It is empty for usernames.
+    """
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not isinstance(self.server_response, bytes):
+            raise TypeError("name must be a str, and server_response must be bytes")
+        if len(self.server_response) > MAXIMUM_IDENTITY:
+            length = len(self.server_response)
+            raise ValueError(f"server_response must have at most {MAXIMUM_IDENTITY} bytes, not {length}")
 
 
 def _members(name: str, values: Collection[T] | None) -> frozenset[T] | None:

@@ -12,6 +12,7 @@
     ├── PresentationContextError        no accepted context for this SOP class, syntax and role
     ├── StatusError                     the peer answered with a failure status
     ├── SubOperationFailed              one instance of a C-GET or C-MOVE did not arrive; says which
+    ├── RejectAssociation               raised by a handler of associations, to reject one
     ├── NothingRetrieved                a C-GET or C-MOVE ended with Success and delivered nothing
     ├── OperationTimeout                also a TimeoutError: an operation exceeded its time limit and was cancelled
     ├── OperationCancelled              another task cancelled an operation: responses are missing
@@ -23,6 +24,7 @@ The failures of one operation are raised at its end as an `ExceptionGroup` of th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Final, overload
 
 from dimse.status import Status
@@ -105,6 +107,37 @@ class AssociationRejected(AssociationError):
     def transient(self) -> bool:
         """Whether the same request may be accepted later."""
         return self.result == 2
+
+
+class Rejection(Enum):
+    """How to reject an association: result, source and reason of the A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
+
+    NOT_AUTHENTICATED = (1, 2, 1)
+    """The user is not who it says, or may not associate (PS3.7 D.3.3.7): permanent, no reason given."""
+    NO_REASON_GIVEN = (1, 1, 1)
+    """Permanent."""
+    CALLING_AE_TITLE_NOT_RECOGNIZED = (1, 1, 3)
+    """Permanent; also the answer to a peer that no rule of `Access` fits."""
+    CALLED_AE_TITLE_NOT_RECOGNIZED = (1, 1, 7)
+    """Permanent."""
+    TEMPORARY_CONGESTION = (2, 3, 1)
+    """Transient: the peer may try again."""
+    LOCAL_LIMIT_EXCEEDED = (2, 3, 2)
+    """Transient: the peer may try again."""
+
+
+class RejectAssociation(DimseError):
+    """A handler of associations raises it to reject one (see `Server.on_association`).
+
+    `why` is for the log. The peer gets `rejection` alone, for no field of an A-ASSOCIATE-RJ has a text.
+    """
+
+    def __init__(self, why: str, rejection: Rejection = Rejection.NOT_AUTHENTICATED) -> None:
+        if not isinstance(rejection, Rejection):
+            raise TypeError(f"rejection must be a Rejection, not {type(rejection).__name__}")
+        super().__init__(why)
+        self.why = why
+        self.rejection = rejection
 
 
 class AssociationAborted(AssociationError):

@@ -96,6 +96,8 @@ class Timeouts:
     """The ARTIM timer: to receive A-ASSOCIATE-RQ, and for the peer to close the connection (PS3.8 9.1.5)."""
     idle: float | None = 60
     """Acceptor only: until the next message begins, and without progress of a message in transit."""
+    admission: float | None = 10
+    """Acceptor only: for the handler of associations; then the association is rejected as transient."""
 
     def __post_init__(self) -> None:
         for timer in fields(self):

@@ -133,7 +133,7 @@ async def test_the_answer_mirrors_the_request() -> None:
         assert contexts[3][0] == 3  # abstract syntax not supported
         assert contexts[5] == (0, "1.2.3")  # stored as it comes, whatever it is
         assert answer.user_information.maximum_length == server.options.maximum_length
-        assert answer.user_information.user_identity_response is not None
+        assert answer.user_information.user_identity_response is None  # nobody has verified it
         assert [association.user_identity for association in server.associations] == [identity]
         assert answer.user_information.asynchronous_operations_window is None
         await peer.release()

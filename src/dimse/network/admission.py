@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from dimse import uids
-from dimse.access import Operation, Peer
+from dimse.access import AssociationRequest, Operation, Peer, VerifiedUser
+from dimse.errors import RejectAssociation
 from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, Request
 from dimse.network.connection import Connection
 from dimse.network.incoming_request import Service
 from dimse.options import ServerOptions, StoreMode
 from dimse.upper_layer.items import UserIdentityAC, UserInformation
-from dimse.upper_layer.negotiation import accept_contexts, accept_roles, accept_window
+from dimse.upper_layer.negotiation import ProposedContext, accept_contexts, accept_roles, accept_window
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
-_TEMPORARY_CONGESTION: Final = A_ASSOCIATE_RJ(result=2, source=3, reason=1)
+TEMPORARY_CONGESTION: Final = A_ASSOCIATE_RJ(result=2, source=3, reason=1)
 _LOCAL_LIMIT_EXCEEDED: Final = A_ASSOCIATE_RJ(result=2, source=3, reason=2)
 _CALLED_TITLE_NOT_RECOGNIZED: Final = A_ASSOCIATE_RJ(result=1, source=1, reason=7)
 _CALLING_TITLE_NOT_RECOGNIZED: Final = A_ASSOCIATE_RJ(result=1, source=1, reason=3)
@@ -30,8 +31,14 @@ _OPERATION_OF: Final[dict[type[Request], Operation]] = {
 }
 
 
+User = VerifiedUser | None
+
+AssociationHandler = Callable[[AssociationRequest], Awaitable[VerifiedUser | None]]
+"""Decides about associations; see `Server.on_association`."""
+
+
 @dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejected:
     """An association that is rejected, and why, in words for the log: the peer gets `response` alone."""
 
     response: A_ASSOCIATE_RJ
@@ -53,6 +60,21 @@ def permits(rule: Peer, request: type[Request]) -> bool:
     return operation is None or operation in rule.operations
 
 
+def _described(request: A_ASSOCIATE_RQ, peer: Connection) -> AssociationRequest:
+    as_scp = {role.sop_class_uid for role in request.user_information.role_selections if role.scp_role}
+    return AssociationRequest(
+        called_ae_title=request.called_ae_title,
+        calling_ae_title=request.calling_ae_title,
+        host=peer.peer_host,
+        certificate_names=peer.certificate_names,
+        user_identity=request.user_information.user_identity,
+        contexts=tuple(
+            ProposedContext(each.abstract_syntax, each.transfer_syntaxes, each.abstract_syntax in as_scp)
+            for each in request.presentation_contexts
+        ),
+    )
+
+
 class Admission:
     """Decides on the associations that a server is asked for, and counts those that it has."""
 
@@ -62,26 +84,40 @@ class Admission:
         self._options = options
         self._services = services
         self._slots: set[Slot] = set()
+        self.handler: AssociationHandler | None = None
+        """Decides, after the rules and the limits, about each association."""
 
-    def enter(self, request: A_ASSOCIATE_RQ, connection: Connection) -> Slot | Rejection:
+    def enter(self, request: A_ASSOCIATE_RQ, connection: Connection) -> Slot | Rejected:
         """Admit the peer of a normalized request, and count its association from now until `leave`.
 
         Whether the called AE title is one of ours is told only to a peer that a rule fits.
         """
         if self.is_closed:
-            return Rejection(_TEMPORARY_CONGESTION, "the server is stopping")
+            return Rejected(TEMPORARY_CONGESTION, "the server is stopping")
         access, host, title = self._options.access, connection.peer_host, request.calling_ae_title
         rule = access.rule_for(title, host, connection.certificate_names)
         if isinstance(rule, str):
-            return Rejection(_CALLING_TITLE_NOT_RECOGNIZED, rule)
+            return Rejected(_CALLING_TITLE_NOT_RECOGNIZED, rule)
         if access.called_ae_titles is not None and request.called_ae_title not in access.called_ae_titles:
-            return Rejection(_CALLED_TITLE_NOT_RECOGNIZED, "its called AE title is not one of ours")
+            return Rejected(_CALLED_TITLE_NOT_RECOGNIZED, "its called AE title is not one of ours")
         slot = Slot(title, host, rule)
         exceeded = self._exceeded(slot)
         if exceeded is not None:
-            return Rejection(_LOCAL_LIMIT_EXCEEDED, exceeded)
+            return Rejected(_LOCAL_LIMIT_EXCEEDED, exceeded)
         self._slots.add(slot)
         return slot
+
+    async def ask(self, handler: AssociationHandler, request: A_ASSOCIATE_RQ, peer: Connection) -> User | Rejected:
+        """What a handler says to a normalized request. An exception other than its rejection passes through."""
+        try:
+            user = await handler(_described(request, peer))
+        except RejectAssociation as rejection:
+            # It may quote the peer.
+            why = rejection.why.encode("unicode_escape").decode()
+            return Rejected(A_ASSOCIATE_RJ(*rejection.rejection.value), f"the handler of associations: {why}")
+        if user is not None and not isinstance(user, VerifiedUser):
+            raise TypeError(f"a handler of associations must return a VerifiedUser or None, not {type(user).__name__}")
+        return user
 
     def leave(self, slot: Slot) -> None:
         """An association has ended."""
@@ -110,8 +146,11 @@ class Admission:
         """1 if data sets are buffered, since each may take all the memory of its association."""
         return 1 if self._options.store.mode is StoreMode.BUFFERED else self._options.operations_window
 
-    def acceptance(self, request: A_ASSOCIATE_RQ, slot: Slot) -> A_ASSOCIATE_AC:
-        """Accept a normalized request, as far as the services go that the peer may use."""
+    def acceptance(self, request: A_ASSOCIATE_RQ, slot: Slot, user: User) -> A_ASSOCIATE_AC:
+        """Accept a normalized request, as far as the services go that the peer may use.
+
+        An identity is confirmed only if it was verified (PS3.7 D.3.3.7).
+        """
         services = [service for kind, service in self._services.items() if permits(slot.rule, kind)]
         proposed = {context.abstract_syntax for context in request.presentation_contexts}
         sent = {uid for uid in proposed if any(service.sends(uid) for service in services)}
@@ -128,8 +167,8 @@ class Admission:
                 implementation_version_name=uids.IMPLEMENTATION_VERSION_NAME,
                 asynchronous_operations_window=accept_window(request, self._operations_window),
                 role_selections=accept_roles(request, scu_classes=taken, scp_classes=as_scp),
-                user_identity_response=UserIdentityAC()
-                if identity is not None and identity.positive_response_requested
+                user_identity_response=UserIdentityAC(user.server_response)
+                if user is not None and identity is not None and identity.positive_response_requested
                 else None,
             ),
         )

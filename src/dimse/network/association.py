@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
+from dimse.access import VerifiedUser
 from dimse.network.exchange import Exchange, Phase
 from dimse.upper_layer.items import UserIdentityRQ
 from dimse.upper_layer.negotiation import AcceptedContext
@@ -43,8 +44,13 @@ class Association:
 
     @property
     def user_identity(self) -> UserIdentityRQ | None:
-        """The user that the requestor named (PS3.7 D.3.3.7), which this library does not verify."""
+        """The user that the requestor named (PS3.7 D.3.3.7); only `user` is verified."""
         return self._exchange.agreement.request.user_information.user_identity
+
+    @property
+    def user(self) -> VerifiedUser | None:
+        """The requestor's user, as the handler of associations of this server has verified it."""
+        return self._exchange.user
 
     @property
     def user_identity_response(self) -> bytes | None:

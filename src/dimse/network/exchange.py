@@ -17,6 +17,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any, Final, Protocol
 
+from dimse.access import VerifiedUser
 from dimse.errors import (
     AssociationAborted,
     AssociationError,
@@ -135,6 +136,8 @@ class Exchange:
         """The time from the last byte of a request to its response, added up for all `responses`."""
         self.cancellations = Cancellations()
         self.clock = loop.time
+        self.user: VerifiedUser | None = None
+        """The user of the requestor, as verified by the handler of associations of this side."""
         self._request: A_ASSOCIATE_RQ | None = None
         """The request of this side, if it is the requestor."""
         self._agreement: Agreement | None = None

@@ -17,7 +17,7 @@ from dimse.errors import (
 )
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.message import Request, Response
-from dimse.network.admission import Admission, Rejection, Slot, permits
+from dimse.network.admission import TEMPORARY_CONGESTION, Admission, AssociationHandler, Rejected, Slot, User, permits
 from dimse.network.arrivals import Arrivals
 from dimse.network.association import Association
 from dimse.network.connection import Connection
@@ -49,8 +49,8 @@ def _in_words(violation: A_ASSOCIATE_RJ | RemoteProtocolError) -> str:
     return str(violation) if isinstance(violation, RemoteProtocolError) else _MALFORMED[violation.reason]
 
 
-def _rejection(violation: A_ASSOCIATE_RJ | RemoteProtocolError) -> Rejection | RemoteProtocolError:
-    return violation if isinstance(violation, RemoteProtocolError) else Rejection(violation, _in_words(violation))
+def _rejection(violation: A_ASSOCIATE_RJ | RemoteProtocolError) -> Rejected | RemoteProtocolError:
+    return violation if isinstance(violation, RemoteProtocolError) else Rejected(violation, _in_words(violation))
 
 
 class Session:
@@ -76,6 +76,10 @@ class Session:
         self._arrivals = arrivals
         self._admission = admission
         self._slot: Slot | None = None
+        self._asked: A_ASSOCIATE_RQ | None = None
+        """The request about which the handler of associations decides."""
+        self._deciding: asyncio.Task[None] | None = None
+        """The task in which it does; None when it has."""
         self._waiting: deque[IncomingRequest] = deque()
         self._serving: set[IncomingRequest] = set()
         self._helpers: set[asyncio.Task[None]] = set()
@@ -95,28 +99,77 @@ class Session:
         if isinstance(objection, RemoteProtocolError):
             raise objection
         entered = objection or self._admission.enter(request, self.connection)
-        if isinstance(entered, Rejection):
+        if isinstance(entered, Rejected):
             self._reject(request, entered)
             return
         self._slot = entered
         for oddity in oddities(as_sent):
             self._exchange.deviations.harmless(f"A-ASSOCIATE-RQ: {oddity}")
-        self._accept(request, entered)
+        handler = self._admission.handler
+        if handler is None:
+            self._accept(request, entered, None)
+        else:
+            self._ask(handler, request, entered)
 
-    def _accept(self, request: A_ASSOCIATE_RQ, slot: Slot) -> None:
+    # While the handler of associations decides, the machine is in Sta3: whatever the peer sends but an A-ABORT is out
+    # of place, and each ends the association. It counts as one already, so that the limits hold for all that wait.
+
+    def _ask(self, handler: AssociationHandler, request: A_ASSOCIATE_RQ, slot: Slot) -> None:
+        loop = asyncio.get_running_loop()
+        deciding = self._deciding = loop.create_task(self._decide(handler, request, slot))
+        self._asked = request
+        self._helpers.add(deciding)
+        deciding.add_done_callback(self._helpers.discard)
+        seconds = self._options.timeouts.admission
+        if seconds is not None:
+            timer = loop.call_later(seconds, self._decides_too_long, seconds)
+            deciding.add_done_callback(lambda _: timer.cancel())
+
+    async def _decide(self, handler: AssociationHandler, request: A_ASSOCIATE_RQ, slot: Slot) -> None:
+        try:
+            decision = await self._admission.ask(handler, request, self.connection)
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            logger.exception("%s: the handler of associations failed", self.connection.peer_name)
+            decision = Rejected(TEMPORARY_CONGESTION, "the handler of associations failed")
+        if self._deciding is None:
+            return  # the association has ended, and the handler has taken no notice of its cancellation
+        self._deciding = None
+        if isinstance(decision, Rejected):
+            self._reject(request, decision)
+        else:
+            self._accept(request, slot, decision)
+        self.connection.flush()
+
+    def _decides_too_long(self, seconds: float) -> None:
+        why = f"the handler of associations has not decided in {seconds:g} s (Timeouts.admission)"
+        logger.warning("%s: %s", self.connection.peer_name, why)
+        self._give_up(why)
+
+    def _give_up(self, why: str) -> None:
+        """Reject a request about which the handler has not decided."""
+        if self._deciding is not None and self._asked is not None:
+            self._reject(self._asked, Rejected(TEMPORARY_CONGESTION, why))
+            self.connection.flush()
+
+    def _accept(self, request: A_ASSOCIATE_RQ, slot: Slot, user: User) -> None:
         self._arrivals.discard(self.connection)
-        self._exchange.accept(request, self._admission.acceptance(request, slot))
+        self._exchange.user = user
+        self._exchange.accept(request, self._admission.acceptance(request, slot, user))
         logger.info(
-            "%s: association from %a accepted, %d of %d contexts, rule %s",
+            "%s: association from %a accepted%s, %d of %d contexts, rule %s",
             self.connection.peer_name,
             request.calling_ae_title,
+            "" if user is None else f" for user {user.name!a}",
             len(self._exchange.agreement.contexts),
             len(request.presentation_contexts),
             slot.rule,
         )
         self._idle = self._idle_timer(self._options.timeouts.idle)
 
-    def _reject(self, request: A_ASSOCIATE_RQ, rejection: Rejection) -> None:
+    def _reject(self, request: A_ASSOCIATE_RQ, rejection: Rejected) -> None:
         self._exchange.reject(rejection.response)
         logger.info(
             "%s: association from %a to %a rejected: %s",
@@ -126,7 +179,7 @@ class Session:
             rejection.why,
         )
 
-    def _objection(self, as_sent: A_ASSOCIATE_RQ, request: A_ASSOCIATE_RQ) -> Rejection | RemoteProtocolError | None:
+    def _objection(self, as_sent: A_ASSOCIATE_RQ, request: A_ASSOCIATE_RQ) -> Rejected | RemoteProtocolError | None:
         refused = refusal(request)
         if refused is not None:
             return _rejection(refused)
@@ -188,6 +241,9 @@ class Session:
         self._arrivals.add(self.connection)  # until it is closed
         if self._slot is not None:
             self._admission.leave(self._slot)
+        if self._deciding is not None:
+            self._deciding.cancel()
+            self._deciding = None
         for request in self._serving:
             request.cancellation.request()
         self._wake.set()
@@ -321,6 +377,7 @@ class Session:
 
     def stop_when_idle(self, seconds: float) -> None:
         """End the association when nothing moves for `seconds` between two messages."""
+        self._give_up("the server is stopping")
         if self._exchange.over.done():
             self.connection.close()
             return

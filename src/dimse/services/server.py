@@ -9,6 +9,7 @@ from typing import Any
 
 from dimse.address import DEFAULT_PORT
 from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
+from dimse.network.admission import AssociationHandler
 from dimse.network.server import AssociationServer
 from dimse.network.signals import run_until_signal
 from dimse.options import ServerOptions
@@ -40,6 +41,8 @@ class Server(AssociationServer):
     `on_c_get`   `QueryRequest`    `async def` with `yield`: each instance, as for `dimse.send`
     `on_c_move`  `QueryRequest`    `async def` with `yield`: each instance, as for `dimse.send`
     ============ ================= ============================================================
+
+    `on_association` registers, in the same way, who decides about each association.
 
     Every handler may raise `StatusError(status, comment)` to answer with that status and Error Comment. Each
     decorator names the status for other exceptions, which are logged with their tracebacks. C-ECHO is answered with
@@ -88,6 +91,26 @@ class Server(AssociationServer):
                 await asyncio.get_running_loop().create_future()
 
         run_until_signal(serve, loop_factory)
+
+    def on_association(self, handler: AssociationHandler) -> AssociationHandler:
+        """Register the handler of associations: `async def handler(request: AssociationRequest)`.
+
+        It is called for each association that the rules of `ServerOptions.access` and the limits admit, and before it
+        is accepted. It returns the `VerifiedUser`, which handlers of requests read in `association.user`, or None to
+        admit the peer without one. It raises `RejectAssociation` to reject it. Any other exception, and more than
+        `Timeouts.admission` seconds, reject it as transient. An association that waits for the handler counts as one.
+
+        >>> server = Server()
+        >>> @server.on_association
+        ... async def admit(request):
+        ...     identity = request.user_identity
+        ...     if identity is None or identity.secondary_field != b"secret":
+        ...         raise RejectAssociation("wrong password")
+        ...     return VerifiedUser(identity.primary_field.decode())
+        """
+        _check_is_async(handler)
+        self._admission.handler = handler
+        return handler
 
     def on_c_echo(self, handler: EchoHandler) -> EchoHandler:
         """Register the C-ECHO handler: `async def handler(request: EchoRequest) -> Status`.
