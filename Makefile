@@ -8,7 +8,7 @@ COMPILED_TESTS := $(addprefix tests/,upper_layer messages dataset network servic
 
 INCLUDE := 'import sysconfig; print(sysconfig.get_path("include"))'
 
-.PHONY: demo test test-compiled test-lowest lint figures fuzz docs coverage bench soak format clean
+.PHONY: demo test test-compiled test-lowest lint figures fuzz conversations docs coverage bench soak format clean
 
 demo: .venv/installed
 	$(BIN)/dimse demo
@@ -51,6 +51,10 @@ coverage: .venv/installed
 # One target: make fuzz TARGETS=scanner EXAMPLES=1000000
 fuzz: .venv/installed
 	$(BIN)/python fuzz/run.py --examples $(or $(EXAMPLES),10000) $(TARGETS)
+
+# All hostile conversations, through the machine and over sockets. One group: make conversations GROUPS="'PDU types'"
+conversations: .venv/installed
+	$(BIN)/python tests/conversations/run.py $(GROUPS)
 
 bench: .venv/installed $(COMPILED)/installed
 	PYTHONPATH=$(COMPILED) $(BIN)/python benchmarks/run.py $(PARTS)

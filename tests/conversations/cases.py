@@ -37,7 +37,7 @@ from tests.conversations import seeds
 class Then(Enum):
     """What the peer does after it has sent its bytes."""
 
-    READ = "reads until the side under test ends the association"
+    READ = "reads until the side under test ends the association, or asks for its release"
     GO_ON = "goes on as if nothing had happened: the association must still work to its release"
     CLOSE = "closes the connection"
     STALL = "sends nothing more, and neither closes"

@@ -229,6 +229,18 @@ def test_ignored_pdus_are_read_a_part_at_a_time() -> None:
     ]
 
 
+@pytest.mark.parametrize("at", range(6, 18))
+def test_the_rest_of_a_pdu_is_not_answered_again_after_an_abort(at: int) -> None:
+    requestor, _ = associated()
+    broken = P_DATA_TF((PDV(1, False, False, b"ab"), PDV(1, False, False, b""))).encode()[:-6] + b"\xff" * 6
+    feed(requestor, broken[:at])
+    requestor.abort(0)
+    assert requestor.data_to_send() == ABORT.encode()
+    assert feed(requestor, broken[at:]) == []
+    assert requestor.data_to_send() == b""
+    assert feed(requestor, ABORT.encode()) == [CLOSE]
+
+
 def test_connection_lost_in_the_middle_of_a_pdu() -> None:
     acceptor = receiving()
     feed(acceptor, p_data_tf((1, False, False, b"data"))[:14])

@@ -221,3 +221,16 @@ def test_ae_titles() -> None:
     )
     # Trailing spaces go; what else a device pads with is for `negotiation` to judge.
     assert (received.called_ae_title, received.calling_ae_title) == ("  ARCHIVE\0\0", "München")
+
+
+def test_user_items_of_the_other_pdu_are_skipped() -> None:
+    information = UserInformation(maximum_length=8)
+    request, acceptance = A_ASSOCIATE_RQ("B", "A", information), A_ASSOCIATE_AC("B", "A", information)
+    kinds: list[tuple[type[A_ASSOCIATE_RQ | A_ASSOCIATE_AC], A_ASSOCIATE_RQ | A_ASSOCIATE_AC, int]] = [
+        (A_ASSOCIATE_RQ, request, 0x59),
+        (A_ASSOCIATE_AC, acceptance, 0x57),
+        (A_ASSOCIATE_AC, acceptance, 0x58),
+    ]
+    for kind, pdu, number in kinds:
+        item = encode_item(0x50, information.encode()[4:] + encode_item(number, b"\xff"))
+        assert kind.decode(pdu.encode()[6 : -len(information.encode())] + item) == pdu

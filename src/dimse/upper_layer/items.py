@@ -7,7 +7,7 @@ without guessing raises `RemoteProtocolError` with the A-ABORT reason to send.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, Self, TypeVar
@@ -41,6 +41,13 @@ class ItemType(IntEnum):
     SOP_CLASS_COMMON_EXTENDED_NEGOTIATION = 0x57
     USER_IDENTITY_RQ = 0x58
     USER_IDENTITY_AC = 0x59
+
+
+REQUEST_ONLY: Final = (ItemType.SOP_CLASS_COMMON_EXTENDED_NEGOTIATION, ItemType.USER_IDENTITY_RQ)
+"""Sub-items that have no meaning in an A-ASSOCIATE-AC (PS3.7 D.3.3.6, D.3.3.7)."""
+
+ACCEPTANCE_ONLY: Final = (ItemType.USER_IDENTITY_AC,)
+"""Sub-items that have no meaning in an A-ASSOCIATE-RQ (PS3.7 D.3.3.7)."""
 
 
 def encode_item(item_type: int, body: bytes) -> bytes:
@@ -411,11 +418,15 @@ class UserInformation:
         return encode_item(ItemType.USER_INFORMATION, b"".join(parts))
 
     @classmethod
-    def decode(cls, body: bytes) -> Self:
-        """Other sub-items are skipped (PS3.8 9.3.1). Of a sub-item that must be single, the first counts."""
+    def decode(cls, body: bytes, skipped: Collection[ItemType] = ()) -> Self:
+        """Unknown sub-items and those in `skipped` are skipped (PS3.8 9.3.1).
+
+        Of a sub-item that must be single, the first counts.
+        """
         found: dict[int, list[bytes]] = {}
         for item_type, value in decode_items(body, "user information"):
-            found.setdefault(item_type, []).append(value)
+            if item_type not in skipped:
+                found.setdefault(item_type, []).append(value)
 
         def first(item_type: ItemType, decode: Callable[[bytes], T]) -> T | None:
             return decode(found[item_type][0]) if item_type in found else None

@@ -207,6 +207,7 @@ class Machine:
         else:
             self._send(A_ABORT(source, reason))
             self._start_artim()
+            self._skip_p_data()
 
     # Transport and clock
 
@@ -256,8 +257,7 @@ class Machine:
                 self._broken = True
                 self._invalid_pdu(error)
                 continue
-            # AA-6: the rest of a PDU that was being received when this side aborted is ignored.
-            if fragment is not None and self.state in (State.STA6, State.STA7):
+            if fragment is not None:
                 return fragment
         return self._events.popleft()
 
@@ -397,6 +397,14 @@ class Machine:
         self._pdu_left -= len(data)
         context_id, is_command, is_last = self._pdv
         return Fragment(context_id, is_command, is_last and not self._pdv_left, data)
+
+    def _skip_p_data(self) -> None:
+        """AA-6: ignore the rest of the P-DATA-TF that is being received, so that nothing in it is answered again."""
+        if self._pdu_left and self._pdu_type is P_DATA_TF:
+            self._pdu_left -= len(self._header)
+            self._header.clear()
+            self._pdv_left = 0
+            self._pdu_type = None
 
     def _take_body(self) -> None:
         data = self._data[: self._pdu_left]

@@ -14,6 +14,8 @@ from typing import ClassVar, Final, Self
 from dimse.uids import APPLICATION_CONTEXT
 from dimse.upper_layer.deviations import invalid
 from dimse.upper_layer.items import (
+    ACCEPTANCE_ONLY,
+    REQUEST_ONLY,
     ItemType,
     PresentationContextAC,
     PresentationContextRQ,
@@ -56,6 +58,8 @@ class _Associate:
     pdu_type: ClassVar[int]
     name: ClassVar[str]
     context_item: ClassVar[ItemType]
+    skipped_items: ClassVar[tuple[ItemType, ...]]
+    """User items of the other of the two PDUs."""
 
     called_ae_title: str
     calling_ae_title: str
@@ -87,7 +91,7 @@ class _Associate:
         pdu = cls(
             called_ae_title=decode_text(called).rstrip(" "),
             calling_ae_title=decode_text(calling).rstrip(" "),
-            user_information=UserInformation() if information is None else UserInformation.decode(information),
+            user_information=UserInformation.decode(information or b"", cls.skipped_items),
             application_context_name=decode_text(first.get(ItemType.APPLICATION_CONTEXT, b"")),
             protocol_version=version,
             item_order=tuple(item_type for item_type, _ in items),
@@ -102,6 +106,7 @@ class A_ASSOCIATE_RQ(_Associate):
     pdu_type: ClassVar[int] = 0x01
     name: ClassVar[str] = "A-ASSOCIATE-RQ"
     context_item: ClassVar[ItemType] = ItemType.PRESENTATION_CONTEXT_RQ
+    skipped_items: ClassVar[tuple[ItemType, ...]] = ACCEPTANCE_ONLY
 
     presentation_contexts: tuple[PresentationContextRQ, ...] = ()
 
@@ -121,6 +126,7 @@ class A_ASSOCIATE_AC(_Associate):
     pdu_type: ClassVar[int] = 0x02
     name: ClassVar[str] = "A-ASSOCIATE-AC"
     context_item: ClassVar[ItemType] = ItemType.PRESENTATION_CONTEXT_AC
+    skipped_items: ClassVar[tuple[ItemType, ...]] = REQUEST_ONLY
 
     presentation_contexts: tuple[PresentationContextAC, ...] = ()
 
