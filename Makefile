@@ -8,7 +8,7 @@ COMPILED_TESTS := $(addprefix tests/,upper_layer messages dataset network servic
 
 INCLUDE := 'import sysconfig; print(sysconfig.get_path("include"))'
 
-.PHONY: demo test test-compiled test-lowest lint figures fuzz conversations docs coverage bench soak format clean
+.PHONY: demo test test-compiled test-lowest lint figures fuzz conversations docs coverage bench soak kill format clean
 
 demo: .venv/installed
 	$(BIN)/dimse demo
@@ -62,6 +62,10 @@ bench: .venv/installed $(COMPILED)/installed
 # Ten minutes of mixed load, a fifth of it hostile; a shorter one: make soak SECONDS=60
 soak: .venv/installed
 	$(BIN)/python benchmarks/soak.py --seconds $(or $(SECONDS),600)
+
+# Nothing acknowledged is lost: make kill KILLS=50
+kill: .venv/installed
+	$(BIN)/python benchmarks/kill.py --kills $(or $(KILLS),500)
 
 format: .venv/installed
 	$(BIN)/ruff check --fix

@@ -202,11 +202,14 @@ class Folder:
             except FileNotFoundError:
                 self._make(i)
                 descriptor = os.open(part, _FOLDER | _NO_FOLLOW, dir_fd=folder)
-            except OSError:
-                if stat.S_ISLNK(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode):
-                    raise _is_a_link()  # noqa: B904 - compiled, `from` has no effect
+            except OSError as error:
+                if error.errno in (errno.ENOTDIR, errno.ELOOP) and self._is_link(i):
+                    raise _is_a_link()  # noqa: B904 - a compiled module has no `from`
                 raise
             self._descriptors.append(descriptor)
+
+    def _is_link(self, i: int) -> bool:
+        return stat.S_ISLNK(os.stat(self._parts[i], dir_fd=self._descriptors[i], follow_symlinks=False).st_mode)
 
     def _resolve(self) -> None:
         """Where folders have no descriptors, paths are resolved and checked."""
