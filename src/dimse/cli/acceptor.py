@@ -7,7 +7,7 @@ from typing import Any
 
 from dimse.access import Access
 from dimse.address import DEFAULT_PORT, check_ae_title
-from dimse.cli import arguments
+from dimse.cli import arguments, tls_options
 from dimse.options import ServerOptions, Strictness
 
 
@@ -27,6 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_maximum_pdu(parser, "Largest PDU to accept, in bytes; 0 means no limit.")
     arguments.add_maximum_associations(parser, "Maximum number of simultaneous associations.", default=100)
+    tls_options.add_arguments(parser, "each peer, which then must have one", "none is asked for")
     arguments.add_strictness(parser, Strictness.LENIENT)
 
 
@@ -34,6 +35,7 @@ def options(
     *, title: str | None, max_pdu: int, max_associations: int, strictness: Strictness, **more: Any
 ) -> ServerOptions:
     """What they say. Raises `ValueError`."""
+    tls = tls_options.take(more)
     return ServerOptions(
         access=Access(called_ae_titles=None if title is None else [title]),
         maximum_associations=max_associations,
@@ -41,5 +43,6 @@ def options(
         maximum_associations_per_title=None,
         maximum_length=max_pdu,
         strictness=strictness,
+        tls=tls,
         **more,
     )

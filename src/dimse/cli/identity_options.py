@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
+from dimse.cli import secrets
 from dimse.cli.arguments import UsageError
-from dimse.upper_layer.items import MAXIMUM_IDENTITY, UserIdentityRQ
+from dimse.upper_layer.items import UserIdentityRQ
 
-_PROMPT: Final = "-"
 _KINDS: Final[dict[str, tuple[str, Callable[[bytes], UserIdentityRQ]]]] = {
     "saml": ("SAML assertion", UserIdentityRQ.saml),
     "jwt": ("JSON Web Token", lambda token: UserIdentityRQ.jwt(token.rstrip())),
@@ -53,33 +50,8 @@ def identity(
     if user is not None:
         if password_file is None:
             return UserIdentityRQ.username(user)
-        return UserIdentityRQ.username_and_passcode(user, _password(user, password_file))
+        return UserIdentityRQ.username_and_passcode(user, secrets.password(user, "--password-file", password_file))
     for kind, path in (("saml", saml_file), ("jwt", jwt_file), ("kerberos", kerberos_file)):
         if path is not None:
-            return _KINDS[kind][1](_read(f"--{kind}-file", path))
+            return _KINDS[kind][1](secrets.read(f"--{kind}-file", path))
     return None
-
-
-def _password(user: str, path: str) -> bytes:
-    """The password, without the line break that editors add."""
-    if path != _PROMPT:
-        return _without_line_break(_read("--password-file", path))
-    if sys.stdin.isatty():
-        from getpass import getpass  # slow to import
-
-        return getpass(f"Password of {user}: ").encode("utf-8", "surrogateescape")
-    # Unbuffered: what follows the line may be an object to send.
-    with open(0, "rb", buffering=0, closefd=False) as standard_input:
-        return _without_line_break(standard_input.readline(MAXIMUM_IDENTITY + 1))
-
-
-def _without_line_break(secret: bytes) -> bytes:
-    return secret.removesuffix(b"\n").removesuffix(b"\r")
-
-
-def _read(option: str, path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(MAXIMUM_IDENTITY + 1)
-    except OSError as error:
-        raise UsageError(f"{option} {path}: {os.strerror(error.errno or 0)}") from None

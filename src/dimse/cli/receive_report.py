@@ -37,7 +37,8 @@ class ReceivingReport(Report):
         fields = {"host": server.host, "port": server.port, "title": server.ae_title, "into": str(self.folder)}
         host = socket.gethostname() if server.host in _EVERY_INTERFACE else server.host
         address = Address(server.ae_title, host, server.port)
-        self.write("listening", fields, f"Receiving into {self.folder}; send to it with: dimse send {address} PATH")
+        send = "dimse send" if server.options.tls is None else "dimse send --tls"
+        self.write("listening", fields, f"Receiving into {self.folder}; send to it with: {send} {address} PATH")
 
     def stored(self, request: StoreRequest, path: Path) -> None:
         """Count an object, and write a line about it. A closed output pipe does not fail the object."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from dimse.cli import arguments, identity_options
+from dimse.cli import arguments, identity_options, tls_options
 from dimse.options import ClientOptions, Strictness, Timeouts
 
 
 def add_arguments(parser: ArgumentParser, strictness: Strictness = Strictness.STRICT) -> None:
     """Define them. A command takes them as keyword arguments, and passes them on to `options`."""
     parser.add_argument("--calling", metavar="TITLE", default="DIMSE", help="Our AE title.")
+    tls_options.add_arguments(parser, "the peer", "the CAs of the system")
+    parser.add_argument(
+        "--tls-name", metavar="NAME", help="Name that the peer's certificate must have. [default: HOST]"
+    )
     identity_options.add_arguments(parser)
     arguments.add_strictness(parser, strictness)
 
@@ -34,6 +38,7 @@ def options(
     identity = identity_options.identity(
         user=user, password_file=password_file, saml_file=saml_file, jwt_file=jwt_file, kerberos_file=kerberos_file
     )
+    tls = tls_options.take(more)
     return ClientOptions(
-        calling_ae_title=calling, strictness=strictness, timeouts=timeouts, user_identity=identity, **more
+        calling_ae_title=calling, strictness=strictness, timeouts=timeouts, user_identity=identity, tls=tls, **more
     )

@@ -182,10 +182,11 @@ class _ByMove:
         service = ReceivingService(self._archive, self._record, await hosts_of(self._archive))
         try:
             await self._listening.enter_async_context(receiver(self._address, self._archive, service))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             if RetrieveMethod.GET not in self._archive.listing.offers:
                 raise
-            raise _ReceiverError(f"cannot listen for a C-MOVE at {self._address}: {error.strerror or error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise _ReceiverError(f"cannot listen for a C-MOVE at {self._address}: {reason}") from error
         self._service = service
         return service
 

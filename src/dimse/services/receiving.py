@@ -5,6 +5,7 @@
 3. It takes an instance that is missing, if it comes from a host of the archive or names a C-MOVE of this retrieval as
    its Move Originator (PS3.7 9.3.1.1): an archive may send from another host, and need not name the originator.
 4. Everything else is refused before its data set is read.
+5. If the archive is reached with TLS, it speaks TLS too, with the same certificate and CA.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from ipaddress import ip_address
+from ssl import SSLContext
 
 from dimse.access import Access
 from dimse.address import Address
@@ -35,9 +37,12 @@ def default_host(own_host: str) -> str:
 
 
 def receiver(address: Address, archive: Archive, service: ReceivingService) -> Server:
-    """The server that receives the instances."""
-    access = Access(called_ae_titles=[address.ae_title])
-    options = ServerOptions(store=archive.store, access=access, maximum_associations_per_title=None)
+    """The server that receives the instances. Raises `ValueError` if there is no certificate for its TLS."""
+    access, tls = Access(called_ae_titles=[address.ae_title]), archive.options.tls
+    if isinstance(tls, SSLContext):
+        what = "the receiver of a C-MOVE needs TLSOptions with a certificate, not an SSLContext"
+        raise ValueError(what)  # noqa: TRY004 - its type is right for whom needs no receiver
+    options = ServerOptions(store=archive.store, access=access, maximum_associations_per_title=None, tls=tls)
     server = Server(address.ae_title, host=address.host, port=address.port, options=options)
     services_of(server)[C_STORE_RQ] = service
     return server

@@ -1,0 +1,67 @@
+"""The TLS options of a command."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any, Final
+
+from dimse.cli import arguments, secrets
+from dimse.cli.arguments import UsageError
+from dimse.tls import TLSOptions, TLSProfile
+
+_PROFILES: Final = {profile.value: profile for profile in TLSProfile}
+
+
+def add_arguments(parser: ArgumentParser, peer: str, without_ca: str) -> None:
+    """Define them. `peer` is whose certificate --tls-ca verifies, `without_ca` what holds without it."""
+    parser.add_argument("--tls", action="store_true", help="Use TLS, and nothing else.")
+    parser.add_argument(
+        "--tls-ca", metavar="FILE", help=f"CAs that verify the certificate of {peer}, in PEM. [default: {without_ca}]"
+    )
+    parser.add_argument("--tls-cert", metavar="FILE", help="Our certificate and intermediate CAs, in PEM.")
+    parser.add_argument("--tls-key", metavar="FILE", help="The key of --tls-cert, in PEM. [default: in the same file]")
+    parser.add_argument(
+        "--tls-password-file",
+        metavar="FILE",
+        help="File with the password of the key; - prompts for it, or reads a line of standard input.",
+    )
+    parser.add_argument("--tls-crl", metavar="FILE", help="Certificate revocation lists of all CAs, in PEM.")
+    parser.add_argument(
+        "--tls-profile",
+        metavar="NAME",
+        type=arguments.one_of(_PROFILES),
+        help=f"Profile of PS3.15: {', '.join(_PROFILES)}. [default: {TLSProfile.BCP195.value}]",
+    )
+
+
+def take(association: dict[str, Any]) -> TLSOptions | None:
+    """Remove them from the arguments of a command, and return what they say.
+
+    Raises `UsageError`, or `ValueError` for a combination that makes no sense.
+    """
+    is_used = association.pop("tls")
+    names = [name for name in association if name.startswith("tls_")]
+    given = {name: value for name in names if (value := association.pop(name)) is not None}
+    if not is_used:
+        if given:
+            raise UsageError(f"{_option(next(iter(given)))} needs --tls")
+        return None
+    if "tls_cert" not in given and (owned := given.keys() & {"tls_key", "tls_password_file"}):
+        raise UsageError(f"{_option(min(owned))} needs --tls-cert")
+    password = None
+    if (file := given.get("tls_password_file")) is not None:
+        key = given.get("tls_key", given["tls_cert"])
+        password = secrets.password(key, "--tls-password-file", file).decode("utf-8", "surrogateescape")
+    return TLSOptions(
+        ca=given.get("tls_ca"),
+        certificate=given.get("tls_cert"),
+        key=given.get("tls_key"),
+        password=password,
+        profile=given.get("tls_profile", TLSProfile.BCP195),
+        crl=given.get("tls_crl"),
+        server_name=given.get("tls_name"),
+    )
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
