@@ -667,6 +667,11 @@ def limits() -> str:
                 server.maximum_associations_per_title or "no limit",
                 "`maximum_associations_per_title`",
             ),
+            (
+                "new connections per second from one host",
+                server.maximum_connections_per_second or "no limit",
+                "`maximum_connections_per_second`",
+            ),
             ("identifier of a query, bytes", MAXIMUM_IDENTIFIER_LENGTH, "none"),
             ("elements and items of an identifier", " and ".join(map(str, IDENTIFIER_LIMITS)), "none"),
             (
@@ -772,6 +777,9 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("TLS handshake", "network.handshake.TLS_HANDSHAKE", seconds),
     ("events of one connection in a row", "network.connection._EVENTS_AT_ONCE", str),
     ("requests of one association in a row", "network.session._TURN", seconds),
+    ("hosts whose new connections are counted", "network.arrivals.MAXIMUM_HOSTS", str),
+    ("connections accepted in a row", "network.listening._ACCEPTED_AT_ONCE", str),
+    ("interval between log lines while no connection can be accepted", "network.listening._SAY_AGAIN", seconds),
     ("connections without an association, beyond the limits on associations", "network.server._ARRIVALS", str),
     ("sub-operations that are counted exactly", "services.suboperations.MAXIMUM_COUNT", lambda count: str(count - 1)),
     ("interval between Pending responses of C-GET and C-MOVE", "services.retrieve_scp.PENDING_PACE", seconds),

@@ -107,7 +107,7 @@ def test_ae_titles_in_options(title: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "limit", ["maximum_associations", "maximum_associations_per_host", "maximum_associations_per_title"]
+    "limit", ["maximum_associations_per_host", "maximum_associations_per_title", "maximum_connections_per_second"]
 )
 def test_limits_are_at_least_one(limit: str) -> None:
     none: dict[str, Any] = {limit: 0}

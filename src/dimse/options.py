@@ -262,6 +262,8 @@ class ServerOptions(AssociationOptions):
     """Maximum number of associations from one IP address, unless its rule has a maximum; None sets no such limit."""
     maximum_associations_per_title: int | None = 10
     """Maximum number of associations with one calling AE title, unless its rule has one; None sets no such limit."""
+    maximum_connections_per_second: int | None = 50
+    """Maximum number of new connections per second from one IP address; more are closed at once. None sets no limit."""
     stop_timeout: float = 30
     """How long `Server.stop` waits for associations to end before it aborts them, in seconds."""
     tls: TLSOptions | ssl.SSLContext | None = None
@@ -275,7 +277,12 @@ class ServerOptions(AssociationOptions):
         _check_tls(self.tls, server_side=True)
         if not self.stop_timeout >= 0:
             raise ValueError(f"stop_timeout must be at least 0 seconds, not {self.stop_timeout!r}")
-        for name in ("maximum_associations", "maximum_associations_per_host", "maximum_associations_per_title"):
+        for name in (
+            "maximum_associations",
+            "maximum_associations_per_host",
+            "maximum_associations_per_title",
+            "maximum_connections_per_second",
+        ):
             if getattr(self, name) is None and name != "maximum_associations":
                 continue
             _make_int(self, name)

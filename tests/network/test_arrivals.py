@@ -14,7 +14,7 @@ from tests.certificate import CERTIFICATE, KEY
 from tests.sample_objects import IMPLICIT, VERIFICATION
 
 from dimse import CEchoSCU, ClientOptions, Server, ServerOptions, connect
-from dimse.network.arrivals import Arrivals
+from dimse.network.arrivals import MAXIMUM_HOSTS, ArrivalRate, Arrivals, holder
 from dimse.testing import ScriptedPeer
 
 CONTEXTS = [(VERIFICATION, [IMPLICIT])]
@@ -59,6 +59,44 @@ def test_what_has_an_association_does_not_count() -> None:
     assert closed(made) == []
 
 
+def test_the_addresses_of_an_ipv6_network_count_as_one_host() -> None:
+    assert holder("10.0.0.1") == "10.0.0.1"
+    assert holder("2001:db8:1:2::1") == holder("2001:db8:1:2:a:b:c:d") != holder("2001:db8:1:3::1")
+    assert holder("fe80::1%eth0") == holder("fe80::2")
+
+
+def test_a_host_has_its_connections_of_a_second() -> None:
+    rate = ArrivalRate(3)
+    for now, host, allowed in (
+        (0, "a", [True, True, True, False, False]),
+        (0, "b", [True]),
+        (0.34, "a", [True, False]),
+        (0.5, "a", [False]),
+        (0.7, "a", [True, False]),
+        (5, "a", [True, True, True, False]),
+    ):
+        assert [rate.allows(host, now) for _ in allowed] == allowed, (now, host)
+
+
+def test_a_steady_rate_at_the_limit_is_allowed_and_all_of_it() -> None:
+    rate = ArrivalRate(50)
+    assert all(rate.allows("a", number / 50) for number in range(1000))
+    assert sum(ArrivalRate(None).allows("a", 0) for _ in range(1000)) == 1000
+
+
+def test_hosts_are_forgotten_and_a_flood_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    rate = ArrivalRate(1)
+    for number in range(3 * MAXIMUM_HOSTS):
+        assert rate.allows(f"host {number}", 0)
+        assert len(rate._next) <= MAXIMUM_HOSTS
+    for number in range(100):
+        rate.allows("a", number / 100)
+    assert caplog.text.count("a: more than 1 new connections a second; closed at once") == 1
+    assert rate.allows("b", 2)
+    assert set(rate._next) == {"b"}
+    assert not rate._told
+
+
 # Against the wire
 
 
@@ -91,7 +129,13 @@ async def is_well(server: Server, options: ClientOptions | None = None) -> None:
 @pytest.mark.parametrize("secured", [False, True])
 async def test_idle_connections_harm_nobody(secured: bool, tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     server = Server(
-        port=0, options=ServerOptions(maximum_associations=5, tls=tls[0] if secured else None, stop_timeout=5)
+        port=0,
+        options=ServerOptions(
+            maximum_associations=5,
+            maximum_connections_per_second=None,
+            tls=tls[0] if secured else None,
+            stop_timeout=5,
+        ),
     )
     options = ClientOptions(tls=tls[1] if secured else None)
     async with (
@@ -104,6 +148,22 @@ async def test_idle_connections_harm_nobody(secured: bool, tls: tuple[ssl.SSLCon
         for peer in peers[:140]:
             assert await peer.receive() is None
         assert not any(peer.reader.at_eof() for peer in peers[-50:])
+
+
+async def test_new_connections_beyond_their_rate_are_closed_at_once() -> None:
+    """And the associations that this host has go on, and other hosts get theirs."""
+    server = Server(port=0, options=ServerOptions(maximum_connections_per_second=5, stop_timeout=5))
+    async with (
+        server,
+        connect(f"DIMSE@127.0.0.1:{server.port}", contexts=CONTEXTS) as association,
+        idle(server.port, 30) as peers,
+    ):
+        for peer in peers[8:]:
+            assert await peer.receive() is None
+        assert not peers[0].reader.at_eof()
+        await CEchoSCU(association).echo()
+        async with connect(f"DIMSE@[::1]:{server.port}", contexts=CONTEXTS) as other:
+            await CEchoSCU(other).echo()
 
 
 async def test_after_its_end_a_connection_counts_until_it_is_closed() -> None:
@@ -131,7 +191,13 @@ def resident() -> int:
 
 async def test_a_tls_handshake_under_way_costs_little(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     count, sockets = 200, list[socket.socket]()
-    options = ServerOptions(tls=tls[0], maximum_associations=1000, maximum_associations_per_host=None, stop_timeout=5)
+    options = ServerOptions(
+        tls=tls[0],
+        maximum_associations=1000,
+        maximum_associations_per_host=None,
+        maximum_connections_per_second=None,
+        stop_timeout=5,
+    )
 
     async def more() -> None:
         for _ in range(count):

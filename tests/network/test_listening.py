@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any
+import subprocess
+import sys
+from typing import Any, Final
 
 import pytest
 
@@ -103,3 +105,58 @@ async def test_ipv6_addresses_stand_in_brackets() -> None:
     with pytest.raises(ConnectionLost, match=rf"cannot connect to \[::1\]:{port}"):
         async with connect(f"DIMSE@[::1]:{port}"):
             pass
+
+
+_FLOODED: Final = """
+import asyncio, contextlib, errno, logging, resource, socket, sys
+from dimse import CEchoSCU, Server, ServerOptions, connect
+
+lines = []
+handler = logging.Handler()
+handler.emit = lambda record: lines.append(record.getMessage())
+logging.getLogger().addHandler(handler)
+CONTEXTS = [("1.2.840.10008.1.1", ["1.2.840.10008.1.2"])]
+
+async def main():
+    options = ServerOptions(maximum_connections_per_second=None, maximum_associations_per_host=None)
+    async with Server(port=0, options=options) as server:
+        address = f"DIMSE@127.0.0.1:{server.port}"
+        async with connect(address, contexts=CONTEXTS) as association:
+            sockets = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (60, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+            with contextlib.suppress(OSError):
+                while True:
+                    sockets.append(socket.socket())
+            sockets.pop().close()
+            sockets.append(waiting := socket.socket())
+            waiting.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(waiting, ("127.0.0.1", server.port))
+            while not lines:
+                await asyncio.sleep(0)
+            for _ in range(100):
+                await CEchoSCU(association).echo()
+            for each in sockets:
+                each.close()
+            async with connect(address, contexts=CONTEXTS) as other:
+                await CEchoSCU(other).echo()
+    print(lines)
+
+if sys.argv[1] == "uvloop":
+    import uvloop
+    uvloop.run(main())
+else:
+    asyncio.run(main())
+"""
+"""A server whose process opens descriptors until there are no more, and one more peer connects."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on descriptors")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_without_descriptors_it_waits_quietly_and_goes_on(loop: str) -> None:
+    command = [sys.executable, "-c", _FLOODED, loop]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - ours
+    assert ended.stderr == ""
+    [line] = ended.stdout.splitlines()
+    assert line.count("cannot accept connections, trying again: Too many open files") == 1
+    assert len(line) < 200

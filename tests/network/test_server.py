@@ -667,7 +667,7 @@ async def test_release_in_the_middle_of_a_message_is_answered(
 
 async def test_a_handler_that_does_not_read_stops_the_peer(tmp_path: Path) -> None:
     size = 100_000_000
-    server = Archive(ServerOptions(), StoreMode.STREAMING)
+    server = Archive(ServerOptions(maximum_connections_per_second=None), StoreMode.STREAMING)
     running, go_on = asyncio.Event(), asyncio.Event()
     received = 0
 
@@ -742,13 +742,17 @@ async def test_stop_drains_what_runs() -> None:
         await peer.send(message_pdvs(store_request(), DATA, context=3))
         await running.wait()
         stopping = asyncio.create_task(server.stop())
-        await asyncio.sleep(0)
-        with pytest.raises(ConnectionRefusedError):
-            await ScriptedPeer.connect(server.port)
-        go_on.set()
-        assert (await answer_of(peer)).status == Status.SUCCESS
-        await peer.release()
-        await stopping
+        async with await ScriptedPeer.connect(server.port) as late, await ScriptedPeer.connect(server.port) as silent:
+            await late.send(associate_request())
+            rejection = await late.expect(A_ASSOCIATE_RJ)
+            assert (rejection.result, rejection.source, rejection.reason) == (2, 3, 1)
+            go_on.set()
+            assert (await answer_of(peer)).status == Status.SUCCESS
+            await peer.release()
+            await stopping
+            await silent.closed()
+            with pytest.raises(ConnectionRefusedError):
+                await ScriptedPeer.connect(server.port)
     assert server.stored == {"1.2.3.4": DATA}
     assert not server.associations
 

@@ -28,11 +28,24 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_maximum_pdu(parser, "Largest PDU to accept, in bytes; 0 means no limit.")
     arguments.add_maximum_associations(parser, "Maximum number of simultaneous associations.", default=100)
     tls_options.add_arguments(parser, "each peer, which then must have one", "none is asked for")
+    parser.add_argument(
+        "--max-connection-rate",
+        type=arguments.integer_from(0),
+        default=50,
+        metavar="N",
+        help="Maximum number of new connections per second from one host; 0 means no limit.",
+    )
     arguments.add_strictness(parser, Strictness.LENIENT)
 
 
 def options(
-    *, title: str | None, max_pdu: int, max_associations: int, strictness: Strictness, **more: Any
+    *,
+    title: str | None,
+    max_pdu: int,
+    max_associations: int,
+    max_connection_rate: int,
+    strictness: Strictness,
+    **more: Any,
 ) -> ServerOptions:
     """What they say. Raises `ValueError`."""
     tls = tls_options.take(more)
@@ -41,6 +54,7 @@ def options(
         maximum_associations=max_associations,
         maximum_associations_per_host=None,  # one peer may use all of them
         maximum_associations_per_title=None,
+        maximum_connections_per_second=max_connection_rate or None,
         maximum_length=max_pdu,
         strictness=strictness,
         tls=tls,

@@ -1,15 +1,18 @@
-"""Listening sockets, for IPv4 and IPv6 if the machine has both."""
+"""Listening sockets, for IPv4 and IPv6 if the machine has both, and accepting their connections."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import socket
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
 
 from dimse.address import host_and_port
+
+logger = logging.getLogger("dimse.network")
 
 _DUAL_STACK: Final = {
     "localhost": ("127.0.0.1", "::1"),
@@ -23,6 +26,15 @@ _MISSING: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 BACKLOG: Final = 1024
 """Connections that the operating system keeps waiting to be accepted."""
+
+_ACCEPTED_AT_ONCE: Final = 16
+"""Connections that are accepted before others have their turn."""
+
+_PAUSE: Final = 0.1
+"""Seconds until the next attempt when the system cannot accept, as without a free descriptor."""
+
+_SAY_AGAIN: Final = 60.0
+"""Seconds between two log lines about that."""
 
 _TRIES: Final = 20
 """Attempts to find a port that is free in both families, if the caller wants any."""
@@ -93,3 +105,68 @@ def _listener(family: int, address: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+class Listener:
+    """Accepts connections on listening sockets.
+
+    asyncio's own servers accept all that wait at once, 1024 here, and write a traceback each time when the process has
+    no free descriptor. This one accepts a few at a time. While it cannot accept, peers wait, and one line says so.
+    """
+
+    def __init__(
+        self,
+        sockets: Iterable[socket.socket],
+        welcomes: Callable[[str], bool],
+        open_connection: Callable[[socket.socket], Coroutine[Any, Any, None]],
+    ) -> None:
+        """A connection is opened by a task, if its peer's host is welcome, and closed at once if not."""
+        self._welcomes = welcomes
+        self._open_connection = open_connection
+        self._accepting: set[asyncio.Task[None]] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._said = float("-inf")
+        """When the log was last told that nothing can be accepted."""
+        for sock in sockets:
+            # In a callback, as a task that is cancelled at once never runs.
+            _start(self._accept(sock), self._accepting).add_done_callback(lambda _, sock=sock: sock.close())  # type: ignore[misc]
+
+    async def close(self) -> None:
+        """Stop listening. Then the port is free, and what was accepted is open."""
+        for task in self._accepting:
+            task.cancel()
+        while running := self._accepting | self._opening:
+            await asyncio.wait(running)
+
+    async def _accept(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                await self._accept_some(listening)
+                await asyncio.sleep(0)
+            except OSError as error:
+                self._say(listening, error)
+                await asyncio.sleep(_PAUSE)
+
+    async def _accept_some(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(_ACCEPTED_AT_ONCE):
+            connected, address = await loop.sock_accept(listening)
+            if self._welcomes(address[0]):
+                _start(self._open_connection(connected), self._opening)
+            else:
+                connected.close()
+
+    def _say(self, listening: socket.socket, error: OSError) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._said >= _SAY_AGAIN:
+            self._said = now
+            where = host_and_port(*listening.getsockname()[:2])
+            logger.error("%s: cannot accept connections, trying again: %s", where, error.strerror)
+
+
+def _start(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> asyncio.Task[None]:
+    """A task that is in `tasks` while it runs."""
+    task = asyncio.get_running_loop().create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    return task

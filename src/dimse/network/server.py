@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
@@ -11,13 +12,13 @@ from typing import Final, Self
 from dimse.address import DEFAULT_PORT, check_ae_title, host_and_port
 from dimse.messages.message import Request
 from dimse.network.admission import Admission
-from dimse.network.arrivals import Arrivals
+from dimse.network.arrivals import ArrivalRate, Arrivals
 from dimse.network.association import Association
 from dimse.network.connection import Connection
 from dimse.network.exchange import ABORT_GRACE
 from dimse.network.handshake import Handshake
 from dimse.network.incoming_request import Service
-from dimse.network.listening import BACKLOG, listening_sockets
+from dimse.network.listening import Listener, listening_sockets
 from dimse.network.receive_buffer import BufferPool
 from dimse.network.session import Session
 from dimse.options import ServerOptions, Strictness
@@ -56,41 +57,52 @@ class AssociationServer:
             raise TypeError(f"options must be a ServerOptions, not {type(options).__name__}")
         self._services: dict[type[Request], Service] = {}
         self._pool = BufferPool()
-        self._listeners: list[asyncio.Server] = []
+        self._listener: Listener | None = None
         self._sessions: set[Session] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
         per_host = self.options.maximum_associations_per_host
         self.arrivals = Arrivals(
             self.options.maximum_associations + _ARRIVALS, None if per_host is None else per_host + _ARRIVALS
         )
+        self._rate = ArrivalRate(self.options.maximum_connections_per_second)
         self._admission = Admission(self.options, self._services)
 
     async def start(self) -> None:
         """Listen. Raises OSError where the port is taken."""
         self._admission.is_closed = False
-        loop = asyncio.get_running_loop()
-        for sock in await listening_sockets(self.host, self.port):
-            self.port = sock.getsockname()[1]
-            self._listeners.append(await loop.create_server(self._arrived, sock=sock, backlog=BACKLOG))
+        sockets = await listening_sockets(self.host, self.port)
+        self.port = sockets[0].getsockname()[1]
+        self._listener = Listener(sockets, self._welcomes, self._open)
         logger.info("%s listens on %s", self.ae_title, host_and_port(self.host, self.port))
 
     async def stop(self) -> None:
-        """Stop listening, let associations finish for `stop_timeout` seconds, abort those that did not."""
+        """Let associations finish for `stop_timeout` seconds, abort those that did not, and stop listening.
+
+        Until then new ones are rejected as transient, so that their requestors try again.
+        """
         self._admission.is_closed = True
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
-        for handshake in self._handshakes:
-            handshake.cancel()
         for session in self._sessions:
             session.stop_when_idle(min(_STOP_IDLE, self.options.stop_timeout))
         tasks = [session.task for session in self._sessions]
+        try:
+            if tasks:
+                await asyncio.wait(tasks, timeout=self.options.stop_timeout)
+        finally:
+            await self._close()
+        tasks = [session.task for session in self._sessions]
+        for session in list(self._sessions):
+            session.cut_off()
         if tasks:
-            await asyncio.wait(tasks, timeout=self.options.stop_timeout)
-            for session in list(self._sessions):
-                session.cut_off()
             # Threads that write are waited for, but not forever: a disk may hang.
             await asyncio.wait(tasks, timeout=ABORT_GRACE)
+
+    async def _close(self) -> None:
+        """Stop listening, and end the handshakes."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await listener.close()
+        for handshake in self._handshakes:
+            handshake.cancel()
 
     async def serve_forever(self) -> None:
         """Listen until cancelled, then `stop`."""
@@ -110,6 +122,16 @@ class AssociationServer:
     def associations(self) -> Sequence[Association]:
         """The associations that are established now."""
         return [session.association for session in self._sessions if session.association.is_open]
+
+    def _welcomes(self, host: str) -> bool:
+        return self._rate.allows(host, asyncio.get_running_loop().time())
+
+    async def _open(self, connected: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self._arrived, connected)
+        except OSError as error:
+            connected.close()
+            logger.warning("a connection could not be opened: %s", error)
 
     def _arrived(self) -> Connection | Handshake:
         connection = self._new_connection()
@@ -140,7 +162,7 @@ class AssociationServer:
         session.task.add_done_callback(lambda _: self._sessions.discard(session))
         session.task.add_done_callback(lambda _: self.arrivals.discard(connection))
         self.arrivals.add(connection)
-        if self._admission.is_closed:
+        if self._listener is None:
             connection.kill()
 
 

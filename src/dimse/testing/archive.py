@@ -40,6 +40,7 @@ _OPTIONS: Final = ServerOptions(
     stop_timeout=0,
     maximum_associations_per_host=None,
     maximum_associations_per_title=None,
+    maximum_connections_per_second=None,
 )
 
 
@@ -223,37 +224,26 @@ class _FaultyServer(Server):
         self.connections = 0
         self._faults = faults
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listener: socket.socket | None = None
-
-    async def start(self) -> None:
-        """Listen, with a look at each connection before the server has it."""
-        self._listener = socket.create_server((self.host, self.port))
-        self._listener.setblocking(False)
-        self.port = self._listener.getsockname()[1]
-        self._start_task(self._accept_all(self._listener))
 
     async def stop(self) -> None:
         """Stop listening, and end all associations now."""
+        await super().stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._listener is not None:
-            self._listener.close()
-        await super().stop()
 
     def _start_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _accept_all(self, listener: socket.socket) -> None:
-        while True:
-            connected, _ = await asyncio.get_running_loop().sock_accept(listener)
-            self.connections += 1
-            self._start_task(self._open(connected, self._faults.due("A-ASSOCIATE")))
+    async def _open(self, connected: socket.socket) -> None:
+        """Have a look at the faults before the server has the connection."""
+        self.connections += 1
+        self._start_task(self._open_or_end(connected, self._faults.due("A-ASSOCIATE")))
 
-    async def _open(self, connected: socket.socket, due: list[Fault]) -> None:
+    async def _open_or_end(self, connected: socket.socket, due: list[Fault]) -> None:
         """Let the faults of an association take effect, or leave the connection to the server."""
         try:
             await asyncio.sleep(sum(fault.seconds for fault in due if isinstance(fault, Delay)))
@@ -264,7 +254,7 @@ class _FaultyServer(Server):
         if end is not None:
             await _end(connected, end)
         else:
-            await asyncio.get_running_loop().connect_accepted_socket(self._arrived, connected)
+            await super()._open(connected)
 
 
 async def _end(connected: socket.socket, fault: Fault) -> None:
