@@ -23,6 +23,7 @@ async def main(port: int, folder: str, flags: list[str]) -> None:
         maximum_associations=5000,
         maximum_associations_per_host=None,
         maximum_associations_per_title=None,
+        maximum_connections_per_second=None,
         tls=context,
     )
     server = dimse.Server("BENCH", port=port, options=options)

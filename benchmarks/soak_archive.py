@@ -24,6 +24,7 @@ async def main(folder: Path) -> None:
         maximum_associations=60,
         maximum_associations_per_host=None,
         maximum_associations_per_title=None,
+        maximum_connections_per_second=None,
     )
     server = dimse.Server("SOAK", port=0, options=options)
     server.destinations = lambda title: f"{title}@127.0.0.1:{server.port}"

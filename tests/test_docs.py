@@ -777,6 +777,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("TLS handshake", "network.handshake.TLS_HANDSHAKE", seconds),
     ("events of one connection in a row", "network.connection._EVENTS_AT_ONCE", str),
     ("requests of one association in a row", "network.session._TURN", seconds),
+    ("header of the PROXY protocol, version 2", "network.proxy_protocol.MAXIMUM_BINARY", size),
     ("hosts whose new connections are counted", "network.arrivals.MAXIMUM_HOSTS", str),
     ("connections accepted in a row", "network.listening._ACCEPTED_AT_ONCE", str),
     ("interval between log lines while no connection can be accepted", "network.listening._SAY_AGAIN", seconds),

@@ -106,6 +106,15 @@ def test_ae_titles_in_options(title: str) -> None:
         ClientOptions(calling_ae_title=title)
 
 
+def test_proxies_are_networks() -> None:
+    options = ServerOptions(proxy_networks=["10.0.0.0/8", "fd00::1"])
+    assert options.proxy_networks == frozenset({"10.0.0.0/8", "fd00::1"})
+    with pytest.raises(ValueError, match=r"10\.0\.0\.1/8"):
+        ServerOptions(proxy_networks=["10.0.0.1/8"])
+    with pytest.raises(TypeError, match="collection"):
+        ServerOptions(proxy_networks="10.0.0.1")
+
+
 @pytest.mark.parametrize(
     "limit", ["maximum_associations_per_host", "maximum_associations_per_title", "maximum_connections_per_second"]
 )

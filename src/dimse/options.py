@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import operator
 import ssl
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
 
-from dimse.access import Access
+from dimse.access import Access, Peer
 from dimse.address import check_ae_title
 from dimse.tls import TLSOptions
 from dimse.upper_layer.items import UserIdentityRQ
@@ -264,6 +266,12 @@ class ServerOptions(AssociationOptions):
     """Maximum number of associations with one calling AE title, unless its rule has one; None sets no such limit."""
     maximum_connections_per_second: int | None = 50
     """Maximum number of new connections per second from one IP address; more are closed at once. None sets no limit."""
+    proxy_networks: Collection[str | IPv4Network | IPv6Network] = frozenset()
+    """The networks, or single addresses, of trusted proxies, each of whose connections begins with a PROXY header.
+
+    Versions 1 and 2 are understood. The address in the header is the peer's for all rules, limits and logs. From other
+    addresses such a header is not accepted.
+    """
     stop_timeout: float = 30
     """How long `Server.stop` waits for associations to end before it aborts them, in seconds."""
     tls: TLSOptions | ssl.SSLContext | None = None
@@ -277,6 +285,7 @@ class ServerOptions(AssociationOptions):
         _check_tls(self.tls, server_side=True)
         if not self.stop_timeout >= 0:
             raise ValueError(f"stop_timeout must be at least 0 seconds, not {self.stop_timeout!r}")
+        object.__setattr__(self, "proxy_networks", Peer(networks=self.proxy_networks).networks or frozenset())
         for name in (
             "maximum_associations",
             "maximum_associations_per_host",

@@ -58,6 +58,8 @@ def test_help_fits_the_terminal_and_is_never_wide(
         (["receive", "--into", "x", "--title", "A\\B"], "is not an AE title"),
         (["receive", "--into", "x", "--port", "70000"], "argument --port: must be at most 65535, not 70000"),
         (["receive", "--into", "x", "--max-associations", "0"], "--max-associations: must be at least 1, not 0"),
+        (["receive", "--into", "x", "--proxy-from", "10.0.0.1/8"], "10.0.0.1/8"),
+        (["receive", "--into", "x", "--max-connection-rate", "-1"], "must be at least 0, not -1"),
         (["receive", "--into", "x", "--template", "../{SOPInstanceUID}"], "'..'"),
         (["receive", "--into", "x", "--template", "/{SOPInstanceUID}"], "absolute"),
         (["receive", "--into", "x", "--template", "{NoSuchKeyword}"], "is not a keyword of PS3.6"),

@@ -237,6 +237,7 @@ class Standing:
             strictness=Strictness.STRICT if strict else Strictness.LENIENT,
             timeouts=timeouts,
             maximum_length=16384,
+            maximum_connections_per_second=None,
             fsync=False,
             **many,
         )

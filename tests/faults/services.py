@@ -53,6 +53,7 @@ class Archive(Server):
             send=SendOptions(retry=NO_RETRY),
             maximum_associations_per_host=None,
             maximum_associations_per_title=None,
+            maximum_connections_per_second=None,
             stop_timeout=5,
         )
         super().__init__("ARCHIVE", port=0, host="127.0.0.1", options=options, destinations=self.destination)

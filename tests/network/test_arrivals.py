@@ -54,8 +54,12 @@ def test_what_has_an_association_does_not_count() -> None:
     arrivals, made = Arrivals(2, None), [Arrival("a") for _ in range(4)]
     for each in made:
         arrivals.add(each)
+        arrivals.add(each)
         arrivals.discard(each)
         arrivals.discard(each)
+    assert closed(made) == []
+    for each in made[:2] * 5:
+        arrivals.add(each)
     assert closed(made) == []
 
 

@@ -27,7 +27,7 @@ def contexts(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return server, ssl.create_default_context(cafile=tmp_path / "cert.pem")
 
 
-def archive(context: ssl.SSLContext, stored: dict[str, bytes], mode: StoreMode, **options: int) -> dimse.Server:
+def archive(context: ssl.SSLContext, stored: dict[str, bytes], mode: StoreMode, **options: int | None) -> dimse.Server:
     server = dimse.Server("ARCHIVE", port=0, options=server_options(tls=context, mode=mode, **options))
 
     @server.on_c_store
@@ -54,7 +54,9 @@ async def test_what_was_sent_arrives(
 async def test_failed_handshakes_leave_nothing_behind(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     """Port scanners do not start TLS; they must not displace peers that do."""
     stored: dict[str, bytes] = {}
-    async with archive(contexts[0], stored, StoreMode.BUFFERED, maximum_associations=1) as server:
+    async with archive(
+        contexts[0], stored, StoreMode.BUFFERED, maximum_associations=1, maximum_connections_per_second=None
+    ) as server:
         for _ in range(60):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"GET / HTTP/1.1\r\n\r\n")

@@ -718,7 +718,9 @@ async def test_fifty_at_once(tmp_path: Path) -> None:
         async with connect(server.address, contexts=CONTEXTS) as association:
             assert (await CStoreSCU(association).send(path)).status == Status.SUCCESS
 
-    unlimited = ServerOptions(maximum_associations_per_host=None, maximum_associations_per_title=None)
+    unlimited = ServerOptions(
+        maximum_associations_per_host=None, maximum_associations_per_title=None, maximum_connections_per_second=None
+    )
     async with Archive(unlimited) as server:
         await asyncio.gather(*(send(path, server) for path in paths))
         assert len(server.stored) == 50

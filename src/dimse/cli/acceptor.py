@@ -35,6 +35,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="Maximum number of new connections per second from one host; 0 means no limit.",
     )
+    parser.add_argument(
+        "--proxy-from",
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="Network or address of a trusted proxy, whose connections begin with a PROXY header; may be repeated.",
+    )
     arguments.add_strictness(parser, Strictness.LENIENT)
 
 
@@ -44,6 +51,7 @@ def options(
     max_pdu: int,
     max_associations: int,
     max_connection_rate: int,
+    proxy_from: list[str],
     strictness: Strictness,
     **more: Any,
 ) -> ServerOptions:
@@ -54,6 +62,7 @@ def options(
         maximum_associations=max_associations,
         maximum_associations_per_host=None,  # one peer may use all of them
         maximum_associations_per_title=None,
+        proxy_networks=proxy_from,
         maximum_connections_per_second=max_connection_rate or None,
         maximum_length=max_pdu,
         strictness=strictness,

@@ -50,12 +50,15 @@ class Arrivals:
         self._count = self._number = 0
 
     def add(self, arrival: Arrival) -> None:
-        """Count `arrival`, which is open and has no association."""
+        """Count `arrival`, which is open and has no association; once, if it is counted already."""
         host = holder(arrival.peer_host)
+        arrivals = self._open.setdefault(host, {})
+        if arrival in arrivals:
+            return
         self._number += 1
         self._count += 1
-        self._open.setdefault(host, {})[arrival] = self._number
-        if len(self._open[host]) > self._maximum_per_host:
+        arrivals[arrival] = self._number
+        if len(arrivals) > self._maximum_per_host:
             self._close_oldest(host)
         elif self._count > self._maximum:
             self._close_oldest(max(self._open, key=self._rank))
@@ -79,6 +82,11 @@ class Arrivals:
             self._count -= 1
             if not arrivals:
                 del self._open[host]
+
+    def close(self) -> None:
+        """Close all of them."""
+        for arrival in [each for arrivals in self._open.values() for each in arrivals]:
+            arrival.kill()
 
 
 class ArrivalRate:

@@ -78,6 +78,9 @@ class Connection(asyncio.BufferedProtocol):
         """Await it repeatedly until it is None: then everything written has been sent."""
         self.peer_name = ""
         self.peer_host = ""
+        """Those of the transport, unless they are set before it is open, as for a peer behind a proxy."""
+        self.opened = 0.0
+        """When the peer connected, by the clock of the event loop; it is set likewise."""
         self.certificate_names: tuple[str, ...] = ()
         """The names in the peer's certificate that TLS has verified; empty without one (see `certificate_names`)."""
         self.lost_by: Exception | None = None
@@ -115,9 +118,11 @@ class Connection(asyncio.BufferedProtocol):
             self._owes_ack = True
             self._acknowledge()
         peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):
+        if isinstance(peer, tuple) and not self.peer_host:
             self.peer_host, self.peer_name = peer[0], host_and_port(peer[0], peer[1])
         self.certificate_names = names_of(transport.get_extra_info("peercert"))
+        if not self.opened:
+            self.opened = self._loop.time()
         if self._on_open is not None:
             self._on_open(self)
         if self.owner is not None:

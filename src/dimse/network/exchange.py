@@ -336,7 +336,7 @@ class Exchange:
     def connected(self) -> None:
         """As `ConnectionOwner`: from now on an acceptor waits for A-ASSOCIATE-RQ."""
         if not self.is_requestor:
-            self.connection.machine.transport_accepted(self.clock())
+            self.connection.machine.transport_accepted(self.connection.opened)
             self.connection.flush()
 
     def handle_event(self, event: MachineEvent) -> None:

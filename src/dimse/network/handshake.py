@@ -63,7 +63,8 @@ class Handshake(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self.peer_host = peer[0] if isinstance(peer, tuple) else ""
+        if isinstance(peer, tuple) and not self.peer_host:  # else it was set before, as for a peer behind a proxy
+            self.peer_host = peer[0]
         if self._begun is not None:
             self._begun(self)
 

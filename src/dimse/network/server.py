@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
+from dimse.access import Peer
 from dimse.address import DEFAULT_PORT, check_ae_title, host_and_port
 from dimse.messages.message import Request
 from dimse.network.admission import Admission
 from dimse.network.arrivals import ArrivalRate, Arrivals
 from dimse.network.association import Association
 from dimse.network.connection import Connection
+from dimse.network.entrance import Entrance
 from dimse.network.exchange import ABORT_GRACE
 from dimse.network.handshake import Handshake
 from dimse.network.incoming_request import Service
@@ -65,6 +67,8 @@ class AssociationServer:
             self.options.maximum_associations + _ARRIVALS, None if per_host is None else per_host + _ARRIVALS
         )
         self._rate = ArrivalRate(self.options.maximum_connections_per_second)
+        self._proxies = Peer(networks=self.options.proxy_networks)
+        """A rule that fits the proxies alone."""
         self._admission = Admission(self.options, self._services)
 
     async def start(self) -> None:
@@ -103,6 +107,7 @@ class AssociationServer:
             await listener.close()
         for handshake in self._handshakes:
             handshake.cancel()
+        self.arrivals.close()
 
     async def serve_forever(self) -> None:
         """Listen until cancelled, then `stop`."""
@@ -124,7 +129,8 @@ class AssociationServer:
         return [session.association for session in self._sessions if session.association.is_open]
 
     def _welcomes(self, host: str) -> bool:
-        return self._rate.allows(host, asyncio.get_running_loop().time())
+        """Whether the host may connect once more. A proxy may always, as its peers are counted by their own hosts."""
+        return self._trusts(host) or self._rate.allows(host, asyncio.get_running_loop().time())
 
     async def _open(self, connected: socket.socket) -> None:
         try:
@@ -133,9 +139,31 @@ class AssociationServer:
             connected.close()
             logger.warning("a connection could not be opened: %s", error)
 
-    def _arrived(self) -> Connection | Handshake:
+    def _arrived(self) -> Entrance:
+        return Entrance(
+            trusts=self._trusts,
+            welcomes=self._welcomes,
+            looks=self.options.tls is None,
+            seconds=self.options.timeouts.artim,
+            arrivals=self.arrivals,
+            enter=self._enter,
+        )
+
+    def _trusts(self, host: str) -> bool:
+        """Whether it is that of a proxy, whose PROXY header is believed."""
+        return self._proxies.mismatch("", host, ()) is None
+
+    def _enter(self, entrance: Entrance) -> Connection | Handshake | None:
+        if self._listener is None:
+            return None
         connection = self._new_connection()
-        return connection if self.options.tls is None else Handshake(connection, self._begun)
+        connection.peer_host, connection.peer_name = entrance.peer_host, entrance.peer_name
+        if self.options.tls is None:
+            connection.opened = entrance.opened  # the handshake has a time of its own
+            return connection
+        handshake = Handshake(connection, self._begun)
+        handshake.peer_host = entrance.peer_host
+        return handshake
 
     def _new_connection(self) -> Connection:
         machine = Machine(

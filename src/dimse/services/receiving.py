@@ -42,7 +42,13 @@ def receiver(address: Address, archive: Archive, service: ReceivingService) -> S
     if isinstance(tls, SSLContext):
         what = "the receiver of a C-MOVE needs TLSOptions with a certificate, not an SSLContext"
         raise ValueError(what)  # noqa: TRY004 - its type is right for whom needs no receiver
-    options = ServerOptions(store=archive.store, access=access, maximum_associations_per_title=None, tls=tls)
+    options = ServerOptions(
+        store=archive.store,
+        access=access,
+        maximum_associations_per_title=None,
+        tls=tls,
+        maximum_connections_per_second=None,  # an archive may open one for each instance
+    )
     server = Server(address.ae_title, host=address.host, port=address.port, options=options)
     services_of(server)[C_STORE_RQ] = service
     return server

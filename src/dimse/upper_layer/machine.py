@@ -31,6 +31,7 @@ from dimse.upper_layer.pdu import (
     PDV_HEADER,
 )
 from dimse.upper_layer.states import EVENT_MEANINGS, NEXT_STATE, STATE_MEANINGS, TRANSITIONS, Action, Event, State
+from dimse.upper_layer.strangers import stranger
 
 logger = logging.getLogger("dimse.upper_layer")
 
@@ -100,15 +101,6 @@ MachineEvent = (
     | Oddity
 )
 """Indications and confirmations are represented by the PDU that caused them."""
-
-
-def _hint(header: bytes) -> str:
-    """What a peer speaks that sends something else than a PDU."""
-    if header.startswith(b"HTTP"):
-        return "; the peer speaks HTTP, not DICOM"
-    if header.startswith((b"\x15\x03", b"\x16\x03")):  # an alert, a handshake (RFC 8446 5.1)
-        return "; the peer speaks TLS on this port"
-    return ""
 
 
 class Machine:
@@ -332,7 +324,8 @@ class Machine:
         number, length = PDU_HEADER.unpack(header)
         kind = PDU_TYPES.get(number)
         if kind is None:
-            raise RemoteProtocolError(f"unrecognized PDU type {number:02X}H{_hint(bytes(header))}", source=2, reason=1)
+            hint = stranger(bytes(header))
+            raise RemoteProtocolError(f"unrecognized PDU type {number:02X}H{hint}", source=2, reason=1)
         self._pdu_type, self._pdu_left = kind, length
         if kind is P_DATA_TF:
             self._begin_p_data(length)
