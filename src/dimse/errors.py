@@ -30,6 +30,15 @@ from typing import Final, overload
 from dimse.status import Status
 
 
+def _escaped(text: str) -> str:
+    """Text of a peer for a message: characters outside printable ASCII could forge lines of a log, or steer a terminal.
+
+    >>> print(_escaped("no space\\nroot: all is well"))
+    no space\\nroot: all is well
+    """
+    return text if text.isascii() and text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
 class DimseError(Exception):
     """Base class of the library's errors."""
 
@@ -179,7 +188,8 @@ class StatusError(DimseError):
     """The peer answered an operation with a failure status (PS3.7 Annex C).
 
     A handler raises `StatusError(status, comment)` to answer with that status and Error Comment. If it comes from a
-    peer's response, `doing` names the operation. `offending` has the tags of the Offending Element (0000,0901).
+    peer's response, `doing` names the operation. `comment` is as it was received; the message has it in printable
+    ASCII, with other characters escaped. `offending` has the tags of the Offending Element (0000,0901).
     """
 
     @overload
@@ -207,7 +217,7 @@ class StatusError(DimseError):
         self.offending = tuple(offending) or self.status.offending
         tags = " ".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in self.offending)
         details = [comment, f"offending element {tags}" if tags else None]
-        text = "; ".join(detail for detail in details if detail)
+        text = _escaped("; ".join(detail for detail in details if detail))
         super().__init__((f"{doing}: " if doing else "") + str(self.status) + (f" ({text})" if text else ""))
 
 
@@ -222,7 +232,7 @@ class SubOperationFailed(DimseError):
         super().__init__(sop_instance_uid, why)
 
     def __str__(self) -> str:
-        return f"{self.sop_instance_uid or 'an instance'}: {self.args[1]}"
+        return f"{_escaped(self.sop_instance_uid or 'an instance')}: {self.args[1]}"
 
     @property
     def sop_instance_uid(self) -> str | None:
