@@ -54,7 +54,7 @@ def test_without_rich_one_line_says_what_to_install() -> None:
 def test_each_command_has_a_module_with_a_function_of_its_name() -> None:
     help_text = make_parser().format_help()
     for name in COMMANDS:
-        assert f"    {name} " in help_text
+        assert f"\n    {name}" in help_text
 
 
 def test_an_unexpected_error_is_one_line_and_with_vv_a_traceback(

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "get": "dimse.cli.get",
     "move": "dimse.cli.move",
     "retrieve": "dimse.cli.retrieve",
+    "certificates": "dimse.cli.certificates",
     "demo": "dimse.demo.command",
 }
 """The module of each command. It has `EXIT_CODES`, `add_arguments`, and a function of the command's name.
