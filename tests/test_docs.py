@@ -660,12 +660,12 @@ def limits() -> str:
             (
                 "of them from one host",
                 server.maximum_associations_per_host or "no limit",
-                "`maximum_associations_per_host`",
+                "`maximum_associations_per_host`, `--max-per-host`",
             ),
             (
                 "of them from one title",
                 server.maximum_associations_per_title or "no limit",
-                "`maximum_associations_per_title`",
+                "`maximum_associations_per_title`, `--max-per-title`",
             ),
             (
                 "new connections per second from one host",

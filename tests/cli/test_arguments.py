@@ -57,6 +57,15 @@ def test_help_fits_the_terminal_and_is_never_wide(
         (["send", "A@host:104", "-", "-"], "standard input (-) can be given only once"),
         (["receive", "--into", "x", "--title", "A\\B"], "is not an AE title"),
         (["receive", "--into", "x", "--port", "70000"], "argument --port: must be at most 65535, not 70000"),
+        (
+            ["receive", "--into", "x", "--allow", "CT1@hospital"],
+            "argument --allow: 'hospital' is not a network, such as",
+        ),
+        (
+            ["receive", "--into", "x", "--allow", ""],
+            "argument --allow: '' is not a peer; write it TITLE, TITLE@NETWORK",
+        ),
+        (["receive", "--into", "x", "--max-per-host", "-1"], "--max-per-host: must be at least 0, not -1"),
         (["receive", "--into", "x", "--max-associations", "0"], "--max-associations: must be at least 1, not 0"),
         (["receive", "--into", "x", "--proxy-from", "10.0.0.1/8"], "10.0.0.1/8"),
         (["receive", "--into", "x", "--max-connection-rate", "-1"], "must be at least 0, not -1"),

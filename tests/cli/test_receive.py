@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import pydicom
 import pytest
 
 import dimse as library
+from dimse.cli import acceptor
+from dimse.cli.app import make_parser
 
 Dimse = Callable[..., Any]
 Receive = Callable[..., Any]
@@ -164,6 +168,47 @@ def test_nothing_that_a_peer_sends_leaves_the_folder(dimse: Dimse, receive: Rece
     stored = json.loads(done.out.splitlines()[1])
     assert receiver.files() == {stored["path"]}
     assert ".." not in stored["path"].split("/")
+
+
+async def code_of(stack: AsyncExitStack, address: str, title: str) -> int:
+    """Keep an association; 0, or the reason that it is rejected with."""
+    options = library.ClientOptions(calling_ae_title=title)
+    try:
+        await stack.enter_async_context(library.connect(address, options=options))
+    except library.AssociationRejected as error:
+        return error.reason
+    return 0
+
+
+async def test_who_may_associate_and_how_often(receive: Receive) -> None:
+    receiver = receive(
+        "--allow", "CT1@127.0.0.0/8", "--allow", "CT2@10.0.0.0/8", "--allow", "CT3=ct3", "--allow", "CT4"
+    )
+    async with AsyncExitStack() as stack:
+        codes = [await code_of(stack, receiver.address, f"CT{number}") for number in (2, 3, 5)]
+        codes += [await code_of(stack, receiver.address, title) for title in ["CT1"] * 12 + ["CT4"] * 12]
+    assert codes == [3, 3, 3] + [0] * 10 + [2] * 2 + [0] * 10 + [2] * 2
+    assert receiver.end().err == ""
+
+
+async def test_other_limits_on_associations(receive: Receive) -> None:
+    receiver = receive("--max-per-title", 2, "--max-per-host", 3)
+    async with AsyncExitStack() as stack:
+        codes = [await code_of(stack, receiver.address, title) for title in "AAABB"]
+    assert codes == [0, 0, 2, 0, 2]
+    words = ["receive", "--into", "x", "--max-per-title=0", "--max-per-host=0"]
+    given = vars(make_parser(["receive"]).parse_args(words))
+    own = inspect.signature(given.pop("command")).parameters.keys() - {"title"} | {"verbose"}
+    options = acceptor.options(**{name: value for name, value in given.items() if name not in own})
+    assert options.maximum_associations_per_title is None
+    assert options.maximum_associations_per_host is None
+
+
+def test_a_port_that_is_open_to_everyone_is_told(receive: Receive) -> None:
+    receiver = receive("--host", "::")
+    (line,) = receiver.end().err.splitlines()
+    assert line.startswith("dimse: DIMSE listens on 0.0.0.0")
+    assert "everyone who reaches it may associate: set rules of access (ServerOptions.access, --allow)" in line
 
 
 async def test_too_many_associations(dimse: Dimse, receive: Receive) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +18,7 @@ from tests.sample_objects import CT, EXPLICIT, IMPLICIT, MR, VERIFICATION, encod
 from dimse import (
     Access,
     AssociationRejected,
+    AssociationRequest,
     CEchoSCU,
     CFindSCU,
     ClientOptions,
@@ -30,6 +32,7 @@ from dimse import (
     Status,
     StatusCategory,
     StoreRequest,
+    TLSOptions,
     connect,
     send,
     uids,
@@ -160,6 +163,42 @@ async def test_the_certificate_says_who_it_is(tmp_path: Path) -> None:
             except AssociationRejected as error:
                 results.append(error.reason)
     assert results == [0, 3, 3, 3]
+
+
+async def test_an_open_port_is_warned_about(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """Once per server, beyond the loopback address, if nothing is set."""
+    (tmp_path / "both.pem").write_text(CERTIFICATE + KEY)
+    one_way, mutual = (
+        TLSOptions(certificate=tmp_path / "both.pem"),
+        TLSOptions(certificate=tmp_path / "both.pem", ca=tmp_path / "both.pem"),
+    )
+    cases: list[tuple[str, dict[str, Any], bool, int]] = [
+        ("0.0.0.0", {}, False, 1),  # noqa: S104 - to be warned about
+        ("::", {}, False, 1),
+        ("localhost", {}, False, 0),
+        ("::1", {}, False, 0),
+        ("::", {"access": Access(peers=["CT1"])}, False, 0),
+        ("::", {"access": Access(peers=[Peer()])}, False, 0),
+        ("::", {"access": Access(called_ae_titles=["ARCHIVE"])}, False, 0),
+        ("::", {"tls": one_way}, False, 1),
+        ("::", {"tls": mutual}, False, 0),
+        ("::", {}, True, 0),
+    ]
+    wrong = []
+    for host, options, handles, expected in cases:
+        caplog.clear()
+        server = Server("ARCHIVE", host=host, port=0, options=ServerOptions(**options))
+        if handles:
+            server.on_association(_admits)
+        async with server:
+            pass
+        told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        if len(told) != expected or not all("everyone who reaches it may associate" in text for text in told):
+            wrong.append((host, options, handles, told))
+    assert not wrong
+
+
+async def _admits(_: AssociationRequest) -> None: ...
 
 
 # How many

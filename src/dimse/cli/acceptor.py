@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from dimse.access import Access
+from dimse.access import Access, Peer
 from dimse.address import DEFAULT_PORT, check_ae_title
 from dimse.cli import arguments, tls_options
 from dimse.options import ServerOptions, Strictness
@@ -26,7 +26,23 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Our AE title. If given, associations that call another title are rejected.",
     )
     arguments.add_maximum_pdu(parser, "Largest PDU to accept, in bytes; 0 means no limit.")
+    parser.add_argument(
+        "--allow",
+        metavar="PEER",
+        type=arguments.checked(Peer.parse),
+        action="append",
+        help="Reject everyone but this peer: CT1 is a calling AE title, CT1@10.1.0.0/16 has its network too, "
+        "@10.1.0.0/16 the network alone, and CT1=ct1.example a name of its TLS certificate. May be repeated.",
+    )
     arguments.add_maximum_associations(parser, "Maximum number of simultaneous associations.", default=100)
+    for what, text, default in (("host", "host", 20), ("title", "calling AE title", 10)):
+        parser.add_argument(
+            f"--max-per-{what}",
+            metavar="N",
+            type=arguments.integer_from(0),
+            default=default,
+            help=f"Maximum number of them from one {text}; 0 means no limit.",
+        )
     tls_options.add_arguments(parser, "each peer, which then must have one", "none is asked for")
     parser.add_argument(
         "--max-connection-rate",
@@ -48,8 +64,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def options(
     *,
     title: str | None,
+    allow: list[Peer] | None,
     max_pdu: int,
     max_associations: int,
+    max_per_host: int,
+    max_per_title: int,
     max_connection_rate: int,
     proxy_from: list[str],
     strictness: Strictness,
@@ -58,10 +77,10 @@ def options(
     """What they say. Raises `ValueError`."""
     tls = tls_options.take(more)
     return ServerOptions(
-        access=Access(called_ae_titles=None if title is None else [title]),
+        access=Access(peers=allow, called_ae_titles=None if title is None else [title]),
         maximum_associations=max_associations,
-        maximum_associations_per_host=None,  # one peer may use all of them
-        maximum_associations_per_title=None,
+        maximum_associations_per_host=max_per_host or None,
+        maximum_associations_per_title=max_per_title or None,
         proxy_networks=proxy_from,
         maximum_connections_per_second=max_connection_rate or None,
         maximum_length=max_pdu,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final
 
 from dimse import uids
@@ -13,9 +16,12 @@ from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_
 from dimse.network.connection import Connection
 from dimse.network.incoming_request import Service
 from dimse.options import ServerOptions, StoreMode
+from dimse.tls import context_of
 from dimse.upper_layer.items import UserIdentityAC, UserInformation
 from dimse.upper_layer.negotiation import ProposedContext, accept_contexts, accept_roles, accept_window
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+
+logger = logging.getLogger("dimse.network")
 
 TEMPORARY_CONGESTION: Final = A_ASSOCIATE_RJ(result=2, source=3, reason=1)
 _LOCAL_LIMIT_EXCEEDED: Final = A_ASSOCIATE_RJ(result=2, source=3, reason=2)
@@ -86,6 +92,23 @@ class Admission:
         self._slots: set[Slot] = set()
         self.handler: AssociationHandler | None = None
         """Decides, after the rules and the limits, about each association."""
+
+    def warn_if_open(self, name: str, hosts: Iterable[str]) -> None:
+        """Log a warning if anyone may associate who reaches one of the addresses that the server listens on."""
+        exposed = [host for host in hosts if not ip_address(host).is_loopback]
+        tls = self._options.tls
+        if (
+            exposed
+            and self.handler is None
+            and self._options.access.admits_everyone
+            and (tls is None or context_of(tls, server_side=True).verify_mode is not ssl.CERT_REQUIRED)
+        ):
+            logger.warning(
+                "%s listens on %s, and everyone who reaches it may associate: set rules of access (ServerOptions."
+                "access, --allow), require certificates of clients, or register a handler of associations",
+                name,
+                " and ".join(exposed),
+            )
 
     def enter(self, request: A_ASSOCIATE_RQ, connection: Connection) -> Slot | Rejected:
         """Admit the peer of a normalized request, and count its association from now until `leave`.

@@ -78,6 +78,7 @@ class AssociationServer:
         self.port = sockets[0].getsockname()[1]
         self._listener = Listener(sockets, self._welcomes, self._open)
         logger.info("%s listens on %s", self.ae_title, host_and_port(self.host, self.port))
+        self._admission.warn_if_open(self.ae_title, (sock.getsockname()[0] for sock in sockets))
 
     async def stop(self) -> None:
         """Let associations finish for `stop_timeout` seconds, abort those that did not, and stop listening.
