@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from dimse import (
     Server,
     ServerOptions,
     Status,
+    StatusCategory,
     StatusError,
     StoreMode,
     StoreOptions,
@@ -328,6 +329,44 @@ async def test_limits_for_one_peer(limit: str) -> None:
             assert await second.expect(A_ASSOCIATE_RJ) == A_ASSOCIATE_RJ(2, 3, 2)
         if limit == "maximum_associations_per_title":
             await is_well(server)  # under another title
+
+
+def later_clock(seconds: list[float]) -> Callable[[], float]:
+    """The clock of the event loop, put forward."""
+    clock = asyncio.get_running_loop().time
+    return lambda: clock() + sum(seconds)
+
+
+async def test_at_a_limit_those_give_way_that_do_nothing_but_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest first, and only when they have done so for longer than they may be idle; one that stores stays."""
+    cancel = message_pdvs(C_CANCEL_RQ(message_id_being_responded_to=1))
+    for limit in ("maximum_associations", "maximum_associations_per_host", "maximum_associations_per_title"):
+        one: dict[str, Any] = {limit: 3}
+        async with Archive(ServerOptions(**one)) as server, AsyncExitStack() as stack:
+            peers = [await stack.enter_async_context(peer_of(server)) for _ in range(3)]
+            later = [0.0]
+            for association in server.associations:
+                monkeypatch.setattr(exchange_of(association), "clock", later_clock(later))
+            for later[0] in (50.0, 70.0):
+                for peer in peers:
+                    await peer.send(cancel, message_pdvs(echo_request()))
+                    assert (await answer_of(peer)).status == Status.SUCCESS
+                if later == [50]:
+                    async with await ScriptedPeer.connect(server.port) as new:
+                        await new.send(associate_request())
+                        await new.expect(A_ASSOCIATE_RJ)
+                    await peers[0].send(message_pdvs(store_request(), DATA, context=3))
+                    assert (await answer_of(peers[0])).status == Status.SUCCESS
+                    await peers[1].send(message_pdvs(store_request(sop_class="1.2"), DATA, context=3))
+                    assert (await answer_of(peers[1])).status.category is StatusCategory.FAILURE
+            for gone in peers[1:]:
+                await stack.enter_async_context(peer_of(server))
+                await gone.expect_abort(0, 0)
+            async with await ScriptedPeer.connect(server.port) as new:
+                await new.send(associate_request())
+                await new.expect(A_ASSOCIATE_RJ)
+            await peers[0].send(message_pdvs(echo_request()))
+            assert (await answer_of(peers[0])).status == Status.SUCCESS, limit
 
 
 async def test_one_that_connects_and_says_nothing_is_closed() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, Protocol
 
 from dimse import uids
 from dimse.access import AssociationRequest, Operation, Peer, VerifiedUser
@@ -60,6 +60,17 @@ class Slot:
     rule: Peer
 
 
+class Tenant(Protocol):
+    """Who has a slot."""
+
+    @property
+    def is_expendable(self) -> bool:
+        """Whether the slot has been of no use for longer than an association may be idle."""
+
+    def give_way(self) -> None:
+        """End the association now, which leaves the slot."""
+
+
 def permits(rule: Peer, request: type[Request]) -> bool:
     """Whether a rule permits to request this."""
     operation = _OPERATION_OF.get(request)
@@ -89,7 +100,8 @@ class Admission:
         """Whether the server is stopping, and admits nobody."""
         self._options = options
         self._services = services
-        self._slots: set[Slot] = set()
+        self._slots: dict[Slot, Tenant] = {}
+        """Who has them, the oldest first."""
         self.handler: AssociationHandler | None = None
         """Decides, after the rules and the limits, about each association."""
 
@@ -110,10 +122,11 @@ class Admission:
                 " and ".join(exposed),
             )
 
-    def enter(self, request: A_ASSOCIATE_RQ, connection: Connection) -> Slot | Rejected:
+    def enter(self, request: A_ASSOCIATE_RQ, connection: Connection, tenant: Tenant) -> Slot | Rejected:
         """Admit the peer of a normalized request, and count its association from now until `leave`.
 
-        Whether the called AE title is one of ours is told only to a peer that a rule fits.
+        At a limit, the oldest tenant that is expendable gives way, of those that this limit counts. Whether the called
+        AE title is one of ours is told only to a peer that a rule fits.
         """
         if self.is_closed:
             return Rejected(TEMPORARY_CONGESTION, "the server is stopping")
@@ -124,10 +137,13 @@ class Admission:
         if access.called_ae_titles is not None and request.called_ae_title not in access.called_ae_titles:
             return Rejected(_CALLED_TITLE_NOT_RECOGNIZED, "its called AE title is not one of ours")
         slot = Slot(title, host, rule)
-        exceeded = self._exceeded(slot)
-        if exceeded is not None:
-            return Rejected(_LOCAL_LIMIT_EXCEEDED, exceeded)
-        self._slots.add(slot)
+        while (exceeded := self._exceeded(slot)) is not None:
+            why, slots = exceeded
+            expendable = next((self._slots[each] for each in slots if self._slots[each].is_expendable), None)
+            if expendable is None:
+                return Rejected(_LOCAL_LIMIT_EXCEEDED, why)
+            expendable.give_way()
+        self._slots[slot] = tenant
         return slot
 
     async def ask(self, handler: AssociationHandler, request: A_ASSOCIATE_RQ, peer: Connection) -> User | Rejected:
@@ -144,25 +160,31 @@ class Admission:
 
     def leave(self, slot: Slot) -> None:
         """An association has ended."""
-        self._slots.discard(slot)
+        self._slots.pop(slot, None)
 
-    def _exceeded(self, new: Slot) -> str | None:
-        """The limit that one more association would exceed, in words."""
-        options, rule = self._options, new.rule
-        if len(self._slots) >= options.maximum_associations:
-            return f"there are {options.maximum_associations} associations (maximum_associations)"
-        if rule.maximum_associations is not None:
-            if sum(slot.rule is rule for slot in self._slots) >= rule.maximum_associations:
-                return f"rule {rule} has its {rule.maximum_associations} associations (maximum_associations)"
-            return None
-        others = [slot for slot in self._slots if slot.rule.maximum_associations is None]
-        most = options.maximum_associations_per_host
-        if most is not None and sum(slot.host == new.host for slot in others) >= most:
-            return f"its host has {most} associations (maximum_associations_per_host)"
-        most = options.maximum_associations_per_title
-        if most is not None and sum(slot.calling_ae_title == new.calling_ae_title for slot in others) >= most:
-            return f"its calling AE title has {most} associations (maximum_associations_per_title)"
+    def _exceeded(self, new: Slot) -> tuple[str, list[Slot]] | None:
+        """The limit that one more association would exceed, in words, and the slots that it counts."""
+        for slots, most, words in self._limits(new):
+            if most is not None and len(slots) >= most:
+                return words, slots
         return None
+
+    def _limits(self, new: Slot) -> Iterator[tuple[list[Slot], int | None, str]]:
+        options, rule = self._options, new.rule
+        most: int | None = options.maximum_associations
+        yield list(self._slots), most, f"there are {most} associations (maximum_associations)"
+        most = rule.maximum_associations
+        if most is not None:
+            same = [slot for slot in self._slots if slot.rule is rule]
+            yield same, most, f"rule {rule} has its {most} associations (maximum_associations)"
+            return
+        others = [slot for slot in self._slots if slot.rule.maximum_associations is None]
+        same = [slot for slot in others if slot.host == new.host]
+        most = options.maximum_associations_per_host
+        yield same, most, f"its host has {most} associations (maximum_associations_per_host)"
+        same = [slot for slot in others if slot.calling_ae_title == new.calling_ae_title]
+        most = options.maximum_associations_per_title
+        yield same, most, f"its calling AE title has {most} associations (maximum_associations_per_title)"
 
     @property
     def _operations_window(self) -> int:

@@ -16,7 +16,7 @@ from dimse.errors import (
     RemoteProtocolError,
 )
 from dimse.messages.fragments import CommandReceived
-from dimse.messages.message import Request, Response
+from dimse.messages.message import C_ECHO_RQ, Request, Response
 from dimse.network.admission import TEMPORARY_CONGESTION, Admission, AssociationHandler, Rejected, Slot, User, permits
 from dimse.network.arrivals import Arrivals
 from dimse.network.association import Association
@@ -26,13 +26,16 @@ from dimse.network.incoming_data import Discard, IncomingData, Receiver
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest, Service
 from dimse.network.timers import Progress, ProgressTimer
 from dimse.options import ServerOptions
-from dimse.status import Status
+from dimse.status import Status, StatusCategory
 from dimse.upper_layer.negotiation import AcceptedContext, normalize, oddities, refusal, violations
 from dimse.upper_layer.pdu import A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 from dimse.upper_layer.states import State
 
 logger = logging.getLogger("dimse.network")
 
+
+_FAILURE: Final = StatusCategory.FAILURE
+"""A name, because attributes of an enumeration are slow to look up."""
 
 _TURN: Final = 0.005
 """Seconds in which the requests of one association are served before others have their turn."""
@@ -88,6 +91,8 @@ class Session:
         self._stopping = False
         self._wake = asyncio.Event()
         self._idle: ProgressTimer | None = None
+        self._used = 0.0
+        """When the association was accepted, or a request other than C-ECHO last served without a failure."""
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     # As `Provider`
@@ -98,7 +103,7 @@ class Session:
         objection = self._objection(as_sent, request)
         if isinstance(objection, RemoteProtocolError):
             raise objection
-        entered = objection or self._admission.enter(request, self.connection)
+        entered = objection or self._admission.enter(request, self.connection, self)
         if isinstance(entered, Rejected):
             self._reject(request, entered)
             return
@@ -168,6 +173,7 @@ class Session:
             slot.rule,
         )
         self._idle = self._idle_timer(self._options.timeouts.idle)
+        self._used = self._exchange.clock()
 
     def _reject(self, request: A_ASSOCIATE_RQ, rejection: Rejected) -> None:
         self._exchange.reject(rejection.response)
@@ -304,6 +310,8 @@ class Session:
             if request.data is not None and not request.data.is_used_up:
                 await request.data.drain()
             await request.send(answer)
+            if not isinstance(request.message, C_ECHO_RQ) and answer.message.status.category is not _FAILURE:
+                self._used = self._exchange.clock()
         except (AssociationError, RemoteProtocolError) as error:
             if not self._is_release_requested:
                 raise
@@ -374,6 +382,21 @@ class Session:
         ):
             return None
         return self._exchange.progress()
+
+    @property
+    def is_expendable(self) -> bool:
+        """As `Tenant`: a peer that does nothing but C-ECHO is not idle, and keeps others out where slots are scarce."""
+        seconds = self._options.timeouts.idle
+        if seconds is None or not self.association.is_open:
+            return False
+        if any(not isinstance(request.message, C_ECHO_RQ) for request in (*self._serving, *self._waiting)):
+            return False
+        return self._exchange.clock() - self._used > seconds
+
+    def give_way(self) -> None:
+        """As `Tenant`."""
+        logger.warning("%s: nothing but C-ECHO, or failures, while others wait; aborting", self.connection.peer_name)
+        self._exchange.abort()
 
     def stop_when_idle(self, seconds: float) -> None:
         """End the association when nothing moves for `seconds` between two messages."""
