@@ -786,6 +786,14 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("interval between Pending responses of C-GET and C-MOVE", "services.retrieve_scp.PENDING_PACE", seconds),
     ("interval between Pending responses of a C-MOVE where nothing changes", "services.move_scp._KEEP_ALIVE", seconds),
     ("UIDs in a C-GET or C-MOVE request of `retrieve`", "services.bringing_requests._UIDS_AT_ONCE", str),
+    ("an answer that is not DICOM, to `explain`", "network.probing.MAXIMUM_BANNER", "{} bytes".format),
+    ("P-DATA-TF to `explain`", "network.probing.MAXIMUM_P_DATA", size),
+    ("addresses of a host that `explain` tries", "services.explaining_connection.MAXIMUM_ADDRESSES", str),
+    ("associations that `explain` requests", "services.explaining_association.MAXIMUM_ASKED", str),
+    ("associations of `explain` at once", "services.explaining_answer.MAXIMUM_PARALLEL", str),
+    ("pairs of AE titles that `explain` tries after a rejection", "services.explaining_titles.MAXIMUM_TITLES", str),
+    ("names of a certificate that `explain` reports", "services.explaining_tls.MAXIMUM_NAMES", str),
+    ("time of all steps of `explain`", "services.explaining.TOTAL_TIME", seconds),
     ("interval between progress reports", "services.transfer_progress._REPORT_INTERVAL", seconds),
 ]
 

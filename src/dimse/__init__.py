@@ -65,6 +65,17 @@ if TYPE_CHECKING:
     )
     from dimse.services.collecting import SendResult
     from dimse.services.contexts import retrieval_contexts
+    from dimse.services.explaining import explain
+    from dimse.services.explaining_services import ExplainPurpose
+    from dimse.services.explanation import (
+        ExplainAdvice,
+        ExplainOutcome,
+        ExplainSide,
+        ExplainStep,
+        ExplainStepName,
+        ExplainVerdict,
+        Explanation,
+    )
     from dimse.services.find_scp import FindHandler
     from dimse.services.find_scu import CFindSCU, FindResults
     from dimse.services.get_scu import CancelBehavior, CGetSCU, GetResults
@@ -129,6 +140,14 @@ __all__ = [
     "EchoHandler",
     "EchoRequest",
     "EncapsulatedFrames",
+    "ExplainAdvice",
+    "ExplainOutcome",
+    "ExplainPurpose",
+    "ExplainSide",
+    "ExplainStep",
+    "ExplainStepName",
+    "ExplainVerdict",
+    "Explanation",
     "FileSource",
     "FindHandler",
     "FindResults",
@@ -189,6 +208,7 @@ __all__ = [
     "UserIdentityType",
     "VerifiedUser",
     "connect",
+    "explain",
     "presentation_contexts",
     "retrieval_contexts",
     "retrieve",
@@ -222,6 +242,11 @@ _NAMES_OF: Final = {
     """,
     "dimse.services.collecting": "SendResult",
     "dimse.services.contexts": "retrieval_contexts",
+    "dimse.services.explaining": "explain",
+    "dimse.services.explaining_services": "ExplainPurpose",
+    "dimse.services.explanation": """
+        ExplainAdvice ExplainOutcome Explanation ExplainSide ExplainStep ExplainStepName ExplainVerdict
+    """,
     "dimse.services.find_scp": "FindHandler",
     "dimse.services.find_scu": "CFindSCU FindResults",
     "dimse.services.get_scu": "CGetSCU CancelBehavior GetResults",

@@ -78,6 +78,14 @@ _REJECT_REASONS = {
     (3, 1): "temporary congestion",
     (3, 2): "local limit exceeded",
 }
+
+
+def rejection_in_words(result: int, source: int, reason: int) -> str:
+    """The numbers of an A-ASSOCIATE-RJ in words (PS3.8 Table 9-21)."""
+    how = _REJECT_RESULTS.get(result, f"with result {result}")
+    return f"{how}: {_REJECT_REASONS.get((source, reason), f'source {source}, reason {reason}')}"
+
+
 _REJECT_ADVICE = {
     (1, 3): "register our AE title{calling} there, or set another calling AE title",
     (1, 7): "check the AE title in the address",
@@ -103,11 +111,10 @@ class AssociationRejected(AssociationError):
     def __init__(
         self, result: int, source: int, reason: int, peer: str = "the peer", calling_ae_title: str | None = None
     ) -> None:
-        how = _REJECT_RESULTS.get(result, f"with result {result}")
-        why = _REJECT_REASONS.get((source, reason), f"source {source}, reason {reason}")
+        words = rejection_in_words(result, source, reason)
         calling = "" if calling_ae_title is None else f" {calling_ae_title!r}"
         advice = _REJECT_ADVICE.get((source, reason), "").format(calling=calling)
-        super().__init__(f"{peer} rejected the association {how}: {why}" + (f"; {advice}" if advice else ""))
+        super().__init__(f"{peer} rejected the association {words}" + (f"; {advice}" if advice else ""))
         self.result = result
         self.source = source
         self.reason = reason

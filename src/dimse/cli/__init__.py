@@ -10,6 +10,7 @@ output           the only way to the terminal: escaped text and JSON lines
 progress         progress bars
 report           counts results, and writes them as text or JSON lines
 send_report, receive_report, retrieve_report    the reports of these jobs; get and move use the last, too
+explain_report   what explain has found out, as text or JSON
 match_output     matches of find as a table, CSV or JSON
-echo, send, receive, find, get, move, retrieve  one command each; `dimse demo` is in `dimse.demo`
+echo, explain, send, receive, find, get, move, retrieve  one command each; `dimse demo` is in `dimse.demo`
 """

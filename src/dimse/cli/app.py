@@ -21,6 +21,7 @@ from dimse.version import __version__
 
 COMMANDS: Final = {
     "echo": "dimse.cli.echo",
+    "explain": "dimse.cli.explain",
     "send": "dimse.cli.send",
     "receive": "dimse.cli.receive",
     "find": "dimse.cli.find",
@@ -51,7 +52,7 @@ def make_parser(commands: Iterable[str] = COMMANDS) -> Parser:
     """A parser that knows these commands. The result's `command` is the function of the one that was chosen."""
     parser = Parser(
         prog="dimse",
-        description="DICOM networking: echo, send, receive, find, get, move and retrieve.",
+        description="DICOM networking: echo, explain, send, receive, find, get, move and retrieve.",
         epilog="Exit codes: " + exit_codes.EXIT_CODES,
     )
     parser.add_argument(

@@ -1,0 +1,101 @@
+"""`dimse explain`: says why an archive cannot be used."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import Any, Final
+
+from dimse.address import Address, check_ae_title
+from dimse.cli import arguments, exit_codes, explain_report, requestor, runtime
+from dimse.cli.output import print_json, print_line
+from dimse.services.explaining import explain as explain_address
+from dimse.services.explaining_services import ExplainPurpose
+from dimse.services.explanation import ExplainOutcome
+
+EXIT_CODES: Final = (
+    "0 it works; 1 the archive accepts an association, but not all that is wanted; 2 wrong usage; 3 no association; "
+    "130 interrupted."
+)
+
+_CODES: Final = {
+    ExplainOutcome.WORKS: exit_codes.OK,
+    ExplainOutcome.REFUSED: exit_codes.FAILED,
+    ExplainOutcome.NO_ASSOCIATION: exit_codes.NO_ASSOCIATION,
+}
+_PURPOSES: Final = {purpose.value: purpose for purpose in ExplainPurpose}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Define the command's arguments."""
+    arguments.add_address(parser, "Archive to talk to")
+    parser.add_argument(
+        "--for",
+        dest="purposes",
+        metavar="|".join(_PURPOSES),
+        action="append",
+        type=arguments.one_of(_PURPOSES),
+        default=[],
+        help="What the archive is wanted for; repeat the option for several. [default: echo]",
+    )
+    parser.add_argument(
+        "--also-called",
+        metavar="TITLE",
+        action="append",
+        type=arguments.checked(check_ae_title),
+        default=[],
+        help="Another AE title of the archive to try if it rejects ours. Repeat the option for several.",
+    )
+    parser.add_argument(
+        "--also-calling",
+        metavar="TITLE",
+        action="append",
+        type=arguments.checked(check_ae_title),
+        default=[],
+        help="Another AE title of ours to try if the archive rejects it. Repeat the option for several.",
+    )
+    arguments.add_classes(parser, "Storage SOP classes that the archive has to accept.")
+    arguments.add_syntaxes(parser, "Transfer syntaxes that it has to accept.")
+    requestor.add_arguments(parser)
+    arguments.add_timeout(parser, "Wait this many seconds for each connection and each answer.", default=5)
+    arguments.add_json(parser, "Print one JSON object.")
+
+
+def explain(
+    address: Address,
+    *,
+    purposes: Sequence[ExplainPurpose],
+    also_called: Sequence[str],
+    also_calling: Sequence[str],
+    classes: Sequence[str],
+    syntaxes: Sequence[str],
+    timeout: float,
+    json: bool,
+    **association: Any,
+) -> int:
+    """Find out why an archive cannot be used.
+
+    Tries name, connection, TLS, AE titles, C-ECHO and the services, and says what to change, and on which side. It
+    sends no objects and no queries.
+    """
+    with arguments.usage():
+        options = requestor.options(timeout=timeout, **association)
+    found = runtime.run(
+        explain_address(
+            address,
+            options=options,
+            purposes=purposes or (ExplainPurpose.ECHO,),
+            sop_classes=classes,
+            transfer_syntaxes=syntaxes,
+            called_ae_titles=also_called,
+            calling_ae_titles=also_calling,
+            step_timeout=timeout,
+        ),
+        fast=False,
+    )
+    if json:
+        print_json(**explain_report.as_json(found))
+    else:
+        for line in explain_report.as_lines(found, explain_report.width()):
+            print_line(line)
+    return _CODES[found.outcome]

@@ -1,0 +1,236 @@
+"""What answers an A-ASSOCIATE-RQ: an archive, or something else."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any, Final
+
+from dimse.network.banners import is_tls
+from dimse.network.probing import Answered, line
+from dimse.services.explaining_association import Asked, Asker, in_words
+from dimse.services.explaining_tls import facts_of, look, plain_to_tls, trouble_of
+from dimse.services.explanation import (
+    ExplainAdvice,
+    ExplainStep,
+    ExplainStepName,
+    ExplainVerdict,
+    here,
+    in_between,
+    on_archive,
+)
+from dimse.upper_layer.negotiation import acceptance_oddities, acceptance_refusal, acceptance_violations
+from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, A_ASSOCIATE_RJ
+
+MAXIMUM_PARALLEL: Final = 3
+"""Associations at once that are tried, to see whether the archive takes more than one."""
+
+_HELLO: Final = b"\r\n\r\n"
+"""Makes a server answer that waits for lines of text."""
+
+_NO_TLS: Final = ExplainStep(ExplainStepName.TLS, ExplainVerdict.OK, "not used", facts=facts_of(None, used=False))
+
+IMPLEMENTATIONS: Final = (
+    ("2.25.168498331071940418906211307480346240529", "dimse"),
+    ("1.2.276.0.7230010.3.", "DCMTK, or software made with it, such as Orthanc"),
+    ("1.2.826.0.1.3680043.9.3811.", "pynetdicom"),
+    ("1.2.826.0.1.3680043.2.1143.", "GDCM"),
+    ("1.2.826.0.1.3680043.9.5560.", "odil"),
+    ("1.2.40.0.13.1.", "dcm4che"),
+    ("1.3.6.1.4.1.30071.", "fo-dicom"),
+)
+"""Beginnings of Implementation Class UIDs, and whose they are."""
+
+
+async def tls(asker: Asker) -> ExplainStep:
+    """Try the handshake, if TLS is wanted."""
+    context, host, seconds = asker.options.ssl, asker.address.host, asker.seconds
+    if context is None:
+        return _NO_TLS
+    try:
+        async with line(asker.endpoint, seconds, context, host) as made:
+            negotiated = made.tls
+            cipher = None if negotiated is None else negotiated.cipher()
+            version = "" if negotiated is None else negotiated.version() or ""
+    except OSError as error:
+        return await _handshake_failed(asker, error)
+    seen = await look(asker.endpoint, host, seconds)
+    seen = replace(seen, version=version, cipher=cipher[0] if cipher else "") if seen else None
+    words = f"{version}, {cipher[0] if cipher else 'no cipher'}"
+    if seen is not None and seen.certificate is not None:
+        words += f", certificate valid until {seen.certificate['not_after']}"
+    return ExplainStep(ExplainStepName.TLS, ExplainVerdict.OK, words, "a handshake", facts=facts_of(seen, used=True))
+
+
+async def _handshake_failed(asker: Asker, error: OSError) -> ExplainStep:
+    seen = await look(asker.endpoint, asker.address.host, asker.seconds)
+    if seen is None:
+        without = await _without_tls(asker)
+        if without is not None:
+            advice = (here("leave --tls out, or use the archive's TLS port"),)
+            words = f"this port does not speak TLS: without TLS, {without}"
+            return ExplainStep(
+                ExplainStepName.TLS, ExplainVerdict.FAILED, words, "a handshake", advice, facts_of(None, used=True)
+            )
+    trouble = trouble_of(error, asker.address.host, None if seen is None else seen.certificate)
+    facts = facts_of(seen, used=True) | {"error": str(error)}
+    return ExplainStep(ExplainStepName.TLS, ExplainVerdict.FAILED, trouble.words, "a handshake", trouble.advice, facts)
+
+
+async def _without_tls(asker: Asker) -> str | None:
+    """What a request without TLS and without the user's identity brings; None for nothing that tells something."""
+    request = asker.request()
+    request = replace(request, user_information=replace(request.user_information, user_identity=None))
+    try:
+        async with line(asker.endpoint, asker.seconds) as plain:
+            answer = await plain.associate(request, asker.seconds)
+            if isinstance(answer.pdu, A_ASSOCIATE_AC):
+                await plain.release(asker.seconds)
+    except OSError:
+        return None
+    return in_words(answer) if answer.pdu is not None or answer.kind is Answered.OTHER else None
+
+
+async def answer(asker: Asker, asked: Asked) -> tuple[ExplainStep, ExplainStep | None]:
+    """What answered the first request. If that is a TLS port, the second step says so."""
+    facts = _facts(asked)
+    tried = "A-ASSOCIATE-RQ with C-ECHO"
+    if isinstance(asked.answer.pdu, A_ASSOCIATE_AC):
+        return accepted(asked, asked.answer.pdu), None
+    if isinstance(asked.answer.pdu, A_ASSOCIATE_RJ):
+        return ExplainStep(
+            ExplainStepName.ANSWER, ExplainVerdict.OK, "DICOM answers, with a rejection", tried, facts=facts
+        ), None
+    if isinstance(asked.answer.pdu, A_ABORT):
+        advice = (
+            on_archive(
+                f"its log says why; see whether it lets this host and the title {asker.calling_ae_title} in",
+            ),
+        )
+        return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.FAILED, asked.words, tried, advice, facts), None
+    seen = await look(asker.endpoint, asker.address.host, asker.seconds) if asker.options.ssl is None else None
+    if seen is not None or is_tls(asked.answer.data):
+        return ExplainStep(
+            ExplainStepName.ANSWER, ExplainVerdict.FAILED, asked.words, tried, facts=facts
+        ), plain_to_tls(seen)
+    words, changes = await _not_dicom(asker, asked)
+    return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.FAILED, words, tried, changes, facts), None
+
+
+def accepted(asked: Asked, acceptance: A_ASSOCIATE_AC) -> ExplainStep:
+    """An archive has answered with `acceptance`."""
+    facts = _facts(asked)
+    information = acceptance.user_information
+    software = implementation(information.implementation_class_uid or "")
+    named = information.implementation_version_name or information.implementation_class_uid or "without a name"
+    words = f"DICOM: {named}" + (f" ({software})" if software else "")
+    words += f", PDUs of at most {_length(information.maximum_length)}"
+    problems = [str(each) for each in acceptance_violations(acceptance, asked.request)]
+    refusal = acceptance_refusal(acceptance)
+    facts["deviations"] = [*problems, *acceptance_oddities(acceptance, asked.request)]
+    tried = "A-ASSOCIATE-RQ with C-ECHO"
+    if refusal is not None:
+        advice: tuple[ExplainAdvice, ...] = (on_archive("announce a larger maximum PDU length"),)
+        return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.FAILED, f"{words}; {refusal}", tried, advice, facts)
+    if problems:
+        advice = (here("use --lenient: otherwise such an answer ends the association"),)
+        return ExplainStep(
+            ExplainStepName.ANSWER, ExplainVerdict.NOTE, f"{words}; but {'; '.join(problems)}", tried, advice, facts
+        )
+    return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.OK, words, tried, facts=facts)
+
+
+def _length(announced: int | None) -> str:
+    return {None: "16384 bytes (not announced)", 0: "any length"}.get(announced, f"{announced} bytes")
+
+
+def _facts(asked: Asked) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "answer": asked.answer.kind.name.lower(),
+        "seconds": round(asked.answer.seconds, 3),
+        "first_bytes": asked.answer.data[:32].hex(),
+        "maximum_length": None,
+        "implementation_class_uid": None,
+        "implementation_version_name": None,
+        "implementation": None,
+        "user_identity_answered": None,
+        "deviations": [],
+    }
+    if asked.acceptance is not None:
+        information = asked.acceptance.user_information
+        facts |= {
+            "maximum_length": information.maximum_length,
+            "implementation_class_uid": information.implementation_class_uid,
+            "implementation_version_name": information.implementation_version_name,
+            "implementation": implementation(information.implementation_class_uid or "") or None,
+        }
+        if asked.request.user_information.user_identity is not None:
+            facts["user_identity_answered"] = information.user_identity_response is not None
+    return facts
+
+
+def implementation(class_uid: str) -> str:
+    """Whose Implementation Class UID this is; empty if that is not known."""
+    return next((name for beginning, name in IMPLEMENTATIONS if class_uid.startswith(beginning)), "")
+
+
+async def _not_dicom(asker: Asker, asked: Asked) -> tuple[str, tuple[ExplainAdvice, ...]]:
+    """What is there instead, and what to change."""
+    found = asked.answer
+    if found.kind is Answered.SILENCE and asked.line is not None:
+        asked.line.send(_HELLO)
+        more = await asked.line.receive(min(asker.seconds, 2.0))
+        found = more if more.kind is Answered.OTHER else found
+    words = in_words(found)
+    port = asker.address.port
+    if found.kind is Answered.OTHER:
+        return f"this is not a DICOM port: {words}", (
+            here(f"check the port: {port} is not the archive's DICOM port"),
+            on_archive("look up the port of its DICOM service"),
+        )
+    if found.kind is Answered.SILENCE:
+        return f"the connection is open, but {words}", (
+            on_archive(
+                "see whether it hangs, or serves one association at a time and is busy; its log shows what arrived",
+            ),
+            here(f"check that {port} is its DICOM port"),
+        )
+    if found.kind in (Answered.CLOSED, Answered.RESET):
+        return words, (
+            on_archive(
+                "see whether its access list has this host's address, and whether its limit of connections is reached",
+            ),
+            in_between(
+                "a load balancer, proxy or firewall in between does this too if the archive behind it is down",
+            ),
+        )
+    if found.kind is Answered.TLS:
+        trouble = trouble_of(found.error or OSError(), asker.address.host)
+        return f"after the handshake: {trouble.words}", trouble.advice
+    return words, (on_archive(f"its log says why; check that {port} is its DICOM port"),)
+
+
+async def parallel(asker: Asker) -> ExplainStep:
+    """Request more associations while one is open."""
+    opened, words = 1, ""
+    async with AsyncExitStack() as stack:
+        while opened < MAXIMUM_PARALLEL:
+            asked = await stack.enter_async_context(asker.ask(asker.request()))
+            if asked.acceptance is None:
+                words = asked.words
+                break
+            opened += 1
+    facts = {"opened": opened, "tried": MAXIMUM_PARALLEL}
+    tried = f"{MAXIMUM_PARALLEL} associations at once, not more"
+    if opened == MAXIMUM_PARALLEL:
+        return ExplainStep(
+            ExplainStepName.PARALLEL, ExplainVerdict.OK, f"{opened} associations at once", tried, facts=facts
+        )
+    advice = (
+        on_archive("allow more associations at once: while it serves one, others wait or fail"),
+        here(
+            f"use at most {opened} (--associations {opened}), and see that no other device uses the archive now",
+        ),
+    )
+    words = f"{opened} at once; the next: {words}"
+    return ExplainStep(ExplainStepName.PARALLEL, ExplainVerdict.NOTE, words, tried, advice, facts)

@@ -1,0 +1,44 @@
+"""What `dimse explain` prints fits the terminal, and nothing of the peer's gets to it unescaped."""
+
+from __future__ import annotations
+
+import pytest
+
+from dimse import Address, ExplainOutcome, ExplainStep, ExplainStepName, ExplainVerdict, Explanation
+from dimse.cli.explain_report import as_json, as_lines, width
+from dimse.services.explanation import here, on_archive
+
+EVIL = "\x1b[2Jevil\u202e"
+
+
+def explained(verdict: ExplainVerdict) -> Explanation:
+    steps = [ExplainStep(name, ExplainVerdict.NOT_TRIED, "") for name in ExplainStepName]
+    advice = (here("word " * 30), on_archive(EVIL))
+    steps[0] = ExplainStep(ExplainStepName.NAME, verdict, f"{EVIL} " * 9, "tried", advice, {"a": 1})
+    return Explanation(Address.parse("A@b"), ExplainOutcome.REFUSED, f"It does not work: {EVIL}", tuple(steps), 1.23456)
+
+
+def test_lines() -> None:
+    lines = list(as_lines(explained(ExplainVerdict.FAILED), 60))
+    assert lines[0] == r"It does not work: \x1b[2Jevil\u202e"
+    assert lines[2].startswith(r"FAILED name        \x1b[2Jevil\u202e \x1b")
+    assert all(len(line) <= 60 and line.isprintable() for line in lines)
+    assert "       not tried, because of that: connection, tls, answer," in lines
+    assert "What to change:" in lines
+    assert r"- On the archive: \x1b[2Jevil\u202e" in lines
+    assert "Worth knowing:" in list(as_lines(explained(ExplainVerdict.NOTE), 60))
+
+
+def test_json() -> None:
+    found = as_json(explained(ExplainVerdict.FAILED))
+    assert list(found) == ["address", "outcome", "summary", "advice", "steps", "seconds"]
+    assert (found["address"], found["outcome"], found["seconds"]) == ("A@b:11112", "refused", 1.235)
+    assert [step["step"] for step in found["steps"]] == [name.value for name in ExplainStepName]
+    assert list(found["steps"][0]) == ["step", "verdict", "tried", "result", "advice", "facts"]
+    assert found["advice"][1] == {"side": "archive", "text": EVIL}
+
+
+def test_the_width_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns, expected in (("60", 60), ("1000", 100), ("x", 80), ("0", 80)):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert width() == expected

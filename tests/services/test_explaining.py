@@ -1,0 +1,203 @@
+"""`explain` names what is wrong and which side has to change, whatever answers; and it always ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.ports import free_port
+from tests.services.answering import Handler, answering, closing, dripping, http, replying, resetting, saying, silent
+
+import dimse
+from dimse import (
+    Access,
+    ClientOptions,
+    ExplainOutcome,
+    ExplainPurpose,
+    ExplainSide,
+    ExplainStepName,
+    ExplainVerdict,
+    Explanation,
+    Server,
+    ServerOptions,
+)
+from dimse.services import explaining
+from dimse.testing import INFORMATION, ScriptedPeer, listening, response
+from dimse.upper_layer.items import UserInformation
+from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, PDU_HEADER
+
+ACCEPTANCE = A_ASSOCIATE_AC("ARCHIVE", "DIMSE", INFORMATION).encode()
+HERE, ARCHIVE, NETWORK = ExplainSide.HERE, ExplainSide.ARCHIVE, ExplainSide.NETWORK
+
+NOT_DICOM: dict[str, tuple[Handler, str, ExplainSide]] = {
+    "HTTP": (http, "this is not a DICOM port: an HTTP server answered: 'HTTP/1.0 400 Bad Request'", HERE),
+    "SSH": (saying(b"SSH-2.0-OpenSSH_9.2\r\n"), "an SSH server answered: 'SSH-2.0-OpenSSH_9.2'", HERE),
+    "control characters": (saying(b"\x1b[31mred\x1b"), r"answered: '\x1b[31mred\x1b'", HERE),
+    "silence": (silent, "the connection is open, but no answer in", ARCHIVE),
+    "closed": (closing, "the connection was closed without an answer", ARCHIVE),
+    "reset": (resetting, "the connection was lost without an answer", ARCHIVE),
+    "garbage": (replying(PDU_HEADER.pack(2, 9) + bytes(9)), "the answer is not valid DICOM", ARCHIVE),
+    "dripping": (dripping(ACCEPTANCE), "bytes of an answer came in", ARCHIVE),
+    "aborted": (replying(A_ABORT(2, 0).encode()), "aborted the association: reason not specified", ARCHIVE),
+    "no room for data": (
+        replying(A_ASSOCIATE_AC("A", "B", UserInformation(maximum_length=7)).encode()),
+        "the maximum length must be 0 or at least 8, not 7",
+        ARCHIVE,
+    ),
+}
+
+
+async def ask(port: int, *, seconds: float = 0.3, **arguments: object) -> Explanation:
+    return await dimse.explain(f"ARCHIVE@127.0.0.1:{port}", step_timeout=seconds, **arguments)  # type: ignore[arg-type]
+
+
+async def test_what_is_not_dicom_is_named() -> None:
+    async def problem(name: str) -> str | None:
+        handler, words, side = NOT_DICOM[name]
+        async with answering(handler) as port:
+            found = await ask(port)
+        step = found[ExplainStepName.ANSWER]
+        fits = step.verdict is ExplainVerdict.FAILED and words in step.result and step.result in found.summary
+        is_told = fits and found.outcome is ExplainOutcome.NO_ASSOCIATION and found.advice[0].side is side
+        return None if is_told else f"{name}: {found}"
+
+    problems = await asyncio.gather(*map(problem, NOT_DICOM))
+    assert [each for each in problems if each is not None] == []
+
+
+async def test_a_port_where_nobody_listens() -> None:
+    found = await ask(free_port())
+    assert found.outcome is ExplainOutcome.NO_ASSOCIATION
+    assert "nothing listens there" in found.summary
+    assert [step.verdict for step in found.steps[:3]] == [
+        ExplainVerdict.OK,
+        ExplainVerdict.FAILED,
+        ExplainVerdict.NOT_TRIED,
+    ]
+    assert {advice.side for advice in found.advice} == {HERE, ARCHIVE}
+
+
+async def test_an_unknown_host() -> None:
+    found = await dimse.explain("ARCHIVE@no-such-host.invalid")
+    assert found[ExplainStepName.NAME].verdict is ExplainVerdict.FAILED
+    assert [step.name for step in found.steps] == list(ExplainStepName)
+
+
+async def test_it_works() -> None:
+    async with Server("ARCHIVE", port=0) as server:
+        server.on_c_store(_store)
+        found = await ask(server.port, seconds=10, purposes=[ExplainPurpose.ECHO, ExplainPurpose.STORE])
+        assert not server.associations  # all were released
+    assert found.outcome is ExplainOutcome.WORKS, found
+    assert found.summary.startswith(f"It works: ARCHIVE@127.0.0.1:{server.port} answers C-ECHO in ")
+    assert {step.name: step.verdict for step in found.steps if step.name is not ExplainStepName.ECHO} == {
+        name: ExplainVerdict.OK for name in ExplainStepName if name is not ExplainStepName.ECHO
+    }
+    assert found[ExplainStepName.ANSWER].facts["implementation"] == "dimse"
+    assert found[ExplainStepName.PARALLEL].facts["opened"] == 3
+
+
+async def _store(request: dimse.StoreRequest) -> dimse.Status:
+    return dimse.Status.SUCCESS
+
+
+async def test_titles_are_tried_and_the_wrong_one_is_named() -> None:
+    options = ServerOptions(access=Access(peers=["SCANNER"], called_ae_titles=["ARCHIVE"]))
+    cases: list[tuple[str, dict[str, Any], str, ExplainSide, bool]] = [
+        # address, options, the wrong title, first advice, whether the rest was tried
+        ("ARCHIVE", {}, "does not know our title DIMSE", ARCHIVE, False),
+        ("ARCHIVE", {"calling_ae_titles": ["OTHER", "SCANNER"]}, "calling title SCANNER, not DIMSE", HERE, True),
+        ("archive", {"options": ClientOptions(calling_ae_title="SCANNER")}, "accepts ARCHIVE, not archive", HERE, True),
+        (
+            "WRONG",
+            {"called_ae_titles": ["ARCHIVE"], "calling_ae_titles": ["SCANNER"]},
+            "accepts ARCHIVE, not WRONG, and it knows the calling title SCANNER, not DIMSE",
+            HERE,
+            True,
+        ),
+    ]
+    async with Server("ARCHIVE", port=0, options=options) as server:
+        for title, arguments, words, side, goes_on in cases:
+            found = await dimse.explain(f"{title}@127.0.0.1:{server.port}", **arguments)
+            assert found.outcome is ExplainOutcome.NO_ASSOCIATION
+            assert words in found.summary
+            assert found.advice[0].side is side
+            assert (found[ExplainStepName.SERVICES].verdict is not ExplainVerdict.NOT_TRIED) == goes_on, found
+
+
+async def test_what_is_refused_is_named() -> None:
+    async with Server("ARCHIVE", port=0) as server:
+        found = await ask(server.port, seconds=10, purposes=[ExplainPurpose.FIND, ExplainPurpose.STORE])
+    assert found.outcome is ExplainOutcome.REFUSED
+    assert "refused: C-FIND (SOP class not supported), storage" in found.summary
+
+
+async def test_a_transient_rejection_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining, "_TRANSIENT_PAUSE", 0)
+
+    async def probe(peer: ScriptedPeer) -> None:
+        await peer.closed()
+
+    async def full(peer: ScriptedPeer) -> None:
+        await peer.expect(A_ASSOCIATE_RQ)
+        await peer.send(A_ASSOCIATE_RJ(2, 3, 2))
+
+    async def accept(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        while await peer.goes_on():
+            await peer.answer_echo()
+
+    for scripts, outcome in (
+        ((probe, full), ExplainOutcome.NO_ASSOCIATION),
+        ((probe, full, accept), ExplainOutcome.WORKS),
+    ):
+        async with listening(*scripts) as address:
+            found = await dimse.explain(address)
+        assert found.outcome is outcome, found
+
+
+async def test_an_echo_that_fails() -> None:
+    async def refused(peer: ScriptedPeer) -> None:
+        await peer.send(response(await peer.receive_message(), 0x0122))
+
+    async def garbage(peer: ScriptedPeer) -> None:
+        await peer.receive_message()
+        await peer.send(b"garbage")
+
+    async def nothing(peer: ScriptedPeer) -> None:
+        await peer.receive_message()
+
+    cases: list[tuple[Callable[[ScriptedPeer], Awaitable[None]], str]] = [
+        (refused, "C-ECHO failed: the status is 0x0122 SOP class not supported"),
+        (garbage, "C-ECHO failed: something that is not DICOM answered: 'garbage'"),
+        (nothing, "C-ECHO failed: no answer in"),
+    ]
+    for answer, words in cases:
+
+        async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            peer = ScriptedPeer(reader, writer)
+            await peer.accept()
+            await answer(peer)  # noqa: B023 - it is used within the iteration
+            await peer.closed()
+
+        async with answering(one) as port:
+            found = await ask(port)
+        assert words in found[ExplainStepName.ECHO].result, found
+        assert found.outcome is ExplainOutcome.REFUSED
+
+
+async def test_all_steps_together_have_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining, "TOTAL_TIME", 0.1)
+    async with answering(silent) as port:
+        found = await ask(port, seconds=50)
+    assert found.outcome is ExplainOutcome.NO_ASSOCIATION
+    assert "stopped: all steps together took more than 0.1 s" in found.summary
+
+
+async def test_arguments_are_checked() -> None:
+    with pytest.raises(ValueError, match="is not an AE title"):
+        await dimse.explain("ARCHIVE@localhost", called_ae_titles=["much too long a title"])
+    with pytest.raises(ValueError, match="is not an address"):
+        await dimse.explain("a/b")
