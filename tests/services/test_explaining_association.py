@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 
 from tests.ports import free_port
 
@@ -24,14 +23,14 @@ WORDS = [
     ),
     (
         Answer(Answered.PDU, 0, pdu=A_ABORT(2, 6)),
-        "the peer aborted the association: invalid PDU parameter value (source 2, reason 6)",
+        "the archive aborted the association: invalid PDU parameter value (source 2, reason 6)",
     ),
     (Answer(Answered.PDU, 0, pdu=A_RELEASE_RP()), "an unexpected A-RELEASE-RP came"),
     (Answer(Answered.OTHER, 0, b"SSH-2.0-x\r\nmore"), "an SSH server answered: 'SSH-2.0-x'"),
     (Answer(Answered.OTHER, 0, b"\0\r\nmore"), r"something that is not DICOM answered: '\x00\r\nmore'"),
     (Answer(Answered.OTHER, 0, b"HTTP/" + b"x" * 251), f"an HTTP server answered: 'HTTP/{'x' * 55}'"),
     (Answer(Answered.MALFORMED, 0, error=ValueError("bad")), "the answer is not valid DICOM: bad"),
-    (Answer(Answered.TLS, 0, error=ssl.SSLError(1, "text")), "TLS ended with text"),
+    (Answer(Answered.TLS, 0), "TLS ended"),
     (Answer(Answered.PART, 5, bytes(7)), "only 7 bytes of an answer came in 5.0 s"),
     (Answer(Answered.SILENCE, 5), "no answer in 5 s"),
     (Answer(Answered.CLOSED, 5), "the connection was closed without an answer"),

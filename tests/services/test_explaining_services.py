@@ -98,7 +98,7 @@ async def test_a_request_that_is_refused_as_a_whole_is_cut_in_halves() -> None:
         found = await offer(asker, contexts)
         assert [each.abstract_syntax for each in found] == [uid for uid, _ in contexts]
         assert [each.abstract_syntax for each in found if each.accepted is None] == ["1.2.3"]
-        assert found[3].reason == "the peer aborted the association (source 0, reason 0)"
+        assert found[3].reason == "the archive aborted the association (source 0, reason 0)"
         archive.refuses = lambda _: True
         found = await offer(asker, contexts * 20)
     assert asker.asked == MAXIMUM_ASKED
@@ -110,7 +110,7 @@ async def test_a_window_that_is_refused_is_told() -> None:
     archive = Archive(lambda request: request.user_information.asynchronous_operations_window is not None)
     found = await asked(archive, Wanted(frozenset({ExplainPurpose.ECHO}), (CT,)))
     assert found.verdict is ExplainVerdict.NOTE
-    assert "with an operations window, roles or extended negotiation: the peer aborted" in found.result
+    assert "with an operations window, roles or extended negotiation: the archive aborted" in found.result
     assert found.advice[0].side is ExplainSide.HERE
 
 

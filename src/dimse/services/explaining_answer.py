@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from dimse.network.banners import is_tls
-from dimse.network.probing import Answered, line
+from dimse.network.probing import Answer, Answered, Line, line
 from dimse.services.explaining_association import Asked, Asker, in_words
 from dimse.services.explaining_tls import facts_of, look, plain_to_tls, trouble_of
 from dimse.services.explanation import (
@@ -28,6 +28,9 @@ MAXIMUM_PARALLEL: Final = 3
 _HELLO: Final = b"\r\n\r\n"
 """Makes a server answer that waits for lines of text."""
 
+_HELLO_TIME: Final = 2.0
+"""Seconds to wait for that answer."""
+
 _NO_TLS: Final = ExplainStep(ExplainStepName.TLS, ExplainVerdict.OK, "not used", facts=facts_of(None, used=False))
 
 IMPLEMENTATIONS: Final = (
@@ -44,17 +47,17 @@ IMPLEMENTATIONS: Final = (
 
 async def tls(asker: Asker) -> ExplainStep:
     """Try the handshake, if TLS is wanted."""
-    context, host, seconds = asker.options.ssl, asker.address.host, asker.seconds
+    context, name, seconds = asker.context, asker.server_name, asker.seconds
     if context is None:
         return _NO_TLS
     try:
-        async with line(asker.endpoint, seconds, context, host) as made:
+        async with line(asker.endpoint, seconds, context, name) as made:
             negotiated = made.tls
             cipher = None if negotiated is None else negotiated.cipher()
             version = "" if negotiated is None else negotiated.version() or ""
     except OSError as error:
         return await _handshake_failed(asker, error)
-    seen = await look(asker.endpoint, host, seconds)
+    seen = await look(asker.endpoint, name, seconds)
     seen = replace(seen, version=version, cipher=cipher[0] if cipher else "") if seen else None
     words = f"{version}, {cipher[0] if cipher else 'no cipher'}"
     if seen is not None and seen.certificate is not None:
@@ -63,7 +66,7 @@ async def tls(asker: Asker) -> ExplainStep:
 
 
 async def _handshake_failed(asker: Asker, error: OSError) -> ExplainStep:
-    seen = await look(asker.endpoint, asker.address.host, asker.seconds)
+    seen = await look(asker.endpoint, asker.server_name, asker.seconds)
     if seen is None:
         without = await _without_tls(asker)
         if without is not None:
@@ -72,7 +75,7 @@ async def _handshake_failed(asker: Asker, error: OSError) -> ExplainStep:
             return ExplainStep(
                 ExplainStepName.TLS, ExplainVerdict.FAILED, words, "a handshake", advice, facts_of(None, used=True)
             )
-    trouble = trouble_of(error, asker.address.host, None if seen is None else seen.certificate)
+    trouble = trouble_of(error, asker.server_name, seen)
     facts = facts_of(seen, used=True) | {"error": str(error)}
     return ExplainStep(ExplainStepName.TLS, ExplainVerdict.FAILED, trouble.words, "a handshake", trouble.advice, facts)
 
@@ -83,7 +86,7 @@ async def _without_tls(asker: Asker) -> str | None:
     request = replace(request, user_information=replace(request.user_information, user_identity=None))
     try:
         async with line(asker.endpoint, asker.seconds) as plain:
-            answer = await plain.associate(request, asker.seconds)
+            answer = await _or_banner(plain, await plain.associate(request, asker.seconds), asker.seconds)
             if isinstance(answer.pdu, A_ASSOCIATE_AC):
                 await plain.release(asker.seconds)
     except OSError:
@@ -108,7 +111,7 @@ async def answer(asker: Asker, asked: Asked) -> tuple[ExplainStep, ExplainStep |
             ),
         )
         return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.FAILED, asked.words, tried, advice, facts), None
-    seen = await look(asker.endpoint, asker.address.host, asker.seconds) if asker.options.ssl is None else None
+    seen = await look(asker.endpoint, asker.server_name, asker.seconds) if asker.options.tls is None else None
     if seen is not None or is_tls(asked.answer.data):
         return ExplainStep(
             ExplainStepName.ANSWER, ExplainVerdict.FAILED, asked.words, tried, facts=facts
@@ -174,13 +177,20 @@ def implementation(class_uid: str) -> str:
     return next((name for beginning, name in IMPLEMENTATIONS if class_uid.startswith(beginning)), "")
 
 
+async def _or_banner(line: Line, found: Answer, seconds: float) -> Answer:
+    """What came back; after silence, what comes after two empty lines, if that is something."""
+    if found.kind is not Answered.SILENCE:
+        return found
+    line.send(_HELLO)
+    more = await line.receive(min(seconds, _HELLO_TIME))
+    return more if more.kind is Answered.OTHER else found
+
+
 async def _not_dicom(asker: Asker, asked: Asked) -> tuple[str, tuple[ExplainAdvice, ...]]:
     """What is there instead, and what to change."""
     found = asked.answer
-    if found.kind is Answered.SILENCE and asked.line is not None:
-        asked.line.send(_HELLO)
-        more = await asked.line.receive(min(asker.seconds, 2.0))
-        found = more if more.kind is Answered.OTHER else found
+    if asked.line is not None:
+        found = await _or_banner(asked.line, found, asker.seconds)
     words = in_words(found)
     port = asker.address.port
     if found.kind is Answered.OTHER:
@@ -204,8 +214,8 @@ async def _not_dicom(asker: Asker, asked: Asked) -> tuple[str, tuple[ExplainAdvi
                 "a load balancer, proxy or firewall in between does this too if the archive behind it is down",
             ),
         )
-    if found.kind is Answered.TLS:
-        trouble = trouble_of(found.error or OSError(), asker.address.host)
+    if found.kind is Answered.TLS and isinstance(found.error, OSError):
+        trouble = trouble_of(found.error, asker.server_name)
         return f"after the handshake: {trouble.words}", trouble.advice
     return words, (on_archive(f"its log says why; check that {port} is its DICOM port"),)
 

@@ -14,7 +14,9 @@ from dimse.address import Address
 from dimse.errors import AssociationAborted, rejection_in_words
 from dimse.network.banners import speaker_of
 from dimse.network.probing import Answer, Answered, Endpoint, Line, line
+from dimse.network.tls_errors import refusal
 from dimse.options import ClientOptions
+from dimse.tls import TLSOptions, context_of
 from dimse.upper_layer.items import PresentationContextRQ, UserInformation
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, PDU
 
@@ -72,12 +74,13 @@ def in_words(answer: Answer) -> str:
         return f"{speaker_of(answer.data)} answered: {_shown(answer.data)}"
     if answer.kind is Answered.MALFORMED:
         return f"the answer is not valid DICOM: {answer.error}"
-    if answer.kind is Answered.TLS:
-        return f"TLS ended with {getattr(answer.error, 'reason', None) or answer.error}"
+    if isinstance(answer.error, ssl.SSLError):
+        return f"TLS ended: {refusal(answer.error)}"
     return {
         Answered.PART: f"only {len(answer.data)} bytes of an answer came in {answer.seconds:.1f} s",
         Answered.SILENCE: f"no answer in {answer.seconds:.0f} s",
         Answered.CLOSED: "the connection was closed without an answer",
+        Answered.TLS: "TLS ended",
         Answered.RESET: f"the connection was lost without an answer ({answer.error})",
     }[answer.kind]
 
@@ -89,7 +92,8 @@ def _pdu_in_words(pdu: PDU) -> str:
         numbers = f"result {pdu.result}, source {pdu.source}, reason {pdu.reason}"
         return f"the association was rejected {rejection_in_words(pdu.result, pdu.source, pdu.reason)} ({numbers})"
     if isinstance(pdu, A_ABORT):
-        return f"{AssociationAborted(pdu.source, pdu.reason)} (source {pdu.source}, reason {pdu.reason})"
+        words = AssociationAborted(pdu.source, pdu.reason, peer="the archive")
+        return f"{words} (source {pdu.source}, reason {pdu.reason})"
     return f"an unexpected {pdu.name} came"
 
 
@@ -113,6 +117,18 @@ class Asker:
         self.called_ae_title = address.ae_title
         self.calling_ae_title = options.calling_ae_title
         self.asked = 0
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """The TLS context for the next handshake; None for plain connections."""
+        tls = self.options.tls
+        return None if tls is None else context_of(tls, server_side=False)
+
+    @property
+    def server_name(self) -> str:
+        """The name that the archive's certificate must have."""
+        tls = self.options.tls
+        return (isinstance(tls, TLSOptions) and tls.server_name) or self.address.host.partition("%")[0]
 
     @property
     def may_ask(self) -> bool:
@@ -151,7 +167,7 @@ class Asker:
         async with AsyncExitStack() as stack:
             try:
                 opened = await stack.enter_async_context(
-                    line(self.endpoint, self.seconds, self.options.ssl, self.address.host)
+                    line(self.endpoint, self.seconds, self.context, self.server_name)
                 )
             except TimeoutError:
                 yield Asked(request, Answer(Answered.SILENCE, self.seconds))

@@ -1,4 +1,4 @@
-"""Why a TLS handshake fails: on which side, because of which certificate."""
+"""Why a TLS handshake fails: on which side, because of which certificate; and what a TLS port shows to anyone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dimse.network.probing import Endpoint, line
+from dimse.network.tls_errors import handshake_failure, is_wrong_name
 from dimse.services.explanation import ExplainAdvice, ExplainStep, ExplainStepName, ExplainVerdict, here, on_archive
 
 _NO_CHECK_TIME: Final = ssl.VerifyFlags(0x200000)
@@ -17,77 +18,38 @@ _NO_CHECK_TIME: Final = ssl.VerifyFlags(0x200000)
 MAXIMUM_NAMES: Final = 20
 """Names of a certificate that are reported."""
 
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why a handshake failed, and what to change."""
-
-    words: str
-    advice: tuple[ExplainAdvice, ...]
-
-
-_EXPIRED = Trouble(
-    "the archive's certificate has expired",
-    (
-        on_archive("install a new certificate"),
-        here("if the certificate is valid, the clock of this machine is wrong"),
-    ),
+_UNKNOWN_CA: Final = (
+    here("trust the CA of the archive's certificate, or the certificate itself if it is self-signed: --tls-ca FILE"),
 )
-_UNKNOWN_CA = (
-    here(
-        "give the certificate of the archive's CA, or the archive's own if it is self-signed: --tls-ca FILE",
-    ),
-)
-_VERIFICATIONS: Final = {
-    9: Trouble(
-        "the archive's certificate is not valid yet",
-        (
-            here("check the clock of this machine"),
-            on_archive("check the dates of its certificate"),
-        ),
-    ),
-    10: _EXPIRED,
-    18: Trouble("the archive's certificate is self-signed, and not among the trusted ones", _UNKNOWN_CA),
-    19: Trouble("the archive's certificates end at a CA that is not trusted here", _UNKNOWN_CA),
-    20: Trouble("the archive's certificate was issued by a CA that is not trusted here", _UNKNOWN_CA),
-    21: Trouble("the archive's certificate was issued by a CA that is not trusted here", _UNKNOWN_CA),
-    23: Trouble("the archive's certificate was revoked", (on_archive("install a new certificate"),)),
-    3: Trouble(
-        "there is no certificate revocation list (CRL) of the CA of the archive's certificate",
-        (here("give the CRL of that CA"),),
-    ),
-    12: Trouble(
-        "the certificate revocation list (CRL) has expired",
-        (here("get a new CRL from the CA"),),
-    ),
+_NEW_CERTIFICATE: Final = (on_archive("install a new certificate"),)
+_NEW_LIST: Final = (here("give the current certificate revocation list (CRL) of each CA in the archive's chain"),)
+
+_VERIFICATIONS: Final[dict[int, tuple[ExplainAdvice, ...]]] = {
+    **dict.fromkeys((2, 18, 19, 20, 21), _UNKNOWN_CA),
+    **dict.fromkeys((3, 11, 12, 33), _NEW_LIST),
+    9: (here("check the clock of this machine"), on_archive("check from when on its certificate is valid")),
+    10: (*_NEW_CERTIFICATE, here("if the certificate is still valid, correct the clock of this machine")),
 }
-"""X509_V_ERR codes of OpenSSL."""
+"""What to change, by OpenSSL's number of what is wrong with the archive's certificate."""
 
-_WRONG_NAMES: Final = frozenset({62, 64})
+_VERSIONS: Final = ("TLSv1.2", "TLSv1.3")
+"""What is used."""
 
-_CLIENT_CERTIFICATE = Trouble(
-    "the archive asks for a certificate of ours",
-    (
-        here("give a certificate and its key: --tls-cert FILE --tls-key FILE"),
-        on_archive("trust the CA of that certificate"),
-    ),
+_GIVE_OURS: Final = (
+    here("give a certificate and its key: --tls-cert FILE --tls-key FILE"),
+    on_archive("trust the CA of that certificate"),
 )
-_OURS_REFUSED = Trouble(
-    "the archive does not accept our certificate",
-    (
-        on_archive("trust the CA of our certificate"),
-        here("or use a certificate that the archive trusts: --tls-cert FILE --tls-key FILE"),
-    ),
+_OURS_REFUSED: Final = (
+    on_archive("trust the CA of our certificate, and see in its log what it does not accept"),
+    here("or use a certificate that the archive accepts: --tls-cert FILE --tls-key FILE"),
 )
-_NO_COMMON = Trouble(
-    "the archive and this program have no TLS version or cipher in common, or it asks for a certificate of ours",
-    (
-        on_archive("enable TLS 1.2 or 1.3 with ECDHE and AES-GCM (BCP 195)"),
-        here("if the archive asks for a certificate, give one: --tls-cert FILE --tls-key FILE"),
-    ),
+_NOTHING_IN_COMMON: Final = (
+    on_archive("enable TLS 1.2 or 1.3 with ECDHE and AES-GCM (BCP 195)"),
+    here("if the archive asks for a certificate, give one: --tls-cert FILE --tls-key FILE"),
 )
+_NO_ADVICE: Final = (on_archive("its log says why; see whether this is its TLS port"),)
 _ALERTS: Final = {
-    "CERTIFICATE_REQUIRED": _CLIENT_CERTIFICATE,
+    "CERTIFICATE_REQUIRED": _GIVE_OURS,
     "UNKNOWN_CA": _OURS_REFUSED,
     "BAD_CERTIFICATE": _OURS_REFUSED,
     "UNSUPPORTED_CERTIFICATE": _OURS_REFUSED,
@@ -95,54 +57,22 @@ _ALERTS: Final = {
     "CERTIFICATE_REVOKED": _OURS_REFUSED,
     "CERTIFICATE_UNKNOWN": _OURS_REFUSED,
     "ACCESS_DENIED": _OURS_REFUSED,
-    "HANDSHAKE_FAILURE": _NO_COMMON,
-    "PROTOCOL_VERSION": _NO_COMMON,
-    "INSUFFICIENT_SECURITY": _NO_COMMON,
-    "UNSUPPORTED_PROTOCOL": _NO_COMMON,
-    "UNRECOGNIZED_NAME": Trouble(
-        "the archive has no certificate for this host name",
-        (here("use the name that the archive's certificate is for"),),
-    ),
+    "HANDSHAKE_FAILURE": _NOTHING_IN_COMMON,
+    "PROTOCOL_VERSION": _NOTHING_IN_COMMON,
+    "INSUFFICIENT_SECURITY": _NOTHING_IN_COMMON,
+    "UNSUPPORTED_PROTOCOL": _NOTHING_IN_COMMON,
+    "VERSION_TOO_LOW": _NOTHING_IN_COMMON,
+    "UNRECOGNIZED_NAME": (here("use the host name that the archive's certificate is for"),),
 }
-"""The ends of OpenSSL's reasons for an alert that the archive has sent, or for a version that it offers."""
+"""What to change, by the end of OpenSSL's name for an alert of the archive, or for what this side does not accept."""
 
 
-def trouble_of(error: Exception, host: str, certificate: Mapping[str, Any] | None = None) -> Trouble:
-    """Why a handshake with `host` ended with `error`; `certificate` is the archive's, as far as it is known."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _verification(error, host, certificate or {})
-    if isinstance(error, TimeoutError):
-        return Trouble(
-            "the TLS handshake got no answer in time",
-            (on_archive("see whether this is its TLS port"),),
-        )
-    reason = getattr(error, "reason", None) or ""
-    for end, trouble in _ALERTS.items():
-        if reason.endswith(end):
-            return trouble
-    words = reason.replace("_", " ").lower() if reason else str(error) or "the connection was closed"
-    return Trouble(f"the TLS handshake failed: {words}", (on_archive("its log says why"),))
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why TLS failed, and what to change."""
 
-
-def _verification(error: ssl.SSLCertVerificationError, host: str, certificate: Mapping[str, Any]) -> Trouble:
-    if error.verify_code in _WRONG_NAMES:
-        names = ", ".join(certificate.get("names", ())) or "another name"
-        return Trouble(
-            f"the archive's certificate is for {names}, not for {host}",
-            (
-                here(f"use the name that the certificate is for in the address: {names}"),
-                on_archive(f"or install a certificate for {host}"),
-            ),
-        )
-    known = _VERIFICATIONS.get(error.verify_code)
-    if known is None:
-        return Trouble(
-            f"the archive's certificate is not accepted: {error.verify_message}",
-            (on_archive("install a certificate that can be verified"),),
-        )
-    if known is _EXPIRED and certificate:
-        return Trouble(f"{known.words} on {certificate['not_after']}", known.advice)
-    return known
+    words: str
+    advice: tuple[ExplainAdvice, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +82,37 @@ class Seen:
     version: str
     cipher: str
     certificate: Mapping[str, Any] | None
+
+
+def trouble_of(error: OSError, host: str, seen: Seen | None = None) -> Trouble:
+    """Why TLS with `host` ended with `error`; `seen` is what the port shows to anyone."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _verification(error, host, None if seen is None else seen.certificate)
+    if seen is not None and seen.version not in _VERSIONS:
+        return Trouble(f"the peer supports neither TLS 1.2 nor TLS 1.3, but {seen.version}", _NOTHING_IN_COMMON)
+    if isinstance(error, TimeoutError):
+        return Trouble("the TLS handshake was not completed in time", (on_archive("see whether this is its TLS port"),))
+    words, reason = handshake_failure(error), (getattr(error, "reason", None) or "").upper()
+    advice = next((advice for end, advice in _ALERTS.items() if reason.endswith(end)), _NO_ADVICE)
+    if advice is _NOTHING_IN_COMMON and seen is not None:
+        words += f"; it would accept {seen.version} with {seen.cipher}"
+    return Trouble(words, advice)
+
+
+def _verification(error: ssl.SSLCertVerificationError, host: str, certificate: Mapping[str, Any] | None) -> Trouble:
+    if is_wrong_name(error):
+        names = "another name" if certificate is None else ", ".join(certificate["names"]) or certificate["subject"]
+        advice = (
+            here(f"use a name of the certificate in the address: {names}"),
+            on_archive(f"or install one for {host}"),
+        )
+        return Trouble(f"the peer's certificate is for {names}, not for {host}", advice)
+    words = handshake_failure(error) + ("" if certificate is None else f" ({_described(certificate)})")
+    return Trouble(words, _VERIFICATIONS.get(error.verify_code, _NEW_CERTIFICATE))
+
+
+def _described(certificate: Mapping[str, Any]) -> str:
+    return f"{certificate['subject']}; issued by {certificate['issuer']}; valid until {certificate['not_after']}"
 
 
 async def look(endpoint: Endpoint, host: str, seconds: float) -> Seen | None:
