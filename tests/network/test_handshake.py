@@ -186,3 +186,40 @@ async def test_plain_and_tls_meet(pki: Path, caplog: pytest.LogCaptureFixture) -
         with pytest.raises(dimse.ConnectionLost, match="failed: the peer closed the connection; it may not speak TLS"):
             async with dimse.connect(address, options=ClientOptions(tls=tls)):
                 pass
+
+
+def client_hello(*suites: int) -> bytes:
+    """One of TLS 1.2 (RFC 5246 7.4.1.2) for the curve secp256r1, and any signature with SHA-256."""
+    extensions = bytes.fromhex("000a 0004 0002 0017  000b 0002 0100  000d 0006 0004 0403 0401")
+    offered = b"".join(suite.to_bytes(2) for suite in suites)
+    body = b"\x03\x03" + bytes(32) + b"\0" + len(offered).to_bytes(2) + offered + b"\1\0"
+    body += len(extensions).to_bytes(2) + extensions
+    handshake = b"\x01" + len(body).to_bytes(3) + body
+    return b"\x16\x03\x01" + len(handshake).to_bytes(2) + handshake
+
+
+REFUSED = {
+    "no encryption": [0x0001, 0x0002, 0x003B, 0xC006, 0xC010],
+    "3DES": [0x000A, 0x0016, 0xC008, 0xC012],
+    "RC4": [0x0005, 0xC007, 0xC011],
+    "CBC": [0xC009, 0xC00A, 0xC013, 0xC014, 0xC023, 0xC024, 0xC027, 0xC028],
+    "static RSA": [0x002F, 0x0035, 0x003C, 0x009C, 0x009D],
+    "DHE": [0x0033, 0x0039, 0x0067, 0x009E, 0x009F, 0xCCAA],
+    "anonymous": [0x0034, 0x00A6, 0xC018],
+}
+"""Cipher suites of the IANA registry, the OpenSSL of this machine may not even know them."""
+HANDSHAKE_FAILURE = bytes.fromhex("15 0303 0002 0228")
+
+
+@pytest.mark.parametrize("profile", TLSProfile)
+async def test_suites_that_no_profile_allows(profile: TLSProfile, pki: Path) -> None:
+    for name in ("server", "rsa"):
+        tls = TLSOptions(certificate=pki / f"{name}.pem", key=pki / f"{name}.key", profile=profile)
+        answers = {}
+        async with dimse.Server(port=0, options=ServerOptions(tls=tls, stop_timeout=5)) as server:
+            for offer, suites in {**REFUSED, "AES-GCM": [0xC02B, 0xC02F]}.items():
+                async with await ScriptedPeer.connect(server.port) as peer:
+                    peer.writer.write(client_hello(*suites))
+                    answers[offer] = await peer.reader.readexactly(7)
+        assert answers.pop("AES-GCM").startswith(b"\x16\x03\x03")
+        assert answers == dict.fromkeys(REFUSED, HANDSHAKE_FAILURE)
