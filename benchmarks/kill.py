@@ -175,7 +175,7 @@ async def run(kills: int, folder: Path, calls: int, *, at_random: bool) -> Figur
             point = named[(kill // 2 if at_random else kill) % len(named)]
             point = "random" if at_random and kill % 2 else point
             nth = random.randrange(1, calls)  # noqa: S311 - not a secret
-            acknowledged = await asyncio.wait_for(kill_once(folder, kill, point, nth, figures), 120)
+            acknowledged = await asyncio.wait_for(kill_once(folder, kill, point, nth, figures), 60)
             figures.kills += 1
             figures.acknowledged += len(acknowledged)
             figures.left += len(temporary(folder))

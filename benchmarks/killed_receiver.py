@@ -46,13 +46,16 @@ POINTS: Final[dict[str, Callable[[int], None]]] = {
     "open": lambda nth: setattr(os, "open", _only_temporary(os.open, nth)),
     "write": lambda nth: setattr(os, "writev", killing(os.writev, nth)),
     "fsync": lambda nth: setattr(os, "fsync", killing(os.fsync, nth)),
-    "mkdir": lambda nth: setattr(os, "mkdir", killing(os.mkdir, 1 + nth % 9)),
+    "mkdir": lambda nth: setattr(os, "mkdir", killing(os.mkdir, 2 + nth % 8)),
     "name": lambda nth: setattr(os, "link", killing(os.link, nth)),
     "unlink": lambda nth: setattr(os, "unlink", _only_temporary(os.unlink, nth)),
     "before the response": lambda nth: setattr(Connection, "write", killing(Connection.write, 8 + nth, before=True)),
     "after the response": lambda nth: setattr(Connection, "write", killing(Connection.write, 8 + nth)),
 }
-"""Named points, and what makes a process kill itself there. The first 8 writes accept the associations."""
+"""Named points, and what makes a process kill itself there.
+
+The first `mkdir` is that of the root, which is there already, and the first 8 writes accept the associations.
+"""
 
 if __name__ == "__main__":
     POINTS[sys.argv[1]](int(sys.argv[2]))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dimse.dataset.file_names import safe_name, template_keywords, validate_template
+from dimse.dataset.file_names import other_name, safe_name, template_keywords, validate_template
+from dimse.dataset.folders import TEMPORARY_NAME
 
 
 def expanded(root: str | Path, template: str, values: Mapping[str, str]) -> Path:
@@ -60,6 +61,28 @@ def test_nothing_leaves_the_folder(tmp_path: Path, value: str) -> None:
             assert not set(part) & set('\\/:*?"<>|\0~$%{}')
             assert part.split(".")[0].upper() not in ("CON", "NUL", "COM1", "LPT9")
         assert value not in relative.parts
+
+
+@pytest.mark.parametrize("value", ["dimse-0123456789abcdef-1-0", "dimse-0123456789abcdef-1"])
+def test_no_name_is_that_of_an_unfinished_file(value: str) -> None:
+    for template in (".{SOPInstanceUID}.part", "a/.{SOPInstanceUID}.part"):
+        name = safe_name(template, {"SOPInstanceUID": value})
+        for each in (name, other_name(name, "1.2.3")):
+            assert not TEMPORARY_NAME.fullmatch(Path(each).name)
+
+
+@pytest.mark.parametrize("letter", ["x", "\xe9"])
+def test_long_names(letter: str) -> None:
+    """Of several values, and of what the template itself says."""
+    values = {"PatientID": "a" * 100, "PatientName": "b" * 100, "SOPInstanceUID": "1." * 32 + "1"}
+    template = f"{letter * 60}/{letter * 150}-{{PatientID}}{{PatientName}}-{{SOPInstanceUID}}.dcm"
+    names = [safe_name(template, values | {"SOPInstanceUID": uid}) for uid in ("1." * 32 + "1", "1." * 32 + "2")]
+    assert len({*names}) == 2
+    for name in (*names, other_name(names[0], "1.2.3")):
+        folder, file = name.split("/")
+        assert folder == letter * 60
+        assert len(file.encode()) <= 255
+        assert file.endswith(".dcm")
 
 
 @given(st.text(max_size=200), st.text(max_size=200))

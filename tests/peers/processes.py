@@ -61,7 +61,7 @@ def need(name: str) -> str:
     folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), _DEBIAN_SBIN]
     path = shutil.which(name, path=os.pathsep.join(folder for folder in folders if folder not in scripts))
     if path is None:
-        _missing(f"{name} is not installed (Debian: apt install dcmtk orthanc odil libgdcm-tools)")
+        _missing(f"{name} is not installed (Debian: apt install dcmtk orthanc odil libgdcm-tools strace)")
     return str(path)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 from dimse.address import DEFAULT_PORT, Address
+from dimse.dataset.folders import prepare
 from dimse.options import Duplicates, Strictness
 from dimse.uids import is_storage, is_uid
 
@@ -163,10 +164,10 @@ def add_into(parser: argparse.ArgumentParser) -> None:
 
 
 def make_folder(into: Path) -> None:
-    """Create the output folder. Raises `UsageError` or `OSError`."""
+    """Create the output folder, and remove unfinished files from it. Raises `UsageError` or `OSError`."""
     if into.exists() and not into.is_dir():
         raise UsageError(f"--into {into}: not a folder")
-    into.mkdir(parents=True, exist_ok=True)
+    prepare(str(into))
     if not os.access(into, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "cannot write to this folder", str(into))
 

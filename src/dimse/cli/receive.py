@@ -13,8 +13,6 @@ from dimse.cli import acceptor, arguments, exit_codes, runtime
 from dimse.cli.output import counted, print_error, reason
 from dimse.cli.receive_report import ReceivingReport
 from dimse.dataset.file_names import validate_template
-from dimse.dataset.folders import prepare
-from dimse.dataset.threads import in_worker
 from dimse.errors import AssociationError, RemoteProtocolError, StatusError
 from dimse.network.signals import on_signals
 from dimse.options import Duplicates, StoreOptions
@@ -86,7 +84,6 @@ async def _receive(server: Server, report: ReceivingReport, template: str) -> in
         return Status.SUCCESS
 
     stopping, aborting = asyncio.Event(), asyncio.Event()
-    await in_worker(prepare, str(report.folder))
     with on_signals(asyncio.get_running_loop(), lambda: (aborting if stopping.is_set() else stopping).set()):
         try:
             await server.start()

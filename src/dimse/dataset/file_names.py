@@ -11,7 +11,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from string import Formatter
 from typing import TYPE_CHECKING, Final
 
-from dimse.dataset.folders import TEMPORARY_NAME
+from dimse.dataset.folders import TEMPORARY_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,8 +86,10 @@ def safe_name(template: str, values: Mapping[str, str]) -> str:
         path += literal if keyword is None else literal + _safe(values.get(keyword, ""))
     if len(path) > MAX_COMPONENT or _has_many_bytes(path):
         path = os.sep.join(_shortened(component) for component in path.split(os.sep))
-    # As a sweep takes it for that of a dead receiver.
-    return path + "_" if TEMPORARY_NAME.fullmatch(path.rpartition(os.sep)[2]) else path
+    folder, separator, name = path.rpartition(os.sep)
+    if name.startswith(TEMPORARY_PREFIX):  # a sweep would take it, or `other_name` of it, for that of a dead receiver
+        name = "_" + name
+    return f"{folder}{separator}{name}"
 
 
 def _has_many_bytes(path: str) -> bool:

@@ -41,6 +41,8 @@ MAX_REMEMBERED: Final = 10_000
 ATTEMPTS: Final = 10
 """How often a folder is opened that other stores remove at the same time."""
 
+TEMPORARY_PREFIX: Final = ".dimse-"
+
 TEMPORARY_NAME: Final = re.compile(r"\.dimse-[0-9a-f]{16}-[0-9a-f]+-[0-9a-f]+\.part")
 """The name of a file that is being received."""
 

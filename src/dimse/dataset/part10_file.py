@@ -8,7 +8,7 @@ import secrets
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from dimse.dataset.folders import ATTEMPTS, Folder, close, lock, remove
+from dimse.dataset.folders import ATTEMPTS, TEMPORARY_PREFIX, Folder, close, lock, remove
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ class Part10File:
     def _create(self) -> None:
         for _ in range(ATTEMPTS):
             # In the root, as it is there, and can be swept without a search. A rename is atomic within a file system.
-            self._temporary = f".dimse-{_PROCESS}-{os.getpid():x}-{next(_NUMBERS):x}.part"
+            self._temporary = f"{TEMPORARY_PREFIX}{_PROCESS}-{os.getpid():x}-{next(_NUMBERS):x}.part"
             # A str, as each operation on a Path costs as much as writing a small file.
             self._path = f"{self._root}{os.sep}{self._temporary}"
             self._descriptor = os.open(self._path, _CREATE, 0o666)
