@@ -148,13 +148,15 @@ def identify(port: int) -> None:
 
 
 def name(port: int, identities: list[str]) -> None:
-    """Name users, one after the other, and request a positive response."""
+    """Name users, one after the other, request a positive response, and print it."""
     for kind, primary, secondary in map(json.loads, identities):
         identity = UserIdentityNegotiation()
         identity.user_identity_type, identity.positive_response_requested = kind, True
         identity.primary_field, identity.secondary_field = primary.encode(), secondary.encode()
         with _associated(port, [build_context("1.2.840.10008.1.1")], ext_neg=[identity]) as association:
             association.send_c_echo()
+            response = association.acceptor.user_identity
+            print(None if response is None else response.server_response)  # noqa: T201
 
 
 def _study(uid: str) -> Dataset:
