@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dimse import Address, ExplainOutcome, ExplainStep, ExplainStepName, ExplainVerdict, Explanation
-from dimse.cli.explain_report import as_json, as_lines, width
+from dimse.cli.explain_report import as_json, as_lines, waiting, width
 from dimse.services.explanation import here, on_archive
 
 EVIL = "\x1b[2Jevil\u202e"
@@ -42,3 +42,9 @@ def test_the_width_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     for columns, expected in (("60", 60), ("1000", 100), ("x", 80), ("0", 80)):
         monkeypatch.setenv("COLUMNS", columns)
         assert width() == expected
+
+
+def test_nothing_is_shown_while_waiting_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    with waiting(Address.parse("A@b")) as ended:
+        ended(explained(ExplainVerdict.OK).steps[0])
+    assert capfd.readouterr() == ("", "")

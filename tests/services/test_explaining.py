@@ -22,8 +22,9 @@ from dimse import (
     Explanation,
     Server,
     ServerOptions,
+    UserIdentityRQ,
 )
-from dimse.services import explaining
+from dimse.services import explaining, explaining_association
 from dimse.testing import INFORMATION, ScriptedPeer, listening, response
 from dimse.upper_layer.items import UserInformation
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, PDU_HEADER
@@ -47,6 +48,11 @@ NOT_DICOM: dict[str, tuple[Handler, str, ExplainSide]] = {
         ARCHIVE,
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining_association, "PAUSE", 0)
 
 
 async def ask(port: int, *, seconds: float = 0.3, **arguments: object) -> Explanation:
@@ -127,6 +133,33 @@ async def test_titles_are_tried_and_the_wrong_one_is_named() -> None:
             assert (found[ExplainStepName.SERVICES].verdict is not ExplainVerdict.NOT_TRIED) == goes_on, found
 
 
+async def test_a_user_that_is_refused_is_not_tried_again() -> None:
+    """A password that is tried many times may lock its user out."""
+    requests: list[A_ASSOCIATE_RQ] = []
+
+    async def archive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = ScriptedPeer(reader, writer)
+        request = await peer.expect(A_ASSOCIATE_RQ)
+        requests.append(request)
+        knows = request.called_ae_title == "ARCHIVE" and request.user_information.user_identity is None
+        await peer.send(A_ASSOCIATE_AC("A", "B", INFORMATION) if knows else A_ASSOCIATE_RJ(1, 1, 1))
+        await peer.closed()
+
+    options = ClientOptions(user_identity=UserIdentityRQ.username_and_passcode("me", b"secret"))
+    for title, words, count in (
+        ("ARCHIVE", "but not with this user identity", 2),
+        ("OTHER", "rejected permanently", 3),
+    ):
+        requests.clear()
+        async with answering(archive) as port:
+            found = await dimse.explain(f"{title}@127.0.0.1:{port}", options=options, step_timeout=0.1)
+        assert words in found.summary
+        assert found.outcome is ExplainOutcome.NO_ASSOCIATION
+        assert len(requests) == count
+        assert sum(each.user_information.user_identity is not None for each in requests) == 1
+        assert "secret" not in repr(found)
+
+
 async def test_what_is_refused_is_named() -> None:
     async with Server("ARCHIVE", port=0) as server:
         found = await ask(server.port, seconds=10, purposes=[ExplainPurpose.FIND, ExplainPurpose.STORE])
@@ -183,7 +216,7 @@ async def test_an_echo_that_fails() -> None:
             await peer.closed()
 
         async with answering(one) as port:
-            found = await ask(port)
+            found = await ask(port, seconds=0.1)
         assert words in found[ExplainStepName.ECHO].result, found
         assert found.outcome is ExplainOutcome.REFUSED
 

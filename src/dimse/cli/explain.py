@@ -80,8 +80,8 @@ def explain(
     """
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)
-    found = runtime.run(
-        explain_address(
+    with explain_report.waiting(address) as ended:
+        asking = explain_address(
             address,
             options=options,
             purposes=purposes or (ExplainPurpose.ECHO,),
@@ -90,9 +90,9 @@ def explain(
             called_ae_titles=also_called,
             calling_ae_titles=also_calling,
             step_timeout=timeout,
-        ),
-        fast=False,
-    )
+            on_step=ended,
+        )
+        found = runtime.run(asking, fast=False)
     if json:
         print_json(**explain_report.as_json(found))
     else:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from dimse.address import Address
 from dimse.cli.output import printable
-from dimse.services.explanation import ExplainSide, ExplainVerdict, Explanation
+from dimse.services.explanation import ExplainSide, ExplainStep, ExplainVerdict, Explanation
 
 _MARKS: Final = {ExplainVerdict.OK: "ok", ExplainVerdict.NOTE: "note", ExplainVerdict.FAILED: "FAILED"}
 _SIDES: Final = {ExplainSide.HERE: "Here", ExplainSide.ARCHIVE: "On the archive", ExplainSide.NETWORK: "In between"}
@@ -68,6 +70,23 @@ def _wrapped(text: str, first: str, rest: str, width: int) -> Iterator[str]:
         break_on_hyphens=False,
         break_long_words=False,
     )
+
+
+@contextmanager
+def waiting(address: Address) -> Iterator[Callable[[ExplainStep], None]]:
+    """Show on the terminal which step has ended last, until the block ends. Yields what to call with each step."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(f"talking to {address}")) as status:
+
+        def ended(step: ExplainStep) -> None:
+            status.update(Text(f"talking to {address}; {step.name.value}: {_MARKS[step.verdict]}"))
+
+        yield ended
 
 
 def width() -> int:

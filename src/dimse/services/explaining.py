@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import perf_counter
 from typing import Final
 
@@ -49,12 +49,14 @@ async def explain(
     called_ae_titles: Sequence[str] = (),
     calling_ae_titles: Sequence[str] = (),
     step_timeout: float = 5,
+    on_step: Callable[[ExplainStep], object] | None = None,
 ) -> Explanation:
     """Try to talk to the application entity at `address`, and find out why that does not work.
 
     It works if the services of `purposes` are accepted, and C-ECHO succeeds where it is one of them. `sop_classes` are
     Storage SOP Classes and `transfer_syntaxes` transfer syntaxes that have to be accepted; without any, it is reported
-    which of the usual ones are. After a rejection, the other `called_ae_titles` and `calling_ae_titles` are tried.
+    which of the usual ones are. After a rejection, the other `called_ae_titles` and `calling_ae_titles` are tried,
+    without the user identity of `options`. `on_step` is called with each step when it has ended.
 
     No objects and no queries are sent. At most 24 associations are requested, and at most three are open at once. Each
     connection, handshake and answer has `step_timeout` seconds, all together have 60. Whatever fails is in the result;
@@ -66,7 +68,7 @@ async def explain(
     """
     wanted = Wanted(frozenset(purposes), tuple(sop_classes), tuple(transfer_syntaxes))
     titles = [*map(check_ae_title, called_ae_titles)], [*map(check_ae_title, calling_ae_titles)]
-    run = _Explaining(Address.parse(address), options or ClientOptions(), wanted, *titles, step_timeout)
+    run = _Explaining(Address.parse(address), options or ClientOptions(), wanted, *titles, step_timeout, on_step)
     return await run.run()
 
 
@@ -81,6 +83,7 @@ class _Explaining:
         called: Sequence[str],
         calling: Sequence[str],
         seconds: float,
+        on_step: Callable[[ExplainStep], object] | None,
     ) -> None:
         self._address = address
         self._options = options
@@ -88,6 +91,7 @@ class _Explaining:
         self._called = called
         self._calling = calling
         self._seconds = seconds
+        self._on_step = on_step
         self._steps: dict[ExplainStepName, ExplainStep] = {}
         self._current = ExplainStepName.NAME
         self._outcome = ExplainOutcome.NO_ASSOCIATION
@@ -114,6 +118,8 @@ class _Explaining:
     def _add(self, step: ExplainStep) -> bool:
         """Add a step. Returns whether those that need it can be tried."""
         self._steps[step.name] = step
+        if self._on_step is not None:
+            self._on_step(step)
         return step.verdict is not ExplainVerdict.FAILED
 
     async def _connect(self) -> None:
@@ -163,13 +169,18 @@ class _Explaining:
             self._add(explaining_titles.step(_titles(again), again.rejection, ()))
             self._outcome = ExplainOutcome.NO_ASSOCIATION if again.acceptance is None else ExplainOutcome.WORKS
             return again.acceptance is not None
+        asker.user_identity = None  # a password that is tried many times may lock its user out
         given, tried = _titles(first), list[Titles]()
+        if self._options.user_identity is not None and (await asker.ask_again(asker.request())).acceptance is not None:
+            self._add(explaining_titles.user_refused(given, rejection))
+            return False
         pairs = explaining_titles.others(given.called, given.calling, self._called, self._calling, rejection)
         for called, calling in pairs:
             asker.called_ae_title, asker.calling_ae_title = called, calling
             tried.append(_titles(await asker.ask_again(asker.request())))
             if tried[-1].is_accepted:
                 break
+        asker.user_identity = self._options.user_identity
         self._add(explaining_titles.step(given, rejection, tried))
         return bool(tried) and tried[-1].is_accepted
 

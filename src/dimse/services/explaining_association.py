@@ -81,8 +81,12 @@ def in_words(answer: Answer) -> str:
         Answered.SILENCE: f"no answer in {answer.seconds:.0f} s",
         Answered.CLOSED: "the connection was closed without an answer",
         Answered.TLS: "TLS ended",
-        Answered.RESET: f"the connection was lost without an answer ({answer.error})",
+        Answered.RESET: f"the connection was lost without an answer ({_reason(answer.error)})",
     }[answer.kind]
+
+
+def _reason(error: Exception | None) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _pdu_in_words(pdu: PDU) -> str:
@@ -116,6 +120,7 @@ class Asker:
         """For each connection, handshake and answer."""
         self.called_ae_title = address.ae_title
         self.calling_ae_title = options.calling_ae_title
+        self.user_identity = options.user_identity
         self.asked = 0
 
     @property
@@ -156,7 +161,7 @@ class Asker:
                 maximum_length=self.options.maximum_length,
                 implementation_class_uid=uids.IMPLEMENTATION_CLASS_UID,
                 implementation_version_name=uids.IMPLEMENTATION_VERSION_NAME,
-                user_identity=self.options.user_identity,
+                user_identity=self.user_identity,
             ),
         )
 

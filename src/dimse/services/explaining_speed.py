@@ -12,6 +12,7 @@ split  in two pieces with Nagle's algorithm here, and quick: if these are slower
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from statistics import median
@@ -113,7 +114,8 @@ async def measure(line: Line, context_id: int, seconds: float, connect_ms: float
 
 def _set(line: Line, option: int, value: int) -> None:
     if option:
-        line.socket.setsockopt(socket.IPPROTO_TCP, option, value)
+        with suppress(OSError):  # the connection may have ended
+            line.socket.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _send(line: Line, context_id: int, number: int, *, in_pieces: bool) -> None:

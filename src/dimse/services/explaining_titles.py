@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from dimse.services.explanation import ExplainAdvice, ExplainStep, ExplainStepName, ExplainVerdict, here, on_archive
 from dimse.upper_layer.pdu import A_ASSOCIATE_RJ
@@ -43,23 +43,39 @@ def others(
 
 def step(first: Titles, rejection: A_ASSOCIATE_RJ | None, tried: Sequence[Titles]) -> ExplainStep:
     """The result. Without `rejection` the archive has accepted the `first` titles."""
-    facts = {
+    facts = _facts(first, rejection, tried)
+    asked = f"called title {first.called}, calling title {first.calling}"
+    if rejection is None:
+        return ExplainStep(ExplainStepName.TITLES, ExplainVerdict.OK, "both titles are accepted", asked, facts=facts)
+    found = next((each for each in tried if each.is_accepted), None)
+    words, advice = _refused(first, rejection) if found is None else _found(first, found)
+    others_tried = f"; then {len(tried)} other pairs" if len(tried) > 1 else "; then another pair" if tried else ""
+    return ExplainStep(ExplainStepName.TITLES, ExplainVerdict.FAILED, words, asked + others_tried, advice, facts)
+
+
+def _facts(first: Titles, rejection: A_ASSOCIATE_RJ | None, tried: Sequence[Titles]) -> dict[str, Any]:
+    numbers = (None, None, None) if rejection is None else (rejection.result, rejection.source, rejection.reason)
+    return {
         "called": first.called,
         "calling": first.calling,
         "accepted": rejection is None,
+        **dict(zip(("result", "source", "reason"), numbers, strict=True)),
         "tried": [
             {"called": each.called, "calling": each.calling, "accepted": each.is_accepted, "answer": each.words}
             for each in (first, *tried)
         ],
     }
-    asked = f"called title {first.called}, calling title {first.calling}"
-    if rejection is None:
-        return ExplainStep(ExplainStepName.TITLES, ExplainVerdict.OK, "both titles are accepted", asked, facts=facts)
-    found = next((each for each in tried if each.is_accepted), None)
-    facts |= {"result": rejection.result, "source": rejection.source, "reason": rejection.reason}
-    words, advice = _refused(first, rejection) if found is None else _found(first, found)
-    others_tried = f"; then {len(tried)} other pairs" if len(tried) > 1 else "; then another pair" if tried else ""
-    return ExplainStep(ExplainStepName.TITLES, ExplainVerdict.FAILED, words, asked + others_tried, advice, facts)
+
+
+def user_refused(given: Titles, rejection: A_ASSOCIATE_RJ) -> ExplainStep:
+    """The archive rejects these titles with a user identity, and accepts them without one."""
+    advice = (
+        here("check the user, and the password or token; or connect without a user"),
+        on_archive(f"permit this user to connect as {given.calling}"),
+    )
+    words = f"the archive accepts these titles, but not with this user identity: {given.words}"
+    facts = _facts(given, rejection, ())
+    return ExplainStep(ExplainStepName.TITLES, ExplainVerdict.FAILED, words, "with a user and without", advice, facts)
 
 
 def _found(first: Titles, found: Titles) -> tuple[str, tuple[ExplainAdvice, ...]]:

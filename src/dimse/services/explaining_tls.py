@@ -22,7 +22,7 @@ _UNKNOWN_CA: Final = (
     here("trust the CA of the archive's certificate, or the certificate itself if it is self-signed: --tls-ca FILE"),
 )
 _NEW_CERTIFICATE: Final = (on_archive("install a new certificate"),)
-_NEW_LIST: Final = (here("give the current certificate revocation list (CRL) of each CA in the archive's chain"),)
+_NEW_LIST: Final = (here("give the current revocation list of each CA in the archive's chain: --tls-crl FILE"),)
 
 _VERIFICATIONS: Final[dict[int, tuple[ExplainAdvice, ...]]] = {
     **dict.fromkeys((2, 18, 19, 20, 21), _UNKNOWN_CA),
