@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import dimse
-from dimse import ClientOptions, RetryPolicy, ServerOptions, TLSOptions, TLSProfile
+from dimse import ClientOptions, RetryPolicy, ServerOptions, Timeouts, TLSOptions, TLSProfile
 from tests.ports import free_port
 
 from .processes import Peer, need, run, storescp
@@ -152,22 +152,21 @@ async def test_openssl_is_refused_what_no_profile_allows(pki: Path, options: Any
 
 
 async def test_we_refuse_openssl_what_no_profile_allows(pki: Path, tmp_path: Path, options: Any) -> None:
+    """It answers no A-ASSOCIATE-RQ, so a good handshake ends with a timeout."""
     openssl, wrong = need("openssl"), []
-    own = ["-cert", str(pki / "server.pem"), "-key", str(pki / "server.key"), "-quiet"]
+    own = ["-cert", str(pki / "server.pem"), "-key", str(pki / "server.key"), "-www"]
     with ExitStack() as stack:
         peers = {}
-        for offer, arguments in OLD.items():
+        for offer, arguments in {**OLD, "good": ["-tls1_2"], "best": []}.items():
             port, weak = free_port(), WEAK if offer in ("TLS 1.0", "TLS 1.1") else []
             server = [openssl, "s_server", "-accept", str(port), *own, *weak, *arguments]
             peers[offer] = stack.enter_context(Peer(server, port, tmp_path / str(port), title="OPENSSL"))
         for offer, peer in peers.items():
             for profile in TLSProfile:
-                try:
-                    async with dimse.connect(
-                        peer.address, options=ClientOptions(tls=options("client", profile=profile))
-                    ):
-                        wrong.append((offer, profile, "connected"))
-                except dimse.ConnectionLost as error:
-                    if "TLS handshake with" not in str(error):
-                        wrong.append((offer, profile, str(error)))
+                tls, timeouts = options("client", profile=profile), Timeouts(association=0.05)
+                with pytest.raises(dimse.AssociationError) as raised:
+                    async with dimse.connect(peer.address, options=ClientOptions(tls=tls, timeouts=timeouts)):
+                        pass
+                if isinstance(raised.value, dimse.AssociationTimeout) is (offer in OLD):
+                    wrong.append((offer, profile, str(raised.value), peer.output()))
     assert not wrong
