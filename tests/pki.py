@@ -106,6 +106,7 @@ def make(folder: Path) -> Authority:
     ca.issue("rsa", key=rsa.generate_private_key(65537, 2048))
     other.issue("stranger")
     ca.revoke(folder / "crl.pem", "revoked")
+    ca.revoke(folder / "crl-of-client.pem", "client")
     ca.revoke(folder / "old-crl.pem", ends=-DAY)
     other.revoke(folder / "other-crl.pem")
     key = serialization.load_pem_private_key((folder / "client.key").read_bytes(), None)

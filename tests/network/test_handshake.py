@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import ssl
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,6 +189,61 @@ async def test_plain_and_tls_meet(pki: Path, caplog: pytest.LogCaptureFixture) -
         with pytest.raises(dimse.ConnectionLost, match="failed: the peer closed the connection; it may not speak TLS"):
             async with dimse.connect(address, options=ClientOptions(tls=tls)):
                 pass
+
+
+async def test_files_that_change_are_used_without_a_restart(pki: Path, tmp_path: Path) -> None:
+    """At the next handshake; associations that are open stay, and files that cannot be used change nothing."""
+    shutil.copytree(pki, tmp_path, dirs_exist_ok=True)
+
+    def options(name: str, crl: str) -> TLSOptions:
+        files = (tmp_path / each for each in ("ca.pem", f"{name}.pem", f"{name}.key", crl))
+        return TLSOptions(**dict(zip(("ca", "certificate", "key", "crl"), files, strict=True)))  # type: ignore[arg-type]
+
+    ours = options("client", "crl.pem")
+    crl = tmp_path / "their-crl.pem"
+    shutil.copy(tmp_path / "crl.pem", crl)
+    server = dimse.Server(port=0, options=ServerOptions(tls=options("server", crl.name), stop_timeout=5))
+    address, contexts = "DIMSE@localhost:{}", [(VERIFICATION, [IMPLICIT])]
+    async with (
+        server,
+        dimse.connect(address.format(server.port), contexts=contexts, options=ClientOptions(tls=ours)) as before,
+    ):
+        assert not await echo(server, ours)
+        shutil.copy(pki / "crl-of-client.pem", crl)
+        assert "the peer says that our certificate was revoked" in await echo(server, ours)
+        await dimse.CEchoSCU(before).echo()
+        crl.write_text("damaged")
+        assert "the peer says that our certificate was revoked" in await echo(server, ours)
+        shutil.copy(pki / "crl.pem", crl)
+        assert not await echo(server, ours)
+        for end in (".pem", ".key"):
+            shutil.copy(pki / f"elsewhere{end}", tmp_path / f"server{end}")
+        assert "is not for localhost, but for: elsewhere" in await echo(server, ours)
+        assert not await echo(server, replace(ours, server_name="pacs.example.org"))
+
+
+async def test_a_handshake_has_one_deadline(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little of it comes: nothing, a byte, the most of a message, or a byte now and then."""
+    monkeypatch.setattr("dimse.network.handshake.TLS_HANDSHAKE", 0.2)
+    hello = client_hello(0xC02B)
+    tls = TLSOptions(certificate=pki / "server.pem", key=pki / "server.key")
+
+    async def drip(peer: ScriptedPeer) -> None:
+        for byte in hello[:20]:
+            peer.writer.write(bytes([byte]))
+            await asyncio.sleep(0.05)
+
+    async with dimse.Server(port=0, options=ServerOptions(tls=tls, stop_timeout=5)) as server:
+        peers = [await ScriptedPeer.connect(server.port) for _ in range(4)]
+        for peer, sent in zip(peers, (b"", hello[:1], hello[:-1]), strict=False):
+            peer.writer.write(sent)
+        dripping = asyncio.ensure_future(drip(peers[3]))
+        for peer in peers:
+            with suppress(ConnectionError):
+                assert await peer.reader.read() == b""
+        dripping.cancel()
+        for peer in peers:
+            peer.writer.transport.abort()
 
 
 def client_hello(*suites: int) -> bytes:

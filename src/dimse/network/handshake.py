@@ -153,11 +153,19 @@ class Handshake(asyncio.Protocol):
             finally:
                 starting.cancel()
         if secured is None or secured.is_closing():
-            raise ConnectionResetError
+            raise await self._lost(secured)
         self._transport = None
         _restore_buffer(tls)
         self._connection.connection_made(secured)
         self._connection.resume(self)
+
+    async def _lost(self, secured: asyncio.Transport | None) -> OSError:
+        """Why the peer closed the connection at once: in TLS 1.3 it verifies our certificate after our handshake."""
+        if secured is not None:
+            secured.abort()
+            await self._connection.wait_closed()
+        lost_by = self._connection.lost_by
+        return lost_by if isinstance(lost_by, OSError) else ConnectionResetError()
 
     @contextmanager
     def _alerting(self) -> Iterator[None]:
