@@ -20,9 +20,9 @@ class Group(NamedTuple):
 
 
 GROUPS: Final[dict[str, Group]] = {
+    "cut at every byte, then silent": Group(lambda: damage.cut(Then.STALL), 9),
     "cut at every byte, then closed": Group(lambda: damage.cut(Then.CLOSE), 3),
     "cut at every byte, then reset": Group(lambda: damage.cut(Then.RESET), 9),
-    "cut at every byte, then silent": Group(lambda: damage.cut(Then.STALL), 9),
     "wrong lengths": Group(damage.wrong_lengths, is_thorough=True),
     "reserved bytes": Group(damage.reserved_bytes, 2),
     "values at their edges": Group(values.values, 13),

@@ -1,4 +1,4 @@
-"""Run every case of every group, or of those named, through the machine and over sockets: `make conversations`."""
+"""Run every case of every group, or of those named, through the machine, over sockets and with the commands."""
 
 from __future__ import annotations
 
@@ -12,15 +12,35 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+from pydicom.data import get_testdata_file
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))  # if this file is run directly
 
-from tests.conversations import machine_driver
+from tests.conversations import command_driver, machine_driver
 from tests.conversations.groups import GROUPS
 from tests.conversations.socket_driver import Standing
 
 MEMORY_MIB: Final = 8
 """What the whole run may add to the memory of the process after its first group, in MiB."""
+
+
+COMMANDS_EVERY: Final = 7
+"""Each so many-th case is had with each command but `echo`, which has all: their associations are made alike."""
+
+
+def _with_commands(names: list[str]) -> int:
+    failed, file = 0, Path(str(get_testdata_file("CT_small.dcm", download=False)))
+    all_cases = [case for name in names for case in GROUPS[name].cases()]
+    with tempfile.TemporaryDirectory() as folder:
+        for command in command_driver.COMMANDS:
+            cases = command_driver.cases_for(command, all_cases)[:: 1 if command == "echo" else COMMANDS_EVERY]
+            begun = time.perf_counter()
+            failures = [
+                each for case in cases for each in command_driver.check(case, command, Path(folder, "out"), file)
+            ]
+            _report(f"dimse {command}: {len(cases)} conversations in {time.perf_counter() - begun:.1f} s", failures)
+            failed += len(failures)
+    return failed
 
 
 async def _over_sockets(names: list[str]) -> int:
@@ -58,7 +78,8 @@ def main() -> int:
         failures = machine_driver.check_all(cases)
         _report(f"machine  {name}: {len(cases)} cases in {time.perf_counter() - begun:.1f} s", failures)
         failed += len(failures)
-    return 1 if failed + asyncio.run(_over_sockets(names)) else 0
+    failed += asyncio.run(_over_sockets(names))
+    return 1 if failed + _with_commands(names) else 0
 
 
 if __name__ == "__main__":

@@ -241,6 +241,15 @@ def test_the_rest_of_a_pdu_is_not_answered_again_after_an_abort(at: int) -> None
     assert feed(requestor, ABORT.encode()) == [CLOSE]
 
 
+def test_a_fragment_is_an_event_when_its_first_byte_has_arrived() -> None:
+    whole = p_data_tf((1, False, True, b"ab"))
+    for cut in range(1, 12):
+        assert feed(receiving(), whole[:cut], whole[cut:12]) == []
+    acceptor = receiving()
+    assert feed(acceptor, whole[:12]) == []
+    assert feed(acceptor, whole[12:]) == [Fragment(1, False, True, memoryview(b"ab"))]
+
+
 def test_connection_lost_in_the_middle_of_a_pdu() -> None:
     acceptor = receiving()
     feed(acceptor, p_data_tf((1, False, False, b"data"))[:14])

@@ -284,9 +284,12 @@ class Machine:
         return None
 
     def _plain_pdu(self) -> Fragment | None:
-        """Fast path: the fragment of a P-DATA-TF with exactly one well-formed PDV, which most are; else None."""
+        """Fast path: the fragment of a P-DATA-TF with exactly one well-formed PDV, which most are; else None.
+
+        As on the slow path, a fragment of which nothing has arrived is no event yet.
+        """
         data = self._data
-        if len(data) < P_DATA_HEADER.size or self.state is not State.STA6:
+        if len(data) <= P_DATA_HEADER.size or self.state is not State.STA6:
             return None
         number, length, pdv_length, context_id, control = P_DATA_HEADER.unpack_from(data)
         is_plain = number == P_DATA_TF.pdu_type and pdv_length == length - 4 and length > 6 and not length % 2
