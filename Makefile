@@ -48,9 +48,11 @@ coverage: .venv/installed
 	$(BIN)/coverage combine --quiet
 	$(BIN)/python tools/coverage_gate.py
 
-# One target: make fuzz TARGETS=scanner EXAMPLES=1000000
+# One target: make fuzz TARGETS=scanner EXAMPLES=1000000 SECONDS=3600. The second run is guided by coverage (Linux).
 fuzz: .venv/installed
 	$(BIN)/python fuzz/run.py --examples $(or $(EXAMPLES),10000) $(TARGETS)
+	if [ "$$(uname)" = Linux ]; then $(BIN)/python -m pip install --quiet --group fuzz && \
+		$(BIN)/python fuzz/guided.py --seconds $(or $(SECONDS),20) $(TARGETS); fi
 
 # All hostile conversations, through the machine and over sockets. One group: make conversations GROUPS="'PDU types'"
 conversations: .venv/installed

@@ -6,12 +6,15 @@ A target raises `AssertionError` if its invariant does not hold; anything else t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
 from typing import Final, NamedTuple
 
 from pydicom.dataset import Dataset
+from tests.conversations.cases import Then
+from tests.conversations.machine_driver import Side
+from tests.conversations.seeds import ASSOCIATE_AC_FULL, ASSOCIATE_RQ_FULL
 
 from dimse import uids
 from dimse.dataset.codec import decode, encode
@@ -21,12 +24,10 @@ from dimse.errors import DatasetError, RemoteProtocolError
 from dimse.messages.message import decode_message
 from dimse.testing import associate_request, echo_request, message_pdvs, store_request, wire
 from dimse.upper_layer.items import PresentationContextAC, UserInformation
-from dimse.upper_layer.machine import CloseTransport, Fragment, Machine, MachineEvent, Oddity, ProviderAbort
 from dimse.upper_layer.pdu import (
     A_ABORT,
     A_ASSOCIATE_AC,
     A_ASSOCIATE_RJ,
-    A_ASSOCIATE_RQ,
     A_RELEASE_RP,
     A_RELEASE_RQ,
     P_DATA_TF,
@@ -93,59 +94,37 @@ def pdu(data: bytes) -> None:
             kind.decode(data[1:]).encode()
 
 
-@target(REQUEST.encode() + MESSAGES + ENDS[0].encode(), MESSAGES, ENDS[2].encode())
+def _both_modes(*streams: bytes) -> tuple[bytes, ...]:
+    """Each after a byte that says whether the side under test is strict."""
+    return tuple(bytes([strict]) + stream for stream in streams for strict in (0, 1))
+
+
+@target(*_both_modes(REQUEST.encode() + MESSAGES + ENDS[0].encode(), ASSOCIATE_RQ_FULL.data, ENDS[2].encode()))
 def acceptor(data: bytes) -> None:
-    """Whatever a requestor sends, no exception leaves the machine, and the events do not depend on the cut."""
-    _check_machine(data, requestor=False)
+    """Whatever a requestor sends, nothing is raised, and what is heard and sent does not depend on the cut."""
+    _check_side(data, requestor=False)
 
 
-@target(ACCEPTANCE.encode() + MESSAGES + ENDS[1].encode(), ENDS[3].encode(), ENDS[2].encode())
+@target(*_both_modes(ACCEPTANCE.encode() + MESSAGES + ENDS[1].encode(), ASSOCIATE_AC_FULL.data, ENDS[3].encode()))
 def requestor(data: bytes) -> None:
-    """Whatever an acceptor sends, no exception leaves the machine, and the events do not depend on the cut."""
-    _check_machine(data, requestor=True)
+    """Whatever an acceptor sends, nothing is raised, and what is heard and sent does not depend on the cut."""
+    _check_side(data, requestor=True)
 
 
-def _check_machine(data: bytes, *, requestor: bool) -> None:
-    whole = _events([data], requestor=requestor)
-    single = _events([data[at : at + 1] for at in range(len(data))], requestor=requestor)
-    assert whole == single
+def _check_side(data: bytes, *, requestor: bool) -> None:
+    strict, stream = bool(data[:1] > b"\0"), data[1:]
+    whole = _heard_and_sent([stream], requestor=requestor, strict=strict)
+    size = 1 + len(stream) // 64  # a longer one in pieces, for the sake of more inputs
+    cut = [stream[at : at + size] for at in range(0, len(stream), size)]
+    assert whole == _heard_and_sent(cut, requestor=requestor, strict=strict)
 
 
-def _events(chunks: list[bytes], *, requestor: bool) -> list[object]:
-    machine = Machine(requestor=requestor, maximum_length=1000, artim=10, strict=False, name="fuzz")
-    if requestor:
-        machine.associate(REQUEST)
-        machine.transport_connected()
-    else:
-        machine.transport_accepted(0)
-    return list(_joined(_fed(machine, chunks)))
-
-
-def _fed(machine: Machine, chunks: list[bytes]) -> Iterator[MachineEvent]:
-    """All events; an association that is requested is accepted."""
+def _heard_and_sent(chunks: list[bytes], *, requestor: bool, strict: bool) -> tuple[list[str], list[str]]:
+    side = Side(requestor=requestor, strict=strict)
     for chunk in chunks:
-        machine.receive_data(memoryview(chunk), 0)
-        while (event := machine.next_event()) is not None:
-            if isinstance(event, A_ASSOCIATE_RQ):
-                machine.accept(ACCEPTANCE)
-            yield event
-
-
-def _joined(events: Iterator[MachineEvent]) -> Iterator[object]:
-    """The events without oddities, and the bytes of each fragment that came in parts as one."""
-    is_over = False
-    parts = b""
-    for event in events:
-        if isinstance(event, Fragment):
-            assert not is_over, "data after the end"
-            parts += bytes(event.data)
-            if event.is_last:
-                yield event[:3], parts
-                parts = b""
-        elif not isinstance(event, Oddity):
-            is_over = is_over or isinstance(event, ProviderAbort | CloseTransport)
-            yield repr(event)
-    yield parts
+        side.feed(chunk)
+    side.end(Then.CLOSE)
+    return side.events, side.transcript.tokens
 
 
 @target(echo_request().encode(), store_request().encode())
