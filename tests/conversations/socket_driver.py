@@ -212,6 +212,7 @@ class Standing:
         self._witnesses: dict[tuple[bool, bool], Witness] = {}
         self._complaints = Complaints()
         self._answer_at_last = asyncio.Event()
+        self._tasks = 0
         self._before: object = None
         self.conversations = 0
         """How many there were."""
@@ -227,6 +228,7 @@ class Standing:
                 server = self._server(strict=strict, impatient=impatient)
                 await server.start()
                 self._servers[strict, impatient] = server
+        self._tasks = len(asyncio.all_tasks())
         self._before = await self._resources()
         return self
 
@@ -373,7 +375,7 @@ class Standing:
     def _busy(self) -> str:
         """What is left of a case; nothing if all is back where it was."""
         open_now = sum(len(server.associations) for server in self._servers.values())
-        tasks = len(asyncio.all_tasks()) - 1 - len(self._witnesses)
+        tasks = len(asyncio.all_tasks()) - self._tasks - len(self._witnesses)
         if open_now != len(self._witnesses) or tasks > 0:
             return f"{open_now - len(self._witnesses)} associations, {tasks} tasks are left"
         return ""
