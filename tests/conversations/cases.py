@@ -39,6 +39,7 @@ class Then(Enum):
 
     READ = "reads until the side under test ends the association, or asks for its release"
     GO_ON = "goes on as if nothing had happened: the association must still work to its release"
+    RELEASE = "answers the release that our client requests next"
     CLOSE = "closes the connection"
     STALL = "sends nothing more, and neither closes"
     RESET = "resets the connection"
@@ -71,6 +72,22 @@ class State(Enum):
 _REQUESTOR: Final = (State.REQUESTED, State.ECHOING, State.RELEASING, State.COLLIDED, State.GIVEN_UP)
 
 
+class Service(Enum):
+    """Where the side under test is, for cases that need a service; the machine alone does not get there."""
+
+    SERVING = "as acceptor: associated, with contexts for queries too"
+    # as requestor, whose request was sent
+    FINDING = "C-FIND"
+    GETTING = "C-GET"
+    MOVING = "C-MOVE"
+    SENDING = "C-STORE"
+
+    @property
+    def is_requestor(self) -> bool:
+        """Whether the side under test is the requestor."""
+        return self is not Service.SERVING
+
+
 @dataclass(frozen=True)
 class Case:
     """One hostile conversation; the module says what the fields mean."""
@@ -79,7 +96,7 @@ class Case:
     sends: bytes = field(repr=False)
     back: str
     strict: str | None = None
-    state: State = State.ASSOCIATED
+    state: State | Service = State.ASSOCIATED
     then: Then = Then.READ
     clause: str = ""
     is_decided_by_machine: bool = True
@@ -117,7 +134,7 @@ _ASSOCIATE: Final[list[bytes | str]] = [seeds.ASSOCIATE_RQ.data, "A-ASSOCIATE-AC
 _ACCEPT: Final[list[bytes | str]] = ["A-ASSOCIATE-RQ", seeds.ASSOCIATE_AC.data, "C-ECHO-RQ"]
 _WRONG_APPLICATION: Final = seeds.ASSOCIATE_RQ.data.replace(b"1.2.840.10008.3.1.1.1", b"1.2.840.10008.3.1.1.2")
 
-LEAD: Final[dict[State, list[bytes | str]]] = {
+LEAD: Final[dict[State | Service, list[bytes | str]]] = {
     State.CONNECTED: [],
     State.ASSOCIATED: [*_ASSOCIATE],
     State.STORING: [*_ASSOCIATE, seeds.STORE_RQ.data],
@@ -130,16 +147,23 @@ LEAD: Final[dict[State, list[bytes | str]]] = {
     State.RELEASING: [*_ACCEPT, seeds.ECHO_RSP.data, "A-RELEASE-RQ"],
     State.COLLIDED: [*_ACCEPT, seeds.ECHO_RSP.data, "A-RELEASE-RQ", seeds.RELEASE_RQ.data, "A-RELEASE-RP"],
     State.GIVEN_UP: [*_ACCEPT, seeds.ASSOCIATE_AC.data, "A-ABORT 2 2"],
+    Service.SERVING: [seeds.ASSOCIATE_RQ_SERVICES.data, "A-ASSOCIATE-AC 1=0 3=0 5=0 7=0 9=0"],
+    Service.FINDING: ["A-ASSOCIATE-RQ", seeds.ASSOCIATE_AC.data, "C-FIND-RQ", "data"],
+    Service.GETTING: ["A-ASSOCIATE-RQ", seeds.ASSOCIATE_AC_GET.data, "C-GET-RQ", "data"],
+    Service.MOVING: ["A-ASSOCIATE-RQ", seeds.ASSOCIATE_AC.data, "C-MOVE-RQ", "data"],
+    Service.SENDING: ["A-ASSOCIATE-RQ", seeds.ASSOCIATE_AC.data, "C-STORE-RQ", "data"],
 }
 """How to get there: bytes that the peer sends, and tokens that it waits for."""
 
-GOES_ON: Final[dict[State, str]] = {
+GOES_ON: Final[dict[State | Service, str]] = {
     State.CONNECTED: "C-ECHO-RSP 0x0000, A-RELEASE-RP",
     State.ASSOCIATED: "C-ECHO-RSP 0x0000, A-RELEASE-RP",
     State.STORING: "C-ECHO-RSP 0x0000, A-RELEASE-RP",
     State.REQUESTED: "C-ECHO-RQ, A-RELEASE-RQ",
     State.ECHOING: "A-RELEASE-RQ",
     State.RELEASING: "",
+    Service.SERVING: "C-ECHO-RSP 0x0000, A-RELEASE-RP",
+    **dict.fromkeys((Service.FINDING, Service.GETTING, Service.MOVING, Service.SENDING), "A-RELEASE-RQ"),
 }
 """The transcript of an association that goes on to its release, by the state in which the case began."""
 
@@ -147,7 +171,20 @@ ENDS: Final = ("A-ABORT", "A-ASSOCIATE-RJ", "A-RELEASE-RP")
 """Tokens after which the side under test waits for the peer to close."""
 
 
-_COMMANDS: Final = {0x01: "C-STORE", 0x10: "C-GET", 0x20: "C-FIND", 0x21: "C-MOVE", 0x30: "C-ECHO", 0xFFF: "C-CANCEL"}
+_COMMANDS: Final = {
+    0x01: "C-STORE",
+    0x10: "C-GET",
+    0x20: "C-FIND",
+    0x21: "C-MOVE",
+    0x30: "C-ECHO",
+    0xFFF: "C-CANCEL",
+    0x100: "N-EVENT-REPORT",
+    0x110: "N-GET",
+    0x120: "N-SET",
+    0x130: "N-ACTION",
+    0x140: "N-CREATE",
+    0x150: "N-DELETE",
+}
 
 
 class Transcript:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from tests.conversations import damage, table, values
+from tests.conversations import commands, damage, pdvs, table, values
 from tests.conversations.cases import Case, Then
 
 
@@ -31,4 +31,13 @@ GROUPS: Final[dict[str, Group]] = {
     "over the maximum length": Group(table.over_the_maximum),
     "silence": Group(table.stalls),
     "ends": Group(table.ends),
+    "context IDs": Group(pdvs.context_ids, 9),
+    "message control headers": Group(pdvs.control_bytes, 9),
+    "empty fragments": Group(pdvs.empty_fragments, 3),
+    "interleaved messages": Group(pdvs.interleaved, 2, is_thorough=True),
+    "attributes of commands": Group(commands.attributes, 5),
+    "forms of commands": Group(commands.forms, 5),
+    "values of commands": Group(commands.values, 5),
+    "C-CANCEL": Group(commands.cancels),
+    "responses": Group(commands.responses),
 }

@@ -59,6 +59,25 @@ ASSOCIATE_AC_FULL: Final = associate(
     context_ac(1, 0, EXPLICIT),
     item(0x50, MAXIMUM, item(0x52, b"1.2.3"), WINDOW, ROLE, item(0x55, b"PEER"), EXTENDED, IDENTITY_ANSWER),
 )
+ROLE_OF_SCP: Final = item(0x54, field("role's SOP class UID", CT.encode()), b"\0\1")
+FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"
+MOVE: Final = "1.2.840.10008.5.1.4.1.2.2.2"
+GET: Final = "1.2.840.10008.5.1.4.1.2.2.3"
+ASSOCIATE_RQ_SERVICES: Final = associate(
+    0x01,
+    APPLICATION,
+    *CONTEXTS,
+    *(context_rq(number, uid, EXPLICIT) for number, uid in ((5, FIND), (7, GET), (9, MOVE))),
+    item(0x50, MAXIMUM, item(0x52, b"1.2.3"), ROLE_OF_SCP, item(0x55, b"PEER")),
+)
+"""For queries too, with the SCP role of CT Image Storage."""
+ASSOCIATE_AC_GET: Final = associate(
+    0x02,
+    APPLICATION,
+    context_ac(1, 0, EXPLICIT),
+    context_ac(3, 0, EXPLICIT),
+    item(0x50, MAXIMUM, item(0x52, b"1.2.3"), ROLE_OF_SCP, item(0x55, b"PEER")),
+)
 ASSOCIATE_RJ: Final = pdu(0x03, spare(1), b"\1\1\7")
 
 # P-DATA: messages of an associated peer. Verification is context 1, CT Image Storage is context 3.

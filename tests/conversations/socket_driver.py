@@ -22,17 +22,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from tests.conversations import seeds
-from tests.conversations.cases import ASK_FOREVER, ECHO_TO_GO_ON, ENDS, LEAD, Case, State, Then, Transcript
+from tests.conversations import seeds, services
+from tests.conversations.cases import ASK_FOREVER, ECHO_TO_GO_ON, ENDS, LEAD, Case, Service, State, Then, Transcript
 from tests.server_options import server_options
 
-from dimse import CEchoSCU, ClientOptions, DimseError, EchoRequest, Server, Status, StoreRequest, Strictness, Timeouts
+from dimse import ClientOptions, DimseError, EchoRequest, Server, Status, StoreRequest, Strictness, Timeouts
 from dimse.network.association import Association
 from dimse.network.client import connect
 from dimse.network.connection import Connection
 from dimse.network.exchange import Exchange
 from dimse.network.session import Session
-from dimse.uids import LITTLE_ENDIAN, VERIFICATION
 from dimse.upper_layer.machine import Machine
 
 PATIENCE: Final = 20.0
@@ -128,6 +127,11 @@ async def converse(line: Line, case: Case) -> list[str]:
     line.send(case.sends)
     if case.then is Then.READ:
         await line.until(lambda: any(token.startswith((*ENDS, "A-RELEASE-RQ")) for token in tokens[begin:]))
+    elif case.then is Then.RELEASE:
+        await line.until(lambda: any(token.startswith((*ENDS, "A-RELEASE-RQ")) for token in tokens[begin:]))
+        if "A-RELEASE-RQ" in tokens[begin:]:
+            line.send(seeds.RELEASE_RP.data)
+            await line.until(lambda: False)
     elif case.then is Then.GO_ON:
         await (_client_goes_on if case.state.is_requestor else _server_goes_on)(line, case.state, begin)
     else:
@@ -136,18 +140,18 @@ async def converse(line: Line, case: Case) -> list[str]:
     return tokens[begin:]
 
 
-async def _server_goes_on(line: Line, state: State, begin: int) -> None:
+async def _server_goes_on(line: Line, state: State | Service, begin: int) -> None:
     if state is State.CONNECTED:
         await line.until(lambda: len(line.transcript.tokens) > begin)
     line.send(seeds.echo_rq(ECHO_TO_GO_ON).data + seeds.RELEASE_RQ.data)
     await line.until(lambda: any(token.startswith(ENDS) for token in line.transcript.tokens[begin:]))
 
 
-async def _client_goes_on(line: Line, state: State, begin: int) -> None:
+async def _client_goes_on(line: Line, state: State | Service, begin: int) -> None:
     if state is State.REQUESTED:
         await line.until_token("C-ECHO-RQ", begin)
     if state is not State.RELEASING:
-        line.send(seeds.ECHO_RSP.data)
+        line.send(services.response(state))
         await line.until_token("A-RELEASE-RQ", begin)
     line.send(seeds.RELEASE_RP.data)
     await line.until(lambda: any(token.startswith("A-ABORT") for token in line.transcript.tokens[begin:]))
@@ -214,6 +218,8 @@ class Standing:
         self._answer_at_last = asyncio.Event()
         self._tasks = 0
         self._before: object = None
+        self._tasks = 0
+        """This task, and those of servers without associations."""
         self.conversations = 0
         """How many there were."""
 
@@ -243,7 +249,9 @@ class Standing:
             fsync=False,
             **many,
         )
-        server = Server("ARCHIVE", port=0, host="127.0.0.1", options=options)
+        destinations = {services.DESTINATION: "127.0.0.1:1"}
+        server = Server("ARCHIVE", port=0, host="127.0.0.1", options=options, destinations=destinations)
+        services.serve(server)
 
         @server.on_c_store
         async def store(request: StoreRequest) -> Status:
@@ -334,7 +342,8 @@ class Standing:
     async def _with_client(self, case: Case, *, strict: bool) -> list[str]:
         line = Line()
         acceptor = await asyncio.get_running_loop().create_server(lambda: line, "127.0.0.1", 0)
-        client = asyncio.ensure_future(_error_of_client(acceptor.sockets[0].getsockname()[1], case, strict=strict))
+        port = acceptor.sockets[0].getsockname()[1]
+        client = asyncio.ensure_future(_error_of_client(port, case, self._folder, strict=strict))
         try:
             await line.connected
             tokens = await converse(line, case)
@@ -343,7 +352,9 @@ class Standing:
             acceptor.close()
             line.close()
             client.cancel()
-        if case.then is Then.GO_ON and "A-ABORT" not in ", ".join(tokens):
+        if isinstance(case.state, Service):
+            self._check_stored(tokens, case)
+        elif case.then in (Then.GO_ON, Then.RELEASE) and "A-ABORT" not in ", ".join(tokens):
             assert error is None, f"raised {error!r}"
         elif case.state not in (State.RELEASING, State.COLLIDED) and "A-RELEASE-RQ" not in tokens:
             assert error is not None, "raised nothing"
@@ -406,21 +417,24 @@ class Standing:
         return [f"at the end of the group: {each}" for each in complaints]
 
 
-async def _error_of_client(port: int, case: Case, *, strict: bool) -> DimseError | None:
-    """Have our client associate, echo and release; what it raised."""
+async def _error_of_client(port: int, case: Case, folder: Path, *, strict: bool) -> Exception | None:
+    """Have our client associate, do an operation and release; what it raised."""
     seconds = STALLED if case.then is Then.STALL else PATIENCE
     options = ClientOptions(
         maximum_length=16384,
         strictness=Strictness.STRICT if strict else Strictness.LENIENT,
-        timeouts=Timeouts(association=seconds, store=seconds, artim=seconds),
+        timeouts=Timeouts(
+            association=seconds, store=seconds, artim=seconds, find=seconds, get=seconds, move=seconds, cancel=seconds
+        ),
     )
+    failed: Exception | None = None
     try:
-        contexts = [(VERIFICATION, LITTLE_ENDIAN)]
+        contexts = services.contexts_of(case)
         async with connect(f"ARCHIVE@127.0.0.1:{port}", contexts=contexts, options=options) as association:
-            await CEchoSCU(association).echo()
+            failed = await services.error_of(association, case, folder)
     except DimseError as error:
-        return error
-    return None
+        return failed or error
+    return failed
 
 
 def _descriptors() -> int:

@@ -150,6 +150,17 @@ def test_a_wrong_group_length_is_noted() -> None:
     assert received == CommandReceived(1, ECHO, Flaw.GROUP_LENGTH)
 
 
+def test_elements_out_of_order_or_doubled_are_noted() -> None:
+    encoded = ECHO.encode()
+    body = encoded[12:]
+    doubled = encoded[:8] + (len(body) * 2).to_bytes(4, "little") + body * 2
+    first = body[: 8 + body[4]]
+    moved = encoded[:12] + body[len(first) :] + first
+    for wrong in (doubled, moved):
+        (received,) = feed(MessageReader(), command_fragments(wrong, 20))
+        assert received == CommandReceived(1, ECHO, Flaw.ORDER)
+
+
 # What a message says of its data set, and what comes
 
 

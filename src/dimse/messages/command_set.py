@@ -93,8 +93,14 @@ def _decode_at(element: int, data: bytes) -> tuple[int, ...]:
 
 
 def decode(data: bytes) -> dict[int, CommandValue]:
-    """The elements of a Command Set that have a value. The group length is not used."""
+    """The elements of a Command Set that have a value. The group length is not used; of two equal ones the last is."""
+    return read(data)[0]
+
+
+def read(data: bytes) -> tuple[dict[int, CommandValue], bool]:
+    """The elements of a Command Set as `decode` has them, and whether they are in ascending order, each once."""
     elements: dict[int, CommandValue] = {}
+    last, is_ascending = -1, True
     position, size, unpack, representations = 0, len(data), _ELEMENT.unpack_from, VALUE_REPRESENTATIONS
     while position < size:
         if size - position < _ELEMENT.size:
@@ -102,6 +108,9 @@ def decode(data: bytes) -> dict[int, CommandValue]:
         group, element, length = unpack(data, position)
         if group != 0:
             break  # some archives put the identifier of a final response here; it is ignored
+        if element <= last:
+            is_ascending = False
+        last = element
         value = position + _ELEMENT.size
         position = value + length
         if position > size:
@@ -116,7 +125,7 @@ def decode(data: bytes) -> dict[int, CommandValue]:
             elements[element] = _decode_at(element, data[value:position])
         else:
             elements[element] = data[value:position].decode("latin-1").strip("\0 ")
-    return elements
+    return elements, is_ascending
 
 
 def has_valid_group_length(data: bytes) -> bool:

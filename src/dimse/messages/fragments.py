@@ -28,13 +28,19 @@ class Flaw(StrEnum):
 
     DATA_SET_TYPE = "Command Data Set Type (0000,0800) is missing"
     GROUP_LENGTH = "the command group length is missing or wrong"
+    ORDER = "the command elements are not in ascending order, each once"
 
 
 def _decode(data: bytes) -> tuple[Message, Flaw | None]:
-    elements = command_set.decode(data)
+    elements, is_ascending = command_set.read(data)
+    flaw = None
     if command_set.COMMAND_DATA_SET_TYPE not in elements:
-        return message_of(elements), Flaw.DATA_SET_TYPE
-    return message_of(elements), None if command_set.has_valid_group_length(data) else Flaw.GROUP_LENGTH
+        flaw = Flaw.DATA_SET_TYPE
+    elif not command_set.has_valid_group_length(data):
+        flaw = Flaw.GROUP_LENGTH
+    elif not is_ascending:
+        flaw = Flaw.ORDER
+    return message_of(elements), flaw
 
 
 _decoded: Final = lru_cache(maxsize=8)(_decode)
