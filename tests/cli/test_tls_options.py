@@ -108,6 +108,12 @@ async def test_every_command_speaks_tls(
         ]
         ended = await asyncio.gather(*(beside(*command, *secured) for command in commands))
         assert [(command[0], one.code, one.err) for command, one in zip(commands, ended, strict=True) if one.code] == []
+        assert (
+            "  TLS                 TLSv1.3, TLS_AES_256_GCM_SHA384\n  certificate         server, localhost"
+            in ended[0].out
+        )
+        (answer,) = (await beside("echo", at, *secured, "--json")).lines
+        assert answer["tls"]["certificate_names"][0] == "server"
         trusting = ("--tls", "--tls-ca", pki / "ca.pem")
         refused, plain, uncertified = await asyncio.gather(
             beside("echo", at, *trusting),

@@ -67,7 +67,13 @@ async def _echo(address: Address, options: ClientOptions) -> dict[str, Any]:
 
 def _negotiated(association: Association) -> dict[str, Any]:
     peer = exchange_of(association).agreement.acceptance.user_information
+    connection = exchange_of(association).connection
+    tls = None
+    if connection.tls is not None:
+        version, cipher = connection.tls
+        tls = {"version": version, "cipher_suite": cipher, "certificate_names": list(connection.certificate_names)}
     return {
+        "tls": tls,
         "maximum_length": peer.maximum_length,
         "implementation_class_uid": peer.implementation_class_uid,
         "implementation_version_name": peer.implementation_version_name,
@@ -92,6 +98,9 @@ def _print(response: dict[str, Any]) -> None:
     version, class_uid = response["implementation_version_name"], response["implementation_class_uid"]
     print_line(f"{response['address']} responded in {response['round_trip_ms']:.1f} ms")
     print_line(f"  association         {response['association_ms']:.1f} ms")
+    if (tls := response["tls"]) is not None:
+        print_line(f"  TLS                 {tls['version']}, {tls['cipher_suite']}")
+        print_line(f"  certificate         {', '.join(tls['certificate_names'])}")
     print_line(f"  maximum PDU length  {maximum}")
     print_line(f"  implementation      {version or 'no version name'} ({class_uid or 'no class UID'})")
     if response["user_identity_confirmed"] is not None:

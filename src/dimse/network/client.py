@@ -123,7 +123,7 @@ async def _connect_with_tls(
     except HandshakeFailed as error:
         reason, cause = str(error), error.__cause__
         if is_wrong_name(cause) and isinstance(tls, TLSOptions):
-            names = ", ".join(await _names_at(address, tls, name)) or "unknown"
+            names = ", ".join(ascii(each)[1:-1] for each in await _names_at(address, tls, name)) or "unknown"
             reason = f"the peer's certificate is not for {name}, but for: {names}"
         where = host_and_port(address.host, address.port)
         raise ConnectionLost(f"TLS handshake with {where} failed: {reason}") from cause

@@ -81,6 +81,8 @@ class Connection(asyncio.BufferedProtocol):
         """Those of the transport, unless they are set before it is open, as for a peer behind a proxy."""
         self.opened = 0.0
         """When the peer connected, by the clock of the event loop; it is set likewise."""
+        self.tls: tuple[str, str] | None = None
+        """The version and the cipher suite of TLS; None without it."""
         self.certificate_names: tuple[str, ...] = ()
         """The names in the peer's certificate that TLS has verified; empty without one (see `certificate_names`)."""
         self.lost_by: Exception | None = None
@@ -120,7 +122,10 @@ class Connection(asyncio.BufferedProtocol):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple) and not self.peer_host:
             self.peer_host, self.peer_name = peer[0], host_and_port(peer[0], peer[1])
-        self.certificate_names = names_of(transport.get_extra_info("peercert"))
+        cipher = transport.get_extra_info("cipher")
+        if cipher is not None:
+            self.tls = (str(cipher[1]), str(cipher[0]))
+            self.certificate_names = names_of(transport.get_extra_info("peercert"))
         if not self.opened:
             self.opened = self._loop.time()
         if self._on_open is not None:
