@@ -742,6 +742,8 @@ def elements_and_items(value: Limits) -> str:
 _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("A-ASSOCIATE PDU", "upper_layer.machine.MAXIMUM_ASSOCIATE_LENGTH", size),
     ("presentation contexts of an association", "upper_layer.negotiation.MAXIMUM_CONTEXTS", str),
+    ("audit messages that wait to be written", "audit.MAXIMUM_WAITING", str),
+    ("studies of an association that are counted for the audit trail", "network.auditing.MAXIMUM_STUDIES", str),
     ("user identity that is sent", "upper_layer.items.MAXIMUM_IDENTITY", size),
     ("consecutive empty fragments", "upper_layer.machine.MAXIMUM_EMPTY_FRAGMENTS", str),
     ("command set", "messages.fragments.MAXIMUM_COMMAND_LENGTH", size),

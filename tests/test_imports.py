@@ -28,7 +28,7 @@ ORDER = (
     ("upper_layer",),
     ("messages",),
     ("address", "tls"),
-    ("access",),
+    ("access", "audit"),
     ("options", "dataset"),
     ("network",),
     ("services",),

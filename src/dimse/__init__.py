@@ -12,6 +12,7 @@ from dimse.version import __version__ as __version__
 if TYPE_CHECKING:
     from dimse.access import Access, AssociationRequest, Operation, Peer, VerifiedUser
     from dimse.address import Address
+    from dimse.audit import AuditLog
     from dimse.dataset.encoding import Buffer
     from dimse.dataset.file_writer import Stored
     from dimse.dataset.pydicom_source import EncapsulatedFrames, NativePixels, PixelSource
@@ -123,6 +124,7 @@ __all__ = [
     "AssociationRejected",
     "AssociationRequest",
     "AssociationTimeout",
+    "AuditLog",
     "Buffer",
     "CEchoSCU",
     "CFindSCU",
@@ -219,6 +221,7 @@ __all__ = [
 _NAMES_OF: Final = {
     "dimse.access": "Access AssociationRequest Operation Peer VerifiedUser",
     "dimse.address": "Address",
+    "dimse.audit": "AuditLog",
     "dimse.dataset.encoding": "Buffer",
     "dimse.dataset.file_writer": "Stored",
     "dimse.dataset.pydicom_source": "EncapsulatedFrames NativePixels PixelSource",

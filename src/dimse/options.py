@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from dimse.access import Access, Peer
 from dimse.address import check_ae_title
+from dimse.audit import AuditLog
 from dimse.tls import TLSOptions
 from dimse.upper_layer.items import UserIdentityRQ
 from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
@@ -155,8 +156,11 @@ class AssociationOptions:
     """How long to wait for the peer."""
     strictness: Strictness = Strictness.STRICT
     """How to treat input that violates the standard; it applies to all services of the association."""
+    audit: AuditLog | None = None
+    """The audit trail to write (PS3.15 A.5); None writes none."""
 
     def __post_init__(self) -> None:
+        _check_type(self, "audit", AuditLog, or_none=True)
         for name in ("operations_window", "maximum_length", "maximum_length_to_send"):
             _make_int(self, name)
         _check_type(self, "timeouts", Timeouts)

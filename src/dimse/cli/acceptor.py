@@ -58,6 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NETWORK",
         help="Network or address of a trusted proxy, whose connections begin with a PROXY header; may be repeated.",
     )
+    arguments.add_audit(parser)
     arguments.add_strictness(parser, Strictness.LENIENT)
 
 

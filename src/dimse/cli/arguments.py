@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 from dimse.address import DEFAULT_PORT, Address
+from dimse.audit import AuditLog
 from dimse.dataset.folders import prepare
 from dimse.options import Duplicates, Strictness
 from dimse.uids import is_storage, is_uid
@@ -203,6 +204,12 @@ def add_strictness(parser: argparse.ArgumentParser, default: Strictness) -> None
 def add_timeout(parser: argparse.ArgumentParser, text: str, default: float | None = None) -> None:
     """The timeout."""
     parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=default, help=text)
+
+
+def add_audit(parser: argparse.ArgumentParser) -> None:
+    """The audit trail."""
+    text = "Append the audit trail (PS3.15 A.5) to this file: syslog lines that name studies and patient IDs."
+    parser.add_argument("--audit", metavar="FILE", type=AuditLog, help=text)
 
 
 def add_maximum_pdu(parser: argparse.ArgumentParser, text: str) -> None:

@@ -17,6 +17,7 @@ def add_arguments(parser: ArgumentParser, strictness: Strictness = Strictness.ST
         "--tls-name", metavar="NAME", help="Name that the peer's certificate must have. [default: HOST]"
     )
     identity_options.add_arguments(parser)
+    arguments.add_audit(parser)
     arguments.add_strictness(parser, strictness)
 
 

@@ -13,6 +13,7 @@ from dimse import uids
 from dimse.access import AssociationRequest, Operation, Peer, VerifiedUser
 from dimse.errors import RejectAssociation
 from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, Request
+from dimse.network.auditing import ServerAudit
 from dimse.network.connection import Connection
 from dimse.network.incoming_request import Service
 from dimse.options import ServerOptions, StoreMode
@@ -95,13 +96,15 @@ def _described(request: A_ASSOCIATE_RQ, peer: Connection) -> AssociationRequest:
 class Admission:
     """Decides on the associations that a server is asked for, and counts those that it has."""
 
-    def __init__(self, options: ServerOptions, services: Mapping[type[Request], Service]) -> None:
+    def __init__(self, options: ServerOptions, services: Mapping[type[Request], Service], audit: ServerAudit) -> None:
         self.is_closed = False
         """Whether the server is stopping, and admits nobody."""
         self._options = options
         self._services = services
         self._slots: dict[Slot, Tenant] = {}
         """Who has them, the oldest first."""
+        self.audit: Final = audit
+        """Where the decisions are audited."""
         self.handler: AssociationHandler | None = None
         """Decides, after the rules and the limits, about each association."""
 

@@ -29,6 +29,7 @@ from dimse.errors import (
 )
 from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, MessageReader, fragment_size
 from dimse.messages.message import C_CANCEL_RQ, Request, Response
+from dimse.network.auditing import AssociationAudit, user_of
 from dimse.network.connection import Connection
 from dimse.network.incoming_data import Discard, Receiver
 from dimse.network.outstanding import OutstandingRequests
@@ -138,6 +139,8 @@ class Exchange:
         self.clock = loop.time
         self.user: VerifiedUser | None = None
         """The user of the requestor, as verified by the handler of associations of this side."""
+        self.audit: AssociationAudit | None = None
+        """The audit of the association, if it is audited and once it is established."""
         self._request: A_ASSOCIATE_RQ | None = None
         """The request of this side, if it is the requestor."""
         self._agreement: Agreement | None = None
@@ -220,8 +223,17 @@ class Exchange:
         limit = self.options.maximum_length_to_send
         agreement = agree(request, acceptance, is_requestor=self.is_requestor, maximum_length_limit=limit)
         self._agreement, self.phase = agreement, Phase.OPEN
+        if self.options.audit is not None:
+            self.audit = AssociationAudit(self.options.audit, self.connection, agreement, self._user_name)
         self.window.size = agreement.own_operations_window
         self.sender.fragment_size = fragment_size(agreement.maximum_length_to_send)
+
+    @property
+    def _user_name(self) -> str | None:
+        """The user of the association: the one that this side names, or that it has verified."""
+        if self._request is not None:
+            return user_of(self._request.user_information.user_identity)
+        return None if self.user is None else self.user.name
 
     def _accepted(self, acceptance: A_ASSOCIATE_AC) -> None:
         assert self._request is not None  # noqa: S101 - the machine accepts an acceptance in Sta5 only
@@ -330,6 +342,8 @@ class Exchange:
             self._receiver = None
         if self._provider is not None:
             self._provider.ended()
+        if self.audit is not None:
+            self.audit.end()
 
     # As `ConnectionOwner`
 

@@ -86,8 +86,8 @@ class Handshake(asyncio.Protocol):
         if transport is not None:
             transport.abort()
 
-    async def accept(self, context: ssl.SSLContext) -> None:
-        """Do the handshake of an acceptor. A failure is only logged."""
+    async def accept(self, context: ssl.SSLContext) -> str | None:
+        """Do the handshake of an acceptor. Returns why TLS did not authenticate the peer, which is logged too."""
         try:
             async with asyncio.timeout(TLS_HANDSHAKE):
                 first = await self._first
@@ -99,9 +99,12 @@ class Handshake(asyncio.Protocol):
         except TimeoutError:
             logger.info("%s: no TLS handshake within %g s; closed", self.peer_host, TLS_HANDSHAKE)
         except OSError as error:
-            logger.info("%s: TLS handshake failed: %s", self.peer_host, handshake_failure(error))
+            why = handshake_failure(error)
+            logger.info("%s: TLS handshake failed: %s", self.peer_host, why)
+            return why
         finally:
             self.kill()
+        return None
 
     async def connect(
         self, host: str, port: int, context: ssl.SSLContext, *, server_name: str, seconds: float | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
@@ -15,6 +16,7 @@ from dimse.messages.message import Request
 from dimse.network.admission import Admission
 from dimse.network.arrivals import ArrivalRate, Arrivals
 from dimse.network.association import Association
+from dimse.network.auditing import ServerAudit
 from dimse.network.connection import Connection
 from dimse.network.entrance import Entrance
 from dimse.network.exchange import ABORT_GRACE
@@ -69,7 +71,8 @@ class AssociationServer:
         self._rate = ArrivalRate(self.options.maximum_connections_per_second)
         self._proxies = Peer(networks=self.options.proxy_networks)
         """A rule that fits the proxies alone."""
-        self._admission = Admission(self.options, self._services)
+        self._audit = ServerAudit(self.options.audit, self.ae_title)
+        self._admission = Admission(self.options, self._services, self._audit)
 
     async def start(self) -> None:
         """Listen. Raises OSError where the port is taken."""
@@ -77,6 +80,7 @@ class AssociationServer:
         sockets = await listening_sockets(self.host, self.port)
         self.port = sockets[0].getsockname()[1]
         self._listener = Listener(sockets, self._welcomes, self._open)
+        self._audit.started()
         logger.info("%s listens on %s", self.ae_title, host_and_port(self.host, self.port))
         self._admission.warn_if_open(self.ae_title, (sock.getsockname()[0] for sock in sockets))
 
@@ -105,6 +109,7 @@ class AssociationServer:
         """Stop listening, and end the handshakes."""
         listener, self._listener = self._listener, None
         if listener is not None:
+            self._audit.stopped()
             await listener.close()
         for handshake in self._handshakes:
             handshake.cancel()
@@ -176,10 +181,15 @@ class AssociationServer:
         )
         return Connection(machine, self._pool, self._opened)
 
+    async def _shake_hands(self, handshake: Handshake, context: ssl.SSLContext) -> None:
+        why = await handshake.accept(context)
+        if why is not None:
+            self._audit.not_authenticated(handshake.peer_host, why)
+
     def _begun(self, handshake: Handshake) -> None:
         assert self.options.tls is not None  # noqa: S101 - there are no handshakes without it
         context = context_of(self.options.tls, server_side=True)
-        task = asyncio.get_running_loop().create_task(handshake.accept(context))
+        task = asyncio.get_running_loop().create_task(self._shake_hands(handshake, context))
         self._handshakes.add(task)
         task.add_done_callback(self._handshakes.discard)
         task.add_done_callback(lambda _: self.arrivals.discard(handshake))

@@ -163,6 +163,7 @@ class Session:
         self._arrivals.discard(self.connection)
         self._exchange.user = user
         self._exchange.accept(request, self._admission.acceptance(request, slot, user))
+        self._admission.audit.admitted(request, self.connection, None if user is None else user.name)
         logger.info(
             "%s: association from %a accepted%s, %d of %d contexts, rule %s",
             self.connection.peer_name,
@@ -176,6 +177,7 @@ class Session:
         self._used = self._exchange.clock()
 
     def _reject(self, request: A_ASSOCIATE_RQ, rejection: Rejected) -> None:
+        self._admission.audit.rejected(request, self.connection, rejection.response, rejection.why)
         self._exchange.reject(rejection.response)
         logger.info(
             "%s: association from %a to %a rejected: %s",

@@ -84,5 +84,8 @@ class CFindSCU:
         message_id = exchange_of(self._association).outstanding.new_message_id()
         message = C_FIND_RQ(message_id=message_id, affected_sop_class_uid=model.find)
         encoded = encode(wanted, context.transfer_syntax)
+        audit = exchange_of(self._association).audit
+        if audit is not None:
+            audit.queried(model.find, encoded, context.transfer_syntax)
         request = OperationRequest(context, message, encoded, total_timeout)
         return FindResults(self._association, request, raise_failures=raise_failures)

@@ -86,6 +86,8 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         try:
             await self._answer(request, reception)
         finally:
+            is_stored = reception.fault is None and reception.is_consumed
+            reception.audit(Status.SUCCESS if is_stored else None)
             reception.incoming.free()
 
     async def _answer(self, request: IncomingRequest, reception: Reception) -> None:
@@ -130,15 +132,19 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         reception = Reception(request, data, self._options, self._disk)
         status = await reception.prepare()
         if status is not None:
+            reception.audit(status)
             await self._refuse(request, status, status.comment or "its data set was refused")
             return None
         if self._handler is None:
             self._given, reception.results = (request, reception), self
             return StoreRequest(reception)
+        is_stored = False
         try:
-            return StoreRequest(reception) if await self._handle(request, reception, self._handler) else None
+            is_stored = await self._handle(request, reception, self._handler)
         finally:
+            reception.audit(Status.SUCCESS if is_stored else None)
             reception.incoming.free()
+        return StoreRequest(reception) if is_stored else None
 
     def _context_objection(self, request: IncomingRequest) -> str | None:
         """Why the peer may not send this on its context. A lenient requestor accepts it if it proposed the SCP role."""

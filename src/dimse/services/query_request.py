@@ -49,6 +49,8 @@ async def read_query(request: IncomingRequest) -> QueryRequest:
     name = message.name
     model = next(model for model in QueryRetrieveModel if request.sop_class_uid in (model.find, model.get, model.move))
     encoded = await _identifier(request)
+    if isinstance(message, C_FIND_RQ) and request.exchange.audit is not None:
+        request.exchange.audit.queried(model.find, encoded, request.context.transfer_syntax)
     try:
         error = wrong_form(encoded, request.context.transfer_syntax)
         if error is not None:

@@ -18,8 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dimse import uids
+from dimse.audit import Outcome
 from dimse.dataset.completeness import IncompleteDataset
-from dimse.dataset.encoding import PIXEL_DATA, SOP_CLASS_UID, SOP_INSTANCE_UID, tag_name
+from dimse.dataset.encoding import (
+    PATIENT_ID,
+    PIXEL_DATA,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+    tag_name,
+)
 from dimse.dataset.file_writer import Disk, FileWriter, Instance, Stored
 from dimse.dataset.part10 import encode_file_meta
 from dimse.dataset.scanner import NAMING_TAGS
@@ -270,6 +278,23 @@ class Reception:
         return FileWriter(root, names, header, self._disk, instance, fsync=self._options.fsync, replaces=replaces)
 
     # After the handler
+
+    def audit(self, status: Status | None) -> None:
+        """Note in the audit trail that the instance was stored, or why not: None is an exception."""
+        audit = self._exchange.audit
+        if audit is None:
+            return
+        try:
+            patient_id = self.text_of(PATIENT_ID)
+        except (DatasetError, MemoryError):
+            patient_id = ""
+        audit.transferred(
+            self.command.affected_sop_class_uid,
+            self.incoming.scanner.text(STUDY_INSTANCE_UID) or "none",
+            patient_id,
+            Outcome.SUCCESS if status is not None and status.is_done else Outcome.MINOR_FAILURE,
+            by_requestor=not self._exchange.is_requestor,
+        )
 
     async def wait_for_save(self) -> None:
         """The handler has ended: wait for a file that it left to another task to write."""

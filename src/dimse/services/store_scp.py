@@ -56,9 +56,13 @@ class StoreService:
         if request.data is None:
             return request.response(Status.CANNOT_UNDERSTAND)
         reception = Reception(request, request.data, self._options, self._disk)
+        status: Status | None = None
         try:
-            return await self._serve(request, reception)
+            answer = await self._serve(request, reception)
+            status = answer.message.status
+            return answer
         finally:
+            reception.audit(status)
             reception.incoming.free()
 
     async def _serve(self, request: IncomingRequest, reception: Reception) -> Answer[Response]:
