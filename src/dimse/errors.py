@@ -89,6 +89,7 @@ def rejection_in_words(result: int, source: int, reason: int) -> str:
 _REJECT_ADVICE = {
     (1, 3): "register our AE title{calling} there, or set another calling AE title",
     (1, 7): "check the AE title in the address",
+    (2, 1): "it may ask for another user identity",
     (3, 1): "try again later",
     (3, 2): "try again later",
 }

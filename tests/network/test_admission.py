@@ -142,6 +142,19 @@ async def test_a_peer_of_another_network(caplog: pytest.LogCaptureFixture) -> No
     assert "rejected: rule @::1 does not have its network" in caplog.text
 
 
+async def test_the_network_of_a_peer_behind_a_proxy() -> None:
+    """It is that of the peer, not of the proxy, whose network no rule has."""
+    options = {"proxy_networks": ["127.0.0.1"]}
+    answers = []
+    async with archive(Access(peers=["@10.1.0.0/16"]), **options) as server:
+        for header in ("TCP4 10.1.2.3 10.0.0.1", "TCP6 ::ffff:10.1.2.3 ::1", "TCP4 10.2.0.1 10.0.0.1", "TCP6 ::1 ::1"):
+            async with await ScriptedPeer.connect(server.port) as peer:
+                await peer.send(f"PROXY {header} 40000 104\r\n".encode(), associate_request())
+                answers.append(await peer.receive())
+    assert [type(answer) for answer in answers[:2]] == [A_ASSOCIATE_AC] * 2
+    assert answers[2:] == [NOT_RECOGNIZED] * 2
+
+
 async def test_the_certificate_says_who_it_is(tmp_path: Path) -> None:
     """A title is bound to the certificate of its device; others cannot use it, nor the device another one."""
     (tmp_path / "cert.pem").write_text(CERTIFICATE)

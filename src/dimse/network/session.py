@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
+from dimse.access import ANYONE
 from dimse.errors import (
     AssociationAborted,
     AssociationError,
@@ -165,13 +166,13 @@ class Session:
         self._exchange.accept(request, self._admission.acceptance(request, slot, user))
         self._admission.audit.admitted(request, self.connection, None if user is None else user.name)
         logger.info(
-            "%s: association from %a accepted%s, %d of %d contexts, rule %s",
+            "%s: association from %a accepted%s, %d of %d contexts%s",
             self.connection.peer_name,
             request.calling_ae_title,
             "" if user is None else f" for user {user.name!a}",
             len(self._exchange.agreement.contexts),
             len(request.presentation_contexts),
-            slot.rule,
+            "" if slot.rule is ANYONE else f", rule {slot.rule}",
         )
         self._idle = self._idle_timer(self._options.timeouts.idle)
         self._used = self._exchange.clock()
