@@ -48,3 +48,23 @@ def test_nothing_is_shown_while_waiting_without_a_terminal(capfd: pytest.Capture
     with waiting(Address.parse("A@b")) as ended:
         ended(explained(ExplainVerdict.OK).steps[0])
     assert capfd.readouterr() == ("", "")
+
+
+def test_contexts_are_listed_by_reason_and_by_syntaxes() -> None:
+    jpeg, odd = "1.2.840.10008.1.2.4.50", "1.2.3"
+
+    def context(name: str, accepted: str | None, *proposed: str) -> dict[str, object]:
+        return {"name": name, "proposed": list(proposed), "accepted": accepted, "reason": None if accepted else "why"}
+
+    services = [context(f"S{number}", None, "a", "b") for number in range(6)]
+    detail = [context("CT", jpeg, jpeg), context("CT", None, odd), context("MR", jpeg, jpeg), context("MR", None, odd)]
+    facts = {"accepted": ["C-ECHO"], "contexts": [*services, *detail, context("US", None, jpeg)]}
+    step = ExplainStep(ExplainStepName.SERVICES, ExplainVerdict.FAILED, "refused: x", facts=facts)
+    found = Explanation(Address.parse("A@b"), ExplainOutcome.REFUSED, "", (step,), 0)
+    assert [line.strip() for line in as_lines(found, 100)][1:6] == [
+        "FAILED services    refused: x",
+        "accepted: C-ECHO",
+        "why: S0; S1; S2; S3 and 2 more (--json has all)",
+        "CT; MR: in jpeg-baseline; not in 1.2.3",
+        "US: in no transfer syntax",
+    ]

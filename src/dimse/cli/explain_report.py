@@ -5,17 +5,24 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from dimse.address import Address
+from dimse.cli.arguments import SYNTAXES
 from dimse.cli.output import printable
-from dimse.services.explanation import ExplainSide, ExplainStep, ExplainVerdict, Explanation
+from dimse.services.explanation import ExplainSide, ExplainStep, ExplainStepName, ExplainVerdict, Explanation
 
 _MARKS: Final = {ExplainVerdict.OK: "ok", ExplainVerdict.NOTE: "note", ExplainVerdict.FAILED: "FAILED"}
+_SHORT_NAMES: Final = {uid: name for name, uid in SYNTAXES.items()}
 _SIDES: Final = {ExplainSide.HERE: "Here", ExplainSide.ARCHIVE: "On the archive", ExplainSide.NETWORK: "In between"}
 _WIDEST: Final = 100
+_INDENT: Final = " " * 19
+_NAMED: Final = 4
+"""Refused services or SOP classes that are named; more are counted."""
+
+Contexts = Sequence[Mapping[str, Any]]
 
 
 def as_json(explanation: Explanation) -> dict[str, Any]:
@@ -46,7 +53,9 @@ def as_lines(explanation: Explanation, width: int) -> Iterator[str]:
     yield ""
     for step in explanation.steps:
         if step.verdict is not ExplainVerdict.NOT_TRIED:
-            yield from _wrapped(step.result, f"{_MARKS[step.verdict]:7}{step.name.value:12}", " " * 19, width)
+            yield from _wrapped(step.result, f"{_MARKS[step.verdict]:7}{step.name.value:12}", _INDENT, width)
+            for text in _details(step):
+                yield from _wrapped(text, _INDENT, _INDENT + "  ", width)
     missing = [step.name.value for step in explanation.steps if step.verdict is ExplainVerdict.NOT_TRIED]
     if missing:
         yield from _wrapped(f"not tried, because of that: {', '.join(missing)}", "       ", " " * 7, width)
@@ -59,6 +68,39 @@ def as_lines(explanation: Explanation, width: int) -> Iterator[str]:
         )
         for advice in explanation.advice:
             yield from _wrapped(f"{_SIDES[advice.side]}: {advice.text}", "- ", "  ", width)
+
+
+def _details(step: ExplainStep) -> Iterator[str]:
+    if step.name is ExplainStepName.SERVICES and step.verdict is ExplainVerdict.FAILED:
+        yield f"accepted: {'; '.join(step.facts.get('accepted', ()))}"
+    yield from _context_lines(step.facts.get("contexts", ()))
+
+
+def _context_lines(contexts: Contexts) -> Iterator[str]:
+    """What is refused for which reason, and the transfer syntaxes of the SOP classes that were asked for in detail."""
+    refused: dict[str, list[str]] = {}
+    syntaxes: dict[str, tuple[list[str], list[str]]] = {}
+    for context in contexts:
+        if len(context["proposed"]) > 1 and context["accepted"] is None:
+            refused.setdefault(context["reason"], []).append(context["name"])
+        elif len(context["proposed"]) == 1:
+            (proposed,) = context["proposed"]
+            both = syntaxes.setdefault(context["name"], ([], []))
+            both[context["accepted"] is None].append(_SHORT_NAMES.get(proposed, proposed))
+    for reason, names in refused.items():
+        yield f"{reason}: {_listed(names)}"
+    alike: dict[str, list[str]] = {}
+    for name, (accepted, not_accepted) in syntaxes.items():
+        text = f"in {', '.join(accepted)}" if accepted else "in no transfer syntax"
+        text += f"; not in {', '.join(not_accepted)}" if accepted and not_accepted else ""
+        alike.setdefault(text, []).append(name)
+    for text, names in alike.items():
+        yield f"{_listed(names)}: {text}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return "; ".join(names) if more <= 0 else f"{'; '.join(names[:_NAMED])} and {more} more (--json has all)"
 
 
 def _wrapped(text: str, first: str, rest: str, width: int) -> Iterator[str]:

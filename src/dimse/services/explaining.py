@@ -152,9 +152,11 @@ class _Explaining:
             return
         if asked.rejection is not None:
             async with asker.ask(asker.request()) as asked:
-                if asked.acceptance is not None:
-                    self._add(explaining_answer.accepted(asked, asked.acceptance))
-                    await self._use(asker, asked, tried)
+                if asked.acceptance is None:
+                    self._add(explaining_answer.unsteady(asked))
+                    return
+                self._add(explaining_answer.accepted(asked, asked.acceptance))
+                await self._use(asker, asked, tried)
         self._current = ExplainStepName.SERVICES
         self._add(await explaining_services.ask(asker, self._wanted))
 
@@ -166,9 +168,10 @@ class _Explaining:
         if first.is_transient:
             await asyncio.sleep(_TRANSIENT_PAUSE)
             again = await asker.ask_again(asker.request())
-            self._add(explaining_titles.step(_titles(again), again.rejection, ()))
-            self._outcome = ExplainOutcome.NO_ASSOCIATION if again.acceptance is None else ExplainOutcome.WORKS
-            return again.acceptance is not None
+            is_accepted = again.acceptance is not None
+            self._add(explaining_titles.step(_titles(again), None if is_accepted else again.rejection or rejection, ()))
+            self._outcome = ExplainOutcome.WORKS if is_accepted else ExplainOutcome.NO_ASSOCIATION
+            return is_accepted
         asker.user_identity = None  # a password that is tried many times may lock its user out
         given, tried = _titles(first), list[Titles]()
         if self._options.user_identity is not None and (await asker.ask_again(asker.request())).acceptance is not None:

@@ -31,6 +31,7 @@ _HELLO: Final = b"\r\n\r\n"
 _HELLO_TIME: Final = 2.0
 """Seconds to wait for that answer."""
 
+_TRIED: Final = "A-ASSOCIATE-RQ with C-ECHO"
 _NO_TLS: Final = ExplainStep(ExplainStepName.TLS, ExplainVerdict.OK, "not used", facts=facts_of(None, used=False))
 
 IMPLEMENTATIONS: Final = (
@@ -97,12 +98,11 @@ async def _without_tls(asker: Asker) -> str | None:
 async def answer(asker: Asker, asked: Asked) -> tuple[ExplainStep, ExplainStep | None]:
     """What answered the first request. If that is a TLS port, the second step says so."""
     facts = _facts(asked)
-    tried = "A-ASSOCIATE-RQ with C-ECHO"
     if isinstance(asked.answer.pdu, A_ASSOCIATE_AC):
         return accepted(asked, asked.answer.pdu), None
     if isinstance(asked.answer.pdu, A_ASSOCIATE_RJ):
         return ExplainStep(
-            ExplainStepName.ANSWER, ExplainVerdict.OK, "DICOM answers, with a rejection", tried, facts=facts
+            ExplainStepName.ANSWER, ExplainVerdict.OK, "DICOM answers, with a rejection", _TRIED, facts=facts
         ), None
     if isinstance(asked.answer.pdu, A_ABORT):
         advice = (
@@ -110,14 +110,14 @@ async def answer(asker: Asker, asked: Asked) -> tuple[ExplainStep, ExplainStep |
                 f"its log says why; see whether it lets this host and the title {asker.calling_ae_title} in",
             ),
         )
-        return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.FAILED, asked.words, tried, advice, facts), None
+        return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.FAILED, asked.words, _TRIED, advice, facts), None
     seen = await look(asker.endpoint, asker.server_name, asker.seconds) if asker.options.tls is None else None
     if seen is not None or is_tls(asked.answer.data):
         return ExplainStep(
-            ExplainStepName.ANSWER, ExplainVerdict.FAILED, asked.words, tried, facts=facts
+            ExplainStepName.ANSWER, ExplainVerdict.FAILED, asked.words, _TRIED, facts=facts
         ), plain_to_tls(seen)
     words, changes = await _not_dicom(asker, asked)
-    return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.FAILED, words, tried, changes, facts), None
+    return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.FAILED, words, _TRIED, changes, facts), None
 
 
 def accepted(asked: Asked, acceptance: A_ASSOCIATE_AC) -> ExplainStep:
@@ -131,16 +131,22 @@ def accepted(asked: Asked, acceptance: A_ASSOCIATE_AC) -> ExplainStep:
     problems = [str(each) for each in acceptance_violations(acceptance, asked.request)]
     refusal = acceptance_refusal(acceptance)
     facts["deviations"] = [*problems, *acceptance_oddities(acceptance, asked.request)]
-    tried = "A-ASSOCIATE-RQ with C-ECHO"
     if refusal is not None:
         advice: tuple[ExplainAdvice, ...] = (on_archive("announce a larger maximum PDU length"),)
-        return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.FAILED, f"{words}; {refusal}", tried, advice, facts)
+        return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.FAILED, f"{words}; {refusal}", _TRIED, advice, facts)
     if problems:
         advice = (here("use --lenient: otherwise such an answer ends the association"),)
         return ExplainStep(
-            ExplainStepName.ANSWER, ExplainVerdict.NOTE, f"{words}; but {'; '.join(problems)}", tried, advice, facts
+            ExplainStepName.ANSWER, ExplainVerdict.NOTE, f"{words}; but {'; '.join(problems)}", _TRIED, advice, facts
         )
-    return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.OK, words, tried, facts=facts)
+    return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.OK, words, _TRIED, facts=facts)
+
+
+def unsteady(asked: Asked) -> ExplainStep:
+    """An archive has accepted a request, and then not the same request again."""
+    words = f"the archive accepted an association, and the same one again not: {asked.words}"
+    advice = (on_archive("see whether it is at its limit of associations, starting or stopping"),)
+    return ExplainStep(ExplainStepName.ANSWER, ExplainVerdict.FAILED, words, _TRIED, advice, _facts(asked))
 
 
 def _length(announced: int | None) -> str:
@@ -186,11 +192,26 @@ async def _or_banner(line: Line, found: Answer, seconds: float) -> Answer:
     return more if more.kind is Answered.OTHER else found
 
 
+async def _or_alert(asker: Asker, found: Answer) -> Answer:
+    """What came back; or the alert of TLS 1.3 that was lost when our request met a closed connection.
+
+    It comes after the handshake, for instance if the archive requires a certificate. Here nothing is sent but that.
+    """
+    try:
+        async with line(asker.endpoint, asker.seconds, asker.context, asker.server_name) as quiet:
+            said = await quiet.receive(asker.seconds)
+    except OSError:
+        return found
+    return said if said.kind is Answered.TLS else found
+
+
 async def _not_dicom(asker: Asker, asked: Asked) -> tuple[str, tuple[ExplainAdvice, ...]]:
     """What is there instead, and what to change."""
     found = asked.answer
     if asked.line is not None:
         found = await _or_banner(asked.line, found, asker.seconds)
+    if asker.context is not None and found.kind in (Answered.CLOSED, Answered.RESET):
+        found = await _or_alert(asker, found)
     words = in_words(found)
     port = asker.address.port
     if found.kind is Answered.OTHER:

@@ -60,7 +60,7 @@ COMPRESSED: Final = (
     uids.EXPLICIT_VR_BIG_ENDIAN,
     *(
         f"1.2.840.10008.1.2.4.{tail}"
-        for tail in ("50", "51", "57", "70", "80", "81", "90", "91", "102", "107", "110", "112", "201", "203")
+        for tail in ("50", "51", "70", "80", "81", "90", "91", "102", "107", "110", "112", "201", "203")
     ),
     uids.RLE_LOSSLESS,
 )
@@ -224,10 +224,17 @@ def step(
 ) -> ExplainStep:
     """The result of all that was asked for."""
     accepted = {each.abstract_syntax for each in (*offered, *in_detail) if each.accepted is not None}
-    missing = [*_missing(wanted, accepted, offered), *_missing_syntaxes(wanted, in_detail)]
-    if ExplainPurpose.GET in wanted.purposes and extras is not None and extras.lacks_roles:
-        missing.append(_NO_ROLES)
-    words = _summary(offered, accepted, missing)
+    missing = [
+        *_missing(wanted, accepted, offered),
+        *_missing_syntaxes(wanted, in_detail),
+        *_missing_roles(wanted, extras),
+    ]
+    in_words = _in_words(offered, accepted, extras)
+    words = (
+        f"the archive refuses {', '.join(name for name, _ in missing)}"
+        if missing
+        else f"accepted: {'; '.join(in_words)}"
+    )
     advice = [each for _, some in missing for each in some]
     verdict = ExplainVerdict.FAILED if missing else ExplainVerdict.OK
     if ExplainPurpose.MOVE in wanted.purposes:
@@ -238,7 +245,7 @@ def step(
         verdict = ExplainVerdict.FAILED if missing else ExplainVerdict.NOTE
     tried = f"{len(offered) + len(in_detail)} presentation contexts"
     unique = tuple(dict.fromkeys(advice))
-    facts = _facts(offered, in_detail, extras)
+    facts = {"accepted": in_words, **_facts(offered, in_detail, extras)}
     return ExplainStep(ExplainStepName.SERVICES, verdict, words, tried, unique, facts)
 
 
@@ -262,7 +269,7 @@ def _missing(wanted: Wanted, accepted: set[str], offered: Sequence[Offered]) -> 
             found.append((f"{name} ({reason})", (on_archive(f"enable {name} for this calling title"),)))
     for uid in wanted.sop_classes:
         if uid not in accepted:
-            advice = on_archive(f"enable {uids.name_of(uid)} ({uid})")
+            advice = on_archive(f"enable the SOP class {uid}")
             found.append((f"{uids.name_of(uid)} ({reasons.get(uid)})", (advice,)))
     if ExplainPurpose.STORE in wanted.purposes and not wanted.sop_classes and not any(map(uids.is_storage, accepted)):
         found.append(("storage", (on_archive("enable the storage SOP classes for this calling title"),)))
@@ -284,12 +291,21 @@ def _missing_syntaxes(wanted: Wanted, in_detail: Sequence[Offered]) -> list[Miss
     return list(found.values())
 
 
-def _summary(offered: Sequence[Offered], accepted: set[str], missing: Sequence[Missing]) -> str:
-    services = [name for uid, name in SERVICES.items() if uid in accepted]
+def _missing_roles(wanted: Wanted, extras: Extras | None) -> list[Missing]:
+    is_missing = ExplainPurpose.GET in wanted.purposes and extras is not None and extras.lacks_roles
+    return [_NO_ROLES] if is_missing else []
+
+
+def _in_words(offered: Sequence[Offered], accepted: set[str], extras: Extras | None) -> list[str]:
+    """What is accepted."""
     storage = [each.abstract_syntax for each in offered if each.abstract_syntax not in SERVICES]
-    stored = sum(uid in accepted for uid in storage)
-    words = f"{'; '.join(services) or 'no service'}; storage of {stored} of {len(storage)} SOP classes"
-    return f"refused: {', '.join(name for name, _ in missing)}; accepted: {words}" if missing else f"accepted: {words}"
+    words = [name for uid, name in SERVICES.items() if uid in accepted]
+    words.append(f"storage of {sum(uid in accepted for uid in storage)} of {len(storage)} SOP classes")
+    if extras is not None and any(is_scp for _, is_scp in extras.roles):
+        words.append("the SCP role for C-GET")
+    if extras is not None and extras.window is not None:
+        words.append(f"an operations window of {extras.window}")
+    return words
 
 
 def _facts(offered: Sequence[Offered], in_detail: Sequence[Offered], extras: Extras | None) -> dict[str, Any]:
