@@ -50,6 +50,7 @@ class State(Enum):
 
     # as acceptor
     CONNECTED = "Sta2: the connection is open"
+    DECIDING = "Sta3: the handler of associations decides"
     ASSOCIATED = "Sta6: the association is established"
     STORING = "Sta6, in a message: a C-STORE-RQ was received whose data set is to follow"
     ANSWERING = "Sta8: the peer has requested the release while a request is being served"
@@ -130,12 +131,17 @@ ASK_FOREVER: Final = 0x7777
 ECHO_TO_GO_ON: Final = 0x4545
 """The Message ID of the C-ECHO that shows that an association still works."""
 
+WAITS: Final = "WAITS"
+"""The calling AE title about which the server under test does not decide before the case has ended."""
+
+_WAIT: Final = seeds.ASSOCIATE_RQ.data.replace(b"PEER".ljust(16), WAITS.encode().ljust(16))
 _ASSOCIATE: Final[list[bytes | str]] = [seeds.ASSOCIATE_RQ.data, "A-ASSOCIATE-AC 1=0 3=0"]
 _ACCEPT: Final[list[bytes | str]] = ["A-ASSOCIATE-RQ", seeds.ASSOCIATE_AC.data, "C-ECHO-RQ"]
 _WRONG_APPLICATION: Final = seeds.ASSOCIATE_RQ.data.replace(b"1.2.840.10008.3.1.1.1", b"1.2.840.10008.3.1.1.2")
 
 LEAD: Final[dict[State | Service, list[bytes | str]]] = {
     State.CONNECTED: [],
+    State.DECIDING: [_WAIT],
     State.ASSOCIATED: [*_ASSOCIATE],
     State.STORING: [*_ASSOCIATE, seeds.STORE_RQ.data],
     State.ANSWERING: [*_ASSOCIATE, seeds.echo_rq(ASK_FOREVER).data + seeds.RELEASE_RQ.data],

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Iterator
 
 from tests.conversations import seeds
-from tests.conversations.cases import ASK_FOREVER, ECHO_TO_GO_ON, LEAD, Case, Service, State, Then, Transcript
+from tests.conversations.cases import ASK_FOREVER, ECHO_TO_GO_ON, LEAD, WAITS, Case, Service, State, Then, Transcript
 
 from dimse.errors import RemoteProtocolError
 from dimse.messages.fragments import CommandReceived, DataReceived, MessageReader
@@ -73,9 +73,11 @@ class Side:
 
     def end(self, then: Then) -> None:
         """The peer does nothing more, or closes."""
-        if then is Then.STALL and self.machine.deadline is None:
+        if then is Then.STALL and self.machine.state is MachineState.STA3:
+            self.machine.reject(A_ASSOCIATE_RJ(2, 3, 1), 0)
+        elif then is Then.STALL and self.machine.deadline is None:
             self.machine.abort(0)  # the timers of an association are its user's
-            self._flush()
+        self._flush()
         if then is Then.STALL and self.machine.deadline is not None:
             self.machine.timeout(self.machine.deadline)
         elif then is not Then.STALL:
@@ -124,6 +126,8 @@ class Side:
             raise objection
         if isinstance(objection, A_ASSOCIATE_RJ):
             self.machine.reject(objection, 0)
+            return
+        if request.calling_ae_title == WAITS:
             return
         contexts = accept_contexts(request, _SUPPORTED)
         answer = A_ASSOCIATE_AC("", "", UserInformation(maximum_length=16384), presentation_contexts=contexts)

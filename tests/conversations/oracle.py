@@ -22,6 +22,7 @@ EVENTS: Final = {0x01: 6, 0x02: 3, 0x03: 4, 0x04: 10, 0x05: 12, 0x06: 13, 0x07: 
 
 NUMBERS: Final = {
     State.CONNECTED: 2,
+    State.DECIDING: 3,
     State.ASSOCIATED: 6,
     State.STORING: 6,
     State.ANSWERING: 8,

@@ -18,15 +18,37 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from tests.conversations import seeds, services
-from tests.conversations.cases import ASK_FOREVER, ECHO_TO_GO_ON, ENDS, LEAD, Case, Service, State, Then, Transcript
+from tests.conversations.cases import (
+    ASK_FOREVER,
+    ECHO_TO_GO_ON,
+    ENDS,
+    LEAD,
+    WAITS,
+    Case,
+    Service,
+    State,
+    Then,
+    Transcript,
+)
 from tests.server_options import server_options
 
-from dimse import ClientOptions, DimseError, EchoRequest, Server, Status, StoreRequest, Strictness, Timeouts
+from dimse import (
+    AssociationRequest,
+    ClientOptions,
+    DimseError,
+    EchoRequest,
+    Server,
+    Status,
+    StoreRequest,
+    Strictness,
+    Timeouts,
+)
 from dimse.network.association import Association
 from dimse.network.client import connect
 from dimse.network.connection import Connection
@@ -207,13 +229,27 @@ async def _connected(port: int) -> Line:
     return line
 
 
+class Kind(Enum):
+    """Of each there is a strict and a lenient server."""
+
+    PATIENT = "with long deadlines"
+    IMPATIENT = "with short ones"
+    DECIDING = "with short ones, and with a handler of associations that never decides"
+
+
+def _kind_for(case: Case) -> Kind:
+    if case.state is State.DECIDING:
+        return Kind.DECIDING
+    return Kind.IMPATIENT if case.then is Then.STALL else Kind.PATIENT
+
+
 class Standing:
-    """The servers of a group: strict and lenient, patient and impatient."""
+    """The servers of a group, and what is to be checked after each case."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._servers: dict[tuple[bool, bool], Server] = {}
-        self._witnesses: dict[tuple[bool, bool], Witness] = {}
+        self._servers: dict[tuple[bool, Kind], Server] = {}
+        self._witnesses: dict[tuple[bool, Kind], Witness] = {}
         self._complaints = Complaints()
         self._answer_at_last = asyncio.Event()
         self._tasks = 0
@@ -230,16 +266,18 @@ class Standing:
             logging.getLogger(name).addHandler(self._complaints)
             logging.getLogger(name).propagate = False  # whoever keeps records keeps what their errors refer to
         for strict in (False, True):
-            for impatient in (False, True):
-                server = self._server(strict=strict, impatient=impatient)
+            for kind in Kind:
+                server = self._server(strict=strict, kind=kind)
                 await server.start()
-                self._servers[strict, impatient] = server
+                self._servers[strict, kind] = server
         self._tasks = len(asyncio.all_tasks())
         self._before = await self._resources()
         return self
 
-    def _server(self, *, strict: bool, impatient: bool) -> Server:
-        timeouts = Timeouts(artim=STALLED, idle=STALLED) if impatient else Timeouts(artim=PATIENCE, idle=2 * PATIENCE)
+    def _server(self, *, strict: bool, kind: Kind) -> Server:
+        timeouts = Timeouts(artim=PATIENCE, idle=2 * PATIENCE)
+        if kind is not Kind.PATIENT:
+            timeouts = Timeouts(artim=STALLED, idle=STALLED, admission=STALLED)
         many = dict.fromkeys((f"maximum_associations{each}" for each in ("", "_per_host", "_per_title")), 10 * AT_ONCE)
         options = server_options(
             strictness=Strictness.STRICT if strict else Strictness.LENIENT,
@@ -257,6 +295,13 @@ class Standing:
         async def store(request: StoreRequest) -> Status:
             await request.save_under(self._folder)
             return Status.SUCCESS
+
+        if kind is Kind.DECIDING:
+
+            @server.on_association
+            async def decide(request: AssociationRequest) -> None:
+                if request.calling_ae_title == WAITS:
+                    await asyncio.get_running_loop().create_future()
 
         @server.on_c_echo
         async def echo(request: EchoRequest) -> Status:
@@ -294,15 +339,15 @@ class Standing:
     async def _one(self, case: Case, *, strict: bool) -> list[str]:
         failures = await self._judged(case, strict=strict)
         self._answer_at_last.set()
-        failures += await self._all_is_well(case.name, strict=strict, impatient=False)
+        failures += await self._all_is_well(case.name, strict=strict, kind=_kind_for(case))
         self._answer_at_last.clear()
         return failures
 
     async def _hanging(self, stalled: Sequence[tuple[Case, bool]]) -> list[str]:
         found = await asyncio.gather(*(self._judged(case, strict=strict) for case, strict in stalled))
         failures = [failure for each in found for failure in each]
-        for strict in (False, True):
-            failures += await self._all_is_well("stalled cases", strict=strict, impatient=True)
+        for strict, kind in self._servers:
+            failures += await self._all_is_well("stalled cases", strict=strict, kind=kind)
         return failures
 
     async def _judged(self, case: Case, *, strict: bool) -> list[str]:
@@ -320,7 +365,7 @@ class Standing:
         return case.judge(tokens, strict=strict, driver="socket")
 
     async def _with_server(self, case: Case, *, strict: bool) -> list[str]:
-        line = await _connected(self._servers[strict, case.then is Then.STALL].port)
+        line = await _connected(self._servers[strict, _kind_for(case)].port)
         try:
             tokens = await converse(line, case)
         finally:
@@ -362,26 +407,26 @@ class Standing:
 
     # After a case, after a group
 
-    async def _all_is_well(self, name: str, *, strict: bool, impatient: bool) -> list[str]:
+    async def _all_is_well(self, name: str, *, strict: bool, kind: Kind) -> list[str]:
         failures = [f"{name}: {each}" for each in self._complaints.taken()]
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._witness(strict=strict, impatient=impatient)
+                await self._witness(strict=strict, kind=kind)
                 await self._quiet()
         except (TimeoutError, AssertionError) as error:
             failures.append(f"{name}: after it {error or self._busy()}")
         return failures
 
-    async def _witness(self, *, strict: bool, impatient: bool) -> None:
-        port = self._servers[strict, impatient].port
-        if impatient:  # a witness that waits would be timed out too
+    async def _witness(self, *, strict: bool, kind: Kind) -> None:
+        port = self._servers[strict, kind].port
+        if kind is not Kind.PATIENT:  # where a witness that waits would be timed out too
             witness = await Witness.on(port)
             await witness.echo()
             witness.close()
             return
-        if (strict, impatient) not in self._witnesses:
-            self._witnesses[strict, impatient] = await Witness.on(port)
-        await self._witnesses[strict, impatient].echo()
+        if (strict, kind) not in self._witnesses:
+            self._witnesses[strict, kind] = await Witness.on(port)
+        await self._witnesses[strict, kind].echo()
 
     def _busy(self) -> str:
         """What is left of a case; nothing if all is back where it was."""

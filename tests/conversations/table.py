@@ -47,9 +47,10 @@ def case(name: str, data: bytes, state: State, what: oracle.Expected, clause: st
 
 
 def types() -> Iterator[Case]:
-    """PDU types 0 to 255 in Sta2, Sta5, Sta6 and Sta13, in both roles."""
+    """PDU types 0 to 255 in Sta2, Sta3, Sta5, Sta6 and Sta13, in both roles."""
     states = (
         State.CONNECTED,
+        State.DECIDING,
         State.ASSOCIATED,
         State.ABORTED,
         State.REQUESTED,
@@ -124,6 +125,7 @@ def stalls() -> Iterator[Case]:
     for state in State:
         if state is not State.ANSWERING:  # where it is our turn
             back = "A-ABORT 0 0" if oracle.NUMBERS[state] not in (2, 13) else ""
+            back = "A-ASSOCIATE-RJ 2 3 1" if state is State.DECIDING else back  # `Timeouts.admission`
             yield Case("silence", b"", back, state=state, then=Then.STALL, clause="PS3.8 9.1.5")
 
 

@@ -323,6 +323,18 @@ def unknown_items() -> Iterator[Case]:
     yield accepted("identity response in a request", with_item(item(0x59, b"\xff")), "PS3.7 D.3.3.7.1")
 
 
+def longest_requests() -> Iterator[Case]:
+    """An A-ASSOCIATE-RQ of 1 MiB, filled with unknown items, and one that is longer by a byte."""
+    space = 1024 * 1024 - len(request()) + 6
+    filling = [item(0x60, bytes(0xFFFF))] * (space // 0x10003) + [item(0x60, bytes(space % 0x10003 - 4))]
+    for name, more in (("of 1 MiB", []), ("of 1 MiB + 1", [b"\0"])):
+        data = associate(0x01, APPLICATION, *CONTEXTS, INFORMATION, *filling, *more).data
+        if more:
+            yield refused(f"A-ASSOCIATE-RQ {name}", data, "PS3.8 9.3.2", "A-ABORT 0 0")
+        else:
+            yield accepted(f"A-ASSOCIATE-RQ {name}", data, "PS3.8 9.3.2")
+
+
 def _with_unknown(unknown: Octets) -> tuple[Octets, Octets]:
     syntaxes = item(0x30, VERIFICATION.encode()), unknown, item(0x40, IMPLICIT.encode()), unknown
     return item(0x20, bytes([1]), spare(3), unknown, *syntaxes), CONTEXTS[1]
@@ -364,6 +376,7 @@ GROUPS = (
     roles,
     identities,
     unknown_items,
+    longest_requests,
     rejections,
     aborts,
 )
