@@ -40,7 +40,7 @@ ABOUT = f"""\
 
 def section(folder: Path, scale: str) -> Section:
     """Idle ones, then those that send."""
-    _raise_file_limit(4 * max(IDLE[scale], SENDING[scale]))
+    raise_file_limit(4 * max(IDLE[scale], SENDING[scale]))
     idle = [_idle("dimse", IDLE[scale], folder, SECONDS[scale])]
     idle.append(_idle("pynetdicom", IDLE_AT_PYNETDICOM[scale], folder, SECONDS["quick"]))
     busy = _sending(SENDING[scale], folder, scale)
@@ -157,7 +157,7 @@ def _sentence(one: dict[str, Any]) -> str:
     )
 
 
-def _raise_file_limit(wanted: int) -> None:
+def raise_file_limit(wanted: int) -> None:
     """For the processes that are started."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import archives
+import crowds
 import growth
 import idle
 import installed
@@ -35,6 +36,7 @@ SECTIONS: dict[str, Callable[[Path, str, int], Section]] = {
     "latency": latency.section,
     "tls": secure.section,
     "idle": lambda folder, scale, _: idle.section(folder, scale),
+    "scale": lambda folder, scale, _: crowds.section(folder, scale),
     "start": lambda folder, scale, _: start.section(folder, scale),
     "growth": lambda folder, scale, runs: growth.section(folder, scale, min(runs, 2)),
 }

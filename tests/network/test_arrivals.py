@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.sample_objects import IMPLICIT, VERIFICATION
 
 from dimse import CEchoSCU, ClientOptions, Server, ServerOptions, connect
 from dimse.network.arrivals import MAXIMUM_HOSTS, ArrivalRate, Arrivals, holder
-from dimse.testing import ScriptedPeer
+from dimse.testing import ScriptedPeer, associate_request
 
 CONTEXTS = [(VERIFICATION, [IMPLICIT])]
 
@@ -168,6 +169,29 @@ async def test_new_connections_beyond_their_rate_are_closed_at_once() -> None:
         await CEchoSCU(association).echo()
         async with connect(f"DIMSE@[::1]:{server.port}", contexts=CONTEXTS) as other:
             await CEchoSCU(other).echo()
+
+
+async def test_a_crowd_is_rejected_cleanly() -> None:
+    """More at once than have room as connections, each with its request: none is reset or left without an answer."""
+    options = ServerOptions(
+        maximum_associations=20,
+        maximum_associations_per_host=None,
+        maximum_associations_per_title=None,
+        maximum_connections_per_second=None,
+        stop_timeout=0,
+    )
+    request, sockets = associate_request(CONTEXTS[0]).encode(), list[socket.socket]()
+    async with Server(port=0, host="127.0.0.1", options=options) as server:
+        for _ in range(200):
+            sockets.append(socket.create_connection(("127.0.0.1", server.port)))
+            sockets[-1].sendall(request)
+            sockets[-1].setblocking(False)
+        loop = asyncio.get_running_loop()
+        answers = [await loop.sock_recv(sock, 10) for sock in sockets]
+        for sock in sockets:
+            sock.close()
+    kinds = Counter(answer[:1] + answer[7:10] if answer[0] == 3 else answer[:1] for answer in answers)
+    assert kinds == {b"\x02": 20, b"\x03\2\3\2": 180}
 
 
 async def test_after_its_end_a_connection_counts_until_it_is_closed() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -331,27 +331,20 @@ async def test_limits_for_one_peer(limit: str) -> None:
             await is_well(server)  # under another title
 
 
-def later_clock(seconds: list[float]) -> Callable[[], float]:
-    """The clock of the event loop, put forward."""
-    clock = asyncio.get_running_loop().time
-    return lambda: clock() + sum(seconds)
-
-
-async def test_at_a_limit_those_give_way_that_do_nothing_but_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_at_a_limit_those_give_way_that_do_nothing_but_echo() -> None:
     """The oldest first, and only when they have done so for longer than they may be idle; one that stores stays."""
     cancel = message_pdvs(C_CANCEL_RQ(message_id_being_responded_to=1))
     for limit in ("maximum_associations", "maximum_associations_per_host", "maximum_associations_per_title"):
         one: dict[str, Any] = {limit: 3}
         async with Archive(ServerOptions(**one)) as server, AsyncExitStack() as stack:
             peers = [await stack.enter_async_context(peer_of(server)) for _ in range(3)]
-            later = [0.0]
-            for association in server.associations:
-                monkeypatch.setattr(exchange_of(association), "clock", later_clock(later))
-            for later[0] in (50.0, 70.0):
+            for seconds in (50, 20):
+                for session in server._sessions:
+                    session.used -= seconds
                 for peer in peers:
                     await peer.send(cancel, message_pdvs(echo_request()))
                     assert (await answer_of(peer)).status == Status.SUCCESS
-                if later == [50]:
+                if seconds == 50:
                     async with await ScriptedPeer.connect(server.port) as new:
                         await new.send(associate_request())
                         await new.expect(A_ASSOCIATE_RJ)

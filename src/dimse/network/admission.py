@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -64,9 +65,12 @@ class Slot:
 class Tenant(Protocol):
     """Who has a slot."""
 
+    used: float
+    """When it was last of use, by the clock of the event loop."""
+
     @property
-    def is_expendable(self) -> bool:
-        """Whether the slot has been of no use for longer than an association may be idle."""
+    def is_busy(self) -> bool:
+        """Whether it is of use now."""
 
     def give_way(self) -> None:
         """End the association now, which leaves the slot."""
@@ -128,7 +132,7 @@ class Admission:
     def enter(self, request: A_ASSOCIATE_RQ, connection: Connection, tenant: Tenant) -> Slot | Rejected:
         """Admit the peer of a normalized request, and count its association from now until `leave`.
 
-        At a limit, the oldest tenant that is expendable gives way, of those that this limit counts. Whether the called
+        At a limit, the oldest tenant of no use gives way, of those that this limit counts. Whether the called
         AE title is one of ours is told only to a peer that a rule fits.
         """
         if self.is_closed:
@@ -142,12 +146,21 @@ class Admission:
         slot = Slot(title, host, rule)
         while (exceeded := self._exceeded(slot)) is not None:
             why, slots = exceeded
-            expendable = next((self._slots[each] for each in slots if self._slots[each].is_expendable), None)
+            expendable = self._expendable(slots)
             if expendable is None:
                 return Rejected(_LOCAL_LIMIT_EXCEEDED, why)
             expendable.give_way()
         self._slots[slot] = tenant
         return slot
+
+    def _expendable(self, slots: Iterable[Slot]) -> Tenant | None:
+        """The first whose slot has been of no use for longer than an association may be idle."""
+        seconds = self._options.timeouts.idle
+        if seconds is None:
+            return None
+        limit = asyncio.get_running_loop().time() - seconds
+        unused = [tenant for each in slots if (tenant := self._slots[each]).used < limit]  # fast: it is done for each
+        return next((tenant for tenant in unused if not tenant.is_busy), None)
 
     async def ask(self, handler: AssociationHandler, request: A_ASSOCIATE_RQ, peer: Connection) -> User | Rejected:
         """What a handler says to a normalized request. An exception other than its rejection passes through."""

@@ -24,7 +24,7 @@ _DUAL_STACK: Final = {
 _MISSING: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 """The errors of an operating system that lacks a family, or the address in it."""
 
-BACKLOG: Final = 1024
+BACKLOG: Final = 4096
 """Connections that the operating system keeps waiting to be accepted."""
 
 _ACCEPTED_AT_ONCE: Final = 16
@@ -110,7 +110,7 @@ def _listener(family: int, address: str, port: int) -> socket.socket:
 class Listener:
     """Accepts connections on listening sockets.
 
-    asyncio's own servers accept all that wait at once, 1024 here, and write a traceback each time when the process has
+    asyncio's own servers accept all that wait at once, and write a traceback each time when the process has
     no free descriptor. This one accepts a few at a time. While it cannot accept, peers wait, and one line says so.
     """
 

@@ -92,8 +92,8 @@ class Session:
         self._stopping = False
         self._wake = asyncio.Event()
         self._idle: ProgressTimer | None = None
-        self._used = 0.0
-        """When the association was accepted, or a request other than C-ECHO last served without a failure."""
+        self.used = self._exchange.clock()
+        """As `Tenant`: when it was accepted, or a request other than C-ECHO last served without a failure."""
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     # As `Provider`
@@ -175,7 +175,7 @@ class Session:
             "" if slot.rule is ANYONE else f", rule {slot.rule}",
         )
         self._idle = self._idle_timer(self._options.timeouts.idle)
-        self._used = self._exchange.clock()
+        self.used = self._exchange.clock()
 
     def _reject(self, request: A_ASSOCIATE_RQ, rejection: Rejected) -> None:
         self._admission.audit.rejected(request, self.connection, rejection.response, rejection.why)
@@ -314,7 +314,7 @@ class Session:
                 await request.data.drain()
             await request.send(answer)
             if not isinstance(request.message, C_ECHO_RQ) and answer.message.status.category is not _FAILURE:
-                self._used = self._exchange.clock()
+                self.used = self._exchange.clock()
         except (AssociationError, RemoteProtocolError) as error:
             if not self._is_release_requested:
                 raise
@@ -387,14 +387,11 @@ class Session:
         return self._exchange.progress()
 
     @property
-    def is_expendable(self) -> bool:
-        """As `Tenant`: a peer that does nothing but C-ECHO is not idle, and keeps others out where slots are scarce."""
-        seconds = self._options.timeouts.idle
-        if seconds is None or not self.association.is_open:
-            return False
-        if any(not isinstance(request.message, C_ECHO_RQ) for request in (*self._serving, *self._waiting)):
-            return False
-        return self._exchange.clock() - self._used > seconds
+    def is_busy(self) -> bool:
+        """As `Tenant`. A peer that does nothing but C-ECHO is not idle, but keeps others out where slots are scarce."""
+        if self._deciding is not None:
+            return True
+        return any(not isinstance(request.message, C_ECHO_RQ) for request in (*self._serving, *self._waiting))
 
     def give_way(self) -> None:
         """As `Tenant`."""
