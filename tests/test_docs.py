@@ -742,6 +742,7 @@ def elements_and_items(value: Limits) -> str:
 _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("A-ASSOCIATE PDU", "upper_layer.machine.MAXIMUM_ASSOCIATE_LENGTH", size),
     ("presentation contexts of an association", "upper_layer.negotiation.MAXIMUM_CONTEXTS", str),
+    ("data set that is sent, searched for its study", "services.audited_source._LOOK", size),
     ("audit messages that wait to be written", "audit.MAXIMUM_WAITING", str),
     ("studies of an association that are counted for the audit trail", "network.auditing.MAXIMUM_STUDIES", str),
     ("user identity that is sent", "upper_layer.items.MAXIMUM_IDENTITY", size),

@@ -33,7 +33,7 @@ _KEEP_ALIVE: Final = 5.0
 class MoveDestination:
     """Where a C-MOVE sends its instances, and how: `options` may have TLS and timeouts.
 
-    The calling AE title is always the server's own.
+    The calling AE title is always the server's own, and so is the audit trail unless `options` have one.
     """
 
     address: str | Address
@@ -114,7 +114,8 @@ class MoveService:
             account.note(result)
             changed.set()
 
-        options = replace(destination.options, calling_ae_title=self._ae_title)
+        audit = destination.options.audit or request.exchange.options.audit
+        options = replace(destination.options, calling_ae_title=self._ae_title, audit=audit)
         address = Address.parse(destination.address)
         to = Destination(address, options, self._options.allow_decompression, _originator(request))
         job = SendingJob(to, self._options.retry, settled, destination.transfer_syntaxes)

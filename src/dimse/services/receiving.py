@@ -43,6 +43,7 @@ def receiver(address: Address, archive: Archive, service: ReceivingService) -> S
         what = "the receiver of a C-MOVE needs TLSOptions with a certificate, not an SSLContext"
         raise ValueError(what)  # noqa: TRY004 - its type is right for whom needs no receiver
     options = ServerOptions(
+        audit=archive.options.audit,
         store=archive.store,
         access=access,
         maximum_associations_per_title=None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from dimse import uids
 from dimse.address import check_ae_title
+from dimse.audit import Outcome
 from dimse.dataset.sources import DatasetSource, Part10Source
 from dimse.errors import DatasetError, PresentationContextError, StatusError
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
@@ -16,6 +17,7 @@ from dimse.network.association import Association, exchange_of
 from dimse.network.exchange import Exchange
 from dimse.network.invoking import invoke
 from dimse.options import RetryPolicy
+from dimse.services.audited_source import AuditedSource
 from dimse.services.callbacks import Callback
 from dimse.services.given import InMemory, Source, as_source, each, of_memory
 from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, ProgressReporter
@@ -131,6 +133,27 @@ class ObjectSender:
         move_originator: tuple[str, int] | None,
     ) -> C_STORE_RSP:
         """Send until the object is stored, or has failed in a way that retrying on this association cannot fix."""
+        audit = self._exchange.audit
+        if audit is None:
+            return await self._send(context, source, progress, attempts, move_originator)
+        audited, outcome = AuditedSource(source), Outcome.MINOR_FAILURE
+        try:
+            response = await self._send(context, audited, progress, attempts, move_originator)
+            outcome = Outcome.SUCCESS
+            return response
+        finally:
+            study, patient = audited.study_instance_uid, audited.patient_id
+            by_requestor = self._exchange.is_requestor
+            audit.transferred(source.sop_class_uid, study, patient, outcome, by_requestor=by_requestor)
+
+    async def _send(
+        self,
+        context: AcceptedContext,
+        source: DatasetSource,
+        progress: ObjectProgress,
+        attempts: Attempts,
+        move_originator: tuple[str, int] | None,
+    ) -> C_STORE_RSP:
         title, message_id = move_originator or (None, None)
         title = None if title is None else check_ae_title(title)
 
