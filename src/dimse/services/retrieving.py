@@ -65,11 +65,11 @@ async def retrieve(
     First the instances are listed with C-FIND, down to IMAGE level. Then they are retrieved by C-GET if the peer
     accepts it, with native contexts first. What is still missing is retrieved by C-MOVE to a receiver of our own, which
     then listens: `receiver` is its "TITLE@interface:port", by default the calling AE title and port 11112 on the
-    address by which the peer is reached. The peer must know the address of that title. Only missing instances are
-    taken, and only from the peer's host or with this C-MOVE as their originator. What is missing afterwards is
-    requested again, by the rules of `retry`, and one by one if the peer stopped early. `on_result` is called with each
-    `RetrieveResult` as it becomes known. `store` says how the instances are received, for example whether each file is
-    forced to the disk.
+    address by which the peer is reached. The peer must know the address of that title. If `options` has TLS, the
+    receiver uses it too, and needs a certificate. Only missing instances are taken, and only from the peer's host or
+    with this C-MOVE as their originator. What is missing afterwards is requested again, by the rules of `retry`, and
+    one by one if the peer stopped early. `on_result` is called with each `RetrieveResult` as it becomes known. `store`
+    says how the instances are received, for example whether each file is forced to the disk.
 
     Raises `AssociationError` if no association could be made, and `PresentationContextError` or `StatusError` if the
     peer cannot be queried. At the end, one `ExceptionGroup` has the errors of everything that was not retrieved; with
