@@ -100,6 +100,8 @@ class Case:
     state: State | Service = State.ASSOCIATED
     then: Then = Then.READ
     clause: str = ""
+    cut: int | None = None
+    """Over sockets the bytes are sent in pieces of this many, each in a turn of its own; None sends them whole."""
     is_decided_by_machine: bool = True
     """Whether the machine and the message reader decide what comes back, or else services, which need a server."""
 
@@ -153,7 +155,7 @@ LEAD: Final[dict[State | Service, list[bytes | str]]] = {
     State.RELEASING: [*_ACCEPT, seeds.ECHO_RSP.data, "A-RELEASE-RQ"],
     State.COLLIDED: [*_ACCEPT, seeds.ECHO_RSP.data, "A-RELEASE-RQ", seeds.RELEASE_RQ.data, "A-RELEASE-RP"],
     State.GIVEN_UP: [*_ACCEPT, seeds.ASSOCIATE_AC.data, "A-ABORT 2 2"],
-    Service.SERVING: [seeds.ASSOCIATE_RQ_SERVICES.data, "A-ASSOCIATE-AC 1=0 3=0 5=0 7=0 9=0"],
+    Service.SERVING: [seeds.ASSOCIATE_RQ_SERVICES.data, "A-ASSOCIATE-AC 1=0 3=0 5=0 7=0 9=0 11=0"],
     Service.FINDING: ["A-ASSOCIATE-RQ", seeds.ASSOCIATE_AC.data, "C-FIND-RQ", "data"],
     Service.GETTING: ["A-ASSOCIATE-RQ", seeds.ASSOCIATE_AC_GET.data, "C-GET-RQ", "data"],
     Service.MOVING: ["A-ASSOCIATE-RQ", seeds.ASSOCIATE_AC.data, "C-MOVE-RQ", "data"],

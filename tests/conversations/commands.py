@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tests.conversations import seeds, services
@@ -143,6 +143,14 @@ def _flawed(kind: Kind) -> str | None:
     if kind.name == "C-CANCEL-RQ" or not kind.is_request:
         return None
     return f"{kind.response}0110"
+
+
+def good() -> Iterator[Case]:
+    """Each message undamaged, however its bytes come."""
+    for kind in KINDS:
+        for cut in (None, 1, 2, 3, 7, 64, 1000):
+            case = _case(kind, f"nothing wrong, in pieces of {cut} bytes", command(*kind.elements.items()))
+            yield replace(case, cut=cut)
 
 
 def attributes() -> Iterator[Case]:
@@ -319,7 +327,7 @@ def cancels() -> Iterator[Case]:
         ),
     ):
         yield _served(f"C-CANCEL {name}", sent, back, state=Service.SERVING, then=Then.GO_ON)
-    for sent, back in ((cancel(1, 11), _ABORT_UNEXPECTED), (seeds.STORE_RQ.data + cancel(1, 3), _ABORT_UNEXPECTED)):
+    for sent, back in ((cancel(1, 13), _ABORT_UNEXPECTED), (seeds.STORE_RQ.data + cancel(1, 3), _ABORT_UNEXPECTED)):
         yield _served("C-CANCEL out of place", sent, back, state=Service.SERVING)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from tests.conversations import commands, damage, pdvs, table, values
+from tests.conversations import commands, damage, datasets, pdvs, table, values
 from tests.conversations.cases import Case, Then
 
 
@@ -35,9 +35,17 @@ GROUPS: Final[dict[str, Group]] = {
     "message control headers": Group(pdvs.control_bytes, 9),
     "empty fragments": Group(pdvs.empty_fragments, 3),
     "interleaved messages": Group(pdvs.interleaved, 2, is_thorough=True),
+    "good messages, cut": Group(commands.good, 2),
     "attributes of commands": Group(commands.attributes, 5),
     "forms of commands": Group(commands.forms, 5),
     "values of commands": Group(commands.values, 5),
     "C-CANCEL": Group(commands.cancels),
     "responses": Group(commands.responses),
+    "depth of sequences": Group(datasets.depths, 11),
+    "truncated data sets": Group(datasets.truncated, 4),
+    "lengths of elements": Group(datasets.wrong_lengths, 5),
+    "value representations": Group(datasets.wrong_vrs, 3),
+    "character sets": Group(datasets.character_sets, 3),
+    "deflated data sets": Group(datasets.deflated, 4),
+    "many elements": Group(datasets.many, 5),
 }

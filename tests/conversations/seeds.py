@@ -26,6 +26,7 @@ VERIFICATION: Final = "1.2.840.10008.1.1"
 CT: Final = "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT: Final = "1.2.840.10008.1.2"
 EXPLICIT: Final = "1.2.840.10008.1.2.1"
+DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 INSTANCE: Final = "1.2.3.4"
 
 # A-ASSOCIATE
@@ -68,6 +69,7 @@ ASSOCIATE_RQ_SERVICES: Final = associate(
     APPLICATION,
     *CONTEXTS,
     *(context_rq(number, uid, EXPLICIT) for number, uid in ((5, FIND), (7, GET), (9, MOVE))),
+    context_rq(11, CT, DEFLATED),
     item(0x50, MAXIMUM, item(0x52, b"1.2.3"), ROLE_OF_SCP, item(0x55, b"PEER")),
 )
 """For queries too, with the SCP role of CT Image Storage."""

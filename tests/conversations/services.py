@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -27,7 +28,9 @@ from dimse import (
     Server,
 )
 from dimse.dataset.codec import decode
+from dimse.dataset.json_model import json_model
 from dimse.dataset.sources import DatasetSource
+from dimse.dataset.texts import Texts
 from dimse.network.association import Association
 from dimse.services.contexts import retrieval_contexts
 from dimse.uids import LITTLE_ENDIAN, VERIFICATION
@@ -82,7 +85,7 @@ _STUDY: Final = Query.studies(StudyInstanceUID="1.2.3")
 async def _find(association: Association, folder: Path) -> None:
     async with CFindSCU(association).find(_STUDY) as matches:
         async for match in matches:
-            str(match)
+            json.dumps(json_model(match, Texts()))
 
 
 async def _get(association: Association, folder: Path) -> None:

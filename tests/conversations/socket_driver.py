@@ -146,7 +146,11 @@ async def converse(line: Line, case: Case) -> list[str]:
     tokens = line.transcript.tokens
     await lead(line, case)
     begin = len(tokens)
-    line.send(case.sends)
+    size = case.cut or max(len(case.sends), 1)
+    for start in range(0, len(case.sends), size):
+        line.send(case.sends[start : start + size])
+        if case.cut is not None:
+            await asyncio.sleep(0)
     if case.then is Then.READ:
         await line.until(lambda: any(token.startswith((*ENDS, "A-RELEASE-RQ")) for token in tokens[begin:]))
     elif case.then is Then.RELEASE:

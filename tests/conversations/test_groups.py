@@ -20,6 +20,7 @@ def test_through_the_machine() -> None:
         assert machine_driver.check_all(group.cases(), thorough=group.is_thorough)[:SHOWN] == [], name
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # what it thinks of values
 @pytest.mark.parametrize("part", [0, 1])
 async def test_over_sockets(part: int, tmp_path: Path) -> None:
     async with Standing(tmp_path) as standing:

@@ -35,7 +35,7 @@ _PIECE: Final = 1024 * 1024
 _STEP: Final = 16 * 1024
 """Bytes that are scanned at a time: 2000 of the smallest elements, which take about 3 ms."""
 
-_TURN: Final = 0.005
+TURN: Final = 0.005
 """Seconds of scanning after which other tasks run."""
 
 _LOOK: Final = 256 * 1024
@@ -103,7 +103,7 @@ class IncomingDataset:
             while True:
                 end = position + max(structure.to_pass, _STEP)
                 count += structure.feed(view[position:end])
-                if perf_counter() - begun > _TURN:
+                if perf_counter() - begun > TURN:
                     await asyncio.sleep(0)
                     begun = perf_counter()
                 if end >= len(view):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from itertools import count
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from dimse import uids
@@ -16,6 +16,7 @@ from dimse.dataset.file_writer import Stored
 from dimse.errors import DatasetError
 from dimse.messages.message import C_STORE_RQ
 from dimse.network.association import Association
+from dimse.services.incoming_dataset import TURN
 from dimse.services.store_reception import Reception
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 DEFAULT_TEMPLATE: Final = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
 """Where `StoreRequest.save_under` puts an instance."""
-
-_FRAMES_AT_ONCE: Final = 1000
-"""Frames of one piece before other tasks run; frames can be empty."""
 
 _BULK_TAGS: Final = PIXEL_DATA_TAGS | {0x00420011, 0x56000020}
 """Pixel Data, Encapsulated Document, Spectroscopy Data: bulk data even if it is short."""
@@ -130,12 +128,16 @@ class StoreRequest:
         bulk = incoming.scanner.bulk
         if bulk is None or bulk.tag not in PIXEL_DATA_TAGS:
             return
-        splitter, passed = incoming.structure.frame_splitter(), count(1)
+        splitter, begun = incoming.structure.frame_splitter(), perf_counter()
         async for piece in self.pixels():
             for frame in splitter.feed(piece):
                 yield frame
-                if next(passed) % _FRAMES_AT_ONCE == 0:
+                if perf_counter() - begun > TURN:
                     await asyncio.sleep(0)
+                    begun = perf_counter()
+            if perf_counter() - begun > TURN:
+                await asyncio.sleep(0)
+                begun = perf_counter()
         splitter.finish()
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
