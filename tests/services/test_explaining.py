@@ -100,10 +100,17 @@ async def test_an_unknown_host() -> None:
 
 
 async def test_it_works() -> None:
+    associations: set[dimse.Association] = set()
     async with Server("ARCHIVE", port=0) as server:
         server.on_c_store(_store)
+
+        @server.on_c_echo
+        async def echo(request: dimse.EchoRequest) -> dimse.Status:
+            associations.add(request.association)
+            return dimse.Status.SUCCESS
+
         found = await ask(server.port, seconds=10, purposes=[ExplainPurpose.ECHO, ExplainPurpose.STORE])
-        assert not server.associations  # all were released
+    assert [each.error for each in associations] == [None]  # it was released
     assert found.outcome is ExplainOutcome.WORKS, found
     assert found.summary.startswith(f"It works: ARCHIVE@127.0.0.1:{server.port} answers C-ECHO in ")
     assert {step.name: step.verdict for step in found.steps if step.name is not ExplainStepName.ECHO} == {

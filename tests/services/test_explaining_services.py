@@ -16,7 +16,7 @@ from dimse.services.explaining_association import MAXIMUM_ASKED, Asker
 from dimse.services.explaining_services import Extras, Offered, Wanted, ask, offer, step
 from dimse.testing import INFORMATION, ScriptedPeer
 from dimse.upper_layer.items import AsynchronousOperationsWindow, PresentationContextAC
-from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, A_ASSOCIATE_RQ
+from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 JPEG = "1.2.840.10008.1.2.4.50"
@@ -105,6 +105,24 @@ async def test_a_request_that_is_refused_as_a_whole_is_cut_in_halves() -> None:
     assert asker.asked == MAXIMUM_ASKED
     assert len(found) == 160
     assert found[-1].reason == "not asked"
+
+
+async def test_a_transient_rejection_is_not_the_answer() -> None:
+    rejections = iter([2, 2])
+
+    async def archive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = ScriptedPeer(reader, writer)
+        if (result := next(rejections, None)) is None:
+            await peer.accept()
+            await peer.answer_release()
+        else:
+            await peer.expect(A_ASSOCIATE_RQ)
+            await peer.send(A_ASSOCIATE_RJ(result, 3, 2))
+
+    async with answering(archive) as port:
+        asker = Asker(Address.parse("A@b"), Endpoint(socket.AF_INET, ("127.0.0.1", port)), ClientOptions(), 10)
+        (found,) = await offer(asker, [(CT, [JPEG])])
+    assert (found.accepted, asker.asked) == (JPEG, 3)
 
 
 async def test_a_window_that_is_refused_is_told() -> None:

@@ -24,7 +24,10 @@ MAXIMUM_ASKED: Final = 24
 """Associations that `explain` requests in all."""
 
 PAUSE: Final = 0.1
-"""Seconds between two associations that are requested because the one before was refused."""
+"""Seconds between two associations."""
+
+_FACTORS: Final = (1, 3, 9)
+"""How many times `PAUSE` there is before each request, as long as the rejections are transient."""
 
 _RELEASE_TIME: Final = 1.0
 """Seconds to wait for the response to an A-RELEASE-RQ."""
@@ -187,7 +190,14 @@ class Asker:
                 await opened.release(min(self.seconds, _RELEASE_TIME))
 
     async def ask_again(self, request: A_ASSOCIATE_RQ) -> Asked:
-        """Request an association, release it, and return what came back; after a pause."""
-        await asyncio.sleep(PAUSE)
-        async with self.ask(request) as asked:
-            return asked
+        """Request an association, release it, and return what came back; after a pause.
+
+        A transient rejection is not the answer yet: the archive may not have noticed the end of the last association.
+        """
+        for factor in _FACTORS:
+            await asyncio.sleep(PAUSE * factor)
+            async with self.ask(request) as asked:
+                pass
+            if not (asked.is_transient and self.may_ask):
+                break
+        return asked
