@@ -24,10 +24,11 @@ def killing(function: Callable[..., Any], nth: int, *, before: bool = False) -> 
         is_last = next(calls) == nth
         if is_last and before:
             os.kill(os.getpid(), signal.SIGKILL)
-        result = function(*arguments, **named)
-        if is_last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+        try:
+            return function(*arguments, **named)
+        finally:  # also of a call that fails, as of two that make the same folder
+            if is_last:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     return call
 
