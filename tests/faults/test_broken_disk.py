@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -216,3 +217,56 @@ async def test_a_full_disk(storing: object, small_disk: Path) -> None:
                 other.unlink(missing_ok=True)
     assert not wrong, "\n".join(wrong)
     assert tried > 20
+
+
+def _remount(folder: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)  # noqa: S603, S607 - no input of others
+
+
+@contextmanager
+def _without_descriptors() -> Iterator[None]:
+    """No file can be opened within this block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = list[int]()
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, hard))  # noqa: PTH208
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
+def _with_small_files() -> Iterator[None]:
+    """No file can have more than a megabyte within this block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("storing", [by_c_store, by_c_get])
+async def test_storage_that_cannot_be_written(storing: object, small_disk: Path) -> None:
+    """A read-only file system, a process without free descriptors, and one with a limit on the size of files."""
+    assert callable(storing)
+    root = small_disk / "root"
+    async with storing([root]) as store:
+        assert await store(source(400)[1]) == Status.SUCCESS
+        before = content(root)
+        _remount(small_disk, "ro")
+        assert await store(source(400)[1]) == Status.OUT_OF_RESOURCES
+        _remount(small_disk, "rw")
+        sent = source(400)[1]
+        with _without_descriptors():
+            assert await store(sent) == Status.OUT_OF_RESOURCES
+        sent = source(2_000_000)[1]
+        with _with_small_files():
+            assert await store(sent) == Status.OUT_OF_RESOURCES
+        assert content(root) == before
+        assert await store(sent) == Status.SUCCESS
