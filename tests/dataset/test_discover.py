@@ -265,3 +265,17 @@ def test_an_archive_member_without_meta_is_found_by_its_content(
         for name in "abc":
             file.write(bare / name, name)
     check_bare(archive, caplog)
+
+
+def test_links_to_files_are_followed_and_links_to_folders_are_not(tmp_path: Path) -> None:
+    """So a search ends, and stays below the folder unless a file is linked there."""
+    searched, elsewhere = tmp_path / "searched", tmp_path / "elsewhere"
+    searched.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "not named.dcm").write_bytes(b"would be found")
+    (searched / "up").symlink_to(tmp_path)
+    (searched / "loop").symlink_to(searched)
+    (searched / "folder").symlink_to(elsewhere)
+    (tmp_path / "one").write_text("not DICOM")
+    (searched / "file").symlink_to(tmp_path / "one")
+    assert [found.name for found in discover([searched])] == [str(searched / "file")]
