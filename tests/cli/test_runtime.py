@@ -18,6 +18,19 @@ def test_the_result_is_that_of_the_coroutine(fast: bool) -> None:
     assert runtime.run(work(), fast=fast) == 7
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_failure_leaves_no_event_loop_open(fast: bool) -> None:
+    loops = []
+
+    async def work() -> None:
+        loops.append(asyncio.get_running_loop())
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        runtime.run(work(), fast=fast)
+    assert loops[0].is_closed()
+
+
 async def test_work_that_ends_by_itself_was_not_interrupted() -> None:
     async def work() -> None:
         await asyncio.sleep(0)

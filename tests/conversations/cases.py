@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Final
@@ -120,11 +120,6 @@ class Case:
         mode = "strict" if strict else "lenient"
         where = f"{self.state.name}, {self.then.name}, {mode}, {driver}"
         return [f"{self.name} [{where}]: {seen!r}, not {expected!r} ({self.clause or 'no clause'})"]
-
-
-def renamed(cases: Iterable[Case], prefix: str) -> list[Case]:
-    """The cases with a prefix to their names."""
-    return [replace(case, name=f"{prefix}{case.name}") for case in cases]
 
 
 ASK_FOREVER: Final = 0x7777

@@ -99,7 +99,8 @@ def _faults(case: Case, code: int, text: str, folder: Path) -> Iterable[str]:
         if (code, text) != (OK, ""):
             yield f"exit code {code}, {text!r}"
         return
-    if code == OK and "A-RELEASE-RQ" in case.back:  # it had its response
+    # It had its response; or the PDU is over what the clients of other drivers announce, but not over a command's 1 MiB.
+    if code == OK and ("A-RELEASE-RQ" in case.back or case.name.startswith("P-DATA-TF, response: length of PDU")):
         return
     if code not in (FAILED, NO_ASSOCIATION):
         yield f"exit code {code}"
