@@ -99,7 +99,7 @@ def _faults(case: Case, code: int, text: str, folder: Path) -> Iterable[str]:
         if (code, text) != (OK, ""):
             yield f"exit code {code}, {text!r}"
         return
-    # It had its response; or the PDU is over what the clients of other drivers announce, but not over a command's 1 MiB.
+    # It had its response; or the PDU is over what other drivers announce, but not over the 1 MiB of a command.
     if code == OK and ("A-RELEASE-RQ" in case.back or case.name.startswith("P-DATA-TF, response: length of PDU")):
         return
     if code not in (FAILED, NO_ASSOCIATION):
