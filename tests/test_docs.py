@@ -756,7 +756,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("inflated buffered data set", "dataset.codec.MAX_INFLATED", size),
     ("elements, items of a decoded data set", "dataset.codec.DATASET_LIMITS", elements_and_items),
     (
-        "the same on the event loop, while streaming",
+        "the same before the bulk data, while streaming",
         "services.incoming_dataset.STREAMED_LIMITS",
         elements_and_items,
     ),

@@ -69,6 +69,34 @@ async def test_what_is_large_is_decoded_beside_the_loop(
     assert {thread is not threading.current_thread() for thread in threads} == {leaves_the_loop}
 
 
+async def test_while_streaming_a_handler_that_reads_large_ones_gets_them_decoded_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only the first is decoded on the event loop; a handler that only saves costs no decoding at all."""
+    threads = decoding_threads(monkeypatch)
+    monkeypatch.setattr(codec, "decode_plain", lambda *_, **__: None)
+    reads = False
+
+    async def handler(request: StoreRequest) -> int:
+        if reads:
+            assert len(request.dataset) > 2
+        return Status.SUCCESS
+
+    async def beside(data: bytes) -> list[bool]:
+        """Whether it was decoded beside the loop; empty if it was not decoded."""
+        threads.clear()
+        await peer.send(message_pdvs(store_request("1.2.3.4"), data))
+        assert await status_of(peer) == Status.SUCCESS
+        return [thread is not threading.current_thread() for thread in threads]
+
+    small, large = KEYS + element(0x00200013, b"1 ") + PIXELS, KEYS + EMPTY + PIXELS
+    async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server, (CT, [IMPLICIT])) as peer:
+        assert await beside(large) == []
+        reads = True
+        assert [await beside(data) for data in (small, large, large, small)] == [[False], [False], [True], [False]]
+        await peer.release()
+
+
 @pytest.mark.parametrize(
     ("mode", "elements", "looks", "expected"),
     [

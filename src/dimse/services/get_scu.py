@@ -24,7 +24,7 @@ from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.network.operations import OperationKind, OperationRequest
 from dimse.options import StoreOptions
 from dimse.services.query import Query
-from dimse.services.store_reception import Reception
+from dimse.services.store_reception import Habits, Reception
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 from dimse.services.store_scp import StoreHandler, handled, refusal_of
 from dimse.services.suboperations import RetrieveResults
@@ -67,6 +67,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         self._options = options
         self._on_cancel = on_cancel
         self._disk = Disk()
+        self._habits = Habits()
         self._given: tuple[IncomingRequest, Reception] | None = None
         """The sub-operation whose instance the caller reads."""
         self._storing: asyncio.Task[StoreRequest | None] | None = None
@@ -129,7 +130,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if data is None:
             await self._refuse(request, Status.CANNOT_UNDERSTAND, "it arrived without a data set")
             return None
-        reception = Reception(request, data, self._options, self._disk)
+        reception = Reception(request, data, self._options, self._disk, self._habits)
         status = await reception.prepare()
         if status is not None:
             reception.audit(status)

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from dimse.dataset.scanner import ElementScanner
 
 STREAMED_LIMITS: Final = Limits(elements=100_000, items=20_000)
-"""For decoding on the event loop, by `StoreRequest.dataset` while streaming: it takes half a second at most."""
+"""For decoding what is before the bulk data, by `StoreRequest.dataset` while streaming."""
 
 _LARGE: Final = 32 * 1024
-"""Bytes of elements above which a buffered data set is decoded in a thread; the smallest element has 8."""
+"""Bytes of elements above which a data set is decoded in a thread; the smallest element has 8."""
 
 _PIECE: Final = 1024 * 1024
 """Bytes of a buffered value that are yielded at a time."""
@@ -244,9 +244,9 @@ class IncomingDataset:
 
     @property
     def is_long_to_decode(self) -> bool:
-        """Whether the data set is buffered and may have many elements."""
+        """Whether what `decode` decodes may have many elements."""
         if self._rest is None:
-            return False
+            return len(self.scanner.metadata) > _LARGE
         value, tail = self._rest
         if not self._is_assembled:
             return len(self.scanner.raw) + len(value) + len(tail) > _LARGE

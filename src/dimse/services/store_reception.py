@@ -74,10 +74,20 @@ _ON_WHOLE_DATASET: Final = {
 }
 
 
+class Habits:
+    """What a handler has done with the requests so far, for preparing the next ones."""
+
+    def __init__(self) -> None:
+        self.decodes_large = False
+        """Whether it has read the `dataset` of a large object while streaming."""
+
+
 class Reception:
     """One C-STORE request while its data set arrives."""
 
-    def __init__(self, request: IncomingRequest, data: IncomingData, options: StoreOptions, disk: Disk) -> None:
+    def __init__(
+        self, request: IncomingRequest, data: IncomingData, options: StoreOptions, disk: Disk, habits: Habits
+    ) -> None:
         message = request.message
         assert isinstance(message, C_STORE_RQ)  # noqa: S101 - the service is registered for no other
         self.association: Final = request.association
@@ -95,6 +105,7 @@ class Reception:
         self._exchange = request.exchange
         self._options = options
         self._disk = disk
+        self._habits = habits
         self._reading = Reading.UNREAD
         self._dataset: Dataset | DatasetError | None = None
         """The decoded data set, or why it cannot be decoded."""
@@ -137,8 +148,13 @@ class Reception:
         await self._decode_large()
 
     async def _decode_large(self) -> None:
-        """Decode a large buffered data set in a thread, as `dataset` cannot be awaited."""
-        if not self.incoming.is_long_to_decode:
+        """Decode a large data set in a thread, as `dataset` cannot be awaited.
+
+        While streaming, it is not done for a handler that only saves, which it would slow down: one that has decoded
+        is expected to do so again.
+        """
+        incoming = self.incoming
+        if not incoming.is_long_to_decode or not (incoming.is_buffered or self._habits.decodes_large):
             return
         try:
             self._dataset = await beside_the_loop(self._decode_if_wanted)
@@ -200,7 +216,11 @@ class Reception:
     def decoded(self) -> Dataset:
         """The data set as far as it is kept, decoded once. Raises `DatasetError` if it cannot be decoded."""
         if self._dataset is None:
-            self._dataset = self.incoming.decode()
+            self._habits.decodes_large |= self.incoming.is_long_to_decode
+            try:
+                self._dataset = self.incoming.decode()
+            except DatasetError as error:
+                self._dataset = error
         if isinstance(self._dataset, DatasetError):
             raise self._dataset
         if self.incoming.is_buffered or self.incoming.scanner.bulk is None:

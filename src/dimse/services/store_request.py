@@ -81,8 +81,9 @@ class StoreRequest:
     def dataset(self) -> Dataset:
         """The data set, decoded on first access; while streaming, the part before the pixel data.
 
-        With `StoreMode.BUFFERED` a large one is decoded in a thread before the handler is called. While streaming it is
-        decoded on the event loop, so more than 100 000 elements or 20 000 items are refused.
+        A large one is decoded in a thread before the handler is called: with `StoreMode.BUFFERED`, and while streaming
+        from the second one that the handler reads on. The first is decoded on the event loop, so more than 100 000
+        elements or 20 000 items are refused while streaming.
 
         Raises `DatasetError` for a data set that pydicom cannot read, or that is over a limit.
         """

@@ -16,7 +16,7 @@ from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.options import StoreOptions
 from dimse.services.handlers import answered
-from dimse.services.store_reception import OUT_OF_MEMORY, Reception
+from dimse.services.store_reception import OUT_OF_MEMORY, Habits, Reception
 from dimse.services.store_request import StoreRequest
 from dimse.status import Status
 
@@ -45,6 +45,7 @@ class StoreService:
         self._handler = handler
         self._options = options
         self._disk = Disk()
+        self._habits = Habits()
 
     def supports(self, abstract_syntax: str) -> bool:
         return uids.is_storage(abstract_syntax)
@@ -55,7 +56,7 @@ class StoreService:
     async def serve(self, request: IncomingRequest) -> Answer[Response]:
         if request.data is None:
             return request.response(Status.CANNOT_UNDERSTAND)
-        reception = Reception(request, request.data, self._options, self._disk)
+        reception = Reception(request, request.data, self._options, self._disk, self._habits)
         status: Status | None = None
         try:
             answer = await self._serve(request, reception)
