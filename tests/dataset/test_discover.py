@@ -14,6 +14,7 @@ from pydicom import dcmread
 from tests.dataset.sample_sources import path_of
 
 from dimse.dataset.discover import NotSent, discover
+from dimse.dataset.folders import TEMPORARY_NAME
 from dimse.dataset.part10 import read_file_meta
 from dimse.dataset.sources import DatasetSource
 from dimse.errors import DatasetError
@@ -42,6 +43,19 @@ def test_a_folder_is_searched_whole_and_skips_what_is_not_dicom(folder: Path) ->
     assert names == ["1", "2.dcm"]
     assert [(Path(other.name).name, other.skipped) for other in others] == [("a.txt", True)]
     assert "not a DICOM file" in str(others[0].error)
+
+
+def test_files_that_are_being_received_are_skipped(folder: Path) -> None:
+    """Each becomes a file of another name, or is removed, while the search goes on. By its name it is sent."""
+    part = folder / "b" / f".dimse-{'0' * 16}-1f-3.part"
+    assert TEMPORARY_NAME.fullmatch(part.name)
+    shutil.copy(folder / "b" / "1", part)
+    names, others = found(folder)
+    assert names == ["1", "2.dcm"]
+    assert [(str(other.error), other.skipped) for other in others if other.name == str(part)] == [
+        (f"{part}: a file that is being received", True)
+    ]
+    assert found(part) == ([part.name], [])
 
 
 def test_a_file_asked_for_by_name_that_is_not_dicom_is_not_just_skipped(folder: Path) -> None:

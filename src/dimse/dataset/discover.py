@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from dimse.dataset.folders import TEMPORARY_NAME
 from dimse.dataset.recognizing import NotDicom
 from dimse.dataset.sources import DatasetSource, FileSource, Part10Source, Reader, StreamReader
 from dimse.errors import DatasetError
@@ -65,7 +66,11 @@ def _folder(folder: Path) -> Iterator[DatasetSource | NotSent]:
     for root, folders, files in os.walk(folder, onerror=note):
         folders.sort()
         for name in sorted(files):
-            yield from _file(Path(root, name), named=False)
+            path = Path(root, name)
+            if TEMPORARY_NAME.fullmatch(name):
+                yield NotSent(str(path), DatasetError(f"{path}: a file that is being received"), skipped=True)
+            else:
+                yield from _file(path, named=False)
     yield from unreadable
 
 
