@@ -16,7 +16,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 
 import dimse
 from dimse import (
@@ -38,10 +38,20 @@ from dimse import (
     UserIdentityRQ,
     retrieval_contexts,
 )
-from dimse.audit import MAXIMUM_WAITING, Event, Outcome, Participant, write
+from dimse.audit import (
+    MAXIMUM_QUERY,
+    MAXIMUM_VALUE,
+    MAXIMUM_WAITING,
+    MAXIMUM_WAITING_BYTES,
+    Event,
+    Outcome,
+    Participant,
+    query,
+    write,
+)
 from dimse.testing import ScriptedPeer, associate_request, message_pdvs, store_request
 from dimse.testing.wire import INFORMATION
-from tests.sample_objects import CT, EXPLICIT, MR, encoded, instance
+from tests.sample_objects import CT, EXPLICIT, IMPLICIT, MR, encoded, instance
 
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00"
 _LINE = re.compile(rf"<85>1 {_TIME} \S+ dimse \d+ DICOM\+RFC3881 - (<AuditMessage>.*</AuditMessage>)")
@@ -316,3 +326,59 @@ def test_messages_that_wait_are_bounded(tmp_path: Path, caplog: pytest.LogCaptur
     reader.join()
     os.close(descriptor)
     assert MAXIMUM_WAITING <= received.count(b"\n") <= 2 * MAXIMUM_WAITING
+
+
+async def test_long_values_are_cut_and_the_audited_data_set_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AuditLog(tmp_path / "audit.log")
+    server = Server(port=0, options=ServerOptions(audit=log))
+    monkeypatch.setattr("dimse.services.incoming_dataset.IncomingDataset.decode", None)  # it would take seconds
+
+    @server.on_c_store
+    async def store(request: StoreRequest) -> Status:
+        return Status.SUCCESS
+
+    @server.on_c_find
+    async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+        yield instance()
+
+    async with server, await ScriptedPeer.connect(server.port) as peer:
+        await peer.associate(associate_request((CT, [IMPLICIT])))
+        for number, patient in enumerate((b"\x01" * 100_000, "zoë".encode("latin-1"))):
+            dataset = of_study("1.2.3.4", "1.2", "")
+            study = b"1." + b"9" * 100_000 if number == 0 else b"1.2"
+            dataset[0x0020000D] = DataElement(0x0020000D, "UN", study)
+            dataset.SpecificCharacterSet = "ISO_IR 100"
+            dataset[0x00100020] = DataElement(0x00100020, "UN", patient)
+            await peer.send(message_pdvs(store_request(), encoded(dataset, IMPLICIT)))
+            await peer.receive_message()
+        await peer.release()
+    await asyncio.to_thread(log.close)
+    long, short = (each for each in read(log.path) if _event(each)[0] == "DICOM Instances Transferred")
+    assert _objects(short) == ["1.2", "zoë"]
+    assert [text[:3] + text[-3:] for text in map(str, _objects(long))] == ["1.9...", "\\x0..."]
+    assert all(len(str(each)) < 5 * MAXIMUM_VALUE for each in _objects(long))
+
+
+def test_the_bytes_that_wait_are_bounded_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)  # nobody reads it, so that opening it blocks
+    log = AuditLog(fifo)
+    identifier = query("1.2", bytes(2 * MAXIMUM_QUERY), EXPLICIT)
+    assert len(identifier) < 2 * MAXIMUM_QUERY
+    for _ in range(2 * MAXIMUM_WAITING_BYTES // len(identifier) + 2):
+        write(log, Event.QUERY, Outcome.SUCCESS, [Participant("1")], [identifier])
+    assert any(f"more than {MAXIMUM_WAITING_BYTES} bytes wait" in message for message in caplog.messages)
+    descriptor = os.open(fifo, os.O_RDWR)
+
+    def read_all() -> None:
+        while os.read(descriptor, 1024 * 1024) != b"END":
+            pass
+
+    reader = threading.Thread(target=read_all)
+    reader.start()
+    log.close()
+    os.write(descriptor, b"END")
+    reader.join()
+    os.close(descriptor)

@@ -26,6 +26,15 @@ logger = logging.getLogger("dimse.audit")
 MAXIMUM_WAITING: Final = 10_000
 """Audit messages that wait to be written; more are lost."""
 
+MAXIMUM_WAITING_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of all of them, likewise: a message may quote long values of a peer."""
+
+MAXIMUM_VALUE: Final = 1024
+"""Characters of a value, such as a title or a UID; a longer one is cut."""
+
+MAXIMUM_QUERY: Final = 1024 * 1024
+"""Bytes of the identifier of a query; a longer one is cut."""
+
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that a process waits at its end for its audit messages to be written."""
 
@@ -105,6 +114,7 @@ class AuditLog:
         self.source_id: Final = source_id
         self._host = socket.gethostname() or "-"
         self._waiting: deque[str] = deque()
+        self._waiting_bytes = 0
         self._lost = 0
         self._is_failing = False
         self._line_break = b""
@@ -131,7 +141,11 @@ class AuditLog:
             if len(self._waiting) >= MAXIMUM_WAITING:
                 self._lose(1, f"more than {MAXIMUM_WAITING} messages wait")
                 return
+            if self._waiting_bytes + len(line) > MAXIMUM_WAITING_BYTES:
+                self._lose(1, f"more than {MAXIMUM_WAITING_BYTES} bytes wait")
+                return
             self._waiting.append(line)
+            self._waiting_bytes += len(line)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="dimse-audit", daemon=True)
                 self._thread.start()
@@ -145,6 +159,7 @@ class AuditLog:
                 self._wake.wait_for(lambda: self._waiting or self._thread is not own)
                 lines = list(self._waiting)
                 self._waiting.clear()
+                self._waiting_bytes = 0
             if not lines:
                 return
             try:
@@ -201,6 +216,11 @@ def write(
     )
 
 
+def shortened(text: str) -> str:
+    """A value as far as it is written."""
+    return text if len(text) <= MAXIMUM_VALUE else f"{text[:MAXIMUM_VALUE]}..."
+
+
 def _escaped(text: str) -> str:
     """`text` as the value of an attribute; characters that XML or a line cannot have are shown as `\\x1b`."""
     text = _NOT_XML.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
@@ -208,7 +228,7 @@ def _escaped(text: str) -> str:
 
 
 def _attributes(**values: str | None) -> str:
-    return "".join(f' {name}="{_escaped(value)}"' for name, value in values.items() if value is not None)
+    return "".join(f' {name}="{_escaped(shortened(value))}"' for name, value in values.items() if value is not None)
 
 
 def _coded(element: str, code: str, meaning: str, system: str = "DCM") -> str:
@@ -239,7 +259,7 @@ def patient(patient_id: str) -> str:
 
 
 def query(sop_class_uid: str, identifier: bytes, transfer_syntax_uid: str) -> str:
-    """A query: its identifier as it was sent (PS3.15 A.5.3.10)."""
+    """A query: its identifier as it was sent (PS3.15 A.5.3.10), the first `MAXIMUM_QUERY` bytes of it."""
     attributes = _attributes(
         ParticipantObjectID=sop_class_uid, ParticipantObjectTypeCode="2", ParticipantObjectTypeCodeRole="3"
     )
@@ -247,7 +267,7 @@ def query(sop_class_uid: str, identifier: bytes, transfer_syntax_uid: str) -> st
     return (
         f"<ParticipantObjectIdentification{attributes}>"
         f"{_coded('ParticipantObjectIDTypeCode', '110181', 'SOP Class UID')}"
-        f"<ParticipantObjectQuery>{base64.b64encode(identifier).decode()}</ParticipantObjectQuery>"
+        f"<ParticipantObjectQuery>{base64.b64encode(identifier[:MAXIMUM_QUERY]).decode()}</ParticipantObjectQuery>"
         f'<ParticipantObjectDetail type="TransferSyntax" value="{syntax}"/></ParticipantObjectIdentification>'
     )
 

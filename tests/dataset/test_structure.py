@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from dimse import DatasetError
-from dimse.dataset.codec import IDENTIFIER_LIMITS, MAX_TEXT, decode, text_of, value_of
+from dimse.dataset.codec import IDENTIFIER_LIMITS, decode, text_of, value_of
+from dimse.dataset.encoding import MAX_TEXT
 from dimse.dataset.structure import MAX_CHARACTER_SETS, Limits, check_structure
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 

@@ -14,7 +14,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_data_element, write_dataset
 
-from dimse.dataset.encoding import PLAIN_SIZE, Buffer, Encoding, inflate, tag_name
+from dimse.dataset.encoding import MAX_TEXT, PLAIN_SIZE, Buffer, Encoding, inflate, tag_name
 from dimse.dataset.fast_codec import decode_plain, encode_plain
 from dimse.dataset.structure import Limits, check_structure, shows_implicit
 from dimse.dataset.texts import decode_extensions
@@ -40,9 +40,6 @@ MAX_IDENTIFIER_INFLATED: Final = 16 * 1024 * 1024
 
 MAX_VALUES: Final = 2**18
 """Values of an identifier, counted by backslashes. A list of UIDs of the maximum size has about as many."""
-
-MAX_TEXT: Final = 64 * 1024
-"""Bytes of a value that `text_of` returns."""
 
 PYDICOM_ERRORS: Final = (
     *(AttributeError, BytesLengthException, LookupError, NotImplementedError, OverflowError, RecursionError),

@@ -67,6 +67,10 @@ MAX_LENGTH: Final = 0xFFFFFFFE
 """The largest even length that a 32-bit length field can hold (PS3.5 7.1.1)."""
 
 
+MAX_TEXT: Final = 64 * 1024
+"""Bytes of a value that is used as text, such as in a file name."""
+
+
 def unpadded_text(value: Buffer) -> str:
     """A value of the default character repertoire as text, without its padding (PS3.5 6.2)."""
     return bytes(value).decode("latin-1").strip(" \0")

@@ -57,7 +57,7 @@ class AssociationAudit:
         self, sop_class_uid: str, study_uid: str, patient_id: str, outcome: Outcome, *, by_requestor: bool
     ) -> None:
         """An instance was sent, by the requestor or to it, and stored or refused."""
-        key = (by_requestor, study_uid, patient_id, outcome)
+        key = (by_requestor, audit.shortened(study_uid), audit.shortened(patient_id), outcome)
         self._transfers.setdefault(key, Counter())[sop_class_uid] += 1
         if not self._is_open or len(self._transfers) > MAXIMUM_STUDIES:
             self._write_transfers()

@@ -60,9 +60,15 @@ def _read_line(data: bytes) -> ProxyHeader | None:
     return ProxyHeader(length, (source, port))
 
 
+def _host(address: IPv4Address | IPv6Address) -> str:
+    """The address as a socket reports it: IPv4 written as IPv6 (::ffff:192.0.2.7) is the same host, with its limits."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
+
+
 def _address(text: str, family: str) -> str:
     try:
-        return str(IPv4Address(text) if family == "TCP4" else IPv6Address(text))
+        return _host(IPv4Address(text) if family == "TCP4" else IPv6Address(text))
     except ValueError:  # its message has the text
         raise ValueError("an address of its PROXY header is malformed") from None
 
@@ -90,6 +96,6 @@ def _read_binary(data: bytes) -> ProxyHeader | None:
     if following < 2 * size + 4:
         raise ValueError("its PROXY header is shorter than the addresses in it")
     source = data[_BINARY.size : _BINARY.size + size]
-    host = str(IPv4Address(source) if family == _TCP4 else IPv6Address(source))
+    host = _host(IPv4Address(source) if family == _TCP4 else IPv6Address(source))
     [port] = struct.unpack_from("!H", data, _BINARY.size + 2 * size)
     return ProxyHeader(length, (host, port))

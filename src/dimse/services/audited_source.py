@@ -1,16 +1,29 @@
-"""A source whose study and patient are seen while it is sent, for the audit trail."""
+"""The study and the patient of what is sent or received, for the audit trail, without decoding it."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from dimse.dataset.encoding import PATIENT_ID, STUDY_INSTANCE_UID
+from dimse.dataset.encoding import MAX_TEXT, PATIENT_ID, SPECIFIC_CHARACTER_SET, STUDY_INSTANCE_UID, unpadded_text
 from dimse.dataset.scanner import ElementScanner
 from dimse.dataset.sources import DatasetSource, Reader
 from dimse.errors import DatasetError
 
 _LOOK: Final = 64 * 1024
 """Bytes of a data set that are searched."""
+
+_WANTED: Final = (SPECIFIC_CHARACTER_SET, PATIENT_ID, STUDY_INSTANCE_UID)
+
+
+def patient_id_of(scanner: ElementScanner) -> str:
+    """The patient, as far as the audit trail shows the ID; empty if it was not seen."""
+    value = (scanner.find(PATIENT_ID) or b"")[:MAX_TEXT]
+    if value.isascii() and b"\x1b" not in value:
+        return unpadded_text(value)
+    from dimse.dataset.character_sets import decode_text  # imports pydicom
+
+    terms = (scanner.text(SPECIFIC_CHARACTER_SET) or "").split("\\")
+    return decode_text(value, [each.strip(" ") for each in terms]).strip(" \0")
 
 
 class AuditedSource(DatasetSource):
@@ -28,7 +41,7 @@ class AuditedSource(DatasetSource):
         self._scanner = ElementScanner(source.transfer_syntax_uid)
 
     def open(self) -> Reader:
-        self._scanner = ElementScanner(self.transfer_syntax_uid, wanted=(PATIENT_ID, STUDY_INSTANCE_UID))
+        self._scanner = ElementScanner(self.transfer_syntax_uid, wanted=_WANTED)
         return _Reader(self._source.open(), self._scanner)
 
     @property
@@ -39,7 +52,7 @@ class AuditedSource(DatasetSource):
     @property
     def patient_id(self) -> str:
         """The patient; empty if the ID was not seen."""
-        return self._scanner.text(PATIENT_ID) or ""
+        return patient_id_of(self._scanner)
 
 
 class _Reader(Reader):

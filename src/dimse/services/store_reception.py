@@ -21,7 +21,7 @@ from dimse import uids
 from dimse.audit import Outcome
 from dimse.dataset.completeness import IncompleteDataset
 from dimse.dataset.encoding import (
-    PATIENT_ID,
+    MAX_TEXT,
     PIXEL_DATA,
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
@@ -37,6 +37,7 @@ from dimse.messages.message import C_STORE_RQ
 from dimse.network.incoming_data import IncomingData
 from dimse.network.incoming_request import IncomingRequest
 from dimse.options import Duplicates, StoreMode, StoreOptions
+from dimse.services.audited_source import patient_id_of
 from dimse.services.incoming_dataset import IncomingDataset
 from dimse.status import Status
 
@@ -238,6 +239,8 @@ class Reception:
         """The text of a data element, to name a file by. Raises `DatasetError` if it cannot be read."""
         scanner, malformed = self.incoming.scanner, self.incoming.structure.malformed
         found = scanner.text(tag)
+        if found is not None and len(found) > MAX_TEXT:
+            raise DatasetError(f"{tag_name(tag)} has more than {MAX_TEXT} bytes")
         if found is not None:
             return found
         if tag in NAMING_TAGS:
@@ -304,14 +307,10 @@ class Reception:
         audit = self._exchange.audit
         if audit is None:
             return
-        try:
-            patient_id = self.text_of(PATIENT_ID)
-        except (DatasetError, MemoryError):
-            patient_id = ""
         audit.transferred(
             self.command.affected_sop_class_uid,
             self.incoming.scanner.text(STUDY_INSTANCE_UID) or "none",
-            patient_id,
+            patient_id_of(self.incoming.scanner),
             Outcome.SUCCESS if status is not None and status.is_done else Outcome.MINOR_FAILURE,
             by_requestor=not self._exchange.is_requestor,
         )
