@@ -79,6 +79,8 @@ def test_rules_are_checked_when_they_are_made() -> None:
         (Peer, {"calling_ae_titles": "A"}, TypeError, "calling_ae_titles must be a collection, not one str"),
         (Peer, {"calling_ae_titles": 1}, TypeError, "calling_ae_titles must be a collection, not one int"),
         (Peer, {"networks": "10.0.0.0/8"}, TypeError, "networks must be a collection, not one str"),
+        (Access, {"peers": ["10.1.0.0/16"]}, ValueError, "is not an AE title; write a network as @10.1.0.0/16"),
+        (Access, {"peers": ["fd00::1=ct"]}, ValueError, "write a network as @fd00::1"),
         (Peer, {"networks": [10]}, TypeError, "a network must be a str"),
         (Peer, {"networks": ["10.0.0.1/8"]}, ValueError, "'10.0.0.1/8' is not a network.*has host bits set"),
         (Peer, {"certificate_names": [b"x"]}, TypeError, "certificate_names must be"),

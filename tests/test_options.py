@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ssl
 from typing import Any
 
 import numpy
@@ -28,6 +29,8 @@ def test_timeouts_are_positive_or_none(timer: str) -> None:
     for seconds in (0, -1, float("nan")):
         with pytest.raises(ValueError, match=timer):
             Timeouts(**{timer: seconds})
+    with pytest.raises(TypeError, match=f"^timeout {timer} must be a number of seconds or None, not '5'$"):
+        Timeouts(**{timer: "5"})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("option", ["operations_window", "maximum_length", "maximum_length_to_send"])
@@ -111,8 +114,14 @@ def test_proxies_are_networks() -> None:
     assert options.proxy_networks == frozenset({"10.0.0.0/8", "fd00::1"})
     with pytest.raises(ValueError, match=r"10\.0\.0\.1/8"):
         ServerOptions(proxy_networks=["10.0.0.1/8"])
-    with pytest.raises(TypeError, match="collection"):
+    with pytest.raises(TypeError, match="proxy_networks must be a collection, not one str"):
         ServerOptions(proxy_networks="10.0.0.1")
+
+
+def test_a_context_is_for_its_side() -> None:
+    for options, purpose in ((ServerOptions, ssl.Purpose.SERVER_AUTH), (ClientOptions, ssl.Purpose.CLIENT_AUTH)):
+        with pytest.raises(ValueError, match="tls must be a context for a"):
+            options(tls=ssl.create_default_context(purpose))
 
 
 @pytest.mark.parametrize(
@@ -145,6 +154,7 @@ def test_limits_are_at_least_one(limit: str) -> None:
         (ServerOptions, "maximum_associations", None, "an int, not None"),
         (ServerOptions, "maximum_associations_per_host", "20", "an int, not '20'"),
         (ServerOptions, "access", ["CT1"], "an Access, not list"),
+        (ServerOptions, "audit", "audit.log", "an AuditLog or None, not str"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused(options: Any, option: str, value: object, expected: str) -> None:

@@ -69,9 +69,9 @@ class Peer:
     def __post_init__(self) -> None:
         for name in ("calling_ae_titles", "move_destinations"):
             object.__setattr__(self, name, _titles(name, getattr(self, name)))
-        networks = _members("networks", self.networks)
+        networks = checked_networks("networks", self.networks)
         object.__setattr__(self, "networks", networks)
-        object.__setattr__(self, "_networks", tuple(map(_network, networks or ())))
+        object.__setattr__(self, "_networks", tuple(map(parse_network, networks or ())))
         names = _members("certificate_names", self.certificate_names)
         if not all(isinstance(name, str) for name in names or ()):
             raise TypeError("certificate_names must be a collection of str")
@@ -96,7 +96,8 @@ class Peer:
     def parse(cls, text: str | Peer) -> Peer:
         """Parse `[TITLE][@NETWORK][=NAME]`: a calling AE title, its network, and a name of its certificate.
 
-        An AE title may contain an `@` if a network follows; one that contains an `=` needs the constructor.
+        An AE title may contain an `@` if a network follows; one that contains an `=` or is an IP address needs the
+        constructor.
 
         >>> str(Peer.parse("CT1@10.1.0.0/16=ct1.hospital.example"))
         'CT1@10.1.0.0/16=ct1.hospital.example'
@@ -109,6 +110,7 @@ class Peer:
             raise TypeError(f"a peer must be a str or a Peer, not {type(text).__name__}")
         who, names, name = text.partition("=")
         title, at, network = who.rpartition("@") if "@" in who else (who, "", "")
+        _check_is_no_network(who)
         if not text or (at and not network) or (names and not name):
             raise ValueError(f"{text!r} is not a peer; write it TITLE, TITLE@NETWORK, @NETWORK or TITLE=CERTIFICATE")
         return cls(
@@ -199,7 +201,7 @@ class AssociationRequest:
     certificate_names: tuple[str, ...]
     """The names in the peer's certificate that TLS has verified; empty without one."""
     user_identity: UserIdentityRQ | None
-    """The user that the peer named, with its secrets, which no `repr` shows. Nobody has verified it."""
+    """The user that the peer named, with its secrets, which no `repr` shows. It is not verified."""
     contexts: tuple[ProposedContext, ...]
     """The proposed presentation contexts."""
 
@@ -229,14 +231,24 @@ def _members(name: str, values: Collection[T] | None) -> frozenset[T] | None:
     return None if values is None else frozenset(values)
 
 
+def checked_networks(
+    name: str, networks: Collection[str | IPv4Network | IPv6Network] | None
+) -> frozenset[str | IPv4Network | IPv6Network] | None:
+    """The members of an option. Raises `TypeError` or `ValueError` for what `parse_network` does not take."""
+    members = _members(name, networks)
+    for member in members or ():
+        parse_network(member)
+    return members
+
+
 def _titles(name: str, titles: Collection[str] | None) -> frozenset[str] | None:
     """AE titles without insignificant spaces. Raises `TypeError` or `ValueError`."""
     members = _members(name, titles)
     return None if members is None else frozenset(map(check_ae_title, members))
 
 
-def _network(network: str | IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    """Parse a network; one of IPv4-mapped addresses becomes one of IPv4."""
+def parse_network(network: str | IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Parse a network; one of IPv4-mapped addresses becomes one of IPv4. Raises `TypeError` or `ValueError`."""
     if not isinstance(network, str | IPv4Network | IPv6Network):
         raise TypeError(f"a network must be a str such as '10.0.0.0/8', not {type(network).__name__}")
     try:
@@ -246,6 +258,15 @@ def _network(network: str | IPv4Network | IPv6Network) -> IPv4Network | IPv6Netw
     if isinstance(parsed, IPv6Network) and parsed.subnet_of(_MAPPED):
         return IPv4Network((int(parsed.network_address) & 0xFFFFFFFF, parsed.prefixlen - 96))
     return parsed
+
+
+def _check_is_no_network(who: str) -> None:
+    """Raise `ValueError` for an AE title that is meant as a network: as a title, it would fit no peer."""
+    try:
+        ip_address(who.partition("/")[0])
+    except ValueError:
+        return
+    raise ValueError(f"{who!r} is not an AE title; write a network as @{who}")
 
 
 def _folded(name: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 
-from dimse.access import Access, Peer
+from dimse.access import Access, checked_networks
 from dimse.address import check_ae_title
 from dimse.audit import AuditLog
 from dimse.tls import TLSOptions
@@ -21,7 +21,7 @@ def _check_type(options: object, name: str, kind: type, *, or_none: bool = False
     """Raise `TypeError` for an option of another type, which would be ignored: a str never is a member of an Enum."""
     value = getattr(options, name)
     if not isinstance(value, kind) and not (or_none and value is None):
-        article = "an" if kind is Access else "a"
+        article = "an" if kind.__name__[0] in "AEIO" else "a"
         expected = f"{article} {kind.__name__}" + (" or None" if or_none else "")
         # The type alone: the value may be secret.
         raise TypeError(f"{name} must be {expected}, not {type(value).__name__}")
@@ -33,6 +33,9 @@ def _check_tls(tls: object, *, server_side: bool) -> None:
         tls.context(server_side=server_side)
     elif tls is not None and not isinstance(tls, ssl.SSLContext):
         raise TypeError(f"tls must be a TLSOptions, an SSLContext or None, not {type(tls).__name__}")
+    elif tls is not None and tls.protocol is (ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER):
+        side = "an acceptor" if server_side else "a requestor"
+        raise ValueError(f"tls must be a context for {side}, not one of {tls.protocol.name}")
 
 
 def _make_int(options: object, name: str) -> None:
@@ -105,6 +108,8 @@ class Timeouts:
     def __post_init__(self) -> None:
         for timer in fields(self):
             seconds = getattr(self, timer.name)
+            if isinstance(seconds, str | bytes) or not hasattr(seconds or 0, "__float__"):
+                raise TypeError(f"timeout {timer.name} must be a number of seconds or None, not {seconds!r}")
             if seconds is not None and not seconds > 0:
                 raise ValueError(f"timeout {timer.name} must be a positive number of seconds or None, not {seconds!r}")
             if seconds is not None and not isinstance(seconds, int):
@@ -289,7 +294,8 @@ class ServerOptions(AssociationOptions):
         _check_tls(self.tls, server_side=True)
         if not self.stop_timeout >= 0:
             raise ValueError(f"stop_timeout must be at least 0 seconds, not {self.stop_timeout!r}")
-        object.__setattr__(self, "proxy_networks", Peer(networks=self.proxy_networks).networks or frozenset())
+        proxies = checked_networks("proxy_networks", self.proxy_networks)
+        object.__setattr__(self, "proxy_networks", proxies or frozenset())
         for name in (
             "maximum_associations",
             "maximum_associations_per_host",

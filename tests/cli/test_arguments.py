@@ -34,10 +34,27 @@ def test_help_fits_the_terminal_and_is_never_wide(
     assert max(map(len, lines)) <= widest
 
 
+def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for command, usage, groups in (
+        ("send", "TITLE@HOST:PORT PATH [PATH ...]", ["positional arguments", "options", "TLS", "user identity"]),
+        ("receive", "--into DIR", ["options", "access and limits", "TLS"]),
+        ("get", "TITLE@HOST:PORT -k KEY=VALUE --into DIR", ["positional arguments", "options", "TLS", "user identity"]),
+    ):
+        assert run([command, "--help"]) == 0
+        text = capfd.readouterr().out
+        assert text.startswith(f"usage: dimse {command} [options] {usage}\n\n")
+        assert re.findall(r"^(\S.*):$", text, re.MULTILINE) == groups
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["nope"], "invalid choice: 'nope'"),
+        (["receive", "--into", "x", "--proxy-from", "pacs"], "argument --proxy-from: 'pacs' is not a network"),
+        (["receive", "--into", "x", "--allow", "10.1.0.0/16"], "write a network as @10.1.0.0/16"),
         (["-v"], "required: COMMAND"),
         (["-q", "echo", "A@host:104"], "unrecognized arguments: -q"),
         (["echo"], "required: TITLE@HOST:PORT"),

@@ -6,6 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from dimse.cli.app import run
+
 
 def test_commands_write_audit_trails(
     dimse: Callable[..., Any], receive: Callable[..., Any], ct: Path, tmp_path: Path
@@ -18,15 +22,26 @@ def test_commands_write_audit_trails(
     events = [_meaning(line) for line in theirs.read_text("ascii").splitlines()]
     assert events == ["Application Activity", "DICOM Instances Transferred", "Application Activity"]
     assert "AETITLES=CT1" in theirs.read_text("ascii")
-    assert not ours.exists()  # the receiver accepts no C-FIND, so none was sent
+    assert ours.read_bytes() == b""  # the receiver accepts no C-FIND, so none was sent
 
 
 def test_a_trail_that_cannot_be_written_does_not_stop_a_receiver(
     dimse: Callable[..., Any], receive: Callable[..., Any], ct: Path, tmp_path: Path
 ) -> None:
-    receiver = receive("--audit", tmp_path / "no folder" / "audit.log")
+    folder = tmp_path / "trail"
+    folder.mkdir()
+    receiver = receive("--audit", folder / "audit.log")
+    folder.rename(tmp_path / "moved")
     assert dimse("send", receiver.address, ct).code == 0
     assert receiver.end().err.count("audit messages are lost") == 1
+
+
+def test_a_misspelled_file_is_told_at_once(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "no folder" / "audit.log"
+    for command in (["receive", "--into", str(tmp_path)], ["echo", "A@127.0.0.1"]):
+        assert run([*command, "--audit", str(path)]) == 2
+        said = f"dimse: argument --audit: cannot write {path}: No such file or directory"
+        assert capfd.readouterr() == ("", f"{said} (see dimse {command[0]} --help)\n")
 
 
 def _meaning(line: str) -> str:

@@ -116,7 +116,10 @@ def test_what_is_wrong_with_an_identity_is_told_without_the_secret(
     cases: list[tuple[tuple[object, ...], str]] = [
         (("--password-file", tmp_path / "empty"), "--password-file needs --user"),
         (("--user", ""), "the username must not be empty"),
-        (("--user", "me", "--password-file", tmp_path / "empty"), "the passcode must not be empty"),
+        (
+            ("--user", "me", "--password-file", tmp_path / "empty"),
+            f"--password-file {tmp_path / 'empty'}: the password must not be empty",
+        ),
         (
             ("--user", "me", "--password-file", tmp_path / "long"),
             "the passcode must be at most 49150 bytes, not 49153",

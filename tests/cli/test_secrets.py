@@ -11,10 +11,13 @@ from dimse.cli.arguments import UsageError
 
 
 def test_a_password_has_no_line_break(tmp_path: Path) -> None:
-    for content, expected in ((b"a b \r\n", b"a b "), (b"a\n\n", b"a\n"), (b"", b""), (b"\xff", b"\xff")):
+    for content, expected in ((b"a b \r\n", b"a b "), (b"a\n\n", b"a\n"), (b"\xff", b"\xff")):
         (tmp_path / "password").write_bytes(content)
         assert secrets.password("me", "--password-file", str(tmp_path / "password")) == expected
         assert secrets.read("--saml-file", str(tmp_path / "password")) == content
+    (tmp_path / "password").write_bytes(b"\n")
+    with pytest.raises(UsageError, match="the password must not be empty"):
+        secrets.password("me", "--password-file", str(tmp_path / "password"))
 
 
 def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:

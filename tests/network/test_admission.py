@@ -244,10 +244,10 @@ async def test_a_rule_with_a_maximum_of_its_own(caplog: pytest.LogCaptureFixture
             assert answers == ["", "", "", exceeded, "", exceeded, "", exceeded, "", exceeded]
             told = [record.getMessage() for record in caplog.records if "rejected" in record.getMessage()]
             assert [text.partition("rejected: ")[2] for text in told] == [
-                "rule GW has its 3 associations (maximum_associations)",
-                "rule ONE has its 1 associations (maximum_associations)",
-                "its calling AE title has 1 associations (maximum_associations_per_title)",
-                "its host has 2 associations (maximum_associations_per_host)",
+                "rule GW has 3 already (maximum_associations)",
+                "rule ONE has 1 already (maximum_associations)",
+                "its calling AE title has 1 already (maximum_associations_per_title)",
+                "its host has 2 already (maximum_associations_per_host)",
             ]
             async with (
                 archive(access, **limits | {"maximum_associations": 1}) as small,

@@ -20,12 +20,15 @@ def test_all_names_are_taken_each_once() -> None:
         ("DNS", "ct1.example.org"),
         ("DNS", "ct1"),
         ("IP Address", "10.0.0.7"),
+        ("IP Address", "FD00:0:0:0:0:0:0:1"),
+        ("IP Address", "<invalid>"),
         ("URI", "urn:uuid:7"),
         ("email", "pacs@example.org"),
         ("DirName", ((("commonName", "other"),),)),
     )
     names = names_of({"subject": subject, "subjectAltName": alternative})
-    assert names == ("ct1", "CT", "ct1.example.org", "10.0.0.7", "urn:uuid:7", "pacs@example.org")
+    addresses = ("10.0.0.7", "fd00::1", "<invalid>")
+    assert names == ("ct1", "CT", "ct1.example.org", *addresses, "urn:uuid:7", "pacs@example.org")
 
 
 def test_what_was_not_verified_has_no_names() -> None:

@@ -283,3 +283,17 @@ async def test_arguments_are_checked() -> None:
         await dimse.explain("ARCHIVE@localhost", called_ae_titles=["much too long a title"])
     with pytest.raises(ValueError, match="is not an address"):
         await dimse.explain("a/b")
+    wrong: dict[str, tuple[Any, str]] = {
+        "purposes": ([dimse.ExplainPurpose.FIND, "store"], "purposes must be a collection of ExplainPurpose members"),
+        "sop_classes": ("1.2.840.10008.1.1", "sop_classes must be a collection, not one str"),
+        "transfer_syntaxes": ("explicit", "transfer_syntaxes must be a collection, not one str"),
+        "called_ae_titles": ("ARCHIVE", "called_ae_titles must be a collection, not one str"),
+        "options": (dimse.ServerOptions(), "options must be a ClientOptions or None, not ServerOptions"),
+    }
+    for name, (value, said) in wrong.items():
+        with pytest.raises(TypeError, match=f"^{said}$"):
+            await dimse.explain("ARCHIVE@localhost", **{name: value})
+    with pytest.raises(TypeError, match=r"^purposes must be a collection, not one ExplainPurpose$"):
+        await dimse.explain("ARCHIVE@localhost", purposes=dimse.ExplainPurpose.FIND)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^transfer_syntaxes must be UIDs, not 'explicit'$"):
+        await dimse.explain("ARCHIVE@localhost", transfer_syntaxes=["explicit"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -307,6 +308,19 @@ def test_identities_that_cannot_be_sent_are_refused_without_being_quoted() -> No
     for make, said in makers:
         with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
             make()
+
+
+def test_identities_of_another_type_are_refused_without_being_quoted() -> None:
+    wrong: list[tuple[Callable[[Any], object], object, str]] = [
+        (UserIdentityRQ.username, b"SECRET", "the username must be a str, not bytes"),
+        (lambda passcode: UserIdentityRQ.username_and_passcode("me", passcode), 4711, "the passcode must be bytes"),
+        (UserIdentityRQ.kerberos, "SECRET", "the Kerberos service ticket must be bytes, not str"),
+        (UserIdentityRQ.saml, "SECRET", "the SAML assertion must be bytes, not str"),
+        (UserIdentityRQ.jwt, "SECRET", "the JSON Web Token must be bytes, not str"),
+    ]
+    for make, value, said in wrong:
+        with pytest.raises(TypeError, match=f"^{re.escape(said)}"):
+            make(value)
 
 
 def test_identities_are_kept_out_of_repr() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from dimse.access import Access, Peer
+from dimse.access import Access, Peer, parse_network
 from dimse.address import DEFAULT_PORT, check_ae_title
 from dimse.cli import arguments, tls_options
+from dimse.cli.arguments import UsageError
 from dimse.options import ServerOptions, Strictness
 
 
@@ -26,40 +28,49 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Our AE title. If given, associations that call another title are rejected.",
     )
     arguments.add_maximum_pdu(parser, "Largest PDU to accept, in bytes; 0 means no limit.")
-    parser.add_argument(
+    arguments.add_strictness(parser, Strictness.LENIENT)
+    arguments.add_audit(parser)
+    _add_access(parser)
+    tls_options.add_arguments(parser, "each peer, which then must have one", "peers need no certificate")
+
+
+def _add_access(parser: ArgumentParser) -> None:
+    """Who may associate, and how many."""
+    group = parser.add_argument_group("access and limits")
+    group.add_argument(
         "--allow",
         metavar="PEER",
         type=arguments.checked(Peer.parse),
         action="append",
-        help="Reject everyone but this peer: CT1 is a calling AE title, CT1@10.1.0.0/16 has its network too, "
-        "@10.1.0.0/16 the network alone, and CT1=ct1.example a name of its TLS certificate. May be repeated.",
+        help="Reject every peer but this one: CT1 is a calling AE title, CT1@10.1.0.0/16 has its network too, "
+        "@10.1.0.0/16 the network alone, and CT1=ct1.example a name of its TLS certificate. Repeat the option for "
+        "several. [default: every peer is admitted]",
     )
-    arguments.add_maximum_associations(parser, "Maximum number of simultaneous associations.", default=100)
+    arguments.add_maximum_associations(group, "Associations at once.", default=100)
     for what, text, default in (("host", "host", 20), ("title", "calling AE title", 10)):
-        parser.add_argument(
+        group.add_argument(
             f"--max-per-{what}",
             metavar="N",
             type=arguments.integer_from(0),
             default=default,
-            help=f"Maximum number of them from one {text}; 0 means no limit.",
+            help=f"Associations at once from one {text}; 0 means no limit.",
         )
-    tls_options.add_arguments(parser, "each peer, which then must have one", "none is asked for")
-    parser.add_argument(
+    group.add_argument(
         "--max-connection-rate",
         type=arguments.integer_from(0),
         default=50,
         metavar="N",
-        help="Maximum number of new connections per second from one host; 0 means no limit.",
+        help="New connections per second from one host; 0 means no limit.",
     )
-    parser.add_argument(
+    group.add_argument(
         "--proxy-from",
         action="append",
+        type=arguments.checked(parse_network),
         default=[],
         metavar="NETWORK",
-        help="Network or address of a trusted proxy, whose connections begin with a PROXY header; may be repeated.",
+        help="Network or address of a trusted proxy: the header of the PROXY protocol, with which its connections "
+        "begin, names the peer. Repeat the option for several.",
     )
-    arguments.add_audit(parser)
-    arguments.add_strictness(parser, Strictness.LENIENT)
 
 
 def options(
@@ -71,12 +82,14 @@ def options(
     max_per_host: int,
     max_per_title: int,
     max_connection_rate: int,
-    proxy_from: list[str],
+    proxy_from: list[IPv4Network | IPv6Network],
     strictness: Strictness,
     **more: Any,
 ) -> ServerOptions:
-    """What they say. Raises `ValueError`."""
+    """What they say. Raises `UsageError` or `ValueError`."""
     tls = tls_options.take(more)
+    if tls is not None and tls.certificate is None:
+        raise UsageError("--tls needs --tls-cert and --tls-key: each acceptor has a certificate")
     return ServerOptions(
         access=Access(peers=allow, called_ae_titles=None if title is None else [title]),
         maximum_associations=max_associations,

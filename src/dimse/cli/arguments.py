@@ -21,6 +21,8 @@ T = TypeVar("T")
 WIDEST: Final = 100
 """Columns of help; longer lines are hard to read."""
 
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+
 
 class UsageError(Exception):
     """Wrong usage of the command line; the message is for the user."""
@@ -62,10 +64,39 @@ class CommandParser(Parser):
 
 
 class _Help(argparse.HelpFormatter):
-    """Keeps the paragraphs of a text, and shows the default of an argument or that it is required."""
+    """Keeps the paragraphs of a text, and shows the default of an argument or that it is required.
+
+    The usage has what must be given; the options are listed below it, in their groups.
+    """
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=34, width=_width())
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[Any],  # noqa: ARG002 - it says which options exclude each other
+        prefix: str | None = None,
+    ) -> None:
+        """Overrides argparse, which shows every option."""
+        if usage is None:
+            words = [self._prog, "[options]"]
+            for action in actions:
+                if action.required:
+                    values = self._format_args(action, str(action.metavar or action.dest))
+                    words.append(" ".join([*action.option_strings[:1], values]))
+            together = " ".join(word.replace(" ", _NO_BREAK) for word in words)
+            lines = self._split_lines(together, self._width - len("usage: "))
+            usage = f"\n{' ' * len('usage: ')}".join(lines).replace(_NO_BREAK, " ")
+        super().add_usage(usage, (), (), prefix)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """Overrides argparse, which forgets that commands are indented when it measures them."""
+        super().add_argument(action)
+        for command in self._iter_indented_subactions(action):
+            width = len(self._format_action_invocation(command)) + self._current_indent + self._indent_increment
+            self._action_max_length = max(self._action_max_length, width)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = (self._split_lines(paragraph, width - len(indent)) for paragraph in text.split("\n\n"))
@@ -209,7 +240,16 @@ def add_timeout(parser: argparse.ArgumentParser, text: str, default: float | Non
 def add_audit(parser: argparse.ArgumentParser) -> None:
     """The audit trail."""
     text = "Append the audit trail (PS3.15 A.5) to this file: syslog lines that name studies and patient IDs."
-    parser.add_argument("--audit", metavar="FILE", type=AuditLog, help=text)
+    parser.add_argument("--audit", metavar="FILE", type=_audit_log, help=text)
+
+
+def _audit_log(path: str) -> AuditLog:
+    """An audit trail whose file can be written now: a misspelled folder must not lose all messages."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot write {path}: {os.strerror(error.errno or 0)}") from None
+    return AuditLog(path)
 
 
 def add_maximum_pdu(parser: argparse.ArgumentParser, text: str) -> None:
@@ -217,7 +257,7 @@ def add_maximum_pdu(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--max-pdu", metavar="BYTES", type=pdu_length, default=1024 * 1024, help=text)
 
 
-def add_maximum_associations(parser: argparse.ArgumentParser, text: str, default: int) -> None:
+def add_maximum_associations(parser: argparse._ActionsContainer, text: str, default: int) -> None:
     """The maximum number of associations."""
     parser.add_argument("--max-associations", metavar="N", type=integer_from(1), default=default, help=text)
 

@@ -19,17 +19,16 @@ _KINDS: Final[dict[str, tuple[str, Callable[[bytes], UserIdentityRQ]]]] = {
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Define them."""
-    parser.add_argument(
-        "--user", metavar="NAME", help="User to name to the peer; with --password-file also that user's password."
-    )
-    for kind, (what, _) in _KINDS.items():
-        parser.add_argument(f"--{kind}-file", metavar="FILE", help=f"File with the user's {what}.")
-    parser.add_argument(
+    group = parser.add_argument_group("user identity", "It is sent to the peer. Only TLS keeps it secret.")
+    group.add_argument("--user", metavar="NAME", help="Name of the user.")
+    group.add_argument(
         "--password-file",
         metavar="FILE",
         help="File with the password of --user; - prompts for it, or reads a line of standard input if that is no "
-        "terminal. Only TLS keeps it secret.",
+        "terminal.",
     )
+    for kind, (what, _) in _KINDS.items():
+        group.add_argument(f"--{kind}-file", metavar="FILE", help=f"File with the user's {what}, in place of --user.")
 
 
 def identity(

@@ -12,13 +12,10 @@ from dimse.options import ClientOptions, Strictness, Timeouts
 def add_arguments(parser: ArgumentParser, strictness: Strictness = Strictness.STRICT) -> None:
     """Define them. A command takes them as keyword arguments, and passes them on to `options`."""
     parser.add_argument("--calling", metavar="TITLE", default="DIMSE", help="Our AE title.")
-    tls_options.add_arguments(parser, "the peer", "the CAs of the system")
-    parser.add_argument(
-        "--tls-name", metavar="NAME", help="Name that the peer's certificate must have. [default: HOST]"
-    )
-    identity_options.add_arguments(parser)
-    arguments.add_audit(parser)
     arguments.add_strictness(parser, strictness)
+    arguments.add_audit(parser)
+    tls_options.add_arguments(parser, "the peer", "the CAs of the system", with_name=True)
+    identity_options.add_arguments(parser)
 
 
 def options(

@@ -27,9 +27,17 @@ def read(option: str, path: str) -> bytes:
 
 
 def password(of_what: str, option: str, path: str) -> bytes:
-    """The password in the file that `option` names, or that the user enters, without the line break of editors."""
-    if path != PROMPT:
-        return _without_line_break(read(option, path))
+    """The password in the file that `option` names, or that the user enters, without the line break of editors.
+
+    Raises `UsageError`, also if it is empty.
+    """
+    found = _entered(of_what) if path == PROMPT else _without_line_break(read(option, path))
+    if not found:
+        raise UsageError(f"{option} {path}: the password must not be empty")
+    return found
+
+
+def _entered(of_what: str) -> bytes:
     if sys.stdin.isatty():
         from getpass import getpass  # slow to import
 

@@ -12,26 +12,32 @@ from dimse.tls import TLSOptions, TLSProfile
 _PROFILES: Final = {profile.value: profile for profile in TLSProfile}
 
 
-def add_arguments(parser: ArgumentParser, peer: str, without_ca: str) -> None:
+def add_arguments(parser: ArgumentParser, peer: str, without_ca: str, *, with_name: bool = False) -> None:
     """Define them. `peer` is whose certificate --tls-ca verifies, `without_ca` what holds without it."""
-    parser.add_argument("--tls", action="store_true", help="Use TLS, and nothing else.")
-    parser.add_argument(
-        "--tls-ca", metavar="FILE", help=f"CAs that verify the certificate of {peer}, in PEM. [default: {without_ca}]"
+    group = parser.add_argument_group("TLS", "Files are in PEM.")
+    group.add_argument("--tls", action="store_true", help="Use TLS, and nothing else.")
+    group.add_argument(
+        "--tls-ca", metavar="FILE", help=f"CAs that verify the certificate of {peer}. [default: {without_ca}]"
     )
-    parser.add_argument("--tls-cert", metavar="FILE", help="Our certificate and intermediate CAs, in PEM.")
-    parser.add_argument("--tls-key", metavar="FILE", help="The key of --tls-cert, in PEM. [default: in the same file]")
-    parser.add_argument(
+    group.add_argument("--tls-cert", metavar="FILE", help="Our certificate and intermediate CAs.")
+    group.add_argument("--tls-key", metavar="FILE", help="Key of our certificate. [default: in --tls-cert]")
+    group.add_argument(
         "--tls-password-file",
         metavar="FILE",
-        help="File with the password of the key; - prompts for it, or reads a line of standard input.",
+        help="File with the password of the key; - prompts for it, or reads a line of standard input if that is no "
+        "terminal.",
     )
-    parser.add_argument("--tls-crl", metavar="FILE", help="Certificate revocation lists of all CAs, in PEM.")
-    parser.add_argument(
+    group.add_argument("--tls-crl", metavar="FILE", help="Certificate revocation lists of all CAs.")
+    group.add_argument(
         "--tls-profile",
         metavar="NAME",
         type=arguments.one_of(_PROFILES),
         help=f"Profile of PS3.15: {', '.join(_PROFILES)}. [default: {TLSProfile.BCP195.value}]",
     )
+    if with_name:
+        group.add_argument(
+            "--tls-name", metavar="NAME", help="Name that the certificate of the peer must have. [default: HOST]"
+        )
 
 
 def take(association: dict[str, Any]) -> TLSOptions | None:

@@ -188,19 +188,19 @@ class Admission:
     def _limits(self, new: Slot) -> Iterator[tuple[list[Slot], int | None, str]]:
         options, rule = self._options, new.rule
         most: int | None = options.maximum_associations
-        yield list(self._slots), most, f"there are {most} associations (maximum_associations)"
+        yield list(self._slots), most, f"there are {most} already (maximum_associations)"
         most = rule.maximum_associations
         if most is not None:
             same = [slot for slot in self._slots if slot.rule is rule]
-            yield same, most, f"rule {rule} has its {most} associations (maximum_associations)"
+            yield same, most, f"rule {rule} has {most} already (maximum_associations)"
             return
         others = [slot for slot in self._slots if slot.rule.maximum_associations is None]
         same = [slot for slot in others if slot.host == new.host]
         most = options.maximum_associations_per_host
-        yield same, most, f"its host has {most} associations (maximum_associations_per_host)"
+        yield same, most, f"its host has {most} already (maximum_associations_per_host)"
         same = [slot for slot in others if slot.calling_ae_title == new.calling_ae_title]
         most = options.maximum_associations_per_title
-        yield same, most, f"its calling AE title has {most} associations (maximum_associations_per_title)"
+        yield same, most, f"its calling AE title has {most} already (maximum_associations_per_title)"
 
     @property
     def _operations_window(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from time import perf_counter
-from typing import Final
+from typing import Final, TypeVar
 
 from dimse.address import Address, check_ae_title
 from dimse.options import ClientOptions
@@ -29,8 +29,11 @@ from dimse.services.explanation import (
     Explanation,
     on_archive,
 )
+from dimse.uids import is_uid
 from dimse.upper_layer.negotiation import accepted_contexts
 from dimse.upper_layer.pdu import A_ASSOCIATE_RJ
+
+T = TypeVar("T")
 
 TOTAL_TIME: Final = 60.0
 """Seconds for all steps together."""
@@ -60,16 +63,38 @@ async def explain(
 
     No objects and no queries are sent. At most 24 associations are requested, and at most three are open at once. Each
     connection, handshake and answer has `step_timeout` seconds, all together have 60. Whatever fails is in the result;
-    only `ValueError` is raised, for wrong arguments.
+    only `TypeError` and `ValueError` are raised, for wrong arguments.
 
     >>> explanation = await explain("ARCHIVE@localhost:11112")
     >>> print(explanation.summary)
     It works: ARCHIVE@localhost:11112 answers C-ECHO in 0.4 ms
     """
-    wanted = Wanted(frozenset(purposes), tuple(sop_classes), tuple(transfer_syntaxes))
-    titles = [*map(check_ae_title, called_ae_titles)], [*map(check_ae_title, calling_ae_titles)]
+    if options is not None and not isinstance(options, ClientOptions):
+        raise TypeError(f"options must be a ClientOptions or None, not {type(options).__name__}")
+    if not all(isinstance(purpose, ExplainPurpose) for purpose in _each("purposes", purposes)):
+        raise TypeError("purposes must be a collection of ExplainPurpose members")
+    classes, syntaxes = _uids("sop_classes", sop_classes), _uids("transfer_syntaxes", transfer_syntaxes)
+    wanted = Wanted(frozenset(purposes), classes, syntaxes)
+    titles = (
+        [check_ae_title(title) for title in _each("called_ae_titles", called_ae_titles)],
+        [check_ae_title(title) for title in _each("calling_ae_titles", calling_ae_titles)],
+    )
     run = _Explaining(Address.parse(address), options or ClientOptions(), wanted, *titles, step_timeout, on_step)
     return await run.run()
+
+
+def _each(name: str, values: Collection[T]) -> Collection[T]:
+    """The values of an argument. Raises `TypeError` for a single one."""
+    if isinstance(values, str) or not isinstance(values, Collection):
+        raise TypeError(f"{name} must be a collection, not one {type(values).__name__}")
+    return values
+
+
+def _uids(name: str, values: Collection[str]) -> tuple[str, ...]:
+    for value in _each(name, values):
+        if not isinstance(value, str) or not is_uid(value):
+            raise ValueError(f"{name} must be UIDs, not {value!r}")
+    return tuple(values)
 
 
 class _Explaining:

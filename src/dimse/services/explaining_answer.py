@@ -62,7 +62,7 @@ async def tls(asker: Asker) -> ExplainStep:
     seen = replace(seen, version=version, cipher=cipher[0] if cipher else "") if seen else None
     words = f"{version}, {cipher[0] if cipher else 'no cipher'}"
     if seen is not None and seen.certificate is not None:
-        words += f", certificate valid until {seen.certificate['not_after']}"
+        words += f", certificate valid until {seen.certificate['not_after'][:10]}"
     return ExplainStep(ExplainStepName.TLS, ExplainVerdict.OK, words, "a handshake", facts=facts_of(seen, used=True))
 
 

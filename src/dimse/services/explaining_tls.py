@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from dimse.network.probing import Endpoint, line
@@ -112,7 +113,7 @@ def _verification(error: ssl.SSLCertVerificationError, host: str, certificate: M
 
 
 def _described(certificate: Mapping[str, Any]) -> str:
-    return f"{certificate['subject']}; issued by {certificate['issuer']}; valid until {certificate['not_after']}"
+    return f"{certificate['subject']}; issued by {certificate['issuer']}; valid until {certificate['not_after'][:10]}"
 
 
 async def look(endpoint: Endpoint, host: str, seconds: float) -> Seen | None:
@@ -159,14 +160,19 @@ async def _decoded(endpoint: Endpoint, host: str, seconds: float, encoded: bytes
     return None if not found else certificate_facts(found)
 
 
+def _date(text: str | None) -> str:
+    """A time as `ssl` shows it ("Nov 29 14:01:28 2027 GMT") in ISO 8601; "" if there is none."""
+    return "" if text is None else datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC).isoformat()
+
+
 def certificate_facts(found: Mapping[str, Any]) -> Mapping[str, Any]:
     """A decoded certificate (`ssl.SSLSocket.getpeercert`) as `explain` reports it."""
     names = [value for kind, value in found.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
     return {
         "subject": _distinguished(found.get("subject", ())),
         "issuer": _distinguished(found.get("issuer", ())),
-        "not_before": found.get("notBefore", ""),
-        "not_after": found.get("notAfter", ""),
+        "not_before": _date(found.get("notBefore")),
+        "not_after": _date(found.get("notAfter")),
         "names": names[:MAXIMUM_NAMES],
     }
 

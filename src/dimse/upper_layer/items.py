@@ -287,9 +287,10 @@ class UserIdentityType(IntEnum):
 class UserIdentityRQ:
     """The identity of the user (PS3.7 D.3.3.7.1). `repr` leaves the fields out, since they are secrets.
 
-    A requestor makes it with `username`, `username_and_passcode`, `kerberos`, `saml` or `jwt`, which raise `ValueError`
-    for an identity that is empty or too long. They request a positive response: an acceptor that supports user identity
-    negotiation then confirms the identity, and one that does not ignores both. Only TLS keeps an identity secret.
+    A requestor makes it with `username`, `username_and_passcode`, `kerberos`, `saml` or `jwt`. They raise `ValueError`
+    for an identity that is empty or too long, `TypeError` for one of another type. They request a positive response:
+    an acceptor that supports user identity negotiation then confirms the identity, and one that does not ignores both.
+    Only TLS keeps an identity secret.
     """
 
     user_identity_type: int
@@ -347,6 +348,8 @@ class UserIdentityRQ:
 
 
 def _utf_8(what: str, text: str) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError(f"the {what} must be a str, not {type(text).__name__}")
     try:
         return text.encode()
     except UnicodeEncodeError:  # which quotes the text
@@ -355,6 +358,8 @@ def _utf_8(what: str, text: str) -> bytes:
 
 def _identity_field(what: str, value: bytes, before: int = 0) -> bytes:
     """`value`, if it has a place in the item behind `before` bytes. The error does not contain it."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"the {what} must be bytes, not {type(value).__name__}")
     if not value:
         raise ValueError(f"the {what} must not be empty")
     if len(value) > MAXIMUM_IDENTITY - before:
