@@ -30,7 +30,7 @@ from dimse import (
     retrieval_contexts,
 )
 from dimse.messages.message import C_STORE_RSP
-from dimse.services.buffered import Claim, bytes_in_memory
+from dimse.services.buffered import Claim, _freed, bytes_in_memory
 from dimse.services.given import Source
 from dimse.testing import ScriptedPeer, associate_request, message_pdvs, store_request
 
@@ -66,6 +66,8 @@ def test_a_claim_counts_until_nothing_refers_to_it() -> None:
     assert bytes_in_memory() == 20
     del two
     assert bytes_in_memory() == 0
+    Claim().free()
+    assert not _freed, "a claim of nothing leaves nothing"
 
 
 async def test_one_more_than_fits_is_refused_until_another_is_done() -> None:
@@ -180,10 +182,12 @@ async def test_a_requestor_that_gets_has_the_same_limit() -> None:
 
 async def test_identifiers_count_too() -> None:
     held = Claim()
+    counted: list[int] = []
     server = Server("ARCHIVE", port=0, options=buffered(maximum_buffered_in_process=1000))
 
     @server.on_c_find
     async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+        counted.append(bytes_in_memory())
         for nothing in list[Dataset]():
             yield nothing
 
@@ -196,6 +200,8 @@ async def test_identifiers_count_too() -> None:
                     pass
             statuses.append(matches.status)
     assert statuses == [Status.OUT_OF_RESOURCES, Status.SUCCESS]
+    assert [0 < each < 100 for each in counted] == [True], "until the request is answered"
+    assert bytes_in_memory() == 0
 
 
 def _fails() -> Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dimse.dataset.codec import decode_identifier, text_of, wrong_form
 from dimse.dataset.encoding import QUERY_RETRIEVE_LEVEL
@@ -35,6 +35,8 @@ class QueryRequest:
     model: QueryRetrieveModel
     level: QueryRetrieveLevel
     identifier: Dataset
+    _claim: Claim | None = field(default=None, repr=False, compare=False)
+    """Counts the identifier among what is in memory, until the request is answered."""
 
     @property
     def move_destination(self) -> str | None:
@@ -48,7 +50,7 @@ async def read_query(request: IncomingRequest) -> QueryRequest:
     assert isinstance(message, C_FIND_RQ | C_GET_RQ | C_MOVE_RQ)  # noqa: S101 - the services are registered for no other
     name = message.name
     model = next(model for model in QueryRetrieveModel if request.sop_class_uid in (model.find, model.get, model.move))
-    encoded = await _identifier(request)
+    encoded, claim = await _identifier(request)
     if isinstance(message, C_FIND_RQ) and request.exchange.audit is not None:
         request.exchange.audit.queried(model.find, encoded, request.context.transfer_syntax)
     try:
@@ -66,11 +68,11 @@ async def read_query(request: IncomingRequest) -> QueryRequest:
     elif level == QueryRetrieveLevel.PATIENT and model is QueryRetrieveModel.STUDY_ROOT:
         comment = "Study Root has no PATIENT level"
     else:
-        return QueryRequest(request.association, message, model, QueryRetrieveLevel(level), identifier)
+        return QueryRequest(request.association, message, model, QueryRetrieveLevel(level), identifier, claim)
     raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, comment)
 
 
-async def _identifier(request: IncomingRequest) -> bytes:
+async def _identifier(request: IncomingRequest) -> tuple[bytes, Claim]:
     encoded, claim, options = bytearray(), Claim(), request.exchange.options
     in_process = options.store.maximum_buffered_in_process if isinstance(options, ServerOptions) else sys.maxsize
     while request.data is not None and (views := await request.data.pull()):
@@ -83,7 +85,7 @@ async def _identifier(request: IncomingRequest) -> bytes:
             raise StatusError(Status.OUT_OF_RESOURCES, request.message.name, comment)
         for view in views:
             encoded += view
-    return bytes(encoded)
+    return bytes(encoded), claim
 
 
 def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:
