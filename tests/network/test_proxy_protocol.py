@@ -75,6 +75,7 @@ def test_a_header_is_read_to_its_end_and_no_further(header: bytes, peer: tuple[s
         b"PROXY UNKNOWN " + b"x" * MAXIMUM_LINE,
         b"PROXY UNKNOWN " + b"x" * (MAXIMUM_LINE - 15) + b"\r\n",
         b"PROXY TCP4 \x1b]0;evil\x07 192.0.2.1 40000 104\r\n",
+        b"PROXY TCP6 fe80::1%\x1b]0;evil\x07 fe80::2 40000 104\r\n",
         b"\r\n\r\n\0\r\nQUIX",
         binary(0x22, 0x11, bytes(12)),
         binary(0x11, 0x11, bytes(12)),

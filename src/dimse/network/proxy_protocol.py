@@ -68,9 +68,12 @@ def _host(address: IPv4Address | IPv6Address) -> str:
 
 def _address(text: str, family: str) -> str:
     try:
-        return _host(IPv4Address(text) if family == "TCP4" else IPv6Address(text))
+        address = IPv4Address(text) if family == "TCP4" else IPv6Address(text)
     except ValueError:  # its message has the text
         raise ValueError("an address of its PROXY header is malformed") from None
+    if "%" in text:  # a zone has no place in it, and may be any text
+        raise ValueError("an address of its PROXY header has a zone")
+    return _host(address)
 
 
 def _port(text: str) -> int:
