@@ -247,7 +247,7 @@ async def test_users_log_in_or_do_not(tmp_path: Path) -> None:
 
 async def test_a_peer_cannot_forge_messages_or_keep_many_in_memory(tmp_path: Path) -> None:
     log = AuditLog(tmp_path / "audit.log")
-    evil = '"/>\n<x&\x1b\x00é'
+    evil = '"/>\n<x&\x1b\x00\x7f\x9bé'
     server = Server(port=0, options=ServerOptions(audit=log))
 
     @server.on_c_store
@@ -269,7 +269,7 @@ async def test_a_peer_cannot_forge_messages_or_keep_many_in_memory(tmp_path: Pat
     messages = [each for each in read(log.path) if _event(each)[0] == "DICOM Instances Transferred"]
     assert len(messages) == 250
     assert _objects(messages[0])[1] == "P<&>"
-    assert {_participants(each)[0][0] for each in messages} == {'AETITLES="/>\\x0a<x&\\x1b\\x00é'}
+    assert {_participants(each)[0][0] for each in messages} == {'AETITLES="/>\\x0a<x&\\x1b\\x00\\x7f\\x9bé'}
 
 
 def _until(condition: Callable[[], Any]) -> None:

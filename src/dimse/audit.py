@@ -40,7 +40,7 @@ CLOSE_TIMEOUT: Final = 5.0
 
 _PRIORITY: Final = 10 * 8 + 5
 """Facility 10 (security), severity 5 (notice), as PS3.15 A.6 has it."""
-_NOT_XML: Final = re.compile("[^ -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML: Final = re.compile("[^ -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Outcome(Enum):
@@ -222,7 +222,7 @@ def shortened(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """`text` as the value of an attribute; characters that XML or a line cannot have are shown as `\\x1b`."""
+    """`text` as the value of an attribute; control characters, and what XML cannot have, are shown as `\\x1b`."""
     text = _NOT_XML.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
