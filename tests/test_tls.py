@@ -65,6 +65,13 @@ def test_an_acceptor_has_a_certificate(folder: Path) -> None:
         ServerOptions(tls=tls)
 
 
+def test_an_acceptor_with_revocation_lists_has_a_ca(folder: Path) -> None:
+    tls = TLSOptions(certificate="server.pem", key="server.key", crl="crl.pem")
+    ClientOptions(tls=tls)
+    with pytest.raises(ValueError, match="an acceptor with revocation lists needs a CA"):
+        ServerOptions(tls=tls)
+
+
 def test_types_are_checked() -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"ca": 5}, "ca must be a path or None, not int"),

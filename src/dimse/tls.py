@@ -147,6 +147,8 @@ class TLSOptions:
         if self.certificate is not None:
             _load_key(context, self.certificate, self.key, self.password)
         if self.crl is not None:
+            if context.verify_mode is not ssl.CERT_REQUIRED:
+                raise ValueError("an acceptor with revocation lists needs a CA, or it asks for no certificate")
             _load_crls(context, self.crl)
         return context
 
@@ -279,6 +281,7 @@ class _Negotiation(ssl.SSLObject):
             if self.send_alert is not None:
                 self.send_alert(self.outgoing.read())
             raise
+        self.send_alert = None  # it holds the handshake, with the first bytes
 
 
 class _Context(ssl.SSLContext):
