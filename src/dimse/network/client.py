@@ -131,10 +131,10 @@ async def _connect_with_tls(
 
 async def _names_at(address: Address, tls: TLSOptions, name: str) -> tuple[str, ...]:
     """The names in the certificate there, which OpenSSL does not tell if none fits. Nothing is sent."""
-    context = tls.context_without_name_check()
     try:
+        context = tls.context_without_name_check()
         _, writer = await asyncio.open_connection(address.host, address.port, ssl=context, server_hostname=name)
-    except OSError:
+    except (OSError, ValueError):  # the files may have changed, and be of no use now
         return ()
     names = names_of(writer.get_extra_info("peercert"))
     writer.transport.abort()
