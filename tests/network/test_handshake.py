@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import ssl
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +18,11 @@ from tests.server_options import server_options
 
 import dimse
 from dimse import ClientOptions, ServerOptions, Status, StoreMode, StoreRequest, TLSOptions, TLSProfile
+from dimse.network.connection import Connection
+from dimse.network.handshake import Handshake
+from dimse.network.receive_buffer import BufferPool
 from dimse.testing import ScriptedPeer, listening
+from dimse.upper_layer.machine import Machine
 
 
 @pytest.fixture
@@ -220,6 +225,8 @@ async def test_files_that_change_are_used_without_a_restart(pki: Path, tmp_path:
             shutil.copy(pki / f"elsewhere{end}", tmp_path / f"server{end}")
         assert "is not for localhost, but for: elsewhere" in await echo(server, ours)
         assert not await echo(server, replace(ours, server_name="pacs.example.org"))
+        (tmp_path / "ca.pem").write_text("damaged")
+        assert "is not for localhost, but for: unknown" in await echo(server, ours)
 
 
 async def test_a_handshake_has_one_deadline(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,6 +251,39 @@ async def test_a_handshake_has_one_deadline(pki: Path, monkeypatch: pytest.Monke
         dripping.cancel()
         for peer in peers:
             peer.writer.transport.abort()
+
+
+async def test_a_handshake_may_be_killed_at_any_time(pki: Path) -> None:
+    """As when its host has too many. Nothing but the end of the connection comes of it."""
+    context = TLSOptions(certificate=pki / "server.pem", key=pki / "server.key").context(server_side=True)
+    loop = asyncio.get_running_loop()
+
+    class Killed(Handshake):
+        turns = 0
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.later(self.turns)
+
+        def later(self, turns: int) -> None:
+            if turns:
+                loop.call_soon(self.later, turns - 1)
+            else:
+                self.kill()
+
+    for turns in range(8):
+        ours, theirs = socket.socketpair()
+        handshake = Killed(Connection(Machine(requestor=False, maximum_length=0, artim=None, strict=True), BufferPool()))
+        handshake.turns = turns
+        await loop.connect_accepted_socket(lambda made=handshake: made, ours)  # type: ignore[misc]
+        with theirs:
+            theirs.sendall(client_hello(0xC02B))
+            async with asyncio.timeout(5):  # uvloop would go on until the deadline
+                assert await handshake.accept(context) is None, "the peer is not to blame"
+            theirs.setblocking(False)
+            with suppress(ConnectionError):
+                while await loop.sock_recv(theirs, 4096):
+                    pass
 
 
 def client_hello(*suites: int) -> bytes:

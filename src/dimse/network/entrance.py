@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from dimse.address import host_and_port
 from dimse.network.arrivals import Arrivals
+from dimse.network.handshake import pass_on
 from dimse.network.proxy_protocol import read_header
 from dimse.upper_layer.strangers import is_http, may_become_http
 
@@ -176,18 +177,7 @@ class Entrance(asyncio.Protocol):
         protocol.connection_made(transport)
         if not transport.is_closing():
             transport.resume_reading()
-            if data:
-                _pass_on(data, protocol)
-
-
-def _pass_on(data: bytes, protocol: asyncio.BaseProtocol) -> None:
-    """Give `data` to `protocol` as if it had read them from the transport."""
-    if not isinstance(protocol, asyncio.BufferedProtocol):
-        cast("asyncio.Protocol", protocol).data_received(data)
-        return
-    while data:
-        space = cast("memoryview", protocol.get_buffer(len(data)))
-        size = min(len(space), len(data))
-        space[:size] = data[:size]
-        protocol.buffer_updated(size)
-        data = data[size:]
+            if data and isinstance(protocol, asyncio.BufferedProtocol):
+                pass_on(data, protocol)
+            elif data:
+                cast("asyncio.Protocol", protocol).data_received(data)

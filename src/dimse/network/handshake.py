@@ -57,6 +57,8 @@ class Handshake(asyncio.Protocol):
         self._connection = connection
         self._begun = begun
         self._transport: asyncio.Transport | None = None
+        self._starting: asyncio.Task[asyncio.Transport | None] | None = None
+        """TLS, while its handshake is under way."""
         self._first: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         """The bytes received before TLS has taken over the transport; none if the peer has closed it."""
 
@@ -85,6 +87,8 @@ class Handshake(asyncio.Protocol):
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abort()
+            if self._starting is not None:  # uvloop would wait for the handshake until its deadline
+                self._starting.cancel()
 
     async def accept(self, context: ssl.SSLContext) -> str | None:
         """Do the handshake of an acceptor. Returns why TLS did not authenticate the peer, which is logged too."""
@@ -94,14 +98,15 @@ class Handshake(asyncio.Protocol):
                 if first.startswith(_ASSOCIATE):
                     self._send(_ALERT)
                     logger.warning("%s: an A-ASSOCIATE-RQ without TLS, which this port demands; closed", self.peer_host)
-                elif first:
+                elif first and self._transport is not None:  # else it was killed in the meantime
                     await self._secure(context, first, server_side=True, seconds=TLS_HANDSHAKE)
         except TimeoutError:
             logger.info("%s: no TLS handshake within %g s; closed", self.peer_host, TLS_HANDSHAKE)
         except OSError as error:
-            why = handshake_failure(error)
-            logger.info("%s: TLS handshake failed: %s", self.peer_host, why)
-            return why
+            if self._transport is not None:  # else it was killed, and not by the peer
+                why = handshake_failure(error)
+                logger.info("%s: TLS handshake failed: %s", self.peer_host, why)
+                return why
         finally:
             self.kill()
         return None
@@ -132,13 +137,14 @@ class Handshake(asyncio.Protocol):
         seconds: float | None,
     ) -> None:
         """Do the handshake, and open the connection on the encrypted transport. `first` has arrived already."""
-        assert self._transport is not None  # noqa: S101 - `connection_made` comes before
+        transport = self._transport  # `kill` may take it away at any time
+        assert transport is not None  # noqa: S101 - `connection_made` comes before
         loop = asyncio.get_running_loop()
         self._connection.hold(self)
         with self._alerting():
-            starting = loop.create_task(
+            starting = self._starting = loop.create_task(
                 loop.start_tls(
-                    self._transport,
+                    transport,
                     self._connection,
                     context,
                     server_side=server_side,
@@ -148,12 +154,19 @@ class Handshake(asyncio.Protocol):
             )
             try:
                 await asyncio.sleep(0)
-                tls = self._transport.get_protocol()
+                tls = transport.get_protocol()
                 _shrink_buffer(tls)
                 await asyncio.sleep(0)
-                _pass_on(first, tls)
+                if not starting.done():
+                    pass_on(first, tls)
                 secured = await starting
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                raise ConnectionResetError from None  # by `kill`
             finally:
+                self._starting = None
                 starting.cancel()
         if secured is None or secured.is_closing():
             raise await self._lost(secured)
@@ -186,13 +199,13 @@ class Handshake(asyncio.Protocol):
                 twin.send(data)
 
 
-def _pass_on(data: bytes, tls: Any) -> None:
-    """Give `data` to `tls` as if it had read them from the transport."""
+def pass_on(data: bytes, protocol: Any) -> None:
+    """Give `data` to a buffered `protocol` as if it had read them from the transport."""
     while data:
-        space = tls.get_buffer(len(data))
+        space = protocol.get_buffer(len(data))
         size = min(len(space), len(data))
         space[:size] = data[:size]
-        tls.buffer_updated(size)
+        protocol.buffer_updated(size)
         data = data[size:]
 
 

@@ -114,6 +114,8 @@ class AssociationServer:
         for handshake in self._handshakes:
             handshake.cancel()
         self.arrivals.close()
+        if self._handshakes:
+            await asyncio.wait(self._handshakes)
 
     async def serve_forever(self) -> None:
         """Listen until cancelled, then `stop`."""
