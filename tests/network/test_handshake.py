@@ -273,7 +273,8 @@ async def test_a_handshake_may_be_killed_at_any_time(pki: Path) -> None:
 
     for turns in range(8):
         ours, theirs = socket.socketpair()
-        handshake = Killed(Connection(Machine(requestor=False, maximum_length=0, artim=None, strict=True), BufferPool()))
+        machine = Machine(requestor=False, maximum_length=0, artim=None, strict=True)
+        handshake = Killed(Connection(machine, BufferPool()))
         handshake.turns = turns
         await loop.connect_accepted_socket(lambda made=handshake: made, ours)  # type: ignore[misc]
         with theirs:
