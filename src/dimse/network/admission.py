@@ -172,6 +172,8 @@ class Admission:
             return Rejected(A_ASSOCIATE_RJ(*rejection.rejection.value), f"the handler of associations: {why}")
         if user is not None and not isinstance(user, VerifiedUser):
             raise TypeError(f"a handler of associations must return a VerifiedUser or None, not {type(user).__name__}")
+        if user is not None:
+            VerifiedUser.__post_init__(user)  # a subclass may not have called it
         return user
 
     def leave(self, slot: Slot) -> None:
