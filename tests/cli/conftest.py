@@ -1,4 +1,8 @@
-"""The command line as a user runs it: other processes, free ports, real files."""
+"""The command line as a user runs it: other processes, free ports, real files.
+
+A process imports for half a second what its command needs. On Linux, `forking.py` forks one that has imported it; the
+tests of how a process starts and ends start Python itself.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,12 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +25,34 @@ from pydicom.data import get_testdata_file
 from tests.ports import free_port
 
 TIMEOUT = 50
-COMMAND = [sys.executable, "-m", "dimse"]
+STARTED = [sys.executable, "-m", "dimse"]
+"""Starts Python."""
+_FORKS = sys.platform == "linux"
+_ADDRESS = str(Path(tempfile.gettempdir(), f"dimse-tests-{secrets.token_hex(8)}"))
+COMMAND = [sys.executable, "-I", "-S", str(Path(__file__).with_name("forked.py")), _ADDRESS] if _FORKS else STARTED
+"""Forks, on Linux."""
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
 """Without the terminal's width, which the readline library and parallel test runners set."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forking() -> Iterator[None]:
+    """The process that the commands are forked from."""
+    if not _FORKS:
+        yield
+        return
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(_ADDRESS)
+        listener.listen()
+        process = subprocess.Popen(  # noqa: S603 - our own
+            [sys.executable, str(Path(__file__).with_name("forking.py")), str(listener.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[listener.fileno()],
+        )
+    yield
+    process.terminate()
+    process.wait(TIMEOUT)
+    Path(_ADDRESS).unlink()
 
 
 @pytest.fixture(autouse=True)
