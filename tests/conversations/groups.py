@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from tests.conversations import commands, damage, datasets, pdvs, table, values
+from tests.conversations import commands, damage, datasets, pdvs, suboperations, table, values
 from tests.conversations.cases import Case, Then
 
 
@@ -41,6 +41,7 @@ GROUPS: Final[dict[str, Group]] = {
     "values of commands": Group(commands.values, 5),
     "C-CANCEL": Group(commands.cancels),
     "responses": Group(commands.responses),
+    "sub-operations of C-GET": Group(suboperations.all_of_them, 2),
     "depth of sequences": Group(datasets.depths, 11),
     "truncated data sets": Group(datasets.truncated, 4),
     "lengths of elements": Group(datasets.wrong_lengths, 5),
