@@ -68,6 +68,9 @@ AT_ONCE: Final = 100
 _LEFT_ALONE: Final = (Session, Connection, Machine, Exchange, Association)
 """Of these no object may be left when a group has ended, but those of the witnesses."""
 
+_TURNS_OF_THREADS: Final = 50
+"""How often other threads may run before an object counts as left."""
+
 _LOGGERS: Final = ("dimse", "asyncio")
 
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -460,6 +463,11 @@ class Standing:
 
     async def _group_is_over(self) -> list[str]:
         after = await self._resources()
+        for _ in range(_TURNS_OF_THREADS):
+            if after == self._before:
+                break
+            await asyncio.to_thread(gc.collect)  # a worker thread drops its last item when it gets its turn
+            after = await self._resources()
         complaints = self._complaints.taken()
         if after != self._before:
             complaints.append(f"descriptors and objects were {self._before}, are {after}")

@@ -35,6 +35,7 @@ from dimse import (
     ConnectionLost,
     DatasetError,
     Duplicates,
+    LocalProtocolError,
     NothingRetrieved,
     PresentationContextError,
     Query,
@@ -344,6 +345,21 @@ async def test_what_a_handler_must_not_answer() -> None:
 
     error, _ = await got(gives("1.2.1", expected=0x0110), handler=pending)
     assert [uid for uid, _ in failed(error)] == ["1.2.1"]
+
+
+async def test_a_release_in_a_handler_is_refused_at_once() -> None:
+    """It would cancel the C-GET and wait for its end, which waits for the handler."""
+    refusals: list[str] = []
+
+    async def handler(request: StoreRequest) -> int:
+        with pytest.raises(LocalProtocolError) as caught:
+            await request.association.release()
+        refusals.append(str(caught.value))
+        return 0
+
+    error, _ = await got(gives("1.2.1", "1.2.2"), handler=handler)
+    assert error is None
+    assert refusals == ["the association cannot be released by a handler of its C-GET, which ends with the handler"] * 2
 
 
 async def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -41,7 +41,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar, cast
 
-from dimse.errors import AssociationError, DimseError, OperationCancelled, OperationTimeout, RemoteProtocolError
+from dimse.errors import (
+    AssociationError,
+    DimseError,
+    LocalProtocolError,
+    OperationCancelled,
+    OperationTimeout,
+    RemoteProtocolError,
+)
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.message import C_CANCEL_RQ, Request, Response
 from dimse.network.association import Association, exchange_of
@@ -383,8 +390,13 @@ class Operation(Generic[R]):
     async def cancel(self, by: asyncio.Task[Any] | None = None) -> None:
         """Send C-CANCEL, and drop the responses up to the final one. For the task `by`, the results are complete.
 
-        A peer that does not end the operation in `Timeouts.cancel` is aborted, and `AssociationTimeout` raised.
+        A peer that does not end the operation in `Timeouts.cancel` is aborted, and `AssociationTimeout` raised. A
+        handler of a sub-operation, for which the end waits, gets `LocalProtocolError`.
         """
+        if self.handling is not None and self.handling is asyncio.current_task():
+            raise LocalProtocolError(
+                f"the association cannot be released by a handler of its {self.name}, which ends with the handler"
+            )
         self._cancelled_by = by or self._cancelled_by
         if self.stage is Stage.NEW:
             self.end()
