@@ -274,7 +274,10 @@ class ServerOptions(AssociationOptions):
     maximum_associations_per_title: int | None = 10
     """Maximum number of associations with one calling AE title, unless its rule has one; None sets no such limit."""
     maximum_connections_per_second: int | None = 50
-    """Maximum number of new connections per second from one IP address; more are closed at once. None sets no limit."""
+    """Maximum number of new connections per second from one host; more are closed at once. None sets no limit.
+
+    The IPv6 addresses of a network (/64) count as one host.
+    """
     proxy_networks: Collection[str | IPv4Network | IPv6Network] = frozenset()
     """The networks, or single addresses, of trusted proxies, each of whose connections begins with a PROXY header.
 

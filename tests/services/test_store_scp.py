@@ -7,6 +7,7 @@ import errno
 import gc
 import logging
 import os
+import re
 import struct
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -552,6 +553,25 @@ async def test_save_under_a_template(mode: StoreMode, tmp_path: Path) -> None:
         await peer.release()
     (name,) = files_under(tmp_path)
     assert name.startswith("SECRETID/NONE")
+
+
+async def test_text_of_a_template_is_that_of_the_data_set(tmp_path: Path) -> None:
+    """Whatever its character set; several values are one text."""
+
+    async def handler(request: StoreRequest) -> Status:
+        await request.save_under(tmp_path, "{PatientID}/{ImageType}-{SOPInstanceUID}")
+        return Status.SUCCESS
+
+    async with serving(handler, mode=StoreMode.STREAMING) as server, peer_of(server) as peer:
+        for character_set in ("ISO_IR 100", "ISO_IR 192"):
+            dataset = instance(pixels=100)
+            dataset.SpecificCharacterSet, dataset.PatientID = character_set, "\xc41"
+            dataset.ImageType = ["ORIGINAL", "PRIMARY"]
+            await peer.send(message_pdvs(store_request(), encoded(dataset)))
+            await status_of(peer)
+        await peer.release()
+    (name,) = files_under(tmp_path)
+    assert re.fullmatch(r"_1-[0-9a-f]{12}/ORIGINAL_PRIMARY-[0-9a-f]{12}-1\.2\.3\.4", name)
 
 
 @both_modes

@@ -13,6 +13,7 @@ from pydicom.errors import BytesLengthException
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_data_element, write_dataset
+from pydicom.multival import MultiValue
 
 from dimse.dataset.encoding import MAX_TEXT, PLAIN_SIZE, Buffer, Encoding, inflate, tag_name
 from dimse.dataset.fast_codec import decode_plain, encode_plain
@@ -200,12 +201,17 @@ def pydicom_failed(doing: str, error: Exception) -> DatasetError:
 
 
 def text_of(dataset: Dataset, tag: int) -> str:
-    """The value of an element as text, empty if absent. Raises `DatasetError`, without the value."""
+    """The value of an element as text, empty if absent; several are separated by a backslash, as in DICOM.
+
+    Raises `DatasetError`, without the value.
+    """
     element = dataset.get_item(tag) if tag in dataset else None
     if element is not None and element.is_raw and len(element.value or b"") > MAX_TEXT:
         raise DatasetError(f"{tag_name(tag)} has more than {MAX_TEXT} bytes")
     try:
         value = None if element is None else dataset[tag].value
+        if isinstance(value, MultiValue):
+            return "\\".join(map(str, value))
         return "" if value is None else str(value)
     except PYDICOM_ERRORS as error:
         raise pydicom_failed(f"{tag_name(tag)} cannot be read", error) from None

@@ -241,7 +241,8 @@ class Reception:
         found = scanner.text(tag)
         if found is not None and len(found) > MAX_TEXT:
             raise DatasetError(f"{tag_name(tag)} has more than {MAX_TEXT} bytes")
-        if found is not None:
+        # Text of other character sets is decoded.
+        if found is not None and (tag in NAMING_TAGS or (found.isascii() and "\x1b" not in found)):
             return found
         if tag in NAMING_TAGS:
             if malformed is not None and not scanner.passed(tag):
