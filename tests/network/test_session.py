@@ -16,7 +16,7 @@ from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION, dataset_b
 from tests.server_options import server_options
 from tests.silence import nothing_more
 
-from dimse import QueryRequest, Server, Status, StoreRequest, Timeouts
+from dimse import EchoRequest, LocalProtocolError, QueryRequest, Server, Status, StoreRequest, Timeouts
 from dimse.dataset.codec import encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP, C_STORE_RSP, Response
 from dimse.network.association import exchange_of
@@ -320,6 +320,38 @@ async def test_a_release_is_answered_when_all_are_served() -> None:
             server.go_on[number].set()
             assert await answer(peer) == (number, Status.SUCCESS)
         await peer.expect(A_RELEASE_RP)
+
+
+async def test_a_handler_cannot_release_before_its_request_is_answered() -> None:
+    refused = 0
+
+    async def release(request: EchoRequest | StoreRequest | QueryRequest) -> int:
+        nonlocal refused
+        with pytest.raises(LocalProtocolError, match="before the peer's request is answered"):
+            await request.association.release()
+        refused += 1
+        return Status.SUCCESS
+
+    async with Archive() as server, peer_of(server) as peer:
+        server.on_c_echo(release)
+        server.on_c_store(release)
+
+        @server.on_c_find
+        async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+            await release(request)
+            for match in list[Dataset]():
+                yield match
+
+        for message, kind in (
+            (message_pdvs(echo_request(1)), C_ECHO_RSP),
+            (storing(1), C_STORE_RSP),
+            (finding(1), C_FIND_RSP),
+        ):
+            await peer.send(message)
+            assert await answer(peer, kind) == (1, Status.SUCCESS)
+        (association,) = server.associations
+        await asyncio.gather(association.release(), peer.answer_release())  # between requests
+    assert refused == 3
 
 
 async def ends_by(how: str, peer: ScriptedPeer) -> None:

@@ -97,8 +97,8 @@ class Association:
     async def release(self) -> None:
         """End the association in order (PS3.8 7.2). Does nothing if it has ended already.
 
-        An operation that is under way is cancelled first; a handler of that operation gets `LocalProtocolError`. Raises
-        `AssociationTimeout` if the peer does not answer.
+        An operation that is under way is cancelled first. Raises `AssociationTimeout` if the peer does not answer, and
+        `LocalProtocolError` in a handler: its request must be answered first.
         """
         await self._exchange.release()
 

@@ -66,6 +66,10 @@ ABORT_GRACE: Final = 2.0
 class Provider(Protocol):
     """Serves the peer's requests on an association. Called from the event loop; must not block."""
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether a request waits for its response."""
+
     def associate(self, request: A_ASSOCIATE_RQ) -> None:
         """The peer requests the association."""
 
@@ -254,8 +258,10 @@ class Exchange:
         """End the association in order (PS3.8 7.2). Does nothing if it has ended already.
 
         An abort or a lost connection in place of the response is only logged: no operation was outstanding. Raises
-        `AssociationTimeout` if neither comes.
+        `AssociationTimeout` if neither comes, and `LocalProtocolError` while a request of the peer is served.
         """
+        if self._provider is not None and self._provider.is_serving and not self.over.done():
+            raise LocalProtocolError("the association cannot be released before the peer's request is answered")
         if self.outstanding.operation is not None and not self.over.done():
             await self.outstanding.operation.cancel()
         if self.over.done():

@@ -238,6 +238,11 @@ class Session:
         self._wake.set()
 
     @property
+    def is_serving(self) -> bool:
+        """As `Provider`."""
+        return bool(self._serving)
+
+    @property
     def _is_release_requested(self) -> bool:
         """Whether the peer waits for the response to its A-RELEASE-RQ."""
         return self.connection.machine.state is State.STA8
