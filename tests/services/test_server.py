@@ -22,6 +22,8 @@ from dimse.messages.message import C_STORE_RSP
 from dimse.testing import ScriptedPeer, associate_request, echo_request, message_pdvs, store_request
 
 unix = pytest.mark.skipif(os.name != "posix", reason="on Windows a signal goes to a whole group of processes")
+one_loop = pytest.mark.asyncio(loop_factories=["asyncio"])
+"""The program has its own loop: which one talks to it does not matter."""
 
 PROGRAM = """
 import asyncio, sys
@@ -91,6 +93,7 @@ async def assert_quiet_end(process: Process) -> None:
 
 
 @unix
+@one_loop
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 async def test_a_signal_lets_the_association_finish(number: signal.Signals, loop: str) -> None:
@@ -111,6 +114,7 @@ async def test_a_signal_lets_the_association_finish(number: signal.Signals, loop
 
 
 @unix
+@one_loop
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_second_signal_does_not_wait(number: signal.Signals) -> None:
     async with program("0") as process, peer_of(process) as peer:
@@ -122,6 +126,7 @@ async def test_a_second_signal_does_not_wait(number: signal.Signals) -> None:
         await assert_quiet_end(process)
 
 
+@one_loop
 async def test_an_error_of_what_runs_alongside_ends_run() -> None:
     async with program("0", "fail") as process:
         out, err = await process.communicate()
@@ -129,6 +134,7 @@ async def test_an_error_of_what_runs_alongside_ends_run() -> None:
         assert err.decode().rstrip().endswith("ValueError: alongside failed")
 
 
+@one_loop
 async def test_a_taken_port_ends_run() -> None:
     async with Server(port=0) as server, program(str(server.port)) as process:
         _, err = await process.communicate()
