@@ -3,8 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 COMPILED := $(CURDIR)/build/compiled
 LOWEST := build/lowest
-# What has compiled modules below it; the rest does not notice.
+# What has compiled modules below it; the rest does not notice. What the loops call (network/connection.py) is tested on
+# both in tests/network; the services see no loop.
 COMPILED_TESTS := $(addprefix tests/,upper_layer messages dataset network services test_compiled.py)
+ON_BOTH_LOOPS := -o both_loops=network
+# What needs no software but Python and pytest, or only what checks or documents the project. Hostile peers and broken
+# disks meet what tests/network, tests/services and tests/dataset test with the lowest versions.
+NOT_LOWEST := $(addprefix --ignore=tests/,peers upper_layer conversations faults \
+	test_compiled.py test_figures.py test_fuzz.py test_imports.py test_project.py)
 
 INCLUDE := 'import sysconfig; print(sysconfig.get_path("include"))'
 
@@ -21,11 +27,11 @@ test: .venv/installed
 	@if [ -n "$$CI" ]; then $(MAKE) test-lowest; fi
 
 test-compiled: .venv/installed $(COMPILED)/installed
-	DIMSE_COMPILED=true PYTHONPATH=$(COMPILED) $(BIN)/pytest -n 2 --dist loadfile $(COMPILED_TESTS)
+	DIMSE_COMPILED=true PYTHONPATH=$(COMPILED) $(BIN)/pytest -n 2 --dist loadfile $(ON_BOTH_LOOPS) $(COMPILED_TESTS)
 
-# All but other people's software, with the lowest versions that pyproject.toml allows.
+# With the lowest versions that pyproject.toml allows.
 test-lowest: $(LOWEST)/installed
-	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile --ignore tests/peers --ignore tests/test_compiled.py
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile $(ON_BOTH_LOOPS) $(NOT_LOWEST)
 
 lint: .venv/installed
 	$(BIN)/ruff check

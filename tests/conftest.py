@@ -19,13 +19,15 @@ hypothesis.settings.load_profile("dimse")
 # For `from tests.ports import ...`: pytest's import mode importlib leaves the path alone.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-_BOTH_LOOPS = ("network", "services")
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini("both_loops", "Folders whose tests run on both loops.", type="args", default=["network", "services"])
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """What has sockets runs on asyncio's loop and on uvloop, everything else on asyncio's."""
     factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
-    if item.path.parent.name in _BOTH_LOOPS:
+    if item.path.parent.name in item.config.getini("both_loops"):
         try:
             import uvloop
         except ImportError:  # pragma: no cover - there is none for Windows
