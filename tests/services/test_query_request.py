@@ -130,3 +130,38 @@ async def test_a_list_of_failures_that_fills_an_identifier() -> None:
         assert [each.failed async for each in results] == [0xFFFF]
     assert [getattr(failure, "sop_instance_uid", None) for failure in results.failures] == listed
     assert str(results.failures[-1]).startswith("1.2.[3]: not retrieved")
+
+
+STRANGE = struct.pack("<HHL", 8, 5, 8) + b"NONSENSE"
+"""A character set that pydicom warns of, with its name."""
+
+
+async def test_a_warning_of_pydicom_as_an_error_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """In a program that makes warnings errors, as these tests are one: the peer's identifier is refused, its match
+    skipped, and the value that pydicom quotes is in no log or response."""
+
+    async def strange(_: QueryRequest) -> AsyncIterator[Dataset]:
+        yield dataset()
+
+    name = STRANGE + LEVEL + struct.pack("<HHL", 0x10, 0x10, 4) + b"M\xfcl "
+    async with serving(strange) as server, peer_of(server, (FIND, [IMPLICIT]), (VERIFICATION, [IMPLICIT])) as peer:
+        await peer.send(message_pdvs(FIND_RQ, name))
+        matches, final = await outcome(peer)
+        await check_usable(peer)
+    assert (matches, final.status) == ([], Status.CANNOT_UNDERSTAND)
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept(syntaxes=[IMPLICIT])
+        received = await peer.receive_message()
+        for match in (name, LEVEL):
+            await peer.send(response(received, 0xFF00, match))
+        await peer.send(response(received))
+        await peer.answer_release()
+
+    async with listening(script) as address, dimse.connect(address) as association:
+        results = dimse.CFindSCU(association).find(dimse.Query.studies(), raise_failures=False)
+        assert [match.QueryRetrieveLevel async for match in results] == ["STUDY"]
+    assert [str(each) for each in results.failures] == [
+        "the identifier of a match cannot be read: the data set cannot be decoded: UserWarning"
+    ]
+    assert "NONSENSE" not in f"{final.error_comment}{caplog.text}"

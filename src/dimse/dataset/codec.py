@@ -44,9 +44,9 @@ MAX_VALUES: Final = 2**18
 
 PYDICOM_ERRORS: Final = (
     *(AttributeError, BytesLengthException, LookupError, NotImplementedError, OverflowError, RecursionError),
-    *(TypeError, ValueError, EOFError, OSError, struct.error),
+    *(TypeError, ValueError, EOFError, OSError, struct.error, UserWarning),
 )
-"""The exceptions that pydicom raises on data that it cannot read or write."""
+"""The exceptions that pydicom raises on data that it cannot read or write; its warnings where they are errors."""
 
 _MAX_PLAIN: Final = 64 * 1024
 """Bytes. Larger data sets skip the fast path."""
