@@ -82,7 +82,7 @@ def test_rules_are_checked_when_they_are_made() -> None:
         (Access, {"peers": ["10.1.0.0/16"]}, ValueError, "is not an AE title; write a network as @10.1.0.0/16"),
         (Access, {"peers": ["fd00::1=ct"]}, ValueError, "write a network as @fd00::1"),
         (Peer, {"networks": [10]}, TypeError, "a network must be a str"),
-        (Peer, {"networks": ["10.0.0.1/8"]}, ValueError, "'10.0.0.1/8' is not a network.*has host bits set"),
+        (Peer, {"networks": ["10.0.0.1/8"]}, ValueError, "has host bits set; write 10.0.0.0/8 or 10.0.0.1$"),
         (Peer, {"certificate_names": [b"x"]}, TypeError, "certificate_names must be"),
         (Peer, {"operations": {"C-ECHO"}}, TypeError, "operations must be a collection of Operation members"),
         (Peer, {"operations": None}, TypeError, "operations must be a collection of Operation members"),

@@ -231,6 +231,14 @@ def _members(name: str, values: Collection[T] | None) -> frozenset[T] | None:
     return None if values is None else frozenset(values)
 
 
+def _instead(text: str) -> str:
+    """What to write in place of `text`, which is not a network."""
+    try:
+        return f": it has host bits set; write {ip_network(text, strict=False)} or {text.partition('/')[0]}"
+    except ValueError:
+        return ", such as 10.0.0.0/8, nor an address"
+
+
 def checked_networks(
     name: str, networks: Collection[str | IPv4Network | IPv6Network] | None
 ) -> frozenset[str | IPv4Network | IPv6Network] | None:
@@ -253,8 +261,8 @@ def parse_network(network: str | IPv4Network | IPv6Network) -> IPv4Network | IPv
         raise TypeError(f"a network must be a str such as '10.0.0.0/8', not {type(network).__name__}")
     try:
         parsed = ip_network(network)
-    except ValueError as error:
-        raise ValueError(f"{str(network)!r} is not a network, such as 10.0.0.0/8: {error}") from None
+    except ValueError:
+        raise ValueError(f"{str(network)!r} is not a network{_instead(str(network))}") from None
     if isinstance(parsed, IPv6Network) and parsed.subnet_of(_MAPPED):
         return IPv4Network((int(parsed.network_address) & 0xFFFFFFFF, parsed.prefixlen - 96))
     return parsed

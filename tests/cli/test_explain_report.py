@@ -29,6 +29,22 @@ def test_lines() -> None:
     assert "Worth knowing:" in list(as_lines(explained(ExplainVerdict.NOTE), 60))
 
 
+def test_what_need_not_be_changed_stands_apart() -> None:
+    steps = (
+        ExplainStep(ExplainStepName.ECHO, ExplainVerdict.NOTE, "slow", "", (here("no"), on_archive("hurry"))),
+        ExplainStep(ExplainStepName.TITLES, ExplainVerdict.FAILED, "bad", "", (here("no"), on_archive("register"))),
+    )
+    lines = list(as_lines(Explanation(Address.parse("A@b"), ExplainOutcome.REFUSED, "", steps, 1), 60))
+    assert lines[-6:] == [
+        "What to change:",
+        "- Here: no",
+        "- On the archive: register",
+        "",
+        "Worth knowing:",
+        "- On the archive: hurry",
+    ]
+
+
 def test_json() -> None:
     found = as_json(explained(ExplainVerdict.FAILED))
     assert list(found) == ["address", "outcome", "summary", "advice", "steps", "seconds"]

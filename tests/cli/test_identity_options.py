@@ -151,6 +151,8 @@ async def test_a_terminal_prompts_for_the_password_and_does_not_show_it(
     shown = await asyncio.to_thread(_type_at_a_terminal, command, "Password of zoë: ", f"{SECRET}\n")
     assert SECRET not in shown
     assert seen == {"DIMSE": [UserIdentityRQ.username_and_passcode("zoë", SECRET)]}
+    shown = await asyncio.to_thread(_type_at_a_terminal, command, "Password of zoë: ", "\x04")  # Ctrl-D
+    assert "dimse: --password-file -: the password must not be empty (see dimse echo --help)" in shown
 
 
 def _type_at_a_terminal(arguments: tuple[str, ...], prompt: str, answer: str) -> str:

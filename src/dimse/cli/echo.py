@@ -33,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def echo(address: Address, *, timeout: float, json: bool, **association: Any) -> int:
     """Test the connection to an application entity (C-ECHO).
 
-    Shows the response time and the negotiated parameters.
+    Shows the response time and the negotiated parameters. If it fails, dimse explain says why.
     """
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)

@@ -59,14 +59,13 @@ def as_lines(explanation: Explanation, width: int) -> Iterator[str]:
     missing = [step.name.value for step in explanation.steps if step.verdict is ExplainVerdict.NOT_TRIED]
     if missing:
         yield from _wrapped(f"not tried, because of that: {', '.join(missing)}", "       ", " " * 7, width)
-    if explanation.advice:
-        yield ""
-        yield (
-            "What to change:"
-            if any(step.verdict is ExplainVerdict.FAILED for step in explanation.steps)
-            else "Worth knowing:"
-        )
-        for advice in explanation.advice:
+    failed = {advice for step in explanation.steps if step.verdict is ExplainVerdict.FAILED for advice in step.advice}
+    for title, is_needed in (("What to change:", True), ("Worth knowing:", False)):
+        chosen = [advice for advice in explanation.advice if (advice in failed) is is_needed]
+        if chosen:
+            yield ""
+            yield title
+        for advice in chosen:
             yield from _wrapped(f"{_SIDES[advice.side]}: {advice.text}", "- ", "  ", width)
 
 

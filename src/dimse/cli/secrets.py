@@ -41,7 +41,10 @@ def _entered(of_what: str) -> bytes:
     if sys.stdin.isatty():
         from getpass import getpass  # slow to import
 
-        return getpass(f"Password of {of_what}: ").encode("utf-8", "surrogateescape")
+        try:
+            return getpass(f"Password of {of_what}: ").encode("utf-8", "surrogateescape")
+        except EOFError:  # Ctrl-D
+            return b""
     # Unbuffered: what follows the line may be an object to send.
     with open(0, "rb", buffering=0, closefd=False) as standard_input:
         return _without_line_break(standard_input.readline(MAXIMUM))

@@ -5,7 +5,7 @@ temporary names, and linked from there into folders below it, whose names may co
 
 - A process that writes a temporary file holds its lock (flock). A sweep removes the files whose lock is free, so
   those of dead processes, in whatever container they ran.
-- A folder that is made for a file which then gets no name there is removed again if it is empty. Whoever was about to
+- A folder that is made for a file which then gets no name there is removed again if it is empty. Who was about to
   use it finds that it is missing, and begins anew at the root.
 - A folder is durable when this process has forced it and all above it to the disk, up to the root. Until then each
   store does so, as the one that made it may still be about to.
@@ -151,7 +151,7 @@ def _remove_unlocked(path: str) -> bool:
 def lock(descriptor: int) -> bool:
     """Take the lock of an open file, until it is closed. Returns False if another has it.
 
-    Raises `OSError` if the file system has no locks: then nobody sweeps it.
+    Raises `OSError` if the file system has no locks: then it is not swept.
     """
     if _locks is not None:
         try:

@@ -102,7 +102,7 @@ class Admission:
 
     def __init__(self, options: ServerOptions, services: Mapping[type[Request], Service], audit: ServerAudit) -> None:
         self.is_closed = False
-        """Whether the server is stopping, and admits nobody."""
+        """Whether the server is stopping, and admits no peer."""
         self._options = options
         self._services = services
         self._slots: dict[Slot, Tenant] = {}
