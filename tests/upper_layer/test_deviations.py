@@ -48,3 +48,10 @@ def test_malformed_input_is_raised_if_strict(caplog: pytest.LogCaptureFixture) -
 
 def test_the_reasons_of_a_abort() -> None:
     assert [(error.source, error.reason) for error in (invalid("x"), out_of_step("x"))] == [(2, 6), (2, 5)]
+
+
+def test_a_peer_that_varies_its_deviations_is_not_logged_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    deviations = Deviations(Peer(), strict=False)
+    for number in range(1000):
+        deviations.tolerated(f"text {number}")
+    assert len(caplog.messages) == 100

@@ -27,6 +27,7 @@ from dimse.errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
+from dimse.log_limit import limit_log
 from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, MessageReader, fragment_size
 from dimse.messages.message import C_CANCEL_RQ, Request, Response
 from dimse.network.auditing import AssociationAudit, user_of
@@ -58,6 +59,7 @@ from dimse.upper_layer.pdu import (
 from dimse.upper_layer.states import State
 
 logger = logging.getLogger("dimse.network")
+limit_log()  # here, as every peer is talked to by an exchange
 
 ABORT_GRACE: Final = 2.0
 """Seconds that a peer has to close the connection after an A-ABORT whose end a task waits for."""

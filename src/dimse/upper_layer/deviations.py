@@ -30,6 +30,10 @@ def out_of_step(message: str) -> RemoteProtocolError:
     return RemoteProtocolError(message, source=2, reason=_UNEXPECTED_PARAMETER)
 
 
+_MAXIMUM_LOGGED: Final = 100
+"""Texts of an association that are logged, and remembered: a peer can vary them, as they name tags."""
+
+
 class Named(Protocol):
     """A connection, which knows the name of its peer once it is made."""
 
@@ -46,14 +50,12 @@ class Deviations:
 
     def harmless(self, message: str) -> None:
         """Log `message`, once per association and text."""
-        if message not in self._logged:
-            self._logged.add(message)
+        if self._is_new(message):
             logger.info("%s: %s", self._peer.peer_name, message)
 
     def tolerated(self, message: str) -> None:
         """Warn of malformed input that is accepted, once per association and text."""
-        if message not in self._logged:
-            self._logged.add(message)
+        if self._is_new(message):
             logger.warning("%s: %s", self._peer.peer_name, message)
 
     def malformed(self, error: DimseError) -> None:
@@ -61,3 +63,9 @@ class Deviations:
         if self.is_strict:
             raise error
         self.tolerated(str(error))
+
+    def _is_new(self, message: str) -> bool:
+        if message in self._logged or len(self._logged) >= _MAXIMUM_LOGGED:
+            return False
+        self._logged.add(message)
+        return True
