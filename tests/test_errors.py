@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dimse import AssociationAborted, AssociationRejected, AssociationTimeout, Status, StatusError
+from dimse.errors import DimseError, without_frames
 
 
 def test_what_a_status_error_says() -> None:
@@ -54,3 +55,9 @@ def test_an_abort_names_the_peer_and_the_reason() -> None:
 
 def test_a_timeout_names_its_option() -> None:
     assert str(AssociationTimeout("store", 30, "C-STORE of x")) == "C-STORE of x: no progress for 30 s (Timeouts.store)"
+
+
+def test_frames_are_dropped_from_an_error_that_is_among_its_own_causes() -> None:
+    first, second = ValueError(), DimseError()
+    first.__context__, second.__context__ = second, first
+    assert without_frames(first) is first

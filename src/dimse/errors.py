@@ -278,7 +278,9 @@ class DatasetError(DimseError):
 def without_frames(error: Exception) -> Exception:
     """Drop the tracebacks of `error` and its causes, so that keeping it does not keep whole objects alive."""
     link: BaseException | None = error
-    while link is not None:
+    seen: set[int] = set()  # an error may be among its own causes
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
         link.__traceback__ = None
         link = link.__cause__ or link.__context__
     return error

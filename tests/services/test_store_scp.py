@@ -45,6 +45,7 @@ from dimse import (
     presentation_contexts,
 )
 from dimse.dataset.file_writer import Stored
+from dimse.dataset.scanner import ElementScanner
 from dimse.errors import LocalProtocolError
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
 from dimse.network.association import exchange_of
@@ -1030,3 +1031,64 @@ async def test_an_echo_between_two_stores(mode: StoreMode) -> None:
 
 def test_uids_of_the_sample() -> None:
     assert instance().SOPClassUID == UID(CT)
+
+
+async def test_what_was_received_is_free_at_once_however_a_store_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not when the garbage collector gets to it: until then a peer could fill the memory with data sets."""
+
+    def scanners() -> int:
+        return sum(type(each) is ElementScanner for each in gc.get_objects())
+
+    async def until(condition: Callable[[], bool]) -> None:
+        for _ in range(10_000):
+            if condition():
+                return
+            await asyncio.sleep(0.001)
+        raise AssertionError("not in time")
+
+    caplog.set_level(logging.CRITICAL, "dimse")  # what is logged has tracebacks
+    kept: list[tuple[str, int]] = []
+    malformed = b"\x10\x00\x10\x00PN\xff\x7f"
+    endings: dict[str, Callable[[bytes], bytes]] = {
+        "whole": lambda data: data,
+        "truncated": lambda data: data[:-3],
+        "malformed": lambda data: data + malformed,
+        "unfinished": lambda data: data,
+        "not a folder": lambda data: data,
+        "twice": lambda data: data,
+    }
+    server = Server(port=0)
+
+    @server.on_c_store
+    async def store(request: StoreRequest) -> int:
+        root = tmp_path
+        if "not a folder" in str(request.association.calling_ae_title):
+            root = tmp_path / "file"
+            root.touch()
+        await request.save_under(root, "{SOPInstanceUID}.dcm")
+        if request.association.calling_ae_title == "twice":
+            await request.save_under(root, "again-{SOPInstanceUID}.dcm")
+        return 0
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with server:
+            for number, (name, data) in enumerate(endings.items()):
+                async with await ScriptedPeer.connect(server.port) as peer:
+                    await peer.associate(associate_request((CT, [EXPLICIT]), calling=name))
+                    uid = f"1.2.3.{number}"
+                    pdvs = message_pdvs(store_request(uid), data(encoded(instance(uid, pixels=0))))
+                    if name == "unfinished":
+                        await peer.send([*pdvs[:-1], replace(pdvs[-1], is_last=False)])
+                        await until(lambda: scanners() > 0)
+                    else:
+                        await peer.send(pdvs)
+                        await peer.receive_message()
+                await until(lambda: not server._sessions)
+                kept.append((name, scanners()))
+    finally:
+        gc.enable()
+    assert [(name, count) for name, count in kept if count] == []

@@ -15,6 +15,7 @@ from dimse.errors import (
     AssociationTimeout,
     ConnectionLost,
     RemoteProtocolError,
+    without_frames,
 )
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.message import C_ECHO_RQ, Request, Response
@@ -276,6 +277,8 @@ class Session:
             if self._helpers:
                 await asyncio.wait(self._helpers)
             await self._exchange.closed(ABORT_GRACE if self._stopping else None)
+            if self._exchange.error is not None:
+                without_frames(self._exchange.error)  # they hold what was received when it was raised
 
     async def _serve_all(self) -> None:
         """Serve until the association ends, and is released only between two requests."""

@@ -89,7 +89,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         finally:
             is_stored = reception.fault is None and reception.is_consumed
             reception.audit(Status.SUCCESS if is_stored else None)
-            reception.incoming.free()
+            reception.close()
 
     async def _answer(self, request: IncomingRequest, reception: Reception) -> None:
         """Answer the sub-operation whose instance the caller has read, or not."""
@@ -135,6 +135,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         if status is not None:
             reception.audit(status)
             await self._refuse(request, status, status.comment or "its data set was refused")
+            reception.close()
             return None
         if self._handler is None:
             self._given, reception.results = (request, reception), self
@@ -144,7 +145,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
             is_stored = await self._handle(request, reception, self._handler)
         finally:
             reception.audit(Status.SUCCESS if is_stored else None)
-            reception.incoming.free()
+            reception.close()
         return StoreRequest(reception) if is_stored else None
 
     def _context_objection(self, request: IncomingRequest) -> str | None:

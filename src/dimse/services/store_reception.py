@@ -32,7 +32,7 @@ from dimse.dataset.file_writer import Disk, FileWriter, Instance, Stored
 from dimse.dataset.part10 import encode_file_meta
 from dimse.dataset.scanner import NAMING_TAGS
 from dimse.dataset.threads import beside_the_loop
-from dimse.errors import DatasetError, LocalProtocolError, StatusError
+from dimse.errors import DatasetError, LocalProtocolError, StatusError, without_frames
 from dimse.messages.message import C_STORE_RQ
 from dimse.network.incoming_data import IncomingData
 from dimse.network.incoming_request import IncomingRequest
@@ -315,6 +315,17 @@ class Reception:
             Outcome.SUCCESS if status is not None and status.is_done else Outcome.MINOR_FAILURE,
             by_requestor=not self._exchange.is_requestor,
         )
+
+    def close(self) -> None:
+        """The request is answered: what was received counts no longer, and no error of the reception keeps it alive.
+
+        An error that is kept here, and whose traceback leads here, would be left to the garbage collector.
+        """
+        self.incoming.free()
+        self.file_error = None
+        for error in (self.incoming.fault, self.incoming.structure.malformed, self._dataset):
+            if isinstance(error, DatasetError):
+                without_frames(error)
 
     async def wait_for_save(self) -> None:
         """The handler has ended: wait for a file that it left to another task to write."""

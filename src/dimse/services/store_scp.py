@@ -64,7 +64,7 @@ class StoreService:
             return answer
         finally:
             reception.audit(status)
-            reception.incoming.free()
+            reception.close()
 
     async def _serve(self, request: IncomingRequest, reception: Reception) -> Answer[Response]:
         status = await reception.prepare()
