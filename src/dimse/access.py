@@ -1,6 +1,6 @@
 """Who may associate with an acceptor, and what each peer may do there. Frozen, keyword-only, checked when made.
 
-1. The first rule that fits a peer decides. A peer that no rule fits is rejected, whatever does not fit.
+1. The first rule that fits a peer decides. A peer that no rule fits is rejected, always with the same answer.
 2. What a peer may not do looks like what the acceptor does not support. Only the log of the acceptor says more.
 """
 
@@ -35,12 +35,12 @@ class Operation(Enum):
 
 
 _MISMATCHES: Final = ("calling AE title", "network", "certificate")
-"""What of a peer may not fit a rule, in the order in which it is checked."""
+"""The parts of a peer that may not fit a rule, in the order in which they are checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A rule: which peers it fits, and what those may do. What is None is not restricted.
+    """A rule: which peers it fits, and what those may do. A field that is None restricts nothing.
 
     `Peer.parse` reads the usual ones, and so does `Access`: "CT1", "CT1@10.0.0.0/8", "CT1=ct1.hospital.example".
     """

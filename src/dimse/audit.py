@@ -165,9 +165,11 @@ class AuditLog:
             try:
                 self._append("".join(lines).encode("ascii"))
             except OSError as error:
-                self._lose(len(lines), os.strerror(error.errno or 0))
+                with self._wake:
+                    self._lose(len(lines), os.strerror(error.errno or 0))
             else:
-                self._recover()
+                with self._wake:
+                    self._recover()
 
     def _append(self, lines: bytes) -> None:
         """Append lines. After a part of them that a full disk took, the next ones begin on a new line."""

@@ -89,8 +89,8 @@ async def test_others_are_named_and_get_an_abort(caplog: pytest.LogCaptureFixtur
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc": "speaks TLS on this port",
         b"SSH-2.0-OpenSSH_9.6\r\n": "speaks SSH",
         b"\x0bMSH|^~\\&|": "HL7",
-        PROXY: "no trusted proxy",
-        BINARY: "no trusted proxy",
+        PROXY: "not a trusted proxy",
+        BINARY: "not a trusted proxy",
     }
     async with server() as archive:
         for first, words in strangers.items():

@@ -19,8 +19,8 @@ from dimse.upper_layer.strangers import is_http, may_become_http, stranger
         (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
         (b"EHLO mail\r\n", "SMTP"),
         (b"\x0bMSH|^~\\&|", "HL7"),
-        (b"PROXY TCP4 10.0.0.1", "no trusted proxy"),
-        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", "no trusted proxy"),
+        (b"PROXY TCP4 10.0.0.1", "not a trusted proxy"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", "not a trusted proxy"),
     ],
 )
 def test_what_speaks_is_named(first: bytes, name: str) -> None:

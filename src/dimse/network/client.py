@@ -134,7 +134,7 @@ async def _names_at(address: Address, tls: TLSOptions, name: str) -> tuple[str, 
     try:
         context = tls.context_without_name_check()
         _, writer = await asyncio.open_connection(address.host, address.port, ssl=context, server_hostname=name)
-    except (OSError, ValueError):  # the files may have changed, and be of no use now
+    except (OSError, ValueError):  # the files may have changed, and be unusable now
         return ()
     names = names_of(writer.get_extra_info("peercert"))
     writer.transport.abort()

@@ -1,4 +1,4 @@
-"""Accepted connections until their first bytes show whose they are, and what they want."""
+"""Accepted connections until their first bytes show who the peer is, and which protocol it speaks."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class _Stage(Enum):
 
 
 class Entrance(asyncio.Protocol):
-    """A connection that was accepted, and may be none of DICOM.
+    """A connection that was accepted, and may not be DICOM.
 
-    1. From a trusted proxy, a PROXY header comes first, also before TLS. Then the peer is whom it names, if welcome.
+    1. From a trusted proxy, a PROXY header comes first, also before TLS. It names the peer, which then must be welcome.
     2. Without TLS, an HTTP request is answered with a line and closed. Whatever else comes is for the machine.
     3. Then `enter` gives the protocol that takes over the transport, with the bytes that have arrived; None to
        close it. Until then it counts as an arrival, costs little, and has `seconds` in all.

@@ -1,4 +1,4 @@
-"""The header of the PROXY protocol, in which a proxy says for whom it connects; versions 1 and 2.
+"""The header of the PROXY protocol, in which a proxy names the peer that it connects for; versions 1 and 2.
 
 The specification is HAProxy's proxy-protocol.txt, of which the sections are cited.
 """

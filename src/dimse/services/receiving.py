@@ -41,7 +41,7 @@ def receiver(address: Address, archive: Archive, service: ReceivingService) -> S
     access, tls = Access(called_ae_titles=[address.ae_title]), archive.options.tls
     if isinstance(tls, SSLContext):
         what = "the receiver of a C-MOVE needs TLSOptions with a certificate, not an SSLContext"
-        raise ValueError(what)  # noqa: TRY004 - its type is right for whom needs no receiver
+        raise ValueError(what)  # noqa: TRY004 - its type is right where no receiver is needed
     options = ServerOptions(
         audit=archive.options.audit,
         store=archive.store,

@@ -31,13 +31,13 @@ _BEGINNINGS: Final = {
     b"EHLO ": "; the peer speaks SMTP, not DICOM",
     b"HELO ": "; the peer speaks SMTP, not DICOM",
     b"\x0bMSH|": "; the peer speaks HL7 (MLLP), not DICOM",
-    b"PROXY ": "; a PROXY header, and the peer is no trusted proxy",
-    b"\r\n\r\n\0\r\nQUIT\n": "; a PROXY header, and the peer is no trusted proxy",
+    b"PROXY ": "; a PROXY header, and the peer is not a trusted proxy",
+    b"\r\n\r\n\0\r\nQUIT\n": "; a PROXY header, and the peer is not a trusted proxy",
 }
 
 
 def stranger(header: bytes) -> str:
-    """The words that name the protocol of a PDU header, six bytes, that is none of DICOM; empty if it is not known."""
+    """The words that name the protocol of a PDU header, six bytes, that is not DICOM; empty if it is not known."""
     for beginning, words in _BEGINNINGS.items():
         if header.startswith(beginning[: len(header)]):
             return words
