@@ -5,13 +5,30 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
+from collections.abc import Awaitable, Callable
+from unittest.mock import Mock
 
 import pytest
 from tests.decoding_threads import decoding_threads
 
-from dimse.dataset import codec
-from dimse.dataset.threads import AT_ONCE, beside_the_loop
+from dimse.dataset import codec, threads
+from dimse.dataset.threads import AT_ONCE, beside_the_loop, in_worker
 from dimse.uids import IMPLICIT_VR_LITTLE_ENDIAN
+
+
+@pytest.mark.parametrize("run", [beside_the_loop, in_worker])
+async def test_without_memory_for_a_thread_nothing_runs_later(
+    run: Callable[[Callable[[], object]], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = list[int]()
+    threads._threads.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
+        with pytest.raises(MemoryError):
+            await run(lambda: ran.append(1))
+    await run(lambda: ran.append(2))
+    await run(lambda: ran.append(3))
+    assert ran == [2, 3]
 
 
 async def test_what_was_cancelled_before_its_turn_never_begins() -> None:

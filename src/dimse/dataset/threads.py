@@ -18,7 +18,24 @@ T = TypeVar("T")
 
 async def beside_the_loop(function: Callable[[], T]) -> T:
     """Run a long but finite function in one of `AT_ONCE` threads; not at all if cancelled before it begins."""
-    return await asyncio.get_running_loop().run_in_executor(_threads(), function)
+    return await _submitted(_threads(), function)
+
+
+def _submitted(executor: ThreadPoolExecutor | None, function: Callable[[], T]) -> asyncio.Future[T]:
+    """Run a function in an executor. Raises `MemoryError` if there is no memory for another thread."""
+    token = [True]
+
+    def run() -> T:
+        token.pop()  # fails if it is gone: an executor keeps, and runs later, what it could not start a thread for
+        return function()
+
+    try:
+        return asyncio.get_running_loop().run_in_executor(executor, run)
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        token.clear()
+        raise MemoryError("no thread can be started") from None
 
 
 @cache
@@ -58,7 +75,7 @@ async def in_thread(function: Callable[[], T]) -> T:
 
 async def in_worker(function: Callable[..., object], *arguments: object) -> None:
     """Run a function in a thread, and wait for its end even if cancelled: the thread may still use the buffers."""
-    future = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+    future = _submitted(None, lambda: function(*arguments))
     try:
         await asyncio.shield(future)
     except asyncio.CancelledError:
