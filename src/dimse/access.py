@@ -149,13 +149,13 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who may associate. The default admits everyone, to everything that the server has handlers for.
+    """Who may associate. The default admits every peer, to everything that the server has handlers for.
 
     >>> access = Access(peers=["CT1", "WS1@10.1.0.0/16", Peer(networks=["10.2.0.0/16"], operations={Operation.ECHO})])
     """
 
     peers: Collection[Peer | str] | None = None
-    """The rules, in order: the first that fits a peer decides what it may do. None admits everyone.
+    """The rules, in order: the first that fits a peer decides what it may do. None admits every peer.
 
     A str is read by `Peer.parse`. A peer that no rule fits is rejected, as one whose calling AE title is not known.
     """

@@ -266,7 +266,7 @@ class ServerOptions(AssociationOptions):
     send: SendOptions = field(default_factory=SendOptions)
     """How the instances of C-GET and C-MOVE requests are sent."""
     access: Access = field(default_factory=Access)
-    """Who may associate, and what each peer may do; by default everyone, and everything."""
+    """Who may associate, and what each peer may do; by default every peer, and everything."""
     maximum_associations: int = 100
     """Maximum number of associations; one more is rejected as transient, so the peer may retry."""
     maximum_associations_per_host: int | None = 20

@@ -69,7 +69,7 @@ class TLSOptions:
     """The certificates that the peer's must be issued by, or be one of.
 
     A requestor without them trusts the CAs of the system. An acceptor with them requires a certificate of each peer;
-    without them it asks for none, and anyone may connect.
+    without them it asks for none, and any peer may connect.
     """
     certificate: str | os.PathLike[str] | None = None
     """Our certificate, followed by those of intermediate CAs. An acceptor must have one."""

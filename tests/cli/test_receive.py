@@ -208,7 +208,7 @@ def test_a_port_that_is_open_to_everyone_is_told(receive: Receive) -> None:
     receiver = receive("--host", "::")
     (line,) = receiver.end().err.splitlines()
     assert line.startswith("dimse: DIMSE listens on 0.0.0.0")
-    assert "everyone who reaches it may associate: set rules of access (ServerOptions.access, --allow)" in line
+    assert "every peer that reaches it may associate: set rules of access (ServerOptions.access, --allow)" in line
 
 
 async def test_too_many_associations(dimse: Dimse, receive: Receive) -> None:

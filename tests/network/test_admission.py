@@ -206,7 +206,7 @@ async def test_an_open_port_is_warned_about(caplog: pytest.LogCaptureFixture, tm
         async with server:
             pass
         told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-        if len(told) != expected or not all("everyone who reaches it may associate" in text for text in told):
+        if len(told) != expected or not all("every peer that reaches it may associate" in text for text in told):
             wrong.append((host, options, handles, told))
     assert not wrong
 

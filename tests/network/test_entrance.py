@@ -1,4 +1,4 @@
-"""What comes to a DICOM port that is none of DICOM, and what comes before it."""
+"""What comes to a DICOM port that is not DICOM, and what comes before it."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         type=arguments.checked(check_ae_title),
         default=[],
-        help="Another AE title of the archive to try if it rejects ours. Repeat the option for several.",
+        help="AE title of the archive to try if it rejects the one in its address. Repeat the option for several.",
     )
     parser.add_argument(
         "--also-calling",
@@ -52,7 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         type=arguments.checked(check_ae_title),
         default=[],
-        help="Another AE title of ours to try if the archive rejects it. Repeat the option for several.",
+        help="AE title of ours to try if the archive rejects --calling. Repeat the option for several.",
     )
     arguments.add_classes(parser, "Storage SOP classes that the archive has to accept.")
     arguments.add_syntaxes(parser, "Transfer syntaxes that it has to accept.")

@@ -113,7 +113,7 @@ class Admission:
         """Decides, after the rules and the limits, about each association."""
 
     def warn_if_open(self, name: str, hosts: Iterable[str]) -> None:
-        """Log a warning if anyone may associate who reaches one of the addresses that the server listens on."""
+        """Log a warning if every peer may associate that reaches one of the addresses that the server listens on."""
         exposed = [host for host in hosts if not ip_address(host).is_loopback]
         tls = self._options.tls
         if (
@@ -123,7 +123,7 @@ class Admission:
             and (tls is None or context_of(tls, server_side=True).verify_mode is not ssl.CERT_REQUIRED)
         ):
             logger.warning(
-                "%s listens on %s, and everyone who reaches it may associate: set rules of access (ServerOptions."
+                "%s listens on %s, and every peer that reaches it may associate: set rules of access (ServerOptions."
                 "access, --allow), require certificates of clients, or register a handler of associations",
                 name,
                 " and ".join(exposed),
