@@ -40,6 +40,7 @@ def test_files_that_cannot_be_used_are_named(folder: Path) -> None:
         ({"key": "client.key"}, "the key in client.key does not belong to the first certificate in server.pem"),
         ({"key": "encrypted.key"}, "encrypted.key is encrypted; its password is needed"),
         ({"key": "encrypted.key", "password": "wrong"}, "encrypted.key cannot be decrypted with this password"),
+        ({"key": "encrypted.key", "password": "\udcff"}, "encrypted.key cannot be decrypted with this password"),
         ({"key": "encrypted.key", "password": ""}, "encrypted.key cannot be decrypted with this password"),
         ({"certificate": None}, "a key needs the certificate that it belongs to"),
         ({"crl": "empty.pem"}, "empty.pem has no certificate revocation list in PEM, or a damaged one"),

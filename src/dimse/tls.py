@@ -209,10 +209,10 @@ def _load_key(
             _check_readable(path)
     key = certificate if key is None else key
 
-    def answer() -> str:
+    def answer() -> bytes:
         if password is None:
             raise _PasswordNeeded
-        return password
+        return password.encode("utf-8", "surrogateescape")  # an error of `ssl` would quote it
 
     try:
         context.load_cert_chain(certificate, key, answer)
