@@ -11,7 +11,7 @@ import pytest
 from dimse.cli.app import run
 from dimse.testing import ScriptedPeer, associate_request, listening
 from dimse.upper_layer.items import PresentationContextAC
-from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ, A_RELEASE_RP, A_RELEASE_RQ
+from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, A_ASSOCIATE_RQ, A_RELEASE_RP, A_RELEASE_RQ
 
 Beside = Callable[..., Any]
 
@@ -41,7 +41,7 @@ async def test_what_is_malformed(command: str, option: str, beside: Beside, ct: 
         information = asked.user_information
         answer = A_ASSOCIATE_AC("ARCHIVE", "DIMSE", information, presentation_contexts=contexts)
         await peer.send(answer)
-        while (pdu := await peer.receive()) is not None:
+        while not isinstance(pdu := await peer.receive(), A_ABORT | None):
             if isinstance(pdu, A_RELEASE_RQ):
                 await peer.send(A_RELEASE_RP())
 

@@ -60,9 +60,18 @@ PDU: Final = 1012
 """The bytes of one full P-DATA-TF of the data set."""
 
 
-async def go_on(peer: ScriptedPeer, rest: bytes, drips: bool) -> None:
-    """Stop, or send a byte now and then, until the other side has closed the connection."""
-    await drip(peer, rest if drips else b"", asyncio.create_task(peer.closed()))
+async def go_on(peer: ScriptedPeer, rest: bytes, drips: bool) -> list[object]:
+    """Stop, or send a byte now and then, until the other side has closed the connection. Returns what it sent."""
+    over = asyncio.create_task(to_the_end(peer))
+    await drip(peer, rest if drips else b"", over)
+    return over.result()
+
+
+async def to_the_end(peer: ScriptedPeer) -> list[object]:
+    received = list[object]()
+    while (pdu := await peer.receive()) is not None:
+        received.append(pdu)
+    return received
 
 
 async def go_on_in_bytes(peer: ScriptedPeer, rest: bytes, drips: bool) -> None:
@@ -122,15 +131,7 @@ async def stalls(port: int, stall: Stall, drips: bool) -> bool:
         if stall.associates:
             await peer.associate()
         await peer.send(stall.sent)
-        received, reading = list[object](), asyncio.Event()
-
-        class Watched(ScriptedPeer):
-            async def closed(self) -> None:
-                reading.set()
-                while (pdu := await self.receive()) is not None:
-                    received.append(pdu)
-
-        await go_on(Watched(peer.reader, peer.writer), stall.rest, drips)
+        received = await go_on(peer, stall.rest, drips)
         return any(isinstance(each, A_ABORT) for each in received)
 
 

@@ -114,8 +114,8 @@ class ScriptedPeer:
             raise AssertionError(f"expected A-ABORT ({source}, {reason}), received ({pdu.source}, {pdu.reason})")
 
     async def closed(self) -> None:
-        """Read on to the end of the connection."""
-        while await self.receive() is not None:
+        """Read on to the end of the association (A-ABORT, A-RELEASE-RP), or of the connection."""
+        while not isinstance(await self.receive(), A_ABORT | A_RELEASE_RP | None):
             pass
 
     async def receive_message(self, pause: float = 0) -> Received:
