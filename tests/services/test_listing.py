@@ -107,6 +107,7 @@ async def test_a_listing_is_not_lost_where_the_release_is_not_answered(tmp_path:
             into=tmp_path,
             receiver=f"WS1@127.0.0.1:{free_port()}",
             options=options,
+            retry=dimse.RetryPolicy(delay=0.01),
             raise_failures=False,
         )
     assert report.listed == 1
