@@ -22,7 +22,7 @@ def test_commands_write_audit_trails(
     events = [_meaning(line) for line in theirs.read_text("ascii").splitlines()]
     assert events == ["Application Activity", "DICOM Instances Transferred", "Application Activity"]
     assert "AETITLES=CT1" in theirs.read_text("ascii")
-    assert ours.read_bytes() == b""  # the receiver accepts no C-FIND, so none was sent
+    assert not ours.exists()  # the receiver accepts no C-FIND, so none was sent
 
 
 def test_a_trail_that_cannot_be_written_does_not_stop_a_receiver(
@@ -37,11 +37,11 @@ def test_a_trail_that_cannot_be_written_does_not_stop_a_receiver(
 
 
 def test_a_misspelled_file_is_told_at_once(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    path = tmp_path / "no folder" / "audit.log"
-    for command in (["receive", "--into", str(tmp_path)], ["echo", "A@127.0.0.1"]):
-        assert run([*command, "--audit", str(path)]) == 2
-        said = f"dimse: argument --audit: cannot write {path}: No such file or directory"
-        assert capfd.readouterr() == ("", f"{said} (see dimse {command[0]} --help)\n")
+    for path in (tmp_path / "no folder" / "audit.log", tmp_path):
+        for command in (["receive", "--into", str(tmp_path)], ["echo", "A@127.0.0.1"]):
+            assert run([*command, "--audit", str(path)]) == 2
+            said = f"dimse: argument --audit: {path} cannot be written (see dimse {command[0]} --help)\n"
+            assert capfd.readouterr() == ("", said)
 
 
 def _meaning(line: str) -> str:

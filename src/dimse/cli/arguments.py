@@ -245,10 +245,9 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
 
 def _audit_log(path: str) -> AuditLog:
     """An audit trail whose file can be written now: a misspelled folder must not lose all messages."""
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot write {path}: {os.strerror(error.errno or 0)}") from None
+    file = Path(path)
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path} cannot be written")
     return AuditLog(path)
 
 
