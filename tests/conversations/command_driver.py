@@ -58,7 +58,7 @@ async def play(peer: ScriptedPeer, case: Case) -> None:
 
 
 @contextmanager
-def _as_it_was() -> Iterator[None]:
+def as_it_was() -> Iterator[None]:
     """A command sets logging and warnings up for its process."""
     root, names = logging.getLogger(), ("", "dimse", "pydicom")
     handlers, levels = list(root.handlers), {name: logging.getLogger(name).level for name in names}
@@ -88,7 +88,7 @@ def check(case: Case, command: str, folder: Path, file: Path, *options: str) -> 
         arguments += ["--timeout", SECONDS]
     out, err = io.StringIO(), io.StringIO()
     acceptor = listening_in_thread(lambda peer: play(peer, case))
-    with _as_it_was(), redirect_stdout(out), redirect_stderr(err), acceptor as address:
+    with as_it_was(), redirect_stdout(out), redirect_stderr(err), acceptor as address:
         code = run([command, address, *arguments, *options])
     where = f"dimse {command}: {case.name} [{case.state.name}, {case.then.name}]"
     return [f"{where}: {fault}" for fault in _faults(case, code, err.getvalue(), folder)]

@@ -13,18 +13,21 @@ import pytest
 
 _BY_PATH: Final = ("mkdir", "link", "rename", "replace", "stat", "lstat", "unlink", "rmdir")
 _BY_DESCRIPTOR: Final = ("write", "writev", "fsync", "fstat")
+ABSORBED: Final = {"flock", "fstat", "stat", "lstat", "unlink", "close", "rmdir"}
+"""Operations whose failure need not fail a store: they clean up, or ask."""
 
 
 class FailingFiles:
     """Counts the operations of `os` below `folder`, and lets number `fails_at` fail with the error `code`.
 
-    With the code 0 a write is short instead.
+    With the code 0 a write is short instead. With `lasts`, all fail from there on but those of ABSORBED.
     """
 
-    def __init__(self, folder: Path, fails_at: int, code: int) -> None:
+    def __init__(self, folder: Path, fails_at: int, code: int, *, lasts: bool = False) -> None:
         self._folder = str(folder)
         self._fails_at = fails_at
         self._code = code
+        self._lasts = lasts
         self._descriptors: set[int] = set()
         self._count = 0
         self.failed: str | None = None
@@ -35,6 +38,8 @@ class FailingFiles:
         self._count += 1
         if self._count == self._fails_at and (self._code or name in ("write", "writev")):
             self.failed = name
+        if self._lasts and self._count > self._fails_at:
+            return name not in ABSORBED
         return self._count == self._fails_at
 
     def _fail(self, name: str) -> None:

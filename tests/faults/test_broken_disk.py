@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from tests.faults.failing_files import FailingFiles
+from tests.faults.failing_files import ABSORBED, FailingFiles
 from tests.sample_objects import CT, EXPLICIT, dataset_bytes, encoded, instance
 
 from dimse import (
@@ -35,8 +35,6 @@ from dimse import (
 from dimse.dataset.sources import MemorySource
 
 NUMBERS = count(1)
-ABSORBED = {"flock", "fstat", "stat", "lstat", "unlink", "close", "rmdir"}
-"""Operations whose failure need not fail a store: they clean up, or ask."""
 CODES = [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EMFILE, 0]
 
 Store = Callable[[Path, bytes, str], Awaitable[int]]
