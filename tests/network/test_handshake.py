@@ -105,7 +105,7 @@ CASES: list[tuple[str, dict[str, object], dict[str, object], str, str]] = [
         "expected name",
         {"server_name": "ct1"},
         {},
-        "is not for ct1, but for: server, localhost, 127.0.0.1, 0:0:0:0:0:0:0:1",
+        "is not for ct1, but for: server, localhost, 127.0.0.1, ::1",
         "does not accept our certificate",
     ),
     ("no client", {"certificate": None, "key": None}, {}, "requires a certificate of ours", "gave no certificate"),
