@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 COMPILED := $(CURDIR)/build/compiled
 LOWEST := build/lowest
+# Three processes for two cores, as many tests wait for a peer or a timer.
+PARALLEL := -n 3 --dist loadfile
 # What has compiled modules below it; the rest does not notice. What the loops call (network/connection.py) is tested on
 # both in tests/network; the services see no loop.
 COMPILED_TESTS := $(addprefix tests/,upper_layer messages dataset network services test_compiled.py)
@@ -20,18 +22,18 @@ demo: .venv/installed
 	$(BIN)/dimse demo
 
 test: .venv/installed
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest $(PARALLEL)
 	@if [ -n "$$CI" ] || { command -v cc && test -e "$$($(BIN)/python -c $(INCLUDE))/Python.h"; } >/dev/null; \
 	then $(MAKE) test-compiled; \
 	else echo "no C compiler or no headers of Python's (Debian: gcc python3-dev): the compiled modules are not tested"; fi
 	@if [ -n "$$CI" ]; then $(MAKE) test-lowest; fi
 
 test-compiled: .venv/installed $(COMPILED)/installed
-	DIMSE_COMPILED=true PYTHONPATH=$(COMPILED) $(BIN)/pytest -n 2 --dist loadfile $(ON_BOTH_LOOPS) $(COMPILED_TESTS)
+	DIMSE_COMPILED=true PYTHONPATH=$(COMPILED) $(BIN)/pytest $(PARALLEL) $(ON_BOTH_LOOPS) $(COMPILED_TESTS)
 
 # With the lowest versions that pyproject.toml allows.
 test-lowest: $(LOWEST)/installed
-	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile $(ON_BOTH_LOOPS) $(NOT_LOWEST)
+	$(LOWEST)/bin/python -m pytest $(PARALLEL) $(ON_BOTH_LOOPS) $(NOT_LOWEST)
 
 lint: .venv/installed
 	$(BIN)/ruff check
@@ -49,7 +51,7 @@ docs: .venv/installed
 # In all, and of each module by the test file of its name: tools/coverage_gate.py has the limits.
 coverage: .venv/installed
 	rm -rf build/coverage && mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest -n 2 --dist loadfile -p tools.coverage_contexts --timeout 300 \
+	$(BIN)/coverage run -m pytest $(PARALLEL) -p tools.coverage_contexts --timeout 300 \
 		--ignore tests/peers --ignore tests/test_compiled.py --ignore tests/test_project.py
 	$(BIN)/coverage combine --quiet
 	$(BIN)/python tools/coverage_gate.py

@@ -32,6 +32,7 @@ ADA = ["1.1.1.1", "1.1.1.2", "1.1.2.1", "1.2.1.1"]
 """Two studies; in the first of them, two series."""
 BOB = ["1.3.1.1"]
 AT_ONCE = RetryPolicy(delay=0)
+OPTIONS = ServerOptions(send=SendOptions(retry=RetryPolicy(retries=0)), maximum_connections_per_second=None)
 STUDY = Query.studies(StudyInstanceUID="1.1")
 
 
@@ -47,7 +48,7 @@ class Archive(Server):
     """Lists its instances, and brings them by C-GET, by C-MOVE, or not."""
 
     def __init__(self, *, get: bool = False, move: bool = False) -> None:
-        super().__init__("ARCHIVE", port=0, options=ServerOptions(send=SendOptions(retry=RetryPolicy(retries=0))))
+        super().__init__("ARCHIVE", port=0, options=OPTIONS)
         self.instances = [*map(member, ADA), *(member(uid, "Bob") for uid in BOB)]
         self.sources: dict[str, Source] = {}
         """What is sent in place of an instance."""
