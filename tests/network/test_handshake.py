@@ -156,6 +156,30 @@ async def test_each_side_says_what_is_wrong(
     assert not wrong
 
 
+async def test_a_close_without_an_alert_hints_at_the_certificate(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The alert of TLS 1.3 about our certificate can be lost with the connection."""
+    monkeypatch.chdir(pki)
+
+    async def read_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(6)
+        writer.close()
+
+    context = TLSOptions(certificate="server.pem", key="server.key").context(server_side=True)
+    server = await asyncio.start_server(read_and_close, "127.0.0.1", 0, ssl=context)
+    address = f"ANY@localhost:{server.sockets[0].getsockname()[1]}"
+    hints = {None: "and without a certificate of ours", "client.pem": "and does it accept our certificate"}
+    async with server:
+        for certificate, hint in hints.items():
+            tls = TLSOptions(ca="ca.pem", certificate=certificate, key=certificate and "client.key")
+            with pytest.raises(
+                dimse.ConnectionLost, match=rf"without an answer; does a DICOM AE listen there, {hint}\?"
+            ):
+                async with dimse.connect(
+                    address, contexts=[(VERIFICATION, [IMPLICIT])], options=ClientOptions(tls=tls)
+                ):
+                    pass
+
+
 async def test_what_is_right_is_accepted(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pki)
     cases: list[tuple[dict[str, object], dict[str, object], str]] = [

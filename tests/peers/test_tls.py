@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -37,6 +38,10 @@ def options(pki: Path) -> Any:
         return TLSOptions(ca=pki / "ca.pem", crl=pki / "crl.pem", **own, **more)
 
     return make
+
+
+ALERT_LOST = re.compile("without a certificate of ours|does it accept our certificate")
+"""What is said where DCMTK closes the connection on our request: the reset may overtake its alert (TLS 1.3)."""
 
 
 def dcmtk(pki: Path, name: str) -> list[str]:
@@ -85,7 +90,7 @@ async def test_we_connect_to_dcmtk(peers: dict[str, Peer], options: Any, samples
     wrong = []
     for name, port, tls, expected in cases:
         said = await outcome(f"STORESCP@localhost:{port}", tls, samples["explicit"])
-        if differ(said, expected):
+        if differ(said, expected) and not (expected and ALERT_LOST.search(said)):
             wrong.append((name, said))
     assert not wrong
 

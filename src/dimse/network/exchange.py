@@ -39,6 +39,7 @@ from dimse.network.timers import Progress, ProgressTimer, SharedTimer
 from dimse.network.tls_errors import refusal
 from dimse.network.window import Window
 from dimse.options import AssociationOptions, ClientOptions, Strictness
+from dimse.tls import TLSOptions
 from dimse.upper_layer.agreement import Agreement, agree
 from dimse.upper_layer.deviations import Deviations, invalid, out_of_step
 from dimse.upper_layer.machine import Fragment, MachineEvent, Oddity, ProviderAbort
@@ -429,10 +430,17 @@ class Exchange:
         if self._agreement is not None:
             return "the peer closed the connection without a release"
         if self.is_requestor:
-            is_plain = isinstance(self.options, ClientOptions) and self.options.tls is None
-            without = ", and without TLS" if is_plain else ""
-            return f"the peer closed the connection without an answer; does a DICOM AE listen there{without}?"
+            return f"the peer closed the connection without an answer; does a DICOM AE listen there{self._or_tls}?"
         return "the connection was closed before there was an association"
+
+    @property
+    def _or_tls(self) -> str:
+        """What may be wrong about TLS if the peer says nothing: an alert may be lost with the connection."""
+        tls = self.options.tls if isinstance(self.options, ClientOptions) else None
+        if tls is None:
+            return ", and without TLS"
+        has_none = isinstance(tls, TLSOptions) and tls.certificate is None
+        return ", and without a certificate of ours" if has_none else ", and does it accept our certificate"
 
     def _release_requested(self) -> None:
         """A release in the middle of a message is answered; the half object is dropped, never acknowledged."""
