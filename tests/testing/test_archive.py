@@ -180,7 +180,7 @@ async def test_a_fault_is_for_the_nth_operation_from_now_or_for_each() -> None:
     assert len(archive.instances) == 4
 
 
-def test_it_serves_clients_that_block() -> None:
+def test_it_serves_clients_that_block(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeArchive() as archive:
         archive.on("C-STORE", Answer(0xA700), nth=2)
         client = AE("PYNETDICOM")
@@ -188,6 +188,9 @@ def test_it_serves_clients_that_block() -> None:
         client.add_requested_context(CT, ExplicitVRLittleEndian)
         association = client.associate(archive.host, archive.port, ae_title=archive.ae_title)
         assert association.is_established
+        # As in tests/peers/pynetdicom_peer.py: its reactor would at times take a response for a request.
+        dimse, take = association.dimse, association.dimse.get_msg
+        monkeypatch.setattr(dimse, "get_msg", lambda block=False: take(block=True) if block else (None, None))
         assert association.send_c_echo().Status == 0
         sent = instance()
         sent.file_meta = FileMetaDataset()
