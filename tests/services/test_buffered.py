@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator, Callable
 
@@ -30,6 +31,7 @@ from dimse import (
     retrieval_contexts,
 )
 from dimse.messages.message import C_STORE_RSP
+from dimse.services import buffered as buffered_bytes
 from dimse.services.buffered import Claim, _freed, bytes_in_memory
 from dimse.services.given import Source
 from dimse.testing import ScriptedPeer, associate_request, message_pdvs, store_request
@@ -38,6 +40,14 @@ WHOLE = encoded(instance(pixels=1_000_000))
 LIMIT = len(WHOLE) * 3 // 2
 STUDY = Query.studies(StudyInstanceUID="1.2.3.1")
 NO_RETRY = RetryPolicy(retries=0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_counted_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier test left, as in the traceback of an exception that it kept, is not this one's."""
+    gc.collect()
+    bytes_in_memory()
+    monkeypatch.setattr(buffered_bytes, "_taken", 0)
 
 
 async def _status(peer: ScriptedPeer) -> int:
