@@ -1,16 +1,13 @@
-"""Crowds and floods: who is served in the meantime, who is turned away and how, and what a hanging connection takes."""
+"""Crowds and floods: what other peers wait, how those over a limit are rejected, what a hanging connection takes."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
-import subsets
-from idle import raise_file_limit
+from idle import numbers_of, raise_file_limit, sending
 from measuring import Running, free_port
-from pairs import compare
-from programs import Program, python, receiver
+from programs import Program, python
 from tables import Section, Table, target
 
 SIZES: Final = {
@@ -46,10 +43,10 @@ ABOUT = """\
 
 
 def section(folder: Path, scale: str) -> Section:
-    """Crowds, those who hang, floods."""
+    """Crowds, hanging connections, floods."""
     sizes = SIZES[scale]
     raise_file_limit(3 * sizes["knocking"])
-    busy = _busy(folder, scale, sizes)
+    busy = sending(sizes["sending"], folder, scale, idle=sizes["idle"])
     knocking = _knocking(folder, sizes)
     hanging = [_hanging(folder, sizes["hanging"], point) for point in POINTS]
     floods = [_flood(folder, name) for name in FLOODS]
@@ -80,7 +77,7 @@ def section(folder: Path, scale: str) -> Section:
                 reached=clean,
             ),
             target(
-                f"{busy['idle']} idle and {busy['sending']} sending associations: refused, lost",
+                f"{sizes['idle']} idle and {busy['associations']} sending associations: refused, lost",
                 "0, 0",
                 f"{busy['refused']}, {busy['lost']}",
                 reached=not busy["refused"] and not busy["lost"],
@@ -92,8 +89,8 @@ def section(folder: Path, scale: str) -> Section:
 
 def _sentence(busy: dict[str, Any], knocking: dict[str, Any], sizes: dict[str, int]) -> str:
     return (
-        f"{busy['idle']} idle and {busy['sending']} sending: {busy['refused']} refused or broken, {busy['lost']} of "
-        f"{busy['objects']} objects lost, in {busy['seconds']:.2f} s.\n\n"
+        f"{sizes['idle']} idle and {busy['associations']} sending: {busy['refused']} refused or broken, "
+        f"{busy['lost']} of {busy['objects']} objects lost, in {busy['seconds']:.2f} s.\n\n"
         f"{sizes['knocking']} requests at once, at a limit of {sizes['limit']}: {knocking['accepted']} accepted, "
         f"{knocking['rejected']} rejected as transient, {knocking['aborted']} aborted, {knocking['reset']} reset, "
         f"{knocking['silent']} without an answer; the longest waited {knocking['longest']:.2f} s for it."
@@ -105,45 +102,12 @@ def _row(what: str, one: dict[str, Any]) -> str:
     return TABLE.line(what, f"{one['slowest'] * 1000:.1f}", each)
 
 
-def _told(output: str) -> dict[str, float]:
-    words = output.splitlines()[-1].split()
-    return {name: float(number) for name, number in zip(words[::2], words[1::2], strict=True)}
-
-
-def _busy(folder: Path, scale: str, sizes: dict[str, int]) -> dict[str, Any]:
-    load, files, into = subsets.workload(scale, "c"), folder / "c", folder / "received"
-    into.mkdir()
-    try:
-        port = free_port()
-        with Running(receiver("dimse", port, into)) as server:
-            server.wait_for_port(port)
-            with Running(python("dimse_many.py", "idle", str(port), str(sizes["idle"]))) as idle:
-                idle.wait_for_line("open")
-                paths = map(str, sorted(files.iterdir()))
-                with Running(python("dimse_many.py", "send", str(port), str(sizes["sending"]), *paths)) as sending:
-                    told = _told(sending.wait().output)
-        lost = load.count - sum(1 for path in into.rglob("*") if path.is_file())
-        if not lost:
-            compare(files, into)
-    finally:
-        shutil.rmtree(into)
-    refused = int(told["refused"] + told["broken"])
-    return {
-        "idle": sizes["idle"],
-        "sending": sizes["sending"],
-        "objects": load.count,
-        "refused": refused,
-        "lost": lost,
-        "seconds": told["transfer"],
-    }
-
-
 def _knocking(folder: Path, sizes: dict[str, int]) -> dict[str, Any]:
     port = free_port()
     with Running(_archive(port, folder, sizes["limit"])) as server:
         server.wait_for_port(port)
         with Running(python("crowd.py", "knock", str(port), str(sizes["knocking"]))) as crowd:
-            told = _told(crowd.wait().output)
+            told = numbers_of(crowd.wait().output)
     numbers = {name: int(number) for name, number in told.items() if name not in ("longest", "seconds")}
     return {**numbers, "longest": told["longest"], "seconds": told["seconds"]}
 
@@ -167,7 +131,7 @@ def _archive(port: int, folder: Path, limit: int = 5000) -> Program:
 
 def _watch(port: int, seconds: float) -> float:
     with Running(python("crowd.py", "watch", str(port), str(seconds))) as watching:
-        return _told(watching.wait().output)["slowest"]
+        return numbers_of(watching.wait().output)["slowest"]
 
 
 def _flood(folder: Path, name: str) -> dict[str, Any]:
@@ -175,4 +139,4 @@ def _flood(folder: Path, name: str) -> dict[str, Any]:
     with Running(_archive(port, folder)) as server:
         server.wait_for_port(port)
         with Running(python("crowd.py", "flood", str(port), name)) as flooding:
-            return {"flood": name, "slowest": _told(flooding.wait().output)["slowest"]}
+            return {"flood": name, "slowest": numbers_of(flooding.wait().output)["slowest"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import shutil
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ def section(folder: Path, scale: str) -> Section:
     raise_file_limit(4 * max(IDLE[scale], SENDING[scale]))
     idle = [_idle("dimse", IDLE[scale], folder, SECONDS[scale])]
     idle.append(_idle("pynetdicom", IDLE_AT_PYNETDICOM[scale], folder, SECONDS["quick"]))
-    busy = _sending(SENDING[scale], folder, scale)
+    busy = sending(SENDING[scale], folder, scale)
     ours = idle[0]
     share = ours["cpu_per_cent"]
     several = f"{busy['associations']} associations that send at once"
@@ -118,7 +119,8 @@ def _row(one: dict[str, Any]) -> str:
     )
 
 
-def _sending(count: int, folder: Path, scale: str) -> dict[str, Any]:
+def sending(count: int, folder: Path, scale: str, idle: int = 0) -> dict[str, Any]:
+    """Have `count` associations send (c) at once, while as many as `idle` are idle."""
     load, files, into = subsets.workload(scale, "c"), folder / "c", folder / "received"
     into.mkdir()
     try:
@@ -126,26 +128,35 @@ def _sending(count: int, folder: Path, scale: str) -> dict[str, Any]:
         with Running(receiver("dimse", port, into)) as server:
             server.wait_for_port(port)
             paths = map(str, sorted(files.iterdir()))
-            with Running(python("dimse_many.py", "send", str(port), str(count), *paths)) as sending:
-                output = sending.wait().output
+            with ExitStack() as stack:
+                if idle:
+                    waiting = stack.enter_context(Running(python("dimse_many.py", "idle", str(port), str(idle))))
+                    waiting.wait_for_line("open")
+                senders = Running(python("dimse_many.py", "send", str(port), str(count), *paths))
+                output = stack.enter_context(senders).wait().output
             peak = server.stop().peak_memory
         lost = load.count - sum(1 for path in into.rglob("*") if path.is_file())
         if not lost:
             compare(files, into)
     finally:
         shutil.rmtree(into)
-    words = output.splitlines()[-1].split()
-    told = dict(zip(words[::2], words[1::2], strict=True))
+    told = numbers_of(output)
     return {
         "associations": count,
         "objects": load.count,
-        "refused": int(told["refused"]) + int(told["broken"]),
+        "refused": int(told["refused"] + told["broken"]),
         "stored": int(told["stored"]),
         "lost": lost,
-        "seconds": float(told["transfer"]),
+        "seconds": told["transfer"],
         "receiver_memory": peak,
         "said": output.splitlines()[:-1][:10],
     }
+
+
+def numbers_of(output: str) -> dict[str, float]:
+    """The numbers in the last line of a program's output, by the names before them."""
+    words = output.splitlines()[-1].split()
+    return {name: float(number) for name, number in zip(words[::2], words[1::2], strict=True)}
 
 
 def _sentence(one: dict[str, Any]) -> str:

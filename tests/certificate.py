@@ -1,7 +1,9 @@
-"""A certificate for localhost and its key."""
+"""A certificate for localhost and its key, and contexts with them."""
 
 from __future__ import annotations
 
+import ssl
+from pathlib import Path
 from typing import Final
 
 # Made for these tests, for localhost, with openssl. It protects nothing.
@@ -25,3 +27,12 @@ VcXaSQASUTe1vhRa/5s7JsAOINChRANCAAT1fNHuVJtGfLNpIsZxinnekVxAoejE
 eyDkKC3nOkX+zXeNru1yX1Ee6G+ZTtkEpn9xa2A3kNV8EsfD2fU6Dn7p
 -----END PRIVATE KEY-----
 """
+
+
+def contexts_in(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The context of a server with this certificate, and that of a client that trusts it; the files are in `folder`."""
+    (folder / "cert.pem").write_text(CERTIFICATE)
+    (folder / "key.pem").write_text(KEY)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return server, ssl.create_default_context(cafile=folder / "cert.pem")

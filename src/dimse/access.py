@@ -171,11 +171,11 @@ class Access:
 
     @property
     def admits_everyone(self) -> bool:
-        """Whether there is no rule at all."""
+        """Whether there are no rules, neither for callers nor for called AE titles."""
         return self.peers is None and self.called_ae_titles is None
 
     def rule_for(self, calling_ae_title: str, host: str, certificate_names: Iterable[str] = ()) -> Peer | str:
-        """The rule that decides about a peer, or in words, for the log, why there is none."""
+        """The rule that decides about a peer, or, for the log, the reason why no rule fits."""
         if self.peers is None:
             return ANYONE
         nearest = (_MISMATCHES[0], ANYONE)

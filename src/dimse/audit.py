@@ -39,7 +39,7 @@ CLOSE_TIMEOUT: Final = 5.0
 """Seconds that a process waits at its end for its audit messages to be written."""
 
 _PRIORITY: Final = 10 * 8 + 5
-"""Facility 10 (security), severity 5 (notice), as PS3.15 A.6 has it."""
+"""Facility 10 (security), severity 5 (notice), of PS3.15 A.6."""
 _NOT_XML: Final = re.compile("[^ -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

@@ -30,10 +30,10 @@ from typing import Final, overload
 from dimse.status import Status
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text of a peer for a message: characters outside printable ASCII could forge lines of a log, or steer a terminal.
 
-    >>> print(_escaped("no space\\nroot: all is well"))
+    >>> print(escaped("no space\\nroot: all is well"))
     no space\\nroot: all is well
     """
     return text if text.isascii() and text.isprintable() else text.encode("unicode_escape").decode("ascii")
@@ -225,7 +225,7 @@ class StatusError(DimseError):
         self.offending = tuple(offending) or self.status.offending
         tags = " ".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in self.offending)
         details = [comment, f"offending element {tags}" if tags else None]
-        text = _escaped("; ".join(detail for detail in details if detail))
+        text = escaped("; ".join(detail for detail in details if detail))
         super().__init__((f"{doing}: " if doing else "") + str(self.status) + (f" ({text})" if text else ""))
 
 
@@ -240,7 +240,7 @@ class SubOperationFailed(DimseError):
         super().__init__(sop_instance_uid, why)
 
     def __str__(self) -> str:
-        return f"{_escaped(self.sop_instance_uid or 'an instance')}: {self.args[1]}"
+        return f"{escaped(self.sop_instance_uid or 'an instance')}: {self.args[1]}"
 
     @property
     def sop_instance_uid(self) -> str | None:

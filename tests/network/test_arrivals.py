@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.certificate import CERTIFICATE, KEY
+from tests.certificate import contexts_in
 from tests.sample_objects import IMPLICIT, VERIFICATION
 
 from dimse import CEchoSCU, ClientOptions, Server, ServerOptions, connect
@@ -108,11 +108,7 @@ def test_hosts_are_forgotten_and_a_flood_is_told_of_once(caplog: pytest.LogCaptu
 @pytest.fixture
 def tls(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """The server's and the client's."""
-    (tmp_path / "cert.pem").write_text(CERTIFICATE)
-    (tmp_path / "key.pem").write_text(KEY)
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    return server, ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    return contexts_in(tmp_path)
 
 
 @asynccontextmanager

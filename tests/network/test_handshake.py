@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.certificate import CERTIFICATE, KEY
+from tests.certificate import contexts_in
 from tests.pki import PASSWORD
 from tests.sample_objects import IMPLICIT, VERIFICATION, instance, pixel_bytes
 from tests.server_options import server_options
@@ -28,11 +28,7 @@ from dimse.upper_layer.machine import Machine
 @pytest.fixture
 def contexts(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """The server's and the client's."""
-    (tmp_path / "cert.pem").write_text(CERTIFICATE)
-    (tmp_path / "key.pem").write_text(KEY)
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    return server, ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    return contexts_in(tmp_path)
 
 
 def archive(context: ssl.SSLContext, stored: dict[str, bytes], mode: StoreMode, **options: int | None) -> dimse.Server:

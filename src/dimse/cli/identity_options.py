@@ -21,12 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Define them."""
     group = parser.add_argument_group("user identity", "It is sent to the peer. Only TLS keeps it secret.")
     group.add_argument("--user", metavar="NAME", help="Name of the user.")
-    group.add_argument(
-        "--password-file",
-        metavar="FILE",
-        help="File with the password of --user; - prompts for it, or reads a line of standard input if that is no "
-        "terminal.",
-    )
+    secrets.add_password_file(group, "--password-file", "--user")
     for kind, (what, _) in _KINDS.items():
         group.add_argument(f"--{kind}-file", metavar="FILE", help=f"File with the user's {what}, in place of --user.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import _ArgumentGroup
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,16 @@ PROMPT: Final = "-"
 
 MAXIMUM: Final = MAXIMUM_IDENTITY + 1
 """The bytes of a secret that are read: one more than any may have."""
+
+
+def add_password_file(group: _ArgumentGroup, option: str, of_what: str) -> None:
+    """Define an option for a password that `password` gets."""
+    group.add_argument(
+        option,
+        metavar="FILE",
+        help=f"File with the password of {of_what}; - prompts for it, or reads a line of standard input if that is not "
+        "a terminal.",
+    )
 
 
 def read(option: str, path: str) -> bytes:

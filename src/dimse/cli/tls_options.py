@@ -21,12 +21,7 @@ def add_arguments(parser: ArgumentParser, peer: str, without_ca: str, *, with_na
     )
     group.add_argument("--tls-cert", metavar="FILE", help="Our certificate and intermediate CAs.")
     group.add_argument("--tls-key", metavar="FILE", help="Key of our certificate. [default: in --tls-cert]")
-    group.add_argument(
-        "--tls-password-file",
-        metavar="FILE",
-        help="File with the password of the key; - prompts for it, or reads a line of standard input if that is no "
-        "terminal.",
-    )
+    secrets.add_password_file(group, "--tls-password-file", "the key")
     group.add_argument("--tls-crl", metavar="FILE", help="Certificate revocation lists of all CAs.")
     group.add_argument(
         "--tls-profile",

@@ -5,8 +5,8 @@ temporary names, and linked from there into folders below it, whose names may co
 
 - A process that writes a temporary file holds its lock (flock). A sweep removes the files whose lock is free, so
   those of dead processes, in whatever container they ran.
-- A folder that is made for a file which then gets no name there is removed again if it is empty. Who was about to
-  use it finds that it is missing, and begins anew at the root.
+- A folder that is made for a file which then gets no name there is removed again if it is empty. A store that was
+  about to use it finds that it is missing, and begins anew at the root.
 - A folder is durable when this process has forced it and all above it to the disk, up to the root. Until then each
   store does so, as the one that made it may still be about to.
 """

@@ -107,7 +107,7 @@ class Part10File:
                 return False
             if self._fsync:
                 folder.sync()
-            self._close()  # only now: who waits for the lock finds the file durable
+            self._close()  # only now: a store that waits for the lock finds the file durable
         except BaseException:
             if is_new:
                 folder.unlink(name)

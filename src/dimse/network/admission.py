@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from dimse import uids
 from dimse.access import AssociationRequest, Operation, Peer, VerifiedUser
-from dimse.errors import RejectAssociation
+from dimse.errors import RejectAssociation, escaped
 from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, Request
 from dimse.network.auditing import ServerAudit
 from dimse.network.connection import Connection
@@ -63,7 +63,7 @@ class Slot:
 
 
 class Tenant(Protocol):
-    """Who has a slot."""
+    """An association that has a slot."""
 
     used: float
     """When it was last of use, by the clock of the event loop."""
@@ -106,7 +106,7 @@ class Admission:
         self._options = options
         self._services = services
         self._slots: dict[Slot, Tenant] = {}
-        """Who has them, the oldest first."""
+        """The slots that are taken, the oldest first."""
         self.audit: Final = audit
         """Where the decisions are audited."""
         self.handler: AssociationHandler | None = None
@@ -167,9 +167,8 @@ class Admission:
         try:
             user = await handler(_described(request, peer))
         except RejectAssociation as rejection:
-            # It may quote the peer.
-            why = rejection.why.encode("unicode_escape").decode()
-            return Rejected(A_ASSOCIATE_RJ(*rejection.rejection.value), f"the handler of associations: {why}")
+            why = f"the handler of associations: {escaped(rejection.why)}"  # it may quote the peer
+            return Rejected(A_ASSOCIATE_RJ(*rejection.rejection.value), why)
         if user is not None and not isinstance(user, VerifiedUser):
             raise TypeError(f"a handler of associations must return a VerifiedUser or None, not {type(user).__name__}")
         if user is not None:

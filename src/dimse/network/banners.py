@@ -43,7 +43,7 @@ def is_tls(data: bytes) -> bool:
 
 
 def speaker_of(data: bytes) -> str:
-    """Who sends `data`, its first bytes, with an article: for instance "an SSH server"."""
+    """The kind of server that sends `data`, its first bytes, with an article: for instance "an SSH server"."""
     for prefix, name in _PREFIXES:
         if data.startswith(prefix):
             return name

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from dimse import uids
 from dimse.address import Address, host_and_port
-from dimse.errors import AssociationTimeout, ConnectionLost
+from dimse.errors import AssociationTimeout, ConnectionLost, escaped
 from dimse.network.association import Association
 from dimse.network.certificate_names import names_of
 from dimse.network.connection import Connection
@@ -123,7 +123,7 @@ async def _connect_with_tls(
     except HandshakeFailed as error:
         reason, cause = str(error), error.__cause__
         if is_wrong_name(cause) and isinstance(tls, TLSOptions):
-            names = ", ".join(ascii(each)[1:-1] for each in await _names_at(address, tls, name)) or "unknown"
+            names = ", ".join(map(escaped, await _names_at(address, tls, name))) or "unknown"
             reason = f"the peer's certificate is not for {name}, but for: {names}"
         where = host_and_port(address.host, address.port)
         raise ConnectionLost(f"TLS handshake with {where} failed: {reason}") from cause
