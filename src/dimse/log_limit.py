@@ -27,18 +27,18 @@ class _Count:
     lines: int = 0
 
 
-class LogLimit(logging.Filter):
-    """Passes `MAXIMUM_ALIKE` warnings and errors of a kind in an interval. Lines of other levels are asked for."""
+class LineLimit:
+    """Counts lines by their kinds, and leaves out those of a kind beyond `MAXIMUM_ALIKE` in an interval."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._counts: dict[tuple[int, object], _Count] = {}
+        self._counts: dict[object, _Count] = {}
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to log it. The last line of an interval says that more are left out, the next one how many were."""
-        if record.levelno < logging.WARNING:
-            return True
-        kind, now = (record.levelno, record.msg), monotonic()
+    def note(self, kind: object) -> str | None:
+        """What to add to a line of this kind, usually nothing. None means to leave the line out.
+
+        The last line of an interval says that more are left out, the next one how many were.
+        """
+        now, note = monotonic(), ""
         count = self._counts.get(kind)
         if count is None or now - count.begun >= INTERVAL:
             if len(self._counts) >= _MAXIMUM_KINDS:
@@ -46,11 +46,28 @@ class LogLimit(logging.Filter):
             left_out = 0 if count is None else count.lines - MAXIMUM_ALIKE
             count = self._counts[kind] = _Count(now)
             if left_out > 0:
-                record.msg = f"{record.msg} ({left_out} lines like this were left out)"
+                note = f" ({left_out} lines like this were left out)"
         count.lines += 1
         if count.lines == MAXIMUM_ALIKE:
-            record.msg = f"{record.msg} (more lines like this are left out for up to {INTERVAL:.0f} s)"
-        return count.lines <= MAXIMUM_ALIKE
+            note += f" (more lines like this are left out for up to {INTERVAL:.0f} s)"
+        return note if count.lines <= MAXIMUM_ALIKE else None
+
+
+class LogLimit(logging.Filter):
+    """Passes `MAXIMUM_ALIKE` warnings and errors of a kind in an interval. Lines of other levels are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._limit = LineLimit()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log it."""
+        if record.levelno < logging.WARNING:
+            return True
+        note = self._limit.note((record.levelno, record.msg))
+        if note:
+            record.msg = f"{record.msg}{note}"
+        return note is not None
 
 
 def limit_log() -> None:

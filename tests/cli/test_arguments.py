@@ -40,7 +40,7 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
     monkeypatch.setenv("COLUMNS", "80")
     for command, usage, groups in (
         ("send", "TITLE@HOST:PORT PATH [PATH ...]", ["positional arguments", "options", "TLS", "user identity"]),
-        ("receive", "--into DIR", ["options", "access and limits", "TLS"]),
+        ("receive", "DIR", ["positional arguments", "options", "access and limits", "TLS"]),
         ("get", "TITLE@HOST:PORT -k KEY=VALUE --into DIR", ["positional arguments", "options", "TLS", "user identity"]),
     ):
         assert run([command, "--help"]) == 0
@@ -61,7 +61,8 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
         (["echo", "A@host:104", "--time", "3"], "unrecognized arguments: --time"),
         (["echo", "A@host:104", "B@host:104"], "unrecognized arguments: B@host:104"),
         (["send", "A@host:104"], "required: PATH"),
-        (["receive"], "required: --into"),
+        (["receive"], "needs one folder to write to"),
+        (["receive", "x", "--into", "y"], "needs one folder to write to"),
         (["echo", "A@:1"], "'A@:1' is not an address"),
         (["echo", "A@host:99999"], "99999"),
         (["echo", "A_TITLE_THAT_IS_TOO_LONG@host:104"], "is not an AE title"),

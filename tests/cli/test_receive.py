@@ -6,7 +6,9 @@ import asyncio
 import inspect
 import json
 import os
+import re
 import signal
+import subprocess
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 import pydicom
 import pytest
+from tests.cli.conftest import COMMAND
 
 import dimse as library
 from dimse.cli import acceptor
@@ -49,7 +52,7 @@ def test_json_lines(dimse: Dimse, receive: Receive, ct: Path) -> None:
     assert dimse("send", f"STORE@127.0.0.1:{receiver.port}", ct, "--calling", "SCANNER").code == 0
     done = receiver.end(signal.SIGTERM)
     assert (done.code, done.err) == (0, "")
-    first, stored, summary = done.lines
+    first, stored, association, summary = done.lines
     assert first == {
         "event": "listening",
         "host": "localhost",
@@ -64,6 +67,18 @@ def test_json_lines(dimse: Dimse, receive: Receive, ct: Path) -> None:
     assert stored["sop_class"] == "CT Image Storage"
     assert stored["calling_ae_title"] == "SCANNER"
     assert stored["bytes"] == (receiver.folder / stored["path"]).stat().st_size
+    assert association.pop("peer").startswith("127.0.0.1:")
+    assert association.pop("seconds") >= 0
+    assert association == {
+        "event": "association",
+        "calling_ae_title": "SCANNER",
+        "called_ae_title": "STORE",
+        "stored": 1,
+        "kept": 0,
+        "failed": 0,
+        "bytes": stored["bytes"],
+        "error": None,
+    }
     assert (summary["event"], summary["stored"], summary["failed"]) == ("summary", 1, 0)
 
 
@@ -74,12 +89,26 @@ def test_a_line_per_instance_without_patient_data(dimse: Dimse, receive: Receive
     dataset = pydicom.dcmread(ct, stop_before_pixels=True)
     (path,) = receiver.files()
     size = (receiver.folder / path).stat().st_size
-    assert done.out.splitlines()[1:] == [
-        f"CT Image Storage, {size / 1000:.1f} KB, {path}, from DIMSE",
-        f"1 object received, {size / 1000:.1f} KB",
-    ]
+    line, association, summary = done.out.splitlines()[1:]
+    assert re.fullmatch(rf"\d\d:\d\d:\d\d  CT   {size / 1000:.1f} KB  from DIMSE  {re.escape(path)}", line)
+    assert re.fullmatch(
+        rf"\d\d:\d\d:\d\d  DIMSE at 127.0.0.1:\d+: 1 object, {size / 1000:.1f} KB in \d+.\d s, .*/s", association
+    )
+    assert summary == f"1 object received, {size / 1000:.1f} KB"
     assert str(dataset.PatientName) not in done.out + done.err
     assert str(dataset.PatientID) not in done.out + done.err
+
+
+def test_quiet(dimse: Dimse, tmp_path: Path, ct: Path) -> None:
+    with subprocess.Popen(  # noqa: S603 - our own
+        [*COMMAND, "receive", tmp_path / "into", "--port", "0", "--quiet"], stdout=subprocess.PIPE, text=True
+    ) as receiver:
+        assert receiver.stdout is not None
+        port = receiver.stdout.readline().rsplit(":", 1)[1].split()[0]
+        assert dimse("send", f"A@127.0.0.1:{port}", ct).code == 0
+        receiver.terminate()
+        (summary,) = receiver.stdout.readlines()
+    assert summary.startswith("1 object received, ")
 
 
 async def test_ctrl_c_lets_what_is_under_way_finish(receive: Receive, ct: Path) -> None:

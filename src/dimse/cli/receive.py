@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from argparse import ArgumentParser
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from dimse.address import host_and_port
 from dimse.cli import acceptor, arguments, exit_codes, runtime
+from dimse.cli.arguments import UsageError
 from dimse.cli.output import counted, print_error, reason
 from dimse.cli.receive_report import ReceivingReport
 from dimse.dataset.file_names import validate_template
@@ -27,9 +29,17 @@ EXIT_CODES: Final = (
 )
 
 
+Action = Callable[[StoreRequest, Path], Awaitable[None]]
+"""What is done with a received file before its C-STORE is answered, with Success if nothing is raised."""
+
+_FOLDER: Final = "Output folder; created if missing."
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the command's arguments."""
-    arguments.add_into(parser)
+    parser.usage = "dimse receive [options] DIR"
+    parser.add_argument("folder", metavar="DIR", type=Path, nargs="?", help=f"{_FOLDER} Or give it with --into.")
+    parser.add_argument("--into", metavar="DIR", type=Path, help=_FOLDER)
     acceptor.add_arguments(parser)
     parser.add_argument(
         "--template",
@@ -43,11 +53,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Do not fsync before responding: faster, but a power failure may lose files.",
     )
     arguments.add_json(parser, "Print one JSON object per line.")
+    parser.add_argument(
+        "--quiet", action="store_true", help="Print no lines about objects that are received and about associations."
+    )
 
 
 def receive(
     *,
-    into: Path,
+    folder: Path | None,
+    into: Path | None,
     port: int,
     host: str,
     title: str | None,
@@ -55,33 +69,44 @@ def receive(
     duplicates: Duplicates,
     no_fsync: bool,
     json: bool,
+    quiet: bool,
     **association: Any,
 ) -> int:
     """Receive DICOM objects in any transfer syntax, and write them to a folder (storage SCP)."""
+    into = _folder(folder, into)
     with arguments.usage():
         validate_template(template)
         store = StoreOptions(fsync=not no_fsync, duplicates=duplicates)
         options = acceptor.options(title=title, store=store, **association)
         server = Server(title or "DIMSE", host=host, port=port, options=options)
     arguments.make_folder(into)
-    return runtime.run(_receive(server, ReceivingReport(into, json=json), template))
+    return runtime.run(_receive(server, ReceivingReport(into, json=json, quiet=quiet), template, []))
 
 
-async def _receive(server: Server, report: ReceivingReport, template: str) -> int:
+def _folder(folder: Path | None, into: Path | None) -> Path:
+    if (given := folder or into) is None or (folder and into):
+        raise UsageError("receive needs one folder to write to: dimse receive DIR, or --into DIR")
+    return given
+
+
+async def _receive(server: Server, report: ReceivingReport, template: str, actions: Sequence[Action]) -> int:
     @server.on_c_store
     async def store(request: StoreRequest) -> int:
-        try:
-            path = await request.save_under(report.folder, template)
-        except (StatusError, AssociationError, RemoteProtocolError) as error:
-            report.failed(request, error)
-            raise
-        except Exception as error:
-            report.failed(request, error)
-            status, comment = refusal_of(error) or (Status.PROCESSING_FAILURE, "the object cannot be stored")
-            # The server answers with this status. Any other exception it would log, though it was just reported.
-            raise StatusError(Status(status), comment) from error
-        report.stored(request, path)
-        return Status.SUCCESS
+        with report.serving(request.association) as tally:
+            try:
+                path = await request.save_under(report.folder, template)
+                for action in actions:
+                    await action(request, path)
+            except (StatusError, AssociationError, RemoteProtocolError) as error:
+                report.failed(request, error, tally)
+                raise
+            except Exception as error:
+                report.failed(request, error, tally)
+                status, comment = refusal_of(error) or (Status.PROCESSING_FAILURE, "the object cannot be stored")
+                # The server answers with this status. Any other exception it would log, though it was just reported.
+                raise StatusError(Status(status), comment) from error
+            report.stored(request, path, tally)
+            return Status.SUCCESS
 
     stopping, aborting = asyncio.Event(), asyncio.Event()
     with on_signals(asyncio.get_running_loop(), lambda: (aborting if stopping.is_set() else stopping).set()):

@@ -1,10 +1,15 @@
-"""The report of `dimse receive`: each received object, without its content."""
+"""The report of `dimse receive`: each received object and each association, without the content of objects."""
 
 from __future__ import annotations
 
+import os
 import socket
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter, strftime
 from typing import Any, Final
 
 from dimse import uids
@@ -12,6 +17,8 @@ from dimse.address import Address
 from dimse.cli.output import counted, reason, size
 from dimse.cli.report import Report
 from dimse.dataset.file_writer import Stored
+from dimse.log_limit import LineLimit
+from dimse.network.association import Association, exchange_of
 from dimse.services.server import Server
 from dimse.services.store_request import StoreRequest
 
@@ -19,18 +26,44 @@ _EVERY_INTERFACE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - recog
 
 _DUPLICATE: Final = {
     Stored.NEW: "",
-    Stored.SAME: ", already stored",
-    Stored.KEPT: ", not stored: the existing file has different content and was kept",
-    Stored.REPLACED: ", replaced a file with different content",
+    Stored.SAME: "  already stored",
+    Stored.KEPT: "  not stored: the existing file has different content and was kept",
+    Stored.REPLACED: "  replaced a file with different content",
 }
+
+_TIME: Final = "%H:%M:%S"
+
+_SHORTEST_PATH: Final = 16
+"""A path is not cut to fewer characters than this, however narrow the terminal is."""
+
+_DETAILS: Final = frozenset({"stored", "kept", "association"})
+"""The events that --quiet leaves out."""
+
+
+@dataclass(eq=False, slots=True)
+class Tally:
+    """What has arrived on an association."""
+
+    began: float = field(default_factory=perf_counter)
+    seconds: float = 0
+    """Time from the first object to the last."""
+    stored: int = 0
+    kept: int = 0
+    failed: int = 0
+    bytes: int = 0
+    serving: int = 0
+    """Objects that are being received."""
 
 
 class ReceivingReport(Report):
     """Counts `stored`, `kept` and `failed`."""
 
-    def __init__(self, folder: Path, *, json: bool) -> None:
+    def __init__(self, folder: Path, *, json: bool, quiet: bool = False) -> None:
         super().__init__(json=json)
         self.folder = folder
+        self._hidden = _DETAILS if quiet else frozenset()
+        self._tallies: dict[Association, Tally] = {}
+        self._limit = LineLimit()
 
     def listening(self, server: Server) -> None:
         """Write the first line: where the server listens."""
@@ -40,17 +73,61 @@ class ReceivingReport(Report):
         send = "dimse send" if server.options.tls is None else "dimse send --tls"
         self.write("listening", fields, f"Receiving into {self.folder}; send to it with: {send} {address} PATH")
 
-    def stored(self, request: StoreRequest, path: Path) -> None:
+    @contextmanager
+    def serving(self, association: Association) -> Iterator[Tally]:
+        """The block in which an object of the association is received; its line comes after its last object."""
+        tally = self._tallies.get(association)
+        if tally is None:
+            tally = self._tallies[association] = Tally()
+            exchange_of(association).over.add_done_callback(lambda _: self._end_if_over(association))
+        tally.serving += 1
+        try:
+            yield tally
+        finally:
+            tally.serving -= 1
+            tally.seconds = perf_counter() - tally.began
+            self._end_if_over(association)
+
+    def _end_if_over(self, association: Association) -> None:
+        tally = self._tallies.get(association)
+        if tally is None or tally.serving or association.is_open:
+            return
+        del self._tallies[association]
+        error = None if association.error is None else reason(association.error)
+        fields = {
+            "calling_ae_title": association.calling_ae_title,
+            "called_ae_title": association.called_ae_title,
+            "peer": association.peer_name,
+            "stored": tally.stored,
+            "kept": tally.kept,
+            "failed": tally.failed,
+            "bytes": tally.bytes,
+            "seconds": round(tally.seconds, 3),
+            "error": error,
+        }
+        title = f"{association.calling_ae_title} at {association.peer_name}"
+        with suppress(OSError):
+            self._write_detail("association", fields, f"{strftime(_TIME)}  {title}: {_in_all(tally, error)}")
+
+    def _write_detail(self, event: str, fields: dict[str, Any], text: str) -> None:
+        if event not in self._hidden:
+            self.write(event, fields, text)
+
+    def stored(self, request: StoreRequest, path: Path, tally: Tally) -> None:
         """Count an object, and write a line about it. A closed output pipe does not fail the object."""
         with suppress(OSError):
-            self._stored(request, path)
+            self._stored(request, path, tally)
 
-    def _stored(self, request: StoreRequest, path: Path) -> None:
+    def _stored(self, request: StoreRequest, path: Path, tally: Tally) -> None:
         stored = request.stored or Stored.NEW
         length, relative = path.stat().st_size, path.relative_to(self.folder).as_posix()
         event = "kept" if stored is Stored.KEPT else "stored"
         self.counts[event] += 1
-        if stored is not Stored.KEPT:
+        if stored is Stored.KEPT:
+            tally.kept += 1
+        else:
+            tally.stored += 1
+            tally.bytes += length
             self.bytes += length
         name, title = uids.name_of(request.sop_class_uid), request.association.calling_ae_title
         fields = _identity(request) | {
@@ -60,15 +137,23 @@ class ReceivingReport(Report):
             "bytes": length,
             "existed": stored is not Stored.NEW,
         }
-        self.write(event, fields, f"{name}, {size(length)}, {relative}, from {title}{_DUPLICATE[stored]}")
+        begin = f"{strftime(_TIME)}  {_short(name)}  {size(length):>8}  from {title}  "
+        self._write_detail(event, fields, f"{begin}{_fitted(relative, begin)}{_DUPLICATE[stored]}")
 
-    def failed(self, request: StoreRequest, error: Exception) -> None:
+    def failed(self, request: StoreRequest, error: Exception, tally: Tally) -> None:
         """Count an object that could not be stored, and write the reason."""
         self.counts["failed"] += 1
+        tally.failed += 1
         title, name = request.association.calling_ae_title, uids.name_of(request.sop_class_uid)
         text = f"failed: {name} {request.sop_instance_uid} from {title}: {reason(error)}"
-        with suppress(OSError):
-            self.write("failed", _identity(request) | {"error": reason(error)}, text, is_problem=True)
+        self.problem("failed", _identity(request) | {"error": reason(error)}, text)
+
+    def problem(self, event: str, fields: dict[str, Any], text: str) -> None:
+        """Write a problem. Peers can cause many, so the lines of text have a limit."""
+        note = "" if self.is_json else self._limit.note(event)
+        if note is not None:
+            with suppress(OSError):
+                self.write(event, fields, text + note, is_problem=True)
 
     def finish(self) -> None:
         """Write the summary."""
@@ -76,6 +161,28 @@ class ReceivingReport(Report):
         fields = {"stored": stored, "failed": failed, "bytes": self.bytes, "seconds": round(self.seconds, 3)}
         text = f"{counted(stored, 'object')} received, {size(self.bytes)}" + (f", {failed} failed" if failed else "")
         self.write("summary", fields, text)
+
+
+def _in_all(tally: Tally, error: str | None) -> str:
+    text = f"{counted(tally.stored, 'object')}, {size(tally.bytes)} in {tally.seconds:.1f} s"
+    if tally.bytes and tally.seconds:
+        text += f", {size(tally.bytes / tally.seconds)}/s"
+    text += f", {tally.kept} not stored" if tally.kept else ""
+    text += f", {tally.failed} failed" if tally.failed else ""
+    return text if error is None else f"{text}; ended by an error: {error}"
+
+
+def _short(name: str) -> str:
+    """`CT` for CT Image Storage."""
+    return name.removesuffix(" Storage").removesuffix(" Image")
+
+
+def _fitted(path: str, begin: str) -> str:
+    """The end of a path that fits on the line of the terminal; all of it where the output is no terminal."""
+    if not sys.stdout.isatty():
+        return path
+    room = max(os.get_terminal_size(sys.stdout.fileno()).columns - len(begin), _SHORTEST_PATH)
+    return path if len(path) <= room else "…" + path[1 - room :]
 
 
 def _identity(request: StoreRequest) -> dict[str, Any]:
