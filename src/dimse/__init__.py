@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         C_STORE_RSP,
     )
     from dimse.network.admission import AssociationHandler
+    from dimse.network.application_entity import ApplicationEntity
     from dimse.network.association import Association
     from dimse.network.client import connect
     from dimse.options import (
@@ -96,7 +97,7 @@ if TYPE_CHECKING:
     from dimse.services.store_scu import CStoreSCU, presentation_contexts
     from dimse.services.suboperations import SubOperations
     from dimse.services.transfer_progress import ProgressCallback, TransferProgress
-    from dimse.services.verification import CEchoSCU, EchoHandler, EchoRequest
+    from dimse.services.verification import CEchoSCU, EchoHandler, EchoReport, EchoRequest, echo
     from dimse.status import Status, StatusCategory
     from dimse.tls import TLSOptions, TLSProfile
     from dimse.upper_layer.items import UserIdentityRQ, UserIdentityType
@@ -116,6 +117,7 @@ __all__ = [
     "AcceptedContext",
     "Access",
     "Address",
+    "ApplicationEntity",
     "Association",
     "AssociationAborted",
     "AssociationError",
@@ -140,6 +142,7 @@ __all__ = [
     "DimseError",
     "Duplicates",
     "EchoHandler",
+    "EchoReport",
     "EchoRequest",
     "EncapsulatedFrames",
     "ExplainAdvice",
@@ -210,6 +213,7 @@ __all__ = [
     "UserIdentityType",
     "VerifiedUser",
     "connect",
+    "echo",
     "explain",
     "presentation_contexts",
     "retrieval_contexts",
@@ -237,6 +241,7 @@ _NAMES_OF: Final = {
         C_STORE_RSP
     """,
     "dimse.network.admission": "AssociationHandler",
+    "dimse.network.application_entity": "ApplicationEntity",
     "dimse.network.association": "Association",
     "dimse.network.client": "connect",
     "dimse.options": """
@@ -269,7 +274,7 @@ _NAMES_OF: Final = {
     "dimse.services.store_scu": "CStoreSCU presentation_contexts",
     "dimse.services.suboperations": "SubOperations",
     "dimse.services.transfer_progress": "ProgressCallback TransferProgress",
-    "dimse.services.verification": "CEchoSCU EchoHandler EchoRequest",
+    "dimse.services.verification": "CEchoSCU EchoHandler EchoReport EchoRequest echo",
     "dimse.status": "Status StatusCategory",
     "dimse.tls": "TLSOptions TLSProfile",
     "dimse.upper_layer.items": "UserIdentityRQ UserIdentityType",

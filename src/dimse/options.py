@@ -105,6 +105,15 @@ class Timeouts:
     admission: float | None = 10
     """Acceptor only: for the handler of associations; then the association is rejected as transient."""
 
+    @classmethod
+    def all(cls, seconds: float | None) -> Timeouts:
+        """The same time to connect, to associate, and without progress of each operation.
+
+        >>> Timeouts.all(5).find
+        5
+        """
+        return cls(connect=seconds, association=seconds, store=seconds, find=seconds, move=seconds, get=seconds)
+
     def __post_init__(self) -> None:
         for timer in fields(self):
             seconds = getattr(self, timer.name)
@@ -201,10 +210,14 @@ class ClientOptions(AssociationOptions):
         _check_tls(self.tls, server_side=False)
 
 
-def client_options(options: ClientOptions | None, calling_ae_title: str | None) -> ClientOptions:
-    """The given options or the default ones, with the calling AE title if that is given too."""
+def client_options(
+    options: ClientOptions | None, calling_ae_title: str | None = None, timeout: float | None = None
+) -> ClientOptions:
+    """The given options or the default ones, with the calling AE title and `Timeouts.all` of `timeout`, if given."""
     options = options or ClientOptions()
-    return options if calling_ae_title is None else replace(options, calling_ae_title=calling_ae_title)
+    if calling_ae_title is not None:
+        options = replace(options, calling_ae_title=calling_ae_title)
+    return options if timeout is None else replace(options, timeouts=Timeouts.all(timeout))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

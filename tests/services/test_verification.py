@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION
 
-from dimse import CEchoSCU, PresentationContextError, Server, Status, StatusError, connect
+from dimse import CEchoSCU, ClientOptions, PresentationContextError, Server, Status, StatusError, connect, echo
 from dimse.services.verification import EchoRequest
 from dimse.testing import ScriptedPeer, listening, response
 
@@ -83,3 +83,37 @@ async def test_a_server_without_a_store_handler_accepts_no_storage() -> None:
     ):
         with pytest.raises(PresentationContextError, match=r"proposed: Explicit VR Little Endian; accepted: none"):
             association.context_for(CT)
+
+
+async def test_a_whole_job_reports_the_status_the_times_and_the_association() -> None:
+    server = Server("ARCHIVE", port=0)
+    titles = []
+
+    @server.on_c_echo
+    async def handler(request: EchoRequest) -> int:
+        titles.append(request.association.calling_ae_title)
+        return 0xB000
+
+    async with server:
+        report = await echo(f"ARCHIVE@127.0.0.1:{server.port}", calling_ae_title="WS1", timeout=20)
+    assert report.status == 0xB000
+    assert report.seconds > 0
+    assert report.association_seconds > 0
+    assert not report.association.is_open
+    assert [each.abstract_syntax for each in report.association.contexts.values()] == [VERIFICATION]
+    assert titles == ["WS1"]
+
+
+async def test_the_association_of_a_refused_whole_job_is_released() -> None:
+    ends = []
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.send(response(await peer.receive_message(), 0x0122))
+        await peer.answer_release()
+        ends.append("released")
+
+    async with listening(script) as address:
+        with pytest.raises(StatusError, match="SOP class not supported"):
+            await echo(address, options=ClientOptions())
+    assert ends == ["released"]

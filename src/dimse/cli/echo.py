@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from time import perf_counter
 from typing import Any, Final
 
+import dimse
 from dimse import uids
 from dimse.address import Address
 from dimse.cli import arguments, exit_codes, requestor, runtime
 from dimse.cli.output import print_json, print_line
-from dimse.errors import StatusError
 from dimse.network.association import Association, exchange_of
-from dimse.network.client import connect
 from dimse.options import ClientOptions
-from dimse.services.verification import CEchoSCU
 
 EXIT_CODES: Final = (
     "0 the peer responded with Success; 1 it accepted the association but not the C-ECHO; 2 wrong usage; "
@@ -46,22 +43,12 @@ def echo(address: Address, *, timeout: float, json: bool, **association: Any) ->
 
 
 async def _echo(address: Address, options: ClientOptions) -> dict[str, Any]:
-    start = perf_counter()
-    refusal = None
-    async with connect(address, contexts=[(uids.VERIFICATION, uids.LITTLE_ENDIAN)], options=options) as association:
-        associated = perf_counter()
-        try:
-            await CEchoSCU(association).echo()
-        except StatusError as error:
-            refusal = error  # raised after the association was released
-        responded = perf_counter()
-    if refusal is not None:
-        raise refusal
+    report = await dimse.echo(address, options=options)
     return {
         "address": str(address),
-        "round_trip_ms": round((responded - associated) * 1000, 3),
-        "association_ms": round((associated - start) * 1000, 3),
-        **_negotiated(association),
+        "round_trip_ms": round(report.seconds * 1000, 3),
+        "association_ms": round(report.association_seconds * 1000, 3),
+        **_negotiated(report.association),
     }
 
 

@@ -31,8 +31,7 @@ def options(
     **more: Any,
 ) -> ClientOptions:
     """What they say. `timeout`, if given, replaces the default timeouts. Raises `ValueError`."""
-    timers = ("connect", "association", "store", "find", "get", "move")
-    timeouts = Timeouts() if timeout is None else Timeouts(**dict.fromkeys(timers, timeout))
+    timeouts = Timeouts() if timeout is None else Timeouts.all(timeout)
     identity = identity_options.identity(
         user=user, password_file=password_file, saml_file=saml_file, jwt_file=jwt_file, kerberos_file=kerberos_file
     )

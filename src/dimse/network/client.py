@@ -18,7 +18,7 @@ from dimse.network.exchange import Exchange
 from dimse.network.handshake import Handshake, HandshakeFailed
 from dimse.network.receive_buffer import BufferPool
 from dimse.network.tls_errors import is_wrong_name
-from dimse.options import ClientOptions, Strictness
+from dimse.options import ClientOptions, Strictness, client_options
 from dimse.tls import TLSOptions, context_of
 from dimse.upper_layer.items import AsynchronousOperationsWindow, UserInformation
 from dimse.upper_layer.machine import Machine
@@ -38,13 +38,14 @@ async def connect(
     contexts: Iterable[tuple[str, Sequence[str]] | ProposedContext] | None = None,
     calling_ae_title: str | None = None,
     options: ClientOptions | None = None,
+    timeout: float | None = None,
 ) -> AsyncIterator[Association]:
     """An association with the application entity at `address` (PS3.8 7.1), for an `async with`.
 
     `contexts` are (abstract syntax, transfer syntaxes) pairs, 128 at most; `presentation_contexts(files)` derives them
     from the sources to send, `retrieval_contexts(sop_classes)` from the SOP classes to retrieve by C-GET. By default
     they are verification, query/retrieve and the common storage SOP classes. `calling_ae_title` overrides the one in
-    `options`.
+    `options`, `timeout` the timeouts: it is short for `Timeouts.all(timeout)`, in seconds.
 
     The operations window of `options` is proposed only if `contexts` has a storage SOP class to send: nothing else
     uses it, and some devices drop the connection when one is proposed.
@@ -58,14 +59,14 @@ async def connect(
     ...         await CEchoSCU(association).echo()
     """
     address = Address.parse(address)
-    options = options or ClientOptions()
+    options = client_options(options, calling_ae_title, timeout)
     proposed, roles = propose(DEFAULT_CONTEXTS if contexts is None else contexts)
     to_receive = {role.sop_class_uid for role in roles if not role.scu_role}
     to_send = [each for each in proposed if uids.is_storage(each.abstract_syntax)] if contexts is not None else []
     uses_window = options.operations_window > 1 and any(each.abstract_syntax not in to_receive for each in to_send)
     request = A_ASSOCIATE_RQ(
         called_ae_title=address.ae_title,
-        calling_ae_title=calling_ae_title or options.calling_ae_title,
+        calling_ae_title=options.calling_ae_title,
         presentation_contexts=proposed,
         user_information=UserInformation(
             maximum_length=options.maximum_length,

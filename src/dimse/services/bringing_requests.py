@@ -29,8 +29,8 @@ from dimse.errors import (
     PresentationContextError,
     RemoteProtocolError,
 )
+from dimse.network.application_entity import ApplicationEntity
 from dimse.network.association import Association, exchange_of
-from dimse.network.client import connect
 from dimse.options import ClientOptions, StoreOptions
 from dimse.services.bringing_record import Record
 from dimse.services.get_scu import GetResults
@@ -53,11 +53,20 @@ _IN_VAIN: Final = 3
 class Archive:
     """The archive to retrieve from, the instances that it lists, and how to receive them."""
 
-    address: Address
-    options: ClientOptions
+    entity: ApplicationEntity
     store: StoreOptions
     model: QueryRetrieveModel
     listing: Listing
+
+    @property
+    def address(self) -> Address:
+        """Its address."""
+        return self.entity.address
+
+    @property
+    def options(self) -> ClientOptions:
+        """The options of associations with it."""
+        return self.entity.options
 
 
 class Request(Protocol):
@@ -150,7 +159,7 @@ class Requests:
     async def _connect(self, contexts: Sequence[ProposedContext]) -> AsyncIterator[Association]:
         """An association that is released, not aborted, if it has no context for the request."""
         unusable = None
-        async with connect(self._archive.address, contexts=contexts, options=self._archive.options) as association:
+        async with self._archive.entity.connect(contexts) as association:
             try:
                 yield association
             except PresentationContextError as error:

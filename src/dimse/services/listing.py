@@ -13,9 +13,8 @@ from dimse.dataset.codec import PYDICOM_ERRORS
 from dimse.dataset.encoding import unpadded_text
 from dimse.dataset.pydicom_names import Dataset, tag_for_keyword
 from dimse.errors import AssociationTimeout, DatasetError, PresentationContextError, StatusError
+from dimse.network.application_entity import ApplicationEntity
 from dimse.network.association import Association, exchange_of
-from dimse.network.client import connect
-from dimse.options import ClientOptions
 from dimse.services.find_scu import CFindSCU
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
@@ -65,7 +64,7 @@ def can_be_asked_for(unique_key: str) -> bool:
     return 0 < len(unique_key) <= 64 and unique_key.isprintable() and not any(each in unique_key for each in "\\*?")
 
 
-async def list_instances(address: Address, query: Query, options: ClientOptions) -> Listing:
+async def list_instances(entity: ApplicationEntity, query: Query) -> Listing:
     """List all instances that match `query`, and whether the archive offers C-GET and C-MOVE.
 
     Raises `AssociationError` if there is no association, and `PresentationContextError` or `StatusError` if the archive
@@ -75,19 +74,19 @@ async def list_instances(address: Address, query: Query, options: ClientOptions)
     contexts = [(uid, uids.LITTLE_ENDIAN) for uid in (model.find, model.get, model.move)]
     listing, is_complete = Listing(), False
     try:
-        async with connect(address, contexts=contexts, options=options) as association:
+        async with entity.connect(contexts) as association:
             connection = exchange_of(association).connection
             listing.own_host, listing.archive_host = connection.own_host, connection.peer_host
             methods = {RetrieveMethod.GET: model.get, RetrieveMethod.MOVE: model.move}
             listing.offers = frozenset(method for method, uid in methods.items() if _accepts(association, uid))
             if not listing.offers:
                 association.context_for(model.move)  # raises the error
-            await _Lister(association, address, model, listing).run(query)
+            await _Lister(association, entity.address, model, listing).run(query)
             is_complete = True
     except AssociationTimeout as error:
         if not is_complete:
             raise
-        logger.info("%s: %s", address, error)  # an unanswered release invalidates nothing
+        logger.info("%s: %s", entity.address, error)  # an unanswered release invalidates nothing
     return listing
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from dimse.address import Address, check_ae_title
 from dimse.errors import StatusError
 from dimse.messages.message import Response
+from dimse.network.application_entity import ApplicationEntity
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.options import ClientOptions, SendOptions
 from dimse.services.collecting import SendResult
@@ -116,8 +117,8 @@ class MoveService:
 
         audit = destination.options.audit or request.exchange.options.audit
         options = replace(destination.options, calling_ae_title=self._ae_title, audit=audit)
-        address = Address.parse(destination.address)
-        to = Destination(address, options, self._options.allow_decompression, _originator(request))
+        entity = ApplicationEntity(destination.address, options)
+        to = Destination(entity, self._options.allow_decompression, _originator(request))
         job = SendingJob(to, self._options.retry, settled, destination.transfer_syntaxes)
         job.sources = account.sources
         sending = asyncio.create_task(job.run(self._options.associations, None))

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from dimse.address import Address
 from dimse.dataset.file_names import validate_template
-from dimse.options import ClientOptions, RetryPolicy, StoreOptions, client_options
+from dimse.network.application_entity import ApplicationEntity, entity_of
+from dimse.options import ClientOptions, RetryPolicy, StoreOptions
 from dimse.services.bringing import Bringing
 from dimse.services.bringing_record import Record, RetrieveResult
 from dimse.services.bringing_requests import Archive
@@ -47,13 +48,14 @@ class RetrieveReport:
 
 
 async def retrieve(
-    address: str | Address,
+    address: str | Address | ApplicationEntity,
     query: Query,
     *,
     into: str | os.PathLike[str],
     template: str = DEFAULT_TEMPLATE,
     calling_ae_title: str | None = None,
     options: ClientOptions | None = None,
+    timeout: float | None = None,
     receiver: str | Address | None = None,
     retry: RetryPolicy | None = None,
     store: StoreOptions | None = None,
@@ -69,7 +71,8 @@ async def retrieve(
     receiver uses it too, and needs a certificate. Only missing instances are taken, and only from the peer's host or
     with this C-MOVE as their originator. What is missing afterwards is requested again, by the rules of `retry`, and
     one by one if the peer stopped early. `on_result` is called with each `RetrieveResult` as it becomes known. `store`
-    says how the instances are received, for example whether each file is forced to the disk.
+    says how the instances are received, for example whether each file is forced to the disk. `timeout` is short for
+    `ClientOptions(timeouts=Timeouts.all(timeout))`, in seconds.
 
     Raises `AssociationError` if no association could be made, and `PresentationContextError` or `StatusError` if the
     peer cannot be queried. At the end, one `ExceptionGroup` has the errors of everything that was not retrieved; with
@@ -80,19 +83,20 @@ async def retrieve(
     ...     print(len(report.retrieved), "of", report.listed)
     """
     reported = Callback("on_result", on_result, logger)
-    address, options = Address.parse(address), client_options(options, calling_ae_title)
+    entity = entity_of(address, options, calling_ae_title, timeout)
+    own_title = entity.options.calling_ae_title
     validate_template(template)
     if isinstance(receiver, str):
-        receiver = Address.parse(receiver if "@" in receiver else f"{options.calling_ae_title}@{receiver}")
+        receiver = Address.parse(receiver if "@" in receiver else f"{own_title}@{receiver}")
     start = asyncio.get_running_loop().time()
-    listing = await list_instances(address, query, options)
-    archive = Archive(address, options, store or StoreOptions(), query.model, listing)
+    listing = await list_instances(entity, query)
+    archive = Archive(entity, store or StoreOptions(), query.model, listing)
     record = Record(listing, Path(into), template, reported)
-    receiver = receiver or Address(options.calling_ae_title, default_host(listing.own_host))
+    receiver = receiver or Address(own_title, default_host(listing.own_host))
     await Bringing(archive, record, receiver).run(query.level, retry or RetryPolicy())
     seconds = asyncio.get_running_loop().time() - start
     report = RetrieveReport(tuple(record.results), len(listing.instances), seconds)
     if raise_failures and report.failures:
         errors = [result.error for result in report.failures if result.error is not None]
-        raise ExceptionGroup(f"{len(errors)} of {report.listed} not retrieved from {address}", errors)
+        raise ExceptionGroup(f"{len(errors)} of {report.listed} not retrieved from {entity.address}", errors)
     return report

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dimse.address import Address
-from dimse.options import ClientOptions, RetryPolicy, client_options
+from dimse.network.application_entity import ApplicationEntity, entity_of
+from dimse.options import ClientOptions, RetryPolicy
 from dimse.services.callbacks import Callback
 from dimse.services.collecting import SendResult
 from dimse.services.given import Source
@@ -43,11 +44,12 @@ class SendReport:
 
 
 async def send(
-    address: str | Address,
+    address: str | Address | ApplicationEntity,
     sources: Iterable[Source] | Source,
     *,
     calling_ae_title: str | None = None,
     options: ClientOptions | None = None,
+    timeout: float | None = None,
     associations: int = 1,
     auto_associations: bool = False,
     retry: RetryPolicy | None = None,
@@ -66,7 +68,8 @@ async def send(
     more than 128 contexts are sent in several groups. At most `associations` are open at once; with
     `auto_associations` the response time of the first one decides how many. After a lost connection, unacknowledged
     sources are sent again, by the rules of `retry`. `on_result` is called with each `SendResult` as it becomes known;
-    without it, warning statuses are logged. `progress` is called with the progress of the whole job.
+    without it, warning statuses are logged. `progress` is called with the progress of the whole job. `timeout` is short
+    for `ClientOptions(timeouts=Timeouts.all(timeout))`, in seconds.
 
     Raises `TypeError` for an object that cannot be a source, and `AssociationError` if no association could be opened
     at all. At the end, one `ExceptionGroup` has the errors of everything that was not stored; with
@@ -78,9 +81,9 @@ async def send(
     """
     if associations < 1:
         raise ValueError(f"associations must be at least 1, not {associations}")
-    address, options = Address.parse(address), client_options(options, calling_ae_title)
+    entity = entity_of(address, options, calling_ae_title, timeout)
     Callback("progress", progress, logger)  # refused before anything is read
-    destination = Destination(address, options, allow_decompression)
+    destination = Destination(entity, allow_decompression)
     job = SendingJob(destination, retry or RetryPolicy(), on_result, transfer_syntaxes)
     start = asyncio.get_running_loop().time()
     await job.look_at(sources)
@@ -90,5 +93,5 @@ async def send(
     report = SendReport(results, bytes_sent, seconds, job.associations, job.operations_window or 1)
     if raise_failures and report.failures:
         errors = [result.error for result in report.failures if result.error is not None]
-        raise ExceptionGroup(f"{len(errors)} of {len(results)} not stored at {address}", errors)
+        raise ExceptionGroup(f"{len(errors)} of {len(results)} not stored at {entity.address}", errors)
     return report

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
-from dimse.address import Address
 from dimse.errors import AssociationError, ConnectionLost, DimseError, RemoteProtocolError
+from dimse.network.application_entity import ApplicationEntity
 from dimse.network.association import Association, exchange_of
-from dimse.network.client import connect
-from dimse.options import ClientOptions
 from dimse.services.sending_queue import Item, Outcomes, SendQueue
-from dimse.services.store_scu import Contexts, ObjectSender
+from dimse.services.store_scu import ObjectSender
 
 logger = logging.getLogger("dimse.storage")
 
@@ -22,14 +19,9 @@ logger = logging.getLogger("dimse.storage")
 class Destination:
     """The peer of a job, and how to send to it."""
 
-    address: Address
-    options: ClientOptions
+    entity: ApplicationEntity
     allow_decompression: bool
     move_originator: tuple[str, int] | None = None
-
-    def connect(self, contexts: Contexts) -> AbstractAsyncContextManager[Association]:
-        """An association with these contexts."""
-        return connect(self.address, contexts=contexts, options=self.options)
 
 
 class SendingAssociation:
@@ -102,9 +94,9 @@ class SendingAssociation:
         is_first = not exchange.responses and not self._outcomes.has_responses
         if not (is_proposed and is_first and isinstance(error, ConnectionLost)):
             return False
-        options = self._destination.options
-        if options.operations_window > 1:
+        entity = self._destination.entity
+        if entity.options.operations_window > 1:
             text = "%s: %s, at the first message; trying without an asynchronous operations window from now on"
             logger.warning(text, association.peer_name, error)
-        self._destination.options = replace(options, operations_window=1)
+        self._destination.entity = entity.with_options(replace(entity.options, operations_window=1))
         return True

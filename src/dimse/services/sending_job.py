@@ -167,7 +167,7 @@ class _Group:
         while self._queue:
             sending = self._workers[task] = self._new()
             try:
-                async with self._job.destination.connect(self._contexts) as association:
+                async with self._job.destination.entity.connect(self._contexts) as association:
                     sending.association = association
                     self._tuning.begin(association)
                     self._job.note_opened(sum(each.is_open for each in self._workers.values()), association)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 from dimse import uids
+from dimse.address import Address
 from dimse.errors import StatusError
 from dimse.messages.message import C_ECHO_RQ, C_ECHO_RSP, Response
+from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.network.invoking import invoke
+from dimse.options import ClientOptions
 from dimse.services.handlers import answered
 from dimse.status import Status
 
@@ -24,6 +28,51 @@ class EchoRequest:
 
     association: Association
     command: C_ECHO_RQ
+
+
+@dataclass(frozen=True, slots=True)
+class EchoReport:
+    """The outcome of a C-ECHO."""
+
+    status: Status
+    seconds: float
+    """From the request to the response."""
+    association_seconds: float
+    """To connect and to associate, before the request."""
+    association: Association
+    """The association, which has ended: what was negotiated on it."""
+
+
+async def echo(
+    address: str | Address | ApplicationEntity,
+    *,
+    calling_ae_title: str | None = None,
+    options: ClientOptions | None = None,
+    timeout: float | None = None,
+) -> EchoReport:
+    """Test the connection to the application entity at `address` with a C-ECHO on an association of its own (PS3.4 A).
+
+    `timeout` is short for `ClientOptions(timeouts=Timeouts.all(timeout))`, in seconds.
+
+    Raises `AssociationError` if there is no association, `PresentationContextError` if the peer did not accept
+    Verification, and `StatusError` for a failure status. `explain` finds out why it fails.
+
+    >>> async def main():
+    ...     report = await echo("ARCHIVE@localhost:11112", timeout=5)
+    ...     print(f"{report.seconds * 1000:.1f} ms")
+    """
+    entity = entity_of(address, options, calling_ae_title, timeout)
+    start, refusal = perf_counter(), None
+    async with entity.connect([(uids.VERIFICATION, uids.LITTLE_ENDIAN)]) as association:
+        associated = perf_counter()
+        try:
+            response = await CEchoSCU(association).echo()
+        except StatusError as error:
+            refusal = error  # raised after the association was released
+        responded = perf_counter()
+    if refusal is not None:
+        raise refusal
+    return EchoReport(response.status, responded - associated, associated - start, association)
 
 
 EchoHandler = Callable[[EchoRequest], Awaitable[int]]
