@@ -98,8 +98,14 @@ def _measured(modules: Iterable[Module], measure: Callable[[Function], int]) -> 
 
 
 def lengths(modules: Iterable[Module]) -> list[Place]:
-    """The lines of each function, from its `def` to its end, docstring included."""
-    return _measured(modules, lambda function: (function.end_lineno or 0) - function.lineno + 1)
+    """The lines of each function, from its `def` to its end, without the docstring: that is read by users."""
+    return _measured(modules, _length)
+
+
+def _length(function: Function) -> int:
+    docstring = function.body[0] if ast.get_docstring(function) is not None else None
+    of_docstring = 0 if docstring is None else (docstring.end_lineno or 0) - docstring.lineno + 1
+    return (function.end_lineno or 0) - function.lineno + 1 - of_docstring
 
 
 def complexities(modules: Iterable[Module]) -> list[Place]:
