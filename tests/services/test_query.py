@@ -148,8 +148,8 @@ def test_every_method_sets_its_key() -> None:
     assert wire_values(series) == {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.3\\1.4", "Modality": "CT"}
     instances = Query.instances().study_instance_uid("1.2").series_instance_uid("1.3").sop_instance_uid("1.4", "1.5")
     assert wire_values(instances)["SOPInstanceUID"] == "1.4\\1.5"
-    with pytest.raises(ValueError, match=r"Modality is a key of the SERIES level.*query that level"):
-        instances.modality("CT")
+    with pytest.raises(ValueError, match=r"Modality is a key of the SERIES level.*but this is an IMAGE level query"):
+        instances.modality("CT").find_identifier()
 
 
 @pytest.mark.parametrize(
@@ -200,12 +200,10 @@ def test_what_the_library_sets(key: str) -> None:
         (PATIENT, STUDY, "StudyDate StudyInstanceUID ModalitiesInStudy PatientAge"),
         (STUDY, SERIES, "SeriesDescription SeriesInstanceUID Modality"),
         (STUDY, IMAGE, "SOPClassUID SOPInstanceUID"),
-        (SERIES, STUDY, "StudyDate PatientName PatientID"),
         (SERIES, IMAGE, "SOPInstanceUID InstanceNumber"),
-        (IMAGE, SERIES, "Modality SeriesNumber"),
     ],
 )
-def test_the_keys_of_another_level(level: QueryRetrieveLevel, of: QueryRetrieveLevel, keys: str) -> None:
+def test_the_keys_of_a_lower_level(level: QueryRetrieveLevel, of: QueryRetrieveLevel, keys: str) -> None:
     for key in keys.split():
         with pytest.raises(
             ValueError, match=rf"{key} is a key of the {of} level.*pass a level and a Dataset, as a relational query"
@@ -213,9 +211,54 @@ def test_the_keys_of_another_level(level: QueryRetrieveLevel, of: QueryRetrieveL
             Query.of(level, {key: None})
 
 
+def test_a_key_of_series_hints_at_the_one_of_studies() -> None:
+    with pytest.raises(ValueError, match=r"Modality is a key of the SERIES level.*the key of the study is Modalities"):
+        Query.studies(Modality="CT")
+
+
+@pytest.mark.parametrize(
+    ("level", "of", "keys"),
+    [(SERIES, STUDY, "StudyDate PatientName PatientID"), (IMAGE, SERIES, "Modality SeriesNumber")],
+)
+def test_a_c_find_has_no_keys_of_a_higher_level(level: QueryRetrieveLevel, of: QueryRetrieveLevel, keys: str) -> None:
+    for key in keys.split():
+        query = Query.of(level, {**IN_SERIES, key: None})
+        with pytest.raises(ValueError, match=rf"{key} is a key of the {of} level.*dimse.find asks level by level"):
+            query.find_identifier()
+        assert key in query.relational_identifier()
+
+
+@pytest.mark.parametrize(
+    ("query", "level", "above"),
+    [
+        (Query.series(), STUDY, {}),
+        (Query.series(**IN_STUDY, Modality="CT"), SERIES, IN_STUDY),
+        (Query.series(**IN_STUDY, PatientName="A"), STUDY, {}),
+        (Query.series(StudyInstanceUID=["1.2", "1.3"]), STUDY, {}),
+        (Query.instances(**IN_SERIES), IMAGE, IN_SERIES),
+        (Query.instances(**IN_STUDY), SERIES, IN_STUDY),
+        (Query.instances(SeriesInstanceUID="1.3"), STUDY, {}),
+        (Query.studies(model=PATIENT_ROOT, PatientName="A"), PATIENT, {}),
+        (Query.studies(**OF_PATIENT), STUDY, {"PatientID": "1"}),
+    ],
+    ids=repr,
+)
+def test_the_steps_of_a_query(query: Query, level: QueryRetrieveLevel, above: dict[str, str]) -> None:
+    assert query.first_step() == (level, above)
+    for step in query.model.levels:
+        query.step(step, {each.unique_key: "1" for each in query.model.levels_to(step)[:-1]}).find_identifier()
+
+
+def test_a_step_has_the_keys_of_its_level() -> None:
+    query = Query.series(PatientName="A", Modality="CT", StationName="X")
+    assert query.step(STUDY, {}) == Query.studies(PatientName="A")
+    assert query.step(SERIES, {"StudyInstanceUID": "1.2"}) == Query.series(**IN_STUDY, Modality="CT", StationName="X")
+    assert query.step(IMAGE, IN_SERIES) == Query.instances(**IN_SERIES)
+
+
 def test_the_keys_of_the_patient_in_the_patient_root_model() -> None:
     with pytest.raises(ValueError, match="PatientName is a key of the PATIENT level"):
-        Query.studies(model=PATIENT_ROOT, PatientName="A")
+        Query.studies(**OF_PATIENT, PatientName="A").find_identifier()
     assert Query.patients(PatientBirthDate=None).find_identifier()
     assert Query.instances(**OF_PATIENT, **IN_SERIES)
 

@@ -37,7 +37,8 @@ def find(
     address: Address,
     *,
     keys: Sequence[str],
-    level: QueryRetrieveLevel,
+    table: str | None,
+    level: QueryRetrieveLevel | None,
     model: QueryRetrieveModel | None,
     timeout: float | None,
     json: bool,
@@ -53,8 +54,9 @@ def find(
         if json and csv:
             raise ValueError("choose either --json or --csv")
         options = requestor.options(timeout=timeout, **association)
-        query = query_options.parse(level, keys, model)
-        columns = query_options.columns(query, keys)
+        given = query_options.Keys(keys)
+        (query,) = given.queries(level, model, table)
+        columns = given.columns(query)
         query = query.returning(*columns)
         query.find_identifier()
     matches = (JsonMatches if json else CsvMatches if csv else TableMatches)(columns)

@@ -58,7 +58,8 @@ def get(
     keys: Sequence[str],
     into: Path,
     duplicates: Duplicates,
-    level: QueryRetrieveLevel,
+    table: str | None,
+    level: QueryRetrieveLevel | None,
     model: QueryRetrieveModel | None,
     on_cancel: CancelBehavior,
     classes: list[str],
@@ -74,7 +75,7 @@ def get(
     """
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)
-        query = query_options.parse(level, keys, model)
+        query = query_options.only(level, model, keys, table)
         query.retrieve_identifier()
         contexts = retrieval_contexts(classes or uids.COMMON_STORAGE, syntaxes or RETRIEVED)
     arguments.make_folder(into)

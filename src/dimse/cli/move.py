@@ -43,7 +43,8 @@ def move(
     *,
     keys: Sequence[str],
     destination: str,
-    level: QueryRetrieveLevel,
+    table: str | None,
+    level: QueryRetrieveLevel | None,
     model: QueryRetrieveModel | None,
     timeout: float | None,
     json: bool,
@@ -55,7 +56,7 @@ def move(
     """
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)
-        query = query_options.parse(level, keys, model)
+        query = query_options.only(level, model, keys, table)
         query.retrieve_identifier()
     report = RetrievingReport(address, f"moved from {address} to {destination}", json=json)
     return runtime.run(report.follow(_move(query, address, options, destination, report)))

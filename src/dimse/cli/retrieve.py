@@ -24,7 +24,7 @@ EXIT_CODES: Final = (
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the command's arguments."""
     arguments.add_address(parser, "Archive to retrieve from")
-    query_options.add_find_keys(parser, required=True)
+    query_options.add_find_keys(parser)
     arguments.add_into(parser)
     query_options.add_level_and_model(parser)
     parser.add_argument(
@@ -44,7 +44,8 @@ def retrieve(
     *,
     keys: Sequence[str],
     into: Path,
-    level: QueryRetrieveLevel,
+    table: str | None,
+    level: QueryRetrieveLevel | None,
     model: QueryRetrieveModel | None,
     receiver: Address | None,
     timeout: float | None,
@@ -58,7 +59,7 @@ def retrieve(
     """
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)
-        query = query_options.parse(level, keys, model)
+        query = query_options.only(level, model, keys, table)
         query.find_identifier()
     arguments.make_folder(into)
     report = RetrievingReport(address, f"retrieved from {address} into {into}", json=json)

@@ -22,8 +22,10 @@ from dimse.services.query_keys import (
     path_of,
     tag_of,
     texts_of,
+    vr_of_key,
     with_key,
 )
+from dimse.services.query_words import date_value
 
 
 class QueryRetrieveLevel(StrEnum):
@@ -158,14 +160,17 @@ _LEVEL_OF: Final = {
     for keyword in (_UNIQUE_KEYS[level], *_REQUIRED_KEYS[level], *_OPTIONAL_KEYS[level])
 }
 _PATIENT_ID: Final = tag_of("PatientID")
+_ABOVE: Final = {tag_of("Modality"): "ModalitiesInStudy", tag_of("SOPClassUID"): "SOPClassesInStudy"}
+"""Keys of lower levels that have one for the study as a whole."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Query:
     """The keys to match at a level of an information model.
 
-    Immutable: each method returns a new query. A key that is set again is replaced. Raises `ValueError` for a key that
-    does not belong to the level (PS3.4 C.6), and for a value that its key cannot have (PS3.4 C.2.2.2).
+    Immutable: each method returns a new query. A key that is set again is replaced. Raises `ValueError` for a key of a
+    lower level (PS3.4 C.6), and for a value that its key cannot have (PS3.4 C.2.2.2). `dimse.find` and
+    `dimse.retrieve` match keys of higher levels at theirs; a single C-FIND takes none but the unique keys.
 
     >>> query = Query.studies(PatientName="Smith*").study_date(date(2024, 1, 1), None).modality("CT")
     >>> query.find_identifier().StudyDate
@@ -197,7 +202,7 @@ class Query:
 
     @classmethod
     def series(cls, *, model: QueryRetrieveModel | None = None, **keys: QueryValue) -> Query:
-        """Look for the series of a study, by default in the Study Root model.
+        """Look for series, by default in the Study Root model.
 
         >>> Query.series(StudyInstanceUID="1.2.3", Modality="CT")
         <Query STUDY_ROOT SERIES: Modality=..., StudyInstanceUID=...>
@@ -206,7 +211,7 @@ class Query:
 
     @classmethod
     def instances(cls, *, model: QueryRetrieveModel | None = None, **keys: QueryValue) -> Query:
-        """Look for the instances of a series, by default in the Study Root model."""
+        """Look for instances, by default in the Study Root model."""
         return cls.of(_IMAGE, keys, model)
 
     @classmethod
@@ -226,11 +231,18 @@ class Query:
     def parse(cls, level: QueryRetrieveLevel, keys: Sequence[str], model: QueryRetrieveModel | None = None) -> Query:
         """Make a query from texts: `key=value`, with the value as it is encoded; `key` alone is a return key.
 
-        >>> Query.parse(QueryRetrieveLevel.STUDY, ["StudyDate=20240101-", "StudyDescription"])
+        A date may also be in words: 2024-01-31, 2024-01..2024-06, >=2024, today, yesterday, -7d (since 7 days ago);
+        UIDs may be separated by commas.
+
+        >>> Query.parse(QueryRetrieveLevel.STUDY, ["StudyDate=2024-02", "StudyDescription"])
         <Query STUDY_ROOT STUDY: StudyDate=..., StudyDescription>
         """
-        split = (key.partition("=") for key in keys)
-        return cls.of(level, {key.strip(): value for key, _, value in split}, model)
+        parsed: dict[str, QueryValue] = {}
+        for key in keys:
+            name, _, value = key.partition("=")
+            name = name.strip()
+            parsed[name] = _in_dicom(name, value)
+        return cls.of(level, parsed, model)
 
     @classmethod
     def as_found(cls, level: QueryRetrieveLevel, unique_keys: Mapping[str, str], model: QueryRetrieveModel) -> Query:
@@ -281,16 +293,69 @@ class Query:
     def find_identifier(self) -> Dataset:
         """The identifier of a C-FIND request (PS3.4 C.4.1.1.3): the keys, and the required keys of the level.
 
-        Raises `ValueError` if a unique key above the level does not have exactly one value (PS3.4 C.4.1.2.1).
+        Raises `ValueError` if a unique key above the level does not have exactly one value (PS3.4 C.4.1.2.1), and for
+        other keys of a higher level.
 
         >>> Query.series().find_identifier()
         Traceback (most recent call last):
         ValueError: a query at SERIES level needs one StudyInstanceUID (PS3.4 C.4.1.2.1); ...
         """
-        keys = {(tag_of(keyword),): "" for keyword in self._required_keys} | dict(self._keys)
+        for path, _ in self._keys:
+            level = self.level_of(path[0])
+            if level != self.level and path[0] not in self._unique_keys:
+                raise ValueError(
+                    f"{name_of(*path)} is a key of the {level} level, but this is {_a(self.level)} level query "
+                    "(PS3.4 C.6); dimse.find asks level by level, or pass a level and a Dataset, as a relational query"
+                )
         for unique_key in self._unique_keys[:-1]:
             self._check_single(unique_key)
-        return raw_identifier(self.level, dataset_of(keys))
+        return self._identifier()
+
+    def relational_identifier(self) -> Dataset:
+        """The identifier of a relational C-FIND request (PS3.4 C.4.1.2.2.1): all keys, of whatever level.
+
+        >>> Query.series(PatientID="4711", Modality="CT").relational_identifier().Modality
+        'CT'
+        """
+        above: dict[Path, str] = {(tag,): "" for tag in self._unique_keys}
+        return self._identifier(above)
+
+    def _identifier(self, more: Mapping[Path, str] | None = None) -> Dataset:
+        required: dict[Path, str] = {(tag_of(keyword),): "" for keyword in self._required_keys}
+        return raw_identifier(self.level, dataset_of({**(more or {}), **required, **dict(self._keys)}))
+
+    # The hierarchical queries of a query
+
+    def first_step(self) -> tuple[QueryRetrieveLevel, dict[str, str]]:
+        """The level at which a search level by level begins, and the unique keys above it.
+
+        >>> Query.series(StudyInstanceUID="1.2", Modality="CT").first_step()
+        (<QueryRetrieveLevel.SERIES: 'SERIES'>, {'StudyInstanceUID': '1.2'})
+        """
+        above: dict[str, str] = {}
+        for level in self.model.levels_to(self.level)[:-1]:
+            unique_key = tag_of(level.unique_key)
+            others = [path for path, _ in self._keys if self.level_of(path[0]) == level and path != (unique_key,)]
+            if others or not self._is_single(unique_key):
+                return level, above
+            above[level.unique_key] = self.text_of(unique_key)
+        return self.level, above
+
+    def step(self, level: QueryRetrieveLevel, above: Mapping[str, str]) -> Query:
+        """The keys of `level`, for what is below the entity with the unique keys `above`, whose form is not checked."""
+        keys = {path: text for path, text in self._keys if self.level_of(path[0]) == level}
+        keys |= {(tag_of(keyword),): text for keyword, text in above.items()}
+        return replace(self, level=level, _keys=tuple(sorted(keys.items())))
+
+    def level_of(self, tag: int) -> QueryRetrieveLevel:
+        """The level of a key in the model. Attributes that no level has are of the level of the query."""
+        if tag in _LEVEL_OF:
+            return self._level_in_model(_LEVEL_OF[tag])
+        return self.level
+
+    def text_of(self, tag: int) -> str:
+        """The value of a key as it is encoded; empty if it has none."""
+        return dict(self._keys).get((tag,), "")
 
     def retrieve_identifier(self) -> Dataset:
         """The identifier of a C-MOVE or C-GET request (PS3.4 C.4.2.1.4, C.4.3.1.3): the unique keys only.
@@ -301,7 +366,7 @@ class Query:
         >>> Query.studies(StudyInstanceUID=["1.2.3", "1.2.4"]).retrieve_identifier().QueryRetrieveLevel
         'STUDY'
         """
-        unique_keys: dict[Path, str] = {(tag,): text for tag in self._unique_keys if (text := self._text_of(tag))}
+        unique_keys: dict[Path, str] = {(tag,): text for tag in self._unique_keys if (text := self.text_of(tag))}
         others = [name_of(*path) for path, text in self._keys if text and path not in unique_keys]
         if others:
             raise ValueError(
@@ -310,7 +375,7 @@ class Query:
             )
         for tag in self._unique_keys:
             # PS3.4 C.4.2.1.4.1: only UIDs may be a list, and only at the level of the retrieval
-            if tag == _PATIENT_ID or tag != self._unique_keys[-1] or not self._text_of(tag):
+            if tag == _PATIENT_ID or tag != self._unique_keys[-1] or not self.text_of(tag):
                 self._check_single(tag)
         return raw_identifier(self.level, dataset_of(unique_keys))
 
@@ -342,25 +407,44 @@ class Query:
         return replace(self, _keys=tuple(sorted(merged.items())))
 
     def _check_level(self, tag: int) -> None:
-        if tag not in _LEVEL_OF or tag in self._unique_keys:
-            return
-        level = self._level_in_model(_LEVEL_OF[tag])
-        if level != self.level:
+        level = self.level_of(tag)
+        if level not in self.model.levels_to(self.level):
+            alike = _ABOVE.get(tag) if self.level == _STUDY else None
+            advice = f"the key of the study is {alike}" if alike else "query that level"
             raise ValueError(
-                f"{name_of(tag)} is a key of the {level} level, but this is a {self.level} level query (PS3.4 C.6); "
-                "query that level, or pass a level and a Dataset, as a relational query (PS3.4 C.4.1.2.2.1)"
+                f"{name_of(tag)} is a key of the {level} level, but this is {_a(self.level)} level query (PS3.4 C.6); "
+                f"{advice}, or pass a level and a Dataset, as a relational query (PS3.4 C.4.1.2.2.1)"
             )
 
-    def _text_of(self, tag: int) -> str:
-        return dict(self._keys).get((tag,), "")
+    def _is_single(self, tag: int) -> bool:
+        text = self.text_of(tag)
+        return text != "" and not any(character in text for character in "\\*?")
 
     def _check_single(self, tag: int) -> None:
-        text = self._text_of(tag)
-        if not text or any(character in text for character in "\\*?"):
+        if not self._is_single(tag):
             raise ValueError(
                 f"a query at {self.level} level needs one {name_of(tag)} (PS3.4 C.4.1.2.1); "
                 "pass a single value without wild cards"
             )
+
+
+def _a(level: QueryRetrieveLevel) -> str:
+    """The level with its article."""
+    return f"an {level}" if level == _IMAGE else f"a {level}"
+
+
+def _in_dicom(key: str, value: str) -> str:
+    """The value of a key as it is encoded, from how it may be written."""
+    path = path_of(key)
+    vr = vr_of_key(path)
+    if vr == "UI":
+        return value.replace(",", "\\")
+    if vr not in ("DA", "DT"):
+        return value
+    try:
+        return date_value(value, date.today())  # noqa: DTZ011 - the user's day
+    except ValueError as error:
+        raise ValueError(f"{name_of(*path)}: {error}") from None
 
 
 def raw_identifier(level: QueryRetrieveLevel, dataset: Dataset) -> Dataset:

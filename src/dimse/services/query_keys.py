@@ -99,6 +99,11 @@ def name_of(*path: int) -> str:
     return ".".join(keyword_for_tag(tag) or tag_name(tag) for tag in path)
 
 
+def vr_of_key(path: Path) -> str:
+    """The VR of its values."""
+    return _vr(path[-1])
+
+
 def _vr(tag: int) -> str:
     """The VR; the first one if PS3.6 lists several, as in `US or SS`."""
     return dictionary_VR(tag).split()[0]
