@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     from dimse.services.query_keys import QueryValue
     from dimse.services.query_request import QueryRequest
     from dimse.services.retrieve_scp import RetrieveHandler
-    from dimse.services.retrieving import RetrieveMethod, RetrieveReport, RetrieveResult, retrieve
+    from dimse.services.retrieving import Existing, RetrieveMethod, RetrieveReport, RetrieveResult, retrieve
     from dimse.services.sending import SendReport, send
     from dimse.services.server import Server
     from dimse.services.store_request import StoreRequest
@@ -145,6 +145,7 @@ __all__ = [
     "EchoReport",
     "EchoRequest",
     "EncapsulatedFrames",
+    "Existing",
     "ExplainAdvice",
     "ExplainOutcome",
     "ExplainPurpose",
@@ -266,7 +267,7 @@ _NAMES_OF: Final = {
     "dimse.services.query_keys": "QueryValue",
     "dimse.services.query_request": "QueryRequest",
     "dimse.services.retrieve_scp": "RetrieveHandler",
-    "dimse.services.retrieving": "RetrieveMethod RetrieveReport RetrieveResult retrieve",
+    "dimse.services.retrieving": "Existing RetrieveMethod RetrieveReport RetrieveResult retrieve",
     "dimse.services.sending": "SendReport send",
     "dimse.services.server": "Server",
     "dimse.services.store_request": "StoreRequest",

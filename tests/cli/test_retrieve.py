@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import signal
 from collections.abc import AsyncIterator, Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from dimse import QueryRequest, Server
 from dimse.demo.archive import archive
+from dimse.testing import FakeArchive
 
 Beside = Callable[..., Any]
 
@@ -30,16 +35,58 @@ async def test_what_matches_comes_by_get(beside: Beside, ct: Path, ct_uid: str, 
     async with server:
         address = f"ARCHIVE@127.0.0.1:{server.port}"
         done = await beside("retrieve", address, "-k", "PatientName=Comp*", "--into", into)
-        lines = (await beside("retrieve", address, "-k", "PatientID=1CT1", "--into", into, "--json")).lines
+        key = ("-k", "PatientID=1CT1", "--into", into)
+        again = await beside("retrieve", address, *key)
+        existing = (await beside("retrieve", address, *key, "--json")).lines
+        lines = (await beside("retrieve", address, *key, "--json", "--overwrite")).lines
         nothing = await beside("retrieve", address, "-k", "PatientName=Nobody", "--into", into)
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith(f"1 instance retrieved from {address} into {into}: ")
     assert [path.stem for path in into.rglob("*.dcm")] == [ct_uid]
     result, summary = lines
     assert (result["outcome"], result["sop_instance_uid"]) == ("retrieved", ct_uid)
-    assert (summary["retrieved"], summary["failed"]) == (1, 0)
+    assert (summary["retrieved"], summary["existing"], summary["failed"]) == (1, 0, 0)
+    assert (again.code, again.err) == (0, "")
+    assert again.out.startswith(f"1 of 1 instance already here, none retrieved from {address} into {into}: ")
+    result, summary = existing
+    assert (result["outcome"], result["sop_instance_uid"], Path(result["path"]).stem) == ("existing", ct_uid, ct_uid)
+    assert (summary["retrieved"], summary["existing"], summary["failed"]) == (0, 1, 0)
     assert (nothing.code, nothing.out) == (1, "")
     assert "nothing retrieved: no matching instances" in nothing.err
+
+
+async def test_interrupted_runs_go_on(start: Beside, beside: Beside, ct: Path, tmp_path: Path) -> None:
+    """Each run takes up where the last one was interrupted: no instance is retrieved twice."""
+    into, template = tmp_path / "into", pydicom.dcmread(ct)
+    instances = [deepcopy(template) for _ in range(60)]
+    for number, instance in enumerate(instances):
+        instance.SOPInstanceUID = instance.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.3.{number}")
+    retrieved: list[str] = []
+    with FakeArchive(instances) as archive:
+        command = ("retrieve", archive.address, "-k", "PatientID=1CT1", "--into", into, "--json")
+        for stop_after in (1, 20, 7):
+            process = await start(*command)
+            assert process.stdout is not None
+            taken, events = 0, []
+            async for line in process.stdout:
+                events.append(json.loads(line))
+                taken += events[-1].get("outcome") == "retrieved"
+                if taken == stop_after:
+                    process.send_signal(signal.SIGINT)
+                    taken += 1000
+            assert await process.wait() == 130
+            retrieved += [event["sop_instance_uid"] for event in events if event.get("outcome") == "retrieved"]
+        done = await beside(*command)
+        asked = len(archive.requests)
+        last = await beside(*command)
+        operations = {request.operation for request in archive.requests[asked:]}
+    assert done.code == 0
+    *results, summary = done.lines
+    retrieved += [event["sop_instance_uid"] for event in results if event["outcome"] == "retrieved"]
+    assert len(retrieved) == len(set(retrieved))
+    assert summary["existing"] + summary["retrieved"] == 60
+    assert len(list(into.rglob("*.dcm"))) == 60
+    assert (last.code, last.lines[-1]["existing"], operations) == (0, 60, {"C-FIND"})
 
 
 async def test_by_move_to_a_receiver_of_our_own(

@@ -35,6 +35,21 @@ async def test_instances_and_failures(
     assert out.startswith("1 instance moved, 2 failed: 2.0 KB in ")
 
 
+async def test_existing_instances(report: RetrievingReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "1.dcm"
+    path.write_bytes(bytes(2000))
+
+    async def work() -> bool:
+        report.add_existing("1.1", path)
+        report.add_existing("1.2", path)
+        report.add("1.3", path)
+        report.add_failures([SubOperationFailed("1.4", "disk full")])
+        return False
+
+    assert await report.follow(work()) == 1
+    assert capsys.readouterr().out.startswith("2 of 4 instances already here, 1 moved, 1 failed: 2.0 KB in ")
+
+
 async def test_nothing_is_a_failure(report: RetrievingReport, capsys: pytest.CaptureFixture[str]) -> None:
     async def work() -> bool:
         report.add_failures([NothingRetrieved("C-MOVE: nothing")])

@@ -12,7 +12,7 @@ from dimse.cli import arguments, query_options, requestor, runtime
 from dimse.cli.retrieve_report import RetrievingReport
 from dimse.options import ClientOptions
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
-from dimse.services.retrieving import RetrieveResult
+from dimse.services.retrieving import Existing, RetrieveResult
 from dimse.services.retrieving import retrieve as retrieve_all
 
 EXIT_CODES: Final = (
@@ -26,6 +26,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_address(parser, "Archive to retrieve from")
     query_options.add_find_keys(parser)
     arguments.add_into(parser)
+    parser.add_argument(
+        "--overwrite",
+        dest="existing",
+        action="store_const",
+        const=Existing.OVERWRITE,
+        default=Existing.SKIP,
+        help="Retrieve instances that DIR already has again, and replace their files. [default: they are skipped]",
+    )
     query_options.add_level_and_model(parser)
     parser.add_argument(
         "--receiver",
@@ -44,6 +52,7 @@ def retrieve(
     *,
     keys: Sequence[str],
     into: Path,
+    existing: Existing,
     table: str | None,
     level: QueryRetrieveLevel | None,
     model: QueryRetrieveModel | None,
@@ -55,37 +64,42 @@ def retrieve(
     """Search an archive, and retrieve all matches into a folder.
 
     Uses C-GET, or C-MOVE to a receiver of its own if the archive has no C-GET. Missing instances are requested again,
-    one by one. Ctrl-C cancels; files retrieved so far stay.
+    one by one. Ctrl-C cancels; files retrieved so far stay, and the same command goes on from there.
     """
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)
-        query = query_options.only(level, model, keys, table)
-        query.find_identifier()
+        queries = query_options.queries(level, model, keys, table)
+        for query in queries:
+            query.find_identifier()
     arguments.make_folder(into)
     report = RetrievingReport(address, f"retrieved from {address} into {into}", json=json)
-    return runtime.run(report.follow(_retrieve(query, address, options, into, receiver, report)))
+    return runtime.run(report.follow(_retrieve(queries, address, options, into, existing, receiver, report)))
 
 
 async def _retrieve(
-    query: Query,
+    queries: Sequence[Query],
     address: Address,
     options: ClientOptions,
     into: Path,
+    existing: Existing,
     receiver: Address | None,
     report: RetrievingReport,
 ) -> bool:
     def add(result: RetrieveResult) -> None:
-        if result.error is None:
-            report.add(result.sop_instance_uid, result.path)
-        else:
+        if result.error is not None:
             report.add_failures([result.error])
+        elif result.existing and result.path is not None:
+            report.add_existing(result.sop_instance_uid, result.path)
+        else:
+            report.add(result.sop_instance_uid, result.path)
 
     async def work() -> None:
         with runtime.cancelled_by_closed_pipe(add) as on_result:
             await retrieve_all(
                 address,
-                query,
+                queries,
                 into=into,
+                existing=existing,
                 options=options,
                 receiver=receiver,
                 on_result=on_result,

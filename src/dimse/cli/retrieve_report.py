@@ -17,7 +17,7 @@ from dimse.services.suboperations import SubOperations
 
 
 class RetrievingReport(Report):
-    """Counts retrieved and failed instances, by itself or as the peer does, and `refused` operations.
+    """Counts retrieved and failed instances, by itself or as the peer does, `existing` ones and `refused` operations.
 
     `done` ends the sentence `3 instances ...`.
     """
@@ -44,9 +44,10 @@ class RetrievingReport(Report):
         if interrupted:
             return exit_codes.INTERRUPTED
         has_failed = bool(self._failed or self.counts["refused"])
-        if self._retrieved == 0 and not has_failed:
+        is_nothing = self._retrieved == 0 and not self.counts["existing"]
+        if is_nothing and not has_failed:
             print_error(f"dimse: nothing retrieved: no matching instances at {self._address}")
-        return exit_codes.FAILED if has_failed or self._retrieved == 0 else exit_codes.OK
+        return exit_codes.FAILED if has_failed or is_nothing else exit_codes.OK
 
     def add(self, uid: str, path: Path | None, total: int | None = None) -> None:
         """Count an instance that was retrieved to `path`, one of `total`, and write it."""
@@ -56,6 +57,12 @@ class RetrievingReport(Report):
         self._write_result("retrieved", uid, path=str(path), length=length)
         of_total = "" if total is None else f"/{total}"
         self._bar.update(self._retrieved, total, f"{self._retrieved}{of_total} instances, {size(self.bytes)}")
+
+    def add_existing(self, uid: str, path: Path) -> None:
+        """Count an instance that was at `path` before, and write it."""
+        self.counts["existing"] += 1
+        self._write_result("existing", uid, path=str(path), length=path.stat().st_size)
+        self._bar.update(0, None, f"{counted(self.counts['existing'], 'instance')} already here")
 
     def update(self, suboperations: SubOperations) -> None:
         """Take the peer's counters, and write them."""
@@ -94,12 +101,13 @@ class RetrievingReport(Report):
         fields = {
             "address": str(self._address),
             "retrieved": self._retrieved,
+            "existing": self.counts["existing"],
             "failed": self._failed,
             "bytes": self.bytes,
             "seconds": round(seconds, 3),
         }
         is_unknown = self._retrieved is None and not self.counts["refused"] and error is None
-        is_of_interest = self._retrieved or self._failed or is_unknown
+        is_of_interest = self._retrieved or self._failed or self.counts["existing"] or is_unknown
         self.write(
             "summary",
             fields if error is None else fields | {"error": error},
@@ -109,5 +117,9 @@ class RetrievingReport(Report):
     def _summary(self, seconds: float) -> str:
         number = "instances" if self._retrieved is None else counted(self._retrieved, "instance")
         failed = f", {self._failed} failed" if self._failed else ""
+        existing = self.counts["existing"]
+        if existing:
+            total = existing + (self._retrieved or 0) + self._failed
+            number = f"{existing} of {counted(total, 'instance')} already here, {self._retrieved or 'none'}"
         amount = f"{size(self.bytes)} in " if self.bytes else ""
         return f"{number} {self._done}{failed}: {amount}{seconds:.1f} s"

@@ -132,6 +132,13 @@ class StreamedDataset:
         """Bytes of the current value that are still to arrive, and are not examined."""
         return self._skip
 
+    def skip(self, most: int) -> int:
+        """Leave out the bytes of `to_pass`, as far as `most` of them exist. Returns how many. Not for deflated data."""
+        count = max(min(self._skip, most), 0)
+        self._skip -= count
+        self._followed += count
+        return count
+
     @property
     def has_surplus(self) -> bool:
         """Whether zeros or delimiters follow the last element."""

@@ -6,7 +6,8 @@ An attempt uses the methods in this order, as long as anything is missing:
 2. C-GET with every syntax, if 1. reported a failure that this may mend. Every second attempt begins with it.
 3. C-MOVE to a receiver of our own, which then listens until the end.
 
-The first attempt requests the matches of the query, the others list the missing instances.
+The first attempt requests the matches of the query, unless some of their instances are here already. The others list
+the missing instances.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Bringing:
         self._move = _ByMove(archive, record, address)
 
     async def run(self, level: QueryRetrieveLevel, retry: RetryPolicy) -> None:
-        """Request everything, then missing instances, until none is missing or the retries are used up."""
+        """Request everything at `level`, then missing instances, until none is missing or the retries are used up."""
         record = self._record
         async with self._move:
             attempt = 0

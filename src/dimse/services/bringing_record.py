@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from dimse.errors import AssociationError, NothingRetrieved, RemoteProtocolError, SubOperationFailed
+from dimse.services.bringing_existing import existing_files
 from dimse.services.callbacks import Callback
 from dimse.services.get_scu import GetResults
 from dimse.services.listing import Listing, RetrieveMethod, can_be_asked_for
@@ -34,12 +35,18 @@ class RetrieveResult:
     sop_instance_uid: str
     path: Path | None = None
     method: RetrieveMethod | None = None
+    """How it was requested; None if it was not."""
     error: Exception | None = None
 
     @property
     def retrieved(self) -> bool:
         """Whether it was retrieved."""
-        return self.path is not None
+        return self.path is not None and self.method is not None
+
+    @property
+    def existing(self) -> bool:
+        """Whether its file was there before, and it was not requested."""
+        return self.path is not None and self.method is None
 
 
 class Record:
@@ -65,6 +72,13 @@ class Record:
         self._on_result = on_result
         for uid, error in listing.failures:
             self._note(RetrieveResult(uid, error=error))
+
+    async def note_existing(self) -> bool:
+        """Look which missing instances the folder already has, and report them. Returns whether there are any."""
+        async for uid, path in existing_files(self.missing.values(), self._into, self._template):
+            if self.missing.pop(uid, None) is not None:
+                self._note(RetrieveResult(uid, path))
+        return any(result.existing for result in self.results)
 
     # Arrivals
 

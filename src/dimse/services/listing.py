@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -43,12 +44,12 @@ class Instance:
 
 @dataclass(slots=True)
 class Listing:
-    """Everything that matches a query."""
+    """Everything that matches any of some queries."""
 
     instances: dict[str, Instance] = field(default_factory=dict)
     """By SOP Instance UID, as the archive writes it."""
     matches: list[dict[str, str]] = field(default_factory=list)
-    """The unique keys of the matches of the query itself."""
+    """The unique keys of the matches of the queries themselves, each match once."""
     failures: list[tuple[str, Exception]] = field(default_factory=list)
     """Why something could not be listed, with the UID above it, or an empty text."""
     offers: frozenset[RetrieveMethod] = frozenset()
@@ -64,13 +65,14 @@ def can_be_asked_for(unique_key: str) -> bool:
     return 0 < len(unique_key) <= 64 and unique_key.isprintable() and not any(each in unique_key for each in "\\*?")
 
 
-async def list_instances(entity: ApplicationEntity, query: Query) -> Listing:
-    """List all instances that match `query`, and whether the archive offers C-GET and C-MOVE.
+async def list_instances(entity: ApplicationEntity, queries: Sequence[Query]) -> Listing:
+    """List all instances that match any of `queries`, and whether the archive offers C-GET and C-MOVE.
 
-    Raises `AssociationError` if there is no association, and `PresentationContextError` or `StatusError` if the archive
-    cannot be queried. The failures of single matches are in the listing.
+    The queries are of one level and model. Raises `AssociationError` if there is no association, and
+    `PresentationContextError` or `StatusError` if the archive cannot be queried. The failures of single matches are in
+    the listing, as is the status of a query that the archive refused, if it answered another one.
     """
-    model = query.model
+    model = queries[0].model
     contexts = [(uid, uids.LITTLE_ENDIAN) for uid in (model.find, model.get, model.move)]
     listing, is_complete = Listing(), False
     try:
@@ -81,7 +83,7 @@ async def list_instances(entity: ApplicationEntity, query: Query) -> Listing:
             listing.offers = frozenset(method for method, uid in methods.items() if _accepts(association, uid))
             if not listing.offers:
                 association.context_for(model.move)  # raises the error
-            await _Lister(association, entity.address, model, listing).run(query)
+            await _Lister(association, entity.address, model, listing).run(queries)
             is_complete = True
     except AssociationTimeout as error:
         if not is_complete:
@@ -107,12 +109,18 @@ class _Lister:
         self._model = model
         self._listing = listing
 
-    async def run(self, query: Query) -> None:
-        found, refusal = await self._unique_keys(query, _fixed_keys(query))
-        if refusal is not None:
-            raise refusal
-        self._listing.matches = found
-        level = query.level
+    async def run(self, queries: Sequence[Query]) -> None:
+        matches: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+        refusals: list[StatusError] = []
+        for query in queries:
+            found, refusal = await self._unique_keys(query, _fixed_keys(query))
+            matches |= {tuple(keys.items()): keys for keys in found}
+            refusals += [] if refusal is None else [refusal]
+        if len(refusals) == len(queries):
+            raise refusals[0]
+        self._listing.failures += [("", refusal) for refusal in refusals]
+        self._listing.matches = found = list(matches.values())
+        level = queries[0].level
         while (below := level.below) is not None:
             level = below
             found = [below for above in found for below in await self._below(level, above)]
