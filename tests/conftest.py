@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,12 @@ import pytest
 # A deadline for an example would be a test of the machine. Each test has its time limit.
 hypothesis.settings.register_profile("dimse", deadline=None)
 hypothesis.settings.load_profile("dimse")
+
+# No test reads or writes what the user has configured. The folder does not exist: tests that need one make it.
+for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "APPDATA", "LOCALAPPDATA"):
+    os.environ[name] = str(Path(__file__).parent / "no-such-folder")
+for name in ("DIMSE_CONFIG", "DIMSE_CALLING"):
+    os.environ.pop(name, None)
 
 # For `from tests.ports import ...`: pytest's import mode importlib leaves the path alone.
 sys.path.insert(0, str(Path(__file__).parent.parent))

@@ -128,6 +128,7 @@ def fill(folder: Path) -> None:
     shutil.copy(shipped("CT_small.dcm"), study / "1.dcm")
     shutil.copy(shipped("MR_small.dcm"), study / "2.dcm")
     (study / "notes.txt").write_text("not DICOM")
+    (folder / "config.toml").write_text(all_blocks("toml")[0].source)
     (folder / "archive.pem").write_text(CERTIFICATE)
     (folder / "archive.key").write_text(KEY)
     database = sqlite3.connect(folder / "archive.db")
@@ -199,6 +200,12 @@ class World:
         """The ports that the documents name, and those that stand for them."""
         plain, secure = self._archives
         return {"11112": plain.port, "11113": self._me, "2762": secure.port, "8042": self._web.server_port}
+
+    def at_free_ports(self, source: str) -> str:
+        """`source` with the ports that stand for those of the documents."""
+        for port, free in self.ports.items():
+            source = re.sub(rf"\b{port}\b", str(free), source)
+        return source
 
     def __enter__(self) -> World:
         self._thread.start()
@@ -311,9 +318,9 @@ def run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str
 
     monkeypatch.setattr(Server, "serve_forever", serve_once)
     monkeypatch.setattr(Server, "run", lambda *arguments: asyncio.run(serve_once(*arguments)))
-    source = block.source
-    for port, free in world.ports.items():
-        source = re.sub(rf"\b{port}\b", str(free), source)
+    source = world.at_free_ports(block.source)
+    configuration = Path("config.toml")
+    configuration.write_text(world.at_free_ports(configuration.read_text()))
     source = source.replace("@workstation:", "@localhost:")
     namespace: dict[str, Any] = {"__name__": "__main__"}
     stored, found = world.stored, world.found
@@ -377,6 +384,13 @@ def test_code_that_fails_is_noticed(
         run(Block(Path("test"), 1, "python", source, False), world, monkeypatch)
 
 
+@pytest.mark.parametrize("block", all_blocks("toml"), ids=str)
+def test_configurations_are_accepted(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(block.source)
+    assert dimse.Configuration.load(file).peers
+
+
 # Commands
 
 
@@ -409,8 +423,8 @@ def test_commands_parse(block: Block) -> None:
 def test_commands_are_found_and_wrong_ones_noticed() -> None:
     found = commands_of("curl x | dimse send A@b - > out  # that\nmake\ndimse echo \\\n  A@b --json && dimse demo\n")
     assert list(found) == [["send", "A@b", "-"], ["echo", "A@b", "--json"], ["demo"]]
-    for wrong in (["sned", "A@b", "x"], ["send", "A@b", "x", "--retires", "3"], ["send", "A@b"], ["echo", "@b"]):
-        with pytest.raises(UsageError, match=r"invalid choice|unrecognized|required|is not an AE title"):
+    for wrong in (["sned", "A@b", "x"], ["send", "A@b", "x", "--retires", "3"], ["send", "A@b"], ["echo", "@:"]):
+        with pytest.raises(UsageError, match=r"invalid choice|unrecognized|required|is not an address"):
             parse(wrong)
 
 

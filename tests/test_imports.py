@@ -30,6 +30,7 @@ ORDER = (
     ("address", "tls"),
     ("access", "audit"),
     ("options", "dataset"),
+    ("configuration",),
     ("network",),
     ("services",),
     ("node",),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dimse.access import Access, AssociationRequest, Operation, Peer, VerifiedUser
     from dimse.address import Address
     from dimse.audit import AuditLog
+    from dimse.configuration import Configuration, KnownPeer
     from dimse.dataset.encoding import Buffer
     from dimse.dataset.file_writer import Stored
     from dimse.dataset.pydicom_source import EncapsulatedFrames, NativePixels, PixelSource
@@ -135,6 +136,7 @@ __all__ = [
     "CStoreSCU",
     "CancelBehavior",
     "ClientOptions",
+    "Configuration",
     "ConnectionLost",
     "DatasetError",
     "DatasetSource",
@@ -159,6 +161,7 @@ __all__ = [
     "FindResults",
     "GetResults",
     "InMemory",
+    "KnownPeer",
     "LocalProtocolError",
     "Matcher",
     "MoveDestination",
@@ -227,6 +230,7 @@ _NAMES_OF: Final = {
     "dimse.access": "Access AssociationRequest Operation Peer VerifiedUser",
     "dimse.address": "Address",
     "dimse.audit": "AuditLog",
+    "dimse.configuration": "Configuration KnownPeer",
     "dimse.dataset.encoding": "Buffer",
     "dimse.dataset.file_writer": "Stored",
     "dimse.dataset.pydicom_source": "EncapsulatedFrames NativePixels PixelSource",

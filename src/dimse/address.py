@@ -9,6 +9,9 @@ from typing import Final
 DEFAULT_PORT: Final = 11112
 """The port registered for DICOM (PS3.8 9.1.1)."""
 
+DEFAULT_TLS_PORT: Final = 2762
+"""The port registered for DICOM with TLS (PS3.15 B.12)."""
+
 _ADDRESS = re.compile(r"(?:(?P<title>.*)@)?(?P<host>\[[^\]@/\s]+\]|[^:\[\]@/\s]+)(?::(?P<port>\d+))?")
 
 
@@ -46,7 +49,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str | Address) -> Address:
-        """Parse `TITLE@host:port`. The default port is 11112, the default title `ANY-SCP`.
+        """Parse `TITLE@host:port` or `dicom://TITLE@host:port`. The default port is 11112, the default title `ANY-SCP`.
 
         An AE title may contain an `@`: the last one separates it from the host.
 
@@ -57,14 +60,30 @@ class Address:
             return text
         if not isinstance(text, str):
             raise TypeError(f"an address must be a str or an Address, not {type(text).__name__}")
-        match = _ADDRESS.fullmatch(text)
-        if match is None:
-            raise ValueError(f"{text!r} is not an address; write it TITLE@host:port, such as ARCHIVE@localhost:11112")
-        return cls(
-            "ANY-SCP" if match["title"] is None else match["title"],
-            match["host"].strip("[]"),
-            int(match["port"] or DEFAULT_PORT),
-        )
+        address, with_tls = parse_with_tls(text)
+        if with_tls:
+            raise ValueError(f"{text!r} asks for TLS: write {address}, and give the options `tls`")
+        return address
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{host_and_port(self.host, self.port)}"
+
+
+_SCHEMES: Final = {"dicom": DEFAULT_PORT, "dicoms": DEFAULT_TLS_PORT}
+
+
+def parse_with_tls(text: str) -> tuple[Address, bool]:
+    """Parse an address that may begin with `dicom://` or `dicoms://`. Returns also whether that asks for TLS.
+
+    >>> parse_with_tls("dicoms://ARCHIVE@pacs")
+    (Address(ae_title='ARCHIVE', host='pacs', port=2762), True)
+    """
+    scheme, separator, rest = text.partition("://")
+    scheme = scheme.lower() if separator else "dicom"
+    if scheme not in _SCHEMES:
+        raise ValueError(f"{text!r} begins with {scheme}://; it must be dicom:// or dicoms://")
+    match = _ADDRESS.fullmatch(rest.removesuffix("/") if separator else text)
+    if match is None:
+        raise ValueError(f"{text!r} is not an address; write it TITLE@host:port, such as ARCHIVE@localhost:11112")
+    title = "ANY-SCP" if match["title"] is None else match["title"]
+    return Address(title, match["host"].strip("[]"), int(match["port"] or _SCHEMES[scheme])), scheme == "dicoms"

@@ -142,6 +142,40 @@ def has_uid_characters(text: str) -> bool:
     return 0 < len(text) <= 64 and set(text) <= _UID_CHARACTERS
 
 
+TRANSFER_SYNTAXES: Final = {
+    "implicit": "1.2.840.10008.1.2",
+    "explicit": "1.2.840.10008.1.2.1",
+    "deflated": "1.2.840.10008.1.2.1.99",
+    "big-endian": "1.2.840.10008.1.2.2",
+    "jpeg-baseline": "1.2.840.10008.1.2.4.50",
+    "jpeg-extended": "1.2.840.10008.1.2.4.51",
+    "jpeg-lossless": "1.2.840.10008.1.2.4.70",
+    "jpeg-ls-lossless": "1.2.840.10008.1.2.4.80",
+    "jpeg-ls": "1.2.840.10008.1.2.4.81",
+    "jpeg2000-lossless": "1.2.840.10008.1.2.4.90",
+    "jpeg2000": "1.2.840.10008.1.2.4.91",
+    "mpeg2": "1.2.840.10008.1.2.4.100",
+    "mpeg4": "1.2.840.10008.1.2.4.102",
+    "hevc": "1.2.840.10008.1.2.4.107",
+    "jpeg-xl-lossless": "1.2.840.10008.1.2.4.110",
+    "jpeg-xl": "1.2.840.10008.1.2.4.112",
+    "htj2k-lossless": "1.2.840.10008.1.2.4.201",
+    "htj2k": "1.2.840.10008.1.2.4.203",
+    "rle": "1.2.840.10008.1.2.5",
+}
+"""Transfer syntaxes (PS3.6 A.1) by the short names that the command line and the configuration know."""
+
+
+def transfer_syntax(name: str) -> str:
+    """The UID of a transfer syntax: a short name of `TRANSFER_SYNTAXES`, or a UID. Raises `ValueError`."""
+    found = TRANSFER_SYNTAXES.get(name.lower(), name)
+    if not is_uid(found) or "." not in found:
+        raise ValueError(
+            f"{name!r} is not a transfer syntax; it must be a UID or one of {', '.join(TRANSFER_SYNTAXES)}"
+        )
+    return found
+
+
 def is_compressed(transfer_syntax_uid: str) -> bool:
     """Whether pixel data in this transfer syntax is encapsulated (PS3.5 A.4); private ones count."""
     return transfer_syntax_uid not in (

@@ -41,7 +41,7 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
     for command, usage, groups in (
         ("send", "TITLE@HOST:PORT PATH [PATH ...]", ["positional arguments", "options", "TLS", "user identity"]),
         ("receive", "DIR", ["positional arguments", "options", "access and limits", "TLS"]),
-        ("get", "TITLE@HOST:PORT -k KEY=VALUE --into DIR", ["positional arguments", "options", "TLS", "user identity"]),
+        ("get", "TITLE@HOST:PORT -k KEY=VALUE -o DIR", ["positional arguments", "options", "TLS", "user identity"]),
     ):
         assert run([command, "--help"]) == 0
         text = capfd.readouterr().out
@@ -100,7 +100,7 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
         (["find", "A@host:104", "--level", "patient", "--model", "study"], "no PATIENT level"),
         (["find", "A@host:104", "--json", "--csv"], "choose either --json or --csv"),
         (["find", "A@host:104", "--timeout", "0"], "timeout"),
-        (["get", "A@host:104", "-k", "StudyInstanceUID=1.2"], "required: --into"),
+        (["get", "A@host:104", "-k", "StudyInstanceUID=1.2"], "required: -o/--into"),
         (["get", "A@host:104", "--into", "x"], "required: -k/--key"),
         (["get", "A@host:104", "--into", "x", "-k", "PatientName=A"], "only unique keys"),
         (["get", "A@host:104", "--into", "x", "-k", "StudyInstanceUID"], "needs one StudyInstanceUID"),

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final, NoReturn
 
 from dimse.cli import exit_codes, logs
-from dimse.cli.arguments import CommandParser, Parser, UsageError
+from dimse.cli.arguments import CommandParser, ConfigurationError, Parser, UsageError
 from dimse.cli.output import print_error, print_line, reason
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError
 from dimse.version import __version__
@@ -93,6 +93,9 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of our output has exited: the interpreter must not fail again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.FAILED
+    except ConfigurationError as error:
+        print_error(f"dimse: {error}")
+        return exit_codes.USAGE
     except UsageError as error:
         print_error(f"dimse: {error} (see {' '.join(['dimse', *named])} --help)")
         return exit_codes.USAGE

@@ -10,11 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
-from dimse.address import DEFAULT_PORT, Address
+from dimse.address import DEFAULT_PORT
 from dimse.audit import AuditLog
+from dimse.configuration import Configuration, KnownPeer
 from dimse.dataset.folders import prepare
 from dimse.options import Duplicates, Strictness
-from dimse.uids import is_storage, is_uid
+from dimse.uids import TRANSFER_SYNTAXES, is_storage, is_uid, transfer_syntax
 
 T = TypeVar("T")
 
@@ -26,6 +27,10 @@ _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 class UsageError(Exception):
     """Wrong usage of the command line; the message is for the user."""
+
+
+class ConfigurationError(UsageError):
+    """A wrong configuration file, which no option explains."""
 
 
 @contextmanager
@@ -97,6 +102,12 @@ class _Help(argparse.HelpFormatter):
         for command in self._iter_indented_subactions(action):
             width = len(self._format_action_invocation(command)) + self._current_indent + self._indent_increment
             self._action_max_length = max(self._action_max_length, width)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """Overrides argparse, which before Python 3.13 repeats the value for each name of an option."""
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        return f"{', '.join(action.option_strings)} {self._format_args(action, str(action.metavar or action.dest))}"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = (self._split_lines(paragraph, width - len(indent)) for paragraph in text.split("\n\n"))
@@ -184,15 +195,34 @@ def seconds(text: str) -> float:
 
 
 def add_address(parser: argparse.ArgumentParser, peer: str) -> None:
-    """The address of the peer."""
-    text = f"{peer}. TITLE defaults to ANY-SCP, PORT to {DEFAULT_PORT}."
-    parser.add_argument("address", metavar="TITLE@HOST:PORT", type=checked(Address.parse), help=text)
+    """The address of the peer, or its name in the configuration; with the configuration for it as `peer`."""
+    text = f"{peer}, or its name in the configuration. TITLE defaults to ANY-SCP, PORT to {DEFAULT_PORT}."
+    parser.add_argument("address", metavar="TITLE@HOST:PORT", type=checked(_peer), action=_StorePeer, help=text)
+
+
+class _StorePeer(argparse.Action):
+    """Stores the address of a peer, and its configuration."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, *_: object) -> None:  # noqa: ARG002
+        namespace.address, namespace.peer = value.address, value
+
+
+def _peer(text: str) -> KnownPeer:
+    return configuration().peer(text)
+
+
+def configuration() -> Configuration:
+    """The configuration. Raises `ConfigurationError`."""
+    try:
+        return Configuration.load()
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def add_into(parser: argparse.ArgumentParser) -> None:
     """The output folder."""
     text = "Output folder; created if missing."
-    parser.add_argument("--into", metavar="DIR", type=Path, required=True, help=text)
+    parser.add_argument("-o", "--into", metavar="DIR", type=Path, required=True, help=text)
 
 
 def make_folder(into: Path) -> None:
@@ -233,8 +263,10 @@ def add_strictness(parser: argparse.ArgumentParser, default: Strictness) -> None
 
 
 def add_timeout(parser: argparse.ArgumentParser, text: str, default: float | None = None) -> None:
-    """The timeout."""
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=default, help=text)
+    """The timeout; None is not given. `requestor.options` gets the default, which the configuration may replace."""
+    text += "" if default is None else f" [default: {default:g}]"
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, help=text)
+    parser.set_defaults(default_timeout=default)
 
 
 def add_audit(parser: argparse.ArgumentParser) -> None:
@@ -261,41 +293,13 @@ def add_maximum_associations(parser: argparse._ActionsContainer, text: str, defa
     parser.add_argument("--max-associations", metavar="N", type=integer_from(1), default=default, help=text)
 
 
-SYNTAXES: Final = {
-    "implicit": "1.2.840.10008.1.2",
-    "explicit": "1.2.840.10008.1.2.1",
-    "deflated": "1.2.840.10008.1.2.1.99",
-    "big-endian": "1.2.840.10008.1.2.2",
-    "jpeg-baseline": "1.2.840.10008.1.2.4.50",
-    "jpeg-extended": "1.2.840.10008.1.2.4.51",
-    "jpeg-lossless": "1.2.840.10008.1.2.4.70",
-    "jpeg-ls-lossless": "1.2.840.10008.1.2.4.80",
-    "jpeg-ls": "1.2.840.10008.1.2.4.81",
-    "jpeg2000-lossless": "1.2.840.10008.1.2.4.90",
-    "jpeg2000": "1.2.840.10008.1.2.4.91",
-    "mpeg2": "1.2.840.10008.1.2.4.100",
-    "mpeg4": "1.2.840.10008.1.2.4.102",
-    "hevc": "1.2.840.10008.1.2.4.107",
-    "jpeg-xl-lossless": "1.2.840.10008.1.2.4.110",
-    "jpeg-xl": "1.2.840.10008.1.2.4.112",
-    "htj2k-lossless": "1.2.840.10008.1.2.4.201",
-    "htj2k": "1.2.840.10008.1.2.4.203",
-    "rle": "1.2.840.10008.1.2.5",
-}
-"""Transfer syntaxes (PS3.6 A.1) by their names on the command line; others can be given by UID."""
-
-
 def _syntaxes(text: str) -> list[str]:
-    found = [SYNTAXES.get(name.lower(), name) for name in text.split(",")]
-    for name in found:
-        if not is_uid(name) or "." not in name:
-            raise ValueError(f"{name!r} is not a transfer syntax; it must be a UID or one of {', '.join(SYNTAXES)}")
-    return found
+    return list(map(transfer_syntax, text.split(",")))
 
 
 def add_syntaxes(parser: argparse.ArgumentParser, text: str) -> None:
     """Transfer syntaxes to propose."""
-    names = f"Names: {', '.join(SYNTAXES)}; or UIDs."
+    names = f"Names: {', '.join(TRANSFER_SYNTAXES)}; or UIDs."
     _add_names(parser, "--syntax", "syntaxes", _syntaxes, f"{text} {names}")
 
 

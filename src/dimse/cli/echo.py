@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_json(parser, "Print one JSON object.")
 
 
-def echo(address: Address, *, timeout: float, json: bool, **association: Any) -> int:
+def echo(address: Address, *, timeout: float | None, json: bool, **association: Any) -> int:
     """Test the connection to an application entity (C-ECHO).
 
     Shows the response time and the negotiated parameters. If it fails, dimse explain says why.

@@ -69,7 +69,7 @@ def explain(
     also_calling: Sequence[str],
     classes: Sequence[str],
     syntaxes: Sequence[str],
-    timeout: float,
+    timeout: float | None,
     json: bool,
     **association: Any,
 ) -> int:
@@ -89,7 +89,7 @@ def explain(
             transfer_syntaxes=syntaxes,
             called_ae_titles=also_called,
             calling_ae_titles=also_calling,
-            step_timeout=timeout,
+            step_timeout=options.timeouts.association or 5,
             on_step=ended,
         )
         found = runtime.run(asking, fast=False)

@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from dimse.address import Address
-from dimse.cli.arguments import SYNTAXES
 from dimse.cli.output import printable
 from dimse.services.explanation import ExplainSide, ExplainStep, ExplainStepName, ExplainVerdict, Explanation
+from dimse.uids import TRANSFER_SYNTAXES
 
 _MARKS: Final = {ExplainVerdict.OK: "ok", ExplainVerdict.NOTE: "note", ExplainVerdict.FAILED: "FAILED"}
-_SHORT_NAMES: Final = {uid: name for name, uid in SYNTAXES.items()}
+_SHORT_NAMES: Final = {uid: name for name, uid in TRANSFER_SYNTAXES.items()}
 _SIDES: Final = {ExplainSide.HERE: "Here", ExplainSide.ARCHIVE: "On the archive", ExplainSide.NETWORK: "In between"}
 _WIDEST: Final = 100
 _INDENT: Final = " " * 19

@@ -75,6 +75,7 @@ def _add_keys(parser: ArgumentParser, metavar: str, text: str) -> None:
 def add_level_and_model(parser: ArgumentParser) -> None:
     """The Query/Retrieve Level and the information model."""
     parser.add_argument(
+        "-l",
         "--level",
         metavar="|".join(LEVELS),
         type=arguments.one_of(LEVELS),

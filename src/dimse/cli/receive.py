@@ -39,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Define the command's arguments."""
     parser.usage = "dimse receive [options] DIR"
     parser.add_argument("folder", metavar="DIR", type=Path, nargs="?", help=f"{_FOLDER} Or give it with --into.")
-    parser.add_argument("--into", metavar="DIR", type=Path, help=_FOLDER)
+    parser.add_argument("-o", "--into", metavar="DIR", type=Path, help=_FOLDER)
     acceptor.add_arguments(parser)
     parser.add_argument(
         "--template",

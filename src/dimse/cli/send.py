@@ -17,6 +17,7 @@ from dimse.address import Address
 from dimse.cli import arguments, requestor, runtime
 from dimse.cli.output import reason_of_end
 from dimse.cli.send_report import SendingReport
+from dimse.configuration import KnownPeer
 from dimse.dataset.discover import NotSent, discover
 from dimse.dataset.sources import DatasetSource, StreamSource
 from dimse.dataset.threads import in_thread
@@ -60,16 +61,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--associations",
         metavar="N|auto",
         type=arguments.checked(_associations),
-        default=AUTO,
-        help="Associations to open at once; auto opens as many as make it faster.",
+        help="Associations to open at once; auto opens as many as make it faster. [default: auto]",
     )
     arguments.add_maximum_associations(parser, "Upper limit for --associations auto.", default=8)
     parser.add_argument(
         "--window",
         metavar="N",
         type=arguments.integer_from(1, 65535),
-        default=ClientOptions().operations_window,
-        help="Objects in flight at once on each association, if the peer agrees; 1 proposes no operations window.",
+        help="Objects in flight at once on each association, if the peer agrees; 1 proposes no operations window. "
+        f"[default: {ClientOptions().operations_window}]",
     )
     parser.add_argument(
         "--decompress", action="store_true", help="Decompress objects that the peer does not accept compressed."
@@ -78,10 +78,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_json(parser)
 
 
-def _associations(text: str) -> int | None:
-    """The number; None for auto."""
+def _associations(text: str) -> int:
+    """The number; 0 for auto."""
     if text == AUTO:
-        return None
+        return 0
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"must be a positive integer or auto, not {text!r}")
     return int(text)
@@ -91,12 +91,13 @@ def send(
     address: Address,
     paths: Sequence[str],
     *,
+    peer: KnownPeer,
     retries: int,
-    timeout: float,
+    timeout: float | None,
     max_pdu: int,
     associations: int | None,
     max_associations: int,
-    window: int,
+    window: int | None,
     decompress: bool,
     syntaxes: list[str],
     json: bool,
@@ -108,20 +109,25 @@ def send(
     """
     with arguments.usage():
         options = requestor.options(
-            timeout=timeout, maximum_length_to_send=max_pdu or NO_LIMIT, operations_window=window, **association
+            peer=peer,
+            timeout=timeout,
+            maximum_length_to_send=max_pdu or NO_LIMIT,
+            operations_window=window,
+            **association,
         )
         retry = RetryPolicy(retries=retries)
         if paths.count("-") > 1:
             raise ValueError("standard input (-) can be given only once")
+    number = peer.associations if associations is None else associations
     send_sources = functools.partial(
         dimse.send,
         address,
         options=options,
-        associations=associations or max_associations,
-        auto_associations=associations is None,
+        associations=number or max_associations,
+        auto_associations=not number,
         retry=retry,
         allow_decompression=decompress,
-        transfer_syntaxes=syntaxes or None,
+        transfer_syntaxes=syntaxes or peer.transfer_syntaxes or None,
         raise_failures=False,
     )
     return runtime.run(_send(paths, send_sources, SendingReport(address, json=json)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from dataclasses import replace
+from ssl import SSLContext
 from typing import Any, Final
 
 from dimse.cli import arguments, secrets
@@ -35,33 +37,44 @@ def add_arguments(parser: ArgumentParser, peer: str, without_ca: str, *, with_na
         )
 
 
-def take(association: dict[str, Any]) -> TLSOptions | None:
-    """Remove them from the arguments of a command, and return what they say.
+_FIELDS: Final = {
+    "tls_ca": "ca",
+    "tls_cert": "certificate",
+    "tls_key": "key",
+    "tls_crl": "crl",
+    "tls_profile": "profile",
+    "tls_name": "server_name",
+}
+"""The fields of `TLSOptions` by their arguments."""
+
+
+def take(association: dict[str, Any], known: TLSOptions | SSLContext | None = None) -> TLSOptions | None:
+    """Remove them from the arguments of a command, and return what they say, over what is `known` of the peer.
 
     Raises `UsageError`, or `ValueError` for a combination that makes no sense.
     """
     is_used = association.pop("tls")
     names = [name for name in association if name.startswith("tls_")]
     given = {name: value for name in names if (value := association.pop(name)) is not None}
-    if not is_used:
+    base = known if isinstance(known, TLSOptions) else TLSOptions() if is_used else None
+    if base is None:
         if given:
             raise UsageError(f"{_option(next(iter(given)))} needs --tls")
         return None
+    return replace(base, **_changes(given))
+
+
+def _changes(given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `TLSOptions` that the given arguments set."""
     if "tls_cert" not in given and (owned := given.keys() & {"tls_key", "tls_password_file"}):
         raise UsageError(f"{_option(min(owned))} needs --tls-cert")
-    password = None
+    changes = {_FIELDS[name]: value for name, value in given.items() if name in _FIELDS}
+    if "tls_cert" in given:  # another certificate has another key
+        changes = {"key": None, "password": None} | changes
     if (file := given.get("tls_password_file")) is not None:
         key = given.get("tls_key", given["tls_cert"])
-        password = secrets.password(key, "--tls-password-file", file).decode("utf-8", "surrogateescape")
-    return TLSOptions(
-        ca=given.get("tls_ca"),
-        certificate=given.get("tls_cert"),
-        key=given.get("tls_key"),
-        password=password,
-        profile=given.get("tls_profile", TLSProfile.BCP195),
-        crl=given.get("tls_crl"),
-        server_name=given.get("tls_name"),
-    )
+        changes["password"] = secrets.password(key, "--tls-password-file", file).decode("utf-8", "surrogateescape")
+    return changes
 
 
 def _option(name: str) -> str:
