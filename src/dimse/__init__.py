@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         Strictness,
         Timeouts,
     )
+    from dimse.services.client import Client
     from dimse.services.collecting import SendResult
     from dimse.services.contexts import retrieval_contexts
     from dimse.services.explaining import explain
@@ -135,6 +136,7 @@ __all__ = [
     "CMoveSCU",
     "CStoreSCU",
     "CancelBehavior",
+    "Client",
     "ClientOptions",
     "Configuration",
     "ConnectionLost",
@@ -253,6 +255,7 @@ _NAMES_OF: Final = {
         AssociationOptions ClientOptions Duplicates RetryPolicy SendOptions ServerOptions StoreMode
         StoreOptions Strictness Timeouts
     """,
+    "dimse.services.client": "Client",
     "dimse.services.collecting": "SendResult",
     "dimse.services.contexts": "retrieval_contexts",
     "dimse.services.explaining": "explain",
