@@ -763,6 +763,11 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("identifier of a query in the audit trail", "audit.MAXIMUM_QUERY", size),
     ("studies of an association that are counted for the audit trail", "network.auditing.MAXIMUM_STUDIES", str),
     ("warnings of a kind in the log, in 60 s", "log_limit.MAXIMUM_ALIKE", str),
+    (
+        "instances of studies that are not complete, or whose handler runs",
+        "services.study_completion.MAXIMUM_INSTANCES",
+        str,
+    ),
     ("user identity that is sent", "upper_layer.items.MAXIMUM_IDENTITY", size),
     ("consecutive empty fragments", "upper_layer.machine.MAXIMUM_EMPTY_FRAGMENTS", str),
     ("command set", "messages.fragments.MAXIMUM_COMMAND_LENGTH", size),

@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     from dimse.services.store_request import StoreRequest
     from dimse.services.store_scp import StoreHandler
     from dimse.services.store_scu import CStoreSCU, presentation_contexts
+    from dimse.services.study_completion import StudyComplete, StudyHandler
     from dimse.services.suboperations import SubOperations
     from dimse.services.transfer_progress import ProgressCallback, TransferProgress
     from dimse.services.verification import CEchoSCU, EchoHandler, EchoReport, EchoRequest, echo
@@ -209,6 +210,8 @@ __all__ = [
     "Stored",
     "StreamSource",
     "Strictness",
+    "StudyComplete",
+    "StudyHandler",
     "SubOperationFailed",
     "SubOperations",
     "TLSOptions",
@@ -280,6 +283,7 @@ _NAMES_OF: Final = {
     "dimse.services.store_request": "StoreRequest",
     "dimse.services.store_scp": "StoreHandler",
     "dimse.services.store_scu": "CStoreSCU presentation_contexts",
+    "dimse.services.study_completion": "StudyComplete StudyHandler",
     "dimse.services.suboperations": "SubOperations",
     "dimse.services.transfer_progress": "ProgressCallback TransferProgress",
     "dimse.services.verification": "CEchoSCU EchoHandler EchoReport EchoRequest echo",

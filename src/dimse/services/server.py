@@ -18,6 +18,7 @@ from dimse.services.get_scp import GetService
 from dimse.services.move_scp import Destinations, MoveService
 from dimse.services.retrieve_scp import RetrieveHandler
 from dimse.services.store_scp import StoreHandler, StoreService
+from dimse.services.study_completion import Studies, StudyHandler
 from dimse.services.verification import EchoHandler, EchoService
 
 
@@ -42,7 +43,8 @@ class Server(AssociationServer):
     `on_c_move`  `QueryRequest`    `async def` with `yield`: each instance, as for `dimse.send`
     ============ ================= ============================================================
 
-    `on_association` registers, in the same way, who decides about each association.
+    `on_association` registers, in the same way, who decides about each association, and `on_study_complete` the handler
+    of studies of which nothing arrives any more.
 
     Every handler may raise `StatusError(status, comment)` to answer with that status and Error Comment. Each
     decorator names the status for other exceptions, which are logged with their tracebacks. C-ECHO is answered with
@@ -69,6 +71,20 @@ class Server(AssociationServer):
         self.destinations = destinations
         """Where C-MOVE may send instances; read when its handler is registered."""
         self._services[C_ECHO_RQ] = EchoService()
+        self._studies = Studies()
+
+    async def stop(self) -> None:
+        """Let associations finish for `stop_timeout` seconds, abort those that did not, and stop listening.
+
+        Until then new ones are rejected as transient, so that their requestors try again. Then the studies that are
+        open are complete: their handlers have `stop_timeout` seconds too.
+        """
+        seconds = 0.0
+        try:
+            await super().stop()
+            seconds = self.options.stop_timeout
+        finally:
+            await self._studies.finish(seconds)
 
     def run(
         self,
@@ -129,8 +145,35 @@ class Server(AssociationServer):
         `DatasetError`, and Processing Failure (0x0110) otherwise.
         """
         _check_is_async(handler)
-        self._services[C_STORE_RQ] = StoreService(handler, self.options.store)
+        self._services[C_STORE_RQ] = StoreService(handler, self.options.store, self._studies)
         return handler
+
+    def on_study_complete(self, *, quiet: float = 30) -> Callable[[StudyHandler], StudyHandler]:
+        """Register the handler of complete studies: `async def handler(study: StudyComplete) -> None`.
+
+        It is called once for each study, when none of its instances has arrived for `quiet` seconds, from any peer and
+        on any association. Instances that arrive later count for the next call for that study, which comes after the
+        handler has returned. Handlers of different studies run at the same time. An instance counts if its C-STORE was
+        answered with Success or a warning, unless `save` found that it was stored already.
+
+        When the server stops, studies that are not complete yet are: the handler is called at once. Studies are not
+        remembered if the process is killed. An exception is logged. At most 100 000 instances wait for their studies to
+        be complete; beyond it the study that was quiet longest is complete early.
+
+        >>> server = Server()
+        >>> @server.on_study_complete(quiet=60)
+        ... async def complete(study):
+        ...     print(f"{study.study_instance_uid}: {study.instances} instances")
+        """
+        if not quiet > 0:
+            raise ValueError(f"quiet must be a positive number of seconds, not {quiet!r}")
+
+        def register(handler: StudyHandler) -> StudyHandler:
+            _check_is_async(handler)
+            self._studies.handler, self._studies.quiet = handler, quiet
+            return handler
+
+        return register
 
     def on_c_find(self, handler: FindHandler) -> FindHandler:
         """Register the C-FIND handler: `async def handler(request: QueryRequest)`, which yields a `Dataset` per match.

@@ -120,6 +120,11 @@ class Reception:
         """Affected SOP Instance UID."""
         return self.command.affected_sop_instance_uid
 
+    @property
+    def study_instance_uid(self) -> str | None:
+        """Study Instance UID, as far as the data set was read; None if it has none."""
+        return self.incoming.scanner.text(STUDY_INSTANCE_UID) or None
+
     # Before the handler
 
     async def prepare(self) -> Status | None:
@@ -310,7 +315,7 @@ class Reception:
             return
         audit.transferred(
             self.command.affected_sop_class_uid,
-            self.incoming.scanner.text(STUDY_INSTANCE_UID) or "none",
+            self.study_instance_uid or "none",
             patient_id_of(self.incoming.scanner),
             Outcome.SUCCESS if status is not None and status.is_done else Outcome.MINOR_FAILURE,
             by_requestor=not self._exchange.is_requestor,

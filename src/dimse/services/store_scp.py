@@ -10,7 +10,7 @@ from typing import Final
 
 from dimse import uids
 from dimse.dataset.completeness import IncompleteDataset
-from dimse.dataset.file_writer import Disk
+from dimse.dataset.file_writer import Disk, Stored
 from dimse.errors import DatasetError
 from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, IncomingRequest
@@ -18,6 +18,7 @@ from dimse.options import StoreOptions
 from dimse.services.handlers import answered
 from dimse.services.store_reception import OUT_OF_MEMORY, Habits, Reception
 from dimse.services.store_request import StoreRequest
+from dimse.services.study_completion import Studies
 from dimse.status import Status
 
 logger = logging.getLogger("dimse.storage")
@@ -41,9 +42,10 @@ StoreHandler = Callable[[StoreRequest], Awaitable[int]]
 class StoreService:
     """Answers C-STORE with the status of a handler, when the data set has been read to its end."""
 
-    def __init__(self, handler: StoreHandler, options: StoreOptions) -> None:
+    def __init__(self, handler: StoreHandler, options: StoreOptions, studies: Studies | None = None) -> None:
         self._handler = handler
         self._options = options
+        self._studies = studies or Studies()
         self._disk = Disk()
         self._habits = Habits()
 
@@ -71,7 +73,10 @@ class StoreService:
         if status is not None:
             return request.response(status)
         try:
-            return request.response(await handled(self._handler, reception))
+            status = await handled(self._handler, reception)
+            if status.is_done and self._studies.handler is not None:
+                await self._note_arrival(reception)
+            return request.response(status)
         except Exception as error:
             refusal = refusal_of(error)
             if refusal is None:
@@ -82,6 +87,14 @@ class StoreService:
             else:
                 logger.warning("C-STORE refused: %s", error)
             return request.response(refusal[0], error_comment=refusal[1])
+
+    async def _note_arrival(self, reception: Reception) -> None:
+        """Count the instance as one of its study. Without a Study Instance UID that is one it belongs to none."""
+        study = reception.study_instance_uid
+        if study is not None and uids.has_uid_characters(study):
+            title = reception.association.calling_ae_title
+            is_new = reception.stored in (None, Stored.NEW, Stored.REPLACED)
+            await self._studies.arrived(study, reception.sop_instance_uid, reception.path, title, is_new=is_new)
 
 
 async def handled(handler: StoreHandler, reception: Reception) -> Status:
