@@ -33,6 +33,12 @@ def default_path() -> Path:
     return Path(os.environ.get(variable) or Path.home() / folder, "dimse", "config.toml")
 
 
+def configuration_path() -> Path:
+    """The file that `Configuration.load` reads: `$DIMSE_CONFIG`, or `default_path`."""
+    given = os.environ.get("DIMSE_CONFIG")
+    return Path(given).expanduser() if given else default_path()
+
+
 def check_name(name: str) -> str:
     """Return the name of a peer. Raises `ValueError` if it could be taken for an address or an option."""
     if _NAME.fullmatch(name) is None:
@@ -341,9 +347,8 @@ class Configuration:
         which need not exist. `$DIMSE_CALLING` is the calling AE title. Raises `ValueError` with the file, the table,
         the key and the reason.
         """
-        given = path if path is not None else os.environ.get("DIMSE_CONFIG") or None
-        file = default_path() if given is None else Path(given).expanduser()
-        content = _read(file, is_given=given is not None)
+        file = configuration_path() if path is None else Path(path).expanduser()
+        content = _read(file, is_given=path is not None or file != default_path())
         place = _Place(file, "")
         for name, table in content.items():
             if name not in ("defaults", "peers") or not isinstance(table, dict):

@@ -10,6 +10,7 @@ import pytest
 
 from dimse.cli import arguments as common
 from dimse.cli.app import COMMANDS, run
+from dimse.cli.arguments import width
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -32,6 +33,12 @@ def test_help_fits_the_terminal_and_is_never_wide(
     assert run([*command, "-h"]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert max(map(len, lines)) <= widest
+
+
+def test_the_width_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns, expected in (("60", 60), ("1000", 100), ("x", 80), ("0", 80)):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert width() == expected
 
 
 def test_the_usage_has_what_must_be_given_and_options_are_in_groups(

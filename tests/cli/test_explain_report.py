@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dimse import Address, ExplainOutcome, ExplainStep, ExplainStepName, ExplainVerdict, Explanation
-from dimse.cli.explain_report import as_json, as_lines, waiting, width
+from dimse.cli.explain_report import as_json, as_lines, waiting
 from dimse.services.explanation import here, on_archive
 
 EVIL = "\x1b[2Jevil\u202e"
@@ -52,12 +52,6 @@ def test_json() -> None:
     assert [step["step"] for step in found["steps"]] == [name.value for name in ExplainStepName]
     assert list(found["steps"][0]) == ["step", "verdict", "tried", "result", "advice", "facts"]
     assert found["advice"][1] == {"side": "archive", "text": EVIL}
-
-
-def test_the_width_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    for columns, expected in (("60", 60), ("1000", 100), ("x", 80), ("0", 80)):
-        monkeypatch.setenv("COLUMNS", columns)
-        assert width() == expected
 
 
 def test_nothing_is_shown_while_waiting_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:

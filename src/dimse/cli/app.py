@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 from dimse.cli import exit_codes, logs
 from dimse.cli.arguments import CommandParser, ConfigurationError, Parser, UsageError
 from dimse.cli.output import print_error, print_line, reason
+from dimse.configuration import KnownPeer
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError
 from dimse.version import __version__
 
@@ -28,6 +29,7 @@ COMMANDS: Final = {
     "get": "dimse.cli.get",
     "move": "dimse.cli.move",
     "retrieve": "dimse.cli.retrieve",
+    "peers": "dimse.cli.peers",
     "certificates": "dimse.cli.certificates",
     "demo": "dimse.demo.command",
 }
@@ -123,20 +125,40 @@ def _run(parser: Parser, arguments: Sequence[str]) -> int:
         return exit_codes.OK  # after the help or the version; wrong arguments raise UsageError
     logs.log_to_stderr(parameters.pop("verbose"))
     command: Callable[..., int] = parameters.pop("command")
-    return command(**parameters)
+    peer = parameters.get("peer")
+    if not isinstance(peer, KnownPeer) or peer.name is None:
+        return command(**parameters)
+    from dimse.cli import peer_state
+
+    try:
+        code = command(**parameters)
+    except (DimseError, ExceptionGroup) as error:
+        peer_state.remember(peer, command.__name__, _code_of(_first(error)), reason(_first(error)))
+        raise
+    peer_state.remember(peer, command.__name__, code)
+    return code
+
+
+def _first(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _code_of(error: Exception) -> int:
+    is_association = isinstance(error, AssociationError | RemoteProtocolError)
+    return exit_codes.NO_ASSOCIATION if is_association else exit_codes.FAILED
 
 
 def _failed(error: Exception) -> int:
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
+    error = _first(error)
     if isinstance(error, BrokenPipeError):
         return exit_codes.FAILED
     if logs.shows_tracebacks() and not isinstance(error, DimseError | OSError):
         for line in "".join(traceback.format_exception(error)).splitlines():
             print_error(line)
     print_error(f"dimse: {reason(error)}")
-    is_association = isinstance(error, AssociationError | RemoteProtocolError)
-    return exit_codes.NO_ASSOCIATION if is_association else exit_codes.FAILED
+    return _code_of(error)
 
 
 def _exit_interrupted() -> NoReturn:

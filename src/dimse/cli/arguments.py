@@ -75,7 +75,7 @@ class _Help(argparse.HelpFormatter):
     """
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=34, width=_width())
+        super().__init__(prog, max_help_position=34, width=width())
 
     def add_usage(
         self,
@@ -126,8 +126,8 @@ class _Help(argparse.HelpFormatter):
         return action.help
 
 
-def _width() -> int:
-    """Columns of the terminal, without `shutil`, whose import takes longer than the rest of the help."""
+def width() -> int:
+    """Columns of the terminal up to `WIDEST`, without `shutil`, whose import takes longer than the rest of the help."""
     columns = 0
     with suppress(ValueError, OSError):
         columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from dimse.address import Address, check_ae_title
-from dimse.cli import arguments, exit_codes, explain_report, requestor, runtime
-from dimse.cli.output import print_json, print_line
+from dimse.cli import arguments, exit_codes, explain_report, requestor, runtime, saving
+from dimse.cli.output import print_error, print_json, print_line
 from dimse.services.explaining import explain as explain_address
 from dimse.services.explaining_services import ExplainPurpose
 from dimse.services.explanation import ExplainOutcome
@@ -56,6 +56,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_classes(parser, "Storage SOP classes that the archive has to accept.")
     arguments.add_syntaxes(parser, "Transfer syntaxes that it has to accept.")
+    parser.add_argument(
+        "--save",
+        metavar="NAME",
+        type=arguments.checked(saving.check),
+        help="Name the archive in the configuration file, with what was found out.",
+    )
     requestor.add_arguments(parser)
     arguments.add_timeout(parser, "Wait this many seconds for each connection and each answer.", default=5)
     arguments.add_json(parser, "Print one JSON object.")
@@ -69,6 +75,7 @@ def explain(
     also_calling: Sequence[str],
     classes: Sequence[str],
     syntaxes: Sequence[str],
+    save: str | None,
     timeout: float | None,
     json: bool,
     **association: Any,
@@ -96,6 +103,9 @@ def explain(
     if json:
         print_json(**explain_report.as_json(found))
     else:
-        for line in explain_report.as_lines(found, explain_report.width()):
+        for line in explain_report.as_lines(found, arguments.width()):
             print_line(line)
+    if save is not None:
+        saved = saving.save(save, found, options, association)
+        print_error("dimse: not saved, as no titles were accepted" if saved is None else f"saved as {save} in {saved}")
     return _CODES[found.outcome]

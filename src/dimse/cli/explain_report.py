@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Final
 
 from dimse.address import Address
@@ -17,7 +16,6 @@ from dimse.uids import TRANSFER_SYNTAXES
 _MARKS: Final = {ExplainVerdict.OK: "ok", ExplainVerdict.NOTE: "note", ExplainVerdict.FAILED: "FAILED"}
 _SHORT_NAMES: Final = {uid: name for name, uid in TRANSFER_SYNTAXES.items()}
 _SIDES: Final = {ExplainSide.HERE: "Here", ExplainSide.ARCHIVE: "On the archive", ExplainSide.NETWORK: "In between"}
-_WIDEST: Final = 100
 _INDENT: Final = " " * 19
 _NAMED: Final = 4
 """Refused services or SOP classes that are named; more are counted."""
@@ -128,11 +126,3 @@ def waiting(address: Address) -> Iterator[Callable[[ExplainStep], None]]:
             status.update(Text(f"talking to {address}; {step.name.value}: {_MARKS[step.verdict]}"))
 
         yield ended
-
-
-def width() -> int:
-    """Columns of the terminal."""
-    columns = 0
-    with suppress(ValueError, OSError):
-        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
-    return min(columns if columns > 0 else 80, _WIDEST)

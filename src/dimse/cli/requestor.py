@@ -42,10 +42,13 @@ def options(
     """What they say, what the configuration of the peer says, and defaults, in this order.
 
     `timeout`, if given, replaces all timeouts, and `default_timeout` the default ones. Of other options, None is not
-    given. Raises `ValueError`.
+    given. Raises `ValueError`, or `UsageError`.
     """
     built_in = ClientOptions(strictness=default_strictness, timeouts=_timeouts(default_timeout))
-    known = peer.options_over(built_in)
+    try:
+        known = peer.options_over(built_in)
+    except ValueError as error:
+        raise arguments.ConfigurationError(str(error)) from None
     identity = identity_options.identity(
         user=user, password_file=password_file, saml_file=saml_file, jwt_file=jwt_file, kerberos_file=kerberos_file
     )

@@ -130,6 +130,7 @@ def accepted(asked: Asked, acceptance: A_ASSOCIATE_AC) -> ExplainStep:
     words += f", PDUs of at most {_length(information.maximum_length)}"
     problems = [str(each) for each in acceptance_violations(acceptance, asked.request)]
     refusal = acceptance_refusal(acceptance)
+    facts["violations"] = problems
     facts["deviations"] = [*problems, *acceptance_oddities(acceptance, asked.request)]
     if refusal is not None:
         advice: tuple[ExplainAdvice, ...] = (on_archive("announce a larger maximum PDU length"),)
@@ -163,6 +164,7 @@ def _facts(asked: Asked) -> dict[str, Any]:
         "implementation_version_name": None,
         "implementation": None,
         "user_identity_answered": None,
+        "violations": [],
         "deviations": [],
     }
     if asked.acceptance is not None:

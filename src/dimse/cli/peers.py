@@ -1,0 +1,69 @@
+"""`dimse peers`: lists the peers of the configuration."""
+
+from __future__ import annotations
+
+import textwrap
+from argparse import ArgumentParser
+from typing import Any, Final
+
+from dimse.cli import arguments, exit_codes, peer_state
+from dimse.cli.output import print_error, print_json, print_line, printable
+from dimse.configuration import KnownPeer, configuration_path
+
+EXIT_CODES: Final = "0 all peers can be used; 1 the files of a peer cannot be used; 2 wrong usage or configuration."
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Define the command's arguments."""
+    arguments.add_json(parser, "Print one JSON object per line.")
+
+
+def peers(*, json: bool) -> int:
+    """List the peers of the configuration, with their last state.
+
+    The state is how the last command with the peer ended. dimse echo --all asks all of them now.
+    """
+    listed = [_entry(peer) for peer in arguments.configuration().peers.values()]
+    if json:
+        for entry in listed:
+            print_json(**entry)
+    else:
+        _print(listed)
+    return exit_codes.FAILED if any(entry["problem"] for entry in listed) else exit_codes.OK
+
+
+def _entry(peer: KnownPeer) -> dict[str, Any]:
+    options, problem = None, None
+    try:
+        options = peer.options
+    except ValueError as error:
+        problem = str(error)
+    return {
+        "name": peer.name,
+        "address": str(peer.address),
+        "calling": options and options.calling_ae_title,
+        "tls": options and options.tls is not None,
+        "problem": problem,
+        "last": peer_state.last(peer),
+    }
+
+
+def _print(listed: list[dict[str, Any]]) -> None:
+    if not listed:
+        print_error(f"no peers in {configuration_path()}; dimse explain TITLE@HOST:PORT --save NAME adds one")
+    names, addresses = (max((len(entry[key]) for entry in listed), default=0) for key in ("name", "address"))
+    for entry in listed:
+        state, reason = _words(entry)
+        print_line(f"{entry['name']:{names}}  {entry['address']:{addresses}}  {state}")
+        for line in textwrap.wrap(printable(reason), arguments.width() - 4, break_on_hyphens=False):
+            print_line(f"    {line}")
+
+
+def _words(entry: dict[str, Any]) -> tuple[str, str]:
+    """The state of a peer, and the reason for it."""
+    last = entry["last"]
+    if entry["problem"]:
+        return "cannot be used", entry["problem"]
+    if last is None:
+        return "never tried", ""
+    return f"{last['state']}, {last['command']} {peer_state.age(last['time'])}", last["reason"] or ""
