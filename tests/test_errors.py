@@ -6,7 +6,22 @@ from typing import Any
 
 import pytest
 
-from dimse import AssociationAborted, AssociationRejected, AssociationTimeout, Status, StatusError
+from dimse import (
+    AssociationAborted,
+    AssociationRejected,
+    AssociationTimeout,
+    ConnectionLost,
+    DatasetError,
+    LocalProtocolError,
+    NothingRetrieved,
+    OperationCancelled,
+    OperationTimeout,
+    PresentationContextError,
+    RemoteProtocolError,
+    Status,
+    StatusError,
+    SubOperationFailed,
+)
 from dimse.errors import DimseError, without_frames
 
 
@@ -37,24 +52,54 @@ def test_a_status_error_names_the_offending_elements() -> None:
     assert str(said).endswith("(offending element (0010,0020))")
 
 
-def test_a_rejection_names_the_peer_and_what_to_do() -> None:
-    said = AssociationRejected(1, 1, 7, "ARCHIVE@pacs:104")
-    assert str(said) == (
-        "ARCHIVE@pacs:104 rejected the association permanently: called AE title not recognized; "
-        "check the AE title in the address"
-    )
-    said = AssociationRejected(1, 1, 3, "ARCHIVE@pacs:104", "ME")
-    assert str(said).endswith("not recognized; register our AE title 'ME' there, or set another calling AE title")
-    assert str(AssociationRejected(9, 8, 7)) == "the peer rejected the association with result 9: source 8, reason 7"
+PEER = "ARCHIVE@pacs:104"
+REGISTER = "register it there, or use another calling AE title"
 
 
-def test_an_abort_names_the_peer_and_the_reason() -> None:
-    assert str(AssociationAborted(0, 0, peer="A@pacs:104")) == "A@pacs:104 aborted the association"
-    assert str(AssociationAborted(2, 2)) == "the peer aborted the association: unexpected PDU"
-
-
-def test_a_timeout_names_its_option() -> None:
-    assert str(AssociationTimeout("store", 30, "C-STORE of x")) == "C-STORE of x: no progress for 30 s (Timeouts.store)"
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            AssociationRejected(1, 1, 7, called_ae_title="WRONG"),
+            "ARCHIVE@pacs:104 rejected the association: it does not know the called AE title 'WRONG'; check the title",
+        ),
+        (
+            AssociationRejected(1, 1, 3, calling_ae_title="ME"),
+            f"{PEER} rejected the association: it does not know the calling AE title 'ME'; {REGISTER}",
+        ),
+        (AssociationRejected(9, 8, 7), "ARCHIVE@pacs:104 rejected the association: result 9, source 8, reason 7"),
+        (AssociationAborted(0, 0), "ARCHIVE@pacs:104 aborted the association"),
+        (
+            AssociationAborted(2, 2, doing="C-FIND"),
+            "ARCHIVE@pacs:104 aborted the association during C-FIND: unexpected PDU",
+        ),
+        (
+            AssociationTimeout("store", 30, "C-STORE of x"),
+            "ARCHIVE@pacs:104: C-STORE of x: no progress for 30 s (Timeouts.store)",
+        ),
+        (ConnectionLost(f"cannot connect to {PEER}: refused"), "cannot connect to ARCHIVE@pacs:104: refused"),
+        (ConnectionLost("the peer closed the connection"), "ARCHIVE@pacs:104 closed the connection"),
+        (RemoteProtocolError("P-DATA-TF has no PDV"), "ARCHIVE@pacs:104: P-DATA-TF has no PDV"),
+        (LocalProtocolError("the association has been released"), f"{PEER}: the association has been released"),
+        (PresentationContextError("the peer has no C-GET"), "ARCHIVE@pacs:104 has no C-GET"),
+        (StatusError(0xA700, "C-FIND", "no disk"), "ARCHIVE@pacs:104: C-FIND: 0xA700 Out of resources (no disk)"),
+        (SubOperationFailed("1.2", "refused"), "ARCHIVE@pacs:104: 1.2: refused"),
+        (NothingRetrieved("C-GET: nothing"), "ARCHIVE@pacs:104: C-GET: nothing"),
+        (OperationTimeout("C-FIND", 3), "ARCHIVE@pacs:104: C-FIND: not finished after 3 s; it was cancelled"),
+        (
+            OperationCancelled("C-FIND"),
+            "ARCHIVE@pacs:104: C-FIND: cancelled before its end; responses are missing",
+        ),
+        (DatasetError("a match cannot be read"), "ARCHIVE@pacs:104: a match cannot be read"),
+    ],
+)
+def test_an_error_of_an_association_names_the_peer_once(error: DimseError, said: str) -> None:
+    without, doing = error.text, error.doing
+    assert str(error) == without
+    assert error.at(PEER, "C-ECHO") is error
+    assert (str(error), error.address, error.doing) == (said, PEER, doing or "C-ECHO")
+    assert error.text == without
+    assert error.at("OTHER@ris:104", "C-MOVE").address == PEER  # the first word is that of its own association
 
 
 def test_frames_are_dropped_from_an_error_that_is_among_its_own_causes() -> None:

@@ -25,9 +25,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Final, overload
+from typing import Final, Self, overload
 
 from dimse.status import Status
+
+_THE_PEER: Final = "the peer"
 
 
 def escaped(text: str) -> str:
@@ -40,7 +42,34 @@ def escaped(text: str) -> str:
 
 
 class DimseError(Exception):
-    """Base class of the library's errors."""
+    """Base class of the library's errors.
+
+    If the text speaks of "the peer", or names no peer, `str` puts `address` in its place.
+    """
+
+    address: str | None = None
+    """The peer: `TITLE@host:port`, or only host and port if it requested the association. None if there is no peer."""
+    doing: str | None = None
+    """What was under way with the peer, such as `C-FIND`; None between two operations."""
+
+    @property
+    def text(self) -> str:
+        """The message without the address, for a place that names the peer itself."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        text = self.text
+        if self.address is None or self.address in text:
+            return text
+        if text.startswith(_THE_PEER):
+            return self.address + text.removeprefix(_THE_PEER)
+        return f"{self.address}: {text}"
+
+    def at(self, address: str | None, doing: str | None = None) -> Self:
+        """Name the peer and what was under way, unless that was done before. Returns the error."""
+        if self.address is None:
+            self.address, self.doing = address, self.doing or doing
+        return self
 
 
 class ProtocolError(DimseError):
@@ -86,12 +115,15 @@ def rejection_in_words(result: int, source: int, reason: int) -> str:
     return f"{how}: {_REJECT_REASONS.get((source, reason), f'source {source}, reason {reason}')}"
 
 
-_REJECT_ADVICE = {
-    (1, 3): "register our AE title{calling} there, or set another calling AE title",
-    (1, 7): "check the AE title in the address",
-    (2, 1): "it may ask for another user identity",
-    (3, 1): "try again later",
-    (3, 2): "try again later",
+_REJECTED = {
+    (1, 1): "it gives no reason",
+    (1, 2): "it does not know the application context of DICOM",
+    (1, 3): "it does not know the calling AE title{calling}; register it there, or use another calling AE title",
+    (1, 7): "it does not know the called AE title{called}; check the title",
+    (2, 1): "it gives no reason; it may want another user identity",
+    (2, 2): "it does not support the protocol version",
+    (3, 1): "temporary congestion; try again later",
+    (3, 2): "local limit exceeded; try again later",
 }
 _ABORT_REASONS = {
     0: "reason not specified",
@@ -103,6 +135,11 @@ _ABORT_REASONS = {
 }
 
 
+def during(doing: str | None) -> str:
+    """What was under way when an association ended, for its message."""
+    return f" during {doing}" if doing else ""
+
+
 class AssociationRejected(AssociationError):
     """The peer answered with A-ASSOCIATE-RJ (PS3.8 9.3.4).
 
@@ -110,12 +147,12 @@ class AssociationRejected(AssociationError):
     """
 
     def __init__(
-        self, result: int, source: int, reason: int, peer: str = "the peer", calling_ae_title: str | None = None
+        self, result: int, source: int, reason: int, *, called_ae_title: str = "", calling_ae_title: str = ""
     ) -> None:
-        words = rejection_in_words(result, source, reason)
-        calling = "" if calling_ae_title is None else f" {calling_ae_title!r}"
-        advice = _REJECT_ADVICE.get((source, reason), "").format(calling=calling)
-        super().__init__(f"{peer} rejected the association {words}" + (f"; {advice}" if advice else ""))
+        titles = {"called": called_ae_title, "calling": calling_ae_title}
+        words = _REJECTED.get((source, reason), f"result {result}, source {source}, reason {reason}")
+        words = words.format(**{side: f" {title!r}" if title else "" for side, title in titles.items()})
+        super().__init__(f"the peer rejected the association: {words}")
         self.result = result
         self.source = source
         self.reason = reason
@@ -163,11 +200,12 @@ class AssociationAborted(AssociationError):
     `source` is 0 for the service user and 2 for the service provider.
     """
 
-    def __init__(self, source: int, reason: int, message: str = "", *, peer: str = "the peer") -> None:
+    def __init__(self, source: int, reason: int, message: str = "", *, doing: str | None = None) -> None:
         if not message:
             why = f": {_ABORT_REASONS.get(reason, f'reason {reason}')}" if source == 2 else ""
-            message = f"{peer} aborted the association{why}"
+            message = f"the peer aborted the association{during(doing)}{why}"
         super().__init__(message)
+        self.doing = doing
         self.source = source
         self.reason = reason
 
@@ -179,10 +217,11 @@ class ConnectionLost(AssociationError):
 class AssociationTimeout(AssociationError, TimeoutError):
     """A timer expired. `timer` is its name in `Timeouts`, `seconds` its value."""
 
-    def __init__(self, timer: str, seconds: float, doing: str) -> None:
-        super().__init__(f"{doing}: no progress for {seconds:g} s (Timeouts.{timer})")
+    def __init__(self, timer: str, seconds: float, doing: str, message: str = "{doing}: no progress") -> None:
+        super().__init__(f"{message.format(doing=doing)} for {seconds:g} s (Timeouts.{timer})")
         self.timer = timer
         self.seconds = seconds
+        self.doing = doing
 
 
 class PresentationContextError(DimseError):
@@ -227,6 +266,7 @@ class StatusError(DimseError):
         details = [comment, f"offending element {tags}" if tags else None]
         text = escaped("; ".join(detail for detail in details if detail))
         super().__init__((f"{doing}: " if doing else "") + str(self.status) + (f" ({text})" if text else ""))
+        self.doing = doing or None
 
 
 class SubOperationFailed(DimseError):
@@ -236,10 +276,11 @@ class SubOperationFailed(DimseError):
     """
 
     def __init__(self, sop_instance_uid: str | None, why: str) -> None:
-        # `__str__` makes the text: there may be hundreds of thousands of these.
         super().__init__(sop_instance_uid, why)
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """The message: there may be hundreds of thousands of these, and few are shown."""
         return f"{escaped(self.sop_instance_uid or 'an instance')}: {self.args[1]}"
 
     @property
@@ -258,6 +299,7 @@ class OperationTimeout(DimseError, TimeoutError):
 
     def __init__(self, doing: str, seconds: float) -> None:
         super().__init__(f"{doing}: not finished after {seconds:g} s; it was cancelled")
+        self.doing = doing
         self.seconds = seconds
 
 
@@ -269,6 +311,7 @@ class OperationCancelled(DimseError):
 
     def __init__(self, doing: str) -> None:
         super().__init__(f"{doing}: cancelled before its end; responses are missing")
+        self.doing = doing
 
 
 class DatasetError(DimseError):

@@ -246,7 +246,7 @@ async def test_our_requestor_is_rejected() -> None:
             await is_well(server)
     assert (caught.value.result, caught.value.source, caught.value.reason) == (1, 2, 1)
     assert "no such user" not in str(caught.value)
-    assert str(caught.value).endswith("permanently: no reason given; it may ask for another user identity")
+    assert str(caught.value).endswith("it gives no reason; it may want another user identity")
 
 
 async def test_no_log_has_a_password(caplog: pytest.LogCaptureFixture) -> None:

@@ -117,13 +117,13 @@ async def test_nobody_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        with pytest.raises(ConnectionLost, match=rf"cannot connect to 127\.0\.0\.1:{port}: .*refused"):
+        with pytest.raises(ConnectionLost, match=rf"cannot connect to ARCHIVE@127\.0\.0\.1:{port}: .*refused"):
             async with connect(f"ARCHIVE@127.0.0.1:{port}", contexts=CONTEXTS):
                 pass
 
 
 async def test_a_host_that_is_none() -> None:
-    with pytest.raises(ConnectionLost, match=r"cannot connect to no-such-host\.invalid:104"):
+    with pytest.raises(ConnectionLost, match=r"cannot connect to ARCHIVE@no-such-host\.invalid:104"):
         async with connect("ARCHIVE@no-such-host.invalid:104", contexts=CONTEXTS):
             pass
 
@@ -145,7 +145,10 @@ async def test_an_http_server() -> None:
         await peer.closed()
 
     async with listening(script) as address:
-        with pytest.raises(RemoteProtocolError, match="the peer speaks HTTP, not DICOM"):
+        with pytest.raises(
+            RemoteProtocolError,
+            match=r"^ARCHIVE@.* speaks HTTP, not DICOM \(unrecognized PDU type 'H'\)$",
+        ):
             async with connect(address, contexts=CONTEXTS):
                 pass
 
@@ -153,14 +156,14 @@ async def test_an_http_server() -> None:
 @pytest.mark.parametrize(
     ("rejection", "words"),
     [
-        (A_ASSOCIATE_RJ(1, 1, 1), "rejected the association permanently: no reason given"),
-        (A_ASSOCIATE_RJ(1, 1, 2), "rejected the association permanently: application context name not supported"),
-        (A_ASSOCIATE_RJ(1, 1, 3), "calling AE title not recognized; register our AE title 'DIMSE' there"),
-        (A_ASSOCIATE_RJ(1, 1, 7), "rejected the association permanently: called AE title not recognized"),
-        (A_ASSOCIATE_RJ(1, 2, 2), "rejected the association permanently: protocol version not supported"),
-        (A_ASSOCIATE_RJ(2, 3, 1), "rejected the association transiently: temporary congestion"),
-        (A_ASSOCIATE_RJ(2, 3, 2), "rejected the association transiently: local limit exceeded"),
-        (A_ASSOCIATE_RJ(9, 8, 7), "rejected the association with result 9: source 8, reason 7"),
+        (A_ASSOCIATE_RJ(1, 1, 1), "rejected the association: it gives no reason$"),
+        (A_ASSOCIATE_RJ(1, 1, 2), "it does not know the application context of DICOM"),
+        (A_ASSOCIATE_RJ(1, 1, 3), "it does not know the calling AE title 'DIMSE'; register it there, or use another"),
+        (A_ASSOCIATE_RJ(1, 1, 7), "^ARCHIVE@.* it does not know the called AE title 'ARCHIVE'; check the title$"),
+        (A_ASSOCIATE_RJ(1, 2, 2), "it does not support the protocol version"),
+        (A_ASSOCIATE_RJ(2, 3, 1), "temporary congestion; try again later"),
+        (A_ASSOCIATE_RJ(2, 3, 2), "local limit exceeded; try again later"),
+        (A_ASSOCIATE_RJ(9, 8, 7), "rejected the association: result 9, source 8, reason 7"),
     ],
 )
 async def test_rejected(rejection: A_ASSOCIATE_RJ, words: str) -> None:
@@ -179,7 +182,8 @@ async def test_rejected(rejection: A_ASSOCIATE_RJ, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "reason", "words"), [(0, 0, " aborted the association$"), (2, 1, "unrecognized PDU")]
+    ("source", "reason", "words"),
+    [(0, 0, "^ARCHIVE@.* aborted the association during A-ASSOCIATE$"), (2, 1, "unrecognized PDU")],
 )
 async def test_aborted_instead_of_an_answer(source: int, reason: int, words: str) -> None:
     async def script(peer: ScriptedPeer) -> None:

@@ -202,7 +202,7 @@ async def test_plain_and_tls_meet(pki: Path, caplog: pytest.LogCaptureFixture) -
     """Each side is told what the other one speaks."""
     tls = TLSOptions(ca=pki / "ca.pem", certificate=pki / "server.pem", key=pki / "server.key")
     async with dimse.Server(port=0, options=ServerOptions(tls=tls, stop_timeout=5)) as server:
-        assert "the peer speaks TLS" in await echo(server, None)
+        assert f"localhost:{server.port} speaks TLS" in await echo(server, None)
     assert "127.0.0.1: an A-ASSOCIATE-RQ without TLS, which this port demands; closed" in caplog.messages
     async with dimse.Server(port=0, options=ServerOptions(stop_timeout=5)) as server:
         assert f"localhost:{server.port} failed: the peer does not speak TLS on this port" in await echo(server, tls)

@@ -17,6 +17,7 @@ class Request:
     """One response is expected."""
 
     response_type: type[Response] = C_ECHO_RSP
+    doing = "C-ECHO"
 
     def __init__(self) -> None:
         self.received: list[Response | Exception] = []
@@ -33,7 +34,7 @@ class Find(Request):
     """Many responses are expected."""
 
     response_type: type[Response] = C_FIND_RSP
-    name = "C-FIND"
+    doing = "C-FIND"
     has_suboperations = False
     has_unanswered = False
     is_ending = False

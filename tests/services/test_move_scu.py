@@ -123,7 +123,8 @@ async def test_an_unknown_destination() -> None:
     script = says((0xA801, None, {"error_comment": "no such AE"}))
     _, error, results = await moved(script)
     assert isinstance(error, StatusError)
-    assert str(error) == "C-MOVE: 0xA801 Move destination unknown (no such AE)"
+    assert str(error).endswith(": C-MOVE: 0xA801 Move destination unknown (no such AE)")
+    assert (error.address, error.doing) == (str(error).partition(": ")[0], "C-MOVE")
     assert results.status == 0xA801
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from dimse.errors import PresentationContextError
+from dimse.uids import PATIENT_ROOT_FIND, STUDY_ROOT_FIND
 from dimse.upper_layer.agreement import Agreement, agree
 from dimse.upper_layer.items import (
     AsynchronousOperationsWindow,
@@ -119,3 +120,23 @@ def test_an_acceptor_is_scu_only_where_the_requestor_is_scp() -> None:
     assert acceptor.context_for(CT).requestor_is_scp
     with pytest.raises(PresentationContextError, match="proposed:"):
         agreed(roles=role, answered_roles=role).context_for(CT)
+
+
+def agreed_on_find(*proposed: str) -> Agreement:
+    contexts = tuple(PresentationContextRQ(2 * i + 1, uid, (IMPLICIT,)) for i, uid in enumerate(proposed))
+    return agree(
+        A_ASSOCIATE_RQ("ARCHIVE", "DIMSE", UserInformation(), presentation_contexts=contexts),
+        A_ASSOCIATE_AC("ARCHIVE", "DIMSE", UserInformation(), presentation_contexts=()),
+        is_requestor=True,
+        maximum_length_limit=16384,
+    )
+
+
+def test_a_peer_that_refuses_all_queries_is_no_query_archive() -> None:
+    both = agreed_on_find(PATIENT_ROOT_FIND, STUDY_ROOT_FIND)
+    with pytest.raises(PresentationContextError, match=r"^the peer is no query archive: it accepted neither .* nor"):
+        both.context_for(STUDY_ROOT_FIND)
+    with pytest.raises(PresentationContextError, match=r"archive, or not with this information model: it did not"):
+        agreed_on_find(STUDY_ROOT_FIND).context_for(STUDY_ROOT_FIND)
+    with pytest.raises(PresentationContextError, match=r"this SOP class was not proposed"):
+        agreed_on_find(STUDY_ROOT_FIND).context_for(PATIENT_ROOT_FIND)

@@ -92,7 +92,7 @@ class Association:
         With `transfer_syntaxes` it is in the first of them that was accepted. Raises `PresentationContextError`, which
         names the transfer syntaxes that were proposed and accepted.
         """
-        return self._exchange.agreement.context_for(abstract_syntax, transfer_syntaxes)
+        return self._exchange.context_for(abstract_syntax, transfer_syntaxes)
 
     async def release(self) -> None:
         """End the association in order (PS3.8 7.2). Does nothing if it has ended already.

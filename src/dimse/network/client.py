@@ -7,9 +7,10 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 from dimse import uids
-from dimse.address import Address, host_and_port
+from dimse.address import Address
 from dimse.errors import AssociationTimeout, ConnectionLost, escaped
 from dimse.network.association import Association
 from dimse.network.certificate_names import names_of
@@ -29,6 +30,10 @@ DEFAULT_CONTEXTS = tuple(
     (uid, uids.LITTLE_ENDIAN) for uid in (uids.VERIFICATION, *uids.QUERY_RETRIEVE, *uids.COMMON_STORAGE)
 )
 """The contexts proposed by default: verification, query/retrieve, the common storage SOP classes."""
+
+
+_CONNECTING: Final = "connecting"
+"""What is under way before the association request, for errors."""
 
 
 @asynccontextmanager
@@ -87,7 +92,6 @@ async def connect(
 
 async def _open(address: Address, options: ClientOptions) -> Exchange:
     """Open the transport connection; the association on it is not established yet."""
-    where = host_and_port(address.host, address.port)
     machine = Machine(
         requestor=True,
         maximum_length=options.maximum_length,
@@ -96,7 +100,7 @@ async def _open(address: Address, options: ClientOptions) -> Exchange:
         name=str(address),
     )
     connection = Connection(machine, BufferPool())
-    exchange = Exchange(connection, options)
+    exchange = Exchange(connection, options, address=address)
     try:
         async with asyncio.timeout(options.timeouts.connect):
             if options.tls is None:
@@ -104,13 +108,15 @@ async def _open(address: Address, options: ClientOptions) -> Exchange:
             else:
                 await _connect_with_tls(connection, address, options.tls, options.timeouts.connect)
     except TimeoutError as error:
-        if error.errno is not None:  # the operating system's timeout, which came first
-            raise ConnectionLost(f"cannot connect to {where}: {error.strerror}") from error
-        raise AssociationTimeout("connect", options.timeouts.connect or 0, f"connecting to {address}") from None
+        if error.errno is None:  # else the operating system's timeout came first
+            silent = f"cannot connect to {address}: no answer"
+            late = AssociationTimeout("connect", options.timeouts.connect or 0, _CONNECTING, silent)
+            raise late.at(str(address)) from None
+        raise _lost(address, f"cannot connect to {address}: {error.strerror}") from error
     except UnicodeError:
-        raise ConnectionLost(f"cannot connect to {address.host}: this is not a host name") from None
+        raise _lost(address, f"cannot connect to {address}: {address.host} is not a host name") from None
     except OSError as error:
-        raise ConnectionLost(f"cannot connect to {where}: {_reason(error)}") from error
+        raise _lost(address, f"cannot connect to {address}: {_reason(error)}") from error
     return exchange
 
 
@@ -126,8 +132,7 @@ async def _connect_with_tls(
         if is_wrong_name(cause) and isinstance(tls, TLSOptions):
             names = ", ".join(map(escaped, await _names_at(address, tls, name))) or "unknown"
             reason = f"the peer's certificate is not for {name}, but for: {names}"
-        where = host_and_port(address.host, address.port)
-        raise ConnectionLost(f"TLS handshake with {where} failed: {reason}") from cause
+        raise _lost(address, f"TLS handshake with {address} failed: {reason}") from cause
 
 
 async def _names_at(address: Address, tls: TLSOptions, name: str) -> tuple[str, ...]:
@@ -140,6 +145,10 @@ async def _names_at(address: Address, tls: TLSOptions, name: str) -> tuple[str, 
     names = names_of(writer.get_extra_info("peercert"))
     writer.transport.abort()
     return names
+
+
+def _lost(address: Address, why: str) -> ConnectionLost:
+    return ConnectionLost(why).at(str(address), _CONNECTING)
 
 
 def _reason(error: OSError) -> str:

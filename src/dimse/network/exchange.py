@@ -12,20 +12,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from enum import Enum
 from typing import Any, Final, Protocol
 
 from dimse.access import VerifiedUser
+from dimse.address import Address
 from dimse.errors import (
     AssociationAborted,
     AssociationError,
     AssociationRejected,
     AssociationTimeout,
     ConnectionLost,
+    DimseError,
     LocalProtocolError,
+    PresentationContextError,
     RemoteProtocolError,
+    during,
 )
 from dimse.log_limit import limit_log
 from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, MessageReader, fragment_size
@@ -72,6 +76,10 @@ class Provider(Protocol):
     @property
     def is_serving(self) -> bool:
         """Whether a request waits for its response."""
+
+    @property
+    def doing(self) -> str | None:
+        """The operation of the request that waits for its response, if there is one."""
 
     def associate(self, request: A_ASSOCIATE_RQ) -> None:
         """The peer requests the association."""
@@ -121,7 +129,14 @@ _ESTABLISHED: Final = (Phase.OPEN, Phase.RELEASING, Phase.PEER_RELEASING)
 class Exchange:
     """The machinery of one association, in either role: it owns the connection and all state."""
 
-    def __init__(self, connection: Connection, options: AssociationOptions, provider: Provider | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        options: AssociationOptions,
+        provider: Provider | None = None,
+        *,
+        address: Address | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.connection = connection
         self.options = options
@@ -148,6 +163,8 @@ class Exchange:
         """The user of the requestor, as verified by the handler of associations of this side."""
         self.audit: AssociationAudit | None = None
         """The audit of the association, if it is audited and once it is established."""
+        self._address = address
+        """Where this side has connected to, if it is the requestor."""
         self._request: A_ASSOCIATE_RQ | None = None
         """The request of this side, if it is the requestor."""
         self._agreement: Agreement | None = None
@@ -167,7 +184,7 @@ class Exchange:
     def agreement(self) -> Agreement:
         """What both sides agreed on. Raises `AssociationError` before the association is established."""
         if self._agreement is None:
-            raise AssociationError("the association is not established")
+            raise AssociationError("the association is not established").at(self.address)
         return self._agreement
 
     @property
@@ -181,6 +198,20 @@ class Exchange:
         return self.connection.peer_name
 
     @property
+    def address(self) -> str:
+        """The peer, for errors: its address if this side has connected to it, else its host and port."""
+        return self.peer_name if self._address is None else str(self._address)
+
+    @property
+    def doing(self) -> str | None:
+        """What is under way, for errors; None between two operations."""
+        if self._request is not None and self._agreement is None:
+            return "A-ASSOCIATE"
+        if self.phase is Phase.RELEASING:
+            return "A-RELEASE"
+        return self.outstanding.doing or (None if self._provider is None else self._provider.doing)
+
+    @property
     def is_open(self) -> bool:
         """Whether the association is established and has not ended."""
         return self.phase in _ESTABLISHED
@@ -190,6 +221,14 @@ class Exchange:
         """Whether the peer is in the middle of sending a message."""
         return self._reader.in_message
 
+    def context_for(self, abstract_syntax: str, transfer_syntaxes: Iterable[str] | None = None) -> AcceptedContext:
+        """As `Agreement.context_for`; the error names the peer."""
+        try:
+            return self.agreement.context_for(abstract_syntax, transfer_syntaxes)
+        except PresentationContextError as error:
+            error.at(self.address)
+            raise
+
     def check_open(self) -> None:
         """Raise the reason if no operation is possible."""
         if self.phase is Phase.OPEN or self.phase is Phase.NEW:
@@ -197,10 +236,9 @@ class Exchange:
         if self.error is not None:
             raise self.error
         if self.phase is Phase.RELEASED_BY_PEER:
-            raise AssociationError("the peer has released the association")
-        if self.phase is Phase.RELEASED:
-            raise LocalProtocolError("the association has been released")
-        raise LocalProtocolError("the association is being released")
+            raise AssociationError("the peer has released the association").at(self.address)
+        over = "has been" if self.phase is Phase.RELEASED else "is being"
+        raise LocalProtocolError(f"the association {over} released").at(self.address)
 
     def _more_follows(self) -> bool:
         """Whether other operations are under way, in either direction: then a message may wait for the next one."""
@@ -214,7 +252,8 @@ class Exchange:
         self.connection.machine.associate(request)
         self.connection.machine.transport_connected()
         self.connection.flush()
-        await self._decided(self._established, "waiting for the response to A-ASSOCIATE-RQ")
+        silent = "the peer accepted the connection but did not answer the A-ASSOCIATE-RQ"
+        await self._decided(self._established, silent)
 
     def accept(self, request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> None:
         """Accept the peer's request."""
@@ -224,7 +263,7 @@ class Exchange:
     def reject(self, rejection: A_ASSOCIATE_RJ) -> None:
         """Reject the peer's request."""
         self.connection.machine.reject(rejection, self.clock())
-        self._end(AssociationRejected(rejection.result, rejection.source, rejection.reason))
+        self._end(AssociationError("the association was rejected by this side"))
 
     def _agree(self, request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> None:
         limit = self.options.maximum_length_to_send
@@ -275,19 +314,22 @@ class Exchange:
             self.phase = Phase.RELEASING
             self.connection.flush()
         try:
-            await self._decided(self.over, "waiting for the response to A-RELEASE-RQ")
+            await self._decided(self.over, "the peer did not answer the A-RELEASE-RQ")
         except (AssociationAborted, ConnectionLost) as error:
-            self.deviations.harmless(f"in place of an A-RELEASE-RP: {error}")
+            self.deviations.harmless(f"in place of an A-RELEASE-RP: {error.text}")
         await self.closed()
 
-    async def _decided(self, future: asyncio.Future[None], doing: str) -> None:
-        """Wait for the peer's decision, `Timeouts.association` in all. Raises why the association ended instead."""
+    async def _decided(self, future: asyncio.Future[None], silent: str) -> None:
+        """Wait for the peer's decision, `Timeouts.association` in all. Raises why the association ended instead.
+
+        `silent` are the words for a peer that does not answer.
+        """
         seconds = self.options.timeouts.association
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.shield(future)
         except TimeoutError:
-            self.abort(AssociationTimeout("association", seconds or 0, doing))
+            self.abort(AssociationTimeout("association", seconds or 0, self.doing or "", silent))
         except asyncio.CancelledError:
             self.abort()
             raise
@@ -309,7 +351,7 @@ class Exchange:
         source, reason = (error.source, error.reason) if isinstance(error, RemoteProtocolError) else (0, 0)
         self.connection.machine.abort(self.clock(), source=source, reason=reason)
         self.connection.flush()
-        self._end(error or AssociationAborted(0, 0, "the association was aborted by this side"))
+        self._end(error or AssociationAborted(0, 0, f"the association was aborted by this side{during(self.doing)}"))
 
     async def closed(self, grace: float | None = ABORT_GRACE) -> None:
         """Wait until the connection is closed too. It is cut off if the peer does not close it in `grace` seconds.
@@ -334,6 +376,8 @@ class Exchange:
         """End the association, once, and pass the reason to all waiting tasks."""
         if self.over.done():
             return
+        if isinstance(error, DimseError):
+            error.at(self.address, self.doing)
         self.error = error
         if error is not None:
             self.phase = Phase.FAILED
@@ -342,7 +386,7 @@ class Exchange:
         self.over.set_result(None)
         if not self._established.done():
             self._established.set_result(None)
-        reason = error or AssociationError("the association was released")
+        reason = error or AssociationError("the association was released").at(self.address)
         self.store_timer.cancel()
         self.outstanding.fail(reason)
         self.connection.fail_writing(reason)
@@ -367,8 +411,13 @@ class Exchange:
         try:
             self._dispatch(event)
         except RemoteProtocolError as error:
-            logger.warning("%s: %s; aborting", self.peer_name, error)
+            self._log_fault(error, "aborting")
             self.abort(error)
+
+    def _log_fault(self, error: RemoteProtocolError, then: str) -> None:
+        """Log what the peer did wrong. The task of a requestor raises it, and its program reports it."""
+        level = logging.INFO if self._provider is None else logging.WARNING
+        logger.log(level, "%s: %s; %s", self.peer_name, error.text, then)
 
     def buffer_used(self) -> None:
         """As `ConnectionOwner`."""
@@ -382,7 +431,9 @@ class Exchange:
 
     def disconnected(self, error: Exception | None) -> None:
         """As `ConnectionOwner`."""
-        self._end(ConnectionLost(f"the connection was lost: {error}" if error else self._closed_by_peer()))
+        self._end(
+            ConnectionLost(f"the connection was lost{during(self.doing)}: {error}" if error else self._closed_by_peer())
+        )
 
     def _dispatch(self, event: MachineEvent) -> None:
         match event:
@@ -403,23 +454,20 @@ class Exchange:
             case _:
                 self._end(self._reason(event))
 
-    @property
-    def _peer(self) -> str:
-        """The peer's address, with its AE title if we called it."""
-        return self.peer_name if self._request is None else f"{self._request.called_ae_title}@{self.peer_name}"
-
     def _reason(self, event: MachineEvent) -> Exception | None:
         """Why the association ends with `event`; None for a release."""
         match event:
             case A_RELEASE_RP():
                 return None
             case A_ASSOCIATE_RJ():
-                calling = None if self._request is None else self._request.calling_ae_title
-                return AssociationRejected(event.result, event.source, event.reason, self._peer, calling)
+                assert self._request is not None  # noqa: S101 - the machine accepts a rejection in Sta5 only
+                called, calling = self._request.called_ae_title, self._request.calling_ae_title
+                numbers = (event.result, event.source, event.reason)
+                return AssociationRejected(*numbers, called_ae_title=called, calling_ae_title=calling)
             case A_ABORT():
-                return AssociationAborted(event.source, event.reason, peer=self._peer)
+                return AssociationAborted(event.source, event.reason, doing=self.doing)
             case ProviderAbort(error) if error is not None:
-                logger.warning("%s: %s; aborted", self.peer_name, error)
+                self._log_fault(error, "aborted")
                 return error
         return ConnectionLost(self._closed_by_peer())
 
@@ -428,7 +476,7 @@ class Exchange:
         if isinstance(lost, ssl.SSLError):
             return f"TLS ended the connection: {refusal(lost)}"
         if self._agreement is not None:
-            return "the peer closed the connection without a release"
+            return f"the peer closed the connection without a release{during(self.doing)}"
         if self.is_requestor:
             return f"the peer closed the connection without an answer; does a DICOM AE listen there{self._or_tls}?"
         return "the connection was closed before there was an association"
@@ -514,7 +562,7 @@ class Exchange:
 
     def _timed_out(self, name: str, doing: str) -> None:
         error = AssociationTimeout(name, self._seconds(name) or 0, doing)
-        logger.info("%s: %s; aborting", self.peer_name, error)
+        logger.info("%s: %s; aborting", self.peer_name, error.text)
         self.abort(error)
 
     def _seconds(self, name: str) -> float | None:

@@ -27,7 +27,7 @@ from enum import Enum
 from typing import TypeVar, cast
 
 from dimse.dataset.sources import DatasetSource
-from dimse.errors import AssociationAborted, DatasetError
+from dimse.errors import AssociationAborted, DatasetError, during
 from dimse.messages.message import Request, Response
 from dimse.network.exchange import Exchange
 from dimse.network.incoming_data import Discard, Receiver
@@ -65,7 +65,7 @@ async def invoke(
     except BaseException as error:
         if in_flight.is_out_of_step and not exchange.over.done():
             why = f": {error}" if isinstance(error, DatasetError) else ""
-            exchange.abort(AssociationAborted(0, 0, f"the association was aborted by this side{why}"))
+            exchange.abort(AssociationAborted(0, 0, f"the association was aborted by this side{during(doing)}{why}"))
         raise
     finally:
         in_flight.end()

@@ -180,8 +180,8 @@ class Operation(Generic[R]):
             self.stage = stage
 
     @property
-    def name(self) -> str:
-        """As `OutstandingOperation`."""
+    def doing(self) -> str:
+        """As `Outstanding`."""
         return self._kind.name
 
     @property
@@ -212,7 +212,7 @@ class Operation(Generic[R]):
             return None
         if self._cancelled_by is not None and self._cancelled_by is asyncio.current_task():
             return None
-        return self.error or OperationCancelled(self.name)
+        return self.error or OperationCancelled(self.doing).at(self._exchange.address)
 
     # As `OutstandingOperation`
 
@@ -305,7 +305,7 @@ class Operation(Generic[R]):
                 if isinstance(error, AssociationError) or not limit.expired():
                     raise
                 await cancel()
-                raise OperationTimeout(self.name, total) from None
+                raise OperationTimeout(self.doing, total).at(self._exchange.address) from None
         except asyncio.CancelledError:
             await self.stop(cancel)
             raise
@@ -332,7 +332,7 @@ class Operation(Generic[R]):
         self._exchange.check_open()
         self._exchange.outstanding.begin_operation(self._message.message_id, self)
         self._pass_to(Stage.UNDER_WAY)
-        self._timer = self._exchange.timer(self._kind.timer, self.name, self._measure)
+        self._timer = self._exchange.timer(self._kind.timer, self.doing, self._measure)
         sent: list[int] = []
         try:
             await self._exchange.sender.send(
@@ -385,7 +385,8 @@ class Operation(Generic[R]):
         try:
             await cancel()
         except (DimseError, OSError) as error:
-            logger.info("%s: %s", self._exchange.peer_name, error)
+            why = error.text if isinstance(error, DimseError) else error
+            logger.info("%s: %s", self._exchange.peer_name, why)
 
     async def cancel(self, by: asyncio.Task[Any] | None = None) -> None:
         """Send C-CANCEL, and drop the responses up to the final one. For the task `by`, the results are complete.
@@ -395,7 +396,7 @@ class Operation(Generic[R]):
         """
         if self.handling is not None and self.handling is asyncio.current_task():
             raise LocalProtocolError(
-                f"the association cannot be released by a handler of its {self.name}, which ends with the handler"
+                f"the association cannot be released by a handler of its {self.doing}, which ends with the handler"
             )
         self._cancelled_by = by or self._cancelled_by
         if self.stage is Stage.NEW:
@@ -428,7 +429,7 @@ class Operation(Generic[R]):
             return
         self.refused.add(getattr(request.message, "affected_sop_instance_uid", ""))
         answer = request.response(Status.OUT_OF_RESOURCES, error_comment="the C-GET was cancelled")
-        await self.answer(request, answer, OperationCancelled(self.name))
+        await self.answer(request, answer, OperationCancelled(self.doing))
 
     async def request_cancel(self) -> None:
         """Send C-CANCEL, unless the operation is not under way any more."""
@@ -439,7 +440,7 @@ class Operation(Generic[R]):
         self._messages_before = self._exchange.progress().messages
         if self._timer is not None:
             self._timer.cancel()
-        doing = f"{self.name}: waiting for its end after C-CANCEL"
+        doing = f"{self.doing} after C-CANCEL"
         self._timer = self._exchange.timer("cancel", doing, self._measure_ending)
         cancel = C_CANCEL_RQ(message_id_being_responded_to=self._message.message_id)
         await self._exchange.sender.send(self._request.context, cancel)

@@ -17,6 +17,10 @@ class Outstanding(Protocol):
 
     response_type: type[Response]
 
+    @property
+    def doing(self) -> str:
+        """The name of the operation in messages."""
+
     def respond(self, message: Response) -> Receiver | None:
         """A response was received. Returns the receiver of its identifier, if one follows."""
 
@@ -26,10 +30,6 @@ class Outstanding(Protocol):
 
 class OutstandingOperation(Outstanding, Protocol):
     """An operation with many responses. It is this side's only outstanding request."""
-
-    @property
-    def name(self) -> str:
-        """C-FIND, C-GET or C-MOVE."""
 
     @property
     def has_suboperations(self) -> bool:
@@ -62,6 +62,11 @@ class OutstandingRequests:
         self._requests: dict[int, Outstanding] = {}
         self._message_id = 0
 
+    @property
+    def doing(self) -> str | None:
+        """The name of the operation that has been under way longest, if there is one."""
+        return next((request.doing for request in self._requests.values()), None)
+
     def __len__(self) -> int:
         return len(self._requests)
 
@@ -76,7 +81,7 @@ class OutstandingRequests:
         """Pass the responses with `message_id` to `request` from now on, until `forget`."""
         if self.operation is not None:
             raise LocalProtocolError(
-                f"{self.operation.name} is under way on this association: iterate to its end or leave its "
+                f"{self.operation.doing} is under way on this association: iterate to its end or leave its "
                 "`async with` first"
             )
         self._requests[message_id] = request
@@ -84,7 +89,7 @@ class OutstandingRequests:
     def begin_operation(self, message_id: int, operation: OutstandingOperation) -> None:
         """`begin` an operation with many responses, which must be the only one."""
         if self._requests and self.operation is None:
-            raise LocalProtocolError(f"{operation.name} cannot begin while other operations are under way")
+            raise LocalProtocolError(f"{operation.doing} cannot begin while other operations are under way")
         self.begin(message_id, operation)
         self.operation = operation
 

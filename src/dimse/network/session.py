@@ -244,6 +244,11 @@ class Session:
         return bool(self._serving)
 
     @property
+    def doing(self) -> str | None:
+        """As `Provider`."""
+        return next((request.message.name.removesuffix("-RQ") for request in self._serving), None)
+
+    @property
     def _is_release_requested(self) -> bool:
         """Whether the peer waits for the response to its A-RELEASE-RQ."""
         return self.connection.machine.state is State.STA8
@@ -252,7 +257,7 @@ class Session:
         """As `Provider`."""
         error = self._exchange.error
         if isinstance(error, ConnectionLost | AssociationAborted):
-            logger.info("%s: %s", self.connection.peer_name, error)
+            logger.info("%s: %s", self.connection.peer_name, error.text)
         self._arrivals.add(self.connection)  # until it is closed
         if self._slot is not None:
             self._admission.leave(self._slot)
@@ -327,7 +332,7 @@ class Session:
             if not self._is_release_requested:
                 raise
             # The peer waits for the answer to its release; the half object is never acknowledged.
-            logger.info("%s: %s", self.connection.peer_name, error)
+            logger.info("%s: %s", self.connection.peer_name, error.text)
         finally:
             self._serving.discard(request)
             if request.data is not None:
@@ -375,8 +380,8 @@ class Session:
 
     def _idle_timer(self, seconds: float | None) -> ProgressTimer:
         def stalled() -> None:
-            error = AssociationTimeout("idle", seconds or 0, "waiting for the peer")
-            logger.warning("%s: %s; aborting", self.connection.peer_name, error)
+            error = AssociationTimeout("idle", seconds or 0, self.doing or "", "the peer sent nothing")
+            logger.warning("%s: %s; aborting", self.connection.peer_name, error.text)
             self._exchange.abort(error)
 
         return ProgressTimer(seconds, self._activity, stalled)

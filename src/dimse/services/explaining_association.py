@@ -99,7 +99,7 @@ def _pdu_in_words(pdu: PDU) -> str:
         numbers = f"result {pdu.result}, source {pdu.source}, reason {pdu.reason}"
         return f"the association was rejected {rejection_in_words(pdu.result, pdu.source, pdu.reason)} ({numbers})"
     if isinstance(pdu, A_ABORT):
-        words = AssociationAborted(pdu.source, pdu.reason, peer="the archive")
+        words = AssociationAborted(pdu.source, pdu.reason).at("the archive")
         return f"{words} (source {pdu.source}, reason {pdu.reason})"
     return f"an unexpected {pdu.name} came"
 

@@ -25,7 +25,7 @@ class FindResults(Results[Dataset, C_FIND_RSP]):
             self._check_form(answer.identifier or b"")
             return await decode_identifier(answer.identifier or b"", self._request.context.transfer_syntax)
         except DatasetError as error:
-            self.failures.append(DatasetError(f"the identifier of a match cannot be read: {error}"))
+            self._note(DatasetError(f"the identifier of a match cannot be read: {error}"))
             return None
 
 

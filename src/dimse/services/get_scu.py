@@ -281,7 +281,9 @@ class CGetSCU:
             handler = _into(into, template)
         model = query.model
         context = self._association.context_for(model.get)
-        _check_scp_role(exchange_of(self._association))
+        unable = _without_scp_role(exchange_of(self._association))
+        if unable is not None:
+            raise unable.at(exchange_of(self._association).address)
         message_id = exchange_of(self._association).outstanding.new_message_id()
         message = C_GET_RQ(message_id=message_id, affected_sop_class_uid=model.get)
         encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
@@ -310,23 +312,23 @@ def _scp_role(agreement: Agreement, sop_class_uid: str) -> _SCPRole:
     return _SCPRole.REFUSED if is_answered else _SCPRole.UNANSWERED
 
 
-def _check_scp_role(exchange: Exchange) -> None:
-    """Raise `PresentationContextError` if there is no context on which the peer may send instances."""
+def _without_scp_role(exchange: Exchange) -> PresentationContextError | None:
+    """The error if there is no context on which the peer may send instances."""
     accepted = dict.fromkeys(context.abstract_syntax for context in exchange.agreement.contexts.values())
     roles = {_scp_role(exchange.agreement, sop_class_uid) for sop_class_uid in accepted}
     if _SCPRole.AGREED in roles or (_SCPRole.UNANSWERED in roles and not exchange.deviations.is_strict):
-        return
+        return None
     if not any(role.scp_role for role in exchange.agreement.request.user_information.role_selections):
-        raise PresentationContextError(
+        return PresentationContextError(
             "no context was proposed with the SCP role, which a C-GET needs; connect with contexts=retrieval_contexts()"
         )
     for role in (_SCPRole.UNANSWERED, _SCPRole.REFUSED):
         if role in roles:
-            raise PresentationContextError(
+            return PresentationContextError(
                 f"the peer accepted C-GET, but the SCP role {role}: without it the peer may send no instances "
                 "(PS3.7 D.3.3.4); use C-MOVE, which does not need it"
             )
-    raise PresentationContextError("the peer accepted C-GET, but none of the storage SOP classes that were proposed")
+    return PresentationContextError("the peer accepted C-GET, but none of the storage SOP classes that were proposed")
 
 
 def _into(folder: str | os.PathLike[str], template: str) -> StoreHandler:

@@ -81,8 +81,9 @@ async def list_instances(entity: ApplicationEntity, queries: Sequence[Query]) ->
             listing.own_host, listing.archive_host = connection.own_host, connection.peer_host
             methods = {RetrieveMethod.GET: model.get, RetrieveMethod.MOVE: model.move}
             listing.offers = frozenset(method for method, uid in methods.items() if _accepts(association, uid))
+            association.context_for(model.find)  # raises the error, as the next does
             if not listing.offers:
-                association.context_for(model.move)  # raises the error
+                association.context_for(model.move)
             await _Lister(association, entity.address, model, listing).run(queries)
             is_complete = True
     except AssociationTimeout as error:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from dimse.dataset.codec import wrong_form
-from dimse.errors import DatasetError, NothingRetrieved, StatusError
+from dimse.errors import DatasetError, DimseError, NothingRetrieved, StatusError
 from dimse.messages.message import Response
 from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_request import Answer, IncomingRequest
@@ -134,23 +134,28 @@ class Results(ABC, Generic[T, R]):
         cancelled = self._operation.is_cancelling and status.category is StatusCategory.CANCEL
         if status.category in (StatusCategory.FAILURE, StatusCategory.CANCEL) and not cancelled:
             offending = answer.message.offending_element or ()
-            self.failures.append(StatusError(status, name, answer.message.error_comment, offending))
+            self._note(StatusError(status, name, answer.message.error_comment, offending))
         if status.category is StatusCategory.WARNING and status not in self.final_warnings:
             text = "%s: %s ended with %s, a warning that %s does not define"
             logger.warning(text, self._exchange.peer_name, name, status, name)
         return item
 
+    def _note(self, failure: DimseError) -> None:
+        """Add a failure, which names the peer."""
+        self.failures.append(failure.at(self._exchange.address, self._kind.name))
+
     def _end(self) -> Exception:
         """The exception to raise when there are no more items."""
-        name, missing = self._kind.name, self._operation.shortfall
+        missing = self._operation.shortfall
+        operation = f"{self._exchange.address}: {self._kind.name}"
         failures = self._to_raise()
         if missing is not None:
-            return ExceptionGroup(f"{name}: incomplete", [missing, *failures]) if failures else missing
+            return ExceptionGroup(f"{operation}: incomplete", [missing, *failures]) if failures else missing
         if not failures:
             return StopAsyncIteration()
         if len(failures) == 1 and isinstance(failures[0], StatusError):
             return failures[0]
-        return ExceptionGroup(f"{name}: {len(failures)} failed", failures)
+        return ExceptionGroup(f"{operation}: {len(failures)} failed", failures)
 
     def _to_raise(self) -> list[Exception]:
         """The failures that are still to be raised. A lone `NothingRetrieved` is not.

@@ -42,10 +42,10 @@ async def fit(
     if len(source.sop_instance_uid) > 64:
         raise DatasetError(f"{source.name}: the SOP Instance UID has more than 64 characters (PS3.5 9.1)")
     try:
-        context = exchange.agreement.context_for(source.sop_class_uid, [syntax])
+        context = exchange.context_for(source.sop_class_uid, [syntax])
     except PresentationContextError as error:
         try:
-            context = exchange.agreement.context_for(source.sop_class_uid, uids.NATIVE_LITTLE_ENDIAN)
+            context = exchange.context_for(source.sop_class_uid, uids.NATIVE_LITTLE_ENDIAN)
         except PresentationContextError:
             raise error from None
         converting = _convert(source, context.transfer_syntax, error, allow_decompression)
@@ -77,8 +77,8 @@ async def _convert(
             raise error
         if not allow_decompression:
             raise PresentationContextError(
-                f"{error}; it would fit decompressed, which was not allowed (allow_decompression, or --decompress)"
-            ) from None
+                f"{error.text}; it would fit decompressed, which was not allowed (allow_decompression, or --decompress)"
+            ).at(error.address) from None
         source = await decompress(source)
     if source.transfer_syntax_uid == transfer_syntax_uid:
         return source
@@ -180,7 +180,7 @@ class ObjectSender:
                 error = StatusError(response.status, doing, response.error_comment, response.offending_element or ())
                 if pause is not None:
                     error.add_note("not retried: its source can be read only once")
-                raise error
+                raise error.at(self._exchange.address)
             logger.info("%s: %s; attempt %d in %g s", source.name, response.status, attempts.made + 1, pause)
             await asyncio.sleep(pause)
             attempts.begin()

@@ -107,7 +107,8 @@ class RetrieveResults(Results[T, R]):
                 name = answer.message.name
                 self._exchange.deviations.harmless(f"{name}: a data set with Success that is not read; dropped")
                 return _Listed({}, [])
-            return _Listed({}, [DatasetError(f"the Failed SOP Instance UID List cannot be read: {error}")])
+            unread = DatasetError(f"the Failed SOP Instance UID List cannot be read: {error}")
+            return _Listed({}, [unread.at(self._exchange.address, self._kind.name)])
 
     def _note_absent(self, answer: Answer[R], arrived: int) -> None:
         """Note a Success for which fewer instances arrived than were counted, or none.
@@ -124,7 +125,7 @@ class RetrieveResults(Results[T, R]):
         if arrived < counted:
             self.failures.append(SubOperationFailed(None, f"{counted - arrived} that the peer counts did not arrive"))
         elif arrived == 0 and not self.failures:
-            self.failures.append(NothingRetrieved(f"{self._kind.name}: the peer answered Success and sent nothing"))
+            self._note(NothingRetrieved(f"{self._kind.name}: the peer answered Success and sent nothing"))
 
 
 class _Listed(NamedTuple):

@@ -100,7 +100,9 @@ class CEchoSCU:
             doing="C-ECHO",
         )
         if not response.status.is_done:
-            raise StatusError(response.status, "C-ECHO", response.error_comment, response.offending_element or ())
+            offending = response.offending_element or ()
+            error = StatusError(response.status, "C-ECHO", response.error_comment, offending)
+            raise error.at(exchange_of(association).address)
         if response.status != Status.SUCCESS:
             peer = association.peer_name
             logger.warning("%s: C-ECHO ended with %s, a warning that C-ECHO does not define", peer, response.status)

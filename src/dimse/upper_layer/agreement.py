@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from dimse.errors import PresentationContextError
-from dimse.uids import name_of
+from dimse.uids import (
+    PATIENT_ROOT_FIND,
+    PATIENT_ROOT_GET,
+    PATIENT_ROOT_MOVE,
+    QUERY_RETRIEVE,
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+    name_of,
+)
 from dimse.upper_layer.negotiation import (
     AcceptedContext,
     accepted_contexts,
@@ -14,6 +24,13 @@ from dimse.upper_layer.negotiation import (
     operations_window,
 )
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
+
+_SERVICES: Final = {
+    "is no query archive": (PATIENT_ROOT_FIND, STUDY_ROOT_FIND),
+    "has no C-GET": (PATIENT_ROOT_GET, STUDY_ROOT_GET),
+    "has no C-MOVE": (PATIENT_ROOT_MOVE, STUDY_ROOT_MOVE),
+}
+"""What a peer lacks that accepts neither of two SOP classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +108,8 @@ class Agreement:
     def _no_context(self, abstract_syntax: str, wanted: str | None) -> PresentationContextError:
         if not self.is_requestor and self.accepts(abstract_syntax) and not self.proposes_scp(abstract_syntax):
             return PresentationContextError(f"the requestor proposed no SCP role for {name_of(abstract_syntax)}")
+        if self.is_requestor and abstract_syntax in QUERY_RETRIEVE and self._is_refused(abstract_syntax):
+            return PresentationContextError(self._no_service(abstract_syntax))
         proposed = [
             name_of(syntax)
             for context in self.request.presentation_contexts
@@ -108,6 +127,19 @@ class Agreement:
             detail = "this SOP class was not proposed when the association was made"
         syntax = f" in {name_of(wanted)}" if wanted is not None else ""
         return PresentationContextError(f"no presentation context for {name_of(abstract_syntax)}{syntax}; {detail}")
+
+    def _is_refused(self, abstract_syntax: str) -> bool:
+        """Whether it was proposed, and accepted on no context."""
+        is_proposed = any(each.abstract_syntax == abstract_syntax for each in self.request.presentation_contexts)
+        return is_proposed and not self.accepts(abstract_syntax)
+
+    def _no_service(self, abstract_syntax: str) -> str:
+        """What it means that a class of Query/Retrieve is refused."""
+        service, classes = next((name, uids) for name, uids in _SERVICES.items() if abstract_syntax in uids)
+        lacks = f"the peer {service}"
+        if all(map(self._is_refused, classes)):
+            return f"{lacks}: it accepted neither {' nor '.join(map(name_of, classes))}"
+        return f"{lacks}, or not with this information model: it did not accept {name_of(abstract_syntax)}"
 
 
 def agree(

@@ -327,8 +327,9 @@ class Machine:
         number, length = PDU_HEADER.unpack(header)
         kind = PDU_TYPES.get(number)
         if kind is None:
-            hint = stranger(bytes(header))
-            raise RemoteProtocolError(f"unrecognized PDU type {number:02X}H{hint}", source=2, reason=1)
+            shown = repr(chr(number)) if 0x20 < number < 0x7F else f"{number:02X}H"
+            unknown, other = f"unrecognized PDU type {shown}", stranger(bytes(header))
+            raise RemoteProtocolError(f"{other} ({unknown})" if other else unknown, source=2, reason=1)
         self._pdu_type, self._pdu_left = kind, length
         if kind is P_DATA_TF:
             self._begin_p_data(length)

@@ -18,8 +18,8 @@ HTTP_METHODS: Final = (
 )
 """How an HTTP request begins (RFC 9110 9, RFC 9113 3.4)."""
 
-_HTTP: Final = "; the peer speaks HTTP, not DICOM"
-_TLS: Final = "; the peer speaks TLS on this port"
+_HTTP: Final = "the peer speaks HTTP, not DICOM"
+_TLS: Final = "the peer speaks TLS on this port"
 
 _BEGINNINGS: Final = {
     b"HTTP/": _HTTP,
@@ -27,12 +27,12 @@ _BEGINNINGS: Final = {
     b"\x16\x03": _TLS,  # a handshake message (RFC 8446 5.1)
     b"\x15\x03": _TLS,  # an alert
     b"\x80\x2e\x01": _TLS,  # the ClientHello of SSL 2
-    b"SSH-": "; the peer speaks SSH, not DICOM",
-    b"EHLO ": "; the peer speaks SMTP, not DICOM",
-    b"HELO ": "; the peer speaks SMTP, not DICOM",
-    b"\x0bMSH|": "; the peer speaks HL7 (MLLP), not DICOM",
-    b"PROXY ": "; a PROXY header, and the peer is not a trusted proxy",
-    b"\r\n\r\n\0\r\nQUIT\n": "; a PROXY header, and the peer is not a trusted proxy",
+    b"SSH-": "the peer speaks SSH, not DICOM",
+    b"EHLO ": "the peer speaks SMTP, not DICOM",
+    b"HELO ": "the peer speaks SMTP, not DICOM",
+    b"\x0bMSH|": "the peer speaks HL7 (MLLP), not DICOM",
+    b"PROXY ": "a PROXY header, and the peer is not a trusted proxy",
+    b"\r\n\r\n\0\r\nQUIT\n": "a PROXY header, and the peer is not a trusted proxy",
 }
 
 
