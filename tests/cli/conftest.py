@@ -212,3 +212,10 @@ def sample(name: str) -> Path:
     assert isinstance(path, str)
     folder = Path(path).parent
     return folder / "dicomdirtests" / name if "/" in name else folder / name
+
+
+@pytest.fixture
+def refused(closed_port: int) -> str:
+    """What a command says that cannot connect to `A` at `closed_port`."""
+    address = f"A@127.0.0.1:{closed_port}"
+    return f"dimse: cannot connect to {address}: Connection refused (see dimse explain {address})\n"

@@ -240,7 +240,7 @@ async def test_what_came_before_a_failure_is_shown(beside: Beside) -> None:
     assert done.code == 1
     assert LONG_UID in done.out
     assert done.out.endswith("1 match\n")
-    assert done.err.startswith("dimse: C-FIND: 0xA700 ")
+    assert done.err.startswith(f"dimse: {archive.address}: C-FIND: 0xA700 ")
     assert done.err.endswith("(too much)\n")
 
 
@@ -260,11 +260,11 @@ async def test_a_lost_association(beside: Beside) -> None:
     assert "aborted" in done.err
 
 
-def test_no_association(dimse: Beside, closed_port: int) -> None:
+def test_no_association(dimse: Beside, closed_port: int, refused: str) -> None:
     for option in ("--csv", "--json", "--timeout=9"):
         done = dimse("find", f"A@127.0.0.1:{closed_port}", option)
-        assert (done.code, done.out) == (3, "")
-        assert done.err == f"dimse: cannot connect to 127.0.0.1:{closed_port}: Connection refused\n"
+        assert (done.code, done.err) == (3, refused)
+        assert bool(done.out) == (option == "--json")
 
 
 def test_a_peer_without_the_service(dimse: Beside, receiver: Any) -> None:

@@ -49,7 +49,10 @@ async def test_a_destination_that_the_archive_does_not_know(beside: Beside, ct: 
     async with server:
         done = await beside("move", f"ARCHIVE@127.0.0.1:{server.port}", *STUDY, "--destination", "NOWHERE")
     assert (done.code, done.out) == (1, "")
-    assert done.err == "dimse: C-MOVE: 0xA801 Move destination unknown (no address is known for 'NOWHERE')\n"
+    assert done.err == (
+        f"dimse: ARCHIVE@127.0.0.1:{server.port}: C-MOVE: 0xA801 Move destination unknown (no address is known for "
+        "'NOWHERE'); the archive must know the host and port of the destination\n"
+    )
 
 
 async def test_each_that_the_destination_refused_is_named(beside: Beside, ct: Path, mr: Path) -> None:

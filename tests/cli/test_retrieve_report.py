@@ -65,7 +65,10 @@ async def test_a_refusal_is_reported_once(report: RetrievingReport, capsys: pyte
         return False
 
     assert await report.follow(work()) == 1
-    assert capsys.readouterr() == ("", "dimse: C-MOVE: 0xA801 Move destination unknown\n")
+    assert capsys.readouterr() == (
+        "",
+        "dimse: C-MOVE: 0xA801 Move destination unknown; the archive must know the host and port of the destination\n",
+    )
 
 
 @pytest.mark.parametrize(("completed", "shown"), [(2, "2 instances moved: "), (None, "instances moved: ")])

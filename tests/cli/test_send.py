@@ -196,14 +196,16 @@ def test_standard_input_that_is_not_dicom(dimse: Dimse, closed_port: int) -> Non
     assert done.err.startswith("failed: standard input: ")
 
 
-def test_port_closed(dimse: Dimse, closed_port: int, ct: Path) -> None:
+def test_port_closed(dimse: Dimse, closed_port: int, refused: str, ct: Path) -> None:
     done = dimse("send", f"A@127.0.0.1:{closed_port}", ct)
     assert (done.code, done.out) == (3, "")
-    assert done.err == f"dimse: cannot connect to 127.0.0.1:{closed_port}: Connection refused\n"
+    assert done.err == refused
     done = dimse("send", f"A@127.0.0.1:{closed_port}", ct, "--json")
     assert done.code == 3
-    assert done.lines[-1]["event"] == "summary"
-    assert "Connection refused" in done.lines[-1]["error"]
+    summary, error = done.lines[-2:]
+    assert (summary["event"], error["event"]) == ("summary", "error")
+    assert summary["error"] == error["error"] == f"cannot connect to {error['address']}: Connection refused"
+    assert (error["address"], error["doing"], error["exit_code"]) == (f"A@127.0.0.1:{closed_port}", "connecting", 3)
 
 
 def test_a_rejected_association(dimse: Dimse, receive: Callable[..., Any], ct: Path) -> None:
@@ -211,8 +213,8 @@ def test_a_rejected_association(dimse: Dimse, receive: Callable[..., Any], ct: P
     done = dimse("send", f"ARCHIVE@127.0.0.1:{receiver.port}", ct)
     assert (done.code, done.out) == (3, "")
     assert done.err == (
-        f"dimse: ARCHIVE@127.0.0.1:{receiver.port} rejected the association permanently: "
-        "called AE title not recognized; check the AE title in the address\n"
+        f"dimse: ARCHIVE@127.0.0.1:{receiver.port} rejected the association: it does not know the called "
+        f"AE title 'ARCHIVE'; check the title (see dimse explain ARCHIVE@127.0.0.1:{receiver.port})\n"
     )
     assert dimse("send", f"OTHER@127.0.0.1:{receiver.port}", ct).code == 0
     assert len(receiver.files()) == 1

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from inspect import getdoc
 from io import TextIOWrapper
@@ -15,7 +16,7 @@ from typing import Final, NoReturn
 
 from dimse.cli import exit_codes, logs
 from dimse.cli.arguments import CommandParser, ConfigurationError, Parser, UsageError
-from dimse.cli.output import print_error, print_line, reason
+from dimse.cli.output import drop_output, print_error, print_failure, print_line, reason
 from dimse.configuration import KnownPeer
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError
 from dimse.version import __version__
@@ -86,23 +87,18 @@ def run(arguments: Sequence[str]) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may have characters that the terminal has not
     named = _named_command(arguments)
+    json = any(each.startswith("--json") for each in arguments)
     try:
         code = _run(make_parser(named or COMMANDS), arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        _exit_interrupted()
-    except BrokenPipeError:
-        # The reader of our output has exited: the interpreter must not fail again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exit_codes.FAILED
-    except ConfigurationError as error:
-        print_error(f"dimse: {error}")
-        return exit_codes.USAGE
-    except UsageError as error:
-        print_error(f"dimse: {error} (see {' '.join(['dimse', *named])} --help)")
-        return exit_codes.USAGE
+        _exit_interrupted(json=json)
     except Exception as error:  # noqa: BLE001 - nothing above the command line would handle it
-        return _failed(error)
+        try:
+            return _failed(error, named, json=json)
+        except BrokenPipeError:
+            drop_output(sys.stdout)
+            return exit_codes.FAILED
     return code
 
 
@@ -150,20 +146,27 @@ def _code_of(error: Exception) -> int:
     return exit_codes.NO_ASSOCIATION if is_association else exit_codes.FAILED
 
 
-def _failed(error: Exception) -> int:
+def _failed(error: Exception, named: Sequence[str], *, json: bool) -> int:
+    """Print why the command has failed. Returns the exit code."""
     error = _first(error)
-    if isinstance(error, BrokenPipeError):
-        return exit_codes.FAILED
+    if isinstance(error, BrokenPipeError):  # of our output: those of associations are `ConnectionLost`
+        raise error
+    if isinstance(error, ConfigurationError | UsageError):
+        help_text = f" (see {' '.join(['dimse', *named])} --help)" if isinstance(error, UsageError) else ""
+        print_failure(f"{error}{help_text}", exit_codes.USAGE, json=json)
+        return exit_codes.USAGE
     if logs.shows_tracebacks() and not isinstance(error, DimseError | OSError):
         for line in "".join(traceback.format_exception(error)).splitlines():
             print_error(line)
-    print_error(f"dimse: {reason(error)}")
-    return _code_of(error)
+    code = _code_of(error)
+    print_failure(reason(error), code, error, json=json)
+    return code
 
 
-def _exit_interrupted() -> NoReturn:
+def _exit_interrupted(*, json: bool) -> NoReturn:
     """Exit at once: a thread that waits for standard input would delay a normal exit."""
-    print_error("dimse: interrupted")
+    with suppress(BrokenPipeError):
+        print_failure("interrupted", exit_codes.INTERRUPTED, json=json)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -7,7 +7,7 @@ import sys
 import warnings
 from typing import Any, Final, TextIO
 
-from dimse.cli.output import printable, printable_lines, reason
+from dimse.cli.output import drop_output, printable, printable_lines, reason
 
 _LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
 
@@ -43,6 +43,13 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 
     @stream.setter
     def stream(self, stream: TextIO) -> None: ...
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Go on without a log if its reader has exited."""
+        if isinstance(sys.exception(), BrokenPipeError):
+            drop_output(sys.stderr)
+        else:
+            super().handleError(record)
 
 
 class _Escaped(logging.Formatter):

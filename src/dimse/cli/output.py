@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import unicodedata
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
-from dimse.errors import DimseError
+from dimse.errors import (
+    AssociationError,
+    AssociationTimeout,
+    DimseError,
+    PresentationContextError,
+    RemoteProtocolError,
+    StatusError,
+)
+from dimse.status import Status, StatusCategory
+
+_GIVEN_BY_TIMEOUT: Final = ("connect", "association", "store", "find", "get", "move")
+"""The timers that --timeout sets."""
+
+_NOT_UNDERSTOOD: Final = {
+    "C-GET": "have it",
+    "C-MOVE": "have it, and know the host and port of the destination",
+}
+"""What archives lack that answer with a status of the range of Cannot Understand (PS3.4 C.4.2.1.5, C.4.3.1.4)."""
 
 _JOINERS: Final = "\u200c\u200d"
 """Format characters of Persian and Indic names; terminals do not act on them."""
@@ -25,8 +43,24 @@ def print_line(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    """Print a line on standard error."""
-    print(printable(text), file=sys.stderr, flush=True)
+    """Print a line on standard error. If its reader has exited, the line is lost, and the command goes on."""
+    try:
+        print(printable(text), file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        drop_output(sys.stderr)
+
+
+def print_failure(why: str, exit_code: int, error: BaseException | None = None, *, json: bool) -> None:
+    """Print why the command fails; with `json` also as its last JSON object, which has the peer and the exit code."""
+    print_error(f"dimse: {why}{'' if error is None else next_step(error)}")
+    if json:
+        peer = error if isinstance(error, DimseError) else DimseError()
+        print_json(event="error", error=why, address=peer.address, doing=peer.doing, exit_code=exit_code)
+
+
+def drop_output(stream: TextIO) -> None:
+    """Drop what is written from now on: the reader has exited, and the interpreter must not fail when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def printable(text: str) -> str:
@@ -47,19 +81,42 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "backslashreplace").decode()
 
 
-def reason(error: BaseException) -> str:
-    """The text of an error; with the name of its class if the text alone is not clear."""
+def reason(error: BaseException, *, with_peer: bool = True) -> str:
+    """The text of an error; with the name of its class if the text alone is not clear.
+
+    `with_peer` names the peer in it; one line of many about the same peer need not.
+    """
     if isinstance(error, OSError) and not isinstance(error, DimseError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     if isinstance(error, DimseError) and str(error):
-        return str(error)
+        text = str(error) if with_peer else error.text
+        return text.replace(*_in_words(error.timer)) if isinstance(error, AssociationTimeout) else text
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
+def _in_words(timer: str) -> tuple[str, str]:
+    """The option of Python that an error names, and that of the command line."""
+    return f" (Timeouts.{timer})", " (--timeout)" if timer in _GIVEN_BY_TIMEOUT else ""
+
+
+def next_step(error: BaseException) -> str:
+    """What to do about an error whose text does not say it, to append to it; empty if nothing general helps."""
+    if isinstance(error, AssociationError | RemoteProtocolError | PresentationContextError):
+        is_requestor = error.address is not None and "@" in error.address
+        return f" (see dimse explain {error.address})" if is_requestor else ""
+    if not isinstance(error, StatusError) or error.status.category is not StatusCategory.FAILURE:
+        return ""
+    if error.status == Status.MOVE_DESTINATION_UNKNOWN:
+        return "; the archive must know the host and port of the destination"
+    if error.status & 0xF000 == Status.CANNOT_UNDERSTAND and error.doing in _NOT_UNDERSTOOD:
+        return f"; does the archive {_NOT_UNDERSTOOD[error.doing]}?"
+    return ""
+
+
 def reason_with_name(name: str, error: BaseException) -> str:
-    """The reason of an error about the file `name`, which is named only once."""
+    """The reason of an error about the file `name`, which is named only once. The peer is named in the summary."""
     notes = [note for note in getattr(error, "__notes__", ()) if name not in note]
-    why = "; ".join([reason(error), *notes])
+    why = "; ".join([reason(error, with_peer=False), *notes])
     return why if name in why else f"{name}: {why}"
 
 

@@ -93,7 +93,7 @@ class ReceivingReport(Report):
         if tally is None or tally.serving or association.is_open:
             return
         del self._tallies[association]
-        error = None if association.error is None else reason(association.error)
+        error = None if association.error is None else reason(association.error, with_peer=False)
         fields = {
             "calling_ae_title": association.calling_ae_title,
             "called_ae_title": association.called_ae_title,

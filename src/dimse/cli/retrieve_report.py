@@ -9,7 +9,7 @@ from typing import Any
 
 from dimse.address import Address
 from dimse.cli import exit_codes
-from dimse.cli.output import counted, print_error, reason_of_end, reason_with_causes, size
+from dimse.cli.output import counted, next_step, print_error, reason_of_end, reason_with_causes, size
 from dimse.cli.progress import CounterBar
 from dimse.cli.report import Report
 from dimse.errors import DimseError, NothingRetrieved, SubOperationFailed
@@ -91,7 +91,7 @@ class RetrievingReport(Report):
     def _write_result(
         self, outcome: str, uid: str | None, path: str | None = None, length: int = 0, error: Exception | None = None
     ) -> None:
-        why = None if error is None else reason_with_causes(error)
+        why = None if error is None else reason_with_causes(error) + next_step(error)
         fields = {"outcome": outcome, "sop_instance_uid": uid, "path": path, "bytes": length, "error": why}
         prefix = "failed" if isinstance(error, SubOperationFailed) else "dimse"
         self.write("result", fields, None if why is None else f"{prefix}: {why}", is_problem=True)

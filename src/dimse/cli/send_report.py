@@ -37,7 +37,7 @@ class SendingReport(Report):
             "sop_instance_uid": result.sop_instance_uid,
             "status": None if status is None else f"0x{int(status):04X}",
             "meaning": None if status is None else status.meaning,
-            "error": None if result.error is None else reason(result.error),
+            "error": None if result.error is None else reason(result.error, with_peer=False),
             "attempts": result.attempts,
             "bytes": result.bytes_sent,
         }
