@@ -263,10 +263,10 @@ class StatusError(DimseError):
         self.comment = comment
         self.offending = tuple(offending) or self.status.offending
         tags = " ".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in self.offending)
-        details = [comment, f"offending element {tags}" if tags else None]
-        text = escaped("; ".join(detail for detail in details if detail))
+        text = escaped("; ".join(filter(None, [comment, f"offending element {tags}" if tags else None])))
         super().__init__((f"{doing}: " if doing else "") + str(self.status) + (f" ({text})" if text else ""))
-        self.doing = doing or None
+        if doing:
+            self.doing = doing
 
 
 class SubOperationFailed(DimseError):

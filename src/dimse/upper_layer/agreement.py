@@ -110,6 +110,10 @@ class Agreement:
             return PresentationContextError(f"the requestor proposed no SCP role for {name_of(abstract_syntax)}")
         if self.is_requestor and abstract_syntax in QUERY_RETRIEVE and self._is_refused(abstract_syntax):
             return PresentationContextError(self._no_service(abstract_syntax))
+        return PresentationContextError(self._proposed_in_vain(abstract_syntax, wanted))
+
+    def _proposed_in_vain(self, abstract_syntax: str, wanted: str | None) -> str:
+        """What was proposed for a SOP class, and what of it was accepted."""
         proposed = [
             name_of(syntax)
             for context in self.request.presentation_contexts
@@ -126,7 +130,7 @@ class Agreement:
         else:
             detail = "this SOP class was not proposed when the association was made"
         syntax = f" in {name_of(wanted)}" if wanted is not None else ""
-        return PresentationContextError(f"no presentation context for {name_of(abstract_syntax)}{syntax}; {detail}")
+        return f"no presentation context for {name_of(abstract_syntax)}{syntax}; {detail}"
 
     def _is_refused(self, abstract_syntax: str) -> bool:
         """Whether it was proposed, and accepted on no context."""
