@@ -34,7 +34,7 @@ ORDER = (
     ("network",),
     ("services",),
     ("node",),
-    ("testing",),
+    ("sync", "testing"),
     ("pytest_plugin",),
     ("__init__",),
     ("cli",),

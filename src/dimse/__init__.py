@@ -1,6 +1,7 @@
 """DICOM networking for Python: asyncio, streaming, typed.
 
-Public are the names in `dimse.__all__`, `dimse.__version__`, and the modules `dimse.uids` and `dimse.testing`.
+Public are the names in `dimse.__all__`, `dimse.__version__`, and the modules `dimse.sync`, `dimse.uids` and
+`dimse.testing`.
 Everything else may change at any time.
 """
 

@@ -20,6 +20,7 @@ from dimse.dataset.part10 import encode_file_meta
 from dimse.errors import AssociationAborted, StatusError
 from dimse.messages.message import Request
 from dimse.network.association import Association, exchange_of
+from dimse.network.background_loop import BackgroundLoop
 from dimse.options import RetryPolicy, SendOptions, ServerOptions, StoreMode, StoreOptions
 from dimse.services.matching import Matcher
 from dimse.services.move_scp import Destinations, MoveDestination
@@ -28,7 +29,6 @@ from dimse.services.server import Server
 from dimse.services.store_request import StoreRequest
 from dimse.services.verification import EchoRequest
 from dimse.status import Status
-from dimse.testing.background import BackgroundLoop
 from dimse.testing.faults import Abort, Answer, Delay, Drop, Fault, Faults, Refuse
 from dimse.testing.scripted_peer import ScriptedPeer
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ

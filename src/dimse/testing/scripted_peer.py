@@ -12,7 +12,7 @@ from typing import Final, Self, TypeVar
 
 from dimse import uids
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RQ, Message, Request, decode_message
-from dimse.testing.background import BackgroundLoop
+from dimse.network.background_loop import BackgroundLoop
 from dimse.testing.wire import INFORMATION, Received, associate_request, response
 from dimse.upper_layer.items import PresentationContextAC, UserInformation
 from dimse.upper_layer.pdu import (

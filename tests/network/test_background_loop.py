@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from dimse.testing.background import BackgroundLoop
+from dimse.network.background_loop import BackgroundLoop
 
 
 async def thread_name() -> str:
@@ -20,7 +20,7 @@ async def fail() -> None:
 
 def test_a_result_and_an_exception_come_back() -> None:
     with BackgroundLoop() as loop:
-        assert loop.run(thread_name()) == "dimse.testing"
+        assert loop.run(thread_name()) == "dimse"
         with pytest.raises(KeyError, match="name"):
             loop.run(fail())
 

@@ -1,0 +1,38 @@
+"""The same library for programs that are not asynchronous: scripts, notebooks, worker threads.
+
+The names are those of `dimse`, the parameters too, and nothing has to be awaited: `async with` and `async for` become
+`with` and `for`. The work is done in an event loop that runs in a thread of its own, so that it goes on where another
+loop runs already, as in Jupyter. Ctrl-C cancels what is under way. Callbacks such as `progress` are called in that
+thread, and must not call this module.
+
+>>> from dimse import sync
+>>> report = sync.send("ARCHIVE@localhost:11112", ["study/"])
+>>> with sync.connect("ARCHIVE@localhost:11112") as association:
+...     for match in sync.CFindSCU(association).find(Query.studies(PatientName="Smith*")):
+...         print(match.StudyInstanceUID)
+"""
+
+from dimse.sync.association import Association, CEchoSCU, CFindSCU, CGetSCU, CMoveSCU, CStoreSCU, connect
+from dimse.sync.client import Client
+from dimse.sync.jobs import echo, explain, retrieve, send
+from dimse.sync.results import FindResults, GetResults, MoveResults
+from dimse.sync.store_request import StoreRequest
+
+__all__ = [
+    "Association",
+    "CEchoSCU",
+    "CFindSCU",
+    "CGetSCU",
+    "CMoveSCU",
+    "CStoreSCU",
+    "Client",
+    "FindResults",
+    "GetResults",
+    "MoveResults",
+    "StoreRequest",
+    "connect",
+    "echo",
+    "explain",
+    "retrieve",
+    "send",
+]

@@ -1,0 +1,81 @@
+"""The results of an operation, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from dimse.dataset.pydicom_names import Dataset
+from dimse.services import find_scu, get_scu, move_scu
+from dimse.services.results import Results
+from dimse.services.suboperations import RetrieveResults, SubOperations
+from dimse.status import Status
+from dimse.sync.facade import Iteration, Owner, run
+from dimse.sync.store_request import StoreRequest
+
+R = TypeVar("R", bound=Results[Any, Any])
+RR = TypeVar("RR", bound=RetrieveResults[Any, Any])
+T = TypeVar("T")
+
+
+class _Results(Owner[R], Generic[R, T]):
+    """An iterator, and a context manager that cancels the rest; see `dimse.FindResults`."""
+
+    @property
+    def status(self) -> Status | None:
+        """The final status; None before the final response."""
+        return self._asynchronous.status
+
+    @property
+    def error_comment(self) -> str | None:
+        """The Error Comment of the final response."""
+        return self._asynchronous.error_comment
+
+    @property
+    def failures(self) -> list[Exception]:
+        """The failures so far."""
+        return self._asynchronous.failures
+
+    def cancel(self) -> None:
+        """Stop the operation with a C-CANCEL, and wait for its end."""
+        run(self._asynchronous.cancel())
+
+    def _item(self, item: Any) -> T:
+        """An item, as the caller gets it."""
+        given: T = item
+        return given
+
+    def __iter__(self) -> Iterator[T]:
+        return Iteration(aiter(self._asynchronous), self._item)
+
+    def __enter__(self) -> Self:
+        run(self._asynchronous.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        run(self._asynchronous.__aexit__(kind, error, traceback))
+
+
+class FindResults(_Results[find_scu.FindResults, Dataset]):
+    """The matches of a C-FIND; see `dimse.FindResults`."""
+
+
+class _RetrieveResults(_Results[RR, T]):
+    @property
+    def suboperations(self) -> SubOperations:
+        """The counters of the last response."""
+        return self._asynchronous.suboperations
+
+
+class GetResults(_RetrieveResults[get_scu.GetResults, StoreRequest]):
+    """The instances of a C-GET; see `dimse.GetResults`."""
+
+    def _item(self, item: Any) -> StoreRequest:
+        return StoreRequest(item)
+
+
+class MoveResults(_RetrieveResults[move_scu.MoveResults, SubOperations]):
+    """The counters of a C-MOVE; see `dimse.MoveResults`."""

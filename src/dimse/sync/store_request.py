@@ -1,0 +1,56 @@
+"""An instance that arrives, in a loop over the results of a C-GET."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from dimse.messages.message import C_STORE_RQ
+from dimse.services import store_request
+from dimse.sync.facade import Facade, Iteration, blocking_method, same
+
+if TYPE_CHECKING:
+    from dimse.dataset.pydicom_names import Dataset
+
+
+class StoreRequest(Facade[store_request.StoreRequest]):
+    """An instance that arrives; see `dimse.StoreRequest`. Read it to its end, or `save` it, before the next one."""
+
+    @property
+    def command(self) -> C_STORE_RQ:
+        """The C-STORE-RQ."""
+        return self._asynchronous.command
+
+    @property
+    def sop_class_uid(self) -> str:
+        """Affected SOP Class UID."""
+        return self._asynchronous.sop_class_uid
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """Affected SOP Instance UID."""
+        return self._asynchronous.sop_instance_uid
+
+    @property
+    def transfer_syntax_uid(self) -> str:
+        """The transfer syntax of the data set."""
+        return self._asynchronous.transfer_syntax_uid
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set; while streaming, the part before the pixel data. Raises `DatasetError`."""
+        return self._asynchronous.dataset
+
+    def pixels(self) -> Iterator[bytes]:
+        """The value of the pixel data in pieces; see `dimse.StoreRequest.pixels`."""
+        return Iteration(self._asynchronous.pixels(), same)
+
+    def frames(self) -> Iterator[bytes]:
+        """The frames of the pixel data; see `dimse.StoreRequest.frames`."""
+        return Iteration(self._asynchronous.frames(), same)
+
+    save = blocking_method(store_request.StoreRequest.save)
+    save_under = blocking_method(store_request.StoreRequest.save_under)
+
+    def __repr__(self) -> str:
+        return repr(self._asynchronous)

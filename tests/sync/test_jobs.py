@@ -1,0 +1,60 @@
+"""Whole jobs without asyncio."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+from tests.sample_objects import instance
+
+import dimse
+from dimse import (
+    Query,
+    StatusError,
+    sync,
+)
+from dimse.testing import Answer, FakeArchive
+
+STUDIES = Query.studies()
+
+
+def test_echo(archive: FakeArchive) -> None:
+    assert sync.echo(archive.address, calling_ae_title="WS1").status == 0
+    assert archive.requests[0].calling_ae_title == "WS1"
+
+
+def test_send_calls_back(archive: FakeArchive) -> None:
+    results, progress = list[dimse.SendResult](), list[dimse.TransferProgress]()
+    report = sync.send(archive.address, [instance("1.3.1")], on_result=results.append, progress=progress.append)
+    assert list(report.results) == results
+    assert progress[-1].bytes_transferred > 0
+    assert "1.3.1" in {each.SOPInstanceUID for each in archive.instances}
+
+
+def test_retrieve(archive: FakeArchive, tmp_path: Path) -> None:
+    report = sync.retrieve(archive.address, STUDIES, into=tmp_path)
+    assert len(report.retrieved) == 3
+    assert len(list(tmp_path.rglob("*.dcm"))) == 3
+
+
+def test_explain(archive: FakeArchive) -> None:
+    assert sync.explain(archive.address).outcome is dimse.ExplainOutcome.WORKS
+
+
+def test_an_exception_is_raised_in_the_caller(archive: FakeArchive) -> None:
+    archive.on("C-ECHO", Answer(0x0122), nth=1)
+    with pytest.raises(StatusError, match="SOP class not supported"):
+        sync.echo(archive.address)
+    archive.on("C-STORE", Answer(0xC000))
+    with pytest.raises(ExceptionGroup, match="1 of 1 not stored"):
+        sync.send(archive.address, instance())
+
+
+def test_the_signatures_are_those_of_the_jobs() -> None:
+    for name in ("connect", "echo", "explain", "retrieve", "send"):
+        assert inspect.signature(getattr(sync, name)) == inspect.signature(getattr(dimse, name))
+
+
+def test_every_name_is_one_of_the_library() -> None:
+    assert set(sync.__all__) <= set(dimse.__all__)
