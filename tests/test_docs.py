@@ -768,6 +768,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
         "services.study_completion.MAXIMUM_INSTANCES",
         str,
     ),
+    ("commands of `dimse receive` that wait to be run", "cli.receive_commands.MAXIMUM_WAITING", str),
     ("user identity that is sent", "upper_layer.items.MAXIMUM_IDENTITY", size),
     ("consecutive empty fragments", "upper_layer.machine.MAXIMUM_EMPTY_FRAGMENTS", str),
     ("command set", "messages.fragments.MAXIMUM_COMMAND_LENGTH", size),

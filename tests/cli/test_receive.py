@@ -19,7 +19,7 @@ import pytest
 from tests.cli.conftest import COMMAND
 
 import dimse as library
-from dimse.cli import acceptor
+from dimse.cli import acceptor, receive_commands
 from dimse.cli.app import make_parser
 
 Dimse = Callable[..., Any]
@@ -227,6 +227,7 @@ async def test_other_limits_on_associations(receive: Receive) -> None:
     assert codes == [0, 0, 2, 0, 2]
     words = ["receive", "--into", "x", "--max-per-title=0", "--max-per-host=0"]
     given = vars(make_parser(["receive"]).parse_args(words))
+    receive_commands.take(given)
     own = inspect.signature(given.pop("command")).parameters.keys() - {"title"} | {"verbose"}
     options = acceptor.options(**{name: value for name, value in given.items() if name not in own})
     assert options.maximum_associations_per_title is None

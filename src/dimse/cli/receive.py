@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from argparse import ArgumentParser
-from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from dimse.address import host_and_port
-from dimse.cli import acceptor, arguments, exit_codes, runtime
+from dimse.cli import acceptor, arguments, exit_codes, receive_commands, runtime
 from dimse.cli.arguments import UsageError
 from dimse.cli.output import counted, print_error, reason
+from dimse.cli.receive_commands import Commands, OnArrival
 from dimse.cli.receive_report import ReceivingReport
 from dimse.dataset.file_names import validate_template
 from dimse.errors import AssociationError, RemoteProtocolError, StatusError
@@ -28,9 +28,6 @@ EXIT_CODES: Final = (
     "2 wrong usage; 130 ended by a second Ctrl-C, which aborts open associations."
 )
 
-
-Action = Callable[[StoreRequest, Path], Awaitable[None]]
-"""What is done with a received file before its C-STORE is answered, with Success if nothing is raised."""
 
 _FOLDER: Final = "Output folder; created if missing."
 
@@ -52,6 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="Do not fsync before responding: faster, but a power failure may lose files.",
     )
+    receive_commands.add_arguments(parser)
     arguments.add_json(parser, "Print one JSON object per line.")
     parser.add_argument(
         "--quiet", action="store_true", help="Print no lines about objects that are received and about associations."
@@ -74,13 +72,16 @@ def receive(
 ) -> int:
     """Receive DICOM objects in any transfer syntax, and write them to a folder (storage SCP)."""
     into = _folder(folder, into)
+    report = ReceivingReport(into, json=json, quiet=quiet)
+    on_arrival = OnArrival(receive_commands.take(association), report.command, into, template)
     with arguments.usage():
         validate_template(template)
         store = StoreOptions(fsync=not no_fsync, duplicates=duplicates)
         options = acceptor.options(title=title, store=store, **association)
         server = Server(title or "DIMSE", host=host, port=port, options=options)
+    on_arrival.register(server)
     arguments.make_folder(into)
-    return runtime.run(_receive(server, ReceivingReport(into, json=json, quiet=quiet), template, []))
+    return runtime.run(_receive(server, report, template, on_arrival))
 
 
 def _folder(folder: Path | None, into: Path | None) -> Path:
@@ -89,13 +90,13 @@ def _folder(folder: Path | None, into: Path | None) -> Path:
     return given
 
 
-async def _receive(server: Server, report: ReceivingReport, template: str, actions: Sequence[Action]) -> int:
+async def _receive(server: Server, report: ReceivingReport, template: str, on_arrival: OnArrival) -> int:
     @server.on_c_store
     async def store(request: StoreRequest) -> int:
         with report.serving(request.association) as tally:
             try:
                 path = await request.save_under(report.folder, template)
-                for action in actions:
+                for action in on_arrival.actions:
                     await action(request, path)
             except (StatusError, AssociationError, RemoteProtocolError) as error:
                 report.failed(request, error, tally)
@@ -118,6 +119,7 @@ async def _receive(server: Server, report: ReceivingReport, template: str, actio
         report.listening(server)
         await stopping.wait()
         await _stop(server, aborting)
+        await _finish(on_arrival.commands, aborting)
     report.finish()
     return exit_codes.INTERRUPTED if aborting.is_set() else exit_codes.OK
 
@@ -127,14 +129,32 @@ async def _stop(server: Server, aborting: asyncio.Event) -> None:
     if server.associations:
         count = counted(len(server.associations), "association")
         print_error(f"dimse: waiting for {count} to end; press Ctrl-C again to abort")
-    stopped = asyncio.ensure_future(server.stop())
-    aborted = asyncio.ensure_future(aborting.wait())
-    await asyncio.wait([stopped, aborted], return_when=asyncio.FIRST_COMPLETED)
-    if aborting.is_set():
+    if not await _unless(aborting, stopped := asyncio.ensure_future(server.stop())):
         for association in server.associations:
             association.abort()
+        await stopped
+
+
+async def _finish(commands: Commands, aborting: asyncio.Event) -> None:
+    """Wait until commands end by themselves; kill them when `aborting` is set."""
+    if len(commands) and not aborting.is_set():
+        count = counted(len(commands), "command")
+        print_error(f"dimse: waiting for {count} to end; press Ctrl-C again to kill")
+    if not await _unless(aborting, finished := asyncio.ensure_future(commands.finish())):
+        commands.kill()
+        await finished
+
+
+async def _unless(aborting: asyncio.Event, future: asyncio.Future[None]) -> bool:
+    """Wait until `future` is done, or until `aborting` is set. Returns whether it is not."""
+    aborted = asyncio.ensure_future(aborting.wait())
+    either: list[asyncio.Future[Any]] = [future, aborted]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     aborted.cancel()
-    await stopped
+    if aborting.is_set():
+        return False
+    await future
+    return True
 
 
 def _reason(error: Exception) -> str:

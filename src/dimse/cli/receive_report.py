@@ -15,6 +15,7 @@ from typing import Any, Final
 from dimse import uids
 from dimse.address import Address
 from dimse.cli.output import counted, reason, size
+from dimse.cli.receive_commands import Outcome
 from dimse.cli.report import Report
 from dimse.dataset.file_writer import Stored
 from dimse.log_limit import LineLimit
@@ -36,8 +37,8 @@ _TIME: Final = "%H:%M:%S"
 _SHORTEST_PATH: Final = 16
 """A path is not cut to fewer characters than this, however narrow the terminal is."""
 
-_DETAILS: Final = frozenset({"stored", "kept", "association"})
-"""The events that --quiet leaves out."""
+_DETAILS: Final = frozenset({"stored", "kept", "association", "command"})
+"""The events that --quiet leaves out, unless they are problems."""
 
 
 @dataclass(eq=False, slots=True)
@@ -56,7 +57,7 @@ class Tally:
 
 
 class ReceivingReport(Report):
-    """Counts `stored`, `kept` and `failed`."""
+    """Counts `stored`, `kept` and `failed` objects, `commands` and `commands_failed`."""
 
     def __init__(self, folder: Path, *, json: bool, quiet: bool = False) -> None:
         super().__init__(json=json)
@@ -109,7 +110,7 @@ class ReceivingReport(Report):
         with suppress(OSError):
             self._write_detail("association", fields, f"{strftime(_TIME)}  {title}: {_in_all(tally, error)}")
 
-    def _write_detail(self, event: str, fields: dict[str, Any], text: str) -> None:
+    def _write_detail(self, event: str, fields: dict[str, Any], text: str | None) -> None:
         if event not in self._hidden:
             self.write(event, fields, text)
 
@@ -148,6 +149,25 @@ class ReceivingReport(Report):
         text = f"failed: {name} {request.sop_instance_uid} from {title}: {reason(error)}"
         self.problem("failed", _identity(request) | {"error": reason(error)}, text)
 
+    def command(self, outcome: Outcome) -> None:
+        """Count a command that has ended, and write why it failed."""
+        job, error = outcome.job, outcome.error
+        self.counts["commands"] += 1
+        fields = {
+            "command": job.command.program,
+            "subject": job.subject,
+            "study_instance_uid": job.study,
+            "exit_code": outcome.exit_code,
+            "seconds": round(outcome.seconds, 3),
+            "error": error,
+        }
+        if error is not None:
+            self.counts["commands_failed"] += 1
+            self.problem("command", fields, f"failed: {job.command.program} for {job.subject}: {error}")
+        elif self.is_json:
+            with suppress(OSError):
+                self._write_detail("command", fields, None)
+
     def problem(self, event: str, fields: dict[str, Any], text: str) -> None:
         """Write a problem. Peers can cause many, so the lines of text have a limit."""
         note = "" if self.is_json else self._limit.note(event)
@@ -158,8 +178,18 @@ class ReceivingReport(Report):
     def finish(self) -> None:
         """Write the summary."""
         stored, failed = self.counts["stored"], self.counts["failed"]
-        fields = {"stored": stored, "failed": failed, "bytes": self.bytes, "seconds": round(self.seconds, 3)}
+        commands, commands_failed = self.counts["commands"], self.counts["commands_failed"]
+        fields = {
+            "stored": stored,
+            "failed": failed,
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            "commands": commands,
+            "commands_failed": commands_failed,
+        }
         text = f"{counted(stored, 'object')} received, {size(self.bytes)}" + (f", {failed} failed" if failed else "")
+        text += f"; {counted(commands, 'command')} run" if commands else ""
+        text += f", {commands_failed} failed" if commands_failed else ""
         self.write("summary", fields, text)
 
 

@@ -63,6 +63,11 @@ class StoreRequest:
         return self.command.affected_sop_instance_uid
 
     @property
+    def study_instance_uid(self) -> str | None:
+        """Study Instance UID of the data set; None if it has none."""
+        return self._reception.study_instance_uid
+
+    @property
     def transfer_syntax_uid(self) -> str:
         """The negotiated transfer syntax, or the one that the data set shows if it differs."""
         return self._reception.transfer_syntax_uid
