@@ -84,10 +84,12 @@ if TYPE_CHECKING:
     from dimse.services.find_scp import FindHandler
     from dimse.services.find_scu import CFindSCU, FindResults
     from dimse.services.get_scu import CancelBehavior, CGetSCU, GetResults
+    from dimse.services.getting import GetReport, get
     from dimse.services.given import InMemory, Source
     from dimse.services.matching import Matcher
     from dimse.services.move_scp import Destinations, MoveDestination
     from dimse.services.move_scu import CMoveSCU, MoveResults
+    from dimse.services.moving import MoveReport, move
     from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
     from dimse.services.query_keys import QueryValue
     from dimse.services.query_request import QueryRequest
@@ -163,12 +165,14 @@ __all__ = [
     "FileSource",
     "FindHandler",
     "FindResults",
+    "GetReport",
     "GetResults",
     "InMemory",
     "KnownPeer",
     "LocalProtocolError",
     "Matcher",
     "MoveDestination",
+    "MoveReport",
     "MoveResults",
     "NativePixels",
     "NothingRetrieved",
@@ -225,6 +229,8 @@ __all__ = [
     "connect",
     "echo",
     "explain",
+    "get",
+    "move",
     "presentation_contexts",
     "retrieval_contexts",
     "retrieve",
@@ -270,10 +276,12 @@ _NAMES_OF: Final = {
     "dimse.services.find_scp": "FindHandler",
     "dimse.services.find_scu": "CFindSCU FindResults",
     "dimse.services.get_scu": "CGetSCU CancelBehavior GetResults",
+    "dimse.services.getting": "GetReport get",
     "dimse.services.given": "InMemory Source",
     "dimse.services.matching": "Matcher",
     "dimse.services.move_scp": "Destinations MoveDestination",
     "dimse.services.move_scu": "CMoveSCU MoveResults",
+    "dimse.services.moving": "MoveReport move",
     "dimse.services.query": "Query QueryRetrieveLevel QueryRetrieveModel",
     "dimse.services.query_keys": "QueryValue",
     "dimse.services.query_request": "QueryRequest",

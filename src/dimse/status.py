@@ -122,6 +122,11 @@ class Status(int):
         """Whether it is Out of Resources (0xA7xx): the same request may succeed later (PS3.4 B.2.3)."""
         return 0xA700 <= self <= 0xA7FF
 
+    @property
+    def is_unable_to_process(self) -> bool:
+        """Whether it is one of 0xCxxx, by which archives answer what they cannot do (PS3.4 C.4.2.1.5, C.4.3.1.4)."""
+        return 0xC000 <= self <= 0xCFFF
+
     def with_comment(self, comment: str | None, *offending: int) -> Status:
         """The same status with an Error Comment, and the tags of offending elements (PS3.7 Annex C).
 

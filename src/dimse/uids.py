@@ -176,6 +176,28 @@ def transfer_syntax(name: str) -> str:
     return found
 
 
+TRANSFER_SYNTAX_GROUPS: Final = {
+    "uncompressed": (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN),
+    "j2k": ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"),
+}
+"""Short names of several transfer syntaxes, the preferable ones first."""
+
+
+def transfer_syntaxes(names: str) -> list[str]:
+    """The UIDs of transfer syntaxes from short names of one or several, or UIDs, with commas between them.
+
+    Raises `ValueError`.
+
+    >>> transfer_syntaxes("rle,j2k")
+    ['1.2.840.10008.1.2.5', '1.2.840.10008.1.2.4.90', '1.2.840.10008.1.2.4.91']
+    """
+    return [
+        uid
+        for name in map(str.strip, names.split(","))
+        for uid in TRANSFER_SYNTAX_GROUPS.get(name.lower()) or (transfer_syntax(name),)
+    ]
+
+
 def is_compressed(transfer_syntax_uid: str) -> bool:
     """Whether pixel data in this transfer syntax is encapsulated (PS3.5 A.4); private ones count."""
     return transfer_syntax_uid not in (

@@ -51,7 +51,7 @@ async def test_a_destination_that_the_archive_does_not_know(beside: Beside, ct: 
     assert (done.code, done.out) == (1, "")
     assert done.err == (
         f"dimse: ARCHIVE@127.0.0.1:{server.port}: C-MOVE: 0xA801 Move destination unknown (no address is known for "
-        "'NOWHERE'); the archive must know the host and port of the destination\n"
+        "'NOWHERE'); the archive must know NOWHERE: its host and port\n"
     )
 
 

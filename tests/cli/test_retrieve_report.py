@@ -7,10 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from dimse import Address, ConnectionLost, NothingRetrieved, Status, StatusError, SubOperationFailed, SubOperations
+from dimse import (
+    Address,
+    ConnectionLost,
+    RetrieveMethod,
+    RetrieveResult,
+    Status,
+    StatusError,
+    SubOperationFailed,
+    SubOperations,
+)
 from dimse.cli.retrieve_report import RetrievingReport
 
 ADDRESS = Address("A", "host", 104)
+
+
+def failed(uid: str) -> RetrieveResult:
+    return RetrieveResult(uid, error=SubOperationFailed(uid, "disk full"))
 
 
 @pytest.fixture
@@ -25,8 +38,9 @@ async def test_instances_and_failures(
     path.write_bytes(bytes(2000))
 
     async def work() -> bool:
-        report.add("1.2", path, 3)
-        report.add_failures([SubOperationFailed("1.3", "disk full")], total=2)
+        report.add_result(RetrieveResult("1.2", path, RetrieveMethod.GET))
+        report.add_result(failed("1.3"))
+        report.expect(SubOperations(0, 1, 2, 0))
         return False
 
     assert await report.follow(work()) == 1
@@ -40,10 +54,10 @@ async def test_existing_instances(report: RetrievingReport, tmp_path: Path, caps
     path.write_bytes(bytes(2000))
 
     async def work() -> bool:
-        report.add_existing("1.1", path)
-        report.add_existing("1.2", path)
-        report.add("1.3", path)
-        report.add_failures([SubOperationFailed("1.4", "disk full")])
+        report.add_result(RetrieveResult("1.1", path))
+        report.add_result(RetrieveResult("1.2", path))
+        report.add_result(RetrieveResult("1.3", path, RetrieveMethod.GET))
+        report.add_result(failed("1.4"))
         return False
 
     assert await report.follow(work()) == 1
@@ -52,7 +66,6 @@ async def test_existing_instances(report: RetrievingReport, tmp_path: Path, caps
 
 async def test_nothing_is_a_failure(report: RetrievingReport, capsys: pytest.CaptureFixture[str]) -> None:
     async def work() -> bool:
-        report.add_failures([NothingRetrieved("C-MOVE: nothing")])
         return False
 
     assert await report.follow(work()) == 1
@@ -61,14 +74,13 @@ async def test_nothing_is_a_failure(report: RetrievingReport, capsys: pytest.Cap
 
 async def test_a_refusal_is_reported_once(report: RetrievingReport, capsys: pytest.CaptureFixture[str]) -> None:
     async def work() -> bool:
-        report.add_failures([StatusError(Status(0xA801), "C-MOVE", None)])
+        refusal = StatusError(Status(0xA801), "C-MOVE", None)
+        refusal.add_note("the archive must know WS")
+        report.add_result(RetrieveResult("", error=refusal))
         return False
 
     assert await report.follow(work()) == 1
-    assert capsys.readouterr() == (
-        "",
-        "dimse: C-MOVE: 0xA801 Move destination unknown; the archive must know the host and port of the destination\n",
-    )
+    assert capsys.readouterr() == ("", "dimse: C-MOVE: 0xA801 Move destination unknown; the archive must know WS\n")
 
 
 @pytest.mark.parametrize(("completed", "shown"), [(2, "2 instances moved: "), (None, "instances moved: ")])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from dimse.services.contexts import COMPRESSED, NATIVE, by_association, every_syntax, native_first
-from dimse.uids import COMMON_STORAGE, QUERY_RETRIEVE
+from dimse.services.contexts import COMPRESSED, NATIVE, by_association, every_syntax, native_first, retrieval_contexts
+from dimse.uids import COMMON_STORAGE, LITTLE_ENDIAN, QUERY_RETRIEVE
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
-RLE, PRIVATE = "1.2.840.10008.1.2.5", "1.2.3.4"
+RLE, JPEG, PRIVATE = "1.2.840.10008.1.2.5", COMPRESSED[0], "1.2.3.4"
+EXPLICIT, IMPLICIT = LITTLE_ENDIAN
 
 
 def test_one_native_context_for_each_class_behind_what_is_known() -> None:
@@ -48,3 +49,20 @@ def test_no_association_has_too_many_and_no_class_is_left_out(hints: int) -> Non
                 assert NATIVE[0] in of_class[-1]
             covered += classes
         assert covered == list(COMMON_STORAGE)
+
+
+@pytest.mark.parametrize(
+    ("syntaxes", "prefer", "expected"),
+    [
+        ((IMPLICIT, EXPLICIT, RLE), (), [(IMPLICIT, EXPLICIT), (RLE,)]),
+        ((IMPLICIT, EXPLICIT, RLE), (EXPLICIT,), [(EXPLICIT, IMPLICIT), (RLE,)]),
+        ((IMPLICIT, EXPLICIT, RLE), (JPEG, RLE), [(JPEG,), (RLE,), (IMPLICIT, EXPLICIT)]),
+        ((RLE,), (JPEG,), [(JPEG,), (RLE,)]),
+    ],
+)
+def test_the_preferred_syntaxes_come_first(
+    syntaxes: tuple[str, ...], prefer: tuple[str, ...], expected: list[tuple[str, ...]]
+) -> None:
+    contexts = retrieval_contexts([CT, MR], syntaxes, prefer)[len(QUERY_RETRIEVE) :]
+    assert [each.transfer_syntaxes for each in contexts if each.abstract_syntax == CT] == expected
+    assert len(contexts) == 2 * len(expected)

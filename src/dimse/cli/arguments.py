@@ -15,7 +15,7 @@ from dimse.audit import AuditLog
 from dimse.configuration import Configuration, KnownPeer
 from dimse.dataset.folders import prepare
 from dimse.options import Duplicates, Strictness
-from dimse.uids import TRANSFER_SYNTAXES, is_storage, is_uid, transfer_syntax
+from dimse.uids import TRANSFER_SYNTAX_GROUPS, TRANSFER_SYNTAXES, is_storage, is_uid, transfer_syntaxes
 
 T = TypeVar("T")
 
@@ -293,14 +293,15 @@ def add_maximum_associations(parser: argparse._ActionsContainer, text: str, defa
     parser.add_argument("--max-associations", metavar="N", type=integer_from(1), default=default, help=text)
 
 
-def _syntaxes(text: str) -> list[str]:
-    return list(map(transfer_syntax, text.split(",")))
-
-
 def add_syntaxes(parser: argparse.ArgumentParser, text: str) -> None:
     """Transfer syntaxes to propose."""
-    names = f"Names: {', '.join(TRANSFER_SYNTAXES)}; or UIDs."
-    _add_names(parser, "--syntax", "syntaxes", _syntaxes, f"{text} {names}")
+    names = f"Names: {', '.join([*TRANSFER_SYNTAX_GROUPS, *TRANSFER_SYNTAXES])}; or UIDs."
+    _add_names(parser, "--syntax", "syntaxes", transfer_syntaxes, f"{text} {names}")
+
+
+def add_preference(parser: argparse.ArgumentParser, text: str) -> None:
+    """Transfer syntaxes that are preferred."""
+    _add_names(parser, "--prefer", "prefer", transfer_syntaxes, f"{text} Names are uncompressed, j2k, rle and so on.")
 
 
 def _add_names(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import dimse
 from dimse import uids
 from dimse.address import Address
 from dimse.cli import arguments, query_options, requestor, runtime
 from dimse.cli.output import print_error
 from dimse.cli.retrieve_report import RetrievingReport
-from dimse.errors import PresentationContextError, SubOperationFailed
-from dimse.network.client import connect
-from dimse.options import ClientOptions, Duplicates, StoreOptions, Strictness
+from dimse.errors import SubOperationFailed
+from dimse.options import Duplicates, StoreOptions, Strictness
+from dimse.services.bringing_record import RetrieveResult
 from dimse.services.contexts import RETRIEVED, retrieval_contexts
-from dimse.services.get_scu import CancelBehavior, CGetSCU, GetResults
-from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.get_scu import CancelBehavior
+from dimse.services.getting import GetReport
+from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
 from dimse.upper_layer.negotiation import ProposedContext
 
 EXIT_CODES: Final = (
@@ -47,6 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_classes(parser, "Propose only these storage SOP classes, not all common ones.")
     arguments.add_syntaxes(parser, "Propose only these transfer syntaxes.")
+    arguments.add_preference(parser, "Propose these transfer syntaxes first.")
     requestor.add_arguments(parser, Strictness.LENIENT)
     query_options.add_timeout(parser, "120 for an instance")
     arguments.add_json(parser)
@@ -64,6 +68,7 @@ def get(
     on_cancel: CancelBehavior,
     classes: list[str],
     syntaxes: list[str],
+    prefer: list[str],
     timeout: float | None,
     json: bool,
     **association: Any,
@@ -75,47 +80,48 @@ def get(
     """
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)
-        query = query_options.only(level, model, keys, table)
-        query.retrieve_identifier()
-        contexts = retrieval_contexts(classes or uids.COMMON_STORAGE, syntaxes or RETRIEVED)
+        queries = query_options.queries(level, model, keys, table)
+        for query in queries:
+            query.retrieve_identifier()
+        contexts = retrieval_contexts(classes or uids.COMMON_STORAGE, syntaxes or RETRIEVED, prefer)
     arguments.make_folder(into)
     report = RetrievingReport(address, f"retrieved from {address} into {into}", json=json)
-    return runtime.run(report.follow(_get(query, address, options, contexts, into, duplicates, on_cancel, report)))
+    job = partial(
+        dimse.get,
+        address,
+        queries,
+        into=into,
+        sop_classes=classes,
+        transfer_syntaxes=syntaxes,
+        prefer=prefer,
+        options=options,
+        store=StoreOptions(duplicates=duplicates),
+        on_cancel=on_cancel,
+        raise_failures=False,
+    )
+    return runtime.run(report.follow(_get(job, contexts, report)))
 
 
 async def _get(
-    query: Query,
-    address: Address,
-    options: ClientOptions,
-    contexts: Sequence[ProposedContext],
-    into: Path,
-    duplicates: Duplicates,
-    on_cancel: CancelBehavior,
-    report: RetrievingReport,
+    job: Callable[..., Coroutine[Any, Any, GetReport]], contexts: Sequence[ProposedContext], report: RetrievingReport
 ) -> bool:
-    async with connect(address, contexts=contexts, options=options) as association:
-        try:
-            scu = CGetSCU(association, store=StoreOptions(duplicates=duplicates))
-            results = scu.get(query, into=into, on_cancel=on_cancel, raise_failures=False)
-        except PresentationContextError:
-            storage = {context.abstract_syntax for context in contexts if context.as_scp}
-            if not any(context.abstract_syntax in storage for context in association.contexts.values()):
-                print_error(_advice(contexts))
-            raise
-        try:
-            return await runtime.run_interruptibly(_add_all(results, report))
-        finally:
-            for instance in results.completed_in_flight:
-                report.add(instance.sop_instance_uid, instance.path)
-            report.add_failures(results.failures, results.suboperations.failed)
-            if _archive_failed(results):
-                print_error(_advice(contexts))
+    failed_there = False
 
+    def add(result: RetrieveResult) -> None:
+        nonlocal failed_there
+        # The usual reason why an archive fails to send an instance is that no context for it was proposed.
+        failed_there |= isinstance(result.error, SubOperationFailed) and not result.refused
+        report.add_result(result)
 
-def _archive_failed(results: GetResults) -> bool:
-    """Whether the archive failed to send instances. The usual reason is that no context for them was proposed."""
-    failed = [failure for failure in results.failures if isinstance(failure, SubOperationFailed)]
-    return any(failure.sop_instance_uid not in results.refusals for failure in failed)
+    async def work() -> None:
+        with runtime.cancelled_by_closed_pipe(add) as on_result:
+            await job(progress=report.expect, on_result=on_result)
+
+    try:
+        return await runtime.run_interruptibly(work())
+    finally:
+        if failed_there:
+            print_error(_advice(contexts))
 
 
 def _advice(contexts: Sequence[ProposedContext]) -> str:
@@ -140,9 +146,3 @@ def _proposed(contexts: Sequence[ProposedContext]) -> str:
 
 def _names(names: Sequence[str], plural: str) -> str:
     return ", ".join(names) if len(names) <= _NAMED else f"{len(names)} {plural}"
-
-
-async def _add_all(results: GetResults, report: RetrievingReport) -> None:
-    async with results:
-        async for instance in results:
-            report.add(instance.sop_instance_uid, instance.path, results.suboperations.total)

@@ -6,13 +6,11 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any, Final
 
-from dimse import uids
+import dimse
 from dimse.address import Address, check_ae_title
 from dimse.cli import arguments, query_options, requestor, runtime
 from dimse.cli.retrieve_report import RetrievingReport
-from dimse.network.client import connect
 from dimse.options import ClientOptions
-from dimse.services.move_scu import CMoveSCU, MoveResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 
 EXIT_CODES: Final = (
@@ -56,25 +54,27 @@ def move(
     """
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)
-        query = query_options.only(level, model, keys, table)
-        query.retrieve_identifier()
-    report = RetrievingReport(address, f"moved from {address} to {destination}", json=json)
-    return runtime.run(report.follow(_move(query, address, options, destination, report)))
+        queries = query_options.queries(level, model, keys, table)
+        for query in queries:
+            query.retrieve_identifier()
+    report = RetrievingReport(address, f"moved from {address} to {destination}", "Moving", json=json)
+    work = _move(queries, address, options, destination, report)
+    return runtime.run(report.follow(runtime.run_interruptibly(work)))
 
 
 async def _move(
-    query: Query, address: Address, options: ClientOptions, destination: str, report: RetrievingReport
-) -> bool:
-    contexts = [(query.model.move, uids.LITTLE_ENDIAN)]
-    async with connect(address, contexts=contexts, options=options) as association:
-        results = CMoveSCU(association).move(query, destination, raise_failures=False)
-        try:
-            return await runtime.run_interruptibly(_follow(results, report))
-        finally:
-            report.add_failures(results.failures, results.suboperations.failed)
-
-
-async def _follow(results: MoveResults, report: RetrievingReport) -> None:
-    async with results:
-        async for suboperations in results:
-            report.update(suboperations)
+    queries: Sequence[Query], address: Address, options: ClientOptions, destination: str, report: RetrievingReport
+) -> None:
+    with (
+        runtime.cancelled_by_closed_pipe(report.update) as progress,
+        runtime.cancelled_by_closed_pipe(report.add_result) as on_result,
+    ):
+        await dimse.move(
+            address,
+            queries,
+            destination,
+            options=options,
+            progress=progress,
+            on_result=on_result,
+            raise_failures=False,
+        )

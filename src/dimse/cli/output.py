@@ -15,18 +15,10 @@ from dimse.errors import (
     DimseError,
     PresentationContextError,
     RemoteProtocolError,
-    StatusError,
 )
-from dimse.status import Status, StatusCategory
 
 _GIVEN_BY_TIMEOUT: Final = ("connect", "association", "store", "find", "get", "move")
 """The timers that --timeout sets."""
-
-_NOT_UNDERSTOOD: Final = {
-    "C-GET": "have it",
-    "C-MOVE": "have it, and know the host and port of the destination",
-}
-"""What archives lack that answer with a status of the range of Cannot Understand (PS3.4 C.4.2.1.5, C.4.3.1.4)."""
 
 _JOINERS: Final = "\u200c\u200d"
 """Format characters of Persian and Indic names; terminals do not act on them."""
@@ -104,12 +96,6 @@ def next_step(error: BaseException) -> str:
     if isinstance(error, AssociationError | RemoteProtocolError | PresentationContextError):
         is_requestor = error.address is not None and "@" in error.address
         return f" (see dimse explain {error.address})" if is_requestor else ""
-    if not isinstance(error, StatusError) or error.status.category is not StatusCategory.FAILURE:
-        return ""
-    if error.status == Status.MOVE_DESTINATION_UNKNOWN:
-        return "; the archive must know the host and port of the destination"
-    if error.status & 0xF000 == Status.CANNOT_UNDERSTAND and error.doing in _NOT_UNDERSTOOD:
-        return f"; does the archive {_NOT_UNDERSTOOD[error.doing]}?"
     return ""
 
 
@@ -121,12 +107,12 @@ def reason_with_name(name: str, error: BaseException) -> str:
 
 
 def reason_with_causes(error: BaseException) -> str:
-    """The reason of an error, and of each of its causes that the text does not mention yet."""
+    """The reason of an error, of each of its causes that the text does not mention yet, and its advice."""
     why, cause = reason(error), error.__cause__
     while cause is not None:
         why = why if reason(cause) in why else f"{why}: {reason(cause)}"
         cause = cause.__cause__
-    return why
+    return "; ".join([why, *getattr(error, "__notes__", ())])
 
 
 def reason_of_end(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from dimse.cli import arguments, query_options, requestor, runtime
 from dimse.cli.retrieve_report import RetrievingReport
 from dimse.options import ClientOptions
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
-from dimse.services.retrieving import Existing, RetrieveResult
+from dimse.services.retrieving import Existing
 from dimse.services.retrieving import retrieve as retrieve_all
 
 EXIT_CODES: Final = (
@@ -85,16 +85,8 @@ async def _retrieve(
     receiver: Address | None,
     report: RetrievingReport,
 ) -> bool:
-    def add(result: RetrieveResult) -> None:
-        if result.error is not None:
-            report.add_failures([result.error])
-        elif result.existing and result.path is not None:
-            report.add_existing(result.sop_instance_uid, result.path)
-        else:
-            report.add(result.sop_instance_uid, result.path)
-
     async def work() -> None:
-        with runtime.cancelled_by_closed_pipe(add) as on_result:
+        with runtime.cancelled_by_closed_pipe(report.add_result) as on_result:
             await retrieve_all(
                 address,
                 queries,

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 from dimse.address import Address
 from dimse.cli import exit_codes
-from dimse.cli.output import counted, next_step, print_error, reason_of_end, reason_with_causes, size
+from dimse.cli.output import counted, print_error, reason_of_end, reason_with_causes, size
 from dimse.cli.progress import CounterBar
 from dimse.cli.report import Report
-from dimse.errors import DimseError, NothingRetrieved, SubOperationFailed
+from dimse.errors import DimseError, SubOperationFailed
+from dimse.services.bringing_record import RetrieveResult
 from dimse.services.suboperations import SubOperations
 
 
 class RetrievingReport(Report):
     """Counts retrieved and failed instances, by itself or as the peer does, `existing` ones and `refused` operations.
 
-    `done` ends the sentence `3 instances ...`.
+    `done` ends the sentence `3 instances ...`, `doing` begins the progress bar.
     """
 
-    def __init__(self, address: Address, done: str, *, json: bool) -> None:
+    def __init__(self, address: Address, done: str, doing: str = "Retrieving", *, json: bool) -> None:
         super().__init__(json=json)
         self._address = address
         self._done = done
-        self._bar = CounterBar("Retrieving")
+        self._bar = CounterBar(doing)
         self._retrieved: int | None = 0
         """None if the peer does not send the number."""
-        self._failed = 0
+        self._named = 0
+        """Failed instances that were reported."""
+        self._counters = SubOperations()
+        """The last ones of the peer."""
+
+    @property
+    def _failed(self) -> int:
+        """The peer may count more than it names."""
+        return max(self._named, self._counters.failed or 0)
 
     async def follow(self, work: Coroutine[Any, Any, bool]) -> int:
         """Run `work`, which returns whether it was interrupted, and write the summary. Returns the exit code."""
@@ -49,23 +58,40 @@ class RetrievingReport(Report):
             print_error(f"dimse: nothing retrieved: no matching instances at {self._address}")
         return exit_codes.FAILED if has_failed or is_nothing else exit_codes.OK
 
-    def add(self, uid: str, path: Path | None, total: int | None = None) -> None:
-        """Count an instance that was retrieved to `path`, one of `total`, and write it."""
+    def add_result(self, result: RetrieveResult) -> None:
+        """Count and write what became of an instance, or the failure of a query."""
+        if result.error is not None:
+            self._add_failure(result.error)
+        elif result.existing:
+            self._add_existing(result.sop_instance_uid, result.path)
+        else:
+            self._add(result.sop_instance_uid, result.path)
+
+    def _add(self, uid: str, path: Path | None) -> None:
         length = path.stat().st_size if path is not None else 0
         self._retrieved = (self._retrieved or 0) + 1
         self.bytes += length
         self._write_result("retrieved", uid, path=str(path), length=length)
-        of_total = "" if total is None else f"/{total}"
-        self._bar.update(self._retrieved, total, f"{self._retrieved}{of_total} instances, {size(self.bytes)}")
+        self._show()
 
-    def add_existing(self, uid: str, path: Path) -> None:
-        """Count an instance that was at `path` before, and write it."""
+    def _show(self) -> None:
+        total = self._counters.total
+        of_total = "" if total is None else f"/{total}"
+        self._bar.update(self._retrieved or 0, total, f"{self._retrieved}{of_total} instances, {size(self.bytes)}")
+
+    def _add_existing(self, uid: str, path: Path | None) -> None:
         self.counts["existing"] += 1
-        self._write_result("existing", uid, path=str(path), length=path.stat().st_size)
+        self._write_result("existing", uid, path=str(path), length=path.stat().st_size if path is not None else 0)
         self._bar.update(0, None, f"{counted(self.counts['existing'], 'instance')} already here")
 
+    def expect(self, suboperations: SubOperations) -> None:
+        """Take the counters of instances that are received here."""
+        self._counters = suboperations
+        self._show()
+
     def update(self, suboperations: SubOperations) -> None:
-        """Take the peer's counters, and write them."""
+        """Take the peer's counters, and write them: they alone say how many it has moved."""
+        self._counters = suboperations
         completed, failed = suboperations.completed, suboperations.failed
         self._retrieved = None if completed is None else completed + (suboperations.warning or 0)
         fields = {
@@ -77,21 +103,18 @@ class RetrievingReport(Report):
         self.write("progress", fields, None)
         self._bar.update((self._retrieved or 0) + (failed or 0), suboperations.total, str(suboperations))
 
-    def add_failures(self, errors: Iterable[Exception], total: int | None = None) -> None:
-        """Count and write failures. The peer may count more of them (`total`) than it names."""
-        for error in errors:
-            if isinstance(error, SubOperationFailed):
-                self._failed += 1
-                self._write_result("failed", error.sop_instance_uid, error=error)
-            elif not isinstance(error, NothingRetrieved):  # `follow` reports that
-                self.counts["refused"] += 1
-                self._write_result("failed", None, error=error)
-        self._failed = max(self._failed, total or 0)
+    def _add_failure(self, error: Exception) -> None:
+        if isinstance(error, SubOperationFailed):
+            self._named += 1
+            self._write_result("failed", error.sop_instance_uid, error=error)
+        else:
+            self.counts["refused"] += 1
+            self._write_result("failed", None, error=error)
 
     def _write_result(
         self, outcome: str, uid: str | None, path: str | None = None, length: int = 0, error: Exception | None = None
     ) -> None:
-        why = None if error is None else reason_with_causes(error) + next_step(error)
+        why = None if error is None else reason_with_causes(error)
         fields = {"outcome": outcome, "sop_instance_uid": uid, "path": path, "bytes": length, "error": why}
         prefix = "failed" if isinstance(error, SubOperationFailed) else "dimse"
         self.write("result", fields, None if why is None else f"{prefix}: {why}", is_problem=True)

@@ -30,23 +30,38 @@ Syntaxes = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class RetrieveResult:
-    """The outcome for one instance: it is at `path`, or `error` says why not."""
+    """The outcome for one instance: it was retrieved, or `error` says why not."""
 
     sop_instance_uid: str
     path: Path | None = None
+    """Its file; None if a handler took it and wrote none."""
     method: RetrieveMethod | None = None
     """How it was requested; None if it was not."""
     error: Exception | None = None
+    refused: bool = False
+    """Whether the peer sent it, and this side refused it."""
 
     @property
     def retrieved(self) -> bool:
         """Whether it was retrieved."""
-        return self.path is not None and self.method is not None
+        return self.error is None and self.method is not None
 
     @property
     def existing(self) -> bool:
         """Whether its file was there before, and it was not requested."""
-        return self.path is not None and self.method is None
+        return self.error is None and self.method is None
+
+
+def failures_of(results: GetResults | MoveResults, method: RetrieveMethod) -> list[RetrieveResult]:
+    """The failures of one operation. That it retrieved nothing is none."""
+    failures = [failure for failure in results.failures if not isinstance(failure, NothingRetrieved)]
+    refusals = results.refusals.values() if isinstance(results, GetResults) else ()
+    return [
+        RetrieveResult(
+            getattr(failure, "sop_instance_uid", None) or "", method=method, error=failure, refused=failure in refusals
+        )
+        for failure in failures
+    ]
 
 
 class Record:
@@ -132,7 +147,8 @@ class Record:
     def give_up(self) -> None:
         """Report everything that is still missing."""
         for uid in self.missing:
-            self._note(RetrieveResult(uid, method=self.method, error=self._reason(uid)))
+            error, refused = self._reason(uid), uid in self._refusals
+            self._note(RetrieveResult(uid, method=self.method, error=error, refused=refused))
 
     def _reason(self, uid: str) -> SubOperationFailed:
         """Why an instance did not arrive: why this side refused it, else what the archive reported."""
@@ -141,14 +157,18 @@ class Record:
         failed, last = self._refusals.get(uid) or self.errors.get(uid), self.errors.get(None)
         if isinstance(failed, SubOperationFailed):
             if last is not None and uid not in self._refusals:  # the error of the method that was used last
-                failed = SubOperationFailed(uid, f"{str(failed).removeprefix(f'{uid}: ')}; {last}")
+                failed = SubOperationFailed(uid, f"{str(failed).removeprefix(f'{uid}: ')}; {_with_advice(last)}")
                 failed.__cause__ = last
             return failed
         cause = failed or last
-        failed = SubOperationFailed(uid, f"did not arrive by {self.method}" if cause is None else str(cause))
+        failed = SubOperationFailed(uid, f"did not arrive by {self.method}" if cause is None else _with_advice(cause))
         failed.__cause__ = cause
         return failed
 
     def _note(self, result: RetrieveResult) -> None:
         self.results.append(result)
         self._on_result(result)
+
+
+def _with_advice(error: Exception) -> str:
+    return "; ".join([str(error), *getattr(error, "__notes__", ())])

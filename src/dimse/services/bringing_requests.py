@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -26,7 +25,6 @@ from dimse.errors import (
     AssociationError,
     AssociationTimeout,
     DatasetError,
-    PresentationContextError,
     RemoteProtocolError,
 )
 from dimse.network.application_entity import ApplicationEntity
@@ -37,6 +35,7 @@ from dimse.services.get_scu import GetResults
 from dimse.services.listing import Listing, can_be_asked_for
 from dimse.services.move_scu import MoveResults
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.requesting import orderly_association
 from dimse.status import Status
 from dimse.upper_layer.negotiation import ProposedContext
 
@@ -99,7 +98,7 @@ class Requests:
     async def _for_matches(
         self, level: QueryRetrieveLevel, contexts: Sequence[ProposedContext], request: Request
     ) -> None:
-        async with self._connect(contexts) as association:
+        async with orderly_association(self._archive.entity, contexts) as association:
             for query in self._matches(level):
                 try:
                     await request(association, query)
@@ -118,7 +117,7 @@ class Requests:
     ) -> None:
         waiting, in_vain = deque(self._lists(classes)), 0
         while waiting:
-            async with self._connect(contexts) as association:
+            async with orderly_association(self._archive.entity, contexts) as association:
                 arrived = len(self._record.results)
                 try:
                     await self._on_one_association(association, waiting, request)
@@ -154,18 +153,6 @@ class Requests:
             finally:
                 if ended_early and len(listed) > 1:
                     waiting.extendleft([uid] for uid in listed if uid in missing and uid not in errors)
-
-    @asynccontextmanager
-    async def _connect(self, contexts: Sequence[ProposedContext]) -> AsyncIterator[Association]:
-        """An association that is released, not aborted, if it has no context for the request."""
-        unusable = None
-        async with self._archive.entity.connect(contexts) as association:
-            try:
-                yield association
-            except PresentationContextError as error:
-                unusable = error
-        if unusable is not None:
-            raise unusable
 
 
 def _ended_early(results: GetResults | MoveResults, listed: Sequence[str]) -> bool:

@@ -48,12 +48,14 @@ _MAXIMUM_CLASSES: Final = MAXIMUM_CONTEXTS - len(uids.QUERY_RETRIEVE)
 def retrieval_contexts(
     sop_classes: Sequence[str] = uids.COMMON_STORAGE,
     transfer_syntaxes: Sequence[str] = RETRIEVED,
+    prefer: Sequence[str] = (),
 ) -> list[ProposedContext]:
     """The contexts for a C-GET of instances of these storage classes, with the SCP role for the requestor.
 
-    Query/Retrieve first; then each class uncompressed; then, up to 128 contexts, each class in each other syntax. Those
-    contexts have one syntax each, as the peer may be unable to re-encode. Some peers use only the first context of a
-    class: list their syntax first for those. Raises `ValueError` for more classes than fit.
+    Query/Retrieve first; then each class in each of the transfer syntaxes to `prefer`, which need not be among the
+    others; then each class uncompressed; then, up to 128 contexts, each class in each other syntax. Contexts of
+    compressed syntaxes have one syntax each, as the peer may be unable to re-encode. Some peers use only the first
+    context of a class: prefer their syntax. Raises `ValueError` for more classes than fit.
     """
     contexts = query_retrieve_contexts()
     classes = list(dict.fromkeys(sop_classes))
@@ -61,11 +63,12 @@ def retrieval_contexts(
         raise ValueError(
             f"sop_classes must hold at most {_MAXIMUM_CLASSES} SOP classes, not {len(classes)}; retrieve in parts"
         )
-    uncompressed = tuple(syntax for syntax in transfer_syntaxes if syntax in uids.LITTLE_ENDIAN)
-    if uncompressed:
-        contexts += [ProposedContext(uid, uncompressed, as_scp=True) for uid in classes]
-    others = [syntax for syntax in transfer_syntaxes if syntax not in uids.LITTLE_ENDIAN]
-    contexts += [ProposedContext(uid, (syntax,), as_scp=True) for syntax in others for uid in classes]
+    syntaxes = tuple(dict.fromkeys((*prefer, *transfer_syntaxes)))
+    uncompressed = tuple(syntax for syntax in syntaxes if syntax in uids.LITTLE_ENDIAN)
+    groups = dict.fromkeys(uncompressed if each in uncompressed else (each,) for each in prefer)
+    groups |= dict.fromkeys([uncompressed] if uncompressed else [])
+    groups |= dict.fromkeys((syntax,) for syntax in syntaxes if syntax not in uncompressed)
+    contexts += [ProposedContext(uid, group, as_scp=True) for group in groups for uid in classes]
     return contexts[:MAXIMUM_CONTEXTS]
 
 

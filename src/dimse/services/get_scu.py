@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from enum import Enum, StrEnum
 
@@ -71,6 +72,10 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         self._given: tuple[IncomingRequest, Reception] | None = None
         """The sub-operation whose instance the caller reads."""
         self._storing: asyncio.Task[StoreRequest | None] | None = None
+
+    def _advice(self, status: Status) -> Iterator[str]:
+        if status.is_unable_to_process:
+            yield "does the archive have it?"
 
     async def _pending(self, answer: Answer[C_GET_RSP]) -> None:
         self._count(answer)
@@ -328,7 +333,9 @@ def _without_scp_role(exchange: Exchange) -> PresentationContextError | None:
                 f"the peer accepted C-GET, but the SCP role {role}: without it the peer may send no instances "
                 "(PS3.7 D.3.3.4); use C-MOVE, which does not need it"
             )
-    return PresentationContextError("the peer accepted C-GET, but none of the storage SOP classes that were proposed")
+    return PresentationContextError(
+        "the peer accepted C-GET, but none of the storage SOP classes that were proposed; propose those that it has"
+    )
 
 
 def _into(folder: str | os.PathLike[str], template: str) -> StoreHandler:

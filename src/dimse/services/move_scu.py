@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
 from dimse.address import check_ae_title
 from dimse.dataset.codec import encode
 from dimse.messages.message import C_MOVE_RQ, C_MOVE_RSP
@@ -10,13 +13,23 @@ from dimse.network.incoming_request import Answer
 from dimse.network.operations import OperationKind, OperationRequest
 from dimse.services.query import Query
 from dimse.services.suboperations import RetrieveResults, SubOperations
-from dimse.status import StatusCategory
+from dimse.status import Status, StatusCategory
+
+_DESTINATION_FAILS: Final = (Status.MOVE_DESTINATION_UNKNOWN, Status.UNABLE_TO_PERFORM_SUBOPERATIONS)
 
 
 class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
     """The counters of a C-MOVE, one for each response; see `Results`."""
 
     _kind = OperationKind("C-MOVE", "move", C_MOVE_RSP)
+
+    def _advice(self, status: Status) -> Iterator[str]:
+        message = self._request.message
+        assert isinstance(message, C_MOVE_RQ)  # noqa: S101 - `CMoveSCU` makes it
+        if status.is_unable_to_process:
+            yield "does the archive have it?"
+        if status.is_unable_to_process or status in _DESTINATION_FAILS:
+            yield f"the archive must know {message.move_destination}: its host and port"
 
     async def _pending(self, answer: Answer[C_MOVE_RSP]) -> SubOperations:
         self._count(answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from enum import Enum
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -124,6 +124,10 @@ class Results(ABC, Generic[T, R]):
 
     # The account of failures
 
+    def _advice(self, status: Status) -> Iterable[str]:  # noqa: ARG002 - subclasses use it
+        """What to do about a failure, where archives do not say it."""
+        return ()
+
     async def _conclude(self, answer: Answer[R]) -> T | None:
         """Note the outcome of the final response, once."""
         if self._account is not _Account.OPEN:
@@ -134,7 +138,10 @@ class Results(ABC, Generic[T, R]):
         cancelled = self._operation.is_cancelling and status.category is StatusCategory.CANCEL
         if status.category in (StatusCategory.FAILURE, StatusCategory.CANCEL) and not cancelled:
             offending = answer.message.offending_element or ()
-            self._note(StatusError(status, name, answer.message.error_comment, offending))
+            refusal = StatusError(status, name, answer.message.error_comment, offending)
+            for advice in self._advice(status):
+                refusal.add_note(advice)
+            self._note(refusal)
         if status.category is StatusCategory.WARNING and status not in self.final_warnings:
             text = "%s: %s ended with %s, a warning that %s does not define"
             logger.warning(text, self._exchange.peer_name, name, status, name)

@@ -50,7 +50,7 @@ class RetrieveReport:
     @property
     def failures(self) -> tuple[RetrieveResult, ...]:
         """Instances that the peer listed and did not deliver, or that could not be stored."""
-        return tuple(result for result in self.results if result.path is None)
+        return tuple(result for result in self.results if result.error is not None)
 
 
 async def retrieve(

@@ -1,0 +1,73 @@
+"""Common to whole jobs of C-GET and C-MOVE: their queries, their association, and their progress."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from dimse.errors import PresentationContextError
+from dimse.network.application_entity import ApplicationEntity
+from dimse.network.association import Association
+from dimse.services.query import Query
+from dimse.services.suboperations import SubOperations
+from dimse.upper_layer.negotiation import ProposedContext
+
+
+@asynccontextmanager
+async def orderly_association(
+    entity: ApplicationEntity, contexts: Sequence[ProposedContext]
+) -> AsyncIterator[Association]:
+    """An association that is released, not aborted, where the caller is cancelled or there is no context for it.
+
+    In the block, an operation that is cancelled has come to its end before the cancellation is raised.
+    """
+    reason: BaseException | None = None
+    async with entity.connect(contexts) as association:
+        try:
+            yield association
+        except (PresentationContextError, asyncio.CancelledError) as error:
+            reason = error
+    if reason is not None:
+        raise reason
+
+
+def several(query: Query | Sequence[Query]) -> list[Query]:
+    """The queries of a job. Raises `ValueError` if there is none, or if one cannot be sent by C-GET and C-MOVE."""
+    queries = [query] if isinstance(query, Query) else list(query)
+    if not queries:
+        raise ValueError("query must be one or more queries")
+    for each in queries:
+        each.retrieve_identifier()
+    return queries
+
+
+class Counters:
+    """The sub-operations of several operations, one after the other."""
+
+    def __init__(self, progress: Callable[[SubOperations], object], operations: int) -> None:
+        self.total = SubOperations()
+        """Those of all operations so far. What remains is unknown until the last of them is under way."""
+        self._progress = progress
+        self._ended = SubOperations()
+        self._left = operations
+
+    def update(self, current: SubOperations) -> None:
+        """Report the counters of the operation that is under way."""
+        ended = self._ended
+        self.total = SubOperations(
+            remaining=current.remaining if self._left == 1 else None,
+            completed=_sum(ended.completed, current.completed),
+            failed=_sum(ended.failed, current.failed),
+            warning=_sum(ended.warning, current.warning),
+        )
+        self._progress(self.total)
+
+    def end(self) -> None:
+        """The operation has ended."""
+        self._ended, self._left = replace(self.total, remaining=None), self._left - 1
+
+
+def _sum(before: int | None, now: int | None) -> int | None:
+    return now if before is None else before + (now or 0)
