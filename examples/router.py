@@ -1,69 +1,44 @@
 """Store and forward: a small router that loses nothing.
 
-    python router.py 11113 spool/ ARCHIVE@localhost:11112
+    python router.py 11113 spool/ ARCHIVE@localhost:11112 RESEARCH@research:104
 
-The sender gets Success when the object is in the spool folder. The object is removed when the archive has stored it.
-What the archive does not accept stays there and is retried, even after a restart. Ctrl-C stops the router.
+The sender gets Success when the object is on the disk, in the queue of each destination. It is sent on as soon as the
+destination is there, even after a restart. `dimse route` does the same, with rules. Ctrl-C stops the router.
 """
 
 import argparse
-import asyncio
-from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 import dimse
 from dimse import Status
 
-PAUSE = 10.0
-"""Seconds before another attempt to forward what failed."""
+
+def show(result: dimse.ForwardResult) -> None:
+    print(f"{result.destination}: {result.sop_instance_uid} {result.outcome}", flush=True)
 
 
-async def forward(address: str, spool: Path, arrived: asyncio.Event) -> None:
-    """Forward what is in the spool folder, forever."""
-    while True:
-        arrived.clear()
-        waiting = await asyncio.to_thread(lambda: sorted(spool.glob("*.dcm")))
-        try:
-            report = await dimse.send(address, waiting, calling_ae_title="ROUTER", raise_failures=False)
-        except (dimse.AssociationError, dimse.ProtocolError) as error:
-            print(f"{address}: {error}; {len(waiting)} objects wait", flush=True)
-            await asyncio.sleep(PAUSE)
-            continue
-        for result in report.stored:
-            await asyncio.to_thread(Path(result.name).unlink)
-            print(f"sent on {result.sop_instance_uid}", flush=True)
-        for result in report.failures:
-            print(f"{result.name} waits: {result.error}", flush=True)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PAUSE if report.failures else None):
-                await arrived.wait()
-
-
-def route(port: int, spool: Path, address: str) -> None:
-    arrived = asyncio.Event()
+def route(port: int, spool: Path, addresses: list[str]) -> None:
+    forwarder = dimse.Forwarder(spool, {each: each for each in addresses}, calling_ae_title="ROUTER", on_result=show)
     server = dimse.Server("ROUTER", port=port)
 
     @server.on_c_store
     async def store(request: dimse.StoreRequest) -> Status:
-        await request.save(spool / f"{uuid4().hex}.dcm")  # a new name, so that nothing is overwritten
-        arrived.set()
+        await forwarder.add(request)
         return Status.SUCCESS
 
-    async def send_on() -> None:
-        print(f"{server.ae_title}@{server.host}:{server.port} sends on to {address}", flush=True)
-        await forward(address, spool, arrived)
+    async def say() -> None:
+        print(f"{server.ae_title}@{server.host}:{server.port} sends on to {', '.join(addresses)}", flush=True)
 
-    server.run(send_on)
+    server.run(say, within=forwarder)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("port", type=int, help="0 picks a free port")
     parser.add_argument("spool", type=Path)
-    parser.add_argument("address", metavar="TITLE@HOST:PORT")
+    parser.add_argument("addresses", metavar="TITLE@HOST:PORT", nargs="+")
     arguments = parser.parse_args()
-    route(arguments.port, arguments.spool, arguments.address)
+    route(arguments.port, arguments.spool, arguments.addresses)
     return 0
 
 

@@ -20,7 +20,7 @@ import ssl
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -308,16 +308,23 @@ def run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str
     """Run a block as a reader would: its `await`s too, its `main` if it does not, its servers with a client."""
     used: list[Server] = []
 
-    async def serve_once(server: Server, alongside: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+    async def serve_once(
+        server: Server,
+        alongside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        *,
+        within: AbstractAsyncContextManager[object] | None = None,
+    ) -> None:
         used.append(server)
         beside = None if alongside is None else asyncio.create_task(alongside())
-        await use(server)
-        if beside is not None:  # it sends on what was received
-            await asyncio.to_thread(world.wait_for_more, stored)
+        async with within or nullcontext():
+            await use(server)
+            if beside is not None or within is not None:  # it sends on what was received
+                await asyncio.to_thread(world.wait_for_more, stored)
+        if beside is not None:
             beside.cancel()
 
     monkeypatch.setattr(Server, "serve_forever", serve_once)
-    monkeypatch.setattr(Server, "run", lambda *arguments: asyncio.run(serve_once(*arguments)))
+    monkeypatch.setattr(Server, "run", lambda *arguments, **more: asyncio.run(serve_once(*arguments, **more)))
     source = world.at_free_ports(block.source)
     configuration = Path("config.toml")
     configuration.write_text(world.at_free_ports(configuration.read_text()))
@@ -821,6 +828,10 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("pairs of AE titles that `explain` tries after a rejection", "services.explaining_titles.MAXIMUM_TITLES", str),
     ("names of a certificate that `explain` reports", "services.explaining_tls.MAXIMUM_NAMES", str),
     ("time of all steps of `explain`", "services.explaining.TOTAL_TIME", seconds),
+    ("instances of a batch that `Forwarder` sends", "services.forwarding_destination.BATCH", str),
+    ("bytes after which such a batch has no further one", "services.forwarding_destination.BATCH_BYTES", size),
+    ("files in a folder of a spool", "dataset.spool.FOLDER_SIZE", str),
+    ("bytes that a spool leaves free on its disk, by default", "services.forwarding.MINIMUM_FREE", size),
     ("interval between progress reports", "services.transfer_progress._REPORT_INTERVAL", seconds),
 ]
 

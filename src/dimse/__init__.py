@@ -83,6 +83,13 @@ if TYPE_CHECKING:
     )
     from dimse.services.find_scp import FindHandler
     from dimse.services.find_scu import CFindSCU, FindResults
+    from dimse.services.forwarding import Forwarder
+    from dimse.services.forwarding_destination import (
+        ForwardDestination,
+        ForwardOutcome,
+        ForwardResult,
+        ForwardState,
+    )
     from dimse.services.get_scu import CancelBehavior, CGetSCU, GetResults
     from dimse.services.getting import GetReport, get
     from dimse.services.given import InMemory, Source
@@ -165,6 +172,11 @@ __all__ = [
     "FileSource",
     "FindHandler",
     "FindResults",
+    "ForwardDestination",
+    "ForwardOutcome",
+    "ForwardResult",
+    "ForwardState",
+    "Forwarder",
     "GetReport",
     "GetResults",
     "InMemory",
@@ -275,6 +287,8 @@ _NAMES_OF: Final = {
     """,
     "dimse.services.find_scp": "FindHandler",
     "dimse.services.find_scu": "CFindSCU FindResults",
+    "dimse.services.forwarding": "Forwarder",
+    "dimse.services.forwarding_destination": "ForwardDestination ForwardOutcome ForwardResult ForwardState",
     "dimse.services.get_scu": "CGetSCU CancelBehavior GetResults",
     "dimse.services.getting": "GetReport get",
     "dimse.services.given": "InMemory Source",

@@ -22,7 +22,7 @@ _NUMBERS: Final = count()
 """Temporary names are made of `_PROCESS`, the process ID and such a number: a fork shares the other two."""
 
 _COMPARED: Final = 1024 * 1024
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 """Errors of `os.link` on file systems without hard links."""
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -160,7 +160,7 @@ def _name(folder: Folder, temporary: str, name: str) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
         if folder.has(name):
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from dimse.address import DEFAULT_PORT
@@ -90,18 +91,20 @@ class Server(AssociationServer):
         self,
         alongside: Callable[[], Coroutine[Any, Any, object]] | None = None,
         *,
+        within: AbstractAsyncContextManager[object] | None = None,
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
         """Serve until Ctrl-C or SIGTERM, in an event loop of its own; call it from the main thread.
 
         Then the server stops: open associations may finish for `ServerOptions.stop_timeout` seconds. A second signal
         aborts them at once. Either way `run` returns normally. `alongside` is called once the server listens, and its
-        coroutine is cancelled when the server stops; an exception in it stops the server and is raised. `loop_factory`
-        is that of `asyncio.Runner`, for another event loop than asyncio's.
+        coroutine is cancelled when the server stops; an exception in it stops the server and is raised. `within` is
+        what handlers need, such as a `Forwarder`: it is entered before the server listens, and left when it has
+        stopped. `loop_factory` is that of `asyncio.Runner`, for another event loop than asyncio's.
         """
 
         async def serve() -> None:
-            async with self:
+            async with within or nullcontext(), self:
                 if alongside is not None:
                     await alongside()
                 await asyncio.get_running_loop().create_future()
