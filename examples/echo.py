@@ -31,7 +31,7 @@ def main() -> int:
     try:
         asyncio.run(echo(arguments.address))
     except dimse.DimseError as error:
-        print(f"{arguments.address}: {error}")
+        print(error)
         return 1
     return 0
 

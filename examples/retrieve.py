@@ -33,10 +33,10 @@ async def retrieve(address: str, folder: Path, studies: list[str], receiver: str
             raise_failures=False,  # the report has them
         )
     except dimse.AssociationError as error:
-        print(f"{address}: {error}")
+        print(error)
         return 3
     except (dimse.StatusError, dimse.PresentationContextError) as error:
-        print(f"{address} cannot be asked: {error}")
+        print(error)
         return 1
     print(f"{len(report.retrieved)} of {report.listed} instances in {report.seconds:.1f} s")
     return 1 if report.failures else 0

@@ -33,7 +33,7 @@ async def send_folder(address: str, folder: Path) -> int:
             raise_failures=False,  # the report has them
         )
     except dimse.AssociationError as error:
-        print(f"{address}: {error}")
+        print(error)
         return 3
     print(f"{len(report.stored)} stored, {len(report.failures)} failed, {report.bytes_sent} bytes")
     return 1 if report.failures else 0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import importlib.util
+import json
 import os
+import re
 import shutil
 import signal
+import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -20,12 +24,15 @@ from pydicom.data import get_testdata_file
 
 import dimse
 from dimse import ServerOptions, Status, StoreOptions
+from dimse.testing import FakeArchive
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FRAMES, FRAME_SIZE = 5, 480 * 640
 
 CLIENTS = {"echo.py", "send_folder.py", "progress_bar.py", "pixels_from_a_camera.py", "find.py", "retrieve.py"}
 SERVERS = {"receive.py", "router.py", "query_server.py"}
+TESTS = {"test_upload.py"}
+NOTEBOOKS = {"notebook.ipynb"}
 
 
 class Archive:
@@ -113,13 +120,13 @@ async def line_of(process: Process) -> str:
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == CLIENTS | SERVERS
+    assert {path.name for path in EXAMPLES.glob("*.*")} == CLIENTS | SERVERS | TESTS | NOTEBOOKS
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_begins_with_what_it_does(path: Path) -> None:
     docstring = path.read_text(encoding="utf-8").split('"""')[1]
-    assert f"    python {path.name} " in docstring
+    assert re.search(rf"^    python .*{re.escape(path.name)}", docstring, re.MULTILINE)
 
 
 async def test_echo(archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -313,6 +320,32 @@ async def test_query_server_moves(archive: Archive, study: Path) -> None:
     assert dcmread(archive.received.get_nowait()).StudyInstanceUID == CT_STUDY
 
 
+def test_upload() -> None:
+    options = ["-q", "-p", "dimse.pytest_plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, "test_upload.py"]
+    ended = subprocess.run(command, cwd=EXAMPLES, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - our own
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+async def test_notebook(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a kernel runs it: each cell is compiled so that it may await, in one namespace."""
+    cells = json.loads((EXAMPLES / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
+    with FakeArchive([dcmread(study / "ct.dcm")]) as archived:
+        monkeypatch.chdir(tmp_path)
+        namespace: dict[str, object] = {}
+        for cell in (cell["source"] for cell in cells if cell["cell_type"] == "code"):
+            source = cell.replace("ARCHIVE@localhost:11112", archived.address)
+            running = eval(compile(source, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), namespace)  # noqa: S307 - ours
+            if running is not None:
+                await running
+    printed = capsys.readouterr().out
+    assert "0x0000 Success" in printed
+    assert f"1CT1 20040119 {CT_STUDY}" in printed
+    assert printed.endswith("1 of 1\n")
+
+
 async def test_retrieve_names_what_does_not_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -321,7 +354,7 @@ async def test_retrieve_names_what_does_not_come(
         server.on_c_get(not_allowed)
         address = f"ARCHIVE@localhost:{server.port}"
         assert await run(monkeypatch, "retrieve.py", address, tmp_path / "received", CT_STUDY) == 1
-    assert "cannot be asked: C-FIND: 0x0124 Not authorized" in capsys.readouterr().out
+    assert ": C-FIND: 0x0124 Not authorized" in capsys.readouterr().out
 
 
 async def not_allowed(request: dimse.QueryRequest) -> AsyncIterator[Dataset]:
