@@ -48,7 +48,7 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
     for command, usage, groups in (
         ("send", "TITLE@HOST:PORT PATH [PATH ...]", ["positional arguments", "options", "TLS", "user identity"]),
         ("receive", "DIR", ["positional arguments", "options", "access and limits", "TLS"]),
-        ("get", "TITLE@HOST:PORT -k KEY=VALUE -o DIR", ["positional arguments", "options", "TLS", "user identity"]),
+        ("get", "TITLE@HOST:PORT -o DIR", ["positional arguments", "options", "TLS", "user identity"]),
     ):
         assert run([command, "--help"]) == 0
         text = capfd.readouterr().out
@@ -59,13 +59,13 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nope"], "invalid choice: 'nope'"),
+        (["nope"], "there is no command nope"),
         (["receive", "--into", "x", "--proxy-from", "pacs"], "argument --proxy-from: 'pacs' is not a network"),
         (["receive", "--into", "x", "--allow", "10.1.0.0/16"], "write a network as @10.1.0.0/16"),
         (["-v"], "required: COMMAND"),
-        (["-q", "echo", "A@host:104"], "unrecognized arguments: -q"),
+        (["-q", "echo", "A@host:104"], "there is no option -q of dimse echo"),
         (["echo"], "required: TITLE@HOST:PORT"),
-        (["echo", "A@host:104", "--time", "3"], "unrecognized arguments: --time"),
+        (["echo", "A@host:104", "--time", "3"], "there is no option --time of dimse echo; did you mean --timeout?"),
         (["echo", "A@host:104", "B@host:104"], "unrecognized arguments: B@host:104"),
         (["send", "A@host:104"], "required: PATH"),
         (["receive"], "needs one folder to write to"),
@@ -100,15 +100,14 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
         (["receive", "--into", "x", "--template", "{PatientID}.dcm"], "the same name"),
         (["receive", "--into", __file__], "not a folder"),
         (["find", "A@host:104", "-k", "Nope"], "unknown keyword 'Nope'"),
-        (["find", "A@host:104", "-k", "StudyDate=yesterday"], "StudyDate (DA): invalid value"),
-        (["find", "A@host:104", "-k", "StudyDescription", "-k", "StudyDescription=x"], "given twice"),
+        (["find", "A@host:104", "-k", "StudyDate=20241399"], "StudyDate (DA): invalid value"),
         (["find", "A@host:104", "--level", "wrong"], "must be one of PATIENT, STUDY, SERIES, IMAGE, not 'wrong'"),
         (["find", "A@host:104", "--level", "series"], "needs one StudyInstanceUID"),
         (["find", "A@host:104", "--level", "patient", "--model", "study"], "no PATIENT level"),
         (["find", "A@host:104", "--json", "--csv"], "choose either --json or --csv"),
         (["find", "A@host:104", "--timeout", "0"], "timeout"),
         (["get", "A@host:104", "-k", "StudyInstanceUID=1.2"], "required: -o/--into"),
-        (["get", "A@host:104", "--into", "x"], "required: -k/--key"),
+        (["get", "A@host:104", "--into", "x"], "give the keys to match"),
         (["get", "A@host:104", "--into", "x", "-k", "PatientName=A"], "only unique keys"),
         (["get", "A@host:104", "--into", "x", "-k", "StudyInstanceUID"], "needs one StudyInstanceUID"),
         (
@@ -118,7 +117,7 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
         (["get", "A@host:104", "--into", __file__, "-k", "StudyInstanceUID=1.2"], "not a folder"),
         (["move", "A@host:104", "-k", "StudyInstanceUID=1.2"], "required: --destination"),
         (["move", "A@host:104", "-k", "StudyInstanceUID=1.2", "--destination", "A\\B"], "is not an AE title"),
-        (["retrieve", "A@host:104", "--into", "x"], "required: -k/--key"),
+        (["retrieve", "A@host:104", "--into", "x"], "give the keys to match"),
         (
             ["retrieve", "A@host:104", "--into", "x", "-k", "PatientID=1", "--receiver", "@:"],
             "argument --receiver: '@:' is not an address",
@@ -135,7 +134,7 @@ def test_wrong_usage(
     monkeypatch.chdir(tmp_path)
     assert run(arguments) == 2
     out, err = capfd.readouterr()
-    assert out == ""
+    assert out == "" or "--json" in arguments
     assert err.startswith("dimse: ")
     assert len(err.splitlines()) == 1
     assert said in err

@@ -55,9 +55,9 @@ def test_what_is_wrong_with_the_options(
     for command in commands:
         for options, said in cases:
             assert run([*command, *options]) == 2
-            assert capfd.readouterr() == ("", f"dimse: {said} (see dimse {command[0]} --help)\n")
+            assert capfd.readouterr() == ("", f"dimse: {said}\n")
     assert run([*commands[1], "--tls"]) == 2
-    assert "--tls needs --tls-cert and --tls-key: each acceptor has a certificate (see" in capfd.readouterr().err
+    assert "--tls needs --tls-cert and --tls-key: each acceptor has a certificate" in capfd.readouterr().err
 
 
 async def test_every_command_speaks_tls(

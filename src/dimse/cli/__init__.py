@@ -3,6 +3,8 @@
 app              parses the command line, runs a command, and turns errors into one line and an exit code
 exit_codes       what the exit codes mean
 arguments        the parser, and arguments that several commands share
+usage_errors     what to type instead of a wrong line
+old_spellings    what other software calls an option
 query_options    arguments of find, get, move and retrieve, and the query made of them
 runtime          the event loop of a command, Ctrl-C and closed pipes
 logs             the log on standard error

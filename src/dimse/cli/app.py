@@ -95,11 +95,20 @@ def run(arguments: Sequence[str]) -> int:
         _exit_interrupted(json=json)
     except Exception as error:  # noqa: BLE001 - nothing above the command line would handle it
         try:
-            return _failed(error, named, json=json)
+            return _failed(error, arguments, named, json=json)
         except BrokenPipeError:
             drop_output(sys.stdout)
             return exit_codes.FAILED
     return code
+
+
+def _next_step(error: UsageError, arguments: Sequence[str], named: Sequence[str]) -> str:
+    """The error, and what to type instead."""
+    if isinstance(error, ConfigurationError):
+        return str(error)
+    from dimse.cli import usage_errors
+
+    return usage_errors.in_words(str(error), arguments, next(iter(named), None), make_parser(named or COMMANDS))
 
 
 def _named_command(arguments: Sequence[str]) -> list[str]:
@@ -146,14 +155,13 @@ def _code_of(error: Exception) -> int:
     return exit_codes.NO_ASSOCIATION if is_association else exit_codes.FAILED
 
 
-def _failed(error: Exception, named: Sequence[str], *, json: bool) -> int:
+def _failed(error: Exception, arguments: Sequence[str], named: Sequence[str], *, json: bool) -> int:
     """Print why the command has failed. Returns the exit code."""
     error = _first(error)
     if isinstance(error, BrokenPipeError):  # of our output: those of associations are `ConnectionLost`
         raise error
-    if isinstance(error, ConfigurationError | UsageError):
-        help_text = f" (see {' '.join(['dimse', *named])} --help)" if isinstance(error, UsageError) else ""
-        print_failure(f"{error}{help_text}", exit_codes.USAGE, json=json)
+    if isinstance(error, UsageError):
+        print_failure(_next_step(error, arguments, named), exit_codes.USAGE, json=json)
         return exit_codes.USAGE
     if logs.shows_tracebacks() and not isinstance(error, DimseError | OSError):
         for line in "".join(traceback.format_exception(error)).splitlines():

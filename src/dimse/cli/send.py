@@ -116,6 +116,8 @@ def send(
             **association,
         )
         retry = RetryPolicy(retries=retries)
+        if paths[0].isdigit() and not Path(paths[0]).exists():
+            raise ValueError(f"there is no file {paths[0]}")  # but a port, as other software takes it
         if paths.count("-") > 1:
             raise ValueError("standard input (-) can be given only once")
     number = peer.associations if associations is None else associations

@@ -1,0 +1,58 @@
+"""What to type instead of a wrong command line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from dimse.cli import old_spellings
+from dimse.cli.arguments import Parser
+from dimse.configuration import nearest
+
+_MISSING: Final = re.compile(r"the following arguments are required: (?!COMMAND)")
+_UNKNOWN: Final = re.compile(r"unrecognized arguments: (?P<word>\S+)")
+_NO_VALUE: Final = re.compile(r"argument (?P<option>[^:]+): expected ")
+_COMMAND: Final = re.compile(r"argument COMMAND: invalid choice: '(?P<word>[^']*)'")
+
+
+def commands_of(parser: Parser) -> dict[str, Parser]:
+    """The parsers of the commands."""
+    found = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(found.choices)
+
+
+def options_of(parser: Parser) -> dict[str, argparse.Action]:
+    """The options of a command, by their names."""
+    return {name: action for action in parser._actions for name in action.option_strings}
+
+
+def in_words(message: str, arguments: Sequence[str], command: str | None, parser: Parser) -> str:
+    """The message with what to type instead; or what other software calls that, in our words.
+
+    `parser` knows at least the `command`; without one, all of them.
+    """
+    commands = commands_of(parser)
+    words = old_spellings.answer(arguments, lambda name: options_of(commands[name]) if name in commands else {})
+    if words is not None:
+        return words
+    if command is None:
+        if (found := _COMMAND.match(message)) is None:
+            return f"{message}; dimse --help lists the commands"
+        return _no_such(f"command {found['word']}", found["word"], commands, "dimse --help")
+    options = options_of(commands[command])
+    if (found := _UNKNOWN.match(message)) and found["word"].startswith("-"):
+        word = found["word"].partition("=")[0]
+        names = [name for name in options if name.startswith("--")]
+        return _no_such(f"option {word} of dimse {command}", word, names, f"dimse {command} --help")
+    if _MISSING.match(message) or found is not None:
+        return f"{message}; write {' '.join(commands[command].format_usage().partition('usage: ')[2].split())}"
+    if (found := _NO_VALUE.match(message)) and (option := found["option"].partition("/")[0]) in options:
+        return f"{message}; write {option} {options[option].metavar}"
+    return message
+
+
+def _no_such(what: str, word: str, known: Iterable[str], where: str) -> str:
+    meant = nearest(word, known)
+    return f"there is no {what}; " + (f"did you mean {meant}?" if meant is not None else f"{where} lists them")
