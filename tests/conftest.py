@@ -13,6 +13,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from dimse import log_limit
+
 # A deadline for an example would be a test of the machine. Each test has its time limit.
 hypothesis.settings.register_profile("dimse", deadline=None)
 hypothesis.settings.load_profile("dimse")
@@ -56,6 +58,16 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pki")
     make(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_log_lines_are_left_out() -> Iterator[None]:
+    """Each test counts from zero: together they cause more warnings of a kind than are logged in a minute."""
+    yield
+    for name in log_limit._LOGGERS:
+        logger = logging.getLogger(name)
+        for limit in [each for each in logger.filters if isinstance(each, log_limit.LogLimit)]:
+            logger.removeFilter(limit)
 
 
 @pytest.fixture(autouse=True)

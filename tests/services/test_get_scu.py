@@ -6,6 +6,7 @@ How it is left before its end is in `network/test_operations` and `test_get_in_f
 from __future__ import annotations
 
 import asyncio
+import io
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from tests.sample_objects import (
     CT,
@@ -415,6 +417,29 @@ async def test_in_the_loop_a_buffered_instance_is_stored_once_all_of_it_was_take
             if each.sop_instance_uid == "1.2.1":
                 getattr(each, part)
     assert [str(failure).partition(":")[0] for failure in results.failures] == ["1.2.2"]
+
+
+async def test_in_the_loop_the_chunks_are_a_file_and_one_that_is_cut_is_refused() -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        received = await asked(peer)
+        assert await give(peer, "1.2.1", pixels=LARGE) == 0
+        assert await give(peer, "1.2.2", pixels=LARGE) == 0xA700
+        await peer.send(response(received, 0))
+        await peer.answer_release()
+
+    copy = io.BytesIO()
+    async with listening(script) as address, connect(address, contexts=CONTEXTS) as association:
+        results = CGetSCU(association).get(STUDY, raise_failures=False)
+        async for each in results:
+            if each.sop_instance_uid == "1.2.1":
+                await each.save(copy)
+            else:
+                async for _ in each.chunks():
+                    break
+    assert dcmread(io.BytesIO(copy.getvalue())).PixelData == pixel_bytes(LARGE)
+    assert [str(failure) for failure in results.failures] == [
+        "1.2.2: refused with 0xA700 Out of resources: it was neither saved nor read to its end"
+    ]
 
 
 async def test_in_the_loop_what_ends_too_early_behind_the_pixels_is_refused() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import io
 import struct
 import zlib
 from collections.abc import Awaitable, Callable
@@ -15,10 +18,10 @@ from pydicom.data import get_testdata_file
 from tests.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read
 from tests.services.test_store_scp import files_under, peer_of, serving
 
-from dimse import Status, StoreMode, StoreRequest, Strictness
+from dimse import ConnectionLost, Status, StoreMode, StoreRequest, Strictness
 from dimse.errors import DatasetError
 from dimse.messages.message import C_STORE_RSP
-from dimse.testing import message_pdvs, store_request
+from dimse.testing import message_pdvs, store_request, wire
 
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 DEFLATED, JPEG, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.5"
@@ -50,7 +53,23 @@ async def answer(request: StoreRequest, path: Path) -> Status:
     return Status.SUCCESS
 
 
-every_way = pytest.mark.parametrize("handling", [save, read_pixels, hide, answer], ids=lambda each: each.__name__)
+async def copy(request: StoreRequest, path: Path) -> Status:
+    with path.with_suffix(".copy").open("wb") as file:
+        async for chunk in request.chunks():
+            file.write(chunk)
+    return Status.SUCCESS
+
+
+async def save_to_a_file_object(request: StoreRequest, path: Path) -> Status:
+    with path.with_suffix(".copy").open("wb") as file:
+        await request.save(file)
+    return Status.SUCCESS
+
+
+every_way = pytest.mark.parametrize(
+    "handling", [save, read_pixels, copy, save_to_a_file_object, hide, answer], ids=lambda each: each.__name__
+)
+copies = pytest.mark.parametrize("copying", [save, copy, save_to_a_file_object], ids=lambda each: each.__name__)
 every_mode = pytest.mark.parametrize("strictness", Strictness, ids=lambda each: each.value)
 both_modes = pytest.mark.parametrize("mode", StoreMode, ids=lambda each: each.value)
 Handling = Callable[[StoreRequest, Path], Awaitable[Status]]
@@ -147,6 +166,7 @@ async def test_what_is_not_whole_is_refused(case: str, handling: Handling, mode:
         assert response.status == status
         assert said in (response.error_comment or "")
     assert path.read_bytes() == b"what was there before"
+    (tmp_path / "a.copy").unlink(missing_ok=True)  # has the beginning
     assert files_under(tmp_path) == ["a.dcm"]
 
 
@@ -179,13 +199,132 @@ TAKEN = {
 
 @pytest.mark.parametrize("case", TAKEN)
 @both_modes
-async def test_what_is_whole_is_stored_bit_for_bit(case: str, mode: StoreMode, tmp_path: Path) -> None:
+@copies
+async def test_what_is_whole_is_stored_bit_for_bit(
+    case: str, copying: Handling, mode: StoreMode, tmp_path: Path
+) -> None:
     data, syntax = TAKEN[case]
+    path = tmp_path / ("a.dcm" if copying is save else "a.copy")
     for size, strictness in zip(SIZES, Strictness, strict=True):
-        response = await stored(data, tmp_path / "a.dcm", syntax, mode, strictness, save, size)
+        response = await stored(data, tmp_path / "a.dcm", syntax, mode, strictness, copying, size)
         assert response.status == Status.SUCCESS
-        assert dataset_bytes(tmp_path / "a.dcm") == data
-    assert read(tmp_path / "a.dcm").file_meta.TransferSyntaxUID == syntax
+        assert dataset_bytes(path) == data
+    assert read(path).file_meta.TransferSyntaxUID == syntax
+
+
+# Copies
+
+
+async def cut(request: StoreRequest, path: Path) -> Status:
+    async for _ in request.chunks():
+        break
+    return Status.SUCCESS
+
+
+async def cut_later(request: StoreRequest, path: Path) -> Status:
+    async for chunk in request.dataset_chunks():
+        if b"\xe0\x7f\x10\0" in chunk:
+            break
+    return Status.SUCCESS
+
+
+class Full(io.BytesIO):
+    def write(self, _: object, /) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def cut_by_its_file(request: StoreRequest, path: Path) -> Status:
+    with suppress(OSError):
+        await request.save(Full())
+    return Status.SUCCESS
+
+
+async def cut_and_refused(request: StoreRequest, path: Path) -> Status:
+    await cut(request, path)
+    return Status(0xC123)
+
+
+@both_modes
+@pytest.mark.parametrize(
+    ("handling", "status"), [(cut, 0xA700), (cut_later, 0xA700), (cut_by_its_file, 0xA700), (cut_and_refused, 0xC123)]
+)
+async def test_a_copy_that_is_cut_is_never_a_success(
+    handling: Handling, status: int, mode: StoreMode, tmp_path: Path
+) -> None:
+    for size, strictness in zip(SIZES, Strictness, strict=True):
+        response = await stored(encoded(LONG), tmp_path / "a.dcm", EXPLICIT, mode, strictness, handling, size)
+        assert response.status == status
+        if status == 0xA700:
+            assert response.error_comment == "its chunks were not read to their end"
+
+
+@both_modes
+async def test_a_full_disk_under_a_file_object(
+    mode: StoreMode, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handling(request: StoreRequest, path: Path) -> Status:
+        await request.save(Full())
+        return Status.SUCCESS
+
+    response = await stored(encoded(LONG), tmp_path, EXPLICIT, mode, Strictness.STRICT, handling)
+    assert (response.status, response.error_comment) == (0xA700, "No space left on device")
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@both_modes
+async def test_the_data_set_alone_in_chunks(mode: StoreMode, tmp_path: Path) -> None:
+    data, lengths = encoded(native(3_000_000, Rows=1)), list[int]()
+
+    async def handling(request: StoreRequest, path: Path) -> Status:
+        chunks = [chunk async for chunk in request.dataset_chunks()]
+        lengths.extend(map(len, chunks))
+        assert b"".join(chunks) == data
+        return Status.SUCCESS
+
+    response = await stored(data, tmp_path, EXPLICIT, mode, Strictness.STRICT, handling)
+    assert response.status == 0
+    assert min(lengths) > 0
+    assert max(lengths) <= 1024 * 1024
+
+
+async def test_chunks_of_an_association_that_ends(tmp_path: Path) -> None:
+    """They never end as if the object were whole."""
+    said: list[BaseException] = []
+    first, over = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: StoreRequest) -> Status:
+        try:
+            async for _ in request.chunks():
+                first.set()
+        except BaseException as error:
+            said.append(error)
+            raise
+        finally:
+            over.set()
+        return Status.SUCCESS
+
+    async with serving(handler, mode=StoreMode.STREAMING) as server:
+        async with peer_of(server) as peer:
+            whole = wire(message_pdvs(store_request(), encoded(LONG)))
+            await peer.send(whole[: len(whole) // 2])
+            await first.wait()
+        await over.wait()
+    assert isinstance(said[0], ConnectionLost)
+
+
+async def test_a_streaming_instance_is_copied_once_and_a_buffered_one_again(tmp_path: Path) -> None:
+    async def twice(request: StoreRequest, path: Path) -> Status:
+        once = [chunk async for chunk in request.chunks()]
+        assert b"".join(once) == b"".join([chunk async for chunk in request.chunks()])
+        await request.save(path)
+        return Status.SUCCESS
+
+    data, path = encoded(native()), tmp_path / "a.dcm"
+    buffered = await stored(data, path, EXPLICIT, StoreMode.BUFFERED, Strictness.STRICT, twice)
+    assert buffered.status == 0
+    assert dataset_bytes(path) == data
+    streaming = await stored(data, path, EXPLICIT, StoreMode.STREAMING, Strictness.STRICT, twice)
+    assert streaming.status == Status.PROCESSING_FAILURE
 
 
 @both_modes

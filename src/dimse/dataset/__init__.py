@@ -40,4 +40,5 @@ Received files
     file_names      safe file names from templates
     part10_file     atomically written files
     file_writer     writing without blocking the event loop
+    file_objects    writing to the file objects of a program
 """

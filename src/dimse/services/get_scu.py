@@ -261,9 +261,9 @@ class CGetSCU:
         """The instances of `query`, never whole in memory; the iterator returns each one after it was stored.
 
         They are saved below the folder `into`, or passed to `handler` as in `Server.on_c_store`. With neither, the
-        iterator returns each one while it arrives: `save()` it, or read its `pixels()` to the end, before the next one;
-        otherwise it is refused. `Timeouts.get` limits the time without progress of the peer, `total_timeout` the whole
-        operation, in seconds.
+        iterator returns each one while it arrives: `save()` it, or read its `chunks()` or `pixels()` to the end, before
+        the next one; otherwise it is refused. `Timeouts.get` limits the time without progress of the peer,
+        `total_timeout` the whole operation, in seconds.
 
         Raises `ValueError` for a query that cannot be sent, or for `COMPLETE_IN_FLIGHT` without `into` or `handler`,
         and `PresentationContextError` if the peer did not accept the model; iterating raises the errors described in

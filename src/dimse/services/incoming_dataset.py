@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from io import BytesIO
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -30,7 +30,7 @@ _LARGE: Final = 32 * 1024
 """Bytes of elements above which a data set is decoded in a thread; the smallest element has 8."""
 
 _PIECE: Final = 1024 * 1024
-"""Bytes of a buffered value that are yielded at a time."""
+"""Bytes that are yielded at a time."""
 
 _STEP: Final = 16 * 1024
 """Bytes that are scanned at a time: 2000 of the smallest elements, which take about 3 ms."""
@@ -184,8 +184,7 @@ class IncomingDataset:
         bulk = self.scanner.bulk
         assert bulk is not None  # noqa: S101 - the caller has checked
         left = bulk.length
-        views = [memoryview(self.scanner.metadata)[bulk.value_offset :], *self._behind()]
-        while True:
+        async for views in self._arriving([memoryview(self.scanner.metadata)[bulk.value_offset :], *self._behind()]):
             for view in views:
                 end = len(view) if left is None else min(left, len(view))
                 for start in range(0, end, _PIECE):
@@ -193,6 +192,18 @@ class IncomingDataset:
                     yield view[start : min(start + _PIECE, end)]
                 if left is not None:
                     left -= end
+
+    async def everything(self, beginning: list[memoryview]) -> AsyncIterator[bytes]:
+        """`beginning`, then what arrives: in pieces of at most `_PIECE` bytes, none of them empty."""
+        async for views in self._arriving(beginning):
+            for piece in _pieces(views):
+                self.data.check_wanted()
+                yield piece
+
+    async def _arriving(self, views: list[memoryview]) -> AsyncIterator[list[memoryview]]:
+        """`views`, then those that arrive, valid until the next ones are requested."""
+        while True:
+            yield views
             if self.data.exhausted:
                 break
             views = await self.pull()
@@ -274,3 +285,11 @@ class IncomingDataset:
             return decode(self.joined(), self._negotiated if self.is_deflated else encoding)
         value, tail = self._rest
         return assemble(head, bulk, value, tail[8:] if bulk.length is None else tail, encoding)
+
+
+def _pieces(views: list[memoryview]) -> Iterator[bytes]:
+    if sum(map(len, views)) <= _PIECE:
+        views = [memoryview(b"".join(views))]
+    for view in views:
+        for start in range(0, len(view), _PIECE):
+            yield bytes(view[start : start + _PIECE])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -48,6 +49,9 @@ logger = logging.getLogger("dimse.storage")
 
 _MAX_UID: Final = 64
 
+CUT: Final = "its chunks were not read to their end"
+"""The Error Comment that answers a handler which accepts an instance, but has left its copy cut."""
+
 OUT_OF_MEMORY: Final = "out of memory"
 """The Error Comment that answers a MemoryError."""
 
@@ -58,6 +62,7 @@ class Reading(Enum):
     UNREAD = "the handler has not read it"
     DECODED = "the handler has the whole data set decoded, and may still read it"
     BEGUN = "the handler has begun to read it"
+    COPYING = "the handler has begun to copy all of it, and must not leave the copy cut"
     COMPLETE = "the handler has read or saved all of it"
 
 
@@ -65,12 +70,14 @@ _ON_BEGIN: Final = {
     Reading.UNREAD: Reading.BEGUN,
     Reading.DECODED: Reading.COMPLETE,
     Reading.BEGUN: Reading.BEGUN,
+    Reading.COPYING: Reading.COPYING,
     Reading.COMPLETE: Reading.COMPLETE,
 }
 _ON_WHOLE_DATASET: Final = {
     Reading.UNREAD: Reading.DECODED,
     Reading.DECODED: Reading.DECODED,
     Reading.BEGUN: Reading.COMPLETE,
+    Reading.COPYING: Reading.COPYING,
     Reading.COMPLETE: Reading.COMPLETE,
 }
 
@@ -259,7 +266,7 @@ class Reception:
 
     def begin_reading(self) -> None:
         """Note that the handler reads from the beginning. Raises `LocalProtocolError` if it cannot do so again."""
-        if self._reading in (Reading.BEGUN, Reading.COMPLETE) and not self.incoming.is_buffered:
+        if self._reading not in (Reading.UNREAD, Reading.DECODED) and not self.incoming.is_buffered:
             raise LocalProtocolError("a streaming data set can be read once")
         self.incoming.data.check_wanted()
         self._reading = _ON_BEGIN[self._reading]
@@ -267,6 +274,28 @@ class Reception:
     def end_reading(self) -> None:
         """Note that the handler has read to the end."""
         self._reading = Reading.COMPLETE
+
+    async def chunks(self, *, part10: bool) -> AsyncIterator[bytes]:
+        """The data set as received, after its preamble and File Meta Information if `part10`."""
+        self.begin_reading()
+        self._reading = Reading.COPYING
+        if part10:
+            yield self._file_meta()
+        async for chunk in self.incoming.everything(self.incoming.beginning()):
+            yield chunk
+        self.end_reading()
+
+    async def copy(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        """Pass a Part 10 file to `write`, chunk by chunk."""
+        saved = self._saved = asyncio.get_running_loop().create_future()
+        try:
+            async for chunk in self.chunks(part10=True):
+                await write(chunk)
+        except OSError as error:
+            self.file_error = error
+            raise
+        finally:
+            saved.set_result(None)
 
     async def write(self, root: str, names: list[str]) -> Path:
         """Write a Part 10 file below `root`, by the first of `names` that no other instance has. Returns its path."""
@@ -294,7 +323,14 @@ class Reception:
         return self.path
 
     def _writer(self, root: str, names: list[str]) -> FileWriter:
-        header = encode_file_meta(
+        instance = Instance(self.sop_instance_uid, self.transfer_syntax_uid)
+        replaces = self._options.duplicates is Duplicates.REPLACE
+        return FileWriter(
+            root, names, self._file_meta(), self._disk, instance, fsync=self._options.fsync, replaces=replaces
+        )
+
+    def _file_meta(self) -> bytes:
+        return encode_file_meta(
             sop_class_uid=self.command.affected_sop_class_uid,
             sop_instance_uid=self.sop_instance_uid,
             transfer_syntax_uid=self.transfer_syntax_uid,
@@ -302,9 +338,6 @@ class Reception:
             sending_ae_title=self.association.peer_ae_title,
             receiving_ae_title=self.association.own_ae_title,
         )
-        instance = Instance(self.sop_instance_uid, self.transfer_syntax_uid)
-        replaces = self._options.duplicates is Duplicates.REPLACE
-        return FileWriter(root, names, header, self._disk, instance, fsync=self._options.fsync, replaces=replaces)
 
     # After the handler
 
@@ -360,7 +393,10 @@ class Reception:
             deviations.harmless("C-STORE: zeros or delimiters after the last element")
 
     def status_for(self, status: Status) -> Status:
-        """The handler's status, or a warning instead of Success if other content was kept."""
+        """The handler's status; a failure instead if a copy was cut, or a warning if other content was kept."""
+        if status.is_done and self._reading is Reading.COPYING:
+            logger.warning("C-STORE of %s refused: %s", self.sop_instance_uid, CUT)
+            return Status.OUT_OF_RESOURCES.with_comment(CUT)
         if status != Status.SUCCESS or self.stored is not Stored.KEPT:
             return status
         logger.warning("C-STORE of %s: stored before with different content; that is kept", self.sop_instance_uid)

@@ -7,11 +7,12 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, overload
 
 from dimse import uids
 from dimse.dataset.encoding import PIXEL_DATA_TAGS, SOP_INSTANCE_UID, tag_name
 from dimse.dataset.file_names import other_name, safe_name, template_keywords
+from dimse.dataset.file_objects import Writable, writer_to
 from dimse.dataset.file_writer import Stored
 from dimse.errors import DatasetError
 from dimse.messages.message import C_STORE_RQ
@@ -33,7 +34,7 @@ class StoreRequest:
     """A received C-STORE, as its handler sees it (PS3.4 B.2.2).
 
     With `StoreMode.BUFFERED` the whole data set has arrived. With `STREAMING` everything before the pixel data has
-    arrived: read the rest with `pixels`, write all of it with `save`, or leave it unread.
+    arrived: read the rest with `pixels`, pass all of it on with `chunks` or `save`, or leave it unread.
     """
 
     def __init__(self, reception: Reception) -> None:
@@ -146,20 +147,47 @@ class StoreRequest:
                 begun = perf_counter()
         splitter.finish()
 
-    async def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write a Part 10 file (PS3.10 7) with the data set as received, while it arrives. Returns its path.
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The Part 10 file (PS3.10 7) that `save` would write, chunk by chunk while it arrives.
 
-        The File Meta Information is made from the command, the negotiated syntax and the AE titles. When this returns,
-        the file is on the disk (`StoreOptions.fsync`) under its name; before, and if it fails, there is nothing under
-        that name.
+        It begins with the preamble and the File Meta Information; the data set follows as received. No chunk is empty,
+        and the peer sends no faster than they are taken: memory does not depend on the size of the instance.
 
-        If the instance is stored already, `stored` says what was done: the same content changes nothing; for different
-        content `StoreOptions.duplicates` decides. Raises `StatusError` if it refuses the instance, `OSError` if the
-        file cannot be written, `FileExistsError` if another file has the name.
+        Read them to the end. If the data set is truncated, `DatasetError` is raised at the end, and if the association
+        ends first, its error, so that a loop that ends without an error has seen all of it. An instance whose chunks
+        were not read to the end is refused with 0xA700, even if the handler returns Success.
         """
-        folder, name = os.path.split(os.fspath(path))
+        return self._reception.chunks(part10=True)
+
+    def dataset_chunks(self) -> AsyncIterator[bytes]:
+        """The data set alone, as received, chunk by chunk; otherwise like `chunks`."""
+        return self._reception.chunks(part10=False)
+
+    @overload
+    async def save(self, to: str | os.PathLike[str]) -> Path: ...
+    @overload
+    async def save(self, to: Writable) -> None: ...
+    async def save(self, to: str | os.PathLike[str] | Writable) -> Path | None:
+        """Write a Part 10 file (PS3.10 7) with the data set as received, while it arrives, to a path or a file object.
+
+        The File Meta Information is made from the command, the negotiated syntax and the AE titles.
+
+        Of a path, the path is returned. The file is then on the disk (`StoreOptions.fsync`) under its name; before, and
+        if it fails, there is nothing under that name. If the instance is stored already, `stored` says what was done:
+        the same content changes nothing; for different content `StoreOptions.duplicates` decides. Raises `StatusError`
+        if it refuses the instance, `OSError` if the file cannot be written, `FileExistsError` if another file has the
+        name.
+
+        A file object has a `write` that takes bytes, plain or asynchronous: `io.BytesIO`, a temporary file, a pipe, an
+        `asyncio.StreamWriter`. A plain one is called in a thread. What it raises is raised here. It is neither flushed
+        nor closed, and after an error it has the beginning of a file.
+        """
+        if not isinstance(to, str | os.PathLike):
+            await self._reception.copy(writer_to(to))
+            return None
+        folder, name = os.path.split(os.fspath(to))
         if not name:
-            raise ValueError(f"path must be that of a file, not {os.fspath(path)!r}")
+            raise ValueError(f"path must be that of a file, not {os.fspath(to)!r}")
         return await self._reception.write(folder or os.curdir, [name])
 
     async def save_under(self, folder: str | os.PathLike[str], template: str = DEFAULT_TEMPLATE) -> Path:
