@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from dimse.address import Address
     from dimse.audit import AuditLog
     from dimse.configuration import Configuration, KnownPeer
+    from dimse.dataset.edits import Edits, EditValue
     from dimse.dataset.encoding import Buffer
+    from dimse.dataset.file_objects import Writable
     from dimse.dataset.file_writer import Stored
     from dimse.dataset.pydicom_source import EncapsulatedFrames, NativePixels, PixelSource
     from dimse.dataset.sources import DatasetSource, FileSource, Reader, StreamSource
@@ -159,6 +161,8 @@ __all__ = [
     "EchoHandler",
     "EchoReport",
     "EchoRequest",
+    "EditValue",
+    "Edits",
     "EncapsulatedFrames",
     "Existing",
     "ExplainAdvice",
@@ -238,6 +242,7 @@ __all__ = [
     "UserIdentityRQ",
     "UserIdentityType",
     "VerifiedUser",
+    "Writable",
     "connect",
     "echo",
     "explain",
@@ -255,7 +260,9 @@ _NAMES_OF: Final = {
     "dimse.address": "Address",
     "dimse.audit": "AuditLog",
     "dimse.configuration": "Configuration KnownPeer",
+    "dimse.dataset.edits": "EditValue Edits",
     "dimse.dataset.encoding": "Buffer",
+    "dimse.dataset.file_objects": "Writable",
     "dimse.dataset.file_writer": "Stored",
     "dimse.dataset.pydicom_source": "EncapsulatedFrames NativePixels PixelSource",
     "dimse.dataset.sources": "DatasetSource FileSource Reader StreamSource",

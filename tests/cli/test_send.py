@@ -281,3 +281,63 @@ async def test_ctrl_c_ends_a_send_that_waits_for_standard_input(closed_port: int
     os.close(read)
     os.close(write)
     assert (process.returncode, out, err) == (130, b"", b"dimse: interrupted\n")
+
+
+def test_objects_are_edited_on_the_way(dimse: Dimse, receive: Any, ct: Path) -> None:
+    receiver = receive()
+    done = dimse(
+        "send", receiver.address, ct, "--set", "PatientName=Anon^1", "--set", "PatientID=", "--remove", "Modality"
+    )
+    assert (done.code, done.err) == (0, "")
+    before, after = pydicom.dcmread(ct), pydicom.dcmread(arrived(receiver, ct))
+    assert after.PatientName == "Anon^1"
+    assert after.PatientID in ("", None)
+    assert "Modality" not in after
+    assert after.PixelData == before.PixelData
+    assert len(after) == len(before) - 1
+
+
+@pytest.mark.parametrize(("level", "number"), [("instance", (1, 1, 6)), ("series", (1, 3, 6)), ("study", (3, 3, 6))])
+def test_a_load_of_new_objects(
+    dimse: Dimse, receive: Any, ct: Path, tmp_path: Path, level: str, number: tuple[int, int, int]
+) -> None:
+    """Two objects of a series, three times."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for name in "ab":
+        dataset = pydicom.dcmread(ct)
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        dataset.save_as(folder / name)
+    receiver = receive()
+    done = dimse("send", receiver.address, folder, "--repeat", 3, "--new-uids", level, "--json")
+    assert done.code == 0
+    assert done.lines[-1]["stored"] == 6
+    paths = [Path(each).parts for each in receiver.files()]
+    assert (len({each[0] for each in paths}), len({each[1] for each in paths}), len(paths)) == number
+    uids = {line["sop_instance_uid"] for line in done.lines[:-1]}
+    assert uids == {each[2].removesuffix(".dcm") for each in paths}
+
+
+def test_the_same_objects_again_and_again(dimse: Dimse, receiver: Any, ct: Path) -> None:
+    done = dimse("send", receiver.address, ct, "--repeat", 5)
+    assert done.code == 0
+    assert done.out.startswith("5 objects stored at ")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--set", "Rows=1"], "Rows cannot be edited: it describes the pixel data, which is not changed"),
+        (["--set", "PatientBirthDate=SECRET"], "PatientBirthDate (DA) must be a date YYYYMMDD"),
+        (["--set", "PatientName"], "'PatientName' has no value: write PatientName=VALUE"),
+        (["--remove", "PatientsName"], "unknown keyword 'PatientsName'"),
+        (["--new-uids", "frame"], "must be one of instance, series, study, patient, not 'frame'"),
+        (["--repeat", "0"], "must be at least 1, not 0"),
+        (["--repeat", "2", "-"], "standard input (-) can be read only once: --repeat needs files"),
+    ],
+)
+def test_edits_that_cannot_be(dimse: Dimse, ct: Path, options: list[str], said: str) -> None:
+    done = dimse("send", "ARCHIVE@localhost:1", ct, *options)
+    assert done.code == 2
+    assert said in done.err
+    assert "SECRET" not in done.err

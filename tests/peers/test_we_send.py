@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 import dimse
 from dimse import CEchoSCU, ClientOptions, CStoreSCU, NativePixels, RetryPolicy, TransferProgress
@@ -63,6 +63,26 @@ async def test_every_sample_arrives(peer: PeerFactory, samples: Samples, scp: st
     report = await dimse.send(peer(scp).address, path)
     assert [result.status for result in report.results] == [dimse.Status.SUCCESS]
     assert_kept(scp, peer(scp), path)
+
+
+@pytest.mark.parametrize("name", names())
+async def test_edits_change_nothing_else(peer: PeerFactory, samples: Samples, name: str) -> None:
+    """DCMTK keeps the bytes; pydicom reads each element but the edited ones as before."""
+    path, archive = samples[name], peer("storescp +B")
+    edits = dimse.Edits({"SOPInstanceUID": "1.2.3.4.5.6", "PatientName": "Anon^1"}, ["PatientBirthDate"])
+    await dimse.send(archive.address, path, edits=edits)
+    received = archive.received("1.2.3.4.5.6")
+    try:
+        assert transfer_syntax(received) == transfer_syntax(path)
+        before, after = dcmread(path, force=True), dcmread(received)
+        before.SOPInstanceUID, before.PatientName = UID("1.2.3.4.5.6"), "Anon^1"
+        before.pop("PatientBirthDate", None)
+        for each in [*before.group_dataset(0x10).keys()]:
+            if each.element == 0:
+                del before[each], after[each]  # the group length
+        assert before == after
+    finally:
+        received.unlink()
 
 
 @pytest.mark.parametrize("scp", ["storescp", "orthanc"])

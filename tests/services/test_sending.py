@@ -855,3 +855,47 @@ async def test_a_raising_on_result_falsifies_nothing(
 
 def test_classes_of_the_samples() -> None:
     assert CT != MR
+
+
+# Edits
+
+
+@pytest.mark.parametrize("pixels", [0, 1000, 200_000])
+async def test_objects_are_edited_on_the_way(pixels: int, tmp_path: Path) -> None:
+    """Also when they are re-encoded for the peer, and when they come from memory or a pipe."""
+    edits = dimse.Edits({"PatientName": "Anon", "SOPInstanceUID": "1.2.3.9"}, ["PatientID"])
+    expected = instance("1.2.3.9", pixels=pixels)
+    expected.PatientName = "Anon"
+    del expected.PatientID
+    path = save(instance(pixels=pixels), tmp_path / "a.dcm")
+    whole = path.read_bytes()
+    for kind in ("path", "bytes", "dataset", "pipe"):
+        for syntax in (EXPLICIT, IMPLICIT):
+            sources: dict[str, dimse.Source] = {"path": path, "bytes": whole, "dataset": instance(pixels=pixels)}
+            source = sources.get(kind) or StreamSource(Pipe(whole))
+            async with Archive() as archive:
+                report = await dimse.send(archive.address, source, edits=edits, transfer_syntaxes=[syntax])
+            assert [result.sop_instance_uid for result in report.stored] == ["1.2.3.9"]
+            assert archive.stored == {"1.2.3.9": encoded(expected, syntax)}
+
+
+async def test_edited_objects_are_retried(tmp_path: Path) -> None:
+    path = save(instance(pixels=200_000), tmp_path / "a.dcm")
+    answers = iter([Status(0xA700), Status(0xA700), Status.SUCCESS])
+    async with Archive() as archive:
+        archive.answer = lambda _: next(answers)
+        report = await dimse.send(archive.address, path, edits=dimse.Edits({"PatientName": "A"}), retry=QUICK)
+    assert [result.attempts for result in report.stored] == [3]
+    assert b"SECRET^NAME" not in archive.stored["1.2.3.4"]
+
+
+async def test_an_object_that_cannot_be_edited_fails_alone(tmp_path: Path) -> None:
+    other = instance("1.2.3.5")
+    other.SpecificCharacterSet = "ISO_IR 144"
+    paths = [save(instance(), tmp_path / "a.dcm"), save(other, tmp_path / "b.dcm")]
+    async with Archive() as archive:
+        edits = dimse.Edits({"PatientName": "M\u00fcller"})
+        report = await dimse.send(archive.address, paths, edits=edits, raise_failures=False)
+    assert list(archive.stored) == ["1.2.3.4"]
+    (failure,) = report.failures
+    assert str(failure.error).startswith(f"{paths[1]}: PatientName has characters that the Specific Character Set of ")

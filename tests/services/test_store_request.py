@@ -18,7 +18,7 @@ from pydicom.data import get_testdata_file
 from tests.sample_objects import CT, dataset_bytes, encoded, instance, pixel_bytes, read
 from tests.services.test_store_scp import files_under, peer_of, serving
 
-from dimse import ConnectionLost, Status, StoreMode, StoreRequest, Strictness
+from dimse import ConnectionLost, Edits, Status, StoreMode, StoreRequest, Strictness
 from dimse.errors import DatasetError
 from dimse.messages.message import C_STORE_RSP
 from dimse.testing import message_pdvs, store_request, wire
@@ -521,6 +521,81 @@ async def test_the_buffered_data_set_is_what_pydicom_reads(tmp_path: Path) -> No
     response = await stored(data, tmp_path / "a.dcm", JPEG, StoreMode.BUFFERED, Strictness.STRICT, handling)
     assert response.status == 0
     assert dataset_bytes(tmp_path / "a.dcm") == data
+
+
+# Edits
+
+EDITS = Edits({"PatientName": "Anon", "PatientID": "A1", "StudyDescription": "new"}, ["PatientSex"])
+
+
+def anonymous(pixels: int = 60_000, uid: str = "1.2.3.4") -> Dataset:
+    dataset = instance(uid, pixels=pixels)
+    dataset.PatientName, dataset.PatientID, dataset.StudyDescription = "Anon", "A1", "new"
+    return dataset
+
+
+async def save_edited(request: StoreRequest, path: Path) -> Status:
+    await request.save(path, edits=EDITS)
+    assert request.dataset.PatientName == "SECRET^NAME"
+    return Status.SUCCESS
+
+
+async def save_edited_under(request: StoreRequest, path: Path) -> Status:
+    saved = await request.save_under(path.parent, "{PatientID}/{PatientSex}/{SOPInstanceUID}.dcm", edits=EDITS)
+    assert saved == path.parent / "A1" / "NONE" / "1.2.3.4.dcm"
+    saved.rename(path)
+    return Status.SUCCESS
+
+
+async def copy_edited(request: StoreRequest, path: Path) -> Status:
+    with path.open("wb") as file:
+        async for chunk in request.chunks(edits=EDITS):
+            file.write(chunk)
+    return Status.SUCCESS
+
+
+async def save_edited_to_a_file_object(request: StoreRequest, path: Path) -> Status:
+    with path.open("wb") as file:
+        await request.save(file, edits=EDITS)
+    return Status.SUCCESS
+
+
+EDITED = [save_edited, save_edited_under, copy_edited, save_edited_to_a_file_object]
+
+
+@both_modes
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG])
+@pytest.mark.parametrize("saving", EDITED, ids=lambda each: each.__name__)
+async def test_an_edited_instance(saving: Handling, syntax: str, mode: StoreMode, tmp_path: Path) -> None:
+    path = tmp_path / "a.dcm"
+    for pixels, size in ((60_000, 100), (60_000, 16000), (0, 16000)):
+        path.unlink(missing_ok=True)
+        data = encoded(instance(pixels=pixels), syntax)
+        response = await stored(data, path, syntax, mode, Strictness.STRICT, saving, size)
+        assert (response.status, response.error_comment) == (0, None)
+        assert dataset_bytes(path) == encoded(anonymous(pixels), syntax)
+
+
+@both_modes
+async def test_a_new_sop_instance_uid(mode: StoreMode, tmp_path: Path) -> None:
+    async def handling(request: StoreRequest, path: Path) -> Status:
+        assert await request.save_under(path, edits=Edits({"SOPInstanceUID": "1.2.3.9"}))
+        assert request.sop_instance_uid == "1.2.3.4"
+        return Status.SUCCESS
+
+    response = await stored(encoded(LONG), tmp_path, EXPLICIT, mode, Strictness.STRICT, handling)
+    assert (response.status, response.affected_sop_instance_uid) == (0, "1.2.3.4")
+    assert files_under(tmp_path) == ["1.2.3.1/1.2.3.2/1.2.3.9.dcm"]
+    dataset = read(tmp_path / files_under(tmp_path)[0])
+    assert dataset.SOPInstanceUID == dataset.file_meta.MediaStorageSOPInstanceUID == "1.2.3.9"
+
+
+@both_modes
+async def test_a_deflated_instance_is_not_edited(mode: StoreMode, tmp_path: Path) -> None:
+    path = tmp_path / "a.dcm"
+    response = await stored(deflated(encoded(LONG)), path, DEFLATED, mode, Strictness.STRICT, save_edited)
+    assert response.status == 0xC000
+    assert files_under(tmp_path) == []
 
 
 # Bulk data of other kinds, and frames

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from dimse.address import DEFAULT_PORT
 from dimse.audit import AuditLog
@@ -16,6 +16,9 @@ from dimse.configuration import Configuration, KnownPeer
 from dimse.dataset.folders import prepare
 from dimse.options import Duplicates, Strictness
 from dimse.uids import TRANSFER_SYNTAX_GROUPS, TRANSFER_SYNTAXES, is_storage, is_uid, transfer_syntaxes
+
+if TYPE_CHECKING:
+    from dimse.dataset.edits import Edits
 
 T = TypeVar("T")
 
@@ -339,6 +342,36 @@ def add_classes(parser: argparse.ArgumentParser, text: str) -> None:
     """Storage SOP classes to propose."""
     names = "Names: CTImageStorage, CT, EncapsulatedPDF and so on; or UIDs."
     _add_names(parser, "--class", "classes", _classes, f"{text} {names}")
+
+
+def add_edits(parser: argparse.ArgumentParser) -> None:
+    """Edits of the objects on the way."""
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        dest="settings",
+        action="append",
+        default=[],
+        help="Set an element of each object on the way, by keyword or tag; KEY= sets an empty value. Can be repeated. "
+        "The pixel data is not touched. This is not de-identification.",
+    )
+    parser.add_argument(
+        "--remove",
+        metavar="KEY",
+        dest="removals",
+        action="append",
+        default=[],
+        help="Remove an element, or a whole sequence, of each object on the way. Can be repeated.",
+    )
+
+
+def edits(settings: Sequence[str], removals: Sequence[str]) -> Edits | None:
+    """The edits that the options of `add_edits` give, if any. Raises `ValueError`."""
+    if not settings and not removals:
+        return None
+    from dimse.dataset.edits import Edits  # imports pydicom
+
+    return Edits.parse(settings, removals)
 
 
 def add_json(

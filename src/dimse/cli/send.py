@@ -6,11 +6,11 @@ import asyncio
 import functools
 import sys
 from argparse import ArgumentParser
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import nullcontext
 from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, cast
 
 import dimse
 from dimse.address import Address
@@ -19,6 +19,7 @@ from dimse.cli.output import reason_of_end
 from dimse.cli.send_report import SendingReport
 from dimse.configuration import KnownPeer
 from dimse.dataset.discover import NotSent, discover
+from dimse.dataset.edited_source import EditedSource
 from dimse.dataset.sources import DatasetSource, StreamSource
 from dimse.dataset.threads import in_thread
 from dimse.errors import AssociationError, DatasetError, RemoteProtocolError
@@ -26,6 +27,9 @@ from dimse.options import ClientOptions, RetryPolicy
 from dimse.services.collecting import SendResult
 from dimse.services.sending import SendReport
 from dimse.services.transfer_progress import TransferProgress
+
+if TYPE_CHECKING:
+    from dimse.dataset.edits import Edits
 
 EXIT_CODES: Final = (
     "0 everything was stored; 1 at least one failure, each reported, or nothing to send; 2 wrong usage; "
@@ -75,7 +79,26 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--decompress", action="store_true", help="Decompress objects that the peer does not accept compressed."
     )
     arguments.add_syntaxes(parser, "Propose only these transfer syntaxes, and re-encode objects if needed.")
+    _add_changes(parser)
     arguments.add_json(parser)
+
+
+def _add_changes(parser: ArgumentParser) -> None:
+    arguments.add_edits(parser)
+    parser.add_argument(
+        "--repeat",
+        metavar="N",
+        type=arguments.integer_from(1),
+        default=1,
+        help="Send everything N times: a load test.",
+    )
+    parser.add_argument(
+        "--new-uids",
+        metavar="LEVEL",
+        type=arguments.one_of({level: level for level in ("instance", "series", "study", "patient")}),
+        help="New UIDs in each repetition, from this level down: instance, series, study, or patient, which is a new "
+        "Patient ID, too. What belonged together still does; references to other objects are left as they are.",
+    )
 
 
 def _associations(text: str) -> int:
@@ -100,6 +123,10 @@ def send(
     window: int | None,
     decompress: bool,
     syntaxes: list[str],
+    settings: list[str],
+    removals: list[str],
+    repeat: int,
+    new_uids: str | None,
     json: bool,
     **association: Any,
 ) -> int:
@@ -120,6 +147,9 @@ def send(
             raise ValueError(f"there is no file {paths[0]}")  # but a port, as other software takes it
         if paths.count("-") > 1:
             raise ValueError("standard input (-) can be given only once")
+        if "-" in paths and repeat > 1:
+            raise ValueError("standard input (-) can be read only once: --repeat needs files")
+        editing = _Editing(arguments.edits(settings, removals), repeat, new_uids)
     number = peer.associations if associations is None else associations
     send_sources = functools.partial(
         dimse.send,
@@ -132,15 +162,39 @@ def send(
         transfer_syntaxes=syntaxes or peer.transfer_syntaxes or None,
         raise_failures=False,
     )
-    return runtime.run(_send(paths, send_sources, SendingReport(address, json=json)))
+    return runtime.run(_send(paths, editing, send_sources, SendingReport(address, json=json)))
 
 
-async def _send(paths: Sequence[str], send_sources: Callable[..., Awaitable[SendReport]], report: SendingReport) -> int:
+class _Editing(NamedTuple):
+    """What is changed on the way, and how often it is sent."""
+
+    edits: Edits | None
+    repeat: int
+    new_uids: str | None
+
+    def of(self, sources: Sequence[DatasetSource]) -> Iterator[DatasetSource]:
+        """All that is sent, repetition by repetition."""
+        for repetition in range(self.repeat):
+            edits = self.edits
+            if self.new_uids is not None:
+                from dimse.dataset.new_uids import NewLevel, NewUIDs  # imports pydicom
+
+                edits = NewUIDs(NewLevel(self.new_uids), repetition, edits)
+            for source in sources:
+                yield EditedSource(source, edits) if edits else source
+
+
+async def _send(
+    paths: Sequence[str],
+    editing: _Editing,
+    send_sources: Callable[..., Awaitable[SendReport]],
+    report: SendingReport,
+) -> int:
     sources = [source for path in paths for source in await _find(path, report)]
     report.begin()
     try:
         if sources:
-            await _transfer(sources, send_sources, report)
+            await _transfer(sources, editing, send_sources, report)
     except (AssociationError, RemoteProtocolError, ExceptionGroup, asyncio.CancelledError) as error:
         report.finish(reason_of_end(error))
         raise
@@ -162,19 +216,23 @@ async def _find(path: str, report: SendingReport) -> list[DatasetSource]:
 
 
 async def _transfer(
-    sources: Sequence[DatasetSource], send_sources: Callable[..., Awaitable[SendReport]], report: SendingReport
+    sources: Sequence[DatasetSource],
+    editing: _Editing,
+    send_sources: Callable[..., Awaitable[SendReport]],
+    report: SendingReport,
 ) -> None:
     lengths = [source.length for source in sources]
-    total = None if None in lengths else sum(length or 0 for length in lengths)
+    total = None if None in lengths else editing.repeat * sum(length or 0 for length in lengths)
+    to_send = list(editing.of(sources))
 
     def progress(moved: TransferProgress) -> None:
         report.bar.update(moved.bytes_transferred, moved.bytes_per_second)
 
     with (
-        nullcontext() if report.is_json else report.bar.shown(total, len(sources)),
+        nullcontext() if report.is_json else report.bar.shown(total, len(to_send)),
         runtime.cancelled_by_closed_pipe(report.add) as on_result,
     ):
-        done = await send_sources(sources, progress=None if report.is_json else progress, on_result=on_result)
+        done = await send_sources(to_send, progress=None if report.is_json else progress, on_result=on_result)
         report.associations, report.operations_window = done.associations, done.operations_window
 
 

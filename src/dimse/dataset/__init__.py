@@ -35,6 +35,10 @@ Sources: what can be sent
     encapsulation   the fragments of encapsulated pixel data
     transcode       a source in the accepted transfer syntax
     decompression   a source with its pixel data decompressed, frame by frame
+    edits           data elements to set and to remove
+    editing         a source with edits in its header
+    edited_source   the same, which reads the header only when it is sent
+    new_uids        edits that make new UIDs
 
 Received files
     file_names      safe file names from templates

@@ -95,6 +95,24 @@ def decode_text(value: bytes, character_sets: Sequence[str], vr: str = "LO") -> 
     return _Extended(tuple(character_sets), DELIMITERS.get(vr, b"\\")).decode(value)
 
 
+def encode_text(text: str, character_sets: Sequence[str], vr: str = "LO") -> bytes | None:
+    """Encode a value with the first of the terms of (0008,0005), without code extensions.
+
+    Returns None if that character set has not all of its characters.
+    """
+    if text.isascii():
+        return text.encode("ascii")
+    first = character_sets[0] if character_sets else ""
+    try:
+        value = text.encode(_codec(first)) if first else b""
+    except UnicodeEncodeError:
+        return None
+    is_katakana = first.endswith(" 13")  # its codec has Kanji, too
+    if is_katakana and len(value) > len(text):
+        return None
+    return value if decode_text(value, character_sets, vr) == text else None
+
+
 def is_garbled(text: str, value: bytes) -> bool:
     """Whether decoding `value` to `text` had to replace bytes."""
     return REPLACEMENT in text and REPLACEMENT.encode() not in value

@@ -53,9 +53,9 @@ async def reencode(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSo
     if source.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN:
         source = LittleEndianSource(source)
     if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        return _Deflated(await reencode(source, EXPLICIT_VR_LITTLE_ENDIAN))
+        return Deflated(await reencode(source, EXPLICIT_VR_LITTLE_ENDIAN))
     if source.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        source = _Inflated(source)
+        source = Inflated(source)
         if transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN:
             return source
     return await _follow(source, transfer_syntax_uid)
@@ -126,7 +126,7 @@ class _Padded(Derived):
         yield b"\0"
 
 
-class _Deflated(Derived):
+class Deflated(Derived):
     """A source in Explicit VR Little Endian, deflated while it is read (PS3.5 A.5)."""
 
     def __init__(self, source: DatasetSource) -> None:
@@ -148,7 +148,7 @@ class _Deflated(Derived):
         yield end + bytes((total + len(end)) % 2)
 
 
-class _Inflated(Derived):
+class Inflated(Derived):
     """A deflated source, inflated while it is read."""
 
     def __init__(self, source: DatasetSource) -> None:

@@ -14,12 +14,13 @@ from dimse.dataset.completeness import IncompleteDataset, StreamedDataset
 from dimse.dataset.encoding import DEFLATED_SYNTAXES, ITEM_TAG, PIXEL_DATA, PIXEL_DATA_TAGS
 from dimse.dataset.structure import Limits
 from dimse.dataset.threads import in_worker
-from dimse.errors import StatusError
+from dimse.errors import DatasetError, StatusError
 from dimse.network.incoming_data import IncomingData
 from dimse.services.buffered import Claim
 from dimse.status import Status
 
 if TYPE_CHECKING:
+    from dimse.dataset.edits import Edits
     from dimse.dataset.pydicom_names import Dataset
     from dimse.dataset.scanner import ElementScanner
 
@@ -169,6 +170,19 @@ class IncomingDataset:
     def beginning(self) -> list[memoryview]:
         """The bytes that have arrived, from the first on; the rest is to be pulled."""
         return [memoryview(self.scanner.raw), *self._behind()]
+
+    async def edited_beginning(self, edits: Edits) -> list[memoryview]:
+        """The `beginning` with `edits` in the elements before the bulk data. Raises `DatasetError`."""
+        from dimse.dataset.editing import edited_beside_the_loop  # imports pydicom
+
+        if self.is_deflated:
+            raise DatasetError("a deflated data set cannot be edited while it is received")
+        scanner = self.scanner
+        bulk = scanner.bulk
+        head = scanner.surplus if bulk is None else bulk.header_offset
+        elements = await edited_beside_the_loop(bytes(scanner.metadata[:head]), edits, scanner, self._negotiated)
+        rest = [] if bulk is None else [memoryview(scanner.metadata)[head:], *self._behind()]
+        return [memoryview(elements), *rest]
 
     def _behind(self) -> list[memoryview]:
         if self._rest is not None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dimse.address import Address
 from dimse.network.application_entity import ApplicationEntity, entity_of
@@ -16,6 +17,9 @@ from dimse.services.given import Source
 from dimse.services.sending_association import Destination
 from dimse.services.sending_job import SendingJob
 from dimse.services.transfer_progress import ProgressCallback
+
+if TYPE_CHECKING:
+    from dimse.dataset.edits import Edits
 
 logger = logging.getLogger("dimse.storage")
 
@@ -55,6 +59,7 @@ async def send(
     retry: RetryPolicy | None = None,
     allow_decompression: bool = False,
     transfer_syntaxes: Sequence[str] | None = None,
+    edits: Edits | None = None,
     progress: ProgressCallback | None = None,
     on_result: Callable[[SendResult], object] | None = None,
     raise_failures: bool = True,
@@ -67,8 +72,9 @@ async def send(
     The presentation contexts follow from the sources, and propose only `transfer_syntaxes`, if given. Sources that need
     more than 128 contexts are sent in several groups. At most `associations` are open at once; with
     `auto_associations` the response time of the first one decides how many. After a lost connection, unacknowledged
-    sources are sent again, by the rules of `retry`. `on_result` is called with each `SendResult` as it becomes known;
-    without it, warning statuses are logged. `progress` is called with the progress of the whole job. `timeout` is short
+    sources are sent again, by the rules of `retry`. `edits` are made in the header of each object on the way.
+    `on_result` is called with each `SendResult` as it becomes known; without it, warning statuses are logged.
+    `progress` is called with the progress of the whole job; with `edits`, its `total_bytes` is None. `timeout` is short
     for `ClientOptions(timeouts=Timeouts.all(timeout))`, in seconds.
 
     Raises `TypeError` for an object that cannot be a source, and `AssociationError` if no association could be opened
@@ -84,7 +90,7 @@ async def send(
     entity = entity_of(address, options, calling_ae_title, timeout)
     Callback("progress", progress, logger)  # refused before anything is read
     destination = Destination(entity, allow_decompression)
-    job = SendingJob(destination, retry or RetryPolicy(), on_result, transfer_syntaxes)
+    job = SendingJob(destination, retry or RetryPolicy(), on_result, transfer_syntaxes, edits)
     start = asyncio.get_running_loop().time()
     await job.look_at(sources)
     await job.run(associations, progress, auto_associations=auto_associations)

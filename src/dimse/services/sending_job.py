@@ -18,8 +18,9 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
+from dimse.dataset.edited_source import EditedSource
 from dimse.dataset.sources import DatasetSource
 from dimse.errors import AssociationError, AssociationRejected, AssociationTimeout, DimseError, RemoteProtocolError
 from dimse.network.association import Association, exchange_of
@@ -30,6 +31,9 @@ from dimse.services.sending_association import Destination, SendingAssociation
 from dimse.services.sending_queue import Item, Outcomes, SendQueue
 from dimse.services.store_scu import Contexts, in_groups
 from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, ProgressReporter
+
+if TYPE_CHECKING:
+    from dimse.dataset.edits import Edits
 
 logger = logging.getLogger("dimse.storage")
 
@@ -46,6 +50,7 @@ class SendingJob:
         retry: RetryPolicy,
         on_result: Callable[[SendResult], object] | None,
         transfer_syntaxes: Sequence[str] | None = None,
+        edits: Edits | None = None,
     ) -> None:
         self.destination = destination
         self.retry = retry
@@ -56,6 +61,7 @@ class SendingJob:
         self.operations_window: int | None = None
         """The window of the newest association; None before the first one is established."""
         self._transfer_syntaxes = transfer_syntaxes
+        self._edits = edits
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
         """Find the objects to send."""
@@ -63,7 +69,7 @@ class SendingJob:
             if isinstance(found, SendResult):
                 self.outcomes.note(found)
             else:
-                self.sources.append(found)
+                self.sources.append(EditedSource(found, self._edits) if self._edits else found)
 
     async def run(
         self, associations: int, progress: ProgressCallback | None, *, auto_associations: bool = False

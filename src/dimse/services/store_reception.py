@@ -43,6 +43,7 @@ from dimse.services.incoming_dataset import IncomingDataset
 from dimse.status import Status
 
 if TYPE_CHECKING:
+    from dimse.dataset.edits import Edits
     from dimse.dataset.pydicom_names import Dataset
 
 logger = logging.getLogger("dimse.storage")
@@ -126,6 +127,10 @@ class Reception:
     def sop_instance_uid(self) -> str:
         """Affected SOP Instance UID."""
         return self.command.affected_sop_instance_uid
+
+    def sop_instance_uid_in(self, edits: Edits | None) -> str:
+        """The SOP Instance UID after `edits`."""
+        return edits.sop_instance_uid(self.sop_instance_uid) if edits else self.sop_instance_uid
 
     @property
     def study_instance_uid(self) -> str | None:
@@ -275,21 +280,25 @@ class Reception:
         """Note that the handler has read to the end."""
         self._reading = Reading.COMPLETE
 
-    async def chunks(self, *, part10: bool) -> AsyncIterator[bytes]:
-        """The data set as received, after its preamble and File Meta Information if `part10`."""
+    async def chunks(self, edits: Edits | None, *, part10: bool) -> AsyncIterator[bytes]:
+        """The data set as received or edited, after its preamble and File Meta Information if `part10`."""
         self.begin_reading()
         self._reading = Reading.COPYING
+        beginning = await self._beginning(edits)
         if part10:
-            yield self._file_meta()
-        async for chunk in self.incoming.everything(self.incoming.beginning()):
+            yield self._file_meta(edits)
+        async for chunk in self.incoming.everything(beginning):
             yield chunk
         self.end_reading()
 
-    async def copy(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+    async def _beginning(self, edits: Edits | None) -> list[memoryview]:
+        return await self.incoming.edited_beginning(edits) if edits else self.incoming.beginning()
+
+    async def copy(self, write: Callable[[bytes], Awaitable[None]], edits: Edits | None) -> None:
         """Pass a Part 10 file to `write`, chunk by chunk."""
         saved = self._saved = asyncio.get_running_loop().create_future()
         try:
-            async for chunk in self.chunks(part10=True):
+            async for chunk in self.chunks(edits, part10=True):
                 await write(chunk)
         except OSError as error:
             self.file_error = error
@@ -297,14 +306,14 @@ class Reception:
         finally:
             saved.set_result(None)
 
-    async def write(self, root: str, names: list[str]) -> Path:
+    async def write(self, root: str, names: list[str], edits: Edits | None = None) -> Path:
         """Write a Part 10 file below `root`, by the first of `names` that no other instance has. Returns its path."""
         self.begin_reading()
         incoming, duplicates = self.incoming, self._options.duplicates
-        writer = self._writer(root, names)
+        writer = self._writer(root, names, edits)
         saved = self._saved = asyncio.get_running_loop().create_future()
         try:
-            views = incoming.beginning()
+            views = await self._beginning(edits)
             while not (is_last := incoming.data.exhausted):
                 await incoming.data.use(writer.write(views, is_last=False))
                 views = await incoming.pull()
@@ -322,17 +331,17 @@ class Reception:
         self.end_reading()
         return self.path
 
-    def _writer(self, root: str, names: list[str]) -> FileWriter:
-        instance = Instance(self.sop_instance_uid, self.transfer_syntax_uid)
+    def _writer(self, root: str, names: list[str], edits: Edits | None) -> FileWriter:
+        instance = Instance(self.sop_instance_uid_in(edits), self.transfer_syntax_uid)
         replaces = self._options.duplicates is Duplicates.REPLACE
         return FileWriter(
-            root, names, self._file_meta(), self._disk, instance, fsync=self._options.fsync, replaces=replaces
+            root, names, self._file_meta(edits), self._disk, instance, fsync=self._options.fsync, replaces=replaces
         )
 
-    def _file_meta(self) -> bytes:
+    def _file_meta(self, edits: Edits | None) -> bytes:
         return encode_file_meta(
             sop_class_uid=self.command.affected_sop_class_uid,
-            sop_instance_uid=self.sop_instance_uid,
+            sop_instance_uid=self.sop_instance_uid_in(edits),
             transfer_syntax_uid=self.transfer_syntax_uid,
             source_ae_title=self.association.peer_ae_title,
             sending_ae_title=self.association.peer_ae_title,

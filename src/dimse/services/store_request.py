@@ -21,6 +21,7 @@ from dimse.services.incoming_dataset import TURN
 from dimse.services.store_reception import Reception
 
 if TYPE_CHECKING:
+    from dimse.dataset.edits import Edits
     from dimse.dataset.pydicom_names import Dataset
 
 DEFAULT_TEMPLATE: Final = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
@@ -147,7 +148,7 @@ class StoreRequest:
                 begun = perf_counter()
         splitter.finish()
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self, *, edits: Edits | None = None) -> AsyncIterator[bytes]:
         """The Part 10 file (PS3.10 7) that `save` would write, chunk by chunk while it arrives.
 
         It begins with the preamble and the File Meta Information; the data set follows as received. No chunk is empty,
@@ -157,20 +158,22 @@ class StoreRequest:
         ends first, its error, so that a loop that ends without an error has seen all of it. An instance whose chunks
         were not read to the end is refused with 0xA700, even if the handler returns Success.
         """
-        return self._reception.chunks(part10=True)
+        return self._reception.chunks(edits, part10=True)
 
-    def dataset_chunks(self) -> AsyncIterator[bytes]:
+    def dataset_chunks(self, *, edits: Edits | None = None) -> AsyncIterator[bytes]:
         """The data set alone, as received, chunk by chunk; otherwise like `chunks`."""
-        return self._reception.chunks(part10=False)
+        return self._reception.chunks(edits, part10=False)
 
     @overload
-    async def save(self, to: str | os.PathLike[str]) -> Path: ...
+    async def save(self, to: str | os.PathLike[str], *, edits: Edits | None = None) -> Path: ...
     @overload
-    async def save(self, to: Writable) -> None: ...
-    async def save(self, to: str | os.PathLike[str] | Writable) -> Path | None:
+    async def save(self, to: Writable, *, edits: Edits | None = None) -> None: ...
+    async def save(self, to: str | os.PathLike[str] | Writable, *, edits: Edits | None = None) -> Path | None:
         """Write a Part 10 file (PS3.10 7) with the data set as received, while it arrives, to a path or a file object.
 
-        The File Meta Information is made from the command, the negotiated syntax and the AE titles.
+        The File Meta Information is made from the command, the negotiated syntax and the AE titles. `edits` are made in
+        the header on the way: the file has them, while `dataset` is as received. They cannot be made in a deflated data
+        set, for which `DatasetError` is raised.
 
         Of a path, the path is returned. The file is then on the disk (`StoreOptions.fsync`) under its name; before, and
         if it fails, there is nothing under that name. If the instance is stored already, `stored` says what was done:
@@ -183,24 +186,28 @@ class StoreRequest:
         nor closed, and after an error it has the beginning of a file.
         """
         if not isinstance(to, str | os.PathLike):
-            await self._reception.copy(writer_to(to))
+            await self._reception.copy(writer_to(to), edits)
             return None
         folder, name = os.path.split(os.fspath(to))
         if not name:
             raise ValueError(f"path must be that of a file, not {os.fspath(to)!r}")
-        return await self._reception.write(folder or os.curdir, [name])
+        return await self._reception.write(folder or os.curdir, [name], edits)
 
-    async def save_under(self, folder: str | os.PathLike[str], template: str = DEFAULT_TEMPLATE) -> Path:
+    async def save_under(
+        self, folder: str | os.PathLike[str], template: str = DEFAULT_TEMPLATE, *, edits: Edits | None = None
+    ) -> Path:
         """`save` under `folder`, with a name made from the data set's UIDs; nothing in them can leave the folder.
 
-        `template` has keywords of data elements in braces. Raises `DatasetError` if the data set cannot be read as far
-        as its name needs.
+        `template` has keywords of data elements in braces, whose values are those after `edits`. Raises `DatasetError`
+        if the data set cannot be read as far as its name needs.
         """
+        uid = self._reception.sop_instance_uid_in(edits)
         values = {}
         for keyword, tag in template_keywords(template):
-            values[keyword] = self.sop_instance_uid if tag == SOP_INSTANCE_UID else self._reception.text_of(tag)
+            text = edits.text_of(tag) if edits else None
+            values[keyword] = uid if tag == SOP_INSTANCE_UID else self._reception.text_of(tag) if text is None else text
         name = safe_name(template, values)
-        return await self._reception.write(os.fspath(folder), [name, other_name(name, self.sop_instance_uid)])
+        return await self._reception.write(os.fspath(folder), [name, other_name(name, uid)], edits)
 
 
 def _other_bulk_data(dataset: Dataset) -> Iterator[bytes]:

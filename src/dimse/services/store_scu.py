@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from dimse import uids
 from dimse.address import check_ae_title
 from dimse.audit import Outcome
+from dimse.dataset.edited_source import EditedSource
 from dimse.dataset.sources import DatasetSource, Part10Source
 from dimse.errors import DatasetError, PresentationContextError, StatusError
 from dimse.messages.message import C_STORE_RQ, C_STORE_RSP
@@ -38,6 +39,8 @@ async def fit(
     deflated if the peer accepts nothing else, or decompressed if that is allowed. Raises `PresentationContextError`,
     which names the proposed and the accepted syntaxes.
     """
+    if isinstance(source, EditedSource):
+        source = await exchange.sender.while_open(source.edited(), source.name)
     syntax = source.transfer_syntax_uid
     if len(source.sop_instance_uid) > 64:
         raise DatasetError(f"{source.name}: the SOP Instance UID has more than 64 characters (PS3.5 9.1)")
