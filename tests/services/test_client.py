@@ -60,6 +60,18 @@ async def test_it_retrieves(tmp_path: Path) -> None:
         assert archive.connections == 2  # one to list, one to get
 
 
+async def test_gets_share_an_association(tmp_path: Path) -> None:
+    study = Query.studies(StudyInstanceUID="1.2.3.1")
+    with FakeArchive([instance("1.2.1")], destinations={}) as archive:
+        archive.destinations["WS1"] = archive.address
+        async with Client(archive.address) as client:
+            for folder in ("one", "two"):
+                assert len((await client.get(study, into=tmp_path / folder)).retrieved) == 1
+            assert (await client.move(study, "WS1")).suboperations.completed == 1
+            assert (await client.move(study, "WS1")).suboperations.completed == 1
+        assert archive.connections == 3  # one for all of these, and two that the archive opens to itself
+
+
 async def test_a_refused_operation_leaves_the_association_usable() -> None:
     with FakeArchive() as archive:
         archive.on("C-ECHO", Answer(Status.NOT_AUTHORIZED), nth=1)
@@ -99,7 +111,7 @@ async def test_it_lends_an_association() -> None:
 
 
 def test_its_methods_have_the_signatures_of_the_jobs() -> None:
-    for job in (dimse.echo, dimse.send, dimse.retrieve):
+    for job in (dimse.echo, dimse.send, dimse.get, dimse.move, dimse.retrieve):
         of_job = list(inspect.signature(job).parameters.values())
         of_method = list(inspect.signature(getattr(Client, job.__name__)).parameters.values())
         assert of_method[0].name == "self"

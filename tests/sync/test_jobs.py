@@ -17,6 +17,7 @@ from dimse import (
 from dimse.testing import Answer, FakeArchive
 
 STUDIES = Query.studies()
+STUDY = Query.studies(StudyInstanceUID="1.2.3.1")
 
 
 def test_echo(archive: FakeArchive) -> None:
@@ -38,6 +39,17 @@ def test_retrieve(archive: FakeArchive, tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("*.dcm"))) == 3
 
 
+def test_get(archive: FakeArchive, tmp_path: Path) -> None:
+    assert len(sync.get(archive.address, STUDY, into=tmp_path).retrieved) == 3
+
+
+def test_move(archive: FakeArchive) -> None:
+    with FakeArchive() as workstation:
+        archive.destinations["WS1"] = workstation.address
+        assert sync.move(archive.address, STUDY, "WS1").suboperations.completed == 3
+        assert len(workstation.instances) == 3
+
+
 def test_explain(archive: FakeArchive) -> None:
     assert sync.explain(archive.address).outcome is dimse.ExplainOutcome.WORKS
 
@@ -52,7 +64,7 @@ def test_an_exception_is_raised_in_the_caller(archive: FakeArchive) -> None:
 
 
 def test_the_signatures_are_those_of_the_jobs() -> None:
-    for name in ("connect", "echo", "explain", "retrieve", "send"):
+    for name in ("connect", "echo", "explain", "get", "move", "retrieve", "send"):
         assert inspect.signature(getattr(sync, name)) == inspect.signature(getattr(dimse, name))
 
 

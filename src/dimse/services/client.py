@@ -14,6 +14,8 @@ from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.network.association import Association
 from dimse.network.pool import AssociationPool, PooledEntity
 from dimse.options import ClientOptions
+from dimse.services.getting import get
+from dimse.services.moving import move
 from dimse.services.retrieving import retrieve
 from dimse.services.sending import send
 from dimse.services.verification import echo
@@ -94,6 +96,8 @@ class Client:
 
     echo = _with_client(echo)
     send = _with_client(send)
+    get = _with_client(get)
+    move = _with_client(move)
     retrieve = _with_client(retrieve)
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ thread, and must not call this module.
 
 from dimse.sync.association import Association, CEchoSCU, CFindSCU, CGetSCU, CMoveSCU, CStoreSCU, connect
 from dimse.sync.client import Client
-from dimse.sync.jobs import echo, explain, retrieve, send
+from dimse.sync.jobs import echo, explain, get, move, retrieve, send
 from dimse.sync.results import FindResults, GetResults, MoveResults
 from dimse.sync.store_request import StoreRequest
 
@@ -33,6 +33,8 @@ __all__ = [
     "connect",
     "echo",
     "explain",
+    "get",
+    "move",
     "retrieve",
     "send",
 ]

@@ -57,8 +57,10 @@ class Client(Facade[client.Client]):
         return Blocking(self._asynchronous.connect(contexts), Association)
 
     echo = blocking_method(client.Client.echo)
-    retrieve = blocking_method(client.Client.retrieve)
     send = blocking_method(client.Client.send)
+    get = blocking_method(client.Client.get)
+    move = blocking_method(client.Client.move)
+    retrieve = blocking_method(client.Client.retrieve)
     close = blocking_method(client.Client.close)
 
     def __enter__(self) -> Self:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dimse.services import explaining, retrieving, sending, verification
+from dimse.services import explaining, getting, moving, retrieving, sending, verification
 from dimse.sync.facade import blocking
 
 echo = blocking(verification.echo)
 explain = blocking(explaining.explain)
+get = blocking(getting.get)
+move = blocking(moving.move)
 retrieve = blocking(retrieving.retrieve)
 send = blocking(sending.send)
