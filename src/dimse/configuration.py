@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from dimse.address import Address, check_ae_title, parse_with_tls
 from dimse.options import ClientOptions, Strictness, Timeouts
 from dimse.tls import TLSOptions, TLSProfile
 from dimse.uids import transfer_syntax
 from dimse.upper_layer.items import MAXIMUM_IDENTITY, UserIdentityRQ
+
+if TYPE_CHECKING:
+    from dimse.network.application_entity import ApplicationEntity
 
 _TIMERS: Final = ("connect", "association", "store", "find", "get", "move")
 """The timeouts that `timeout` sets if it is a number."""
@@ -241,6 +244,13 @@ class KnownPeer:
         be used.
         """
         return self.options_over(ClientOptions())
+
+    @property
+    def entity(self) -> ApplicationEntity:
+        """Its address and its `options`, as the whole jobs take them."""
+        from dimse.network.application_entity import ApplicationEntity  # few commands need it
+
+        return ApplicationEntity(self.address, self.options)
 
     @property
     def associations(self) -> int | None:

@@ -64,7 +64,7 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
         (["receive", "--into", "x", "--allow", "10.1.0.0/16"], "write a network as @10.1.0.0/16"),
         (["-v"], "required: COMMAND"),
         (["-q", "echo", "A@host:104"], "there is no option -q of dimse echo"),
-        (["echo"], "required: TITLE@HOST:PORT"),
+        (["echo"], "echo needs one peer"),
         (["echo", "A@host:104", "--time", "3"], "there is no option --time of dimse echo; did you mean --timeout?"),
         (["echo", "A@host:104", "B@host:104"], "unrecognized arguments: B@host:104"),
         (["send", "A@host:104"], "required: PATH"),

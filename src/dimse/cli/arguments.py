@@ -197,17 +197,20 @@ def seconds(text: str) -> float:
 # Arguments of several commands
 
 
-def add_address(parser: argparse.ArgumentParser, peer: str) -> None:
+def add_address(parser: argparse.ArgumentParser, peer: str, *, required: bool = True) -> None:
     """The address of the peer, or its name in the configuration; with the configuration for it as `peer`."""
     text = f"{peer}, or its name in the configuration. TITLE defaults to ANY-SCP, PORT to {DEFAULT_PORT}."
-    parser.add_argument("address", metavar="TITLE@HOST:PORT", type=checked(_peer), action=_StorePeer, help=text)
+    count = None if required else "?"
+    parser.add_argument(
+        "address", metavar="TITLE@HOST:PORT", type=checked(_peer), action=_StorePeer, nargs=count, help=text
+    )
 
 
 class _StorePeer(argparse.Action):
     """Stores the address of a peer, and its configuration."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, *_: object) -> None:  # noqa: ARG002
-        namespace.address, namespace.peer = value.address, value
+        namespace.address, namespace.peer = value and value.address, value
 
 
 def _peer(text: str) -> KnownPeer:

@@ -21,17 +21,31 @@ EXIT_CODES: Final = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the command's arguments."""
-    arguments.add_address(parser, "Peer to contact")
+    arguments.add_address(parser, "Peer to contact", required=False)
+    parser.add_argument(
+        "--all",
+        dest="all_peers",
+        action="store_true",
+        help="Contact all peers of the configuration at once, and print a line for each.",
+    )
     requestor.add_arguments(parser)
     arguments.add_timeout(parser, "Abort if a response takes more than this many seconds.", default=10)
     arguments.add_json(parser, "Print one JSON object.")
 
 
-def echo(address: Address, *, timeout: float | None, json: bool, **association: Any) -> int:
+def echo(address: Address | None, *, all_peers: bool, timeout: float | None, json: bool, **association: Any) -> int:
     """Test the connection to an application entity (C-ECHO).
 
     Shows the response time and the negotiated parameters. If it fails, dimse explain says why.
     """
+    if (address is None) is not all_peers:
+        raise arguments.UsageError(
+            "echo needs one peer: dimse echo TITLE@HOST:PORT, or all of the configuration: --all"
+        )
+    if address is None:
+        from dimse.cli.echo_all import echo_all
+
+        return runtime.run(echo_all({**association, "timeout": timeout}, json=json), fast=False)
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)
     response = runtime.run(_echo(address, options), fast=False)

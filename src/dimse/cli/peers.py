@@ -55,15 +55,20 @@ def _print(listed: list[dict[str, Any]]) -> None:
     for entry in listed:
         state, reason = _words(entry)
         print_line(f"{entry['name']:{names}}  {entry['address']:{addresses}}  {state}")
-        for line in textwrap.wrap(printable(reason), arguments.width() - 4, break_on_hyphens=False):
-            print_line(f"    {line}")
+        print_reason(reason)
 
 
-def _words(entry: dict[str, Any]) -> tuple[str, str]:
+def print_reason(reason: str | None) -> None:
+    """Print why a peer is in its state, below its line."""
+    for line in textwrap.wrap(printable(reason or ""), arguments.width() - 4, break_on_hyphens=False):
+        print_line(f"    {line}")
+
+
+def _words(entry: dict[str, Any]) -> tuple[str, str | None]:
     """The state of a peer, and the reason for it."""
     last = entry["last"]
     if entry["problem"]:
         return "cannot be used", entry["problem"]
     if last is None:
-        return "never tried", ""
-    return f"{last['state']}, {last['command']} {peer_state.age(last['time'])}", last["reason"] or ""
+        return "never tried", None
+    return f"{last['state']}, {last['command']} {peer_state.age(last['time'])}", last["reason"]
