@@ -816,7 +816,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("connections accepted in a row", "network.listening._ACCEPTED_AT_ONCE", str),
     ("interval between log lines while no connection can be accepted", "network.listening._SAY_AGAIN", seconds),
     ("connections without an association, beyond the limits on associations", "network.server._ARRIVALS", str),
-    ("sub-operations that are counted exactly", "services.suboperations.MAXIMUM_COUNT", lambda count: str(count - 1)),
+    ("sub-operations that are counted exactly", "messages.suboperations.MAXIMUM_COUNT", lambda count: str(count - 1)),
     ("interval between Pending responses of C-GET and C-MOVE", "services.retrieve_scp.PENDING_PACE", seconds),
     ("interval between Pending responses of a C-MOVE where nothing changes", "services.move_scp._KEEP_ALIVE", seconds),
     ("UIDs in a C-GET or C-MOVE request of `retrieve`", "services.bringing_requests._UIDS_AT_ONCE", str),

@@ -23,12 +23,12 @@ ROOT = Path(dimse.__file__).parent
 # From the bottom to the top; a room imports from the rooms before it, and from itself.
 ORDER = (
     ("version",),
-    ("uids", "status", "log_limit"),
+    ("uids", "status", "log_limit", "callbacks"),
     ("errors",),
     ("upper_layer",),
     ("messages",),
     ("address", "tls"),
-    ("access", "audit"),
+    ("access", "audit", "events"),
     ("options", "dataset"),
     ("network",),
     ("configuration",),

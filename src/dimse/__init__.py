@@ -41,6 +41,18 @@ if TYPE_CHECKING:
         StatusError,
         SubOperationFailed,
     )
+    from dimse.events import (
+        AssociationEnd,
+        AssociationEnded,
+        AssociationEvent,
+        AssociationFailed,
+        AssociationInfo,
+        AssociationOpened,
+        NegotiatedContext,
+        OperationBegan,
+        OperationEnded,
+        PDUTransferred,
+    )
     from dimse.messages.message import (
         C_ECHO_RQ,
         C_ECHO_RSP,
@@ -53,10 +65,12 @@ if TYPE_CHECKING:
         C_STORE_RQ,
         C_STORE_RSP,
     )
+    from dimse.messages.suboperations import SubOperations
     from dimse.network.admission import AssociationHandler
     from dimse.network.application_entity import ApplicationEntity
     from dimse.network.association import Association
     from dimse.network.client import connect
+    from dimse.network.tally import ServerStats
     from dimse.options import (
         AssociationOptions,
         ClientOptions,
@@ -110,7 +124,6 @@ if TYPE_CHECKING:
     from dimse.services.store_scp import StoreHandler
     from dimse.services.store_scu import CStoreSCU, presentation_contexts
     from dimse.services.study_completion import StudyComplete, StudyHandler
-    from dimse.services.suboperations import SubOperations
     from dimse.services.transfer_progress import ProgressCallback, TransferProgress
     from dimse.services.verification import CEchoSCU, EchoHandler, EchoReport, EchoRequest, echo
     from dimse.status import Status, StatusCategory
@@ -135,8 +148,14 @@ __all__ = [
     "ApplicationEntity",
     "Association",
     "AssociationAborted",
+    "AssociationEnd",
+    "AssociationEnded",
     "AssociationError",
+    "AssociationEvent",
+    "AssociationFailed",
     "AssociationHandler",
+    "AssociationInfo",
+    "AssociationOpened",
     "AssociationOptions",
     "AssociationRejected",
     "AssociationRequest",
@@ -191,10 +210,14 @@ __all__ = [
     "MoveReport",
     "MoveResults",
     "NativePixels",
+    "NegotiatedContext",
     "NothingRetrieved",
     "Operation",
+    "OperationBegan",
     "OperationCancelled",
+    "OperationEnded",
     "OperationTimeout",
+    "PDUTransferred",
     "Peer",
     "PixelSource",
     "PresentationContextError",
@@ -220,6 +243,7 @@ __all__ = [
     "SendResult",
     "Server",
     "ServerOptions",
+    "ServerStats",
     "Source",
     "Status",
     "StatusCategory",
@@ -272,14 +296,20 @@ _NAMES_OF: Final = {
         PresentationContextError ProtocolError RejectAssociation Rejection RemoteProtocolError StatusError
         SubOperationFailed
     """,
+    "dimse.events": """
+        AssociationEnd AssociationEnded AssociationEvent AssociationFailed AssociationInfo AssociationOpened
+        NegotiatedContext OperationBegan OperationEnded PDUTransferred
+    """,
     "dimse.messages.message": """
         C_ECHO_RQ C_ECHO_RSP C_FIND_RQ C_FIND_RSP C_GET_RQ C_GET_RSP C_MOVE_RQ C_MOVE_RSP C_STORE_RQ
         C_STORE_RSP
     """,
+    "dimse.messages.suboperations": "SubOperations",
     "dimse.network.admission": "AssociationHandler",
     "dimse.network.application_entity": "ApplicationEntity",
     "dimse.network.association": "Association",
     "dimse.network.client": "connect",
+    "dimse.network.tally": "ServerStats",
     "dimse.options": """
         AssociationOptions ClientOptions Duplicates RetryPolicy SendOptions ServerOptions StoreMode
         StoreOptions Strictness Timeouts
@@ -314,7 +344,6 @@ _NAMES_OF: Final = {
     "dimse.services.store_scp": "StoreHandler",
     "dimse.services.store_scu": "CStoreSCU presentation_contexts",
     "dimse.services.study_completion": "StudyComplete StudyHandler",
-    "dimse.services.suboperations": "SubOperations",
     "dimse.services.transfer_progress": "ProgressCallback TransferProgress",
     "dimse.services.verification": "CEchoSCU EchoHandler EchoReport EchoRequest echo",
     "dimse.status": "Status StatusCategory",

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import operator
 import ssl
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING
 
 from dimse.access import Access, checked_networks
 from dimse.address import check_ae_title
 from dimse.audit import AuditLog
+from dimse.callbacks import check_callback
 from dimse.tls import TLSOptions
 from dimse.upper_layer.items import UserIdentityRQ
 from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
+
+if TYPE_CHECKING:
+    from dimse.events import AssociationEvent, PDUTransferred
 
 
 def _check_type(options: object, name: str, kind: type, *, or_none: bool = False) -> None:
@@ -172,9 +177,19 @@ class AssociationOptions:
     """How to treat input that violates the standard; it applies to all services of the association."""
     audit: AuditLog | None = None
     """The audit trail to write (PS3.15 A.5); None writes none."""
+    on_event: Callable[[AssociationEvent], object] | None = None
+    """Called when an association opens, fails or ends, and when an operation begins or ends.
+
+    It is called on the event loop, so it must be quick; it cannot be an `async def`. One that fails is logged, and not
+    called again for that association.
+    """
+    on_pdu: Callable[[PDUTransferred], object] | None = None
+    """Called in the same way for each PDU that is sent or received, without its content. It slows transfers down."""
 
     def __post_init__(self) -> None:
         _check_type(self, "audit", AuditLog, or_none=True)
+        check_callback("on_event", self.on_event)
+        check_callback("on_pdu", self.on_pdu)
         for name in ("operations_window", "maximum_length", "maximum_length_to_send"):
             _make_int(self, name)
         _check_type(self, "timeouts", Timeouts)

@@ -45,7 +45,7 @@ class Side:
     """The side under test: a machine, a message reader, and the simplest user that does what the standard allows."""
 
     def __init__(self, *, requestor: bool, strict: bool) -> None:
-        self.machine = Machine(requestor=requestor, maximum_length=MAXIMUM_LENGTH, artim=10, strict=strict, name="case")
+        self.machine = Machine(requestor=requestor, maximum_length=MAXIMUM_LENGTH, artim=10, strict=strict)
         self.events: list[str] = []
         """What its user heard, with the bytes of each command and data set joined."""
         self.transcript = Transcript()

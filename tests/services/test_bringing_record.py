@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from dimse import RetrieveMethod, RetrieveResult, Status, SubOperationFailed
+from dimse.callbacks import Callback
 from dimse.services.bringing_record import Record
-from dimse.services.callbacks import Callback
 from dimse.services.listing import Instance, Listing
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

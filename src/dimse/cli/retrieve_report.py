@@ -13,8 +13,8 @@ from dimse.cli.output import counted, print_error, reason_of_end, reason_with_ca
 from dimse.cli.progress import CounterBar
 from dimse.cli.report import Report
 from dimse.errors import DimseError, SubOperationFailed
+from dimse.messages.suboperations import SubOperations
 from dimse.services.bringing_record import RetrieveResult
-from dimse.services.suboperations import SubOperations
 
 
 class RetrievingReport(Report):

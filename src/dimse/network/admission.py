@@ -17,6 +17,7 @@ from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_
 from dimse.network.auditing import ServerAudit
 from dimse.network.connection import Connection
 from dimse.network.incoming_request import Service
+from dimse.network.tally import Tally
 from dimse.options import ServerOptions, StoreMode
 from dimse.tls import context_of
 from dimse.upper_layer.items import UserIdentityAC, UserInformation
@@ -109,6 +110,8 @@ class Admission:
         """The slots that are taken, the oldest first."""
         self.audit: Final = audit
         """Where the decisions are audited."""
+        self.tally: Final = Tally()
+        """Where they are counted."""
         self.handler: AssociationHandler | None = None
         """Decides, after the rules and the limits, about each association."""
 

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from dimse import uids
-from dimse.address import Address
-from dimse.errors import AssociationTimeout, ConnectionLost, escaped
+from dimse.address import Address, host_and_port
+from dimse.errors import AssociationError, AssociationTimeout, ConnectionLost, escaped
 from dimse.network.association import Association
 from dimse.network.certificate_names import names_of
 from dimse.network.connection import Connection
@@ -84,23 +84,33 @@ async def connect(
             user_identity=options.user_identity,
         ),
     )
-    exchange = await _open(address, options)
+    exchange = await _open(address, options, request.calling_ae_title)
     async with Association(exchange) as association:
         await exchange.establish(request)
         yield association
 
 
-async def _open(address: Address, options: ClientOptions) -> Exchange:
+async def _open(address: Address, options: ClientOptions, calling_ae_title: str) -> Exchange:
     """Open the transport connection; the association on it is not established yet."""
     machine = Machine(
         requestor=True,
         maximum_length=options.maximum_length,
         artim=options.timeouts.artim,
         strict=options.strictness is Strictness.STRICT,
-        name=str(address),
     )
     connection = Connection(machine, BufferPool())
     exchange = Exchange(connection, options, address=address)
+    exchange.telling.connected(host_and_port(address.host, address.port))
+    exchange.telling.called(calling_ae_title, address.ae_title)
+    try:
+        await _connect(connection, address, options)
+    except AssociationError as error:
+        exchange.telling.failed(error)
+        raise
+    return exchange
+
+
+async def _connect(connection: Connection, address: Address, options: ClientOptions) -> None:
     try:
         async with asyncio.timeout(options.timeouts.connect):
             if options.tls is None:
@@ -117,7 +127,6 @@ async def _open(address: Address, options: ClientOptions) -> Exchange:
         raise _lost(address, f"cannot connect to {address}: {address.host} is not a host name") from None
     except OSError as error:
         raise _lost(address, f"cannot connect to {address}: {_reason(error)}") from error
-    return exchange
 
 
 async def _connect_with_tls(

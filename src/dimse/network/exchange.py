@@ -39,6 +39,7 @@ from dimse.network.connection import Connection
 from dimse.network.incoming_data import Discard, Receiver
 from dimse.network.outstanding import OutstandingRequests
 from dimse.network.sender import Sender
+from dimse.network.telling import Telling
 from dimse.network.timers import Progress, ProgressTimer, SharedTimer
 from dimse.network.tls_errors import refusal
 from dimse.network.window import Window
@@ -126,6 +127,10 @@ class Phase(Enum):
 _ESTABLISHED: Final = (Phase.OPEN, Phase.RELEASING, Phase.PEER_RELEASING)
 
 
+def _is_strict(options: AssociationOptions) -> bool:
+    return options.strictness is Strictness.STRICT
+
+
 class Exchange:
     """The machinery of one association, in either role: it owns the connection and all state."""
 
@@ -140,7 +145,9 @@ class Exchange:
         loop = asyncio.get_running_loop()
         self.connection = connection
         self.options = options
-        self.deviations = Deviations(connection, strict=options.strictness is Strictness.STRICT)
+        self.telling = Telling(connection, options)
+        """The events and log lines of the association."""
+        self.deviations = Deviations(connection, strict=_is_strict(options), fields=self.telling.fields)
         """How this side treats deviations of the peer."""
         self.phase = Phase.NEW
         self.error: Exception | None = None
@@ -150,7 +157,7 @@ class Exchange:
         self.outstanding = OutstandingRequests()
         self.window = Window()
         """The slots for requests of this side that have one response."""
-        self.sender = Sender(connection, self.over, self.check_open, self._more_follows)
+        self.sender = Sender(connection, self.over, self.check_open, self._more_follows, self.telling)
         self.store_timer: SharedTimer[Named] = SharedTimer(options.timeouts.store, self.progress, self._stalled)
         """The timer of all requests that have one response."""
         self.responses = 0
@@ -249,6 +256,7 @@ class Exchange:
     async def establish(self, request: A_ASSOCIATE_RQ) -> None:
         """Request the association and wait for the peer's decision (PS3.8 7.1)."""
         self._request = request
+        self.telling.called(request.calling_ae_title, request.called_ae_title)
         self.connection.machine.associate(request)
         self.connection.machine.transport_connected()
         self.connection.flush()
@@ -260,10 +268,10 @@ class Exchange:
         self._agree(request, acceptance)
         self.connection.machine.accept(acceptance)
 
-    def reject(self, rejection: A_ASSOCIATE_RJ) -> None:
-        """Reject the peer's request."""
+    def reject(self, rejection: A_ASSOCIATE_RJ, why: str) -> None:
+        """Reject the peer's request; `why` is not for the peer."""
         self.connection.machine.reject(rejection, self.clock())
-        self._end(AssociationError("the association was rejected by this side"))
+        self._end(AssociationError("the association was rejected by this side"), rejection=(rejection, why))
 
     def _agree(self, request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> None:
         limit = self.options.maximum_length_to_send
@@ -291,6 +299,7 @@ class Exchange:
         for oddity in acceptance_oddities(acceptance, self._request):
             self.deviations.harmless(f"A-ASSOCIATE-AC: {oddity}")
         self._agree(self._request, acceptance)
+        self.telling.opened(self.agreement, None)
         if not self._established.done():
             self._established.set_result(None)
 
@@ -367,18 +376,23 @@ class Exchange:
             async with asyncio.timeout(grace):
                 await self.connection.wait_closed()
         except TimeoutError:
-            logger.info("%s: the peer does not close the connection; cut off", self.peer_name)
+            self.telling.log(logger, logging.INFO, "the peer does not close the connection; cut off")
         finally:
             self.connection.kill()
             await self.cancellations.wait()
 
-    def _end(self, error: Exception | None) -> None:
-        """End the association, once, and pass the reason to all waiting tasks."""
+    def _end(
+        self, error: Exception | None, *, by_peer: bool = False, rejection: tuple[A_ASSOCIATE_RJ, str] | None = None
+    ) -> None:
+        """End the association, once, and pass the reason to all waiting tasks.
+
+        `by_peer` says that the peer aborted it, `rejection` that this side rejected it and why.
+        """
         if self.over.done():
             return
         if isinstance(error, DimseError):
             error.at(self.address, self.doing)
-        self.error = error
+        self.error, was_established = error, self.is_open
         if error is not None:
             self.phase = Phase.FAILED
         else:
@@ -397,11 +411,20 @@ class Exchange:
             self._provider.ended()
         if self.audit is not None:
             self.audit.end()
+        if was_established:
+            self.telling.ended(error, by_peer=by_peer or self.phase is Phase.RELEASED_BY_PEER)
+        else:
+            self._tell_failed(reason, rejection)
+
+    def _tell_failed(self, reason: Exception, rejection: tuple[A_ASSOCIATE_RJ, str] | None) -> None:
+        if self._request is not None or not self.is_requestor:  # else `connect` knows more, and tells
+            self.telling.failed(reason, *(rejection or ()))
 
     # As `ConnectionOwner`
 
     def connected(self) -> None:
         """As `ConnectionOwner`: from now on an acceptor waits for A-ASSOCIATE-RQ."""
+        self.telling.connected(self.peer_name)
         if not self.is_requestor:
             self.connection.machine.transport_accepted(self.connection.opened)
             self.connection.flush()
@@ -411,13 +434,8 @@ class Exchange:
         try:
             self._dispatch(event)
         except RemoteProtocolError as error:
-            self._log_fault(error, "aborting")
+            self._violated(error, "aborting")
             self.abort(error)
-
-    def _log_fault(self, error: RemoteProtocolError, then: str) -> None:
-        """Log what the peer did wrong. The task of a requestor raises it, and its program reports it."""
-        level = logging.INFO if self._provider is None else logging.WARNING
-        logger.log(level, "%s: %s; %s", self.peer_name, error.text, then)
 
     def buffer_used(self) -> None:
         """As `ConnectionOwner`."""
@@ -452,7 +470,12 @@ class Exchange:
             case Oddity(message, is_harmless):
                 (self.deviations.harmless if is_harmless else self.deviations.tolerated)(message)
             case _:
-                self._end(self._reason(event))
+                self._end(self._reason(event), by_peer=isinstance(event, A_ABORT))
+
+    def _violated(self, error: RemoteProtocolError, doing: str) -> None:
+        """Warn that the peer violated the protocol, unless the error is raised where this side requested something."""
+        if not self.is_requestor:
+            self.telling.log(logger, logging.WARNING, "%s; %s", error.text, doing)
 
     def _reason(self, event: MachineEvent) -> Exception | None:
         """Why the association ends with `event`; None for a release."""
@@ -467,7 +490,7 @@ class Exchange:
             case A_ABORT():
                 return AssociationAborted(event.source, event.reason, doing=self.doing)
             case ProviderAbort(error) if error is not None:
-                self._log_fault(error, "aborted")
+                self._violated(error, "aborted")
                 return error
         return ConnectionLost(self._closed_by_peer())
 
@@ -521,6 +544,8 @@ class Exchange:
     def _receive_command(self, command: CommandReceived) -> None:
         self._messages_received += 1
         message = command.message
+        if self.telling.wants_commands:
+            self.telling.command(message, is_sent=False)
         context = self.agreement.contexts.get(command.presentation_context_id)
         if context is None:
             raise out_of_step(f"a message on context {command.presentation_context_id}, which was not accepted")
@@ -562,7 +587,7 @@ class Exchange:
 
     def _timed_out(self, name: str, doing: str) -> None:
         error = AssociationTimeout(name, self._seconds(name) or 0, doing)
-        logger.info("%s: %s; aborting", self.peer_name, error.text)
+        self.telling.log(logger, logging.INFO, "%s; aborting", error.text)
         self.abort(error)
 
     def _seconds(self, name: str) -> float | None:

@@ -95,6 +95,8 @@ class IncomingData:
         """Why the rest is dropped, if it is."""
         self.error: Exception | None = None
         """Why the rest will not be received."""
+        self.length = 0
+        """Bytes that were received so far."""
         self._wake: asyncio.Future[None] | None = None
         self._used: asyncio.Future[None] | None = None
         """Done when `use` is, while there is one."""
@@ -102,6 +104,7 @@ class IncomingData:
     # As `Receiver`
 
     def receive(self, data: memoryview, is_last: bool) -> None:
+        self.length += len(data)
         if data and self._unwanted is None:
             self._views.append(data)
         self._complete = is_last

@@ -14,7 +14,8 @@ from dimse.messages.fragments import Flaw
 from dimse.messages.message import MESSAGES, Request, Response
 from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_data import IncomingData
-from dimse.status import Status
+from dimse.network.telling import OperationTelling
+from dimse.status import Status, StatusCategory
 from dimse.upper_layer.negotiation import AcceptedContext
 
 R = TypeVar("R", bound=Response, covariant=True)
@@ -102,7 +103,18 @@ class Cancellation:
 class IncomingRequest:
     """An operation that the peer requested."""
 
-    __slots__ = ("answered", "association", "cancellation", "context", "data", "exchange", "flaw", "message", "rule")
+    __slots__ = (
+        "_told",
+        "answered",
+        "association",
+        "cancellation",
+        "context",
+        "data",
+        "exchange",
+        "flaw",
+        "message",
+        "rule",
+    )
 
     def __init__(
         self,
@@ -125,6 +137,20 @@ class IncomingRequest:
         self.cancellation = Cancellation()
         self.answered = False
         """Whether it was one of our sub-operations and its final response was sent."""
+        self._told: OperationTelling | None = None
+
+    def begin(self) -> None:
+        """It is about to be served, in this task."""
+        telling = self.exchange.telling
+        if telling.is_wanted:
+            self._told = telling.operation(self.message, by_peer=True)
+
+    def end(self, response: Response | None, error: BaseException | None = None) -> None:
+        """Its final response was sent, or will not be because of `error`. May be called again."""
+        told, self._told = self._told, None
+        if told is not None:
+            told.bytes += 0 if self.data is None else self.data.length
+            told.ended(response, error)
 
     @property
     def sop_class_uid(self) -> str:
@@ -180,8 +206,17 @@ class IncomingRequest:
     async def send(self, answer: Answer[Response]) -> None:
         """Send a response: a Pending one, or the final one."""
         sender = self.exchange.sender
+        if answer.identifier is not None:
+            self._note_identifier(answer)
         if not sender.send_now(self.context, answer.message, answer.identifier):
             await sender.send(self.context, answer.message, answer.identifier)
+
+    def _note_identifier(self, answer: Answer[Response]) -> None:
+        identifier = answer.identifier or b""
+        if self._told is not None:
+            self._told.identifier(identifier, is_match=answer.message.status.category is StatusCategory.PENDING)
+        if self.exchange.telling.wants_commands:
+            self.exchange.telling.identifier(identifier, self.context.transfer_syntax, is_sent=True)
 
 
 class Service(Protocol):

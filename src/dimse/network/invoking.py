@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 from enum import Enum
 from typing import TypeVar, cast
 
@@ -31,6 +32,7 @@ from dimse.errors import AssociationAborted, DatasetError, during
 from dimse.messages.message import Request, Response
 from dimse.network.exchange import Exchange
 from dimse.network.incoming_data import Discard, Receiver
+from dimse.network.telling import OperationTelling
 from dimse.upper_layer.deviations import invalid, out_of_step
 from dimse.upper_layer.negotiation import AcceptedContext
 
@@ -63,6 +65,7 @@ async def invoke(
             await exchange.window.enter(in_flight.start)
         return cast("R", await in_flight.result())
     except BaseException as error:
+        in_flight.tell_end(None, error)
         if in_flight.is_out_of_step and not exchange.over.done():
             why = f": {error}" if isinstance(error, DatasetError) else ""
             exchange.abort(AssociationAborted(0, 0, f"the association was aborted by this side{during(doing)}{why}"))
@@ -130,6 +133,8 @@ class RequestInFlight:
         self._progress = _Progress.QUEUED
         self._response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._sent_at: float | None = None
+        self._caller = copy_context() if exchange.telling.is_wanted else None
+        self._told: OperationTelling | None = None
 
     def start(self) -> None:
         """Use the slot: send now if the request is small and the lock is free. Raises if the association has ended."""
@@ -143,6 +148,8 @@ class RequestInFlight:
             raise
         self._message = message
         self._progress = _Progress.STARTED
+        if self._caller is not None:
+            self._told = exchange.telling.operation(message, by_peer=False, context=self._caller)
         if not isinstance(data, DatasetSource) and exchange.sender.send_now(self._context, message, data):
             self._note_sent()
             self._note_progress(len(data or b""))
@@ -170,8 +177,16 @@ class RequestInFlight:
         self._note_progress(count)
 
     def _note_progress(self, count: int) -> None:
+        if self._told is not None:
+            self._told.bytes = count
         if self._on_progress is not None:
             self._on_progress(count)
+
+    def tell_end(self, response: Response | None, error: BaseException | None = None) -> None:
+        """The response was received, or will not be. May be called again."""
+        told, self._told = self._told, None
+        if told is not None:
+            told.ended(response, error)
 
     # As `Outstanding`
 
@@ -188,6 +203,7 @@ class RequestInFlight:
                 self._progress = _Progress.DONE
             now = self._exchange.clock()
             self._exchange.note_response(now - (self._sent_at or now))
+            self.tell_end(message)
             self.end()
         return receiver
 

@@ -37,6 +37,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar, cast
@@ -55,6 +56,7 @@ from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_data import Collect, Discard, IncomingData, Receiver
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.network.invoking import check_response, settled, unwanted_dataset
+from dimse.network.telling import OperationTelling
 from dimse.network.timers import Progress, ProgressTimer
 from dimse.status import Status, StatusCategory
 from dimse.upper_layer.deviations import out_of_step
@@ -169,6 +171,7 @@ class Operation(Generic[R]):
         """The sub-operation that was under way when C-CANCEL was sent, or the first after it."""
         self._messages_before = 0
         """Messages received before the one that was in transit when C-CANCEL was sent."""
+        self._told: OperationTelling | None = None
         self._cancelled_by: asyncio.Task[Any] | None = None
         """The task that called `cancel`: it knows that responses are missing."""
 
@@ -237,6 +240,8 @@ class Operation(Generic[R]):
         """A receiver of the identifier. Without it, a match is dropped, and a final response delivered as it is."""
 
         def done(identifier: bytes | None) -> None:
+            if identifier is not None:
+                self._note_identifier(identifier, is_pending=is_pending)
             if identifier is not None or not is_pending:
                 self._deliver(Answer(response, identifier), is_pending=is_pending)
 
@@ -244,6 +249,12 @@ class Operation(Generic[R]):
         if not is_pending:
             asyncio.get_running_loop().call_later(IDENTIFIER_GRACE, receiver.give_up_unless_begun)
         return receiver
+
+    def _note_identifier(self, identifier: bytes, *, is_pending: bool) -> None:
+        if self._told is not None:
+            self._told.identifier(identifier, is_match=is_pending)
+        if self._exchange.telling.wants_commands:
+            self._exchange.telling.identifier(identifier, self._request.context.transfer_syntax, is_sent=False)
 
     def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
         """As `OutstandingOperation`."""
@@ -259,6 +270,9 @@ class Operation(Generic[R]):
         self.error = error
         if self._timer is not None:
             self._timer.cancel()
+        if self._unanswered is not None:
+            self._unanswered.end(None, error)
+        self._tell_end(None, error)
         self._wake_up()
 
     def _deliver(self, event: Answer[R] | IncomingRequest, *, is_pending: bool) -> None:
@@ -268,6 +282,7 @@ class Operation(Generic[R]):
             self._connection.hold(self)
         elif isinstance(event, Answer):
             self.final = event
+            self._tell_end(event.message)
 
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -333,15 +348,30 @@ class Operation(Generic[R]):
         self._exchange.outstanding.begin_operation(self._message.message_id, self)
         self._pass_to(Stage.UNDER_WAY)
         self._timer = self._exchange.timer(self._kind.timer, self.doing, self._measure)
+        self._tell_begin()
         sent: list[int] = []
         try:
             await self._exchange.sender.send(
                 self._request.context, self._message, self._request.identifier, sent.append
             )
-        except BaseException:
+        except BaseException as error:
             if not sent:  # else only its final response or a C-CANCEL ends it
+                self._tell_end(None, error)
                 self.end()
             raise
+
+    def _tell_begin(self) -> None:
+        telling, identifier = self._exchange.telling, self._request.identifier
+        if telling.is_wanted:
+            self._told = telling.operation(self._message, by_peer=False, context=copy_context())
+            self._told.bytes = len(identifier)
+        if telling.wants_commands:
+            telling.identifier(identifier, self._request.context.transfer_syntax, is_sent=True)
+
+    def _tell_end(self, response: Response | None, error: BaseException | None = None) -> None:
+        told, self._told = self._told, None
+        if told is not None:
+            told.ended(response, error)
 
     async def next(self) -> Answer[R] | IncomingRequest:
         """The next response or sub-operation. Raises the reason if the association has ended."""
@@ -359,6 +389,7 @@ class Operation(Generic[R]):
         event, self._event = self._event, None
         if isinstance(event, IncomingRequest):
             self._unanswered = event
+            event.begin()
             if self.is_cancelling and self._in_flight is None:
                 self._in_flight = event
         self._connection.resume(self)
@@ -377,6 +408,7 @@ class Operation(Generic[R]):
         self._unanswered = None
         request.answered = True
         await request.send(answer)
+        request.end(answer.message)
 
     # Ending
 
@@ -386,7 +418,7 @@ class Operation(Generic[R]):
             await cancel()
         except (DimseError, OSError) as error:
             why = error.text if isinstance(error, DimseError) else error
-            logger.info("%s: %s", self._exchange.peer_name, why)
+            self._exchange.telling.log(logger, logging.INFO, "%s", why)
 
     async def cancel(self, by: asyncio.Task[Any] | None = None) -> None:
         """Send C-CANCEL, and drop the responses up to the final one. For the task `by`, the results are complete.

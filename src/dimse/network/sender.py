@@ -13,6 +13,7 @@ from dimse.errors import DatasetError
 from dimse.messages.fragments import encode_p_data
 from dimse.messages.message import Message, Request, Response
 from dimse.network.connection import Connection
+from dimse.network.telling import Telling
 from dimse.status import StatusCategory
 from dimse.upper_layer.negotiation import AcceptedContext
 from dimse.upper_layer.pdu import P_DATA_HEADER
@@ -76,6 +77,7 @@ class Sender:
         over: asyncio.Future[None],
         check_open: Callable[[], None],
         more_follows: Callable[[], bool],
+        telling: Telling,
     ) -> None:
         self.fragment_size = 0
         """The longest fragment that the peer accepts; set when the association is established."""
@@ -87,6 +89,7 @@ class Sender:
         self._check_open = check_open
         """Raises the reason if no message may be sent."""
         self._more_follows = more_follows
+        self._telling = telling
         """Whether other messages are likely to follow at once, so that this one may wait to leave with them."""
         self._lock = SendLock()
         self._buffer = bytearray()
@@ -152,16 +155,16 @@ class Sender:
 
     def _write(self, context: AcceptedContext, message: Message, data: bytes | None) -> None:
         pdus = self._pdus(context, message.encode(), data)
-        self._log(message)
+        self._tell(message)
         is_pending = isinstance(message, Response) and message.status.category is StatusCategory.PENDING
         if is_pending or self._more_follows():
             self._connection.write_soon(pdus)
         else:
             self._connection.write(pdus)
 
-    def _log(self, message: Message) -> None:
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s > %s", self._connection.peer_name, message.name)
+    def _tell(self, message: Message) -> None:
+        if self._telling.wants_commands:
+            self._telling.command(message, is_sent=True)
 
     def _pdus(self, context: AcceptedContext, command: bytes, data: bytes | None) -> bytes:
         return encode_p_data(
@@ -201,7 +204,7 @@ class Sender:
                 raise DatasetError("the data set has an odd length, which cannot be sent (PS3.5 7.1.1)")
             if prefix is None:
                 prefix = self._pdus(context, message.encode(), None)
-                self._log(message)
+                self._tell(message)
             header = self._connection.machine.p_data(
                 context.presentation_context_id, is_command=False, is_last=is_last, length=count
             )
@@ -250,6 +253,7 @@ class Sender:
                 reading.cancel()
                 await asyncio.wait({reading}, timeout=_LEFT_BEHIND)
             if not reading.done():
-                logger.warning("%s: a read does not end when it is cancelled; it is left running", name)
+                text = "%s: a read does not end when it is cancelled; it is left running"
+                logger.warning(text, name, extra=self._telling.fields)
             elif not reading.cancelled():
                 reading.exception()  # retrieved, so that asyncio does not log it

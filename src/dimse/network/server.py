@@ -25,6 +25,7 @@ from dimse.network.incoming_request import Service
 from dimse.network.listening import Listener, listening_sockets
 from dimse.network.receive_buffer import BufferPool
 from dimse.network.session import Session
+from dimse.network.tally import ServerStats
 from dimse.options import ServerOptions, Strictness
 from dimse.tls import context_of
 from dimse.upper_layer.machine import Machine
@@ -136,6 +137,10 @@ class AssociationServer:
         """The associations that are established now."""
         return [session.association for session in self._sessions if session.association.is_open]
 
+    def stats(self) -> ServerStats:
+        """What the server has done so far, in numbers, for metrics."""
+        return self._admission.tally.stats(len(self.associations), [each.connection for each in self._sessions])
+
     def _welcomes(self, host: str) -> bool:
         """Whether the host may connect once more. A proxy may always, as its peers are counted by their own hosts."""
         return self._trusts(host) or self._rate.allows(host, asyncio.get_running_loop().time())
@@ -179,7 +184,6 @@ class AssociationServer:
             maximum_length=self.options.maximum_length,
             artim=self.options.timeouts.artim,
             strict=self.options.strictness is Strictness.STRICT,
-            name=self.ae_title,
         )
         return Connection(machine, self._pool, self._opened)
 
@@ -200,11 +204,15 @@ class AssociationServer:
     def _opened(self, connection: Connection) -> None:
         session = Session(connection, self.options, self._services, self.arrivals, self._admission)
         self._sessions.add(session)
-        session.task.add_done_callback(lambda _: self._sessions.discard(session))
+        session.task.add_done_callback(lambda _: self._left(session))
         session.task.add_done_callback(lambda _: self.arrivals.discard(connection))
         self.arrivals.add(connection)
         if self._listener is None:
             connection.kill()
+
+    def _left(self, session: Session) -> None:
+        self._sessions.discard(session)
+        self._admission.tally.left(session.connection)
 
 
 def services_of(server: AssociationServer) -> dict[type[Request], Service]:

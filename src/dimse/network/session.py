@@ -10,10 +10,8 @@ from typing import Final
 
 from dimse.access import ANYONE
 from dimse.errors import (
-    AssociationAborted,
     AssociationError,
     AssociationTimeout,
-    ConnectionLost,
     RemoteProtocolError,
     without_frames,
 )
@@ -102,6 +100,7 @@ class Session:
     def associate(self, request: A_ASSOCIATE_RQ) -> None:
         """As `Provider`."""
         as_sent, request = request, normalize(request)
+        self._exchange.telling.called(request.calling_ae_title, request.called_ae_title)
         objection = self._objection(as_sent, request)
         if isinstance(objection, RemoteProtocolError):
             raise objection
@@ -166,28 +165,15 @@ class Session:
         self._exchange.user = user
         self._exchange.accept(request, self._admission.acceptance(request, slot, user))
         self._admission.audit.admitted(request, self.connection, None if user is None else user.name)
-        logger.info(
-            "%s: association from %a accepted%s, %d of %d contexts%s",
-            self.connection.peer_name,
-            request.calling_ae_title,
-            "" if user is None else f" for user {user.name!a}",
-            len(self._exchange.agreement.contexts),
-            len(request.presentation_contexts),
-            "" if slot.rule is ANYONE else f", rule {slot.rule}",
-        )
+        self._admission.tally.accepted += 1
+        self._exchange.telling.opened(self._exchange.agreement, user, "" if slot.rule is ANYONE else str(slot.rule))
         self._idle = self._idle_timer(self._options.timeouts.idle)
         self.used = self._exchange.clock()
 
     def _reject(self, request: A_ASSOCIATE_RQ, rejection: Rejected) -> None:
         self._admission.audit.rejected(request, self.connection, rejection.response, rejection.why)
-        self._exchange.reject(rejection.response)
-        logger.info(
-            "%s: association from %a to %a rejected: %s",
-            self.connection.peer_name,
-            request.calling_ae_title,
-            request.called_ae_title,
-            rejection.why,
-        )
+        self._admission.tally.rejected[rejection.response] += 1
+        self._exchange.reject(rejection.response, rejection.why)
 
     def _objection(self, as_sent: A_ASSOCIATE_RQ, request: A_ASSOCIATE_RQ) -> Rejected | RemoteProtocolError | None:
         refused = refusal(request)
@@ -255,9 +241,6 @@ class Session:
 
     def ended(self) -> None:
         """As `Provider`."""
-        error = self._exchange.error
-        if isinstance(error, ConnectionLost | AssociationAborted):
-            logger.info("%s: %s", self.connection.peer_name, error.text)
         self._arrivals.add(self.connection)  # until it is closed
         if self._slot is not None:
             self._admission.leave(self._slot)
@@ -321,11 +304,14 @@ class Session:
         request = self._waiting.popleft()
         self._serving.add(request)
         self.connection.resume(self)
+        request.begin()
         try:
             answer = await self._answer(request)
             if request.data is not None and not request.data.is_used_up:
                 await request.data.drain()
             await request.send(answer)
+            request.end(answer.message)
+            self._admission.tally.operations[type(request.message), answer.message.status] += 1
             if not isinstance(request.message, C_ECHO_RQ) and answer.message.status.category is not _FAILURE:
                 self.used = self._exchange.clock()
         except (AssociationError, RemoteProtocolError) as error:
@@ -335,6 +321,7 @@ class Session:
             logger.info("%s: %s", self.connection.peer_name, error.text)
         finally:
             self._serving.discard(request)
+            request.end(None, self._exchange.error)
             if request.data is not None:
                 request.data.release()
 

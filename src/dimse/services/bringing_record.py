@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dimse.callbacks import Callback
 from dimse.errors import AssociationError, NothingRetrieved, RemoteProtocolError, SubOperationFailed
 from dimse.services.bringing_existing import existing_files
-from dimse.services.callbacks import Callback
 from dimse.services.get_scu import GetResults
 from dimse.services.listing import Listing, RetrieveMethod, can_be_asked_for
 from dimse.services.move_scu import MoveResults

@@ -11,13 +11,13 @@ from types import TracebackType
 from typing import Final, Self
 
 from dimse.address import Address
+from dimse.callbacks import Callback
 from dimse.dataset.sources import FileSource
 from dimse.dataset.spool import Arrival, Contents, Spool, folder_name
 from dimse.dataset.threads import in_worker
 from dimse.errors import LocalProtocolError, StatusError
 from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.options import ClientOptions
-from dimse.services.callbacks import Callback
 from dimse.services.forwarding_destination import DestinationQueue, ForwardDestination, ForwardResult, ForwardState
 from dimse.services.store_request import StoreRequest
 from dimse.status import Status

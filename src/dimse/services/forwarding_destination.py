@@ -25,13 +25,13 @@ from enum import Enum, StrEnum
 from typing import Final
 
 from dimse.address import Address
+from dimse.callbacks import Callback
 from dimse.dataset.sources import DatasetSource, FileSource
 from dimse.dataset.spool import Contents, Count, Spool, Spooled
 from dimse.dataset.threads import in_worker
 from dimse.errors import AssociationError, DatasetError, DimseError, RemoteProtocolError, StatusError, without_frames
 from dimse.network.application_entity import ApplicationEntity
 from dimse.options import RetryPolicy
-from dimse.services.callbacks import Callback
 from dimse.services.collecting import SendResult
 from dimse.services.sending_association import Destination
 from dimse.services.sending_job import SendingJob

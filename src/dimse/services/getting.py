@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from dimse import uids
 from dimse.address import Address
+from dimse.callbacks import Callback
+from dimse.messages.suboperations import SubOperations
 from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.options import ClientOptions, StoreOptions
 from dimse.services.bringing_record import RetrieveResult, failures_of
-from dimse.services.callbacks import Callback
 from dimse.services.contexts import RETRIEVED, retrieval_contexts
 from dimse.services.get_scu import CancelBehavior, CGetSCU, GetResults
 from dimse.services.listing import RetrieveMethod
@@ -21,7 +22,6 @@ from dimse.services.query import Query
 from dimse.services.requesting import Counters, orderly_association, several
 from dimse.services.store_request import DEFAULT_TEMPLATE
 from dimse.services.store_scp import StoreHandler
-from dimse.services.suboperations import SubOperations
 
 logger = logging.getLogger("dimse.query_retrieve")
 

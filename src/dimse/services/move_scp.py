@@ -34,7 +34,8 @@ _KEEP_ALIVE: Final = 5.0
 class MoveDestination:
     """Where a C-MOVE sends its instances, and how: `options` may have TLS and timeouts.
 
-    The calling AE title is always the server's own, and so is the audit trail unless `options` have one.
+    The calling AE title is always the server's own, and so are the audit trail and the callbacks for events, unless
+    `options` have them.
     """
 
     address: str | Address
@@ -115,8 +116,14 @@ class MoveService:
             account.note(result)
             changed.set()
 
-        audit = destination.options.audit or request.exchange.options.audit
-        options = replace(destination.options, calling_ae_title=self._ae_title, audit=audit)
+        given, own = destination.options, request.exchange.options
+        options = replace(
+            given,
+            calling_ae_title=self._ae_title,
+            audit=given.audit or own.audit,
+            on_event=given.on_event or own.on_event,
+            on_pdu=given.on_pdu or own.on_pdu,
+        )
         entity = ApplicationEntity(destination.address, options)
         to = Destination(entity, self._options.allow_decompression, _originator(request))
         job = SendingJob(to, self._options.retry, settled, destination.transfer_syntaxes)

@@ -8,11 +8,12 @@ from typing import Final
 from dimse.address import check_ae_title
 from dimse.dataset.codec import encode
 from dimse.messages.message import C_MOVE_RQ, C_MOVE_RSP
+from dimse.messages.suboperations import SubOperations
 from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_request import Answer
 from dimse.network.operations import OperationKind, OperationRequest
 from dimse.services.query import Query
-from dimse.services.suboperations import RetrieveResults, SubOperations
+from dimse.services.suboperations import RetrieveResults
 from dimse.status import Status, StatusCategory
 
 _DESTINATION_FAILS: Final = (Status.MOVE_DESTINATION_UNKNOWN, Status.UNABLE_TO_PERFORM_SUBOPERATIONS)

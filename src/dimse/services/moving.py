@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from dimse import uids
 from dimse.address import Address, check_ae_title
+from dimse.callbacks import Callback
+from dimse.messages.suboperations import SubOperations
 from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.options import ClientOptions
 from dimse.services.bringing_record import RetrieveResult, failures_of
-from dimse.services.callbacks import Callback
 from dimse.services.listing import RetrieveMethod
 from dimse.services.move_scu import CMoveSCU, MoveResults
 from dimse.services.query import Query
 from dimse.services.requesting import Counters, orderly_association, several
-from dimse.services.suboperations import SubOperations
 from dimse.upper_layer.negotiation import ProposedContext
 
 logger = logging.getLogger("dimse.query_retrieve")

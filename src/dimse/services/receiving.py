@@ -44,6 +44,8 @@ def receiver(address: Address, archive: Archive, service: ReceivingService) -> S
         raise ValueError(what)  # noqa: TRY004 - its type is right where no receiver is needed
     options = ServerOptions(
         audit=archive.options.audit,
+        on_event=archive.options.on_event,
+        on_pdu=archive.options.on_pdu,
         store=archive.store,
         access=access,
         maximum_associations_per_title=None,

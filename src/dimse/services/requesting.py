@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from dimse.errors import PresentationContextError
+from dimse.messages.suboperations import SubOperations
 from dimse.network.application_entity import ApplicationEntity
 from dimse.network.association import Association
 from dimse.services.query import Query
-from dimse.services.suboperations import SubOperations
 from dimse.upper_layer.negotiation import ProposedContext
 
 

@@ -13,11 +13,11 @@ from dimse.dataset.pydicom_names import IGNORE, DataElement, Dataset
 from dimse.dataset.sources import DatasetSource
 from dimse.errors import PresentationContextError, StatusError
 from dimse.messages.message import C_GET_RQ, Response
+from dimse.messages.suboperations import MAXIMUM_COUNT
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.services.collecting import SendResult, look_at
 from dimse.services.given import Source
 from dimse.services.query_request import QueryRequest
-from dimse.services.suboperations import MAXIMUM_COUNT
 from dimse.status import Status, StatusCategory
 
 logger = logging.getLogger("dimse.query_retrieve")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dimse.address import Address
+from dimse.callbacks import Callback
 from dimse.dataset.file_names import validate_template
 from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.options import ClientOptions, Duplicates, RetryPolicy, StoreOptions
@@ -17,7 +18,6 @@ from dimse.services.bringing import Bringing
 from dimse.services.bringing_existing import Existing
 from dimse.services.bringing_record import Record, RetrieveResult
 from dimse.services.bringing_requests import Archive
-from dimse.services.callbacks import Callback
 from dimse.services.listing import RetrieveMethod, list_instances
 from dimse.services.query import Query, QueryRetrieveLevel
 from dimse.services.receiving import default_host

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dimse.address import Address
+from dimse.callbacks import Callback
 from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.options import ClientOptions, RetryPolicy
-from dimse.services.callbacks import Callback
 from dimse.services.collecting import SendResult
 from dimse.services.given import Source
 from dimse.services.sending_association import Destination

@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 
+from dimse.callbacks import Callback
 from dimse.dataset.sources import DatasetSource
 from dimse.errors import (
     AssociationError,
@@ -34,7 +35,6 @@ from dimse.errors import (
 )
 from dimse.messages.message import C_STORE_RSP
 from dimse.options import RetryPolicy
-from dimse.services.callbacks import Callback
 from dimse.services.collecting import SendResult
 from dimse.services.store_scu import Attempts
 from dimse.services.transfer_progress import ObjectProgress

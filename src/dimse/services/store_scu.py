@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from dimse import uids
 from dimse.address import check_ae_title
 from dimse.audit import Outcome
+from dimse.callbacks import Callback
 from dimse.dataset.edited_source import EditedSource
 from dimse.dataset.sources import DatasetSource, Part10Source
 from dimse.errors import DatasetError, PresentationContextError, StatusError
@@ -19,7 +20,6 @@ from dimse.network.exchange import Exchange
 from dimse.network.invoking import invoke
 from dimse.options import RetryPolicy
 from dimse.services.audited_source import AuditedSource
-from dimse.services.callbacks import Callback
 from dimse.services.given import InMemory, Source, as_source, each, of_memory
 from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, ProgressReporter
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS, AcceptedContext

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
-from dimse.services.callbacks import Callback
+from dimse.callbacks import Callback
 
 logger = logging.getLogger("dimse.storage")
 

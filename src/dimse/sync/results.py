@@ -7,9 +7,10 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from dimse.dataset.pydicom_names import Dataset
+from dimse.messages.suboperations import SubOperations
 from dimse.services import find_scu, get_scu, move_scu
 from dimse.services.results import Results
-from dimse.services.suboperations import RetrieveResults, SubOperations
+from dimse.services.suboperations import RetrieveResults
 from dimse.status import Status
 from dimse.sync.facade import Iteration, Owner, run
 from dimse.sync.store_request import StoreRequest

@@ -10,6 +10,7 @@ Out of step: it cannot be known to which message the bytes belong. It ends the a
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from dimse.errors import DimseError, RemoteProtocolError
@@ -43,20 +44,22 @@ class Named(Protocol):
 class Deviations:
     """How the deviations of one association's peer are treated, except those out of step, which are raised."""
 
-    def __init__(self, peer: Named, *, strict: bool) -> None:
+    def __init__(self, peer: Named, *, strict: bool, fields: Mapping[str, object] | None = None) -> None:
         self.is_strict: Final = strict
         self._peer: Final = peer
+        self._fields: Final = fields
+        """The fields of log records, as `extra`."""
         self._logged: set[str] = set()
 
     def harmless(self, message: str) -> None:
         """Log `message`, once per association and text."""
         if self._is_new(message):
-            logger.info("%s: %s", self._peer.peer_name, message)
+            logger.info("%s: %s", self._peer.peer_name, message, extra=self._fields)
 
     def tolerated(self, message: str) -> None:
         """Warn of malformed input that is accepted, once per association and text."""
         if self._is_new(message):
-            logger.warning("%s: %s", self._peer.peer_name, message)
+            logger.warning("%s: %s", self._peer.peer_name, message, extra=self._fields)
 
     def malformed(self, error: DimseError) -> None:
         """Raise `error` if strict; else warn of it, once."""

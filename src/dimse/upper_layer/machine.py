@@ -7,8 +7,8 @@ bytes given to `receive_data`, so call `next_event` until it returns None before
 
 from __future__ import annotations
 
-import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -32,8 +32,6 @@ from dimse.upper_layer.pdu import (
 )
 from dimse.upper_layer.states import EVENT_MEANINGS, NEXT_STATE, STATE_MEANINGS, TRANSITIONS, Action, Event, State
 from dimse.upper_layer.strangers import stranger
-
-logger = logging.getLogger("dimse.upper_layer")
 
 MAXIMUM_ASSOCIATE_LENGTH: Final = 1024 * 1024
 """The longest A-ASSOCIATE PDU: 128 contexts with 64-character UIDs and a SAML assertion need a fraction of it."""
@@ -107,20 +105,18 @@ class Machine:
     """One side of one association.
 
     `maximum_length` is the longest P-DATA-TF that this side announced to receive, 0 for no limit; `artim` the ARTIM
-    timer in seconds, None for no timer; `strict` whether malformed input ends the association; `name` the name of the
-    association in the log.
+    timer in seconds, None for no timer; `strict` whether malformed input ends the association.
     """
 
-    def __init__(
-        self, *, requestor: bool, maximum_length: int, artim: float | None, strict: bool, name: str = ""
-    ) -> None:
+    def __init__(self, *, requestor: bool, maximum_length: int, artim: float | None, strict: bool) -> None:
         self.state = State.STA1
         self.deadline: float | None = None
         self.is_requestor = requestor
+        self.on_pdu: Callable[[bool, str, int, int | None], object] | None = None
+        """Called for each PDU: whether it is sent, its name, its length, the context of a P-DATA-TF that is sent."""
         self._maximum_length = maximum_length
         self._artim = artim
         self._strict = strict
-        self._name = name
         self._events: deque[MachineEvent] = deque()
         self._out = bytearray()
         self._now = 0.0
@@ -171,8 +167,8 @@ class Machine:
     def p_data(self, context_id: int, *, is_command: bool, is_last: bool, length: int) -> bytes:
         """P-DATA request: the 12 bytes to send before a fragment of `length` bytes."""
         self._transition(Event.EVT9)
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s > P-DATA-TF %d bytes, context %d", self._name, length + 6, context_id)
+        if self.on_pdu is not None:
+            self.on_pdu(True, P_DATA_TF.name, length + 6, context_id)
         control = (COMMAND if is_command else 0) | (LAST if is_last else 0)
         return P_DATA_HEADER.pack(P_DATA_TF.pdu_type, length + 6, length + 2, context_id, control)
 
@@ -293,7 +289,7 @@ class Machine:
             return None
         number, length, pdv_length, context_id, control = P_DATA_HEADER.unpack_from(data)
         is_plain = number == P_DATA_TF.pdu_type and pdv_length == length - 4 and length > 6 and not length % 2
-        if not is_plain or 0 < self._maximum_length < length or logger.isEnabledFor(logging.DEBUG):
+        if not is_plain or 0 < self._maximum_length < length or self.on_pdu is not None:
             return None
         self._empty_fragments = 0
         end = length + 6
@@ -340,8 +336,8 @@ class Machine:
             raise invalid(f"{kind.name} must have 4 bytes, not {length}")
 
     def _begin_p_data(self, length: int) -> None:
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s < P-DATA-TF %d bytes", self._name, length)
+        if self.on_pdu is not None:
+            self.on_pdu(False, P_DATA_TF.name, length, None)
         action = self._transition(Event.EVT10)
         if action not in (Action.DT_2, Action.AR_6):
             self._pdu_type = None
@@ -413,13 +409,14 @@ class Machine:
         body, kind = bytes(self._body), self._pdu_type
         self._body.clear()
         assert kind is not None and kind is not P_DATA_TF  # noqa: S101, PT018 - as `_parse` has checked
-        self._received(kind.decode(body))
+        self._received(kind.decode(body), len(body))
 
     # Actions
 
-    def _received(self, pdu: PDU) -> None:
+    def _received(self, pdu: PDU, length: int) -> None:
         assert not isinstance(pdu, P_DATA_TF)  # noqa: S101 - it is read as fragments
-        logger.debug("%s < %s", self._name, pdu.name)
+        if self.on_pdu is not None:
+            self.on_pdu(False, pdu.name, length, None)
         action = self._transition(_EVENT_OF_PDU[type(pdu)], pdu)
         if action is Action.AE_6:
             self.deadline = None
@@ -474,8 +471,10 @@ class Machine:
         return action
 
     def _send(self, pdu: PDU) -> None:
-        logger.debug("%s > %s", self._name, pdu.name)
-        self._out += pdu.encode()
+        encoded = pdu.encode()
+        if self.on_pdu is not None:
+            self.on_pdu(True, pdu.name, len(encoded) - PDU_HEADER.size, None)
+        self._out += encoded
 
     def _start_artim(self) -> None:
         self.deadline = None if self._artim is None else self._now + self._artim

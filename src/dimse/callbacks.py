@@ -1,4 +1,4 @@
-"""The caller's callbacks, which cannot harm the transfer."""
+"""The caller's callbacks, which cannot harm a transfer."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
+def check_callback(name: str, function: object) -> None:
+    """Raise `TypeError` for a callback that is no function, or an `async def`, which nothing would await."""
+    if function is not None and not callable(function):
+        raise TypeError(f"{name} must be a function, not {type(function).__name__}")
+    if any(map(inspect.iscoroutinefunction, (function, getattr(function, "__call__", None)))):  # noqa: B004
+        raise TypeError(f"{name} must be a plain function, not an async def: nothing would await it")
+
+
 class Callback(Generic[T]):
     """A function of the caller, called on the event loop. Its exceptions are logged.
 
-    With `stops`, it is not called again after it has failed. Raises `TypeError` for an `async def`, which nothing would
-    await.
+    With `stops`, it is not called again after it has failed. Raises `TypeError` as `check_callback` does.
     """
 
     def __init__(
         self, name: str, function: Callable[[T], object] | None, logger: logging.Logger, *, stops: bool = False
     ) -> None:
-        if function is not None and not callable(function):
-            raise TypeError(f"{name} must be a function, not {type(function).__name__}")
-        if any(map(inspect.iscoroutinefunction, (function, getattr(function, "__call__", None)))):  # noqa: B004
-            raise TypeError(f"{name} must be a plain function, not an async def: nothing would await it")
+        check_callback(name, function)
         self._name = name
         self._function = function
         self._logger = logger

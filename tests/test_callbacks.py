@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sample_objects import CT, EXPLICIT, instance, save
-from tests.services.test_transfer_progress import Archive
 
 import dimse
 from dimse import CStoreSCU, connect
+from tests.sample_objects import CT, EXPLICIT, instance, save
+from tests.services.test_transfer_progress import Archive
 
 
 async def asynchronous(_: object) -> None:
