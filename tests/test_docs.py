@@ -35,7 +35,7 @@ from pydicom.data import get_testdata_file
 import dimse
 from dimse import ClientOptions, Peer, Query, Rejection, Server, ServerOptions, Status, StoreOptions, Timeouts, uids
 from dimse.cli.app import COMMANDS, make_parser
-from dimse.cli.arguments import UsageError
+from dimse.cli.parser import UsageError
 from dimse.dataset.codec import IDENTIFIER_LIMITS
 from dimse.dataset.structure import Limits
 from dimse.errors import _ABORT_REASONS, _REJECT_REASONS

@@ -20,7 +20,7 @@ def _replace_closed_streams() -> None:
 def main() -> None:
     """Run the command line and exit with its code."""
     _replace_closed_streams()
-    if find_spec("rich") is None:
+    if find_spec("rich") is None and sys.argv[1:] != ["--version"]:
         print('dimse: the command line needs rich; install it with: pip install "dimse[cli]"', file=sys.stderr)  # noqa: T201
         sys.exit(2)
     try:

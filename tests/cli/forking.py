@@ -67,8 +67,8 @@ def become(streams: list[int], arguments: list[str], folder: str, environment: d
 
 
 if __name__ == "__main__":
-    for module in COMMANDS.values():
-        import_module(module)
+    for command in COMMANDS.values():
+        import_module(command.module)
     gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))
     main()

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ sys.meta_path.insert(0, Hidden())
 import importlib.util
 found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "rich" else found(name, *rest)
-sys.argv = ["dimse", "--help"]
+sys.argv = ["dimse", *sys.argv[1:]]
 from dimse.__main__ import main
 main()
 """
@@ -43,12 +44,43 @@ def test_nothing_at_all_is_wrong_usage_and_shows_the_help(capfd: pytest.CaptureF
 
 def test_without_rich_one_line_says_what_to_install() -> None:
     done = subprocess.run(  # noqa: S603 - our own
-        [sys.executable, "-c", HIDE], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", HIDE, "--help"], capture_output=True, text=True, timeout=50, check=False
     )
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert 'pip install "dimse[cli]"' in done.stderr
+
+
+def test_the_version_without_rich() -> None:
+    done = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-c", HIDE, "--version"], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("dimse ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "modules"),
+    [
+        (["--version"], {"cli", "cli.app", "cli.exit_codes", "cli.output", "cli.parser", "errors", "status"}),
+        (["--help"], {"cli", "cli.app", "cli.exit_codes", "cli.output", "cli.parser", "errors", "status"}),
+    ],
+)
+def test_help_and_the_version_import_little(arguments: list[str], modules: set[str]) -> None:
+    done = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-X", "importtime", "-m", "dimse", *arguments], capture_output=True, text=True, check=True
+    )
+    imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert not imported & {"asyncio", "logging", "numpy", "pydicom", "rich", "ssl"}
+    ours = {name.removeprefix("dimse.") for name in imported if name.startswith("dimse.")}
+    assert ours - {"version", "upper_layer"} == modules
+
+
+def test_the_list_of_commands_says_what_they_say() -> None:
+    for name, command in COMMANDS.items():
+        function = getattr(import_module(command.module), name)
+        assert command.summary == (function.__doc__ or "").partition("\n")[0]
 
 
 def test_each_command_has_a_module_with_a_function_of_its_name() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from dimse.cli import arguments as common
 from dimse.cli.app import COMMANDS, run
-from dimse.cli.arguments import width
+from dimse.cli.parser import width
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -47,7 +47,11 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
     monkeypatch.setenv("COLUMNS", "80")
     for command, usage, groups in (
         ("send", "TITLE@HOST:PORT PATH [PATH ...]", ["positional arguments", "options", "TLS", "user identity"]),
-        ("receive", "DIR", ["positional arguments", "options", "access and limits", "TLS"]),
+        (
+            "receive",
+            "DIR",
+            ["positional arguments", "options", "access and limits", "TLS", "commands that are run on arrival"],
+        ),
         ("get", "TITLE@HOST:PORT -o DIR", ["positional arguments", "options", "TLS", "user identity"]),
     ):
         assert run([command, "--help"]) == 0

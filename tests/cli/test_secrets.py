@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dimse.cli import secrets
-from dimse.cli.arguments import UsageError
+from dimse.cli.parser import UsageError
 
 
 def test_a_password_has_no_line_break(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from dimse.access import Access, Peer, parse_network
 from dimse.address import DEFAULT_PORT, check_ae_title
 from dimse.cli import arguments, tls_options
-from dimse.cli.arguments import UsageError
+from dimse.cli.parser import UsageError
 from dimse.options import ServerOptions, Strictness
 
 

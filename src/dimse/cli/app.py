@@ -5,36 +5,49 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from inspect import getdoc
+from importlib.util import find_spec
 from io import TextIOWrapper
 from itertools import islice
-from typing import Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
-from dimse.cli import exit_codes, logs
-from dimse.cli.arguments import CommandParser, ConfigurationError, Parser, UsageError
+from dimse.cli import exit_codes
 from dimse.cli.output import drop_output, print_error, print_failure, print_line, reason
-from dimse.configuration import KnownPeer
+from dimse.cli.parser import CommandParser, ConfigurationError, Parser, UsageError
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError
 from dimse.version import __version__
 
+
+class Command(NamedTuple):
+    """A command: the module that has `EXIT_CODES`, `add_arguments`, and a function of the command's name."""
+
+    module: str
+    summary: str
+    """The first line of the function's docstring, for which the module is not imported."""
+
+
 COMMANDS: Final = {
-    "echo": "dimse.cli.echo",
-    "explain": "dimse.cli.explain",
-    "send": "dimse.cli.send",
-    "receive": "dimse.cli.receive",
-    "find": "dimse.cli.find",
-    "get": "dimse.cli.get",
-    "move": "dimse.cli.move",
-    "retrieve": "dimse.cli.retrieve",
-    "peers": "dimse.cli.peers",
-    "certificates": "dimse.cli.certificates",
-    "demo": "dimse.demo.command",
+    "echo": Command("dimse.cli.echo", "Test the connection to an application entity (C-ECHO)."),
+    "explain": Command("dimse.cli.explain", "Find out why an archive cannot be used."),
+    "send": Command("dimse.cli.send", "Send DICOM files to a storage SCP (C-STORE)."),
+    "receive": Command(
+        "dimse.cli.receive", "Receive DICOM objects in any transfer syntax, and write them to a folder (storage SCP)."
+    ),
+    "find": Command("dimse.cli.find", "Search an archive (C-FIND)."),
+    "get": Command("dimse.cli.get", "Retrieve instances from an archive into a folder (C-GET)."),
+    "move": Command("dimse.cli.move", "Have an archive send instances to another application entity (C-MOVE)."),
+    "retrieve": Command("dimse.cli.retrieve", "Search an archive, and retrieve all matches into a folder."),
+    "peers": Command("dimse.cli.peers", "List the peers of the configuration, with their last state."),
+    "certificates": Command(
+        "dimse.cli.certificates", "Make a CA and certificates for a server and a client, to test TLS with."
+    ),
+    "demo": Command(
+        "dimse.demo.command", "Show the main jobs on real images: receive, echo, send, find, get and move."
+    ),
 }
-"""The module of each command. It has `EXIT_CODES`, `add_arguments`, and a function of the command's name.
+"""The commands by name.
 
 Modules are imported by name, and only when they are needed: the demo stands above the command line, which it uses.
 """
@@ -44,15 +57,17 @@ class _ShowVersion(argparse.Action):
     """Prints the version, and whether the hot path is compiled."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from dimse.upper_layer import states
-
-        compiled = "" if str(states.__file__).endswith(".py") else ", compiled"
+        states = find_spec("dimse.upper_layer.states")
+        compiled = "" if states is None or str(states.origin).endswith(".py") else ", compiled"
         print_line(f"dimse {__version__}{compiled}")
         parser.exit()
 
 
-def make_parser(commands: Iterable[str] = COMMANDS) -> Parser:
-    """A parser that knows these commands. The result's `command` is the function of the one that was chosen."""
+def make_parser(commands: Iterable[str] = COMMANDS, listed: Iterable[str] = ()) -> Parser:
+    """A parser that knows these commands, and lists others. The result's `command` is the function of the chosen one.
+
+    A command that is listed is in the help, and its module is not imported.
+    """
     parser = Parser(
         prog="dimse",
         description="DICOM networking: echo, explain, send, receive, find, get, move and retrieve.",
@@ -67,14 +82,17 @@ def make_parser(commands: Iterable[str] = COMMANDS) -> Parser:
     group = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True, prog="dimse", parser_class=CommandParser
     )
+    for name in listed:
+        group.add_parser(name, help=COMMANDS[name].summary)
     for name in commands:
-        module = import_module(COMMANDS[name])
+        from inspect import cleandoc  # a list of commands needs it not
+
+        module = import_module(COMMANDS[name].module)
         command = getattr(module, name)
-        text = getdoc(command) or ""
         subparser = group.add_parser(
             name,
-            help=text.partition("\n")[0],
-            description=text,
+            help=COMMANDS[name].summary,
+            description=cleandoc(command.__doc__ or ""),
             epilog="Exit codes: " + module.EXIT_CODES,
         )
         subparser.set_defaults(command=command)
@@ -89,7 +107,7 @@ def run(arguments: Sequence[str]) -> int:
     named = _named_command(arguments)
     json = any(each.startswith("--json") for each in arguments)
     try:
-        code = _run(make_parser(named or COMMANDS), arguments)
+        code = _run(make_parser(named, () if named else COMMANDS), arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         _exit_interrupted(json=json)
@@ -114,7 +132,7 @@ def _next_step(error: UsageError, arguments: Sequence[str], named: Sequence[str]
 def _named_command(arguments: Sequence[str]) -> list[str]:
     """The one command that must be imported: an echo needs no pydicom, whose import takes longer than the echo.
 
-    It is the first word, as no option before it has a value. Help and a misspelled command need all commands.
+    It is the first word, as no option before it has a value. For help and a misspelled command all are only listed.
     """
     words = (argument for argument in arguments if argument in ("-h", "--help") or not argument.startswith("-"))
     return [word for word in islice(words, 1) if word in COMMANDS]
@@ -128,10 +146,12 @@ def _run(parser: Parser, arguments: Sequence[str]) -> int:
         parameters = vars(parser.parse_args(arguments))
     except SystemExit:
         return exit_codes.OK  # after the help or the version; wrong arguments raise UsageError
+    from dimse.cli import logs  # help needs it as little as the commands
+
     logs.log_to_stderr(parameters.pop("verbose"))
     command: Callable[..., int] = parameters.pop("command")
-    peer = parameters.get("peer")
-    if not isinstance(peer, KnownPeer) or peer.name is None:
+    peer: Any = parameters.get("peer")
+    if getattr(peer, "name", None) is None:
         return command(**parameters)
     from dimse.cli import peer_state
 
@@ -163,7 +183,11 @@ def _failed(error: Exception, arguments: Sequence[str], named: Sequence[str], *,
     if isinstance(error, UsageError):
         print_failure(_next_step(error, arguments, named), exit_codes.USAGE, json=json)
         return exit_codes.USAGE
+    from dimse.cli import logs
+
     if logs.shows_tracebacks() and not isinstance(error, DimseError | OSError):
+        import traceback
+
         for line in "".join(traceback.format_exception(error)).splitlines():
             print_error(line)
     code = _code_of(error)

@@ -10,6 +10,7 @@ from dimse import uids
 from dimse.address import Address
 from dimse.cli import arguments, exit_codes, requestor, runtime
 from dimse.cli.output import print_json, print_line
+from dimse.cli.parser import UsageError
 from dimse.network.association import Association, exchange_of
 from dimse.options import ClientOptions
 
@@ -39,9 +40,7 @@ def echo(address: Address | None, *, all_peers: bool, timeout: float | None, jso
     Shows the response time and the negotiated parameters. If it fails, dimse explain says why.
     """
     if (address is None) is not all_peers:
-        raise arguments.UsageError(
-            "echo needs one peer: dimse echo TITLE@HOST:PORT, or all of the configuration: --all"
-        )
+        raise UsageError("echo needs one peer: dimse echo TITLE@HOST:PORT, or all of the configuration: --all")
     if address is None:
         from dimse.cli.echo_all import echo_all
 

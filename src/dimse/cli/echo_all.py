@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import dimse
 from dimse.cli import arguments, exit_codes, peer_state, requestor
-from dimse.cli.arguments import ConfigurationError, UsageError
 from dimse.cli.output import print_json, print_line, reason
+from dimse.cli.parser import ConfigurationError, UsageError
 from dimse.cli.peers import print_reason
 from dimse.configuration import KnownPeer, configuration_path
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError

@@ -9,6 +9,7 @@ from typing import Any, Final
 from dimse.address import Address, check_ae_title
 from dimse.cli import arguments, exit_codes, explain_report, requestor, runtime, saving
 from dimse.cli.output import print_error, print_json, print_line
+from dimse.cli.parser import width
 from dimse.services.explaining import explain as explain_address
 from dimse.services.explaining_services import ExplainPurpose
 from dimse.services.explanation import ExplainOutcome
@@ -103,7 +104,7 @@ def explain(
     if json:
         print_json(**explain_report.as_json(found))
     else:
-        for line in explain_report.as_lines(found, arguments.width()):
+        for line in explain_report.as_lines(found, width()):
             print_line(line)
     if save is not None:
         saved = saving.save(save, found, options, association)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from dimse.cli import secrets
-from dimse.cli.arguments import UsageError
+from dimse.cli.parser import UsageError
 from dimse.upper_layer.items import UserIdentityRQ
 
 _KINDS: Final[dict[str, tuple[str, Callable[[bytes], UserIdentityRQ]]]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -119,7 +118,9 @@ def reason_of_end(error: BaseException) -> str:
     """The reason why a whole command ended early."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return "interrupted" if isinstance(error, asyncio.CancelledError) else reason(error)
+    from asyncio import CancelledError  # help does without it
+
+    return "interrupted" if isinstance(error, CancelledError) else reason(error)
 
 
 def size(count: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from dimse.cli import arguments, exit_codes, peer_state
 from dimse.cli.output import print_error, print_json, print_line, printable
+from dimse.cli.parser import width
 from dimse.configuration import KnownPeer, configuration_path
 
 EXIT_CODES: Final = "0 all peers can be used; 1 the files of a peer cannot be used; 2 wrong usage or configuration."
@@ -60,7 +61,7 @@ def _print(listed: list[dict[str, Any]]) -> None:
 
 def print_reason(reason: str | None) -> None:
     """Print why a peer is in its state, below its line."""
-    for line in textwrap.wrap(printable(reason or ""), arguments.width() - 4, break_on_hyphens=False):
+    for line in textwrap.wrap(printable(reason or ""), width() - 4, break_on_hyphens=False):
         print_line(f"    {line}")
 
 

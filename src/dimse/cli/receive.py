@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from dimse.address import host_and_port
 from dimse.cli import acceptor, arguments, exit_codes, receive_commands, runtime
-from dimse.cli.arguments import UsageError
 from dimse.cli.output import counted, print_error, reason
+from dimse.cli.parser import UsageError
 from dimse.cli.receive_commands import Commands, OnArrival
 from dimse.cli.receive_report import ReceivingReport
 from dimse.dataset.file_names import validate_template

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dimse.cli import arguments, identity_options, tls_options
+from dimse.cli.parser import ConfigurationError
 from dimse.configuration import KnownPeer
 from dimse.options import ClientOptions, Strictness, Timeouts
 
@@ -48,7 +49,7 @@ def options(
     try:
         known = peer.options_over(built_in)
     except ValueError as error:
-        raise arguments.ConfigurationError(str(error)) from None
+        raise ConfigurationError(str(error)) from None
     identity = identity_options.identity(
         user=user, password_file=password_file, saml_file=saml_file, jwt_file=jwt_file, kerberos_file=kerberos_file
     )

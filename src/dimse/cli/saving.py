@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from dimse.address import Address
 from dimse.cli import arguments
-from dimse.cli.arguments import UsageError
+from dimse.cli.parser import UsageError
 from dimse.cli.secrets import PROMPT
 from dimse.configuration import check_name, configuration_path
 from dimse.options import ClientOptions, Strictness

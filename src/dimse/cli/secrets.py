@@ -8,7 +8,7 @@ from argparse import _ArgumentGroup
 from pathlib import Path
 from typing import Final
 
-from dimse.cli.arguments import UsageError
+from dimse.cli.parser import UsageError
 from dimse.upper_layer.items import MAXIMUM_IDENTITY
 
 PROMPT: Final = "-"

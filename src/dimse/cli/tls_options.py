@@ -8,7 +8,7 @@ from ssl import SSLContext
 from typing import Any, Final
 
 from dimse.cli import arguments, secrets
-from dimse.cli.arguments import UsageError
+from dimse.cli.parser import UsageError
 from dimse.tls import TLSOptions, TLSProfile
 
 _PROFILES: Final = {profile.value: profile for profile in TLSProfile}

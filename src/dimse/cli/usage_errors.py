@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from dimse.cli import old_spellings
-from dimse.cli.arguments import Parser
+from dimse.cli.parser import Parser
 from dimse.configuration import nearest
 
 _MISSING: Final = re.compile(r"the following arguments are required: (?!COMMAND)")
