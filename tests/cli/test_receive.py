@@ -247,3 +247,21 @@ async def test_too_many_associations(dimse: Dimse, receive: Receive) -> None:
         done = await asyncio.to_thread(dimse, "echo", receiver.address)
     assert (done.code, done.out) == (3, "")
     assert " rejected the association: local limit exceeded; try again later (see dimse explain " in done.err
+
+
+def test_objects_are_edited_as_they_arrive(dimse: Dimse, receive: Receive, ct: Path) -> None:
+    """In their names, too: the folder of a patient must not have the name that was taken away."""
+    edits = ["--set", "PatientID=A1", "--remove", "PatientName"]
+    receiver = receive("--template", "{PatientID}/{SOPInstanceUID}.dcm", *edits)
+    assert dimse("send", receiver.address, ct).code == 0
+    before = pydicom.dcmread(ct)
+    assert receiver.files() == {f"A1/{before.SOPInstanceUID}.dcm"}
+    after = pydicom.dcmread(receiver.folder / "A1" / f"{before.SOPInstanceUID}.dcm")
+    assert "PatientName" not in after
+    assert after.PixelData == before.PixelData
+
+
+def test_edits_of_what_arrives_that_cannot_be(dimse: Dimse, tmp_path: Path) -> None:
+    done = dimse("receive", tmp_path, "--set", "PatientBirthDate=SECRET")
+    assert (done.code, "SECRET" in done.err) == (2, False)
+    assert "PatientBirthDate (DA) must be a date YYYYMMDD" in done.err

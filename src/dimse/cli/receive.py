@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from argparse import ArgumentParser
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ EXIT_CODES: Final = (
 )
 
 
+Save = Callable[[StoreRequest], Awaitable[Path]]
+
 _FOLDER: Final = "Output folder; created if missing."
 
 
@@ -49,6 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="Do not fsync before responding: faster, but a power failure may lose files.",
     )
+    arguments.add_edits(parser)
     receive_commands.add_arguments(parser)
     arguments.add_json(parser, "Print one JSON object per line.")
     parser.add_argument(
@@ -66,6 +70,8 @@ def receive(
     template: str,
     duplicates: Duplicates,
     no_fsync: bool,
+    settings: list[str],
+    removals: list[str],
     json: bool,
     quiet: bool,
     **association: Any,
@@ -76,12 +82,17 @@ def receive(
     on_arrival = OnArrival(receive_commands.take(association), report.command, into, template)
     with arguments.usage():
         validate_template(template)
+        edits = arguments.edits(settings, removals)
         store = StoreOptions(fsync=not no_fsync, duplicates=duplicates)
         options = acceptor.options(title=title, store=store, **association)
         server = Server(title or "DIMSE", host=host, port=port, options=options)
+
+    async def save(request: StoreRequest) -> Path:
+        return await request.save_under(into, template, edits=edits)
+
     on_arrival.register(server)
     arguments.make_folder(into)
-    return runtime.run(_receive(server, report, template, on_arrival))
+    return runtime.run(_receive(server, report, save, on_arrival))
 
 
 def _folder(folder: Path | None, into: Path | None) -> Path:
@@ -90,12 +101,12 @@ def _folder(folder: Path | None, into: Path | None) -> Path:
     return given
 
 
-async def _receive(server: Server, report: ReceivingReport, template: str, on_arrival: OnArrival) -> int:
+async def _receive(server: Server, report: ReceivingReport, save: Save, on_arrival: OnArrival) -> int:
     @server.on_c_store
     async def store(request: StoreRequest) -> int:
         with report.serving(request.association) as tally:
             try:
-                path = await request.save_under(report.folder, template)
+                path = await save(request)
                 for action in on_arrival.actions:
                     await action(request, path)
             except (StatusError, AssociationError, RemoteProtocolError) as error:
