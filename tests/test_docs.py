@@ -26,10 +26,10 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
 import dimse
@@ -45,6 +45,7 @@ from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
 from dimse.network.server import services_of
 from tests.certificate import CERTIFICATE, KEY
 from tests.ports import free_port
+from tests.web import S3, Application, get
 
 ROOT: Final = Path(__file__).parent.parent
 README: Final = ROOT / "README.md"
@@ -304,6 +305,21 @@ async def ask(server: Server, address: str, options: ClientOptions) -> None:
             assert counters[-1].completed
 
 
+async def browse(application: Application) -> None:
+    """Ask an application of a document for an instance that there is, and for others."""
+    dataset = dcmread("ct.dcm")
+    there = f"/studies/{CT_STUDY}/series/{dataset.SeriesInstanceUID}/instances/{dataset.SOPInstanceUID}"
+    found = await get(application, there)
+    assert (found.status, dcmread(io.BytesIO(found.body))) == (200, dataset)
+    assert (await get(application, there.replace(CT_STUDY, "1.2.3"))).status == 404
+    assert (await get(application, there.replace(CT_STUDY, "no UID"))).status == 404
+    with pytest.MonkeyPatch.context() as patch:
+        nowhere = f"ARCHIVE@localhost:{free_port()}"
+        connect = dimse.connect
+        patch.setattr(dimse, "connect", lambda _, **options: connect(nowhere, **options))
+        assert (await get(application, there)).status == 502
+
+
 def run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Run a block as a reader would: its `await`s too, its `main` if it does not, its servers with a client."""
     used: list[Server] = []
@@ -338,9 +354,11 @@ def run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str
         exec(code, namespace)  # noqa: S102 - it is our own
         if "main" in namespace and not re.search(r"\brun\(main\(\)\)", source):
             asyncio.run(namespace["main"]())
-    for server in namespace.values():
-        if isinstance(server, Server) and server not in used:
-            asyncio.run(use(server))
+    for value in namespace.values():
+        if isinstance(value, Server) and value not in used:
+            asyncio.run(use(value))
+        elif type(value).__name__ == "FastAPI":
+            asyncio.run(browse(value))
     if re.search(r"\bsend\(|send_c_store\(|\"send\"", source):
         assert world.stored > stored, "it sends, but nothing has arrived"
     if re.search(r"\bretrieve\(\"|\bC(Find|Get|Move)SCU\(|send_c_(find|get|move)\(", source):
@@ -352,8 +370,11 @@ def run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str
 def test_code_runs(
     block: Block, world: World, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if "import uvloop" in block.source:
-        pytest.importorskip("uvloop")
+    for needed in ("uvloop", "fastapi"):
+        if f"import {needed}" in block.source or f"from {needed}" in block.source:
+            pytest.importorskip(needed)
+    s3 = S3()
+    monkeypatch.setitem(sys.modules, "boto3", cast("Any", s3))
     if block.not_run:
         compile(block.source, str(block.path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     else:
@@ -361,6 +382,9 @@ def test_code_runs(
         run(block, world, monkeypatch)
         printed = capsys.readouterr().out
         assert block.output is None or block.output == printed
+    if "boto3" in block.source:
+        assert all(dcmread(io.BytesIO(each)).SOPInstanceUID + ".dcm" == key for key, each in s3.objects.items())
+        assert (len(s3.objects), s3.open, s3.aborted) == (2, {}, 0)
 
 
 @pytest.mark.parametrize(
