@@ -28,7 +28,7 @@ ORDER = (
     ("upper_layer",),
     ("messages",),
     ("address", "tls"),
-    ("access", "audit", "events"),
+    ("access", "audit", "events", "rate_limit"),
     ("options", "dataset"),
     ("network",),
     ("configuration",),

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         C_MOVE_RSP,
         C_STORE_RQ,
         C_STORE_RSP,
+        Priority,
     )
     from dimse.messages.suboperations import SubOperations
     from dimse.network.admission import AssociationHandler
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
         Strictness,
         Timeouts,
     )
+    from dimse.rate_limit import RateLimit
     from dimse.services.client import Client
     from dimse.services.collecting import SendResult
     from dimse.services.contexts import retrieval_contexts
@@ -221,6 +223,7 @@ __all__ = [
     "Peer",
     "PixelSource",
     "PresentationContextError",
+    "Priority",
     "ProgressCallback",
     "ProposedContext",
     "ProtocolError",
@@ -229,6 +232,7 @@ __all__ = [
     "QueryRetrieveLevel",
     "QueryRetrieveModel",
     "QueryValue",
+    "RateLimit",
     "Reader",
     "RejectAssociation",
     "Rejection",
@@ -302,7 +306,7 @@ _NAMES_OF: Final = {
     """,
     "dimse.messages.message": """
         C_ECHO_RQ C_ECHO_RSP C_FIND_RQ C_FIND_RSP C_GET_RQ C_GET_RSP C_MOVE_RQ C_MOVE_RSP C_STORE_RQ
-        C_STORE_RSP
+        C_STORE_RSP Priority
     """,
     "dimse.messages.suboperations": "SubOperations",
     "dimse.network.admission": "AssociationHandler",
@@ -314,6 +318,7 @@ _NAMES_OF: Final = {
         AssociationOptions ClientOptions Duplicates RetryPolicy SendOptions ServerOptions StoreMode
         StoreOptions Strictness Timeouts
     """,
+    "dimse.rate_limit": "RateLimit",
     "dimse.services.client": "Client",
     "dimse.services.collecting": "SendResult",
     "dimse.services.contexts": "retrieval_contexts",

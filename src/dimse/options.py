@@ -14,6 +14,9 @@ from dimse.access import Access, checked_networks
 from dimse.address import check_ae_title
 from dimse.audit import AuditLog
 from dimse.callbacks import check_callback
+from dimse.messages.message import Priority
+from dimse.rate_limit import MINIMUM as MINIMUM_RATE_LIMIT
+from dimse.rate_limit import RateLimit
 from dimse.tls import TLSOptions
 from dimse.upper_layer.items import UserIdentityRQ
 from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
@@ -185,11 +188,14 @@ class AssociationOptions:
     """
     on_pdu: Callable[[PDUTransferred], object] | None = None
     """Called in the same way for each PDU that is sent or received, without its content. It slows transfers down."""
+    rate_limit: RateLimit | None = None
+    """The limit on bytes per second that all associations with it share; None sets none."""
 
     def __post_init__(self) -> None:
         _check_type(self, "audit", AuditLog, or_none=True)
         check_callback("on_event", self.on_event)
         check_callback("on_pdu", self.on_pdu)
+        _check_type(self, "rate_limit", RateLimit, or_none=True)
         for name in ("operations_window", "maximum_length", "maximum_length_to_send"):
             _make_int(self, name)
         _check_type(self, "timeouts", Timeouts)
@@ -212,6 +218,8 @@ class ClientOptions(AssociationOptions):
 
     calling_ae_title: str = "DIMSE"
     """Our AE title, by which the peer knows us."""
+    priority: Priority = Priority.MEDIUM
+    """The priority of requests (PS3.7 9.1.1.1). Many peers ignore it; of what shares a `rate_limit` it decides here."""
     user_identity: UserIdentityRQ | None = None
     """The user to name to the peer (PS3.7 D.3.3.7)."""
     tls: TLSOptions | ssl.SSLContext | None = None
@@ -222,6 +230,7 @@ class ClientOptions(AssociationOptions):
         super(ClientOptions, self).__post_init__()
         object.__setattr__(self, "calling_ae_title", check_ae_title(self.calling_ae_title))
         _check_type(self, "user_identity", UserIdentityRQ, or_none=True)
+        _check_type(self, "priority", Priority)
         _check_tls(self.tls, server_side=False)
 
 
@@ -306,6 +315,10 @@ class ServerOptions(AssociationOptions):
 
     The IPv6 addresses of a network (/64) count as one host.
     """
+    maximum_rate_per_host: int | None = None
+    """Maximum number of bytes per second of all associations with one host, as above, in both directions together."""
+    maximum_rate_per_association: int | None = None
+    """Maximum number of bytes per second of an association, likewise. `rate_limit` is the limit of all."""
     proxy_networks: Collection[str | IPv4Network | IPv6Network] = frozenset()
     """The networks, or single addresses, of trusted proxies, each of whose connections begins with a PROXY header.
 
@@ -325,6 +338,11 @@ class ServerOptions(AssociationOptions):
         _check_tls(self.tls, server_side=True)
         if not self.stop_timeout >= 0:
             raise ValueError(f"stop_timeout must be at least 0 seconds, not {self.stop_timeout!r}")
+        for name in ("maximum_rate_per_host", "maximum_rate_per_association"):
+            if getattr(self, name) is not None:
+                _make_int(self, name)
+                if getattr(self, name) < MINIMUM_RATE_LIMIT:
+                    raise ValueError(f"{name} must be at least {MINIMUM_RATE_LIMIT}, not {getattr(self, name)}")
         proxies = checked_networks("proxy_networks", self.proxy_networks)
         object.__setattr__(self, "proxy_networks", proxies or frozenset())
         for name in (

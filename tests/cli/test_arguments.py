@@ -163,3 +163,17 @@ def test_help_breaks_no_name_at_a_hyphen(capfd: pytest.CaptureFixture[str], monk
     monkeypatch.setenv("COLUMNS", "80")
     assert run(["send", "--help"]) == 0
     assert not re.search(r"[a-z]-$", capfd.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("10MB", 10_000_000), ("500KB", 500_000), ("1.5 mb", 1_500_000), ("2G", 2_000_000_000), ("9000B", 9000)],
+)
+def test_a_rate_has_the_units_of_the_output(text: str, rate: int) -> None:
+    assert common.rate_limit(text).bytes_per_second == rate
+
+
+@pytest.mark.parametrize("text", ["", "fast", "-1MB", "10Mbit", "1K"])
+def test_what_is_no_rate(text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["send", "A@host", "file", f"--max-rate={text}"]) == 2
+    assert "--max-rate: " in capfd.readouterr().err

@@ -55,6 +55,7 @@ def _add_access(parser: ArgumentParser) -> None:
             default=default,
             help=f"Associations at once from one {text}; 0 means no limit.",
         )
+    arguments.add_maximum_rate(group, "Receive")
     group.add_argument(
         "--max-connection-rate",
         type=arguments.integer_from(0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from dimse.cli.parser import ConfigurationError, UsageError
 from dimse.configuration import Configuration, KnownPeer
 from dimse.dataset.folders import prepare
 from dimse.options import Duplicates, Strictness
+from dimse.rate_limit import RateLimit
 from dimse.uids import TRANSFER_SYNTAX_GROUPS, TRANSFER_SYNTAXES, is_storage, is_uid, transfer_syntaxes
 
 if TYPE_CHECKING:
@@ -88,6 +90,17 @@ def seconds(text: str) -> float:
     if not number > 0:
         raise argparse.ArgumentTypeError(f"must be a positive number of seconds, not {text}")
     return number
+
+
+_RATE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([KMG]?)B?", re.IGNORECASE)
+
+
+def rate_limit(text: str) -> RateLimit:
+    """Convert bytes per second, such as `10MB`, in the units of the output. Raises `ValueError`."""
+    match = _RATE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"must be bytes per second, such as 500KB, 10MB or 1GB, not {text!r}")
+    return RateLimit(round(float(match[1]) * 1000 ** " KMG".index(match[2].upper() or " ")))
 
 
 # Arguments of several commands
@@ -169,6 +182,18 @@ def add_timeout(parser: argparse.ArgumentParser, text: str, default: float | Non
     text += "" if default is None else f" [default: {default:g}]"
     parser.add_argument("--timeout", metavar="SECONDS", type=seconds, help=text)
     parser.set_defaults(default_timeout=default)
+
+
+def add_maximum_rate(parser: argparse._ActionsContainer, direction: str) -> None:
+    """The limit on bytes per second."""
+    parser.add_argument(
+        "--max-rate",
+        dest="rate_limit",
+        metavar="BYTES",
+        type=checked(rate_limit),
+        help=f"{direction} at most this many bytes per second in all, such as 500KB or 10MB (1 MB is 1000 KB). "
+        "[default: no limit]",
+    )
 
 
 def add_audit(parser: argparse.ArgumentParser) -> None:

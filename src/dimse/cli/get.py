@@ -52,6 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_syntaxes(parser, "Propose only these transfer syntaxes.")
     arguments.add_preference(parser, "Propose these transfer syntaxes first.")
     requestor.add_arguments(parser, Strictness.LENIENT)
+    arguments.add_maximum_rate(parser, "Receive")
     query_options.add_timeout(parser, "120 for an instance")
     arguments.add_json(parser)
 

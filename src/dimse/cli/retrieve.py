@@ -43,6 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "[default: the --calling title, the address by which the archive is reached, port 11112]",
     )
     requestor.add_arguments(parser)
+    arguments.add_maximum_rate(parser, "Receive")
     query_options.add_timeout(parser, "10 for a match, 120 for an instance")
     arguments.add_json(parser)
 

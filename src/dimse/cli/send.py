@@ -23,6 +23,7 @@ from dimse.dataset.edited_source import EditedSource
 from dimse.dataset.sources import DatasetSource, StreamSource
 from dimse.dataset.threads import in_thread
 from dimse.errors import AssociationError, DatasetError, RemoteProtocolError
+from dimse.messages.message import Priority
 from dimse.options import ClientOptions, RetryPolicy
 from dimse.services.collecting import SendResult
 from dimse.services.sending import SendReport
@@ -40,6 +41,7 @@ STANDARD_INPUT: Final = "standard input"
 NO_LIMIT: Final = 2**24
 """For `--max-pdu 0`: larger than any maximum length that a peer announces in practice."""
 AUTO: Final = "auto"
+PRIORITIES: Final = {priority.name.lower(): priority for priority in (Priority.HIGH, Priority.MEDIUM, Priority.LOW)}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -68,6 +70,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Associations to open at once; auto opens as many as make it faster. [default: auto]",
     )
     arguments.add_maximum_associations(parser, "Upper limit for --associations auto.", default=8)
+    arguments.add_maximum_rate(parser, "Send")
+    parser.add_argument(
+        "--priority",
+        metavar="|".join(PRIORITIES),
+        type=arguments.one_of(PRIORITIES),
+        help="Priority of the C-STORE requests, which many peers ignore. [default: medium]",
+    )
     parser.add_argument(
         "--window",
         metavar="N",

@@ -55,6 +55,12 @@ class Priority(IntEnum):
     LOW = 2
 
 
+def priority_of(message: Message) -> Priority:
+    """The priority of a request; MEDIUM if it has none, or one that PS3.7 does not define."""
+    number = getattr(message, "priority", Priority.MEDIUM)
+    return Priority(number) if number in (Priority.HIGH, Priority.LOW) else Priority.MEDIUM
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """The fields common to all messages."""

@@ -18,6 +18,7 @@ from dimse.network.auditing import ServerAudit
 from dimse.network.connection import Connection
 from dimse.network.incoming_request import Service
 from dimse.network.tally import Tally
+from dimse.network.throttle import ServerLimits
 from dimse.options import ServerOptions, StoreMode
 from dimse.tls import context_of
 from dimse.upper_layer.items import UserIdentityAC, UserInformation
@@ -108,6 +109,8 @@ class Admission:
         self._services = services
         self._slots: dict[Slot, Tenant] = {}
         """The slots that are taken, the oldest first."""
+        self.rate_limits: Final = ServerLimits(options)
+        """The limits on bytes per second of new associations."""
         self.audit: Final = audit
         """Where the decisions are audited."""
         self.tally: Final = Tally()

@@ -17,7 +17,8 @@ from dimse.address import host_and_port
 from dimse.errors import ConnectionLost
 from dimse.network.certificate_names import names_of
 from dimse.network.receive_buffer import Action, BufferPool, ReceiveBuffer
-from dimse.network.timers import unsent_bytes
+from dimse.network.throttle import Throttle
+from dimse.network.timers import MINIMUM_RATE, unsent_bytes
 from dimse.upper_layer.machine import CloseTransport, Machine, MachineEvent
 
 _MAXIMUM_UNSENT: Final = 64 * 1024
@@ -72,6 +73,10 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, machine: Machine, pool: BufferPool, on_open: Callable[[Connection], None] | None = None) -> None:
         self.machine = machine
         self.owner: ConnectionOwner | None = None
+        self.throttle: Throttle | None = None
+        """Makes the peer wait, if there is a limit on bytes per second."""
+        self._over_limit = 0
+        """How many reads wait for it."""
         self.bytes_received = 0
         self.bytes_sent = 0
         self.writable: asyncio.Future[None] | None = None
@@ -134,7 +139,8 @@ class Connection(asyncio.BufferedProtocol):
             self.owner.connected()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
-        return self._received.space()
+        space = self._received.space()
+        return space if self.throttle is None else space[: self.throttle.part]
 
     def buffer_updated(self, nbytes: int) -> None:
         self.bytes_received += nbytes
@@ -142,11 +148,36 @@ class Connection(asyncio.BufferedProtocol):
         action = self._received.read(nbytes)
         if action is not _DELIVER:
             self._do(action)
+            if self.throttle is not None:
+                self._wait_for_turn(nbytes)
             return
         self.machine.receive_data(self._received.data, self._loop.time())
         self._deliver()
         self._write_batch()
         self._acknowledge_if_more_comes()
+        if self.throttle is not None:
+            self._wait_for_turn(nbytes)
+
+    def _wait_for_turn(self, nbytes: int) -> None:
+        """Read no more until what was read has had its time."""
+        throttle = self.throttle
+        assert throttle is not None  # noqa: S101 - as the callers have checked
+        self._over_limit += 1
+        throttle.take(nbytes, self._within_limit)
+        if self._over_limit:
+            self.hold(throttle)
+
+    def _within_limit(self) -> None:
+        self._over_limit -= 1
+        if not self._over_limit and self.throttle is not None:
+            self.resume(self.throttle)
+
+    def end_throttle(self) -> None:
+        """Let nothing wait for a limit any more: the association has ended."""
+        throttle, self.throttle = self.throttle, None
+        if throttle is not None:
+            throttle.end()
+            self.resume(throttle)
 
     def eof_received(self) -> bool:
         # A half-closed connection counts as closed, once everything received before has been delivered.
@@ -360,7 +391,11 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def bytes_moved(self) -> int:
-        """Bytes received, and those sent that the peer has acknowledged (on Linux; elsewhere: the system has taken)."""
+        """Bytes received, and those sent that the peer has acknowledged (on Linux; elsewhere: the system has taken).
+
+        The time that a limit of ours takes counts as if the peer had moved just enough in it.
+        """
         in_transport = self._transport.get_write_buffer_size() if self._transport is not None else 0
         in_kernel = unsent_bytes(self._socket) if self._socket is not None else 0
-        return self.bytes_received + self.bytes_sent - in_transport - in_kernel
+        moved = self.bytes_received + self.bytes_sent - in_transport - in_kernel
+        return moved if self.throttle is None else moved + int(self.throttle.seconds_waited * MINIMUM_RATE)

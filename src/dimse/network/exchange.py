@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import Any, Final, Protocol
@@ -33,17 +33,19 @@ from dimse.errors import (
 )
 from dimse.log_limit import limit_log
 from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, MessageReader, fragment_size
-from dimse.messages.message import C_CANCEL_RQ, Request, Response
+from dimse.messages.message import C_CANCEL_RQ, Priority, Request, Response, priority_of
 from dimse.network.auditing import AssociationAudit, user_of
 from dimse.network.connection import Connection
 from dimse.network.incoming_data import Discard, Receiver
 from dimse.network.outstanding import OutstandingRequests
 from dimse.network.sender import Sender
 from dimse.network.telling import Telling
+from dimse.network.throttle import Throttle
 from dimse.network.timers import Progress, ProgressTimer, SharedTimer
 from dimse.network.tls_errors import refusal
 from dimse.network.window import Window
 from dimse.options import AssociationOptions, ClientOptions, Strictness
+from dimse.rate_limit import RateLimit
 from dimse.tls import TLSOptions
 from dimse.upper_layer.agreement import Agreement, agree
 from dimse.upper_layer.deviations import Deviations, invalid, out_of_step
@@ -166,6 +168,8 @@ class Exchange:
         """The time from the last byte of a request to its response, added up for all `responses`."""
         self.cancellations = Cancellations()
         self.clock = loop.time
+        self.rate_limits: Sequence[RateLimit] = () if options.rate_limit is None else (options.rate_limit,)
+        """The limits on bytes per second that the association has, once it is established."""
         self.user: VerifiedUser | None = None
         """The user of the requestor, as verified by the handler of associations of this side."""
         self.audit: AssociationAudit | None = None
@@ -281,6 +285,15 @@ class Exchange:
             self.audit = AssociationAudit(self.options.audit, self.connection, agreement, self._user_name)
         self.window.size = agreement.own_operations_window
         self.sender.fragment_size = fragment_size(agreement.maximum_length_to_send)
+        if self.rate_limits:
+            throttle = Throttle(self.rate_limits, self.priority)
+            self.connection.throttle = self.sender.throttle = throttle
+            self.sender.fragment_size = min(self.sender.fragment_size, throttle.part)
+
+    @property
+    def priority(self) -> Priority:
+        """The priority of the requests of this side."""
+        return self.options.priority if isinstance(self.options, ClientOptions) else Priority.MEDIUM
 
     @property
     def _user_name(self) -> str | None:
@@ -404,6 +417,7 @@ class Exchange:
         self.store_timer.cancel()
         self.outstanding.fail(reason)
         self.connection.fail_writing(reason)
+        self.connection.end_throttle()
         if self._receiver is not None:
             self._receiver.failed(reason)
             self._receiver = None
@@ -553,6 +567,8 @@ class Exchange:
             self._miss_dataset(self._receiver)
         if command.flaw is Flaw.DATA_SET_TYPE and not (self.deviations.is_strict and isinstance(message, Request)):
             self.deviations.malformed(invalid(f"{message.name}: {command.flaw}"))
+        if self.connection.throttle is not None and not self.is_requestor:
+            self.connection.throttle.priority = priority_of(message)
         if isinstance(message, Response):
             self._receiver = self.outstanding.respond(message, self.sender.half_sent)
         elif isinstance(message, C_CANCEL_RQ):

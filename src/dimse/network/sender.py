@@ -14,6 +14,7 @@ from dimse.messages.fragments import encode_p_data
 from dimse.messages.message import Message, Request, Response
 from dimse.network.connection import Connection
 from dimse.network.telling import Telling
+from dimse.network.throttle import Throttle
 from dimse.status import StatusCategory
 from dimse.upper_layer.negotiation import AcceptedContext
 from dimse.upper_layer.pdu import P_DATA_HEADER
@@ -81,6 +82,8 @@ class Sender:
     ) -> None:
         self.fragment_size = 0
         """The longest fragment that the peer accepts; set when the association is established."""
+        self.throttle: Throttle | None = None
+        """Makes messages wait, if there is a limit on bytes per second."""
         self.half_sent: int | None = None
         """The Message ID of the request whose data set is being sent: a Success for it would be premature."""
         self._connection = connection
@@ -134,6 +137,8 @@ class Sender:
         sent: Callable[[int], None],
     ) -> None:
         if not isinstance(data, DatasetSource):
+            if self.throttle is not None:
+                await self._wait(len(data or b""))
             self._write(context, message, data)
             sent(len(data or b""))
             if not self._connection.has_room:
@@ -147,7 +152,7 @@ class Sender:
 
     def send_now(self, context: AcceptedContext, message: Message, data: bytes | None) -> bool:
         """Send a whole message that is in memory. Returns False if it must wait for another, or for the socket."""
-        if not self._lock.is_free or self._connection.is_blocked:
+        if not self._lock.is_free or self._connection.is_blocked or self.throttle is not None:
             return False
         self._check_open()
         self._write(context, message, data)
@@ -170,6 +175,12 @@ class Sender:
         return encode_p_data(
             self._connection.machine, context.presentation_context_id, command, data, self.fragment_size
         )
+
+    async def _wait(self, size: int) -> None:
+        """Wait until the limits on bytes per second let `size` bytes pass. Raises why the association has ended."""
+        assert self.throttle is not None  # noqa: S101 - as the callers have checked
+        await self.throttle.wait(size)
+        self._check_open()
 
     async def _drained(self) -> None:
         """Wait until the socket has accepted everything. The caller has a timer for it."""
@@ -199,7 +210,9 @@ class Sender:
             count = await self._read(source, reader, place)
             total += count
             is_last = await self._is_the_last(source, reader, total, is_full=count == len(place))
-            self._check_open()  # reading may have taken a while, and the association may have ended in it
+            if self.throttle is not None:
+                await self._wait(count)
+            self._check_open()  # it may have ended while this waited or read
             if count % 2:
                 raise DatasetError("the data set has an odd length, which cannot be sent (PS3.5 7.1.1)")
             if prefix is None:

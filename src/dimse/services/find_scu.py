@@ -81,8 +81,9 @@ class CFindSCU:
         else:
             wanted = raw_identifier(query, identifier if identifier is not None else Dataset())
         context = self._association.context_for(model.find)
-        message_id = exchange_of(self._association).outstanding.new_message_id()
-        message = C_FIND_RQ(message_id=message_id, affected_sop_class_uid=model.find)
+        exchange = exchange_of(self._association)
+        message_id, priority = exchange.outstanding.new_message_id(), exchange.priority
+        message = C_FIND_RQ(message_id=message_id, priority=priority, affected_sop_class_uid=model.find)
         encoded = encode(wanted, context.transfer_syntax)
         audit = exchange_of(self._association).audit
         if audit is not None:

@@ -289,8 +289,9 @@ class CGetSCU:
         unable = _without_scp_role(exchange_of(self._association))
         if unable is not None:
             raise unable.at(exchange_of(self._association).address)
-        message_id = exchange_of(self._association).outstanding.new_message_id()
-        message = C_GET_RQ(message_id=message_id, affected_sop_class_uid=model.get)
+        exchange = exchange_of(self._association)
+        message_id, priority = exchange.outstanding.new_message_id(), exchange.priority
+        message = C_GET_RQ(message_id=message_id, priority=priority, affected_sop_class_uid=model.get)
         encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
         request = OperationRequest(context, message, encoded, total_timeout)
         return GetResults(self._association, request, raise_failures, handler, self._options, on_cancel)

@@ -123,6 +123,7 @@ class MoveService:
             audit=given.audit or own.audit,
             on_event=given.on_event or own.on_event,
             on_pdu=given.on_pdu or own.on_pdu,
+            rate_limit=given.rate_limit or own.rate_limit,
         )
         entity = ApplicationEntity(destination.address, options)
         to = Destination(entity, self._options.allow_decompression, _originator(request))

@@ -73,6 +73,7 @@ class CMoveSCU:
         context = self._association.context_for(model.move)
         message = C_MOVE_RQ(
             message_id=exchange_of(self._association).outstanding.new_message_id(),
+            priority=exchange_of(self._association).priority,
             affected_sop_class_uid=model.move,
             move_destination=check_ae_title(destination),
         )

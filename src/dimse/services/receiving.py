@@ -46,6 +46,7 @@ def receiver(address: Address, archive: Archive, service: ReceivingService) -> S
         audit=archive.options.audit,
         on_event=archive.options.on_event,
         on_pdu=archive.options.on_pdu,
+        rate_limit=archive.options.rate_limit,
         store=archive.store,
         access=access,
         maximum_associations_per_title=None,

@@ -163,6 +163,7 @@ class ObjectSender:
         def request(number: int) -> C_STORE_RQ:
             return C_STORE_RQ(
                 message_id=number,
+                priority=self._exchange.priority,
                 affected_sop_class_uid=source.sop_class_uid,
                 affected_sop_instance_uid=source.sop_instance_uid,
                 move_originator_application_entity_title=title,
