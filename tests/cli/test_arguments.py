@@ -138,7 +138,7 @@ def test_wrong_usage(
     monkeypatch.chdir(tmp_path)
     assert run(arguments) == 2
     out, err = capfd.readouterr()
-    assert out == "" or "--json" in arguments
+    assert ('"event": "error"' in out) if "--json" in arguments else out == ""
     assert err.startswith("dimse: ")
     assert len(err.splitlines()) == 1
     assert said in err

@@ -33,7 +33,7 @@ from dimse.errors import (
 )
 from dimse.log_limit import limit_log
 from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, MessageReader, fragment_size
-from dimse.messages.message import C_CANCEL_RQ, Priority, Request, Response, priority_of
+from dimse.messages.message import C_CANCEL_RQ, Priority, Request, Response
 from dimse.network.auditing import AssociationAudit, user_of
 from dimse.network.connection import Connection
 from dimse.network.incoming_data import Discard, Receiver
@@ -567,8 +567,6 @@ class Exchange:
             self._miss_dataset(self._receiver)
         if command.flaw is Flaw.DATA_SET_TYPE and not (self.deviations.is_strict and isinstance(message, Request)):
             self.deviations.malformed(invalid(f"{message.name}: {command.flaw}"))
-        if self.connection.throttle is not None and not self.is_requestor:
-            self.connection.throttle.priority = priority_of(message)
         if isinstance(message, Response):
             self._receiver = self.outstanding.respond(message, self.sender.half_sent)
         elif isinstance(message, C_CANCEL_RQ):

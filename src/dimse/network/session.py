@@ -16,7 +16,7 @@ from dimse.errors import (
     without_frames,
 )
 from dimse.messages.fragments import CommandReceived
-from dimse.messages.message import C_ECHO_RQ, Request, Response
+from dimse.messages.message import C_ECHO_RQ, Request, Response, priority_of
 from dimse.network.admission import TEMPORARY_CONGESTION, Admission, AssociationHandler, Rejected, Slot, User, permits
 from dimse.network.arrivals import Arrivals
 from dimse.network.association import Association
@@ -191,6 +191,8 @@ class Session:
         message = command.message
         assert isinstance(message, Request)  # noqa: S101 - the exchange passes requests only
         data = IncomingData(self.connection) if message.needs_dataset else None
+        if self.connection.throttle is not None:
+            self.connection.throttle.priority = priority_of(message)
         busy = len(self._serving) + len(self._waiting)
         if busy >= self._exchange.agreement.operations_window:
             # The next request waits in the socket until fewer are served than were negotiated.
