@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from dimse import Priority, RateLimit
+from dimse.rate_limit import take
 
 HIGH, MEDIUM, LOW = Priority.HIGH, Priority.MEDIUM, Priority.LOW
 
@@ -48,7 +49,7 @@ def test_no_stretch_of_time_has_more_bytes_than_the_limit_and_one_transfer(clock
     limit, passed = RateLimit(rate), list[tuple[float, int]]()
 
     def ask(size: int) -> None:
-        limit.take(size, rng.choice((HIGH, MEDIUM, LOW)), lambda: passed.append((clock.now, size)))
+        take(limit, size, rng.choice((HIGH, MEDIUM, LOW)), lambda: passed.append((clock.now, size)))
 
     sizes = [rng.randint(1, 5000) for _ in range(60)]
     moments = sorted(rng.uniform(0, 30) for _ in sizes)
@@ -66,7 +67,7 @@ def test_no_stretch_of_time_has_more_bytes_than_the_limit_and_one_transfer(clock
 def test_what_always_waits_gets_the_whole_limit(clock: Clock) -> None:
     limit, ends = RateLimit(2000), list[float]()
     for _ in range(11):
-        limit.take(1000, MEDIUM, lambda: ends.append(clock.now))
+        take(limit, 1000, MEDIUM, lambda: ends.append(clock.now))
     clock.run(late=0.1)
     assert ends[-1] == pytest.approx(5, abs=0.11)  # the first passes at once, and late timers are made up for
 
@@ -75,7 +76,7 @@ def test_of_what_waits_high_is_before_medium_and_medium_before_low(clock: Clock)
     limit, order = RateLimit(1024), list[str]()
     asked = [("first", LOW), ("l1", LOW), ("m1", MEDIUM), ("h1", HIGH), ("l2", LOW), ("m2", MEDIUM), ("h2", HIGH)]
     for name, priority in asked:
-        limit.take(1024, priority, lambda name=name: order.append(name))  # type: ignore[misc]
+        take(limit, 1024, priority, lambda name=name: order.append(name))  # type: ignore[misc]
     assert order == ["first"]
     clock.run()
     assert order == ["first", "h1", "h2", "m1", "m2", "l1", "l2"]
@@ -83,19 +84,19 @@ def test_of_what_waits_high_is_before_medium_and_medium_before_low(clock: Clock)
 
 def test_what_is_given_up_takes_no_time_of_the_others(clock: Clock) -> None:
     limit, passed = RateLimit(1024), list[float]()
-    limit.take(1024, MEDIUM, lambda: None)
-    limit.take(10**9, MEDIUM, lambda: passed.append(-1)).cancel()
-    limit.take(1024, MEDIUM, lambda: passed.append(clock.now))
+    take(limit, 1024, MEDIUM, lambda: None)
+    take(limit, 10**9, MEDIUM, lambda: passed.append(-1)).cancel()
+    take(limit, 1024, MEDIUM, lambda: passed.append(clock.now))
     clock.run()
     assert passed == pytest.approx([1], abs=0.11)
 
 
 def test_nothing_is_saved_up(clock: Clock) -> None:
     limit, passed = RateLimit(1024), list[float]()
-    limit.take(1024, MEDIUM, lambda: None)
+    take(limit, 1024, MEDIUM, lambda: None)
     clock.now = 1000
     for _ in range(4):
-        limit.take(1024, MEDIUM, lambda: passed.append(clock.now))
+        take(limit, 1024, MEDIUM, lambda: passed.append(clock.now))
     clock.run()
     assert passed == pytest.approx([1000, 1001, 1002, 1003], abs=0.11)
 
@@ -106,7 +107,7 @@ def test_it_works_in_the_next_event_loop_too() -> None:
     async def leave_one_waiting() -> list[str]:
         passed: list[str] = []
         for name in ("first", "second"):
-            limit.take(1_000_000, LOW, lambda name=name: passed.append(name))  # type: ignore[misc]
+            take(limit, 1_000_000, LOW, lambda name=name: passed.append(name))  # type: ignore[misc]
         return passed
 
     assert asyncio.run(leave_one_waiting()) == ["first"]

@@ -58,8 +58,7 @@ class RateLimit:
         self._number = count()
         self._timer: asyncio.TimerHandle | None = None
 
-    def take(self, size: int, priority: Priority, go: Callable[[], None]) -> Turn:
-        """Call `go` when `size` bytes may pass: now, or when those before them have had their time."""
+    def _take(self, size: int, priority: Priority, go: Callable[[], None]) -> Turn:
         loop, turn = asyncio.get_running_loop(), Turn(size, go)
         if loop is not self._loop:  # the one before is closed, with all that waited
             self._loop, self._free_at, self._timer = loop, 0.0, None
@@ -71,7 +70,7 @@ class RateLimit:
 
     def _serve(self) -> None:
         """Call those whose turn it is, and come back for the next."""
-        assert self._loop is not None  # noqa: S101 - `take` has set it
+        assert self._loop is not None  # noqa: S101 - `_take` has set it
         self._timer = None
         while self._waiting and self._timer is None:
             if self._free_at > self._loop.time():
@@ -84,3 +83,11 @@ class RateLimit:
 
     def __repr__(self) -> str:
         return f"RateLimit({self.bytes_per_second})"
+
+
+def take(limit: RateLimit, size: int, priority: Priority, go: Callable[[], None]) -> Turn:
+    """Call `go` when `size` bytes may pass: now, or when those before them have had their time.
+
+    Associations use it, and users do not.
+    """
+    return limit._take(size, priority, go)

@@ -43,7 +43,7 @@ class Recorder(RateLimit):
         self.is_shut = False
         self.asked = asyncio.Event()
 
-    def take(self, size: int, priority: Priority, go: Callable[[], None]) -> Turn:
+    def _take(self, size: int, priority: Priority, go: Callable[[], None]) -> Turn:
         turn = Turn(size, go)
         self.taken.append((size, priority))
         self.asked.set()

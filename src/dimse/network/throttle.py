@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from dimse.messages.message import Priority
 from dimse.network.arrivals import holder
 from dimse.options import ServerOptions
-from dimse.rate_limit import RateLimit, Turn
+from dimse.rate_limit import RateLimit, Turn, take
 
 _PARTS: Final = 20
 """Parts of a second: an association transfers so much at a time that none waits much longer for its turn."""
@@ -58,7 +58,7 @@ class Throttle:
             passed.append(None)
             self._pass(transfer, size, go, done + 1)
 
-        turn = self._limits[done].take(size, self.priority, next_limit)
+        turn = take(self._limits[done], size, self.priority, next_limit)
         if not passed:
             self._turns[transfer] = turn
 
