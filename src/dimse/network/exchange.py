@@ -168,8 +168,6 @@ class Exchange:
         """The time from the last byte of a request to its response, added up for all `responses`."""
         self.cancellations = Cancellations()
         self.clock = loop.time
-        self.rate_limits: Sequence[RateLimit] = () if options.rate_limit is None else (options.rate_limit,)
-        """The limits on bytes per second that the association has, once it is established."""
         self.user: VerifiedUser | None = None
         """The user of the requestor, as verified by the handler of associations of this side."""
         self.audit: AssociationAudit | None = None
@@ -267,9 +265,11 @@ class Exchange:
         silent = "the peer accepted the connection but did not answer the A-ASSOCIATE-RQ"
         await self._decided(self._established, silent)
 
-    def accept(self, request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> None:
-        """Accept the peer's request."""
-        self._agree(request, acceptance)
+    def accept(
+        self, request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC, rate_limits: Sequence[RateLimit] = ()
+    ) -> None:
+        """Accept the peer's request. The association has these limits on bytes per second."""
+        self._agree(request, acceptance, rate_limits)
         self.connection.machine.accept(acceptance)
 
     def reject(self, rejection: A_ASSOCIATE_RJ, why: str) -> None:
@@ -277,7 +277,7 @@ class Exchange:
         self.connection.machine.reject(rejection, self.clock())
         self._end(AssociationError("the association was rejected by this side"), rejection=(rejection, why))
 
-    def _agree(self, request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> None:
+    def _agree(self, request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC, rate_limits: Sequence[RateLimit]) -> None:
         limit = self.options.maximum_length_to_send
         agreement = agree(request, acceptance, is_requestor=self.is_requestor, maximum_length_limit=limit)
         self._agreement, self.phase = agreement, Phase.OPEN
@@ -285,8 +285,8 @@ class Exchange:
             self.audit = AssociationAudit(self.options.audit, self.connection, agreement, self._user_name)
         self.window.size = agreement.own_operations_window
         self.sender.fragment_size = fragment_size(agreement.maximum_length_to_send)
-        if self.rate_limits:
-            throttle = Throttle(self.rate_limits, self.priority)
+        if rate_limits:
+            throttle = Throttle(rate_limits, self.priority)
             self.connection.throttle = self.sender.throttle = throttle
             self.sender.fragment_size = min(self.sender.fragment_size, throttle.part)
 
@@ -311,7 +311,7 @@ class Exchange:
             self.deviations.malformed(violation)
         for oddity in acceptance_oddities(acceptance, self._request):
             self.deviations.harmless(f"A-ASSOCIATE-AC: {oddity}")
-        self._agree(self._request, acceptance)
+        self._agree(self._request, acceptance, [] if self.options.rate_limit is None else [self.options.rate_limit])
         self.telling.opened(self.agreement, None)
         if not self._established.done():
             self._established.set_result(None)

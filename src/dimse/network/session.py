@@ -163,8 +163,8 @@ class Session:
     def _accept(self, request: A_ASSOCIATE_RQ, slot: Slot, user: User) -> None:
         self._arrivals.discard(self.connection)
         self._exchange.user = user
-        self._exchange.rate_limits = self._admission.rate_limits.of(self.connection.peer_host)
-        self._exchange.accept(request, self._admission.acceptance(request, slot, user))
+        rate_limits = self._admission.rate_limits.of(self.connection.peer_host)
+        self._exchange.accept(request, self._admission.acceptance(request, slot, user), rate_limits)
         self._admission.audit.admitted(request, self.connection, None if user is None else user.name)
         self._admission.tally.accepted += 1
         self._exchange.telling.opened(self._exchange.agreement, user, "" if slot.rule is ANYONE else str(slot.rule))
