@@ -34,6 +34,7 @@ from pydicom.data import get_testdata_file
 
 import dimse
 from dimse import ClientOptions, Peer, Query, Rejection, Server, ServerOptions, Status, StoreOptions, Timeouts, uids
+from dimse.cli import route_rules
 from dimse.cli.app import COMMANDS, make_parser
 from dimse.cli.parser import UsageError
 from dimse.dataset.codec import IDENTIFIER_LIMITS
@@ -129,7 +130,7 @@ def fill(folder: Path) -> None:
     shutil.copy(shipped("CT_small.dcm"), study / "1.dcm")
     shutil.copy(shipped("MR_small.dcm"), study / "2.dcm")
     (study / "notes.txt").write_text("not DICOM")
-    (folder / "config.toml").write_text(all_blocks("toml")[0].source)
+    (folder / "config.toml").write_text(next(each.source for each in all_blocks("toml") if "[peers." in each.source))
     (folder / "archive.pem").write_text(CERTIFICATE)
     (folder / "archive.key").write_text(KEY)
     database = sqlite3.connect(folder / "archive.db")
@@ -419,7 +420,10 @@ def test_code_that_fails_is_noticed(
 def test_configurations_are_accepted(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(block.source)
-    assert dimse.Configuration.load(file).peers
+    if "[destinations." in block.source:
+        assert route_rules.read(file, "ROUTER").rules
+    else:
+        assert dimse.Configuration.load(file).peers
 
 
 # Commands

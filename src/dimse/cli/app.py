@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "receive": Command(
         "dimse.cli.receive", "Receive DICOM objects in any transfer syntax, and write them to a folder (storage SCP)."
     ),
+    "route": Command("dimse.cli.route", "Receive DICOM objects and send them on, by rules (storage SCP and SCU)."),
     "find": Command("dimse.cli.find", "Search an archive (C-FIND)."),
     "get": Command("dimse.cli.get", "Retrieve instances from an archive into a folder (C-GET)."),
     "move": Command("dimse.cli.move", "Have an archive send instances to another application entity (C-MOVE)."),
@@ -70,7 +71,7 @@ def make_parser(commands: Iterable[str] = COMMANDS, listed: Iterable[str] = ()) 
     """
     parser = Parser(
         prog="dimse",
-        description="DICOM networking: echo, explain, send, receive, find, get, move and retrieve.",
+        description="DICOM networking: echo, explain, send, receive, route, find, get, move and retrieve.",
         epilog="Exit codes: " + exit_codes.EXIT_CODES,
     )
     parser.add_argument(

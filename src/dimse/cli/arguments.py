@@ -245,7 +245,8 @@ def _add_names(
     )
 
 
-def _classes(text: str) -> list[str]:
+def classes(text: str) -> list[str]:
+    """The UIDs of storage SOP classes, which are separated by commas. Raises `ValueError`."""
     from pydicom._uid_dict import UID_dictionary  # slow to import, and only --class needs it
 
     named: dict[str, str] = {}
@@ -265,7 +266,7 @@ def _classes(text: str) -> list[str]:
 def add_classes(parser: argparse.ArgumentParser, text: str) -> None:
     """Storage SOP classes to propose."""
     names = "Names: CTImageStorage, CT, EncapsulatedPDF and so on; or UIDs."
-    _add_names(parser, "--class", "classes", _classes, f"{text} {names}")
+    _add_names(parser, "--class", "classes", classes, f"{text} {names}")
 
 
 def add_edits(parser: argparse.ArgumentParser) -> None:

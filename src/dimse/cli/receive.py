@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from argparse import ArgumentParser
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from dimse.address import host_and_port
 from dimse.cli import acceptor, arguments, exit_codes, receive_commands, runtime
-from dimse.cli.output import counted, print_error, reason
+from dimse.cli.output import counted, print_error
 from dimse.cli.parser import UsageError
 from dimse.cli.receive_commands import Commands, OnArrival
 from dimse.cli.receive_report import ReceivingReport
+from dimse.cli.serving import listens, stop, unless, until_signals
 from dimse.dataset.file_names import validate_template
 from dimse.errors import AssociationError, RemoteProtocolError, StatusError
-from dimse.network.signals import on_signals
 from dimse.options import Duplicates, StoreOptions
 from dimse.services.server import Server
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
@@ -120,30 +118,15 @@ async def _receive(server: Server, report: ReceivingReport, save: Save, on_arriv
             report.stored(request, path, tally)
             return Status.SUCCESS
 
-    stopping, aborting = asyncio.Event(), asyncio.Event()
-    with on_signals(asyncio.get_running_loop(), lambda: (aborting if stopping.is_set() else stopping).set()):
-        try:
-            await server.start()
-        except (OSError, OverflowError) as error:
-            print_error(f"dimse: cannot listen on {host_and_port(server.host, server.port)}: {_reason(error)}")
+    with until_signals() as (stopping, aborting):
+        if not await listens(server):
             return exit_codes.FAILED
         report.listening(server)
         await stopping.wait()
-        await _stop(server, aborting)
+        await stop(server, aborting)
         await _finish(on_arrival.commands, aborting)
     report.finish()
     return exit_codes.INTERRUPTED if aborting.is_set() else exit_codes.OK
-
-
-async def _stop(server: Server, aborting: asyncio.Event) -> None:
-    """Wait until associations end by themselves; abort them when `aborting` is set."""
-    if server.associations:
-        count = counted(len(server.associations), "association")
-        print_error(f"dimse: waiting for {count} to end; press Ctrl-C again to abort")
-    if not await _unless(aborting, stopped := asyncio.ensure_future(server.stop())):
-        for association in server.associations:
-            association.abort()
-        await stopped
 
 
 async def _finish(commands: Commands, aborting: asyncio.Event) -> None:
@@ -151,25 +134,6 @@ async def _finish(commands: Commands, aborting: asyncio.Event) -> None:
     if len(commands) and not aborting.is_set():
         count = counted(len(commands), "command")
         print_error(f"dimse: waiting for {count} to end; press Ctrl-C again to kill")
-    if not await _unless(aborting, finished := asyncio.ensure_future(commands.finish())):
+    if not await unless(aborting, finished := asyncio.ensure_future(commands.finish())):
         commands.kill()
         await finished
-
-
-async def _unless(aborting: asyncio.Event, future: asyncio.Future[None]) -> bool:
-    """Wait until `future` is done, or until `aborting` is set. Returns whether it is not."""
-    aborted = asyncio.ensure_future(aborting.wait())
-    either: list[asyncio.Future[Any]] = [future, aborted]
-    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    aborted.cancel()
-    if aborting.is_set():
-        return False
-    await future
-    return True
-
-
-def _reason(error: Exception) -> str:
-    """The reason without asyncio's text, which repeats the address."""
-    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)
-    return reason(error)

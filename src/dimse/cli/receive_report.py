@@ -131,14 +131,14 @@ class ReceivingReport(Report):
             tally.bytes += length
             self.bytes += length
         name, title = uids.name_of(request.sop_class_uid), request.association.calling_ae_title
-        fields = _identity(request) | {
+        fields = identity(request) | {
             "sop_class": name,
             "transfer_syntax": uids.name_of(request.transfer_syntax_uid),
             "path": relative,
             "bytes": length,
             "existed": stored is not Stored.NEW,
         }
-        begin = f"{strftime(_TIME)}  {_short(name)}  {size(length):>8}  from {title}  "
+        begin = f"{strftime(_TIME)}  {short(name)}  {size(length):>8}  from {title}  "
         self._write_detail(event, fields, f"{begin}{_fitted(relative, begin)}{_DUPLICATE[stored]}")
 
     def failed(self, request: StoreRequest, error: Exception, tally: Tally) -> None:
@@ -147,7 +147,7 @@ class ReceivingReport(Report):
         tally.failed += 1
         title, name = request.association.calling_ae_title, uids.name_of(request.sop_class_uid)
         text = f"failed: {name} {request.sop_instance_uid} from {title}: {reason(error)}"
-        self.problem("failed", _identity(request) | {"error": reason(error)}, text)
+        self.problem("failed", identity(request) | {"error": reason(error)}, text)
 
     def command(self, outcome: Outcome) -> None:
         """Count a command that has ended, and write why it failed."""
@@ -202,7 +202,7 @@ def _in_all(tally: Tally, error: str | None) -> str:
     return text if error is None else f"{text}; ended by an error: {error}"
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """`CT` for CT Image Storage."""
     return name.removesuffix(" Storage").removesuffix(" Image")
 
@@ -215,7 +215,8 @@ def _fitted(path: str, begin: str) -> str:
     return path if len(path) <= room else "…" + path[1 - room :]
 
 
-def _identity(request: StoreRequest) -> dict[str, Any]:
+def identity(request: StoreRequest) -> dict[str, Any]:
+    """The JSON fields that say which object a request is for, and from whom."""
     return {
         "sop_class_uid": request.sop_class_uid,
         "sop_instance_uid": request.sop_instance_uid,

@@ -130,6 +130,17 @@ class Spool:
             descriptor, self._lock = self._lock, None
             os.close(descriptor)
 
+    def is_used(self) -> bool:
+        """Whether another process uses it."""
+        try:
+            descriptor = os.open(os.path.join(self.root, _LOCK), os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            return not folders.lock(descriptor)
+        finally:
+            os.close(descriptor)
+
     def queues(self) -> list[str]:
         """The names of the folders of all queues in it, also those that nobody uses any more."""
         return sorted({name for kind in (_WAITING, _FAILED) for name in _listed(os.path.join(self.root, kind))})

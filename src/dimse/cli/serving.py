@@ -1,0 +1,62 @@
+"""Serving until Ctrl-C or SIGTERM, as commands do: the first lets what is under way end, the second aborts it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dimse.address import host_and_port
+from dimse.cli.output import counted, print_error, reason
+from dimse.network.signals import on_signals
+from dimse.services.server import Server
+
+
+@contextmanager
+def until_signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Events that the first signal and the second one set."""
+    stopping, aborting = asyncio.Event(), asyncio.Event()
+    with on_signals(asyncio.get_running_loop(), lambda: (aborting if stopping.is_set() else stopping).set()):
+        yield stopping, aborting
+
+
+async def listens(server: Server) -> bool:
+    """Start a server. If it cannot listen, says why, and returns False."""
+    try:
+        await server.start()
+    except (OSError, OverflowError) as error:
+        print_error(f"dimse: cannot listen on {host_and_port(server.host, server.port)}: {_reason(error)}")
+        return False
+    return True
+
+
+async def stop(server: Server, aborting: asyncio.Event) -> None:
+    """Wait until associations end by themselves; abort them when `aborting` is set."""
+    if server.associations:
+        count = counted(len(server.associations), "association")
+        print_error(f"dimse: waiting for {count} to end; press Ctrl-C again to abort")
+    if not await unless(aborting, stopped := asyncio.ensure_future(server.stop())):
+        for association in server.associations:
+            association.abort()
+        await stopped
+
+
+async def unless(aborting: asyncio.Event, future: asyncio.Future[None]) -> bool:
+    """Wait until `future` is done, or until `aborting` is set. Returns whether it is not."""
+    aborted = asyncio.ensure_future(aborting.wait())
+    either: list[asyncio.Future[Any]] = [future, aborted]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    aborted.cancel()
+    if aborting.is_set():
+        return False
+    await future
+    return True
+
+
+def _reason(error: Exception) -> str:
+    """The reason without asyncio's text, which repeats the address."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return reason(error)
