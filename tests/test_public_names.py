@@ -21,6 +21,7 @@ HOMES: dict[str, str] = vars(dimse)["_HOME_OF"]
 MADE_BY_THE_LIBRARY = {
     "Association",
     "FindResults",
+    "Finding",
     "GetResults",
     "MoveResults",
     "IncomingRequest",

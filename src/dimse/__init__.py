@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ConnectionLost,
         DatasetError,
         DimseError,
+        IncompleteAnswer,
         LocalProtocolError,
         NothingRetrieved,
         OperationCancelled,
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
     )
     from dimse.services.find_scp import FindHandler
     from dimse.services.find_scu import CFindSCU, FindResults
+    from dimse.services.finding import Finding, find
     from dimse.services.forwarding import Forwarder
     from dimse.services.forwarding_destination import (
         ForwardDestination,
@@ -197,6 +199,7 @@ __all__ = [
     "FileSource",
     "FindHandler",
     "FindResults",
+    "Finding",
     "ForwardDestination",
     "ForwardOutcome",
     "ForwardResult",
@@ -205,6 +208,7 @@ __all__ = [
     "GetReport",
     "GetResults",
     "InMemory",
+    "IncompleteAnswer",
     "KnownPeer",
     "LocalProtocolError",
     "Matcher",
@@ -274,6 +278,7 @@ __all__ = [
     "connect",
     "echo",
     "explain",
+    "find",
     "get",
     "move",
     "presentation_contexts",
@@ -296,7 +301,7 @@ _NAMES_OF: Final = {
     "dimse.dataset.sources": "DatasetSource FileSource Reader StreamSource",
     "dimse.errors": """
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost
-        DatasetError DimseError LocalProtocolError NothingRetrieved OperationCancelled OperationTimeout
+        DatasetError DimseError IncompleteAnswer LocalProtocolError NothingRetrieved OperationCancelled OperationTimeout
         PresentationContextError ProtocolError RejectAssociation Rejection RemoteProtocolError StatusError
         SubOperationFailed
     """,
@@ -329,6 +334,7 @@ _NAMES_OF: Final = {
     """,
     "dimse.services.find_scp": "FindHandler",
     "dimse.services.find_scu": "CFindSCU FindResults",
+    "dimse.services.finding": "Finding find",
     "dimse.services.forwarding": "Forwarder",
     "dimse.services.forwarding_destination": "ForwardDestination ForwardOutcome ForwardResult ForwardState",
     "dimse.services.get_scu": "CGetSCU CancelBehavior GetResults",

@@ -11,6 +11,7 @@
     │   └── AssociationTimeout          also a TimeoutError: says which timer and how long
     ├── PresentationContextError        no accepted context for this SOP class, syntax and role
     ├── StatusError                     the peer answered with a failure status
+    ├── IncompleteAnswer                an archive cut its answer to a query: matches are missing
     ├── SubOperationFailed              one instance of a C-GET or C-MOVE did not arrive; says which
     ├── RejectAssociation               raised by a handler of associations, to reject one
     ├── NothingRetrieved                a C-GET or C-MOVE ended with Success and delivered nothing
@@ -267,6 +268,31 @@ class StatusError(DimseError):
         super().__init__((f"{doing}: " if doing else "") + str(self.status) + (f" ({text})" if text else ""))
         if doing:
             self.doing = doing
+
+
+class IncompleteAnswer(DimseError):
+    """An archive cut its answer to a query after `count` matches, as it limits their number: matches are missing.
+
+    `status` is that of its final response; None if the archive ended with Success, and the query in parts found more.
+    `parts` is the number of parts of the query that were cut and could not be divided, if it was asked in parts.
+    """
+
+    def __init__(
+        self, count: int, status: Status | None = None, comment: str | None = None, *, parts: int | None = None
+    ) -> None:
+        why = "" if status is None else f": {status}" + (f" ({escaped(comment)})" if comment else "")
+        matches = "1 match" if count == 1 else f"{count} matches"
+        if parts is None:
+            text = f"the archive cut its answer after {matches}"
+        else:
+            text = (
+                f"{matches}, but not all: the archive cut {parts} of its answers, and no key divides the query further"
+            )
+        super().__init__(text + why)
+        self.count = count
+        self.status = status
+        self.comment = comment
+        self.parts = parts
 
 
 class SubOperationFailed(DimseError):

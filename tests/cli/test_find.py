@@ -240,8 +240,8 @@ async def test_what_came_before_a_failure_is_shown(beside: Beside) -> None:
     assert done.code == 1
     assert LONG_UID in done.out
     assert done.out.endswith("1 match\n")
-    assert done.err.startswith(f"dimse: {archive.address}: C-FIND: 0xA700 ")
-    assert done.err.endswith("(too much)\n")
+    assert done.err.startswith(f"dimse: {archive.address}: the archive cut its answer after 1 match: 0xA700 ")
+    assert done.err.endswith("(too much); --complete finds the others\n")
 
 
 async def test_a_lost_association(beside: Beside) -> None:

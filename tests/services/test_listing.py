@@ -73,6 +73,12 @@ async def test_a_study_that_is_listed_twice(getting: Archive, tmp_path: Path) ->
     assert uids_of(report) == ADA[:3]
 
 
+async def test_keys_of_higher_levels_are_matched_at_theirs(getting: Archive, tmp_path: Path) -> None:
+    report = await retrieve(getting, Query.series(PatientID="Ada", SeriesInstanceUID="1.1.2\\1.3.1"), tmp_path)
+    assert getting.asked == [("C-GET", "SERIES", ["1.1.2"])]
+    assert uids_of(report) == ["1.1.2.1"]
+
+
 async def test_a_query_that_is_refused(archive: Archive, tmp_path: Path) -> None:
     @archive.on_c_find
     async def find(request: QueryRequest) -> AsyncIterator[Dataset]:

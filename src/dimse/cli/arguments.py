@@ -300,7 +300,7 @@ def edits(settings: Sequence[str], removals: Sequence[str]) -> Edits | None:
 
 
 def add_json(
-    parser: argparse.ArgumentParser, text: str = "Print one JSON object per line, without a progress bar."
+    parser: argparse._ActionsContainer, text: str = "Print one JSON object per line, without a progress bar."
 ) -> None:
     """JSON output."""
     parser.add_argument("--json", action="store_true", help=text)

@@ -6,20 +6,21 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any, Final
 
-from dimse import uids
 from dimse.address import Address
 from dimse.cli import arguments, exit_codes, query_options, requestor, runtime
-from dimse.cli.match_output import CsvMatches, JsonMatches, Matches, TableMatches
+from dimse.cli.match_output import CsvMatches, FlatJsonMatches, FormattedMatches, JsonMatches, Matches, TableMatches
 from dimse.cli.output import counted, print_error, reason
-from dimse.network.client import connect
-from dimse.options import ClientOptions
-from dimse.services.find_scu import CFindSCU, FindResults
-from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
+from dimse.errors import DatasetError, IncompleteAnswer, StatusError
+from dimse.services.finding import Finding
+from dimse.services.finding import find as find_all
+from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
 
 EXIT_CODES: Final = (
-    "0 all matches were shown, even if there are none; 1 the archive refused or failed, with the reason; "
-    "2 wrong usage; 3 no association, or it was lost; 130 interrupted."
+    "0 all matches were shown, even if there are none; 1 the archive refused, failed or cut its answer, with the "
+    "reason; 2 wrong usage; 3 no association, or it was lost; 130 interrupted."
 )
+
+_OUTPUTS: Final[dict[str, type[Matches]]] = {"json": JsonMatches, "json_flat": FlatJsonMatches, "csv": CsvMatches}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -27,10 +28,43 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_address(parser, "Archive to search")
     query_options.add_find_keys(parser)
     query_options.add_level_and_model(parser)
+    parser.add_argument(
+        "--relational",
+        action="store_true",
+        help="Send one query with the keys of all levels, instead of one query for each match of a level.",
+    )
+    parser.add_argument(
+        "--complete",
+        action="store_true",
+        help="If the archive limits its answers, query it in parts, by dates and by prefixes, until it has returned "
+        "everything.",
+    )
+    parser.add_argument("--limit", metavar="N", type=arguments.integer_from(1), help="Stop after so many matches.")
     requestor.add_arguments(parser)
     query_options.add_timeout(parser, "10 for a match")
-    arguments.add_json(parser, "Print one match per line in the DICOM JSON Model.")
-    parser.add_argument("--csv", action="store_true", help="Print CSV with a header line.")
+    parser.add_argument(
+        "--columns",
+        metavar="KEY,...",
+        type=_columns,
+        help="Columns to show, in this order, in place of the keys and the usual ones of the level.",
+    )
+    output = parser.add_mutually_exclusive_group()
+    arguments.add_json(output, "Print one match per line in the DICOM JSON Model.")
+    output.add_argument(
+        "--json-flat",
+        action="store_true",
+        help='Print one match per line as JSON with keywords and plain values: {"StudyDate": "2024-01-31"}.',
+    )
+    output.add_argument("--csv", action="store_true", help="Print CSV with a header line.")
+    output.add_argument(
+        "--format",
+        metavar="TEXT",
+        help="Print one match per line in this form, e.g. '{PatientID} {StudyInstanceUID}'; \\t is a tab.",
+    )
+
+
+def _columns(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def find(
@@ -40,44 +74,65 @@ def find(
     table: str | None,
     level: QueryRetrieveLevel | None,
     model: QueryRetrieveModel | None,
+    relational: bool,
+    complete: bool,
+    limit: int | None,
     timeout: float | None,
-    json: bool,
-    csv: bool,
-    **association: Any,
+    columns: list[str] | None,
+    format: str | None,  # noqa: A002 - the option's name
+    **more: Any,
 ) -> int:
     """Search an archive (C-FIND).
 
     Prints the matches as a table of the given keys. If all of them have values, the table also shows the usual keys of
-    the level. Ctrl-C cancels the search (C-CANCEL) and shows the matches received so far.
+    the level. Below the highest level, the archive is searched level by level, so no UIDs need be given. Ctrl-C
+    cancels the search (C-CANCEL) and shows the matches received so far.
     """
+    outputs = [output for name, output in _OUTPUTS.items() if more.pop(name)]
     with arguments.usage():
-        if json and csv:
-            raise ValueError("choose either --json or --csv")
-        options = requestor.options(timeout=timeout, **association)
+        options = requestor.options(timeout=timeout, **more)
         given = query_options.Keys(keys)
-        (query,) = given.queries(level, model, table)
-        columns = given.columns(query)
-        query = query.returning(*columns)
-        query.find_identifier()
-    matches = (JsonMatches if json else CsvMatches if csv else TableMatches)(columns)
-    return runtime.run(_find(query, address, options, matches))
+        queries = given.queries(level, model, table)
+        if format is not None:
+            matches: Matches = FormattedMatches(format)
+        else:
+            output = outputs[0] if outputs else TableMatches
+            matches = output(columns or given.columns(queries[0], relational=relational))
+            if columns:
+                matches.chosen = frozenset(column.tag for column in matches.columns)
+        queries = [query.returning(*(column.key for column in matches.columns)) for query in queries]
+        found = find_all(
+            address,
+            queries,
+            relational=relational,
+            complete=complete,
+            limit=limit,
+            options=options,
+            raise_failures=False,
+        )
+    return runtime.run(_show(found, matches, complete=complete))
 
 
-async def _find(query: Query, address: Address, options: ClientOptions, matches: Matches) -> int:
-    contexts = [(query.model.find, uids.LITTLE_ENDIAN)]
-    async with connect(address, contexts=contexts, options=options) as association:
-        results = CFindSCU(association).find(query, raise_failures=False)
-        with matches.shown():
-            interrupted = await runtime.run_interruptibly(_add_all(results, matches))
-    for failure in results.failures:
-        print_error(f"dimse: {reason(failure)}")
+async def _show(found: Finding, matches: Matches, *, complete: bool) -> int:
+    with matches.shown():
+        interrupted = await runtime.run_interruptibly(_add_all(found, matches))
+        for failure in found.failures:
+            if not isinstance(failure, StatusError | DatasetError | IncompleteAnswer):
+                raise failure
+    for failure in found.failures:
+        is_cut = isinstance(failure, IncompleteAnswer) and not complete
+        print_error(f"dimse: {reason(failure)}{'; --complete finds the others' if is_cut else ''}")
+    if found.is_limited:
+        print_error(f"dimse: ended by --limit {matches.count}; there may be more matches")
+    if found.divided_by:
+        print_error(f"dimse: queried in parts, by {', '.join(sorted(found.divided_by))}")
     if interrupted:
         print_error(f"dimse: cancelled after {counted(matches.count, 'match', 'matches')}")
         return exit_codes.INTERRUPTED
-    return exit_codes.FAILED if results.failures else exit_codes.OK
+    return exit_codes.FAILED if found.failures else exit_codes.OK
 
 
-async def _add_all(results: FindResults, matches: Matches) -> None:
-    async with results:
-        async for match in results:
+async def _add_all(found: Finding, matches: Matches) -> None:
+    async with found:
+        async for match in found:
             matches.add(match)

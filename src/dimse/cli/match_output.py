@@ -1,4 +1,4 @@
-"""Prints the matches of a C-FIND: as a table, CSV, or DICOM JSON."""
+"""Prints the matches of a C-FIND: as a table, CSV, JSON, or text in a form of the user."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import os
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from string import Formatter
 from typing import Final
 
 from dimse.cli.output import counted, print_error, print_json, print_line, printable
 from dimse.cli.progress import CounterBar
-from dimse.dataset.encoding import tag_name
-from dimse.dataset.json_model import json_model
+from dimse.dataset.encoding import SPECIFIC_CHARACTER_SET, tag_name
+from dimse.dataset.json_model import flat_model, json_model
 from dimse.dataset.pydicom_names import DataElement, Dataset, tag_for_keyword
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 
@@ -32,6 +33,11 @@ class Column:
     def __init__(self, key: str) -> None:
         self.key = key
         self._path = [_tag(name.removesuffix("[0]")) for name in key.split(".")]
+
+    @property
+    def tag(self) -> int:
+        """The tag of the key, or of the sequence that contains it."""
+        return self._path[0]
 
     @property
     def words(self) -> str:
@@ -89,6 +95,8 @@ class Matches(ABC):
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.columns = [Column(key) for key in keys]
+        self.chosen: frozenset[int] | None = None
+        """The tags that JSON has of a match; None is all that the archive returned."""
         self.count = 0
         self._texts = Texts()
 
@@ -103,6 +111,13 @@ class Matches(ABC):
     @abstractmethod
     def _add(self, match: Dataset) -> None: ...
 
+    def _chosen(self, match: Dataset) -> Dataset:
+        """What JSON has of a match."""
+        if self.chosen is None:
+            return match
+        tags = self.chosen | {SPECIFIC_CHARACTER_SET}
+        return Dataset({tag: match.get_item(tag) for tag in match.keys() if tag in tags})  # noqa: SIM118 - it decodes
+
     @contextmanager
     def shown(self) -> Iterator[None]:
         """The block in which matches are added. If it ends early, those added so far are printed."""
@@ -113,7 +128,14 @@ class JsonMatches(Matches):
     """The DICOM JSON Model (PS3.18 F), one object per line."""
 
     def _add(self, match: Dataset) -> None:
-        print_json(**json_model(match, self._texts))
+        print_json(**json_model(self._chosen(match), self._texts))
+
+
+class FlatJsonMatches(Matches):
+    """Keywords and plain values, one object per line."""
+
+    def _add(self, match: Dataset) -> None:
+        print_json(**flat_model(self._chosen(match), self._texts))
 
 
 class CsvMatches(Matches):
@@ -122,15 +144,47 @@ class CsvMatches(Matches):
     @contextmanager
     def shown(self) -> Iterator[None]:
         self._writer = csv.writer(sys.stdout, lineterminator="\n")
-        self._write([column.key for column in self.columns])
         yield
+        if self.count == 0:
+            self._write_header()
 
     def _add(self, match: Dataset) -> None:
+        if self.count == 1:
+            self._write_header()
         self._write([column.text(match, self._texts) for column in self.columns])
+
+    def _write_header(self) -> None:
+        """Not before there is an answer: a failure has no header."""
+        self._write([column.key for column in self.columns])
 
     def _write(self, row: list[str]) -> None:
         self._writer.writerow(row)
         sys.stdout.flush()
+
+
+class FormattedMatches(Matches):
+    """One line per match in the user's form: `{PatientID} {StudyDate:>10}`. Raises `ValueError` for an invalid one."""
+
+    def __init__(self, form: str) -> None:
+        self._form = form.replace("\\t", "\t")
+        fields = [(name, conversion) for _, name, _, conversion in Formatter().parse(self._form) if name is not None]
+        if not all(name for name, _ in fields) or any(conversion for _, conversion in fields):
+            raise ValueError("--format: a place must name a key, as in {PatientID}")
+        super().__init__(list(dict.fromkeys(name for name, _ in fields)))
+        self._line({column.key: "" for column in self.columns})
+
+    def _add(self, match: Dataset) -> None:
+        line = self._line({column.key: column.text(match, self._texts) for column in self.columns})
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    def _line(self, values: Mapping[str, str]) -> str:
+        parts = []
+        for text, name, width, _ in Formatter().parse(self._form):
+            parts.append(text)
+            if name is not None:
+                parts.append(format(values[name], width or ""))
+        return "".join(parts)
 
 
 class TableMatches(Matches):

@@ -40,6 +40,9 @@ DEFAULT_COLUMNS: Final = {
     QueryRetrieveLevel.IMAGE: ("InstanceNumber", "SOPClassUID", "SOPInstanceUID"),
 }
 
+_ABOVE: Final = ("PatientName", "StudyDate")
+_BELOW_STUDY: Final = (QueryRetrieveLevel.SERIES, QueryRetrieveLevel.IMAGE)
+
 
 def add_find_keys(parser: ArgumentParser) -> None:
     """Matching keys and keys to return."""
@@ -185,11 +188,16 @@ class Keys:
             raise ValueError(f"{twice} is also given with -k; leave one out")
         return names
 
-    def columns(self, query: Query) -> list[str]:
-        """The columns to show: the given keys and, if all of them have values, the usual ones of the level."""
+    def columns(self, query: Query, *, relational: bool = False) -> list[str]:
+        """The columns to show: the given keys and, if all of them have values, the usual ones of the level.
+
+        Where a search of series or instances begins above their level, the patient and the date are usual, too.
+        """
         names = list(self._names.values())
         if all(any(values) for values in self._values.values()):
-            usual = [key for key in DEFAULT_COLUMNS[query.level] if _is_allowed(query, key)]
+            begins_above = relational or query.first_step()[0] is not query.level
+            above = _ABOVE if begins_above and query.level in _BELOW_STUDY else ()
+            usual = [key for key in (*above, *DEFAULT_COLUMNS[query.level]) if _is_allowed(query, key)]
             names = [*usual, *(name for path, name in self._names.items() if name_of(*path) not in usual)]
         return names
 
@@ -236,6 +244,7 @@ def _text_of(name: str) -> Iterator[TextIO]:
 
 
 def _is_allowed(query: Query, key: str) -> bool:
-    """Patient Root has the patient's keys only at the PATIENT level (PS3.4 C.6.1)."""
-    is_below = query.model is QueryRetrieveModel.PATIENT_ROOT and query.level is not QueryRetrieveLevel.PATIENT
-    return key != "PatientName" or not is_below
+    """Patient Root has the patient's name above the study, where it is not asked for if the patient is known."""
+    begins = query.first_step()[0]
+    is_above = query.model is QueryRetrieveModel.PATIENT_ROOT and begins is not QueryRetrieveLevel.PATIENT
+    return key != "PatientName" or not is_above

@@ -70,8 +70,6 @@ def retrieve(
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)
         queries = query_options.queries(level, model, keys, table)
-        for query in queries:
-            query.find_identifier()
     arguments.make_folder(into)
     report = RetrievingReport(address, f"retrieved from {address} into {into}", json=json)
     return runtime.run(report.follow(_retrieve(queries, address, options, into, existing, receiver, report)))

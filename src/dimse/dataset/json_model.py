@@ -1,4 +1,4 @@
-"""Data sets in the DICOM JSON Model (PS3.18 F), including invalid values."""
+"""Data sets as JSON: in the DICOM JSON Model (PS3.18 F), or flat; including invalid values."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydicom import Dataset
 
 from dimse.dataset.encoding import SPECIFIC_CHARACTER_SET
+from dimse.dataset.pydicom_names import keyword_for_tag
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 
 _INTEGER: Final = re.compile(r"[+-]?\d{1,11}")
@@ -49,6 +50,42 @@ def _attribute(dataset: Dataset, tag: int, texts: Texts, character_sets: Sequenc
     return model
 
 
+def flat_model(dataset: Dataset, texts: Texts, outer: Sequence[str] = ()) -> dict[str, Any]:
+    """The data set as an object of keywords and plain values, for programs that read JSON and know no DICOM.
+
+    Several values are a list, a sequence is a list of objects, an absent value is null; dates and times are in the
+    form of ISO 8601.
+    """
+    character_sets = character_sets_of(dataset, outer)
+    return {
+        keyword_for_tag(tag) or f"{tag:08X}": _flat(dataset, tag, texts, character_sets)
+        for tag in sorted(dataset.keys())
+        if tag & 0xFFFF and tag != SPECIFIC_CHARACTER_SET
+    }
+
+
+def _flat(dataset: Dataset, tag: int, texts: Texts, character_sets: Sequence[str]) -> Any:
+    try:
+        vr = vr_of(dataset, tag)
+        if vr == "SQ":
+            return [flat_model(item, texts, character_sets) for item in dataset[tag].value or ()]
+        if vr in TEXT_VRS:
+            values = [_FLAT_VALUES.get(vr, _text)(text) for text in texts.of(dataset, tag, character_sets)]
+        else:
+            values = _attribute(dataset, tag, texts, character_sets).get("Value", [])
+    except Exception:  # noqa: BLE001 - pydicom may raise anything for a value that breaks its VR
+        return None
+    return values if len(values) > 1 else values[0] if values else None
+
+
+def _date(text: str) -> str | None:
+    return re.sub(r"^(\d{4})\.?(\d\d)\.?(\d\d)$", r"\1-\2-\3", text) or None
+
+
+def _time(text: str) -> str | None:
+    return re.sub(r"^(\d\d)(\d\d)(\d\d(\.\d+)?)$", r"\1:\2:\3", text) or None
+
+
 def _finite(value: object) -> object:
     """`value`; as a string if it is infinite or not a number, which JSON cannot represent."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
@@ -73,3 +110,4 @@ def _decimal(text: str) -> float | str | None:
 
 
 _JSON_VALUES: Final[dict[str, Callable[[str], Any]]] = {"PN": _name, "IS": _integer, "DS": _decimal}
+_FLAT_VALUES: Final[dict[str, Callable[[str], Any]]] = {"IS": _integer, "DS": _decimal, "DA": _date, "TM": _time}

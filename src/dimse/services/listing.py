@@ -17,7 +17,7 @@ from dimse.errors import AssociationTimeout, DatasetError, PresentationContextEr
 from dimse.network.application_entity import ApplicationEntity
 from dimse.network.association import Association, exchange_of
 from dimse.services.find_scu import CFindSCU
-from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.query import Query, QueryRetrieveLevel
 
 logger = logging.getLogger("dimse.query_retrieve")
 
@@ -84,7 +84,7 @@ async def list_instances(entity: ApplicationEntity, queries: Sequence[Query]) ->
             association.context_for(model.find)  # raises the error, as the next does
             if not listing.offers:
                 association.context_for(model.move)
-            await _Lister(association, entity.address, model, listing).run(queries)
+            await _Lister(association, entity.address, listing).run(queries)
             is_complete = True
     except AssociationTimeout as error:
         if not is_complete:
@@ -104,17 +104,16 @@ def _accepts(association: Association, sop_class_uid: str) -> bool:
 class _Lister:
     """Descends the levels with one query for each parent: every archive answers hierarchical queries."""
 
-    def __init__(self, association: Association, address: Address, model: QueryRetrieveModel, listing: Listing) -> None:
+    def __init__(self, association: Association, address: Address, listing: Listing) -> None:
         self._scu = CFindSCU(association)
         self._address = address
-        self._model = model
         self._listing = listing
 
     async def run(self, queries: Sequence[Query]) -> None:
         matches: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         refusals: list[StatusError] = []
         for query in queries:
-            found, refusal = await self._unique_keys(query, _fixed_keys(query))
+            found, refusal = await self._matches(query)
             matches |= {tuple(keys.items()): keys for keys in found}
             refusals += [] if refusal is None else [refusal]
         if len(refusals) == len(queries):
@@ -124,7 +123,7 @@ class _Lister:
         level = queries[0].level
         while (below := level.below) is not None:
             level = below
-            found = [below for above in found for below in await self._below(level, above)]
+            found = await self._below(queries[0], level, found)
         for keys in found:
             uid, sop_class = keys.pop("SOPInstanceUID"), keys.pop("SOPClassUID", "")
             syntaxes = tuple(filter(uids.is_uid, keys.pop("AvailableTransferSyntaxUID", "").split("\\")))
@@ -132,8 +131,22 @@ class _Lister:
             known_class = sop_class if uids.is_uid(sop_class) else None
             self._listing.instances[uid] = Instance(uid, known_class, tuple(keys.items()), syntaxes)
 
-    async def _below(self, level: QueryRetrieveLevel, above: dict[str, str]) -> list[dict[str, str]]:
-        """The unique keys of everything below one match."""
+    async def _matches(self, query: Query) -> tuple[list[dict[str, str]], StatusError | None]:
+        """The unique keys of the matches, from the highest level at which the query has something to find."""
+        level, above = query.first_step()
+        found, refusal = await self._unique_keys(query.step(level, above), above)
+        while level is not query.level and level.below is not None:
+            level = level.below
+            found = await self._below(query, level, found)
+        return found, refusal
+
+    async def _below(
+        self, query: Query, level: QueryRetrieveLevel, found: Sequence[dict[str, str]]
+    ) -> list[dict[str, str]]:
+        """The unique keys of everything that the query finds below these matches, at the next level."""
+        return [below for above in found for below in await self._below_one(query.step(level, above), above)]
+
+    async def _below_one(self, query: Query, above: dict[str, str]) -> list[dict[str, str]]:
         parent = list(above.values())[-1]
         if not all(map(can_be_asked_for, above.values())):
             unusable = DatasetError(
@@ -141,7 +154,7 @@ class _Lister:
             )
             self._listing.failures.append((parent, unusable))
             return []
-        found, refusal = await self._unique_keys(Query.as_found(level, above, self._model), above)
+        found, refusal = await self._unique_keys(query, above)
         if refusal is not None:
             self._listing.failures.append((parent, refusal))
         return found
@@ -158,7 +171,7 @@ class _Lister:
         async with self._scu.find(query, raise_failures=False) as matches:
             async for match in matches:
                 # A key of the request keeps its value, whatever the archive returns for it.
-                keys = {key: value for key in wanted if (value := above.get(key) or _text(match, key))}
+                keys = {key: value for key in wanted if (value := above.get(key) or text_at(match, key))}
                 if query.level.unique_key not in keys:
                     logger.warning("%s: a match has no %s; omitted", self._address, query.level.unique_key)
                     continue
@@ -172,18 +185,12 @@ class _Lister:
         return list(found.values()), refusal
 
 
-def _fixed_keys(query: Query) -> dict[str, str]:
-    """The unique keys above the level of a query: not all archives return them."""
-    identifier = query.find_identifier()
-    return {key: value for key in _unique_keys_down_to(query)[:-1] if (value := _text(identifier, key))}
-
-
 def _unique_keys_down_to(query: Query) -> list[str]:
     """The unique keys from the top of the query's model down to its level."""
     return [level.unique_key for level in query.model.levels_to(query.level)]
 
 
-def _text(match: Dataset, keyword: str) -> str:
+def text_at(match: Dataset, keyword: str) -> str:
     """The value as received, also one that its VR does not allow, without padding."""
     tag = tag_for_keyword(keyword)
     element = match.get_item(tag) if tag is not None else None

@@ -347,6 +347,10 @@ class Query:
         keys |= {(tag_of(keyword),): text for keyword, text in above.items()}
         return replace(self, level=level, _keys=tuple(sorted(keys.items())))
 
+    def keys_at(self, level: QueryRetrieveLevel) -> frozenset[int]:
+        """The tags of the keys of a level."""
+        return frozenset(path[0] for path, _ in self._keys if self.level_of(path[0]) == level)
+
     def level_of(self, tag: int) -> QueryRetrieveLevel:
         """The level of a key in the model. Attributes that no level has are of the level of the query."""
         if tag in _LEVEL_OF:

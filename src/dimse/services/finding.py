@@ -1,0 +1,306 @@
+"""Whole searching jobs: the matches of queries at one archive or several, as they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from types import TracebackType
+from typing import Final, Self
+
+from dimse import uids
+from dimse.address import Address
+from dimse.dataset.pydicom_names import Dataset
+from dimse.errors import AssociationTimeout, DimseError, IncompleteAnswer
+from dimse.network.application_entity import ApplicationEntity, entity_of
+from dimse.options import ClientOptions
+from dimse.services.finding_search import Search
+from dimse.services.listing import text_at
+from dimse.services.query import Query, QueryRetrieveLevel
+
+logger = logging.getLogger("dimse.query_retrieve")
+
+_AHEAD: Final = 16
+"""Matches that wait for the caller."""
+
+_RUNNING: Final[set[asyncio.Task[None]]] = set()
+"""The searches under way; the event loop alone would not keep them alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What to find."""
+
+    queries: Sequence[Query]
+    relational: bool
+    complete: bool
+    limit: int | None
+
+
+class Finding:
+    """The matches of `find`: an asynchronous iterator of data sets, and a context manager that cancels the rest.
+
+    Leaving the `async with` early, or an `async for` that is in no `async with`, sends a C-CANCEL to each archive and
+    releases the associations, in the second case in the background.
+
+    When the iteration ends, the errors of all archives are raised: one `ExceptionGroup`, or the error itself if a
+    single archive had a single one. With `raise_failures=False` they are in `failures` instead. An archive that fails
+    does not end the search at the others.
+    """
+
+    def __init__(self, entities: Sequence[ApplicationEntity], job: _Job, *, raise_failures: bool) -> None:
+        self._work = _Work(entities, job)
+        self._raise_failures = raise_failures
+        self._takers = 0
+        self._archive: Address | None = None
+
+    @property
+    def failures(self) -> list[Exception]:
+        """The failures so far; `DimseError.address` names the archive."""
+        return self._work.failures
+
+    @property
+    def archive(self) -> Address | None:
+        """The archive that returned the latest match; if several have it, the first that did."""
+        return self._archive
+
+    @property
+    def count(self) -> int:
+        """The number of matches so far."""
+        return self._work.count
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether `limit` ended the search: there may be more matches."""
+        return self._work.stage is _Stage.LIMITED
+
+    @property
+    def divided_by(self) -> frozenset[str]:
+        """The keys by which `complete` divided queries. What has no value for one of them may be in no part."""
+        return frozenset(self._work.divided_by)
+
+    def __aiter__(self) -> AsyncIterator[Dataset]:
+        return _Iteration(self)
+
+    async def __anext__(self) -> Dataset:
+        found = await self._work.next()
+        if found is None:
+            raise self._end()
+        self._archive, match = found
+        return match
+
+    def _end(self) -> Exception:
+        failures = self.failures
+        if not failures or not self._raise_failures:
+            return StopAsyncIteration()
+        if len(failures) == 1 and len(self._work.entities) == 1:
+            return failures[0]
+        archives = dict.fromkeys(str(failure.address) for failure in failures if isinstance(failure, DimseError))
+        return ExceptionGroup(f"{len(failures)} queries failed at {', '.join(archives)}", failures)
+
+    async def aclose(self) -> None:
+        """Cancel the rest, and wait until it has ended."""
+        await self._work.stop()
+
+    async def __aenter__(self) -> Self:
+        self._takers += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._takers -= 1
+        await self.aclose()
+
+    def _let_go(self) -> None:
+        """Cancel the rest if no `async with` or `async for` uses it any more."""
+        if self._takers == 0:
+            self._work.leave()
+
+    def __del__(self) -> None:
+        self._let_go()
+
+
+class _Iteration(AsyncIterator[Dataset]):
+    """One `async for`."""
+
+    def __init__(self, finding: Finding) -> None:
+        self._finding = finding
+        finding._takers += 1
+
+    def __anext__(self) -> Awaitable[Dataset]:
+        return self._finding.__anext__()
+
+    def __del__(self) -> None:
+        self._finding._takers -= 1
+        self._finding._let_go()
+
+
+class _Stage(Enum):
+    NEW = "nobody has asked for a match"
+    UNDER_WAY = "the archives are searched"
+    LIMITED = "the limit ended it"
+    ENDED = "over, or about to be"
+
+
+class _Work:
+    """The searches at all archives, which know nothing of the `Finding`: it can be dropped while they run."""
+
+    def __init__(self, entities: Sequence[ApplicationEntity], job: _Job) -> None:
+        self.entities = entities
+        self.failures: list[Exception] = []
+        self.divided_by: set[str] = set()
+        self.count = 0
+        self.stage = _Stage.NEW
+        self._job = job
+        self._queue: asyncio.Queue[tuple[Address, Dataset] | None] = asyncio.Queue(_AHEAD)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._under_way = len(entities)
+        self._merges = len(entities) > 1 or len(job.queries) > 1
+        self._seen: set[tuple[str, ...]] = set()
+
+    async def next(self) -> tuple[Address, Dataset] | None:
+        """The next match and its archive; None when there are no more."""
+        if self.stage is _Stage.NEW:
+            self._begin()
+        if self.count == self._job.limit and self.stage is _Stage.UNDER_WAY:
+            reached = _Stage.LIMITED if self._under_way or not self._queue.empty() else _Stage.ENDED
+            await self.stop(reached)
+            self.failures[:] = [each for each in self.failures if not isinstance(each, IncompleteAnswer)]
+        while self.stage is _Stage.UNDER_WAY and (self._under_way or not self._queue.empty()):
+            found = await self._queue.get()
+            if found is not None:
+                self.count += 1
+                return found
+            self._under_way -= 1
+        return None
+
+    def _begin(self) -> None:
+        self.stage = _Stage.UNDER_WAY
+        self._loop = asyncio.get_running_loop()
+        self._tasks = [self._loop.create_task(self._search(entity)) for entity in self.entities]
+        for task in self._tasks:
+            _RUNNING.add(task)
+            task.add_done_callback(_RUNNING.discard)
+
+    async def stop(self, stage: _Stage = _Stage.ENDED) -> None:
+        """End all searches, and wait for it."""
+        self.leave(stage)
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            with contextlib.suppress(asyncio.QueueFull):
+                self._queue.put_nowait(None)  # for a task that waits for a match
+
+    def leave(self, stage: _Stage = _Stage.ENDED) -> None:
+        """End all searches in the background; may be called in any thread."""
+        before = self.stage
+        if before in (_Stage.NEW, _Stage.UNDER_WAY):
+            self.stage = stage
+        if before is _Stage.UNDER_WAY:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and has cancelled them
+                self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def _search(self, entity: ApplicationEntity) -> None:
+        """Search one archive. Ends with None in the queue, unless it is cancelled."""
+        try:
+            await self._search_and_release(entity)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is raised where the matches are taken
+            self.failures.append(error.at(str(entity.address)) if isinstance(error, DimseError) else error)
+        if self.stage is _Stage.UNDER_WAY:
+            await self._queue.put(None)
+
+    async def _search_and_release(self, entity: ApplicationEntity) -> None:
+        model, is_over = self._job.queries[0].model, False
+        try:
+            async with entity.connect([(model.find, uids.LITTLE_ENDIAN)]) as association:
+                search = Search(association, relational=self._job.relational, complete=self._job.complete)
+                try:
+                    for query in self._job.queries:
+                        await search.run(query, lambda match: self._take(entity.address, match))
+                except asyncio.CancelledError:
+                    task = asyncio.current_task()
+                    if self.stage is _Stage.UNDER_WAY or task is None:
+                        raise
+                    task.uncancel()  # C-CANCEL has been sent and answered: release the association
+                finally:
+                    self.failures += search.failures
+                    self.divided_by |= search.divided_by
+                is_over = True
+        except AssociationTimeout as error:
+            if not is_over:
+                raise
+            logger.info("%s: %s", entity.address, error)  # an unanswered release invalidates nothing
+
+    async def _take(self, address: Address, match: Dataset) -> None:
+        if self._merges:
+            unique = _identity(match, self._job.queries[0].level)
+            if unique in self._seen:
+                return
+            if unique is not None:
+                self._seen.add(unique)
+        await self._queue.put((address, match))
+
+
+def _identity(match: Dataset, level: QueryRetrieveLevel) -> tuple[str, ...] | None:
+    """What a match is the same by, at several archives; None if it has no unique key."""
+    unique = text_at(match, level.unique_key)
+    if level is QueryRetrieveLevel.PATIENT:
+        return (unique, text_at(match, "IssuerOfPatientID")) if unique else None
+    return (unique,) if unique else None
+
+
+def find(
+    address: str | Address | ApplicationEntity | Iterable[str | Address | ApplicationEntity],
+    query: Query | Iterable[Query],
+    *,
+    relational: bool = False,
+    complete: bool = False,
+    limit: int | None = None,
+    calling_ae_title: str | None = None,
+    options: ClientOptions | None = None,
+    timeout: float | None = None,
+    raise_failures: bool = True,
+) -> Finding:
+    """Find what matches `query` at an archive or several, with an association to each (PS3.4 C.4.1).
+
+    Returns an asynchronous iterator of matches, as pydicom data sets, in the order in which they arrive. Several
+    archives are searched at once. Several queries, of one level and model, are one search; a match that several of them
+    or several archives have, by its unique key, is returned once.
+
+    A query needs no UIDs of the levels above: the archive is then asked level by level, and each key is matched at its
+    level. The matches get the requested attributes of the levels above. With `relational`, the archive is asked once,
+    with all keys (PS3.4 C.4.1.2.2.1); not every archive answers that. `relational` is not negotiated. Matches that
+    contradict a key, which the archive must have ignored, are left out, with a warning in the log.
+
+    An archive may limit the number of matches. `IncompleteAnswer` says that it cut an answer; with `complete`, the
+    query is then asked in parts until each part is whole: by date, by time, by prefixes of Patient ID or Patient's
+    Name. `limit` is the number of matches after which the search ends, with a C-CANCEL.
+
+    `timeout` is short for `ClientOptions(timeouts=Timeouts.all(timeout))`, in seconds.
+
+    Raises `ValueError` for queries of different levels or models; iterating raises the errors described in `Finding`:
+    `AssociationError`, `PresentationContextError`, `StatusError`, `IncompleteAnswer`.
+
+    >>> async def main():
+    ...     async for match in find("ARCHIVE@localhost:11112", Query.series(PatientID="4711", Modality="CT")):
+    ...         print(match.StudyInstanceUID, match.SeriesInstanceUID)
+    """
+    addresses = [address] if isinstance(address, str | Address | ApplicationEntity) else list(address)
+    entities = [entity_of(each, options, calling_ae_title, timeout) for each in addresses]
+    queries = [query] if isinstance(query, Query) else list(query)
+    if not entities:
+        raise ValueError("address must be one or more archives")
+    if len({(each.level, each.model) for each in queries}) != 1:
+        raise ValueError("query must be one or more queries of one level and model")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1, not {limit}")
+    return Finding(entities, _Job(queries, relational, complete, limit), raise_failures=raise_failures)

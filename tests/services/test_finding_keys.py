@@ -1,0 +1,42 @@
+"""Matches that contradict a key, because an archive ignored it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset
+
+from dimse import Query
+from dimse.services.finding_keys import KeyCheck
+
+
+def check(match: dict[str, Any], **keys: Any) -> tuple[str | None, set[str]]:
+    dataset = Dataset()
+    for keyword, value in match.items():
+        setattr(dataset, keyword, value)
+    keys_check = KeyCheck(Query.studies(**keys).find_identifier(), except_for=frozenset())
+    return keys_check.ignored(dataset), keys_check.unknown(dataset)
+
+
+@pytest.mark.parametrize(
+    ("match", "keys", "ignored"),
+    [
+        ({"StudyDescription": "Thorax"}, {"StudyDescription": "Head*"}, "StudyDescription"),
+        ({"StudyDescription": "head, neck"}, {"StudyDescription": "Head*"}, None),
+        ({"StudyDescription": ""}, {"StudyDescription": "Head*"}, None),
+        ({"StudyDate": "20240102"}, {"StudyDate": "20240101-20240131"}, None),
+        ({"StudyDate": "20240202"}, {"StudyDate": "20240101-20240131"}, "StudyDate"),
+        ({"ModalitiesInStudy": ["CT", "SR"]}, {"ModalitiesInStudy": "SR"}, None),
+        ({"ModalitiesInStudy": ["CT", "SR"]}, {"ModalitiesInStudy": "MR"}, "ModalitiesInStudy"),
+        ({"StudyInstanceUID": "1.3"}, {"StudyInstanceUID": ["1.2", "1.3"]}, None),
+        ({"StudyInstanceUID": "1.4"}, {"StudyInstanceUID": ["1.2", "1.3"]}, "StudyInstanceUID"),
+        ({"PatientName": "Meier^Jan"}, {"PatientName": "Mayer*"}, None),
+    ],
+)
+def test_contradictions(match: dict[str, Any], keys: dict[str, Any], ignored: str | None) -> None:
+    assert check(match, **keys)[0] == ignored
+
+
+def test_keys_that_are_not_returned() -> None:
+    assert check({"StudyDate": "20240101"}, StudyDate="20240101", StudyDescription="X") == (None, {"StudyDescription"})
