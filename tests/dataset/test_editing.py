@@ -85,6 +85,14 @@ async def test_group_lengths_follow_their_group() -> None:
     assert edited == other + element(0x10, 0, b"UL", struct.pack("<L", len(new))) + new
 
 
+async def test_an_element_that_is_there_twice_is_there_once() -> None:
+    twice, other = element(0x10, 0x10, b"PN", b"SECRET"), element(0x10, 0x20, b"LO", b"1 ")
+    assert await read(await edit(source_of(twice + twice + other), Edits({"PatientName": "A"}))) == (
+        element(0x10, 0x10, b"PN", b"A ") + other
+    )
+    assert await read(await edit(source_of(twice + other + twice), Edits(remove=["PatientName"]))) == other
+
+
 async def test_elements_out_of_order_stay_where_they_are() -> None:
     late, early = element(0x20, 0x10, b"SH", b"1 "), element(0x10, 0x20, b"LO", b"2 ")
     data = late + early

@@ -43,3 +43,14 @@ async def test_with_other_edits() -> None:
     assert dataset.PatientID == "mine"
     assert "PatientName" not in dataset
     assert dataset.StudyInstanceUID != "1.2.3.1"
+
+
+async def test_a_uid_of_unknown_vr() -> None:
+    """Its header is longer, and the C-STORE must name the same new UID."""
+    data = encoded(instance("1.2.1"))
+    uid = b"\x08\0\x18\0UI\x06\x001.2.1\0"
+    assert uid in data
+    data = data.replace(uid, b"\x08\0\x18\0UN\0\0\x06\0\0\x001.2.1\0")
+    edits = NewUIDs(NewLevel.INSTANCE, 0)
+    edited = await read(await edit(source_of(data), edits))
+    assert edits.sop_instance_uid("1.2.1").encode() in edited

@@ -5,23 +5,34 @@ The elements before the bulk data are held in memory, at most 16 MiB; the bulk d
 
 from __future__ import annotations
 
+from bisect import bisect
 from io import BytesIO
-from typing import TYPE_CHECKING, Final, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
 
-from pydicom.dataelem import RawDataElement
 from pydicom.filereader import data_element_generator
 
 from dimse.dataset.codec import PYDICOM_ERRORS, pydicom_failed
 from dimse.dataset.derived import STEP, Derived, Metadata, read_metadata
 from dimse.dataset.edits import NewValue, name_of
-from dimse.dataset.encoding import SHORT_VRS, SPECIFIC_CHARACTER_SET, VRS, Encoding, Headers, tag_name, unpadded_text
+from dimse.dataset.encoding import (
+    LONG_SIZE,
+    PLAIN_SIZE,
+    SHORT_VRS,
+    SPECIFIC_CHARACTER_SET,
+    UNDEFINED_LENGTH,
+    Encoding,
+    Headers,
+    tag_name,
+    unpadded_text,
+)
 from dimse.dataset.sources import DatasetSource, Reader, named
 from dimse.dataset.threads import beside_the_loop
 from dimse.dataset.transcode import Deflated, Inflated
 from dimse.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from dimse.dataset.edits import Edits
     from dimse.dataset.scanner import ElementScanner
@@ -131,61 +142,25 @@ class _EditedReader(Reader):
 # The elements
 
 
-class _Element(NamedTuple):
-    tag: int
-    encoded: bytes
-    """With its header."""
-    value: bytes
-    """Empty for a sequence of undefined length."""
-
-
 def edited(encoded: bytes, edits: Edits, transfer_syntax_uid: str, *, implicit: bool, behind: int | None) -> bytes:
     """The elements of `encoded`, which precede the one with the tag `behind`, with `edits` applied.
 
     `implicit` says whether they are in Implicit VR, whatever the transfer syntax says. Raises `DatasetError`.
     """
     encoding = Encoding.of(transfer_syntax_uid)
-    elements = _elements(encoded, implicit=implicit, big_endian=encoding.big_endian)
-    values = {element.tag: element for element in elements}
-
-    def value_of(tag: int) -> str | None:
-        return unpadded_text(values[tag].value) if tag in values else None
-
-    changes = edits._changes_in(value_of)
-    _check_reachable(changes, behind)
-    terms = [term.strip(" ") for term in (value_of(SPECIFIC_CHARACTER_SET) or "").split("\\")]
-    if terms == [""] and any(new is not None and not new.text.isascii() for new in changes.values()):
-        terms, changes = [_UTF_8.text], {SPECIFIC_CHARACTER_SET: _UTF_8, **changes}
-    new = {
-        tag: b"" if value is None else _encoded(tag, value, encoding.headers, terms, implicit=implicit)
-        for tag, value in changes.items()
-    }
-    return b"".join(_with_group_lengths(elements, _applied(elements, new), new, encoding.headers))
-
-
-def _check_reachable(tags: Iterable[int], behind: int | None) -> None:
-    for tag in tags:
+    header = _Header(encoded, encoding, implicit=implicit)
+    changes = edits._changes_in(header.text)
+    for tag in changes:
         if behind is not None and tag >= behind:
             raise DatasetError(
                 f"{name_of(tag)} cannot be edited: it is, or follows, {tag_name(behind)}, which is too long to hold"
             )
-
-
-def _elements(encoded: bytes, *, implicit: bool, big_endian: bool) -> list[_Element]:
-    """The elements of the top level."""
-    file, elements, start = BytesIO(encoded), list[_Element](), 0
-    try:
-        for element in data_element_generator(file, implicit, not big_endian):
-            value = element.value if isinstance(element, RawDataElement) else None
-            if element.VR is not None and element.VR.encode() not in VRS:
-                raise DatasetError(f"{tag_name(element.tag)} has a VR that is not known, so it cannot be edited")
-            elements.append(_Element(int(element.tag), encoded[start : file.tell()], value or b""))
-            start = file.tell()
-    except PYDICOM_ERRORS as error:
-        raise pydicom_failed("the header cannot be edited", error) from None
-    if start != len(encoded):
-        raise DatasetError("the header cannot be edited: its elements do not fill it")
-    return elements
+    terms = [term.strip(" ") for term in (header.text(SPECIFIC_CHARACTER_SET) or "").split("\\")]
+    if terms == [""] and any(new is not None and not new.text.isascii() for new in changes.values()):
+        terms, changes = [_UTF_8.text], {SPECIFIC_CHARACTER_SET: _UTF_8, **changes}
+    for tag, value in changes.items():
+        header.put(tag, b"" if value is None else _encoded(tag, value, encoding.headers, terms, implicit=implicit))
+    return header.joined()
 
 
 def _encoded(tag: int, new: NewValue, headers: Headers, character_sets: Sequence[str], *, implicit: bool) -> bytes:
@@ -201,35 +176,94 @@ def _encoded(tag: int, new: NewValue, headers: Headers, character_sets: Sequence
     return (headers.short if vr in SHORT_VRS else headers.long).pack(group, element, vr, len(value)) + value
 
 
-def _applied(elements: Iterable[_Element], new: Mapping[int, bytes]) -> list[tuple[int, bytes]]:
-    """The elements by tag, the new ones in the place of those with their tag, or else before the first with a higher.
+class _Header:
+    """The elements of the top level, and what takes the place of some."""
 
-    Elements that are not in the order of their tags stay where they are.
-    """
-    result = [(element.tag, new.get(element.tag, element.encoded)) for element in elements]
-    present = {tag for tag, _ in result}
-    for tag, encoded in new.items():
-        if tag not in present and encoded:
-            place = next((index for index, (other, _) in enumerate(result) if other > tag), len(result))
-            result.insert(place, (tag, encoded))
-    return result
+    def __init__(self, encoded: bytes, encoding: Encoding, *, implicit: bool) -> None:
+        self._data, self._implicit, self._headers = encoded, implicit, encoding.headers
+        self._is_big_endian = encoding.big_endian
+        self._tags: list[int] = []
+        self._places: list[int] = []
+        """Where each element begins, and the end of the last one."""
+        self._new: list[tuple[int, int, bytes]] = []
+        """The beginning, the end and the replacement of what is edited."""
+        self._growth: dict[int, int] = {}
+        """By group, the number of bytes that it has grown by."""
+        try:
+            self._walk()
+        except PYDICOM_ERRORS as error:
+            raise pydicom_failed("the header cannot be edited", error) from None
+        self._is_sorted = self._tags == sorted(self._tags)
 
+    def _walk(self) -> None:
+        """Find the elements, as the scanner does."""
+        data, implicit, start = self._data, self._implicit, 0
+        unpack, unpack_plain = self._headers.short.unpack_from, self._headers.plain.unpack_from
+        while start < len(data):
+            self._places.append(start)
+            if implicit:
+                group, element, length = unpack_plain(data, start)
+                end = start + PLAIN_SIZE + length
+            else:
+                group, element, vr, length = unpack(data, start)
+                end = start + PLAIN_SIZE + length
+                if vr not in SHORT_VRS:
+                    length = self._headers.length_32.unpack_from(data, start + PLAIN_SIZE)[0]
+                    end = start + LONG_SIZE + length
+            self._tags.append(group << 16 | element)
+            start = end if length != UNDEFINED_LENGTH else self._end_of(start)
+        if start != len(data):
+            raise DatasetError("the header cannot be edited: its last element is cut")
+        self._places.append(start)
 
-def _with_group_lengths(
-    before: Iterable[_Element], after: Iterable[tuple[int, bytes]], new: Mapping[int, bytes], headers: Headers
-) -> Iterable[bytes]:
-    """The edited elements; a group length (PS3.5 7.2) grows and shrinks with its group."""
-    growth = dict.fromkeys((tag >> 16 for tag in new), 0)
-    for element in before:
-        if element.tag in new:
-            growth[element.tag >> 16] -= len(element.encoded)
-    after = list(after)
-    for tag, encoded in after:
-        if tag in new:
-            growth[tag >> 16] += len(encoded)
-    for tag, encoded in after:
-        if tag & 0xFFFF == 0 and growth.get(tag >> 16) and len(encoded) >= 12:
-            length = headers.length_32.unpack(encoded[-4:])[0] + growth[tag >> 16]
-            yield encoded[:-4] + headers.length_32.pack(length & 0xFFFFFFFF)
-        else:
-            yield encoded
+    def _end_of(self, start: int) -> int:
+        """The end of the element of undefined length at `start`."""
+        file = BytesIO(self._data)
+        file.seek(start)
+        next(data_element_generator(file, self._implicit, not self._is_big_endian))
+        return file.tell()
+
+    def text(self, tag: int) -> str | None:
+        """The value of an element that has ASCII text; None without one."""
+        if tag not in self._tags:
+            return None
+        index = self._tags.index(tag)
+        start = self._places[index]
+        is_long = not self._implicit and self._data[start + 4 : start + 6] not in SHORT_VRS
+        return unpadded_text(self._data[start + (LONG_SIZE if is_long else PLAIN_SIZE) : self._places[index + 1]])
+
+    def put(self, tag: int, encoded: bytes) -> None:
+        """Put an element in the place of those with its tag, or else before the first with a higher one."""
+        growth = len(encoded)
+        present = [index for index, other in enumerate(self._tags) if other == tag] if tag in self._tags else []
+        for index in present:
+            self._replace(index, encoded)
+            growth -= self._places[index + 1] - self._places[index]
+            encoded = b""  # a tag that is there twice is there once afterwards
+        if not present:
+            place = self._places[self._index_behind(tag)]
+            self._new.append((place, place, encoded))
+        self._growth[tag >> 16] = self._growth.get(tag >> 16, 0) + growth
+
+    def _replace(self, index: int, encoded: bytes) -> None:
+        self._new.append((self._places[index], self._places[index + 1], encoded))
+
+    def _index_behind(self, tag: int) -> int:
+        """The index of the first element with a higher tag, whatever the order of the elements."""
+        if self._is_sorted:
+            return bisect(self._tags, tag)
+        return next((index for index, other in enumerate(self._tags) if other > tag), len(self._tags))
+
+    def joined(self) -> bytes:
+        """All elements; a group length (PS3.5 7.2) grows and shrinks with its group."""
+        for group, growth in self._growth.items():
+            if growth and group << 16 in self._tags:
+                index = self._tags.index(group << 16)
+                old = self._data[self._places[index] : self._places[index + 1]]
+                length = self._headers.length_32.unpack(old[-4:])[0] + growth
+                self._replace(index, old[:-4] + self._headers.length_32.pack(length & 0xFFFFFFFF))
+        parts, position = list[bytes](), 0
+        for start, end, encoded in sorted(self._new, key=itemgetter(0, 1)):
+            parts += self._data[position:start], encoded
+            position = end
+        return b"".join([*parts, self._data[position:]])

@@ -10,6 +10,7 @@ from dimse.services import store_request
 from dimse.sync.facade import Facade, Iteration, blocking_method, same
 
 if TYPE_CHECKING:
+    from dimse.dataset.edits import Edits
     from dimse.dataset.pydicom_names import Dataset
 
 
@@ -48,6 +49,14 @@ class StoreRequest(Facade[store_request.StoreRequest]):
     def frames(self) -> Iterator[bytes]:
         """The frames of the pixel data; see `dimse.StoreRequest.frames`."""
         return Iteration(self._asynchronous.frames(), same)
+
+    def chunks(self, *, edits: Edits | None = None) -> Iterator[bytes]:
+        """A Part 10 file, chunk by chunk; see `dimse.StoreRequest.chunks`."""
+        return Iteration(self._asynchronous.chunks(edits=edits), same)
+
+    def dataset_chunks(self, *, edits: Edits | None = None) -> Iterator[bytes]:
+        """The data set alone, chunk by chunk; see `dimse.StoreRequest.dataset_chunks`."""
+        return Iteration(self._asynchronous.dataset_chunks(edits=edits), same)
 
     save = blocking_method(store_request.StoreRequest.save)
     save_under = blocking_method(store_request.StoreRequest.save_under)
