@@ -58,7 +58,7 @@ def _forking() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
     """A command that runs in this process sets logging up, which is not the next test's."""
-    root, names = logging.getLogger(), ("", "dimse", "pydicom")
+    root, names = logging.getLogger(), ("", "dimse", "dimse.upper_layer", "pydicom")
     handlers, levels = list(root.handlers), {name: logging.getLogger(name).level for name in names}
     yield
     root.handlers[:] = handlers

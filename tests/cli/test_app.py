@@ -63,8 +63,14 @@ def test_the_version_without_rich() -> None:
 @pytest.mark.parametrize(
     ("arguments", "modules"),
     [
-        (["--version"], {"cli", "cli.app", "cli.exit_codes", "cli.output", "cli.parser", "errors", "status"}),
-        (["--help"], {"cli", "cli.app", "cli.exit_codes", "cli.output", "cli.parser", "errors", "status"}),
+        (
+            ["--version"],
+            {"cli", "cli.app", "cli.exit_codes", "cli.log_options", "cli.output", "cli.parser", "errors", "status"},
+        ),
+        (
+            ["--help"],
+            {"cli", "cli.app", "cli.exit_codes", "cli.log_options", "cli.output", "cli.parser", "errors", "status"},
+        ),
     ],
 )
 def test_help_and_the_version_import_little(arguments: list[str], modules: set[str]) -> None:

@@ -75,12 +75,21 @@ def test_a_port_that_is_not_dicom(dimse: Callable[..., Any], http_port: int) -> 
     assert done.err.startswith("dimse: ")
 
 
-def test_verbose_logs_and_twice_verbose_has_a_line_per_pdu(dimse: Callable[..., Any], receiver: Any) -> None:
-    done = dimse("-vv", "echo", receiver.address)
+def test_each_v_tells_more(dimse: Callable[..., Any], receiver: Any) -> None:
+    done = dimse("-vvv", "echo", receiver.address)
     assert done.code == 0
     for name in ("A-ASSOCIATE-RQ", "A-ASSOCIATE-AC", "P-DATA-TF", "A-RELEASE-RQ", "A-RELEASE-RP"):
         assert name in done.err
-    assert "P-DATA-TF" not in dimse("-v", "echo", receiver.address).err
+    for before, after in (("-vv", ()), ("-v", ("-v",))):
+        done = dimse(before, "echo", receiver.address, *after)
+        assert "P-DATA-TF" not in done.err
+        assert "> C-ECHO-RQ  Message ID 1" in done.err
+    done = dimse("echo", "-v", receiver.address)
+    assert "C-ECHO-RQ" not in done.err
+    assert "accepted in Explicit VR Little Endian: Verification SOP Class" in done.err
+    assert "> C-ECHO: 0x0000 Success in " in done.err
+    assert "association released after " in done.err
+    assert dimse("echo", receiver.address).err == ""
 
 
 def test_an_echo_imports_what_it_needs(closed_port: int) -> None:

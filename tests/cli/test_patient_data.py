@@ -1,4 +1,4 @@
-"""No command shows a value of a data set or a password with -vv, except the matches of `find`."""
+"""No command shows a value of a data set or a password with -vvv, except the matches of `find`."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def _make_files(folder: Path) -> None:
 
 @asynccontextmanager
 async def _receiving(folder: Path, *options: str) -> AsyncIterator[str]:
-    """Run `dimse -vv receive`; its output is in `folder`.log in the end. Yields its address."""
+    """Run `dimse -vvv receive`; its output is in `folder`.log in the end. Yields its address."""
     with await asyncio.to_thread(folder.with_suffix(".log").open, "wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *(*COMMAND, "-vv", "receive", "--port", "0", "--into", str(folder), *options),
+            *(*COMMAND, "-vvv", "receive", "--port", "0", "--into", str(folder), *options),
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
         )
@@ -76,10 +76,13 @@ async def test_no_command_shows_values(beside: Callable[..., Awaitable[Any]], tm
                 ("retrieve", archive.address, "-k", "PatientID=QXZ7*", "--into", tmp_path / "all"),
                 ("echo", archive.address),
             ]
-            ended = await asyncio.gather(*(beside("-vv", *command, *user) for command in commands))
-    shown = [await asyncio.to_thread((tmp_path / name).read_text) for name in ("lenient.log", "strict.log")]
+            log = ("--log-file", tmp_path / "requestors.log", "--log-json")
+            ended = await asyncio.gather(*(beside("-vvv", *command, *user, *log) for command in commands))
+    shown = [
+        await asyncio.to_thread((tmp_path / name).read_text) for name in ("lenient.log", "strict.log", "requestors.log")
+    ]
     for command, done in zip(commands, ended, strict=True):
-        assert "dimse.upper_layer" in done.err, done.err
+        assert "P-DATA-TF" in done.err, done.err
         shown.append(done.err if command[0] == "find" else done.out + done.err)
     lines = [line for text in shown for line in text.splitlines()]
     assert len(lines) > 300

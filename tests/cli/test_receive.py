@@ -228,7 +228,12 @@ async def test_other_limits_on_associations(receive: Receive) -> None:
     words = ["receive", "--into", "x", "--max-per-title=0", "--max-per-host=0"]
     given = vars(make_parser(["receive"]).parse_args(words))
     receive_commands.take(given)
-    own = inspect.signature(given.pop("command")).parameters.keys() - {"title"} | {"verbose"}
+    own = inspect.signature(given.pop("command")).parameters.keys() - {"title"} | {
+        "verbose",
+        "more_verbose",
+        "log_file",
+        "log_json",
+    }
     options = acceptor.options(**{name: value for name, value in given.items() if name not in own})
     assert options.maximum_associations_per_title is None
     assert options.maximum_associations_per_host is None

@@ -31,7 +31,7 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
 def options(*arguments: str) -> ClientOptions:
     """What `dimse echo` makes of its arguments."""
     parameters = vars(make_parser(["echo"]).parse_args(["echo", *arguments]))
-    for name in ("command", "verbose", "address", "json"):
+    for name in ("command", "verbose", "more_verbose", "log_file", "log_json", "address", "all_peers", "json"):
         parameters.pop(name, None)
     return requestor.options(**parameters)
 

@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from itertools import islice
 from typing import Any, Final, NamedTuple, NoReturn
 
-from dimse.cli import exit_codes
+from dimse.cli import exit_codes, log_options
 from dimse.cli.output import drop_output, print_error, print_failure, print_line, reason
 from dimse.cli.parser import CommandParser, ConfigurationError, Parser, UsageError
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError
@@ -74,9 +74,7 @@ def make_parser(commands: Iterable[str] = COMMANDS, listed: Iterable[str] = ()) 
         description="DICOM networking: echo, explain, send, receive, route, find, get, move and retrieve.",
         epilog="Exit codes: " + exit_codes.EXIT_CODES,
     )
-    parser.add_argument(
-        "-v", "--verbose", action="count", default=0, help="Increase log output on standard error; -vv logs each PDU."
-    )
+    parser.add_argument("-v", "--verbose", action="count", default=0, help=log_options.VERBOSE)
     parser.add_argument(
         "--version", action=_ShowVersion, nargs=0, default=argparse.SUPPRESS, help="Show the version and exit."
     )
@@ -98,6 +96,7 @@ def make_parser(commands: Iterable[str] = COMMANDS, listed: Iterable[str] = ()) 
         )
         subparser.set_defaults(command=command)
         module.add_arguments(subparser)
+        log_options.add_arguments(subparser)
     return parser
 
 
@@ -149,7 +148,7 @@ def _run(parser: Parser, arguments: Sequence[str]) -> int:
         return exit_codes.OK  # after the help or the version; wrong arguments raise UsageError
     from dimse.cli import logs  # help needs it as little as the commands
 
-    logs.log_to_stderr(parameters.pop("verbose"))
+    logs.begin(parameters)
     command: Callable[..., int] = parameters.pop("command")
     peer: Any = parameters.get("peer")
     if getattr(peer, "name", None) is None:
@@ -193,6 +192,7 @@ def _failed(error: Exception, arguments: Sequence[str], named: Sequence[str], *,
             print_error(line)
     code = _code_of(error)
     print_failure(reason(error), code, error, json=json)
+    logs.note_failure(error)
     return code
 
 

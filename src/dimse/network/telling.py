@@ -245,10 +245,10 @@ class Telling:
         self.log(
             logger,
             logging.INFO,
-            "association %s after %s, %d operations, %d bytes sent, %d received%s",
+            "association %s after %s, %s, %d bytes sent, %d received%s",
             event.end.value,
             in_seconds(event.seconds),
-            event.requested + event.served,
+            _counted(event.requested + event.served, "operation", "operations"),
             event.bytes_sent,
             event.bytes_received,
             "" if error is None else f": {_text(error)}",
@@ -398,6 +398,10 @@ def operation_of(message: Message) -> str:
     return message.name.removesuffix("-RQ").removesuffix("-RSP")
 
 
+def _counted(number: int, noun: str, plural: str) -> str:
+    return f"{number} {noun if number == 1 else plural}"
+
+
 def _text(error: BaseException | None) -> str:
     """The text of an error, without the peer, which each line names."""
     return error.text if isinstance(error, DimseError) else str(error) or type(error).__name__
@@ -422,7 +426,7 @@ def _operation_in_words(event: OperationEnded, comment: str | None) -> str:
     else:
         parts.append(str(event.status) + (f" ({escaped(comment)})" if comment else ""))
     if request.name == "C-FIND":
-        parts.append("1 match" if event.matches == 1 else f"{event.matches} matches")
+        parts.append(_counted(event.matches, "match", "matches"))
     elif event.suboperations is not None:
         parts.append(str(event.suboperations))
     elif event.dataset_bytes:
