@@ -851,6 +851,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("cut answers in a row without a new match, to `find`", "services.finding_search._IN_VAIN", str),
     ("matches that `find` has ready for the caller", "services.finding._AHEAD", str),
     ("UIDs in a C-GET or C-MOVE request of `retrieve`", "services.bringing_requests._UIDS_AT_ONCE", str),
+    ("files that `retrieve` looks at before it can be cancelled", "services.bringing_existing._AT_ONCE", str),
     ("an answer that is not DICOM, to `explain`", "network.probing.MAXIMUM_BANNER", "{} bytes".format),
     ("P-DATA-TF to `explain`", "network.probing.MAXIMUM_P_DATA", size),
     ("addresses of a host that `explain` tries", "services.explaining_connection.MAXIMUM_ADDRESSES", str),
@@ -863,6 +864,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("bytes after which such a batch has no further one", "services.forwarding_destination.BATCH_BYTES", size),
     ("files in a folder of a spool", "dataset.spool.FOLDER_SIZE", str),
     ("bytes that a spool leaves free on its disk, by default", "services.forwarding.MINIMUM_FREE", size),
+    ("response times of `echo --repeat` whose median is shown", "cli.echo_repeated._REMEMBERED", str),
     ("interval between progress reports", "services.transfer_progress._REPORT_INTERVAL", seconds),
 ]
 

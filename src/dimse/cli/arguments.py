@@ -103,6 +103,11 @@ def rate_limit(text: str) -> RateLimit:
     return RateLimit(round(float(match[1]) * 1000 ** " KMG".index(match[2].upper() or " ")))
 
 
+def seconds_from_zero(text: str) -> float:
+    """Convert a number of seconds, which may be 0."""
+    return 0.0 if text == "0" else seconds(text)
+
+
 # Arguments of several commands
 
 

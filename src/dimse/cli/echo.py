@@ -11,19 +11,21 @@ from dimse.address import Address
 from dimse.cli import arguments, exit_codes, requestor, runtime
 from dimse.cli.output import print_json, print_line
 from dimse.cli.parser import UsageError
+from dimse.network.application_entity import ApplicationEntity
 from dimse.network.association import Association, exchange_of
 from dimse.options import ClientOptions
 
 EXIT_CODES: Final = (
-    "0 the peer responded with Success; 1 it accepted the association but not the C-ECHO; 2 wrong usage; "
-    "3 no association; 130 interrupted."
+    "0 the peer responded with Success; 1 it accepted the association but not the C-ECHO, or one of several; "
+    "2 wrong usage; 3 no association; 130 interrupted, but Ctrl-C is a normal end of --repeat."
 )
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the command's arguments."""
     arguments.add_address(parser, "Peer to contact", required=False)
-    parser.add_argument(
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
         "--all",
         dest="all_peers",
         action="store_true",
@@ -31,10 +33,45 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     requestor.add_arguments(parser)
     arguments.add_timeout(parser, "Abort if a response takes more than this many seconds.", default=10)
-    arguments.add_json(parser, "Print one JSON object.")
+    group.add_argument(
+        "--repeat",
+        metavar="N",
+        type=arguments.integer_from(0),
+        help="Send N C-ECHOs, a line for each, and print statistics; 0 goes on until Ctrl-C.",
+    )
+    parser.add_argument(
+        "--interval",
+        metavar="SECONDS",
+        type=arguments.seconds_from_zero,
+        default=1.0,
+        help="Pause between the C-ECHOs of --repeat.",
+    )
+    group.add_argument(
+        "--contexts",
+        metavar="all|NAME",
+        type=arguments.checked(_classes),
+        help="Show which SOP classes the peer accepts, in which transfer syntaxes: all common ones, or those named, "
+        "such as CT,MR or UIDs. It takes several associations, on which nothing is sent.",
+    )
+    arguments.add_json(parser, "Print one JSON object; with --repeat, one per line.")
 
 
-def echo(address: Address | None, *, all_peers: bool, timeout: float | None, json: bool, **association: Any) -> int:
+def _classes(text: str) -> list[str]:
+    """The SOP classes; none stands for all."""
+    return [] if text == "all" else arguments.classes(text)
+
+
+def echo(
+    address: Address | None,
+    *,
+    all_peers: bool,
+    timeout: float | None,
+    repeat: int | None,
+    interval: float,
+    contexts: list[str] | None,
+    json: bool,
+    **association: Any,
+) -> int:
     """Test the connection to an application entity (C-ECHO).
 
     Shows the response time and the negotiated parameters. If it fails, dimse explain says why.
@@ -47,6 +84,15 @@ def echo(address: Address | None, *, all_peers: bool, timeout: float | None, jso
         return runtime.run(echo_all({**association, "timeout": timeout}, json=json), fast=False)
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)
+    entity = ApplicationEntity(address, options)
+    if repeat is not None:
+        from dimse.cli.echo_repeated import RepeatedEcho
+
+        return runtime.run(RepeatedEcho(entity, repeat, interval, json=json).run(), fast=False)
+    if contexts is not None:
+        from dimse.cli.echo_contexts import show_contexts
+
+        return runtime.run(show_contexts(entity, contexts, json=json))
     response = runtime.run(_echo(address, options), fast=False)
     if json:
         print_json(**response)
