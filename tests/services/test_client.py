@@ -27,6 +27,16 @@ async def test_jobs_share_an_association() -> None:
         assert len(archive.instances) == 3
 
 
+async def test_a_search_left_early_gives_its_association_back() -> None:
+    with FakeArchive([instance(f"1.2.{number}") for number in range(100)]) as archive:
+        async with Client(archive.address) as client:
+            async with client.find(Query.instances()) as finding:
+                async for _ in finding:
+                    break
+            assert len([match async for match in client.find(Query.instances())]) == 100
+        assert archive.connections == 1
+
+
 async def test_an_association_for_more_serves_less() -> None:
     with FakeArchive() as archive:
         async with Client(archive.address) as client:

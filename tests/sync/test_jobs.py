@@ -33,6 +33,23 @@ def test_send_calls_back(archive: FakeArchive) -> None:
     assert "1.3.1" in {each.SOPInstanceUID for each in archive.instances}
 
 
+def test_find(archive: FakeArchive) -> None:
+    with sync.find([archive.address], STUDIES, limit=1) as finding:
+        assert [match.StudyInstanceUID for match in finding] == ["1.2.3.1"]
+    assert (finding.count, finding.failures, finding.divided_by) == (1, [], frozenset())
+    assert str(finding.archive) == archive.address
+
+
+def test_leaving_a_search_early(archive: FakeArchive) -> None:
+    for match in sync.find(archive.address, Query.instances()):
+        assert match.SOPInstanceUID == "1.2.0"
+        break
+    finding = sync.find(archive.address, Query.instances())
+    assert next(iter(finding)).SOPInstanceUID == "1.2.0"
+    finding.close()
+    assert list(finding) == []
+
+
 def test_retrieve(archive: FakeArchive, tmp_path: Path) -> None:
     report = sync.retrieve(archive.address, STUDIES, into=tmp_path)
     assert len(report.retrieved) == 3

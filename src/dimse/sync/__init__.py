@@ -7,15 +7,14 @@ thread, and must not call this module.
 
 >>> from dimse import sync
 >>> report = sync.send("ARCHIVE@localhost:11112", ["study/"])
->>> with sync.connect("ARCHIVE@localhost:11112") as association:
-...     for match in sync.CFindSCU(association).find(Query.studies(PatientName="Smith*")):
-...         print(match.StudyInstanceUID)
+>>> for match in sync.find("ARCHIVE@localhost:11112", Query.studies(PatientName="Smith*")):
+...     print(match.StudyInstanceUID)
 """
 
 from dimse.sync.association import Association, CEchoSCU, CFindSCU, CGetSCU, CMoveSCU, CStoreSCU, connect
 from dimse.sync.client import Client
-from dimse.sync.jobs import echo, explain, get, move, retrieve, send
-from dimse.sync.results import FindResults, GetResults, MoveResults
+from dimse.sync.jobs import echo, explain, find, get, move, retrieve, send
+from dimse.sync.results import Finding, FindResults, GetResults, MoveResults
 from dimse.sync.store_request import StoreRequest
 
 __all__ = [
@@ -27,12 +26,14 @@ __all__ = [
     "CStoreSCU",
     "Client",
     "FindResults",
+    "Finding",
     "GetResults",
     "MoveResults",
     "StoreRequest",
     "connect",
     "echo",
     "explain",
+    "find",
     "get",
     "move",
     "retrieve",

@@ -12,7 +12,8 @@ from dimse.network.application_entity import ApplicationEntity
 from dimse.options import ClientOptions
 from dimse.services import client
 from dimse.sync.association import Association
-from dimse.sync.facade import Blocking, Facade, blocking_method
+from dimse.sync.facade import Blocking, Facade, blocking_method, made_by
+from dimse.sync.results import Finding
 from dimse.upper_layer.negotiation import ProposedContext
 
 
@@ -57,6 +58,7 @@ class Client(Facade[client.Client]):
         return Blocking(self._asynchronous.connect(contexts), Association)
 
     echo = blocking_method(client.Client.echo)
+    find = made_by(client.Client.find, Finding)
     send = blocking_method(client.Client.send)
     get = blocking_method(client.Client.get)
     move = blocking_method(client.Client.move)

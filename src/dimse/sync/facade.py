@@ -107,6 +107,16 @@ def blocking_method(
     return function
 
 
+def making(job: Callable[P, T], make: Callable[[T], F]) -> Callable[P, F]:
+    """A function that makes an object of the loop as one that makes the facade of that."""
+
+    @wraps(job)
+    def function(*args: P.args, **kwargs: P.kwargs) -> F:
+        return make(in_loop(lambda: job(*args, **kwargs)))
+
+    return function
+
+
 def made_by(method: Callable[Concatenate[A, P], T], make: Callable[[T], F]) -> Callable[Concatenate[Facade[A], P], F]:
     """A method that makes an object of the loop as the same method of a facade, which makes the facade of that."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dimse.services import explaining, getting, moving, retrieving, sending, verification
-from dimse.sync.facade import blocking
+from dimse.services import explaining, finding, getting, moving, retrieving, sending, verification
+from dimse.sync.facade import blocking, making
+from dimse.sync.results import Finding
 
 echo = blocking(verification.echo)
 explain = blocking(explaining.explain)
+find = making(finding.find, Finding)
 get = blocking(getting.get)
 move = blocking(moving.move)
 retrieve = blocking(retrieving.retrieve)

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from dimse.address import Address
 from dimse.dataset.pydicom_names import Dataset
 from dimse.messages.suboperations import SubOperations
-from dimse.services import find_scu, get_scu, move_scu
+from dimse.services import find_scu, finding, get_scu, move_scu
 from dimse.services.results import Results
 from dimse.services.suboperations import RetrieveResults
 from dimse.status import Status
-from dimse.sync.facade import Iteration, Owner, run
+from dimse.sync.facade import Iteration, Owner, run, same
 from dimse.sync.store_request import StoreRequest
 
 R = TypeVar("R", bound=Results[Any, Any])
@@ -80,3 +81,48 @@ class GetResults(_RetrieveResults[get_scu.GetResults, StoreRequest]):
 
 class MoveResults(_RetrieveResults[move_scu.MoveResults, SubOperations]):
     """The counters of a C-MOVE; see `dimse.MoveResults`."""
+
+
+class Finding(Owner[finding.Finding]):
+    """The matches of `find`: an iterator, and a context manager that cancels the rest; see `dimse.Finding`."""
+
+    @property
+    def failures(self) -> list[Exception]:
+        """The failures so far; `DimseError.address` names the archive."""
+        return self._asynchronous.failures
+
+    @property
+    def archive(self) -> Address | None:
+        """The archive that returned the latest match; if several have it, the first that did."""
+        return self._asynchronous.archive
+
+    @property
+    def count(self) -> int:
+        """The number of matches so far."""
+        return self._asynchronous.count
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether `limit` ended the search: there may be more matches."""
+        return self._asynchronous.is_limited
+
+    @property
+    def divided_by(self) -> frozenset[str]:
+        """The keys by which `complete` divided queries."""
+        return self._asynchronous.divided_by
+
+    def close(self) -> None:
+        """Cancel the rest, and wait until it has ended."""
+        run(self._asynchronous.aclose())
+
+    def __iter__(self) -> Iterator[Dataset]:
+        return Iteration(aiter(self._asynchronous), same)
+
+    def __enter__(self) -> Self:
+        run(self._asynchronous.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        run(self._asynchronous.__aexit__(kind, error, traceback))
