@@ -13,6 +13,7 @@ progress         progress bars
 report           counts results, and writes them as text or JSON lines
 send_report, receive_report, retrieve_report    the reports of these jobs; get and move use the last, too
 explain_report   what explain has found out, as text or JSON
+completion       scripts that complete the command line in a shell
 peer_state       the last state of each named peer
 saving           writes a peer that was explained to the configuration file
 match_output     matches of find as a table, CSV or JSON

@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "move": Command("dimse.cli.move", "Have an archive send instances to another application entity (C-MOVE)."),
     "retrieve": Command("dimse.cli.retrieve", "Search an archive, and retrieve all matches into a folder."),
     "peers": Command("dimse.cli.peers", "List the peers of the configuration, with their last state."),
+    "completion": Command("dimse.cli.completion", "Print a script that completes dimse in a shell."),
     "certificates": Command(
         "dimse.cli.certificates", "Make a CA and certificates for a server and a client, to test TLS with."
     ),

@@ -33,6 +33,11 @@ def print_line(text: str) -> None:
     print(printable(text), flush=True)
 
 
+def print_verbatim(text: str) -> None:
+    """Print a text of our own, which quotes nobody, as it is."""
+    print(text, end="", flush=True)
+
+
 def print_error(text: str) -> None:
     """Print a line on standard error. If its reader has exited, the line is lost, and the command goes on."""
     try:

@@ -16,15 +16,21 @@ EXIT_CODES: Final = "0 all peers can be used; 1 the files of a peer cannot be us
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the command's arguments."""
+    parser.add_argument("--names", action="store_true", help="Print only the names, one per line.")
     arguments.add_json(parser, "Print one JSON object per line.")
 
 
-def peers(*, json: bool) -> int:
+def peers(*, names: bool, json: bool) -> int:
     """List the peers of the configuration, with their last state.
 
     The state is how the last command with the peer ended. dimse echo --all asks all of them now.
     """
-    listed = [_entry(peer) for peer in arguments.configuration().peers.values()]
+    known = arguments.configuration().peers
+    if names:
+        for name in known:
+            print_line(name)
+        return exit_codes.OK
+    listed = [_entry(peer) for peer in known.values()]
     if json:
         for entry in listed:
             print_json(**entry)
