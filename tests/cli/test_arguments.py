@@ -50,7 +50,10 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
         (
             "receive",
             "DIR",
-            ["positional arguments", "options", "access and limits", "TLS", "commands that are run on arrival"],
+            [
+                *("positional arguments", "options", "access and limits", "TLS"),
+                *("commands that are run on arrival", "for tests of senders"),
+            ],
         ),
         ("get", "TITLE@HOST:PORT -o DIR", ["positional arguments", "options", "TLS", "user identity"]),
     ):

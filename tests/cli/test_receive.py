@@ -19,7 +19,7 @@ import pytest
 from tests.cli.conftest import COMMAND
 
 import dimse as library
-from dimse.cli import acceptor, receive_commands
+from dimse.cli import acceptor, receive_commands, receive_faults
 from dimse.cli.app import make_parser
 
 Dimse = Callable[..., Any]
@@ -228,6 +228,7 @@ async def test_other_limits_on_associations(receive: Receive) -> None:
     words = ["receive", "--into", "x", "--max-per-title=0", "--max-per-host=0"]
     given = vars(make_parser(["receive"]).parse_args(words))
     receive_commands.take(given)
+    receive_faults.take(given)
     own = inspect.signature(given.pop("command")).parameters.keys() - {"title"} | {
         "verbose",
         "more_verbose",

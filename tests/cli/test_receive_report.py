@@ -22,6 +22,7 @@ async def receiving(report: ReceivingReport) -> AsyncIterator[Server]:
 
     @server.on_c_store
     async def store(request: StoreRequest) -> Status:
+        assert report.folder is not None
         with report.serving(request.association) as tally:
             path = await request.save_under(report.folder)
             report.stored(request, path, tally)

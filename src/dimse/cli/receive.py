@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from dimse.cli import acceptor, arguments, exit_codes, receive_commands, runtime
+from dimse.cli import acceptor, arguments, exit_codes, receive_commands, receive_faults, runtime
 from dimse.cli.output import counted, print_error
 from dimse.cli.parser import UsageError
-from dimse.cli.receive_commands import Commands, OnArrival
+from dimse.cli.receive_commands import Chosen, Commands, OnArrival
+from dimse.cli.receive_faults import Faults
 from dimse.cli.receive_report import ReceivingReport
 from dimse.cli.serving import listens, stop, unless, until_signals
 from dimse.dataset.file_names import validate_template
@@ -28,7 +29,8 @@ EXIT_CODES: Final = (
 )
 
 
-Save = Callable[[StoreRequest], Awaitable[Path]]
+Save = Callable[[StoreRequest], Awaitable[Path | None]]
+"""Writes a file; None if the object is discarded."""
 
 _FOLDER: Final = "Output folder; created if missing."
 
@@ -52,6 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_edits(parser)
     receive_commands.add_arguments(parser)
+    receive_faults.add_arguments(parser)
     arguments.add_json(parser, "Print one JSON object per line.")
     parser.add_argument(
         "--quiet", action="store_true", help="Print no lines about objects that are received and about associations."
@@ -75,9 +78,10 @@ def receive(
     **association: Any,
 ) -> int:
     """Receive DICOM objects in any transfer syntax, and write them to a folder (storage SCP)."""
-    into = _folder(folder, into)
+    commands, faults = receive_commands.take(association), receive_faults.take(association)
+    into = _folder(folder, into, faults.discard, commands)
     report = ReceivingReport(into, json=json, quiet=quiet)
-    on_arrival = OnArrival(receive_commands.take(association), report.command, into, template)
+    on_arrival = OnArrival(commands, report.command, into or Path(), template)
     with arguments.usage():
         validate_template(template)
         edits = arguments.edits(settings, removals)
@@ -85,28 +89,37 @@ def receive(
         options = acceptor.options(title=title, store=store, **association)
         server = Server(title or "DIMSE", host=host, port=port, options=options)
 
-    async def save(request: StoreRequest) -> Path:
-        return await request.save_under(into, template, edits=edits)
+    async def save(request: StoreRequest) -> Path | None:
+        return None if into is None else await request.save_under(into, template, edits=edits)
 
     on_arrival.register(server)
-    arguments.make_folder(into)
-    return runtime.run(_receive(server, report, save, on_arrival))
+    if into is not None:
+        arguments.make_folder(into)
+    return runtime.run(_receive(server, report, save, on_arrival, Faults(faults)))
 
 
-def _folder(folder: Path | None, into: Path | None) -> Path:
-    if (given := folder or into) is None or (folder and into):
+def _folder(folder: Path | None, into: Path | None, discards: bool, commands: Chosen) -> Path | None:
+    """The folder to write to; None to write nothing."""
+    given = folder or into
+    if discards and (given or commands.on_object or commands.on_study):
+        raise UsageError("--discard writes nothing: leave out DIR, --exec and --exec-study")
+    if not discards and (given is None or (folder and into)):
         raise UsageError("receive needs one folder to write to: dimse receive DIR, or --into DIR")
     return given
 
 
-async def _receive(server: Server, report: ReceivingReport, save: Save, on_arrival: OnArrival) -> int:
+async def _receive(server: Server, report: ReceivingReport, save: Save, on_arrival: OnArrival, faults: Faults) -> int:
     @server.on_c_store
     async def store(request: StoreRequest) -> int:
-        with report.serving(request.association) as tally:
+        association = request.association
+        with report.serving(association) as tally:
             try:
+                await faults.before_storing(association, tally.objects)
                 path = await save(request)
-                for action in on_arrival.actions:
-                    await action(request, path)
+                if path is not None:
+                    for action in on_arrival.actions:
+                        await action(request, path)
+                await faults.before_answering(association)
             except (StatusError, AssociationError, RemoteProtocolError) as error:
                 report.failed(request, error, tally)
                 raise

@@ -48,7 +48,10 @@ class Tally:
     began: float = field(default_factory=perf_counter)
     seconds: float = 0
     """Time from the first object to the last."""
+    objects: int = 0
+    """Those that have begun."""
     stored: int = 0
+    """With `--discard` those that were read to their ends."""
     kept: int = 0
     failed: int = 0
     bytes: int = 0
@@ -59,20 +62,27 @@ class Tally:
 class ReceivingReport(Report):
     """Counts `stored`, `kept` and `failed` objects, `commands` and `commands_failed`."""
 
-    def __init__(self, folder: Path, *, json: bool, quiet: bool = False) -> None:
+    def __init__(self, folder: Path | None, *, json: bool, quiet: bool = False) -> None:
         super().__init__(json=json)
         self.folder = folder
+        """The folder to which objects are written; None if they are discarded."""
         self._hidden = _DETAILS if quiet else frozenset()
         self._tallies: dict[Association, Tally] = {}
         self._limit = LineLimit()
 
     def listening(self, server: Server) -> None:
         """Write the first line: where the server listens."""
-        fields = {"host": server.host, "port": server.port, "title": server.ae_title, "into": str(self.folder)}
+        fields = {
+            "host": server.host,
+            "port": server.port,
+            "title": server.ae_title,
+            "into": self.folder and str(self.folder),
+        }
         host = socket.gethostname() if server.host in _EVERY_INTERFACE else server.host
         address = Address(server.ae_title, host, server.port)
         send = "dimse send" if server.options.tls is None else "dimse send --tls"
-        self.write("listening", fields, f"Receiving into {self.folder}; send to it with: {send} {address} PATH")
+        doing = "Discarding all objects" if self.folder is None else f"Receiving into {self.folder}"
+        self.write("listening", fields, f"{doing}; send to it with: {send} {address} PATH")
 
     @contextmanager
     def serving(self, association: Association) -> Iterator[Tally]:
@@ -82,6 +92,7 @@ class ReceivingReport(Report):
             tally = self._tallies[association] = Tally()
             exchange_of(association).over.add_done_callback(lambda _: self._end_if_over(association))
         tally.serving += 1
+        tally.objects += 1
         try:
             yield tally
         finally:
@@ -94,6 +105,9 @@ class ReceivingReport(Report):
         if tally is None or tally.serving or association.is_open:
             return
         del self._tallies[association]
+        if self.folder is None:
+            tally.bytes = exchange_of(association).connection.bytes_received
+            self.bytes += tally.bytes
         error = None if association.error is None else reason(association.error, with_peer=False)
         fields = {
             "calling_ae_title": association.calling_ae_title,
@@ -114,14 +128,21 @@ class ReceivingReport(Report):
         if event not in self._hidden:
             self.write(event, fields, text)
 
-    def stored(self, request: StoreRequest, path: Path, tally: Tally) -> None:
-        """Count an object, and write a line about it. A closed output pipe does not fail the object."""
-        with suppress(OSError):
-            self._stored(request, path, tally)
+    def stored(self, request: StoreRequest, path: Path | None, tally: Tally) -> None:
+        """Count an object, and write a line about it, unless it was discarded.
 
-    def _stored(self, request: StoreRequest, path: Path, tally: Tally) -> None:
+        A closed output pipe does not fail the object.
+        """
+        if self.folder is None or path is None:
+            self.counts["stored"] += 1
+            tally.stored += 1
+            return
+        with suppress(OSError):
+            self._stored(request, path, path.relative_to(self.folder).as_posix(), tally)
+
+    def _stored(self, request: StoreRequest, path: Path, relative: str, tally: Tally) -> None:
         stored = request.stored or Stored.NEW
-        length, relative = path.stat().st_size, path.relative_to(self.folder).as_posix()
+        length = path.stat().st_size
         event = "kept" if stored is Stored.KEPT else "stored"
         self.counts[event] += 1
         if stored is Stored.KEPT:

@@ -17,9 +17,8 @@ from pydicom.dataset import Dataset
 
 from dimse.address import Address
 from dimse.dataset.part10 import encode_file_meta
-from dimse.errors import AssociationAborted, StatusError
 from dimse.messages.message import Request
-from dimse.network.association import Association, exchange_of
+from dimse.network.association import Association
 from dimse.network.background_loop import BackgroundLoop
 from dimse.options import RetryPolicy, SendOptions, ServerOptions, StoreMode, StoreOptions
 from dimse.services.matching import Matcher
@@ -29,7 +28,7 @@ from dimse.services.server import Server
 from dimse.services.store_request import StoreRequest
 from dimse.services.verification import EchoRequest
 from dimse.status import Status
-from dimse.testing.faults import Abort, Answer, Delay, Drop, Fault, Faults, Refuse
+from dimse.testing.faults import Delay, Drop, Fault, Faults, Refuse, take_effect
 from dimse.testing.scripted_peer import ScriptedPeer
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
@@ -191,18 +190,7 @@ class FakeArchive:
         """Note a request, and let the faults that are due take effect. Raises what ends the handler."""
         self.requests.append(ArchiveRequest(operation, association.calling_ae_title, command, dataset))
         for fault in self._faults.due(operation):
-            match fault:
-                case Delay(seconds):
-                    await asyncio.sleep(seconds)
-                case Answer(status, comment):
-                    raise StatusError(Status(status), comment=comment)
-                case Abort():
-                    association.abort()
-                    raise AssociationAborted(0, 0, "aborted by an injected fault")
-                case Drop():
-                    exchange_of(association).connection.kill()
-                    await exchange_of(association).connection.wait_closed()
-                    raise AssociationAborted(0, 0, "dropped by an injected fault")
+            await take_effect(fault, association)
 
 
 def _instance(request: StoreRequest) -> Dataset:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from dimse.errors import AssociationAborted, StatusError
+from dimse.network.association import Association, exchange_of
+from dimse.status import Status
 
 OPERATIONS: Final = ("A-ASSOCIATE", "C-ECHO", "C-STORE", "C-FIND", "C-GET", "C-MOVE")
 """The operations that can have faults; A-ASSOCIATE counts connections."""
@@ -46,6 +51,22 @@ class Answer:
 
 
 Fault: TypeAlias = Refuse | Delay | Drop | Abort | Answer
+
+
+async def take_effect(fault: Fault, association: Association) -> None:
+    """Let the fault of an operation take effect in its handler. Raises what ends the handler."""
+    match fault:
+        case Delay(seconds):
+            await asyncio.sleep(seconds)
+        case Answer(status, comment):
+            raise StatusError(Status(status), comment=comment)
+        case Abort():
+            association.abort()
+            raise AssociationAborted(0, 0, "aborted by an injected fault")
+        case Drop():
+            exchange_of(association).connection.kill()
+            await exchange_of(association).connection.wait_closed()
+            raise AssociationAborted(0, 0, "dropped by an injected fault")
 
 
 @dataclass(frozen=True)
