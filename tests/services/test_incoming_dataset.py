@@ -6,15 +6,15 @@ import asyncio
 import struct
 import threading
 from itertools import count
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from tests.decoding_threads import decoding_threads
 from tests.sample_objects import CT
 from tests.services.test_store_scp import peer_of, serving, status_of
 
-from dimse import Status, StoreMode, StoreRequest, Strictness
-from dimse.dataset import codec
+from dimse import Edits, Status, StoreMode, StoreRequest, Strictness
+from dimse.dataset import codec, editing
 from dimse.network.incoming_data import IncomingData
 from dimse.services import incoming_dataset
 from dimse.testing import message_pdvs, store_request
@@ -150,3 +150,30 @@ async def test_other_tasks_run_between_small_views_too(size: int, monkeypatch: p
     await incoming.pull()
     running.cancel()
     assert next(turns) >= len(data) / max(min(size, 16384), 1) - 1
+
+
+@pytest.mark.parametrize("mode", StoreMode)
+@pytest.mark.parametrize(("elements", "leaves_the_loop"), [(b"", False), (EMPTY, True)], ids=["small", "large"])
+async def test_a_large_header_is_edited_beside_the_loop(
+    mode: StoreMode, elements: bytes, leaves_the_loop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set[threading.Thread]()
+    edited = editing.edited
+
+    def noting(*arguments: Any, **more: Any) -> bytes:
+        threads.add(threading.current_thread())
+        return edited(*arguments, **more)
+
+    monkeypatch.setattr(editing, "edited", noting)
+    pixels = element(0x7FE00010, bytes(3_000_000))
+
+    async def handler(request: StoreRequest) -> int:
+        chunks = [chunk async for chunk in request.dataset_chunks(edits=Edits({"PatientID": "A1"}))]
+        assert b"".join(chunks) == KEYS + element(0x00100020, b"A1") + elements + pixels
+        return Status.SUCCESS
+
+    async with serving(handler, mode=mode) as server, peer_of(server, (CT, [IMPLICIT])) as peer:
+        await peer.send(message_pdvs(store_request("1.2.3.4"), KEYS + elements + pixels))
+        assert await status_of(peer) == Status.SUCCESS
+        await peer.release()
+    assert {thread is not threading.current_thread() for thread in threads} == {leaves_the_loop}
