@@ -7,21 +7,16 @@ The exit code is 0 if it answered.
 
 import argparse
 import asyncio
-import time
 
 import dimse
 from dimse import uids
 
 
 async def echo(address: str) -> None:
-    contexts = [(uids.VERIFICATION, uids.LITTLE_ENDIAN)]
-    async with dimse.connect(address, contexts=contexts) as association:
-        start = time.perf_counter()
-        response = await dimse.CEchoSCU(association).echo()
-        milliseconds = (time.perf_counter() - start) * 1000
-        print(f"{address} answered {response.status} in {milliseconds:.1f} ms")
-        for context in association.contexts.values():
-            print(f"accepted: {uids.name_of(context.abstract_syntax)} in {uids.name_of(context.transfer_syntax)}")
+    report = await dimse.echo(address)
+    print(f"{address} answered {report.status} in {report.seconds * 1000:.1f} ms")
+    for context in report.association.contexts.values():
+        print(f"accepted: {uids.name_of(context.abstract_syntax)} in {uids.name_of(context.transfer_syntax)}")
 
 
 def main() -> int:

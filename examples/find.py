@@ -10,16 +10,15 @@ import asyncio
 from datetime import date
 
 import dimse
-from dimse import CFindSCU, Query
+from dimse import Query
 
 
 async def find(address: str, query: Query) -> None:
     count = 0
-    async with dimse.connect(address) as association, CFindSCU(association).find(query) as matches:
-        async for match in matches:
-            print(f"{match.StudyDate}  {match.PatientID}  {match.PatientName}  {match.get('StudyDescription', '')}")
-            print(f"          {match.StudyInstanceUID}")
-            count += 1
+    async for match in dimse.find(address, query):
+        print(f"{match.StudyDate}  {match.PatientID}  {match.PatientName}  {match.get('StudyDescription', '')}")
+        print(f"          {match.StudyInstanceUID}")
+        count += 1
     print(f"{count} studies")
 
 
@@ -43,7 +42,7 @@ def main() -> int:
         asyncio.run(find(arguments.address, query))
     except* dimse.DimseError as group:
         for failure in group.exceptions:
-            print(f"{arguments.address}: {failure}")
+            print(failure)
         code = 1
     return code
 

@@ -15,7 +15,9 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import pytest_asyncio
@@ -24,13 +26,16 @@ from pydicom.data import get_testdata_file
 
 import dimse
 from dimse import ServerOptions, Status, StoreOptions
-from dimse.testing import FakeArchive
+from dimse.testing import Answer, FakeArchive, Refuse
+from tests.web import get
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FRAMES, FRAME_SIZE = 5, 480 * 640
 
-CLIENTS = {"echo.py", "send_folder.py", "progress_bar.py", "pixels_from_a_camera.py", "find.py", "retrieve.py"}
+CLIENTS = {"echo.py", "send_folder.py", "progress_bar.py", "pixels_from_a_camera.py"}
+CLIENTS |= {"find.py", "retrieve.py", "archives.py", "worklist.py"}  # the test of the worklist is in tests/peers
 SERVERS = {"receive.py", "router.py", "query_server.py"}
+APPLICATIONS = {"web_gateway.py"}
 TESTS = {"test_upload.py"}
 NOTEBOOKS = {"notebook.ipynb"}
 
@@ -79,13 +84,18 @@ def study(tmp_path: Path) -> Path:
     return folder
 
 
-async def run(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: object) -> int:
-    """What `main()` of an example returns. It makes its own event loop, so it gets a thread."""
+def load(name: str) -> ModuleType:
     specification = importlib.util.spec_from_file_location(Path(name).stem, EXAMPLES / name)
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
+    return module
+
+
+async def run(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: object) -> int:
+    """What `main()` of an example returns. It makes its own event loop, so it gets a thread."""
+    module = load(name)
     monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
     code: int = await asyncio.to_thread(module.main)
     return code
@@ -120,13 +130,13 @@ async def line_of(process: Process) -> str:
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.*")} == CLIENTS | SERVERS | TESTS | NOTEBOOKS
+    assert {path.name for path in EXAMPLES.glob("*.*")} == CLIENTS | SERVERS | APPLICATIONS | TESTS | NOTEBOOKS
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_begins_with_what_it_does(path: Path) -> None:
     docstring = path.read_text(encoding="utf-8").split('"""')[1]
-    assert re.search(rf"^    python .*{re.escape(path.name)}", docstring, re.MULTILINE)
+    assert re.search(rf"^    .*python .*{path.stem}", docstring, re.MULTILINE)
 
 
 async def test_echo(archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -325,6 +335,39 @@ def test_upload() -> None:
     command = [sys.executable, "-m", "pytest", *options, "test_upload.py"]
     ended = subprocess.run(command, cwd=EXAMPLES, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - our own
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+async def test_archives(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ct, mr = dcmread(study / "ct.dcm"), dcmread(study / "mr.dcm")
+    mr.PatientID = ct.PatientID
+    with FakeArchive([ct]) as one, FakeArchive([ct, mr]) as two, FakeArchive() as down:
+        addresses = [one.address, two.address, down.address]
+        assert await run(monkeypatch, "archives.py", ct.PatientID, tmp_path / "here", *addresses) == 0
+        assert {dcmread(path).Modality for path in (tmp_path / "here").rglob("*.dcm")} == {"CT", "MR"}
+        down.on("A-ASSOCIATE", Refuse())
+        capsys.readouterr()
+        assert await run(monkeypatch, "archives.py", ct.PatientID, tmp_path / "here", *addresses) == 1
+    assert down.address in capsys.readouterr().out
+    assert [request.operation for request in two.requests].count("C-GET") == 1
+
+
+async def test_web_gateway(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = dcmread(study / "ct.dcm")
+    with FakeArchive([image]) as archived:
+        monkeypatch.setenv("ARCHIVE", archived.address)
+        gateway = load("web_gateway.py")
+        path = f"/studies/{image.StudyInstanceUID}/series/{image.SeriesInstanceUID}/instances/"
+        async with gateway.archive:
+            response = await get(gateway.app, path + image.SOPInstanceUID)
+            assert response.status == 200
+            assert dcmread(BytesIO(response.body)).PixelData == image.PixelData
+            assert (await get(gateway.app, path + "1.2.3")).status == 404
+            assert (await get(gateway.app, path + "x")).status == 404
+            archived.on("C-GET", Answer(Status.CANNOT_UNDERSTAND))
+            assert (await get(gateway.app, path + image.SOPInstanceUID)).status == 502
+        assert archived.connections == 1
 
 
 async def test_notebook(

@@ -70,15 +70,6 @@ async def test_it_retrieves(tmp_path: Path) -> None:
         assert archive.connections == 2  # one to list, one to get
 
 
-async def test_finds_share_an_association() -> None:
-    with FakeArchive([instance("1.2.1")]) as archive:
-        async with Client(archive.address) as client:
-            for _ in range(2):
-                async with client.find(Query.studies()) as matches:
-                    assert [match.StudyInstanceUID async for match in matches] == ["1.2.3.1"]
-        assert archive.connections == 1
-
-
 async def test_gets_share_an_association(tmp_path: Path) -> None:
     study = Query.studies(StudyInstanceUID="1.2.3.1")
     with FakeArchive([instance("1.2.1")], destinations={}) as archive:
@@ -130,7 +121,7 @@ async def test_it_lends_an_association() -> None:
 
 
 def test_its_methods_have_the_signatures_of_the_jobs() -> None:
-    for job in (dimse.echo, dimse.send, dimse.find, dimse.get, dimse.move, dimse.retrieve):
+    for job in (dimse.echo, dimse.send, dimse.get, dimse.move, dimse.retrieve):
         of_job = list(inspect.signature(job).parameters.values())
         of_method = list(inspect.signature(getattr(Client, job.__name__)).parameters.values())
         assert of_method[0].name == "self"

@@ -550,3 +550,23 @@ async def test_the_total_counts_what_the_consumer_takes() -> None:
         await asyncio.sleep(0.3)  # what the consumer does
         with pytest.raises(OperationTimeout):
             await anext(results)
+
+
+async def test_a_raw_query_may_be_of_any_sop_class() -> None:
+    worklist = "1.2.840.10008.5.1.4.31"
+    requests = list[Received]()
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        requests.append(await peer.receive_message())
+        await peer.send(response(requests[0], 0))
+        await peer.answer_release()
+
+    wanted = Dataset()
+    wanted.PatientID = "4711"
+    async with listening(script) as address, connect(address, contexts=[(worklist, [EXPLICIT])]) as association:
+        assert [match async for match in CFindSCU(association).find(None, wanted, model=worklist)] == []
+    message, data = requests[0].message, requests[0].data
+    assert isinstance(message, C_FIND_RQ)
+    assert message.affected_sop_class_uid == worklist
+    assert decode(data or b"", EXPLICIT) == wanted

@@ -56,19 +56,6 @@ def test_retrieve(archive: FakeArchive, tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("*.dcm"))) == 3
 
 
-def test_find(archive: FakeArchive) -> None:
-    with sync.find(archive.address, Query.instances(Modality=None), limit=2) as matches:
-        assert len(list(matches)) == matches.count == 2
-    assert matches.is_limited
-    assert (matches.failures, matches.divided_by, str(matches.archive)) == ([], frozenset(), archive.address)
-
-
-def test_a_find_that_is_left_cancels_the_rest(archive: FakeArchive) -> None:
-    for _ in sync.find(archive.address, Query.instances()):
-        break
-    assert sync.echo(archive.address).status == 0
-
-
 def test_get(archive: FakeArchive, tmp_path: Path) -> None:
     assert len(sync.get(archive.address, STUDY, into=tmp_path).retrieved) == 3
 
@@ -94,7 +81,7 @@ def test_an_exception_is_raised_in_the_caller(archive: FakeArchive) -> None:
 
 
 def test_the_signatures_are_those_of_the_jobs() -> None:
-    for name in ("connect", "echo", "explain", "find", "get", "move", "retrieve", "send"):
+    for name in ("connect", "echo", "explain", "get", "move", "retrieve", "send"):
         assert inspect.signature(getattr(sync, name)) == inspect.signature(getattr(dimse, name))
 
 

@@ -98,7 +98,6 @@ class Client:
     echo = _with_client(echo)
     find = _with_client(find)
     send = _with_client(send)
-    find = _with_client(find)
     get = _with_client(get)
     move = _with_client(move)
     retrieve = _with_client(retrieve)

@@ -43,26 +43,29 @@ class CFindSCU:
     @overload
     def find(
         self,
-        level: QueryRetrieveLevel,
+        level: QueryRetrieveLevel | None,
         identifier: Dataset,
         /,
         *,
-        model: QueryRetrieveModel = QueryRetrieveModel.STUDY_ROOT,
+        model: QueryRetrieveModel | str = QueryRetrieveModel.STUDY_ROOT,
         total_timeout: float | None = None,
         raise_failures: bool = True,
     ) -> FindResults: ...
 
     def find(
         self,
-        query: Query | QueryRetrieveLevel,
+        query: Query | QueryRetrieveLevel | None,
         identifier: Dataset | None = None,
         /,
         *,
-        model: QueryRetrieveModel = QueryRetrieveModel.STUDY_ROOT,
+        model: QueryRetrieveModel | str = QueryRetrieveModel.STUDY_ROOT,
         total_timeout: float | None = None,
         raise_failures: bool = True,
     ) -> FindResults:
         """The matches of a `Query`; or, in the raw form, of a level and an identifier that is sent unchanged.
+
+        In the raw form `model` may also be the UID of any SOP Class of C-FIND, and the level None for one without
+        levels, such as Modality Worklist.
 
         They are decoded one by one as they arrive, and the socket is read no faster than they are consumed.
         `Timeouts.find` limits the wait for each match, `total_timeout` the whole operation, in seconds.
@@ -77,16 +80,17 @@ class CFindSCU:
         ...             print(match.StudyInstanceUID)
         """
         if isinstance(query, Query):
-            model, wanted = query.model, query.find_identifier()
+            sop_class, wanted = query.model.find, query.find_identifier()
         else:
+            sop_class = model if isinstance(model, str) else model.find
             wanted = raw_identifier(query, identifier if identifier is not None else Dataset())
-        context = self._association.context_for(model.find)
+        context = self._association.context_for(sop_class)
         exchange = exchange_of(self._association)
         message_id, priority = exchange.outstanding.new_message_id(), exchange.priority
-        message = C_FIND_RQ(message_id=message_id, priority=priority, affected_sop_class_uid=model.find)
+        message = C_FIND_RQ(message_id=message_id, priority=priority, affected_sop_class_uid=sop_class)
         encoded = encode(wanted, context.transfer_syntax)
         audit = exchange_of(self._association).audit
         if audit is not None:
-            audit.queried(model.find, encoded, context.transfer_syntax)
+            audit.queried(sop_class, encoded, context.transfer_syntax)
         request = OperationRequest(context, message, encoded, total_timeout)
         return FindResults(self._association, request, raise_failures=raise_failures)

@@ -14,7 +14,7 @@ from typing import Final, Self
 from dimse import uids
 from dimse.address import Address
 from dimse.dataset.pydicom_names import Dataset
-from dimse.errors import AssociationTimeout, DimseError, IncompleteAnswer
+from dimse.errors import AssociationTimeout, DimseError, IncompleteAnswer, LocalProtocolError
 from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.options import ClientOptions
 from dimse.services.finding_search import Search
@@ -63,8 +63,13 @@ class Finding:
         return self._work.failures
 
     @property
-    def archive(self) -> Address | None:
-        """The archive that returned the latest match; if several have it, the first that did."""
+    def archive(self) -> Address:
+        """The archive that returned the latest match; if several have it, the first that did.
+
+        Raises `LocalProtocolError` before the first match.
+        """
+        if self._archive is None:
+            raise LocalProtocolError("there is no match yet, and so no archive that returned it")
         return self._archive
 
     @property

@@ -451,11 +451,11 @@ def _in_dicom(key: str, value: str) -> str:
         raise ValueError(f"{name_of(*path)}: {error}") from None
 
 
-def raw_identifier(level: QueryRetrieveLevel, dataset: Dataset) -> Dataset:
+def raw_identifier(level: QueryRetrieveLevel | None, dataset: Dataset) -> Dataset:
     """Make an identifier from a data set that is otherwise sent as it is, for relational queries and private keys.
 
-    Returns a copy with Query/Retrieve Level, and with Specific Character Set if a text needs one and there is none
-    (PS3.4 C.4.1.1.3.1).
+    Returns a copy with Query/Retrieve Level, unless `level` is None, and with Specific Character Set if a text needs
+    one and there is none (PS3.4 C.4.1.1.3.1).
 
     >>> dataset = Dataset()
     >>> dataset.PatientName = "Müller*"
@@ -464,7 +464,8 @@ def raw_identifier(level: QueryRetrieveLevel, dataset: Dataset) -> Dataset:
     """
     # A shallow copy by pydicom would share its elements with the original.
     identifier = Dataset({tag: dataset.get_item(tag) for tag in dataset.keys()})  # noqa: SIM118 - iterating decodes
-    identifier.QueryRetrieveLevel = str(level)
+    if level is not None:
+        identifier.QueryRetrieveLevel = str(level)
     if not identifier.get("SpecificCharacterSet"):
         character_set = character_set_for("".join(texts_of(identifier)))
         if character_set:

@@ -115,11 +115,11 @@ class CFindSCU(Facade[find_scu.CFindSCU]):
     @overload
     def find(
         self,
-        query: QueryRetrieveLevel,
+        level: QueryRetrieveLevel | None,
         identifier: Dataset,
         /,
         *,
-        model: QueryRetrieveModel = QueryRetrieveModel.STUDY_ROOT,
+        model: QueryRetrieveModel | str = QueryRetrieveModel.STUDY_ROOT,
         total_timeout: float | None = None,
         raise_failures: bool = True,
     ) -> FindResults: ...

@@ -60,7 +60,6 @@ class Client(Facade[client.Client]):
     echo = blocking_method(client.Client.echo)
     find = made_by(client.Client.find, Finding)
     send = blocking_method(client.Client.send)
-    find = made_by(client.Client.find, Finding)
     get = blocking_method(client.Client.get)
     move = blocking_method(client.Client.move)
     retrieve = blocking_method(client.Client.retrieve)

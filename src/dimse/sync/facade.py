@@ -127,16 +127,6 @@ def made_by(method: Callable[Concatenate[A, P], T], make: Callable[[T], F]) -> C
     return function
 
 
-def making(function: Callable[P, T], make: Callable[[T], F]) -> Callable[P, F]:
-    """A function that makes an object of the loop as the same function, which makes the facade of that."""
-
-    @wraps(function)
-    def making_function(*args: P.args, **kwargs: P.kwargs) -> F:
-        return make(in_loop(lambda: function(*args, **kwargs)))
-
-    return making_function
-
-
 class Blocking(AbstractContextManager[T], Generic[A, T]):
     """An asynchronous context manager as a plain one. `make` makes the value of the block."""
 

@@ -61,47 +61,6 @@ class _Results(Owner[R], Generic[R, T]):
         run(self._asynchronous.__aexit__(kind, error, traceback))
 
 
-class Finding(Owner[finding.Finding]):
-    """The matches of `find`: an iterator, and a context manager that cancels the rest; see `dimse.Finding`."""
-
-    @property
-    def failures(self) -> list[Exception]:
-        """The failures so far; `DimseError.address` names the archive."""
-        return self._asynchronous.failures
-
-    @property
-    def archive(self) -> Address | None:
-        """The archive that returned the latest match."""
-        return self._asynchronous.archive
-
-    @property
-    def count(self) -> int:
-        """The number of matches so far."""
-        return self._asynchronous.count
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether `limit` ended the search: there may be more matches."""
-        return self._asynchronous.is_limited
-
-    @property
-    def divided_by(self) -> frozenset[str]:
-        """The keys by which `complete` divided queries."""
-        return self._asynchronous.divided_by
-
-    def __iter__(self) -> Iterator[Dataset]:
-        return Iteration(aiter(self._asynchronous), same)
-
-    def __enter__(self) -> Self:
-        run(self._asynchronous.__aenter__())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        run(self._asynchronous.__aexit__(kind, error, traceback))
-
-
 class FindResults(_Results[find_scu.FindResults, Dataset]):
     """The matches of a C-FIND; see `dimse.FindResults`."""
 
@@ -133,7 +92,7 @@ class Finding(Owner[finding.Finding]):
         return self._asynchronous.failures
 
     @property
-    def archive(self) -> Address | None:
+    def archive(self) -> Address:
         """The archive that returned the latest match; if several have it, the first that did."""
         return self._asynchronous.archive
 
