@@ -98,7 +98,7 @@ def _complete(name: str, metavar: str) -> dict[str, Any] | None:
     if name == "--key":
         return _keywords()
     kinds = {"FILE": shtab.FILE, "PATH": shtab.FILE, "DIR": shtab.DIRECTORY}
-    return kinds.get(metavar)
+    return kinds.get(metavar.partition(".")[0])
 
 
 def _keywords() -> dict[str, Any]:
