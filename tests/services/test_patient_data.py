@@ -27,6 +27,7 @@ from dimse import (
     CEchoSCU,
     CFindSCU,
     CGetSCU,
+    ClientOptions,
     CMoveSCU,
     Duplicates,
     Matcher,
@@ -57,8 +58,11 @@ MODEL = Query.studies().model
 NO_RETRY = RetryPolicy(retries=0)
 
 
+_STANDARD = vars(logging.makeLogRecord({})).keys()
+
+
 class Log(logging.Handler):
-    """What `dimse` logs, as the formatter of any program would write it, with tracebacks."""
+    """What `dimse` logs, as the formatter of any program would write it, with tracebacks, and all events."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -67,7 +71,11 @@ class Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(logging.Formatter().format(record))
+        self.lines.append(repr({name: value for name, value in vars(record).items() if name not in _STANDARD}))
         self.messages.append(record.getMessage())
+
+    def on_event(self, event: object) -> None:
+        self.lines.append(repr(event))
 
 
 @pytest.fixture
@@ -135,7 +143,14 @@ async def test_storing_tells_no_value(log: Log, tmp_path: Path) -> None:
     for mode in StoreMode:
         for strictness in Strictness:
             for handler in (save, save_by_values, decode, full, refuse):
-                options = server_options(mode=mode, strictness=strictness, fsync=False, duplicates=Duplicates.REPLACE)
+                options = server_options(
+                    mode=mode,
+                    strictness=strictness,
+                    fsync=False,
+                    duplicates=Duplicates.REPLACE,
+                    on_event=log.on_event,
+                    on_pdu=log.on_event,
+                )
                 server = Server("ARCHIVE", port=0, options=options)
                 server.on_c_store(handler)
                 async with server:
@@ -157,7 +172,12 @@ async def test_storing_tells_no_value(log: Log, tmp_path: Path) -> None:
 async def test_queries_tell_no_value(log: Log) -> None:
     archived = [marked()]
     send = SendOptions(retry=NO_RETRY)
-    server = Server("ARCHIVE", port=0, destinations={"WS": "WS@127.0.0.1:1"}, options=ServerOptions(send=send))
+    server = Server(
+        "ARCHIVE",
+        port=0,
+        destinations={"WS": "WS@127.0.0.1:1"},
+        options=ServerOptions(send=send, on_event=log.on_event, on_pdu=log.on_event),
+    )
 
     @server.on_c_find
     async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
@@ -252,8 +272,11 @@ async def test_requesting_tells_no_value(log: Log, tmp_path: Path) -> None:
 
     async with server:
         address = f"ARCHIVE@127.0.0.1:{server.port}"
+        options = ClientOptions(on_event=log.on_event, on_pdu=log.on_event)
         for syntaxes in (None, [IMPLICIT]):
-            report = await dimse.send(address, given, raise_failures=False, retry=NO_RETRY, transfer_syntaxes=syntaxes)
+            report = await dimse.send(
+                address, given, raise_failures=False, retry=NO_RETRY, transfer_syntaxes=syntaxes, options=options
+            )
             for result in report.failures:
                 if result.error is not None:
                     told += _texts(result.error)

@@ -14,7 +14,7 @@ from dimse.messages.fragments import Flaw
 from dimse.messages.message import MESSAGES, Request, Response
 from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_data import IncomingData
-from dimse.network.telling import OperationTelling
+from dimse.network.telling import OperationTelling, operation_of
 from dimse.status import Status, StatusCategory
 from dimse.upper_layer.negotiation import AcceptedContext
 
@@ -138,6 +138,12 @@ class IncomingRequest:
         self.answered = False
         """Whether it was one of our sub-operations and its final response was sent."""
         self._told: OperationTelling | None = None
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """The fields of log records about it, as `extra`."""
+        message = self.message
+        return self.exchange.telling.fields | {"operation": operation_of(message), "message_id": message.message_id}
 
     def begin(self) -> None:
         """It is about to be served, in this task."""

@@ -138,7 +138,9 @@ class Session:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise
-            logger.exception("%s: the handler of associations failed", self.connection.peer_name)
+            logger.exception(
+                "%s: the handler of associations failed", self.connection.peer_name, extra=self._exchange.telling.fields
+            )
             decision = Rejected(TEMPORARY_CONGESTION, "the handler of associations failed")
         if self._deciding is None:
             return  # the association has ended, and the handler has taken no notice of its cancellation
@@ -151,7 +153,7 @@ class Session:
 
     def _decides_too_long(self, seconds: float) -> None:
         why = f"the handler of associations has not decided in {seconds:g} s (Timeouts.admission)"
-        logger.warning("%s: %s", self.connection.peer_name, why)
+        logger.warning("%s: %s", self.connection.peer_name, why, extra=self._exchange.telling.fields)
         self._give_up(why)
 
     def _give_up(self, why: str) -> None:
@@ -183,7 +185,12 @@ class Session:
         for violation in violations(as_sent):
             if self._exchange.deviations.is_strict:
                 return _rejection(violation)
-            logger.warning("%s: A-ASSOCIATE-RQ: %s", self.connection.peer_name, _in_words(violation))
+            logger.warning(
+                "%s: A-ASSOCIATE-RQ: %s",
+                self.connection.peer_name,
+                _in_words(violation),
+                extra=self._exchange.telling.fields,
+            )
         return None
 
     def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
@@ -260,7 +267,9 @@ class Session:
         try:
             await self._serve_all()
         except Exception:
-            logger.exception("%s: serving the association failed", self.connection.peer_name)
+            logger.exception(
+                "%s: serving the association failed", self.connection.peer_name, extra=self._exchange.telling.fields
+            )
         finally:
             if self._idle is not None:
                 self._idle.cancel()
@@ -294,7 +303,9 @@ class Session:
         except (AssociationError, RemoteProtocolError):
             self._end()  # `ended` has logged the reason
         except Exception:
-            logger.exception("%s: serving the association failed", self.connection.peer_name)
+            logger.exception(
+                "%s: serving the association failed", self.connection.peer_name, extra=self._exchange.telling.fields
+            )
             self._end()
         finally:
             self._wake.set()
@@ -321,7 +332,7 @@ class Session:
             if not self._is_release_requested:
                 raise
             # The peer waits for the answer to its release; the half object is never acknowledged.
-            logger.info("%s: %s", self.connection.peer_name, error.text)
+            logger.info("%s: %s", self.connection.peer_name, error.text, extra=request.fields)
         finally:
             self._serving.discard(request)
             request.end(None, self._exchange.error)
@@ -344,7 +355,7 @@ class Session:
         if permits(request.rule, type(request.message)):
             return True
         name, peer = request.message.name, self.connection.peer_name
-        logger.info("%s: %s refused: rule %s does not permit it", peer, name, request.rule)
+        logger.info("%s: %s refused: rule %s does not permit it", peer, name, request.rule, extra=request.fields)
         return False
 
     async def _response_of(self, service: Service, request: IncomingRequest) -> Answer[Response]:
@@ -355,7 +366,12 @@ class Session:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            logger.exception("%s: the handler of %s was cancelled", self.connection.peer_name, request.message.name)
+            logger.exception(
+                "%s: the handler of %s was cancelled",
+                self.connection.peer_name,
+                request.message.name,
+                extra=request.fields,
+            )
             return request.response(Status.PROCESSING_FAILURE, error_comment="the handler was cancelled")
         except CancelRequested:
             return request.response(Status.CANCEL)
@@ -363,7 +379,9 @@ class Session:
             lost = request.data.error if request.data is not None else None
             if self._exchange.over.done() or lost is not None:
                 raise self._exchange.error or lost or AssociationError("the association has ended") from error
-            logger.exception("%s: the handler of %s failed", self.connection.peer_name, request.message.name)
+            logger.exception(
+                "%s: the handler of %s failed", self.connection.peer_name, request.message.name, extra=request.fields
+            )
             return request.response(Status.PROCESSING_FAILURE, error_comment="the handler failed")
 
     # Timers
@@ -371,7 +389,9 @@ class Session:
     def _idle_timer(self, seconds: float | None) -> ProgressTimer:
         def stalled() -> None:
             error = AssociationTimeout("idle", seconds or 0, self.doing or "", "the peer sent nothing")
-            logger.warning("%s: %s; aborting", self.connection.peer_name, error.text)
+            logger.warning(
+                "%s: %s; aborting", self.connection.peer_name, error.text, extra=self._exchange.telling.fields
+            )
             self._exchange.abort(error)
 
         return ProgressTimer(seconds, self._activity, stalled)
@@ -398,7 +418,11 @@ class Session:
 
     def give_way(self) -> None:
         """As `Tenant`."""
-        logger.warning("%s: nothing but C-ECHO, or failures, while others wait; aborting", self.connection.peer_name)
+        logger.warning(
+            "%s: nothing but C-ECHO, or failures, while others wait; aborting",
+            self.connection.peer_name,
+            extra=self._exchange.telling.fields,
+        )
         self._exchange.abort()
 
     def stop_when_idle(self, seconds: float) -> None:

@@ -97,7 +97,7 @@ class MoveService:
         permitted = request.rule.move_destinations
         if permitted is not None and title not in permitted:
             text = "%s: C-MOVE to %a refused: rule %s does not permit this destination"
-            logger.info(text, request.exchange.peer_name, title, request.rule)
+            logger.info(text, request.exchange.peer_name, title, request.rule, extra=request.fields)
             raise _unknown(title)
         return await self._destination(title)
 
@@ -143,7 +143,7 @@ class MoveService:
             await asyncio.wait({sending})
             error = None if sending.cancelled() else sending.exception()
         if error is not None:
-            logger.warning("C-MOVE to %s: %s", destination.address, error)
+            logger.warning("C-MOVE to %s: %s", destination.address, error, extra=request.fields)
             account.not_sent()
         return account.final()
 
@@ -171,5 +171,7 @@ def _originator(request: IncomingRequest) -> tuple[str, int] | None:
     try:
         return check_ae_title(title), request.message.message_id
     except ValueError:
-        logger.warning("C-MOVE: the requestor's AE title is invalid; omitted from the sub-operations")
+        logger.warning(
+            "C-MOVE: the requestor's AE title is invalid; omitted from the sub-operations", extra=request.fields
+        )
         return None

@@ -61,7 +61,7 @@ async def read_query(request: IncomingRequest) -> QueryRequest:
             identifier = await decode_identifier(encoded, request.context.transfer_syntax)
         level = text_of(identifier, QUERY_RETRIEVE_LEVEL)
     except DatasetError as error:
-        logger.warning("%s: %s refused: %s", request.exchange.peer_name, name, error)
+        logger.warning("%s: %s refused: %s", request.exchange.peer_name, name, error, extra=request.fields)
         raise StatusError(Status.CANNOT_UNDERSTAND, name, f"identifier: {error}") from None
     if level not in list(QueryRetrieveLevel):
         comment = "(0008,0052) is not a Query/Retrieve Level"
@@ -94,10 +94,10 @@ def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:
     if not request.exchange.is_open or (request.data is not None and request.data.error is not None):
         raise error
     if isinstance(error, CancelRequested):
-        logger.info("%s: %s: cancelled", peer, name)
+        logger.info("%s: %s: cancelled", peer, name, extra=request.fields)
         return request.response(Status.CANCEL)
     if isinstance(error, DatasetError):
-        logger.warning("%s: %s: %s", peer, name, error)
+        logger.warning("%s: %s: %s", peer, name, error, extra=request.fields)
         return request.response(Status.CANNOT_UNDERSTAND, error_comment=str(error))
     if isinstance(error, StatusError):
         try:
@@ -105,12 +105,12 @@ def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:
         except (TypeError, ValueError) as no_status:
             error = no_status
         else:
-            logger.info("%s: %s", peer, error)
+            logger.info("%s: %s", peer, error, extra=request.fields)
             return request.response(status)
     if isinstance(error, MemoryError):
-        logger.error("%s: %s: out of memory", peer, name)
+        logger.error("%s: %s: out of memory", peer, name, extra=request.fields)
         is_find = isinstance(request.message, C_FIND_RQ)
         status = Status.OUT_OF_RESOURCES if is_find else Status.UNABLE_TO_PERFORM_SUBOPERATIONS
         return request.response(status, error_comment="out of memory")
-    logger.error("%s: the handler of %s failed", peer, name, exc_info=error)
+    logger.error("%s: the handler of %s failed", peer, name, exc_info=error, extra=request.fields)
     return request.response(Status.CANNOT_UNDERSTAND, error_comment=f"the handler failed: {type(error).__name__}")

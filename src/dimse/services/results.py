@@ -144,7 +144,7 @@ class Results(ABC, Generic[T, R]):
             self._note(refusal)
         if status.category is StatusCategory.WARNING and status not in self.final_warnings:
             text = "%s: %s ended with %s, a warning that %s does not define"
-            logger.warning(text, self._exchange.peer_name, name, status, name)
+            logger.warning(text, self._exchange.peer_name, name, status, name, extra=self._exchange.telling.fields)
         return item
 
     def _note(self, failure: DimseError) -> None:

@@ -151,7 +151,7 @@ class Reception:
             refusal = Status.OUT_OF_RESOURCES.with_comment(OUT_OF_MEMORY)
         else:
             return None
-        logger.warning("C-STORE refused: %s", refusal.comment)
+        logger.warning("C-STORE refused: %s", refusal.comment, extra=self._exchange.telling.fields)
         return refusal
 
     async def _prepare(self) -> None:
@@ -404,9 +404,13 @@ class Reception:
     def status_for(self, status: Status) -> Status:
         """The handler's status; a failure instead if a copy was cut, or a warning if other content was kept."""
         if status.is_done and self._reading is Reading.COPYING:
-            logger.warning("C-STORE of %s refused: %s", self.sop_instance_uid, CUT)
+            logger.warning("C-STORE of %s refused: %s", self.sop_instance_uid, CUT, extra=self._exchange.telling.fields)
             return Status.OUT_OF_RESOURCES.with_comment(CUT)
         if status != Status.SUCCESS or self.stored is not Stored.KEPT:
             return status
-        logger.warning("C-STORE of %s: stored before with different content; that is kept", self.sop_instance_uid)
+        logger.warning(
+            "C-STORE of %s: stored before with different content; that is kept",
+            self.sop_instance_uid,
+            extra=self._exchange.telling.fields,
+        )
         return Status.COERCION_OF_DATA_ELEMENTS.with_comment("stored before with different content; that is kept")

@@ -83,9 +83,9 @@ class StoreService:
                 raise
             if isinstance(error, OSError):  # one that `save` did not raise may be a fault of the handler
                 own = None if error is reception.file_error else error
-                logger.warning("C-STORE refused: %s", refusal[1], exc_info=own)
+                logger.warning("C-STORE refused: %s", refusal[1], exc_info=own, extra=request.fields)
             else:
-                logger.warning("C-STORE refused: %s", error)
+                logger.warning("C-STORE refused: %s", error, extra=request.fields)
             return request.response(refusal[0], error_comment=refusal[1])
 
     async def _note_arrival(self, reception: Reception) -> None:

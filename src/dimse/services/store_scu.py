@@ -185,7 +185,14 @@ class ObjectSender:
                 if pause is not None:
                     error.add_note("not retried: its source can be read only once")
                 raise error.at(self._exchange.address)
-            logger.info("%s: %s; attempt %d in %g s", source.name, response.status, attempts.made + 1, pause)
+            logger.info(
+                "%s: %s; attempt %d in %g s",
+                source.name,
+                response.status,
+                attempts.made + 1,
+                pause,
+                extra=self._exchange.telling.fields,
+            )
             await asyncio.sleep(pause)
             attempts.begin()
 
