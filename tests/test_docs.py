@@ -797,6 +797,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("characters of a value in the audit trail", "audit.MAXIMUM_VALUE", str),
     ("identifier of a query in the audit trail", "audit.MAXIMUM_QUERY", size),
     ("studies of an association that are counted for the audit trail", "network.auditing.MAXIMUM_STUDIES", str),
+    ("lines of `dimse receive` and `route` that wait to be read", "cli.unread.MAXIMUM_LINES", str),
     ("warnings of a kind in the log, in 60 s", "log_limit.MAXIMUM_ALIKE", str),
     (
         "instances of studies that are not complete, or whose handler runs",

@@ -56,7 +56,9 @@ def print_failure(why: str, exit_code: int, error: BaseException | None = None, 
 
 def drop_output(stream: TextIO) -> None:
     """Drop what is written from now on: the reader has exited, and the interpreter must not fail when it flushes."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def printable(text: str) -> str:

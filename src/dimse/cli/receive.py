@@ -15,6 +15,7 @@ from dimse.cli.receive_commands import Chosen, Commands, OnArrival
 from dimse.cli.receive_faults import Faults
 from dimse.cli.receive_report import ReceivingReport
 from dimse.cli.serving import listens, stop, unless, until_signals
+from dimse.cli.unread import never_waiting
 from dimse.dataset.file_names import validate_template
 from dimse.errors import AssociationError, RemoteProtocolError, StatusError
 from dimse.options import Duplicates, StoreOptions
@@ -95,7 +96,8 @@ def receive(
     on_arrival.register(server)
     if into is not None:
         arguments.make_folder(into)
-    return runtime.run(_receive(server, report, save, on_arrival, Faults(faults)))
+    with never_waiting():
+        return runtime.run(_receive(server, report, save, on_arrival, Faults(faults)))
 
 
 def _folder(folder: Path | None, into: Path | None, discards: bool, commands: Chosen) -> Path | None:

@@ -15,6 +15,7 @@ from dimse.cli.output import counted, print_error, print_json, print_line
 from dimse.cli.route_report import STATE_FILE, RoutingReport, state_of, write_state
 from dimse.cli.route_rules import Routes
 from dimse.cli.serving import listens, stop, unless, until_signals
+from dimse.cli.unread import never_waiting
 from dimse.dataset.spool import Spool
 from dimse.errors import AssociationError, RemoteProtocolError, StatusError
 from dimse.network.application_entity import entity_of
@@ -88,7 +89,8 @@ def route(
         minimum_free=routes.minimum_free,
         on_result=report.forwarded,
     )
-    return runtime.run(_route(server, routes, forwarder, report))
+    with never_waiting():
+        return runtime.run(_route(server, routes, forwarder, report))
 
 
 def _checked(routes: Routes, config: Path, *, json: bool) -> None:
