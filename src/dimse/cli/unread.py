@@ -25,7 +25,7 @@ class _Unread(io.TextIOBase):
         self._stream = stream
         self._text: list[str] = []
         self._lines: Queue[bytes | None] = Queue(MAXIMUM_LINES)
-        self._is_broken = False
+        self._error: OSError | None = None
         # A daemon: at the end it may still wait for the reader.
         self._thread = threading.Thread(target=self._write_lines, daemon=True, name="output")
         self._thread.start()
@@ -35,8 +35,8 @@ class _Unread(io.TextIOBase):
             try:
                 while line:
                     line = line[os.write(self._stream.fileno(), line) :]
-            except OSError:
-                self._is_broken = True
+            except OSError as error:
+                self._error = error
                 return
 
     @property
@@ -59,8 +59,8 @@ class _Unread(io.TextIOBase):
         self._text.clear()
         if not text:
             return
-        if self._is_broken:
-            raise BrokenPipeError
+        if self._error is not None:
+            raise self._error
         with suppress(Full):
             self._lines.put_nowait(text.encode(self.encoding, "backslashreplace"))
 
