@@ -884,8 +884,11 @@ async def test_edited_objects_are_retried(tmp_path: Path) -> None:
     answers = iter([Status(0xA700), Status(0xA700), Status.SUCCESS])
     async with Archive() as archive:
         archive.answer = lambda _: next(answers)
-        report = await dimse.send(archive.address, path, edits=dimse.Edits({"PatientName": "A"}), retry=QUICK)
+        progress = list[TransferProgress]()
+        edits = dimse.Edits({"PatientName": "A"})
+        report = await dimse.send(archive.address, path, edits=edits, retry=QUICK, progress=progress.append)
     assert [result.attempts for result in report.stored] == [3]
+    assert progress[-1].bytes_transferred == progress[-1].total_bytes == len(archive.stored["1.2.3.4"])
     assert b"SECRET^NAME" not in archive.stored["1.2.3.4"]
 
 

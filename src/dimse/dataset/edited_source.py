@@ -21,6 +21,8 @@ class EditedSource(Derived):
         super().__init__(source, source.transfer_syntax_uid, None)
         self.sop_instance_uid = edits.sop_instance_uid(source.sop_instance_uid)
         self.is_mislabeled = source.is_mislabeled
+        self.length_before = source.length
+        """That of the source: what to expect until the header is read."""
         self._edits = edits
 
     async def edited(self) -> DatasetSource:

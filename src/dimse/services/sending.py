@@ -74,8 +74,8 @@ async def send(
     `auto_associations` the response time of the first one decides how many. After a lost connection, unacknowledged
     sources are sent again, by the rules of `retry`. `edits` are made in the header of each object on the way.
     `on_result` is called with each `SendResult` as it becomes known; without it, warning statuses are logged.
-    `progress` is called with the progress of the whole job; with `edits`, its `total_bytes` is None. `timeout` is short
-    for `ClientOptions(timeouts=Timeouts.all(timeout))`, in seconds.
+    `progress` is called with the progress of the whole job. `timeout` is short for
+    `ClientOptions(timeouts=Timeouts.all(timeout))`, in seconds.
 
     Raises `TypeError` for an object that cannot be a source, and `AssociationError` if no association could be opened
     at all. At the end, one `ExceptionGroup` has the errors of everything that was not stored; with

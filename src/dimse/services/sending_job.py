@@ -75,13 +75,13 @@ class SendingJob:
         self, associations: int, progress: ProgressCallback | None, *, auto_associations: bool = False
     ) -> None:
         """Send everything, one group after another."""
-        lengths = [source.length for source in self.sources]
+        lengths = [_expected_length(source) for source in self.sources]
         total = None if None in lengths else sum(length or 0 for length in lengths)
         reporter = ProgressReporter(progress, total)
         try:
             for contexts, members in in_groups(self.sources, self._transfer_syntaxes):
                 items = (
-                    Item(number, source, ObjectProgress(reporter, source.length), self.retry)
+                    Item(number, source, ObjectProgress(reporter, _expected_length(source)), self.retry)
                     for number, source in enumerate(members)
                 )
                 queue = SendQueue(items, self.outcomes)
@@ -114,6 +114,10 @@ class SendingJob:
         if isinstance(error, AssociationTimeout) and (in_vain > 1 or not self.outcomes.bytes_done):
             return True
         return self.operations_window is None
+
+
+def _expected_length(source: DatasetSource) -> int | None:
+    return source.length_before if isinstance(source, EditedSource) else source.length
 
 
 class _Group:
