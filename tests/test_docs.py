@@ -849,6 +849,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("interval between Pending responses of C-GET and C-MOVE", "services.retrieve_scp.PENDING_PACE", seconds),
     ("interval between Pending responses of a C-MOVE where nothing changes", "services.move_scp._KEEP_ALIVE", seconds),
     ("matches of an answer by which `find` divides a query", "services.finding_search.MAXIMUM_KNOWN", str),
+    ("values that `find` knows to match a query", "services.finding_keys.MAXIMUM_REMEMBERED", str),
     ("cut answers in a row without a new match, to `find`", "services.finding_search._IN_VAIN", str),
     ("matches that `find` has ready for the caller", "services.finding._AHEAD", str),
     ("UIDs in a C-GET or C-MOVE request of `retrieve`", "services.bringing_requests._UIDS_AT_ONCE", str),

@@ -9,12 +9,15 @@ import re
 import signal
 import struct
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from tests.sample_objects import IMPLICIT
+from tests.services.limited_archive import LimitedArchive
+from tests.services.limited_archive import study as instances_of
 
 from dimse import Association, QueryRequest, QueryRetrieveModel, Server, Status, StatusError
 from dimse.network.association import exchange_of
@@ -308,3 +311,107 @@ async def test_ctrl_c_cancels_and_says_what_had_come(start: Beside, option: str)
     assert shown == int(found[1])
     if option == "--level=study":
         assert re.search(rf"^{shown} match(es)?$", out.decode(), re.MULTILINE)
+
+
+# Levels, lists and limits
+
+
+async def test_series_without_uids(beside: Beside) -> None:
+    async with LimitedArchive([instances_of(1, series=2), instances_of(2)]) as archive:
+        keys = ("-k", "QueryRetrieveLevel=SERIES", "-k", "PatientID=ID00*", "-k", "Modality=CT")
+        done = await beside("find", archive.address, *keys, "--csv")
+        related = await beside("find", archive.address, *keys, "--csv", "--relational")
+    rows = list(csv.DictReader(done.out.splitlines()))
+    assert [(row["PatientName"], row["StudyDate"], row["SeriesInstanceUID"]) for row in rows] == [
+        ("Doe^ID001", "20240101", "1.1.1"),
+        ("Doe^ID002", "20240101", "1.2.1"),
+    ]
+    assert (done.code, done.err, related.out) == (0, "", done.out)
+    assert archive.levels == ["STUDY", "SERIES", "SERIES", "SERIES"]
+
+
+async def test_lists(beside: Beside, tmp_path: Path) -> None:
+    table, keys = tmp_path / "studies.csv", tmp_path / "keys.txt"
+    keys.write_text("PatientID=ID001\nPatientID=ID003\n")
+    options = ("--format", "{StudyInstanceUID}")
+    async with LimitedArchive([instances_of(1), instances_of(2), instances_of(3)]) as archive:
+        twice = await beside("find", archive.address, "-k", "PatientID=ID001", "-k", "PatientID=ID001*", *options)
+        listed = await beside("find", archive.address, "-k", f"@{keys}", "--csv")
+        table.write_text(listed.out)
+        again = await beside("find", archive.address, "--from", table, *options)
+    assert twice.out == "1.1\n"
+    assert again.out == "1.1\n1.3\n"
+    assert [each.get("StudyInstanceUID") for each in archive.asked[-2:]] == ["1.1", "1.3"]
+
+
+async def test_a_limit(beside: Beside) -> None:
+    async with LimitedArchive([instances_of(number) for number in range(1, 9)]) as archive:
+        done = await beside("find", archive.address, "--limit", "3", "--csv", "-k", "StudyInstanceUID")
+    assert (done.code, done.out) == (0, "StudyInstanceUID\n1.1\n1.2\n1.3\n")
+    assert done.err == "dimse: ended by --limit 3; there may be more matches\n"
+
+
+async def test_a_cut_answer_and_a_complete_one(beside: Beside) -> None:
+    async with LimitedArchive([instances_of(number, f"2024010{number}") for number in range(1, 9)], limit=3) as archive:
+        cut = await beside("find", archive.address, "--format", "{StudyInstanceUID}")
+        whole = await beside("find", archive.address, "--format", "{StudyInstanceUID}", "--complete")
+    assert (cut.code, len(cut.out.splitlines())) == (1, 3)
+    assert "the archive cut its answer after 3 matches: 0xA700" in cut.err
+    assert (whole.code, len(whole.out.splitlines())) == (0, 8)
+    assert whole.err == "dimse: complete, queried in parts by StudyDate\n"
+
+
+async def test_a_key_of_series_in_a_query_of_studies(beside: Beside) -> None:
+    done = await beside("find", "A@127.0.0.1:1", "-k", "Modality=CT")
+    assert done.code == 2
+    assert "the key of the study is ModalitiesInStudy" in done.err
+
+
+# Output
+
+
+async def test_flat_json(beside: Beside) -> None:
+    code = Dataset()
+    code.CodeValue = "P1"
+    match = study("Müller^Jörg", SpecificCharacterSet="ISO_IR 100", StudyTime="101500", ProcedureCodeSequence=[code])
+    match.NumberOfStudyRelatedSeries, match.AccessionNumber = "3", None
+    async with (archive := Archive(match)).server:
+        done = await beside("find", archive.address, "--json-flat")
+        chosen = await beside("find", archive.address, "--json-flat", "--columns", "PatientID,StudyDate")
+    (line,) = done.lines
+    assert line == {
+        "StudyDate": "2024-02-29",
+        "StudyTime": "10:15:00",
+        "AccessionNumber": None,
+        "ModalitiesInStudy": ["CT", "SR"],
+        "StudyDescription": "Head",
+        "ProcedureCodeSequence": [{"CodeValue": "P1"}],
+        "PatientName": "Müller^Jörg",
+        "PatientID": "4711",
+        "StudyInstanceUID": LONG_UID,
+        "NumberOfStudyRelatedSeries": 3,
+        "QueryRetrieveLevel": "STUDY",
+    }
+    assert chosen.lines == [{"StudyDate": "2024-02-29", "PatientID": "4711"}]
+
+
+async def test_a_format(beside: Beside) -> None:
+    async with (archive := Archive(study())).server:
+        done = await beside("find", archive.address, "--format", "{PatientID:<6}|{0008,0020}\\t{ModalitiesInStudy}")
+        wrong = [await beside("find", archive.address, "--format", form) for form in ("{}", "{Patient}", "{PatientID")]
+    assert (done.code, done.out) == (0, "4711  |20240229\tCT\\SR\n")
+    assert [each.code for each in wrong] == [2, 2, 2]
+    assert "must name a key" in wrong[0].err
+
+
+async def test_columns(beside: Beside) -> None:
+    async with (archive := Archive(study())).server:
+        columns = ("--columns", "StudyDate,PatientSex")
+        done = await beside("find", archive.address, "-k", "PatientID=4711", *columns, "--csv")
+    assert done.out == "StudyDate,PatientSex\n20240229,\n"
+    assert "PatientSex" in archive.requests[0].identifier
+
+
+def test_one_output_at_a_time(dimse: Beside) -> None:
+    for other in ("--csv", "--json-flat", "--format={PatientID}"):
+        assert dimse("find", "A@127.0.0.1:1", "--json", other).code == 2

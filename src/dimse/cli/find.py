@@ -119,17 +119,22 @@ async def _show(found: Finding, matches: Matches, *, complete: bool) -> int:
         for failure in found.failures:
             if not isinstance(failure, StatusError | DatasetError | IncompleteAnswer):
                 raise failure
-    for failure in found.failures:
-        is_cut = isinstance(failure, IncompleteAnswer) and not complete
-        print_error(f"dimse: {reason(failure)}{'; --complete finds the others' if is_cut else ''}")
-    if found.is_limited:
-        print_error(f"dimse: ended by --limit {matches.count}; there may be more matches")
-    if found.divided_by:
-        print_error(f"dimse: queried in parts, by {', '.join(sorted(found.divided_by))}")
+    _say_how_it_ended(found, complete=complete and not interrupted)
     if interrupted:
         print_error(f"dimse: cancelled after {counted(matches.count, 'match', 'matches')}")
         return exit_codes.INTERRUPTED
     return exit_codes.FAILED if found.failures else exit_codes.OK
+
+
+def _say_how_it_ended(found: Finding, *, complete: bool) -> None:
+    for failure in found.failures:
+        is_cut = isinstance(failure, IncompleteAnswer) and not complete
+        print_error(f"dimse: {reason(failure)}{'; --complete finds the others' if is_cut else ''}")
+    if found.is_limited:
+        print_error(f"dimse: ended by --limit {found.count}; there may be more matches")
+    elif complete and not found.failures:
+        parts = f", queried in parts by {', '.join(sorted(found.divided_by))}" if found.divided_by else ""
+        print_error(f"dimse: complete{parts}")
 
 
 async def _add_all(found: Finding, matches: Matches) -> None:

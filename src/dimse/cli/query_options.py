@@ -110,16 +110,6 @@ def queries(
     return Keys(keys).queries(level, model, table)
 
 
-def only(
-    level: QueryRetrieveLevel | None, model: QueryRetrieveModel | None, keys: Sequence[str], table: str | None
-) -> Query:
-    """The query made of the options, where there can be only one. Raises `ValueError`."""
-    found = queries(level, model, keys, table)
-    if len(found) > 1:
-        raise ValueError(f"the keys make {len(found)} queries; only one is possible here")
-    return found[0]
-
-
 class Keys:
     """The keys of `-k`, also of those in files, with the values of each. Raises `ValueError`."""
 

@@ -16,6 +16,8 @@ from dimse.services.query_keys import name_of
 
 _COMPARED: Final = TEXT_VRS - {"PN"}
 _OF_THE_REQUEST: Final = frozenset((0x00080005, 0x00080052))
+MAXIMUM_REMEMBERED: Final = 1000
+"""Values that are known to match: those of the matches of a query are often the same."""
 
 
 class KeyCheck:
@@ -23,6 +25,7 @@ class KeyCheck:
 
     def __init__(self, identifier: Dataset, *, except_for: frozenset[int]) -> None:
         self._matchers: dict[int, Matcher] = {}
+        self._matching: set[tuple[int, object]] = set()
         for tag in identifier.keys() - _OF_THE_REQUEST - except_for:
             vr = vr_of(identifier, tag)
             if vr in _COMPARED and not identifier[tag].is_empty:
@@ -31,9 +34,20 @@ class KeyCheck:
     def ignored(self, match: Dataset) -> str | None:
         """The keyword of a key that `match` does not have, if any."""
         for tag, matcher in self._matchers.items():
-            if tag in match and not matcher.matches(_folded(match, tag, vr_of(match, tag))):
+            if tag in match and not self._matches(match, tag, matcher):
                 return name_of(tag)
         return None
+
+    def _matches(self, match: Dataset, tag: int, matcher: Matcher) -> bool:
+        value: object = match.get_item(tag).value
+        remembered = (tag, value) if isinstance(value, str | bytes) and value.isascii() else None
+        if remembered in self._matching:
+            return True
+        if not matcher.matches(_folded(match, tag, vr_of(match, tag))):
+            return False
+        if remembered is not None and len(self._matching) < MAXIMUM_REMEMBERED:
+            self._matching.add(remembered)
+        return True
 
     def unknown(self, match: Dataset) -> set[str]:
         """The keywords of keys of which `match` has no element."""
