@@ -46,16 +46,16 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     for command, usage, groups in (
-        ("send", "TITLE@HOST:PORT PATH [PATH ...]", ["positional arguments", "options", "TLS", "user identity"]),
+        ("send", "TITLE@HOST:PORT PATH [PATH ...]", ["positional arguments", "options", "TLS", "user identity", "log"]),
         (
             "receive",
             "DIR",
             [
                 *("positional arguments", "options", "access and limits", "TLS"),
-                *("commands that are run on arrival", "for tests of senders"),
+                *("commands that are run on arrival", "for tests of senders", "log"),
             ],
         ),
-        ("get", "TITLE@HOST:PORT -o DIR", ["positional arguments", "options", "TLS", "user identity"]),
+        ("get", "TITLE@HOST:PORT -o DIR", ["positional arguments", "options", "TLS", "user identity", "log"]),
     ):
         assert run([command, "--help"]) == 0
         text = capfd.readouterr().out
@@ -109,9 +109,8 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
         (["find", "A@host:104", "-k", "Nope"], "unknown keyword 'Nope'"),
         (["find", "A@host:104", "-k", "StudyDate=20241399"], "StudyDate (DA): invalid value"),
         (["find", "A@host:104", "--level", "wrong"], "must be one of PATIENT, STUDY, SERIES, IMAGE, not 'wrong'"),
-        (["find", "A@host:104", "--level", "series"], "needs one StudyInstanceUID"),
         (["find", "A@host:104", "--level", "patient", "--model", "study"], "no PATIENT level"),
-        (["find", "A@host:104", "--json", "--csv"], "choose either --json or --csv"),
+        (["find", "A@host:104", "--json", "--csv"], "argument --csv: not allowed with argument --json"),
         (["find", "A@host:104", "--timeout", "0"], "timeout"),
         (["get", "A@host:104", "-k", "StudyInstanceUID=1.2"], "required: -o/--into"),
         (["get", "A@host:104", "--into", "x"], "give the keys to match"),

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from dimse import AssociationRequest, ClientOptions, Server, ServerOptions, TLSOptions
-from dimse.cli import requestor
-from dimse.cli.app import make_parser, run
+from dimse.cli import arguments, requestor
+from dimse.cli.app import run
+from dimse.cli.parser import CommandParser
 
 PEER = '[peers.pacs1]\naddress = "ARCHIVE@pacs:104"\n'
 
@@ -28,12 +29,14 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     return configured
 
 
-def options(*arguments: str) -> ClientOptions:
-    """What `dimse echo` makes of its arguments."""
-    parameters = vars(make_parser(["echo"]).parse_args(["echo", *arguments]))
-    for name in ("command", "verbose", "more_verbose", "log_file", "log_json", "address", "all_peers", "json"):
-        parameters.pop(name, None)
-    return requestor.options(**parameters)
+def options(*line: str) -> ClientOptions:
+    """What a command whose default timeout is 10 s makes of its arguments."""
+    parser = CommandParser()
+    arguments.add_address(parser, "Peer")
+    requestor.add_arguments(parser)
+    arguments.add_timeout(parser, "Timeout.", default=10)
+    parameters = vars(parser.parse_args(line))
+    return requestor.options(**{name: value for name, value in parameters.items() if name != "address"})
 
 
 CALLING = {"defaults": "DEFAULTS", "environment": "ENVIRONMENT", "peer": "PEER", "command line": "LINE"}
@@ -65,7 +68,7 @@ def test_which_value_wins(
 @pytest.mark.parametrize(
     ("defaults", "peer", "line", "field", "wins"),
     [
-        ("", "", [], "timeouts.store", 10),  # of echo
+        ("", "", [], "timeouts.store", 10),
         ("timeout = 20", "", [], "timeouts.store", 20),
         ("timeout = 20", "timeout = 30", [], "timeouts.store", 30),
         ("timeout = 20", "timeout = 30", ["--timeout", "40"], "timeouts.store", 40),
