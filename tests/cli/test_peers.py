@@ -72,3 +72,15 @@ def test_no_peers(dimse: Callable[..., Any], configure: Callable[[str], dict[str
     done = dimse("peers", **configure(""))
     said = f"no peers in {tmp_path / 'config.toml'}; dimse explain TITLE@HOST:PORT --save NAME adds one\n"
     assert (done.code, done.out, done.err) == (0, "", said)
+
+
+def test_a_long_name_has_its_state_below(
+    dimse: Callable[..., Any], configure: Callable[[str], dict[str, str]], closed_port: int
+) -> None:
+    name = "the-archive-of-the-hospital-" + "x" * 40
+    environment = configure(f'[peers.{name}]\naddress = "A@127.0.0.1:{closed_port}"')
+    assert dimse("echo", name, **environment).code == 3
+    first, *below = dimse("peers", COLUMNS="80", **environment).out.splitlines()
+    assert first == f"{name}  A@127.0.0.1:{closed_port}"
+    assert " ".join(below).split(":")[0].strip() == "no association, echo just now"
+    assert max(map(len, below)) <= 80

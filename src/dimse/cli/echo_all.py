@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import dimse
 from dimse.cli import arguments, exit_codes, peer_state, requestor
-from dimse.cli.output import print_json, print_line, reason
+from dimse.cli.output import print_json, reason
 from dimse.cli.parser import ConfigurationError, UsageError
-from dimse.cli.peers import print_reason
+from dimse.cli.peers import print_peer
 from dimse.configuration import KnownPeer, configuration_path
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError
 
@@ -72,5 +72,4 @@ def _print(answer: _Answer, widths: tuple[int, ...], *, json: bool) -> None:
         print_json(name=name, address=address, state=state, round_trip_ms=milliseconds, reason=answer.reason)
         return
     time = "" if answer.milliseconds is None else f", {answer.milliseconds:.1f} ms"
-    print_line(f"{name:{widths[0]}}  {address:{widths[1]}}  {state}{time}")
-    print_reason(answer.reason)
+    print_peer(name, address, widths, f"{state}{time}", answer.reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from typing import Any, Final
 
 from dimse.cli import arguments, exit_codes, peer_state
@@ -58,15 +59,19 @@ def _entry(peer: KnownPeer) -> dict[str, Any]:
 def _print(listed: list[dict[str, Any]]) -> None:
     if not listed:
         print_error(f"no peers in {configuration_path()}; dimse explain TITLE@HOST:PORT --save NAME adds one")
-    names, addresses = (max((len(entry[key]) for entry in listed), default=0) for key in ("name", "address"))
+    widths = [max((len(entry[key]) for entry in listed), default=0) for key in ("name", "address")]
     for entry in listed:
-        state, reason = _words(entry)
-        print_line(f"{entry['name']:{names}}  {entry['address']:{addresses}}  {state}")
-        print_reason(reason)
+        print_peer(entry["name"], entry["address"], widths, *_words(entry))
 
 
-def print_reason(reason: str | None) -> None:
-    """Print why a peer is in its state, below its line."""
+def print_peer(name: str, address: str, widths: Sequence[int], state: str, reason: str | None) -> None:
+    """Print a peer and its state on a line, and the reason below it."""
+    left = f"{name:{widths[0]}}  {address:{widths[1]}}"
+    if len(left) + 2 + len(state) <= width():
+        print_line(f"{left}  {state}")
+    else:
+        print_line(left.rstrip())
+        reason = state if reason is None else f"{state}: {reason}"
     for line in textwrap.wrap(printable(reason or ""), width() - 4, break_on_hyphens=False):
         print_line(f"    {line}")
 

@@ -44,6 +44,8 @@ def save(name: str, explanation: Explanation, options: ClientOptions, given: Map
     table = {"address": str(found), "calling": accepted["calling"], **_quirks(explanation, options)}
     tls, identity = _tls(options.tls, given.get("tls_password_file")), _table(_IDENTITY, given)
     table |= ({} if tls is None else {"tls": tls or True}) | ({"identity": identity} if identity else {})
+    with arguments.usage():
+        check(name)  # another command may have saved it by now
     return _append(_as_toml(name, table))
 
 
