@@ -91,7 +91,7 @@ format: .venv/installed
 $(COMPILED)/installed: .venv/installed $(shell find src -name '*.py')
 	rm -rf build/source $(COMPILED)
 	mkdir -p build/source
-	cp -r pyproject.toml README.md LICENSE src build/source
+	cp -r pyproject.toml README.md LICENSE src tools build/source
 	HATCH_BUILD_HOOK_ENABLE_MYPYC=true $(BIN)/pip install --quiet --no-deps --target $(COMPILED) build/source
 	touch $@
 
