@@ -178,3 +178,13 @@ def test_stopping_takes_no_negative_time(seconds: float) -> None:
 def test_options_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         ClientOptions().maximum_length = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("option", ["transfer_syntaxes", "prefer"])
+def test_transfer_syntaxes_are_uids(option: str) -> None:
+    options: Any = ServerOptions
+    assert getattr(options(**{option: ["1.2", "1.3"]}), option) == ("1.2", "1.3")
+    with pytest.raises(TypeError, match="must be a sequence of UIDs, not a str"):
+        options(**{option: "1.2"})
+    with pytest.raises(ValueError, match=r"must be UIDs, not 'rle'; dimse\.uids\.transfer_syntaxes converts"):
+        options(**{option: ["rle"]})

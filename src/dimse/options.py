@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import ssl
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
@@ -18,6 +18,7 @@ from dimse.messages.message import Priority
 from dimse.rate_limit import MINIMUM as MINIMUM_RATE_LIMIT
 from dimse.rate_limit import RateLimit
 from dimse.tls import TLSOptions
+from dimse.uids import is_uid
 from dimse.upper_layer.items import UserIdentityRQ
 from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
 
@@ -52,6 +53,19 @@ def _make_int(options: object, name: str) -> None:
     if not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an int, not {value!r}")
     object.__setattr__(options, name, operator.index(value))
+
+
+def _check_uids(options: object, name: str) -> None:
+    """Make a tuple of UIDs, or leave None; raise `TypeError` for a single text and `ValueError` for no UID."""
+    value = getattr(options, name)
+    if value is None:
+        return
+    if isinstance(value, str):
+        raise TypeError(f"{name} must be a sequence of UIDs, not a str")
+    wrong = [each for each in value if not is_uid(each)]
+    if wrong:
+        raise ValueError(f"{name} must be UIDs, not {wrong[0]!r}; dimse.uids.transfer_syntaxes converts short names")
+    object.__setattr__(options, name, tuple(map(str, value)))
 
 
 class Strictness(Enum):
@@ -302,6 +316,14 @@ class ServerOptions(AssociationOptions):
     """How the instances of C-STORE requests are received."""
     send: SendOptions = field(default_factory=SendOptions)
     """How the instances of C-GET and C-MOVE requests are sent."""
+    transfer_syntaxes: Sequence[str] | None = None
+    """The UIDs of the transfer syntaxes to accept for instances that peers send, the best first; None accepts any.
+
+    Then the peer's order decides, unless one is preferred. Every implementation supports Implicit VR Little Endian
+    (PS3.5 10.1): without it, some peers cannot send at all.
+    """
+    prefer: Sequence[str] = ()
+    """The UIDs of the transfer syntaxes to choose first where a presentation context has several."""
     access: Access = field(default_factory=Access)
     """Who may associate, and what each peer may do; by default every peer, and everything."""
     maximum_associations: int = 100
@@ -343,6 +365,8 @@ class ServerOptions(AssociationOptions):
                 _make_int(self, name)
                 if getattr(self, name) < MINIMUM_RATE_LIMIT:
                     raise ValueError(f"{name} must be at least {MINIMUM_RATE_LIMIT}, not {getattr(self, name)}")
+        for name in ("transfer_syntaxes", "prefer"):
+            _check_uids(self, name)
         proxies = checked_networks("proxy_networks", self.proxy_networks)
         object.__setattr__(self, "proxy_networks", proxies or frozenset())
         for name in (

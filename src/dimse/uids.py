@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -170,10 +171,12 @@ def transfer_syntax(name: str) -> str:
     """The UID of a transfer syntax: a short name of `TRANSFER_SYNTAXES`, or a UID. Raises `ValueError`."""
     found = TRANSFER_SYNTAXES.get(name.lower(), name)
     if not is_uid(found) or "." not in found:
-        raise ValueError(
-            f"{name!r} is not a transfer syntax; it must be a UID or one of {', '.join(TRANSFER_SYNTAXES)}"
-        )
+        raise ValueError(_no_syntax(name, TRANSFER_SYNTAXES))
     return found
+
+
+def _no_syntax(name: str, known: Iterable[str]) -> str:
+    return f"{name!r} is not a transfer syntax; it must be a UID or one of {', '.join(known)}"
 
 
 TRANSFER_SYNTAX_GROUPS: Final = {
@@ -191,11 +194,12 @@ def transfer_syntaxes(names: str) -> list[str]:
     >>> transfer_syntaxes("rle,j2k")
     ['1.2.840.10008.1.2.5', '1.2.840.10008.1.2.4.90', '1.2.840.10008.1.2.4.91']
     """
-    return [
-        uid
-        for name in map(str.strip, names.split(","))
-        for uid in TRANSFER_SYNTAX_GROUPS.get(name.lower()) or (transfer_syntax(name),)
-    ]
+    found: list[str] = []
+    for name in map(str.strip, names.split(",")):
+        if not is_uid(name) and name.lower() not in {**TRANSFER_SYNTAX_GROUPS, **TRANSFER_SYNTAXES}:
+            raise ValueError(_no_syntax(name, [*TRANSFER_SYNTAX_GROUPS, *TRANSFER_SYNTAXES]))
+        found += TRANSFER_SYNTAX_GROUPS.get(name.lower()) or (transfer_syntax(name),)
+    return found
 
 
 def is_compressed(transfer_syntax_uid: str) -> bool:

@@ -271,3 +271,19 @@ def test_edits_of_what_arrives_that_cannot_be(dimse: Dimse, tmp_path: Path) -> N
     done = dimse("receive", tmp_path, "--set", "PatientBirthDate=SECRET")
     assert (done.code, "SECRET" in done.err) == (2, False)
     assert "PatientBirthDate (DA) must be a date YYYYMMDD" in done.err
+
+
+def test_the_transfer_syntaxes_that_are_accepted(dimse: Callable[..., Any], receive: Callable[..., Any]) -> None:
+    choosy = receive("--accept", "uncompressed", "--prefer", "implicit")
+    (ct,) = dimse("echo", choosy.address, "--contexts", "CT", "--json").lines[0]["sop_classes"]
+    uncompressed = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"]
+    assert sorted(ct["transfer_syntaxes"]) == sorted(uncompressed)
+    anything = receive("--accept", "all")
+    (ct,) = dimse("echo", anything.address, "--contexts", "CT", "--json").lines[0]["sop_classes"]
+    assert {*uncompressed, "1.2.840.10008.1.2.5"} < set(ct["transfer_syntaxes"])
+
+
+def test_a_transfer_syntax_that_is_none(dimse: Callable[..., Any], tmp_path: Path) -> None:
+    done = dimse("receive", "--into", tmp_path, "--accept", "jpg")
+    assert done.code == 2
+    assert "'jpg' is not a transfer syntax; it must be a UID or one of uncompressed, j2k, implicit" in done.err

@@ -379,3 +379,19 @@ async def test_our_own_requestors_are_told() -> None:
         async with connect(address, contexts=[(FIND, [EXPLICIT])]) as association:
             with pytest.raises(PresentationContextError):
                 await anext(aiter(CFindSCU(association).find(Query.studies())))
+
+
+async def test_transfer_syntaxes_are_limited_for_what_is_stored_alone() -> None:
+    find = uids.STUDY_ROOT_FIND
+    ask = [(CT, [IMPLICIT]), (CT, [EXPLICIT]), (find, [IMPLICIT])]
+    server = archive(Access(), transfer_syntaxes=[EXPLICIT])
+    async with server, connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=ask) as association:
+        accepted = {(each.abstract_syntax, each.transfer_syntax) for each in association.contexts.values()}
+    assert accepted == {(CT, EXPLICIT), (find, IMPLICIT)}
+
+
+async def test_the_preferred_transfer_syntax_is_chosen() -> None:
+    ask = [(CT, [EXPLICIT, IMPLICIT])]
+    server = archive(Access(), prefer=[IMPLICIT])
+    async with server, connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=ask) as association:
+        assert [each.transfer_syntax for each in association.contexts.values()] == [IMPLICIT]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from dimse import RetrieveMethod, RetrieveResult, Status, SubOperationFailed
 from dimse.callbacks import Callback
@@ -12,6 +13,9 @@ from dimse.services.listing import Instance, Listing
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 JPEG, RLE = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.5"
+
+
+NOTHING = Callback[Any]("unused", None, logging.getLogger("dimse"))
 
 
 class Retrieval:
@@ -25,7 +29,7 @@ class Retrieval:
         listing = Listing(instances, failures=list(failures), offers=frozenset({offers}))
         self.reported: list[RetrieveResult] = []
         reported = Callback("on_result", self.reported.append, logging.getLogger("dimse"))
-        self.record = Record(listing, Path("unused"), "{SOPInstanceUID}", reported)
+        self.record = Record(listing, Path("unused"), "{SOPInstanceUID}", reported, NOTHING)
 
     def errors(self) -> dict[str, str]:
         self.record.give_up()
@@ -73,5 +77,5 @@ def test_the_syntaxes_that_the_archive_names() -> None:
     listing = Listing(
         {"1": Instance("1", CT, (), (JPEG,)), "2": Instance("2", CT, (), (RLE, JPEG)), "3": Instance("3", None, ())}
     )
-    record = Record(listing, Path("unused"), "", Callback("on_result", None, logging.getLogger("dimse")))
+    record = Record(listing, Path("unused"), "", NOTHING, NOTHING)
     assert record.known_syntaxes() == {CT: [JPEG, RLE]}

@@ -21,7 +21,7 @@ def test_one_native_context_for_each_class_behind_what_is_known() -> None:
 
 
 def test_each_syntax_in_a_context_of_its_own_the_known_ones_first() -> None:
-    (contexts,) = every_syntax([CT], {CT: [PRIVATE, RLE]}, 0).values()
+    (contexts,) = every_syntax([CT], {CT: [PRIVATE, RLE]}).values()
     syntaxes = [each.transfer_syntaxes for each in contexts]
     assert syntaxes[:3] == [(PRIVATE,), (RLE,), (COMPRESSED[0],)]
     assert {syntax for each in syntaxes for syntax in each} == {PRIVATE, *COMPRESSED, *NATIVE}
@@ -31,7 +31,7 @@ def test_each_syntax_in_a_context_of_its_own_the_known_ones_first() -> None:
 
 @pytest.mark.parametrize("turn", [0, 1, len(COMPRESSED), 2 * len(COMPRESSED) + 3])
 def test_another_syntax_comes_first_at_each_turn(turn: int) -> None:
-    (contexts,) = every_syntax([CT], {}, turn).values()
+    (contexts,) = every_syntax([CT], {}, turn=turn).values()
     assert contexts[0].transfer_syntaxes == (COMPRESSED[turn % len(COMPRESSED)],)
     assert len(contexts) == len(COMPRESSED) + len(NATIVE)
 
@@ -39,7 +39,7 @@ def test_another_syntax_comes_first_at_each_turn(turn: int) -> None:
 @pytest.mark.parametrize("hints", [0, 500])
 def test_no_association_has_too_many_and_no_class_is_left_out(hints: int) -> None:
     known = {uid: [f"1.2.{number}" for number in range(hints)] for uid in COMMON_STORAGE}
-    for plan in (native_first(COMMON_STORAGE, known), every_syntax(COMMON_STORAGE, known, 0)):
+    for plan in (native_first(COMMON_STORAGE, known), every_syntax(COMMON_STORAGE, known)):
         covered: list[str] = []
         for classes, contexts in by_association(plan):
             assert [each.abstract_syntax for each in contexts[: len(QUERY_RETRIEVE)]] == list(QUERY_RETRIEVE)
@@ -66,3 +66,19 @@ def test_the_preferred_syntaxes_come_first(
     contexts = retrieval_contexts([CT, MR], syntaxes, prefer)[len(QUERY_RETRIEVE) :]
     assert [each.transfer_syntaxes for each in contexts if each.abstract_syntax == CT] == expected
     assert len(contexts) == 2 * len(expected)
+
+
+@pytest.mark.parametrize(
+    ("prefer", "expected"),
+    [
+        ((RLE, JPEG), [(RLE,), (JPEG,), NATIVE]),
+        ((IMPLICIT,), [(IMPLICIT, EXPLICIT, *NATIVE[2:])]),
+        ((EXPLICIT, IMPLICIT), [NATIVE]),
+        ((IMPLICIT, RLE), [(IMPLICIT, EXPLICIT, *NATIVE[2:]), (RLE,)]),
+    ],
+)
+def test_what_a_retrieval_prefers(prefer: tuple[str, ...], expected: list[tuple[str, ...]]) -> None:
+    (contexts,) = native_first([CT], {CT: [PRIVATE]}, prefer).values()
+    assert [each.transfer_syntaxes for each in contexts] == expected
+    (contexts,) = every_syntax([CT], {CT: [PRIVATE]}, prefer).values()
+    assert [each.transfer_syntaxes for each in contexts][: len(prefer) + 1] == [*((uid,) for uid in prefer), (PRIVATE,)]

@@ -28,6 +28,7 @@ from dimse import (
     RetryPolicy,
     StatusError,
     SubOperationFailed,
+    SubOperations,
 )
 from dimse.dataset.sources import MemorySource
 from dimse.network.association import exchange_of
@@ -366,3 +367,20 @@ async def test_cancelled_in_the_middle_of_an_instance(way: str, tmp_path: Path) 
         port = int(archive.receiver.rpartition(":")[2])
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_the_preferred_transfer_syntax(getting: Archive, tmp_path: Path) -> None:
+    implicit = dimse.uids.IMPLICIT_VR_LITTLE_ENDIAN
+    counters: list[SubOperations] = []
+    report = await dimse.retrieve(
+        getting.address,
+        STUDY,
+        into=tmp_path,
+        prefer=[implicit],
+        progress=counters.append,
+    )
+    assert uids_of(report) == ADA[:3]
+    for result in report.retrieved:
+        assert result.path is not None
+        assert read(result.path).file_meta.TransferSyntaxUID == implicit
+    assert counters == [SubOperations(3 - done, done, 0, 0) for done in range(4)]

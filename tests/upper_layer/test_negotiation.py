@@ -557,3 +557,26 @@ def test_a_grant_is_never_none_of_ours_and_never_more_than_proposed(proposed: Wi
         assert 1 <= granted.maximum_number_operations_invoked <= (proposed.maximum_number_operations_invoked or most)
         assert granted.maximum_number_operations_invoked <= most
     assert 1 <= operations_window(asked, answer(asynchronous_operations_window=granted)) <= most
+
+
+JPEG, PRIVATE = "1.2.840.10008.1.2.4.50", "1.2.3.4"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "prefer", "chosen"),
+    [
+        (None, (), JPEG),
+        (None, (PRIVATE, IMPLICIT), IMPLICIT),
+        ((EXPLICIT, IMPLICIT), (), EXPLICIT),
+        ((EXPLICIT, IMPLICIT), (IMPLICIT,), IMPLICIT),
+        ((EXPLICIT, IMPLICIT), (JPEG,), EXPLICIT),
+        ((PRIVATE,), (JPEG,), None),
+    ],
+)
+def test_which_transfer_syntax_is_chosen(
+    accepted: tuple[str, ...] | None, prefer: tuple[str, ...], chosen: str | None
+) -> None:
+    pdu = request(Context(1, CT, (JPEG, IMPLICIT, EXPLICIT)))
+    (context,) = accept_contexts(pdu, {CT: accepted}, prefer)
+    assert context.result == (0 if chosen else 4)
+    assert chosen is None or context.transfer_syntax == chosen

@@ -27,6 +27,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=arguments.checked(check_ae_title),
         help="Our AE title. If given, associations that call another title are rejected.",
     )
+    arguments.add_accepted_syntaxes(parser)
+    arguments.add_preference(parser, "Choose these transfer syntaxes first where a peer leaves the choice.")
     arguments.add_maximum_pdu(parser, "Largest PDU to accept, in bytes; 0 means no limit.")
     arguments.add_strictness(parser, Strictness.LENIENT)
     arguments.add_audit(parser)
@@ -78,6 +80,7 @@ def options(
     *,
     title: str | None,
     allow: list[Peer] | None,
+    accept: list[str],
     max_pdu: int,
     max_associations: int,
     max_per_host: int,
@@ -93,6 +96,7 @@ def options(
         raise UsageError("--tls needs --tls-cert and --tls-key: each acceptor has a certificate")
     return ServerOptions(
         access=Access(peers=allow, called_ae_titles=None if title is None else [title]),
+        transfer_syntaxes=accept or None,
         maximum_associations=max_associations,
         maximum_associations_per_host=max_per_host or None,
         maximum_associations_per_title=max_per_title or None,

@@ -231,6 +231,12 @@ def add_syntaxes(parser: argparse.ArgumentParser, text: str) -> None:
     _add_names(parser, "--syntax", "syntaxes", transfer_syntaxes, f"{text} {names}")
 
 
+def add_accepted_syntaxes(parser: argparse.ArgumentParser) -> None:
+    """Transfer syntaxes to accept; none stands for all."""
+    text = "Accept objects in these transfer syntaxes alone: uncompressed, j2k, rle and so on, or UIDs. [default: all]"
+    _add_names(parser, "--accept", "accept", lambda names: [] if names == "all" else transfer_syntaxes(names), text)
+
+
 def add_preference(parser: argparse.ArgumentParser, text: str) -> None:
     """Transfer syntaxes that are preferred."""
     _add_names(parser, "--prefer", "prefer", transfer_syntaxes, f"{text} Names are uncompressed, j2k, rle and so on.")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import dimse
 from dimse.address import Address
 from dimse.cli import arguments, query_options, requestor, runtime
 from dimse.cli.retrieve_report import RetrievingReport
-from dimse.options import ClientOptions
-from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
-from dimse.services.retrieving import Existing
-from dimse.services.retrieving import retrieve as retrieve_all
+from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.retrieving import Existing, RetrieveReport
 
 EXIT_CODES: Final = (
     "0 all matches were retrieved; 1 at least one failure, each reported, or nothing matches; 2 wrong usage; "
@@ -42,6 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Our address for C-MOVE sub-operations, which the archive must know; HOST :: means every interface. "
         "[default: the --calling title, the address by which the archive is reached, port 11112]",
     )
+    arguments.add_preference(parser, "Propose these transfer syntaxes first; without it, the uncompressed ones.")
     requestor.add_arguments(parser)
     arguments.add_maximum_rate(parser, "Receive")
     query_options.add_timeout(parser, "10 for a match, 120 for an instance")
@@ -58,6 +59,7 @@ def retrieve(
     level: QueryRetrieveLevel | None,
     model: QueryRetrieveModel | None,
     receiver: Address | None,
+    prefer: list[str],
     timeout: float | None,
     json: bool,
     **association: Any,
@@ -72,29 +74,20 @@ def retrieve(
         queries = query_options.queries(level, model, keys, table)
     arguments.make_folder(into)
     report = RetrievingReport(address, f"retrieved from {address} into {into}", json=json)
-    return runtime.run(report.follow(_retrieve(queries, address, options, into, existing, receiver, report)))
+    job = partial(
+        dimse.retrieve,
+        address,
+        queries,
+        into=into,
+        existing=existing,
+        prefer=prefer,
+        options=options,
+        receiver=receiver,
+        raise_failures=False,
+    )
+    return runtime.run(report.follow(runtime.run_interruptibly(_retrieve(job, report))))
 
 
-async def _retrieve(
-    queries: Sequence[Query],
-    address: Address,
-    options: ClientOptions,
-    into: Path,
-    existing: Existing,
-    receiver: Address | None,
-    report: RetrievingReport,
-) -> bool:
-    async def work() -> None:
-        with runtime.cancelled_by_closed_pipe(report.add_result) as on_result:
-            await retrieve_all(
-                address,
-                queries,
-                into=into,
-                existing=existing,
-                options=options,
-                receiver=receiver,
-                on_result=on_result,
-                raise_failures=False,
-            )
-
-    return await runtime.run_interruptibly(work())
+async def _retrieve(job: Callable[..., Coroutine[Any, Any, RetrieveReport]], report: RetrievingReport) -> None:
+    with runtime.cancelled_by_closed_pipe(report.add_result) as on_result:
+        await job(progress=report.expect, on_result=on_result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Protocol
@@ -214,6 +214,11 @@ class Admission:
         """1 if data sets are buffered, since each may take all the memory of its association."""
         return 1 if self._options.store.mode is StoreMode.BUFFERED else self._options.operations_window
 
+    def _to_receive(self, sop_classes: Iterable[str]) -> dict[str, Sequence[str] | None]:
+        """The SOP classes that the peer may send or request, with the accepted transfer syntaxes of those to store."""
+        accepted = self._options.transfer_syntaxes
+        return {uid: accepted if uids.is_storage(uid) else None for uid in sop_classes}
+
     def acceptance(self, request: A_ASSOCIATE_RQ, slot: Slot, user: User) -> A_ASSOCIATE_AC:
         """Accept a normalized request, as far as the services go that the peer may use.
 
@@ -228,7 +233,9 @@ class Admission:
         return A_ASSOCIATE_AC(
             called_ae_title=request.called_ae_title[:16],
             calling_ae_title=request.calling_ae_title[:16],
-            presentation_contexts=accept_contexts(request, dict.fromkeys(taken | as_scp)),
+            presentation_contexts=accept_contexts(
+                request, dict.fromkeys(as_scp) | self._to_receive(taken), self._options.prefer
+            ),
             user_information=UserInformation(
                 maximum_length=self._options.maximum_length,
                 implementation_class_uid=uids.IMPLEMENTATION_CLASS_UID,

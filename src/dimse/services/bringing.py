@@ -2,7 +2,7 @@
 
 An attempt uses the methods in this order, as long as anything is missing:
 
-1. C-GET with native transfer syntaxes: few contexts, which every archive understands.
+1. C-GET with native transfer syntaxes and the preferred ones: few contexts, which every archive understands.
 2. C-GET with every syntax, if 1. reported a failure that this may mend. Every second attempt begins with it.
 3. C-MOVE to a receiver of our own, which then listens until the end.
 
@@ -37,7 +37,7 @@ from dimse.upper_layer.negotiation import ProposedContext
 
 logger = logging.getLogger("dimse.query_retrieve")
 
-_MakePlan = Callable[[Iterable[str], Syntaxes], Plan]
+_MakePlan = Callable[[Iterable[str], Syntaxes, Sequence[str]], Plan]
 
 
 class Bringing:
@@ -132,10 +132,11 @@ class _ByGet:
         self._record.method = RetrieveMethod.GET
         missing = self._record.missing.values()
         classes = dict.fromkeys(each.sop_class_uid for each in missing if each.sop_class_uid)
-        plan = make_plan(classes, self._record.known_syntaxes())
+        prefer = self._archive.prefer
+        plan = make_plan(classes, self._record.known_syntaxes(), prefer)
         groups: list[tuple[Sequence[str | None], list[ProposedContext]]] = [*by_association(plan)]
         if any(each.sop_class_uid is None for each in missing):
-            groups.append(([None], retrieval_contexts()))
+            groups.append(([None], retrieval_contexts(prefer=prefer)))
         for group, contexts in groups:
             await self._requests.send(level, contexts, self._get, group)
             level = QueryRetrieveLevel.IMAGE

@@ -13,6 +13,7 @@ from typing import Final
 
 from dimse.callbacks import Callback
 from dimse.errors import AssociationError, NothingRetrieved, RemoteProtocolError, SubOperationFailed
+from dimse.messages.suboperations import SubOperations
 from dimse.services.bringing_existing import existing_files
 from dimse.services.get_scu import GetResults
 from dimse.services.listing import Listing, RetrieveMethod, can_be_asked_for
@@ -67,7 +68,14 @@ def failures_of(results: GetResults | MoveResults, method: RetrieveMethod) -> li
 class Record:
     """The instances that an archive lists: those that have arrived, and the errors of the others."""
 
-    def __init__(self, listing: Listing, into: Path, template: str, on_result: Callback[RetrieveResult]) -> None:
+    def __init__(
+        self,
+        listing: Listing,
+        into: Path,
+        template: str,
+        on_result: Callback[RetrieveResult],
+        progress: Callback[SubOperations],
+    ) -> None:
         self.results: list[RetrieveResult] = []
         self.method = RetrieveMethod.GET if RetrieveMethod.GET in listing.offers else RetrieveMethod.MOVE
         """The method that is being used, or was used last."""
@@ -85,6 +93,8 @@ class Record:
         self._into = into
         self._template = template
         self._on_result = on_result
+        self._progress = progress
+        self._arrived = 0
         for uid, error in listing.failures:
             self._note(RetrieveResult(uid, error=error))
 
@@ -111,10 +121,16 @@ class Record:
             self._refusals[uid] = copy(error)  # without the traceback, whose frames hold the instance
             raise
         if self.missing.pop(uid, None) is not None:
+            self._arrived += 1
+            self.report_progress()
             self._note(RetrieveResult(uid, request.path, self.method))
         if not self.missing:
             self.nothing_is_missing.set()
         return Status.SUCCESS
+
+    def report_progress(self) -> None:
+        """Report how many instances are missing, and how many have arrived."""
+        self._progress(SubOperations(len(self.missing), self._arrived, 0, 0))
 
     def known_syntaxes(self) -> Syntaxes:
         """By SOP class, the transfer syntaxes in which the archive says it has the missing instances."""

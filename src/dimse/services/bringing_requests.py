@@ -56,6 +56,8 @@ class Archive:
     store: StoreOptions
     model: QueryRetrieveModel
     listing: Listing
+    prefer: Sequence[str] = ()
+    """The transfer syntaxes to propose first."""
 
     @property
     def address(self) -> Address:

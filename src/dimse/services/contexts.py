@@ -81,35 +81,41 @@ Plan = Mapping[str, Sequence[ProposedContext]]
 """The contexts to propose, by SOP class."""
 
 
-def native_first(sop_classes: Iterable[str], known: Mapping[str, Sequence[str]]) -> Plan:
+def native_first(sop_classes: Iterable[str], known: Mapping[str, Sequence[str]], prefer: Sequence[str] = ()) -> Plan:
     """One native context for each class, after one for each other syntax in which the archive says it has instances.
 
-    Some archives send native data sets on any accepted context of the class, so few contexts are proposed.
+    Some archives send native data sets on any accepted context of the class, so few contexts are proposed. With
+    syntaxes to `prefer`, these come first, in place of those in which the archive says it has instances.
     """
+    native = tuple(dict.fromkeys((*(uid for uid in prefer if uid in NATIVE), *NATIVE)))
+
+    def of_class(uid: str) -> Iterator[tuple[str, ...]]:
+        for syntax in prefer or known.get(uid, ())[: len(COMPRESSED)]:
+            if syntax not in NATIVE:
+                yield (syntax,)
+            elif prefer:
+                yield native
+        yield native
+
     return {
-        uid: [
-            *(
-                ProposedContext(uid, (syntax,), as_scp=True)
-                for syntax in known.get(uid, ())[: len(COMPRESSED)]
-                if syntax not in NATIVE
-            ),
-            ProposedContext(uid, NATIVE, as_scp=True),
-        ]
+        uid: [ProposedContext(uid, syntaxes, as_scp=True) for syntaxes in dict.fromkeys(of_class(uid))]
         for uid in sop_classes
     }
 
 
-def every_syntax(sop_classes: Iterable[str], known: Mapping[str, Sequence[str]], turn: int) -> Plan:
-    """A context for each class and syntax: first those in which the archive has instances, then the compressed ones.
+def every_syntax(
+    sop_classes: Iterable[str], known: Mapping[str, Sequence[str]], prefer: Sequence[str] = (), turn: int = 0
+) -> Plan:
+    """A context for each class and syntax: first those to `prefer`, then those of the archive's instances, then others.
 
-    Some archives use only the first context: each `turn` puts another one first.
+    Some archives use only the first context: each `turn` puts another one first, of those that are not preferred.
     """
     turn %= len(COMPRESSED)
     compressed = (*COMPRESSED[turn:], *COMPRESSED[:turn], *reversed(NATIVE))
     return {
         uid: [
             ProposedContext(uid, (syntax,), as_scp=True)
-            for syntax in dict.fromkeys((*known.get(uid, ())[: len(COMPRESSED)], *compressed))
+            for syntax in dict.fromkeys((*prefer, *known.get(uid, ())[: len(COMPRESSED)], *compressed))
         ]
         for uid in sop_classes
     }

@@ -48,6 +48,7 @@ def receiver(address: Address, archive: Archive, service: ReceivingService) -> S
         on_pdu=archive.options.on_pdu,
         rate_limit=archive.options.rate_limit,
         store=archive.store,
+        prefer=archive.prefer,
         access=access,
         maximum_associations_per_title=None,
         tls=tls,

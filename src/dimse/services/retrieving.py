@@ -12,6 +12,7 @@ from pathlib import Path
 from dimse.address import Address
 from dimse.callbacks import Callback
 from dimse.dataset.file_names import validate_template
+from dimse.messages.suboperations import SubOperations
 from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.options import ClientOptions, Duplicates, RetryPolicy, StoreOptions
 from dimse.services.bringing import Bringing
@@ -60,12 +61,14 @@ async def retrieve(
     into: str | os.PathLike[str],
     template: str = DEFAULT_TEMPLATE,
     existing: Existing = Existing.SKIP,
+    prefer: Sequence[str] = (),
     calling_ae_title: str | None = None,
     options: ClientOptions | None = None,
     timeout: float | None = None,
     receiver: str | Address | None = None,
     retry: RetryPolicy | None = None,
     store: StoreOptions | None = None,
+    progress: Callable[[SubOperations], object] | None = None,
     on_result: Callable[[RetrieveResult], object] | None = None,
     raise_failures: bool = True,
 ) -> RetrieveReport:
@@ -78,11 +81,14 @@ async def retrieve(
     `receiver` is its "TITLE@interface:port", by default the calling AE title and port 11112 on the address by which the
     peer is reached. The peer must know the address of that title. If `options` has TLS, the receiver uses it too, and
     needs a certificate. Only missing instances are taken, and only from the peer's host or with this C-MOVE as their
-    originator. What is missing afterwards is requested again, by the rules of `retry`, and
-    one by one if the peer stopped early. `on_result` is called with each `RetrieveResult` as it becomes known. `store`
-    says how the instances are received, for example whether each file is forced to the disk; its `duplicates` do not
-    apply, as a damaged file is always replaced. `timeout` is short for `ClientOptions(timeouts=Timeouts.all(timeout))`,
-    in seconds.
+    originator. What is missing afterwards is requested again, by the rules of `retry`, and one by one if the peer
+    stopped early.
+
+    `prefer` has the UIDs of transfer syntaxes to propose first; by default these are the native ones. `store` says how
+    the instances are received, for example whether each file is forced to the disk; its `duplicates` do not apply, as a
+    damaged file is always replaced. `on_result` is called with each `RetrieveResult` as it becomes known, `progress`
+    before with the counters of the instances that are not here yet. `timeout` is short for
+    `ClientOptions(timeouts=Timeouts.all(timeout))`, in seconds.
 
     Raises `AssociationError` if no association could be made, and `PresentationContextError` or `StatusError` if the
     peer cannot be queried. At the end, one `ExceptionGroup` has the errors of everything that was not retrieved; with
@@ -95,7 +101,7 @@ async def retrieve(
     if not isinstance(existing, Existing):
         raise TypeError(f"existing must be an Existing, not {type(existing).__name__}")
     queries = _of_one_kind(query)
-    reported = Callback("on_result", on_result, logger)
+    reported, counted = Callback("on_result", on_result, logger), Callback("progress", progress, logger)
     entity = entity_of(address, options, calling_ae_title, timeout)
     own_title = entity.options.calling_ae_title
     validate_template(template)
@@ -104,11 +110,12 @@ async def retrieve(
     start = asyncio.get_running_loop().time()
     listing = await list_instances(entity, queries)
     store = replace(store or StoreOptions(), duplicates=Duplicates.REPLACE)
-    archive = Archive(entity, store, queries[0].model, listing)
-    record = Record(listing, Path(into), template, reported)
+    archive = Archive(entity, store, queries[0].model, listing, tuple(prefer))
+    record = Record(listing, Path(into), template, reported, counted)
     level = queries[0].level
     if existing is Existing.SKIP and await record.note_existing():
         level = QueryRetrieveLevel.IMAGE  # a request for a whole match would bring them again
+    record.report_progress()
     receiver = receiver or Address(own_title, default_host(listing.own_host))
     await Bringing(archive, record, receiver).run(level, retry or RetryPolicy())
     seconds = asyncio.get_running_loop().time() - start

@@ -202,12 +202,13 @@ def _no_room(information: UserInformation) -> RemoteProtocolError | None:
 def accept_contexts(
     request: A_ASSOCIATE_RQ,
     supported: Mapping[str, Sequence[str] | None],
+    prefer: Sequence[str] = (),
 ) -> tuple[PresentationContextAC, ...]:
     """The result of every proposed context, once each (PS3.8 7.1.1.14, 9.3.3.2).
 
     `supported` maps an abstract syntax to the transfer syntaxes in which it is accepted, best first. None accepts any;
-    then the requestor's order decides. A context with an invalid ID is rejected; of contexts with the same ID, the
-    first wins.
+    then the requestor's order decides. Those to `prefer` come before either order. A context with an invalid ID is
+    rejected; of contexts with the same ID, the first wins.
     """
     results: list[PresentationContextAC] = []
     seen: set[int] = set()
@@ -216,12 +217,12 @@ def accept_contexts(
         if context_id in seen:
             continue
         seen.add(context_id)
-        results.append(_context_result(context, supported))
+        results.append(_context_result(context, supported, prefer))
     return tuple(results)
 
 
 def _context_result(
-    context: PresentationContextRQ, supported: Mapping[str, Sequence[str] | None]
+    context: PresentationContextRQ, supported: Mapping[str, Sequence[str] | None], prefer: Sequence[str]
 ) -> PresentationContextAC:
     proposed = [uid for uid in context.transfer_syntaxes if is_uid(uid)]
     # The transfer syntax of a rejected context has no meaning, but the sub-item must be present.
@@ -231,8 +232,9 @@ def _context_result(
         return PresentationContextAC(context_id, ContextResult.NO_REASON, placeholder)
     if context.abstract_syntax not in supported:
         return PresentationContextAC(context_id, ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED, placeholder)
-    preferred = supported[context.abstract_syntax]
-    chosen = next((uid for uid in (proposed if preferred is None else preferred) if uid in proposed), None)
+    accepted = supported[context.abstract_syntax]
+    in_order = proposed if accepted is None else [uid for uid in accepted if uid in proposed]
+    chosen = next((uid for uid in (*prefer, *in_order) if uid in in_order), None)
     if chosen is None:
         return PresentationContextAC(context_id, ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED, placeholder)
     return PresentationContextAC(context_id, ContextResult.ACCEPTANCE, chosen)
