@@ -7,7 +7,6 @@ import os
 import resource
 import shutil
 import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
@@ -124,14 +123,6 @@ def stored_whole(folder: Path, data: bytes) -> bool:
     return [dataset_bytes(folder / name) for name in content(folder)] == [data]
 
 
-@pytest.fixture
-def fast_disk() -> Iterator[Path]:
-    """A folder where fsync takes no time, if there is one."""
-    memory = Path("/dev/shm")  # noqa: S108 - a folder in it
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        yield Path(folder)
-
-
 @pytest.mark.parametrize("storing", [by_c_store, by_c_get])
 async def test_the_nth_operation_fails(storing: object, fast_disk: Path) -> None:
     """For n = 1, 2, ... until none fails; with small instances, which are stored in one call, and larger ones."""
@@ -165,20 +156,6 @@ async def test_the_nth_operation_fails(storing: object, fast_disk: Path) -> None
                         wrong.append(f"{case}, and the next one fails too")
     assert not wrong, "\n".join(wrong)
     assert tried > 15 * len(CODES) * len(sizes)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB and 64 files in memory."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=64", "tmpfs", str(folder)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)  # noqa: S603 - no input of others
-    if mounted.returncode and not os.environ.get("CI"):
-        pytest.skip(f"cannot mount: {mounted.stderr.strip()}")
-    assert mounted.returncode == 0, mounted.stderr
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # noqa: S603, S607 - as above
 
 
 @pytest.mark.parametrize("storing", [by_c_store, by_c_get])
