@@ -19,7 +19,7 @@ import pytest
 from tests.cli.conftest import COMMAND
 
 import dimse as library
-from dimse.cli import acceptor, receive_commands, receive_faults
+from dimse.cli import acceptor, receive_commands, receive_faults, receive_spool
 from dimse.cli.app import make_parser
 
 Dimse = Callable[..., Any]
@@ -229,6 +229,7 @@ async def test_other_limits_on_associations(receive: Receive) -> None:
     given = vars(make_parser(["receive"]).parse_args(words))
     receive_commands.take(given)
     receive_faults.take(given)
+    receive_spool.forwarder_of(given, Path("x"), "X", print)
     own = inspect.signature(given.pop("command")).parameters.keys() - {"title"} | {
         "verbose",
         "more_verbose",

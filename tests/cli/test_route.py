@@ -16,6 +16,7 @@ import pytest
 import dimse as library
 from dimse import ServerOptions, Status
 from dimse.dataset.spool import Spool
+from dimse.testing import FakeArchive
 
 Dimse = Callable[..., Any]
 Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
@@ -108,6 +109,24 @@ async def test_rules_choose_the_destinations(start: Start, tmp_path: Path, ct: P
         summary = lines[-1]
         assert (summary["event"], summary["received"], summary["delivered"], summary["waiting"]) == ("summary", 3, 4, 0)
     assert not list((tmp_path / "spool").rglob("*.dcm"))
+
+
+async def test_edits_are_of_one_destination(start: Start, tmp_path: Path, ct: Path) -> None:
+    with FakeArchive() as clinic, FakeArchive() as research:
+        text = (
+            f'spool = "spool"\ndefault = ["clinic", "research"]\n[destinations.clinic]\npeer = "{clinic.address}"\n'
+            f'[destinations.research]\npeer = "{research.address}"\nremove = "PatientBirthDate"\n'
+            'set = {PatientName = "Anon", PatientID = ""}\n'
+        )
+        async with routing(start, tmp_path / "route.toml", text) as router:
+            await send(router, ct)
+            assert {(await router.line("delivered"))["destination"] for _ in "12"} == {"clinic", "research"}
+            await router.end()
+        [original], [edited] = clinic.instances, research.instances
+    assert (original.PatientName, original.PatientID) == ("CompressedSamples^CT1", "1CT1")
+    assert (edited.PatientName, edited.PatientID) == ("Anon", "")
+    assert "PatientBirthDate" not in edited
+    assert edited.PixelData == original.PixelData
 
 
 async def test_what_no_rule_fits_is_refused(start: Start, tmp_path: Path, ct: Path) -> None:

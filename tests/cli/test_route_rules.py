@@ -30,6 +30,8 @@ START = 'spool = "spool"\ndefault = "archive"\n'
         (START + '[destinations.archive]\npeer = "a b"', "[destinations.archive] peer: 'a b' is not an address"),
         (START + DESTINATION + "associations = 0", "[destinations.archive] associations: must be an integer from 1"),
         (START + DESTINATION + 'decompress = "yes"', "[destinations.archive] decompress: must be true or false"),
+        (START + DESTINATION + "remove = 'PatientNam'", "[destinations.archive] set, remove: "),
+        (START + DESTINATION + "set = {PatientID = 1}", "[destinations.archive] set: must have strings as values"),
         (START + DESTINATION + "[[rules]]\ncalling = 'CT1'", "[rule 1] to: is missing"),
         (
             START + DESTINATION + "[[rules]]\nto = 'pacs'",

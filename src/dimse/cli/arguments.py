@@ -116,7 +116,7 @@ def add_address(parser: argparse.ArgumentParser, peer: str, *, required: bool = 
     text = f"{peer}, or its name in the configuration. TITLE defaults to ANY-SCP, PORT to {DEFAULT_PORT}."
     count = None if required else "?"
     parser.add_argument(
-        "address", metavar="TITLE@HOST:PORT", type=checked(_peer), action=_StorePeer, nargs=count, help=text
+        "address", metavar="TITLE@HOST:PORT", type=checked(known_peer), action=_StorePeer, nargs=count, help=text
     )
 
 
@@ -127,7 +127,8 @@ class _StorePeer(argparse.Action):
         namespace.address, namespace.peer = value and value.address, value
 
 
-def _peer(text: str) -> KnownPeer:
+def known_peer(text: str) -> KnownPeer:
+    """The peer with a name of the configuration, or at an address."""
     return configuration().peer(text)
 
 

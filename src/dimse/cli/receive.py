@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 from argparse import ArgumentParser
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from dimse.cli import acceptor, arguments, exit_codes, receive_commands, receive_faults, runtime
+from dimse.cli import acceptor, arguments, exit_codes, receive_commands, receive_faults, receive_spool, runtime
 from dimse.cli.output import counted, print_error
 from dimse.cli.parser import UsageError
 from dimse.cli.receive_commands import Chosen, Commands, OnArrival
 from dimse.cli.receive_faults import Faults
 from dimse.cli.receive_report import ReceivingReport
-from dimse.cli.serving import listens, stop, unless, until_signals
+from dimse.cli.serving import finish, listens, stop, unless, until_signals
 from dimse.cli.unread import never_waiting
 from dimse.dataset.file_names import validate_template
 from dimse.errors import AssociationError, RemoteProtocolError, StatusError
 from dimse.options import Duplicates, StoreOptions
+from dimse.services.forwarding import Forwarder
 from dimse.services.server import Server
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
 from dimse.services.store_scp import refusal_of
@@ -55,6 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_edits(parser)
     receive_commands.add_arguments(parser)
+    receive_spool.add_arguments(parser)
     receive_faults.add_arguments(parser)
     arguments.add_json(parser, "Print one JSON object per line.")
     parser.add_argument(
@@ -85,6 +89,7 @@ def receive(
     on_arrival = OnArrival(commands, report.command, into or Path(), template)
     with arguments.usage():
         validate_template(template)
+        forwarder = receive_spool.forwarder_of(association, into, title or "DIMSE", report.forwarded)
         edits = arguments.edits(settings, removals)
         store = StoreOptions(fsync=not no_fsync, duplicates=duplicates)
         options = acceptor.options(title=title, store=store, **association)
@@ -94,10 +99,12 @@ def receive(
         return None if into is None else await request.save_under(into, template, edits=edits)
 
     on_arrival.register(server)
+    if forwarder is not None:
+        on_arrival.actions.insert(0, partial(receive_spool.forward, forwarder))
     if into is not None:
         arguments.make_folder(into)
     with never_waiting():
-        return runtime.run(_receive(server, report, save, on_arrival, Faults(faults)))
+        return runtime.run(_receive(server, report, save, on_arrival, Faults(faults), forwarder))
 
 
 def _folder(folder: Path | None, into: Path | None, discards: bool, commands: Chosen) -> Path | None:
@@ -110,7 +117,14 @@ def _folder(folder: Path | None, into: Path | None, discards: bool, commands: Ch
     return given
 
 
-async def _receive(server: Server, report: ReceivingReport, save: Save, on_arrival: OnArrival, faults: Faults) -> int:
+async def _receive(
+    server: Server,
+    report: ReceivingReport,
+    save: Save,
+    on_arrival: OnArrival,
+    faults: Faults,
+    forwarder: Forwarder | None,
+) -> int:
     @server.on_c_store
     async def store(request: StoreRequest) -> int:
         association = request.association
@@ -134,11 +148,17 @@ async def _receive(server: Server, report: ReceivingReport, save: Save, on_arriv
             return Status.SUCCESS
 
     with until_signals() as (stopping, aborting):
+        forwarding = AsyncExitStack()
+        if forwarder is not None:
+            await forwarding.enter_async_context(forwarder)
         if not await listens(server):
+            await forwarding.aclose()
             return exit_codes.FAILED
         report.listening(server)
         await stopping.wait()
         await stop(server, aborting)
+        if forwarder is not None:
+            await finish(forwarding, forwarder, aborting)
         await _finish(on_arrival.commands, aborting)
     report.finish()
     return exit_codes.INTERRUPTED if aborting.is_set() else exit_codes.OK

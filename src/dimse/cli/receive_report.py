@@ -20,6 +20,7 @@ from dimse.cli.report import Report
 from dimse.dataset.file_writer import Stored
 from dimse.log_limit import LineLimit
 from dimse.network.association import Association, exchange_of
+from dimse.services.forwarding_destination import ForwardOutcome, ForwardResult
 from dimse.services.server import Server
 from dimse.services.store_request import StoreRequest
 
@@ -37,7 +38,7 @@ _TIME: Final = "%H:%M:%S"
 _SHORTEST_PATH: Final = 16
 """A path is not cut to fewer characters than this, however narrow the terminal is."""
 
-_DETAILS: Final = frozenset({"stored", "kept", "association", "command"})
+_DETAILS: Final = frozenset({"stored", "kept", "association", "command", "forwarded"})
 """The events that --quiet leaves out, unless they are problems."""
 
 
@@ -189,6 +190,15 @@ class ReceivingReport(Report):
             with suppress(OSError):
                 self._write_detail("command", fields, None)
 
+    def forwarded(self, result: ForwardResult) -> None:
+        """Count an object that a peer of --spool has stored or that was set aside, of which the log has a line."""
+        if result.outcome is ForwardOutcome.WAITING:
+            return
+        is_delivered = result.outcome is ForwardOutcome.DELIVERED
+        self.counts["forwarded" if is_delivered else "not_forwarded"] += 1
+        with suppress(OSError):
+            self._write_detail("forwarded", fields_of(result), in_words(result) if is_delivered else None)
+
     def problem(self, event: str, fields: dict[str, Any], text: str) -> None:
         """Write a problem. Peers can cause many, so the lines of text have a limit."""
         note = "" if self.is_json else self._limit.note(event)
@@ -200,6 +210,7 @@ class ReceivingReport(Report):
         """Write the summary."""
         stored, failed = self.counts["stored"], self.counts["failed"]
         commands, commands_failed = self.counts["commands"], self.counts["commands_failed"]
+        forwarded, not_forwarded = self.counts["forwarded"], self.counts["not_forwarded"]
         fields = {
             "stored": stored,
             "failed": failed,
@@ -207,8 +218,12 @@ class ReceivingReport(Report):
             "seconds": round(self.seconds, 3),
             "commands": commands,
             "commands_failed": commands_failed,
+            "forwarded": forwarded,
+            "not_forwarded": not_forwarded,
         }
         text = f"{counted(stored, 'object')} received, {size(self.bytes)}" + (f", {failed} failed" if failed else "")
+        text += f"; {forwarded} forwarded" if forwarded or not_forwarded else ""
+        text += f", {not_forwarded} failed" if not_forwarded else ""
         text += f"; {counted(commands, 'command')} run" if commands else ""
         text += f", {commands_failed} failed" if commands_failed else ""
         self.write("summary", fields, text)
@@ -245,3 +260,20 @@ def identity(request: StoreRequest) -> dict[str, Any]:
         "calling_ae_title": request.association.calling_ae_title,
         "called_ae_title": request.association.called_ae_title,
     }
+
+
+def fields_of(result: ForwardResult) -> dict[str, Any]:
+    """The JSON fields of an object that was forwarded, or set aside."""
+    return {
+        "destination": result.destination,
+        "outcome": result.outcome.value,
+        "sop_instance_uid": result.sop_instance_uid,
+        "status": None if result.status is None else int(result.status),
+        "error": None if result.error is None else reason(result.error),
+        "bytes": result.bytes,
+    }
+
+
+def in_words(result: ForwardResult) -> str:
+    """The line of an object that was delivered."""
+    return f"{strftime(_TIME)}  delivered to {result.destination}  {size(result.bytes)}  {result.sop_instance_uid}"

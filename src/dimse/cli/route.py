@@ -14,7 +14,7 @@ from dimse.cli import acceptor, arguments, exit_codes, route_rules, runtime
 from dimse.cli.output import counted, print_error, print_json, print_line
 from dimse.cli.route_report import STATE_FILE, RoutingReport, state_of, write_state
 from dimse.cli.route_rules import Routes
-from dimse.cli.serving import listens, stop, unless, until_signals
+from dimse.cli.serving import finish, listens, stop, until_signals
 from dimse.cli.unread import never_waiting
 from dimse.dataset.spool import Spool
 from dimse.errors import AssociationError, RemoteProtocolError, StatusError
@@ -161,21 +161,11 @@ async def _route(server: Server, routes: Routes, forwarder: Forwarder, report: R
             writing = asyncio.create_task(_write_states(routes.spool, forwarder))
             await stopping.wait()
         await stop(server, aborting)
-        await _finish(forwarding, forwarder, aborting)
+        await finish(forwarding, forwarder, aborting)
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
     report.finish(forwarder.state())
     return exit_codes.INTERRUPTED if aborting.is_set() else exit_codes.OK
-
-
-async def _finish(forwarding: AsyncExitStack, forwarder: Forwarder, aborting: asyncio.Event) -> None:
-    """Wait until what is in transit has arrived; leave it in the spool when `aborting` is set."""
-    in_work = sum(state.in_work for state in forwarder.state().values())
-    if in_work and not aborting.is_set():
-        print_error(f"dimse: waiting for {counted(in_work, 'object')} in transit; press Ctrl-C again to leave them")
-    if not await unless(aborting, finished := asyncio.ensure_future(forwarding.aclose())):
-        finished.cancel()
-        await asyncio.gather(finished, return_exceptions=True)
 
 
 async def _write_states(spool: Path, forwarder: Forwarder) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from dimse import uids
 from dimse.cli.output import counted, reason, size
-from dimse.cli.receive_report import identity, short
+from dimse.cli.receive_report import fields_of, identity, in_words, short
 from dimse.cli.report import Report
 from dimse.services.forwarding_destination import ForwardOutcome, ForwardResult, ForwardState
 from dimse.services.server import Server
@@ -62,15 +62,8 @@ class RoutingReport(Report):
         if result.outcome is ForwardOutcome.WAITING:
             return
         self.counts[result.outcome] += 1
-        found = {
-            "destination": result.destination,
-            "sop_instance_uid": result.sop_instance_uid,
-            "status": None if result.status is None else int(result.status),
-            "error": None if result.error is None else reason(result.error),
-            "bytes": result.bytes,
-        }
-        text = f"{strftime(_TIME)}  delivered to {result.destination}  {size(result.bytes)}  {result.sop_instance_uid}"
-        self._detail(result.outcome, found, text if result.outcome is ForwardOutcome.DELIVERED else None)
+        text = in_words(result) if result.outcome is ForwardOutcome.DELIVERED else None
+        self._detail(result.outcome, fields_of(result), text)
 
     def _detail(self, event: str, found: Mapping[str, Any], text: str | None) -> None:
         if not self._is_quiet:
@@ -87,7 +80,9 @@ class RoutingReport(Report):
 
     def state(self, name: str, state: ForwardState, *, running: bool) -> None:
         """Write the state of a destination."""
-        self.write("destination", {"name": name, "running": running} | json_of(state), f"{name}: {_in_words(state)}")
+        self.write(
+            "destination", {"name": name, "running": running} | json_of(state), f"{name}: {_state_in_words(state)}"
+        )
 
 
 def json_of(state: ForwardState) -> dict[str, Any]:
@@ -110,7 +105,7 @@ def write_state(spool: Path, states: Mapping[str, ForwardState]) -> None:
     made.replace(spool / STATE_FILE)
 
 
-def _in_words(state: ForwardState) -> str:
+def _state_in_words(state: ForwardState) -> str:
     text = f"{state.waiting} waiting ({size(state.waiting_bytes)})"
     text += f", {state.in_work} of them in work" if state.in_work else ""
     text += f", {state.delivered} delivered, {state.failed} failed"

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from dimse.cli.arguments import classes, configuration
+from dimse.cli.arguments import classes, configuration, edits
 from dimse.cli.parser import ConfigurationError
+from dimse.cli.receive_spool import destination_of
 from dimse.configuration import Configuration, check_name
 from dimse.errors import DatasetError, StatusError
-from dimse.network.application_entity import ApplicationEntity
-from dimse.options import ClientOptions
 from dimse.services.forwarding import MINIMUM_FREE
 from dimse.services.forwarding_destination import ForwardDestination
 from dimse.services.store_request import StoreRequest
 from dimse.status import Status
 
+if TYPE_CHECKING:
+    from dimse.dataset.edits import Edits
+
 _KEYS: Final = ("spool", "default", "maximum-bytes", "minimum-free", "destinations", "rules")
-_DESTINATION_KEYS: Final = ("peer", "associations", "decompress")
+_DESTINATION_KEYS: Final = ("peer", "associations", "decompress", "set", "remove")
 _RULE_KEYS: Final = ("calling", "called", "modality", "sop-class", "to")
 
 
@@ -138,19 +140,29 @@ class _Reader:
         try:
             check_name(name)
             peer = self._peers.peer(given)
-            options = peer.options_over(ClientOptions(calling_ae_title=self._calling))
-            entity = ApplicationEntity(peer.address, options)
+            found = destination_of(peer, self._calling)
         except ValueError as error:
             self._refuse(place, "peer", error)
         decompress = table.get("decompress", False)
         if not isinstance(decompress, bool):
             self._refuse(place, "decompress", f"must be true or false, not {decompress!r}")
-        return ForwardDestination(
-            entity,
-            associations=self._integer(place, table, "associations", peer.associations, least=1) or 1,
-            transfer_syntaxes=peer.transfer_syntaxes or None,
+        return replace(
+            found,
+            associations=self._integer(place, table, "associations", found.associations, least=1) or 1,
             allow_decompression=decompress,
+            edits=self._edits(place, table),
         )
+
+    def _edits(self, place: str, table: Mapping[str, Any]) -> Edits | None:
+        values = self._table(place, "set", table.get("set", {}))
+        if not all(isinstance(value, str) for value in values.values()):
+            self._refuse(place, "set", "must have strings as values")
+        settings = [f"{key}={value}" for key, value in values.items()]
+        removals = self._texts(place, "remove", table["remove"]) if "remove" in table else ()
+        try:
+            return edits(settings, removals)
+        except ValueError as error:
+            self._refuse(place, "set, remove", error)
 
     def _rule(self, place: str, table: object) -> Rule:
         table = self._table("", place, table)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 from dimse.address import host_and_port
 from dimse.cli.output import counted, print_error, reason
 from dimse.network.signals import on_signals
+from dimse.services.forwarding import Forwarder
 from dimse.services.server import Server
 
 
@@ -41,6 +42,16 @@ async def stop(server: Server, aborting: asyncio.Event) -> None:
         for association in server.associations:
             association.abort()
         await stopped
+
+
+async def finish(forwarding: AsyncExitStack, forwarder: Forwarder, aborting: asyncio.Event) -> None:
+    """Wait until what is in transit has arrived; leave it in the spool when `aborting` is set."""
+    in_work = sum(state.in_work for state in forwarder.state().values())
+    if in_work and not aborting.is_set():
+        print_error(f"dimse: waiting for {counted(in_work, 'object')} in transit; press Ctrl-C again to leave them")
+    if not await unless(aborting, finished := asyncio.ensure_future(forwarding.aclose())):
+        finished.cancel()
+        await asyncio.gather(finished, return_exceptions=True)
 
 
 async def unless(aborting: asyncio.Event, future: asyncio.Future[None]) -> bool:

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dimse.address import Address
 from dimse.callbacks import Callback
@@ -36,6 +36,9 @@ from dimse.services.collecting import SendResult
 from dimse.services.sending_association import Destination
 from dimse.services.sending_job import SendingJob
 from dimse.status import Status
+
+if TYPE_CHECKING:
+    from dimse.dataset.edits import Edits
 
 logger = logging.getLogger("dimse.storage")
 
@@ -60,6 +63,8 @@ class ForwardDestination:
     """The only transfer syntaxes to propose."""
     allow_decompression: bool = False
     """Whether to decompress an instance that the peer does not accept compressed."""
+    edits: Edits | None = None
+    """Edits to make in the header of each instance on the way; the spool has what was received."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     """How often a refused instance is sent again before it is set aside, and how the pauses grow."""
     maximum_pause: float = 60
@@ -274,7 +279,7 @@ class DestinationQueue:
         """Send a batch. Returns whether the destination is to rest after it."""
         sizes = {each.path: each.size for each in batch}
         results, sources = list[SendResult](), list[DatasetSource]()
-        job = SendingJob(self._destination, _ONCE, results.append, self._given.transfer_syntaxes)
+        job = SendingJob(self._destination, _ONCE, results.append, self._given.transfer_syntaxes, self._given.edits)
         self._in_work, failure = len(batch), None
         try:
             await in_worker(_open, batch, sources, results)
