@@ -58,6 +58,6 @@ def test_lines_about_objects(capsys: pytest.CaptureFixture[str], *, quiet: bool)
     report.finish({"archive": STATE})
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition("  ")[2] for line in lines[:-1]] == (
-        [] if quiet else ["delivered to archive  2.0 KB  1.2.3"]
+        [] if quiet else ["delivered to archive    2.0 KB  1.2.3"]
     )
     assert lines[-1] == "0 objects received, 1 delivered, 12 waiting, 1 failed"

@@ -53,6 +53,27 @@ def test_a_file_is_in_each_of_its_queues_once_on_the_disk(spool: Spool) -> None:
     ]
 
 
+def test_a_file_is_on_the_disk_before_it_has_a_name_and_the_names_after(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, at_link, real_sync, real_link = list[int](), list[list[int]](), os.fsync, os.link
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        real_sync(descriptor)
+
+    def link(*given: Any, **more: Any) -> None:
+        at_link.append(list(synced))
+        real_link(*given, **more)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link)
+    put(spool, b"first")
+    paths = [Path(spool.first(queue, 1, 1)[0].path) for queue in "ab"]
+    assert [paths[0].stat().st_ino in synced for synced in at_link] == [True, True]
+    assert {path.parent.stat().st_ino for path in paths} <= set(synced)
+
+
 @pytest.mark.parametrize("error", [errno.EPERM, errno.EMLINK])
 def test_a_file_system_without_links_gets_copies(spool: Spool, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
     def link(*_: object, **__: object) -> None:

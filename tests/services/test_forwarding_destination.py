@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -34,16 +35,18 @@ async def test_one_that_is_down_delays_no_other_and_gets_all_in_order_when_it_is
             assert both.state()["down"].error is None
 
 
-async def test_pauses_grow_and_retry_ends_them(tmp_path: Path) -> None:
+async def test_pauses_have_a_maximum_and_retry_ends_them(tmp_path: Path) -> None:
     results, warned = Results(), Warned("cannot be reached")
     async with archive() as gone:
         port = gone.server.port
-    down = ForwardDestination(f"ARCHIVE@127.0.0.1:{port}", retry=RetryPolicy(delay=1000), maximum_pause=4000)
+    down = ForwardDestination(f"ARCHIVE@127.0.0.1:{port}", retry=RetryPolicy(delay=1000), maximum_pause=500)
     async with warned, Forwarder(tmp_path / "spool", {"down": down}, on_result=results) as forwarder:
         await forwarder.add(given(tmp_path, "1.2.1"))
         await warned.event.wait()
         async with archive(port) as back:
-            assert forwarder.state()["down"].next_attempt is not None
+            attempt = forwarder.state()["down"].next_attempt
+            assert attempt is not None
+            assert attempt - datetime.now(UTC) < timedelta(seconds=501)
             await forwarder.retry("down")
             assert await results.next() == [("down", "delivered", "1.2.1")]
             assert back.stored == ["1.2.1"]

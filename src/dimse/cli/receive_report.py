@@ -276,4 +276,5 @@ def fields_of(result: ForwardResult) -> dict[str, Any]:
 
 def in_words(result: ForwardResult) -> str:
     """The line of an object that was delivered."""
-    return f"{strftime(_TIME)}  delivered to {result.destination}  {size(result.bytes)}  {result.sop_instance_uid}"
+    begin = f"{strftime(_TIME)}  delivered to {result.destination}  {size(result.bytes):>8}  "
+    return begin + _fitted(result.sop_instance_uid or "", begin)
