@@ -259,6 +259,15 @@ async def test_a_copy_that_is_cut_is_never_a_success(
 
 
 @both_modes
+@pytest.mark.parametrize("case", ["deflated", "encapsulated", "zeros behind an SR", "a delimiter too many"])
+async def test_a_copy_that_is_cut_of_other_data_sets(case: str, mode: StoreMode, tmp_path: Path) -> None:
+    data, syntax = TAKEN[case]
+    for size, strictness in zip(SIZES, Strictness, strict=True):
+        response = await stored(data, tmp_path / "a.dcm", syntax, mode, strictness, cut, size)
+        assert response.status == 0xA700
+
+
+@both_modes
 async def test_a_full_disk_under_a_file_object(
     mode: StoreMode, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
