@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from enum import IntEnum
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -20,6 +20,7 @@ from dimse.messages.command_set import (
     NO_DATA_SET,
     CommandValue,
 )
+from dimse.records import record
 from dimse.status import Status, StatusCategory
 
 _ELEMENT_OF: Final = {
@@ -61,7 +62,7 @@ def priority_of(message: Message) -> Priority:
     return Priority(number) if number in (Priority.HIGH, Priority.LOW) else Priority.MEDIUM
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Message:
     """The fields common to all messages."""
 
@@ -90,7 +91,7 @@ class Message:
         return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Request(Message):
     """A request. Its SOP class is called Affected or Requested, by service."""
 
@@ -101,7 +102,7 @@ class Request(Message):
         return self.dataset_follows and self.has_dataset
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Response(Message):
     """A response, with its status and the details of it (PS3.7 Annex C)."""
 
@@ -132,7 +133,7 @@ def _message(command_field: int) -> Any:
 
 
 @_message(0x0001)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class C_STORE_RQ(Request):
     """C-STORE-RQ (PS3.7 9.3.1.1)."""
 
@@ -145,7 +146,7 @@ class C_STORE_RQ(Request):
 
 
 @_message(0x8001)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class C_STORE_RSP(Response):
     """C-STORE-RSP (PS3.7 9.3.1.2)."""
 
@@ -153,7 +154,7 @@ class C_STORE_RSP(Response):
 
 
 @_message(0x0020)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class C_FIND_RQ(Request):
     """C-FIND-RQ (PS3.7 9.3.2.1)."""
 
@@ -163,13 +164,13 @@ class C_FIND_RQ(Request):
 
 
 @_message(0x8020)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class C_FIND_RSP(Response):
     """C-FIND-RSP (PS3.7 9.3.2.2)."""
 
 
 @_message(0x0010)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class C_GET_RQ(Request):
     """C-GET-RQ (PS3.7 9.3.3.1)."""
 
@@ -178,7 +179,7 @@ class C_GET_RQ(Request):
     dataset_follows: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class _RetrieveResponse(Response):
     number_of_remaining_suboperations: int | None = None
     number_of_completed_suboperations: int | None = None
@@ -187,13 +188,13 @@ class _RetrieveResponse(Response):
 
 
 @_message(0x8010)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class C_GET_RSP(_RetrieveResponse):
     """C-GET-RSP (PS3.7 9.3.3.2)."""
 
 
 @_message(0x0021)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class C_MOVE_RQ(Request):
     """C-MOVE-RQ (PS3.7 9.3.4.1)."""
 
@@ -204,13 +205,13 @@ class C_MOVE_RQ(Request):
 
 
 @_message(0x8021)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class C_MOVE_RSP(_RetrieveResponse):
     """C-MOVE-RSP (PS3.7 9.3.4.2)."""
 
 
 @_message(0x0030)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class C_ECHO_RQ(Request):
     """C-ECHO-RQ (PS3.7 9.3.5.1)."""
 
@@ -219,13 +220,13 @@ class C_ECHO_RQ(Request):
 
 
 @_message(0x8030)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class C_ECHO_RSP(Response):
     """C-ECHO-RSP (PS3.7 9.3.5.2)."""
 
 
 @_message(0x0FFF)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class C_CANCEL_RQ(Message):
     """C-CANCEL-RQ (PS3.7 9.3.2.3): no Message ID of its own and no response."""
 
@@ -233,7 +234,7 @@ class C_CANCEL_RQ(Message):
 
 
 @_message(0x0100)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class N_EVENT_REPORT_RQ(Request):
     """N-EVENT-REPORT-RQ (PS3.7 10.3.1.1)."""
 
@@ -243,7 +244,7 @@ class N_EVENT_REPORT_RQ(Request):
 
 
 @_message(0x8100)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class N_EVENT_REPORT_RSP(Response):
     """N-EVENT-REPORT-RSP (PS3.7 10.3.1.2)."""
 
@@ -252,7 +253,7 @@ class N_EVENT_REPORT_RSP(Response):
 
 
 @_message(0x0110)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class N_GET_RQ(Request):
     """N-GET-RQ (PS3.7 10.3.2.1)."""
 
@@ -263,7 +264,7 @@ class N_GET_RQ(Request):
 
 
 @_message(0x8110)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class N_GET_RSP(Response):
     """N-GET-RSP (PS3.7 10.3.2.2)."""
 
@@ -271,7 +272,7 @@ class N_GET_RSP(Response):
 
 
 @_message(0x0120)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class N_SET_RQ(Request):
     """N-SET-RQ (PS3.7 10.3.3.1)."""
 
@@ -281,7 +282,7 @@ class N_SET_RQ(Request):
 
 
 @_message(0x8120)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class N_SET_RSP(Response):
     """N-SET-RSP (PS3.7 10.3.3.2)."""
 
@@ -289,7 +290,7 @@ class N_SET_RSP(Response):
 
 
 @_message(0x0130)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class N_ACTION_RQ(Request):
     """N-ACTION-RQ (PS3.7 10.3.4.1)."""
 
@@ -299,7 +300,7 @@ class N_ACTION_RQ(Request):
 
 
 @_message(0x8130)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class N_ACTION_RSP(Response):
     """N-ACTION-RSP (PS3.7 10.3.4.2)."""
 
@@ -308,7 +309,7 @@ class N_ACTION_RSP(Response):
 
 
 @_message(0x0140)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class N_CREATE_RQ(Request):
     """N-CREATE-RQ (PS3.7 10.3.5.1)."""
 
@@ -317,7 +318,7 @@ class N_CREATE_RQ(Request):
 
 
 @_message(0x8140)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class N_CREATE_RSP(Response):
     """N-CREATE-RSP (PS3.7 10.3.5.2)."""
 
@@ -325,7 +326,7 @@ class N_CREATE_RSP(Response):
 
 
 @_message(0x0150)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class N_DELETE_RQ(Request):
     """N-DELETE-RQ (PS3.7 10.3.6.1)."""
 
@@ -335,7 +336,7 @@ class N_DELETE_RQ(Request):
 
 
 @_message(0x8150)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class N_DELETE_RSP(Response):
     """N-DELETE-RSP (PS3.7 10.3.6.2)."""
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 from typing import Final, Self, TypeVar
 
+from dimse.records import record
 from dimse.upper_layer.deviations import invalid
 
 _ITEM_HEADER = struct.Struct(">BxH")
@@ -130,7 +131,7 @@ class ContextResult(IntEnum):
     TRANSFER_SYNTAXES_NOT_SUPPORTED = 4
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class PresentationContextRQ:
     """A proposed presentation context (PS3.8 9.3.2.2)."""
 
@@ -159,7 +160,7 @@ class PresentationContextRQ:
         return cls(context_id, abstract_syntax, tuple(transfer_syntaxes))
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class PresentationContextAC:
     """The result of a proposed presentation context (PS3.8 9.3.3.2).
 
@@ -193,7 +194,7 @@ class PresentationContextAC:
         return cls(context_id, result, syntaxes[0] if is_unique else "", len(syntaxes) > 1)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class AsynchronousOperationsWindow:
     """How many operations may be outstanding at once; 0 means no limit (PS3.7 D.3.3.3)."""
 
@@ -210,7 +211,7 @@ class AsynchronousOperationsWindow:
         return cls(fields.uint16(), fields.uint16())
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class RoleSelection:
     """SCP/SCU Role Selection for one SOP class (PS3.7 D.3.3.4). The roles are the requestor's."""
 
@@ -228,7 +229,7 @@ class RoleSelection:
         return cls(decode_text(fields.counted()), fields.uint8() == 1, fields.uint8() == 1)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class SOPClassExtendedNegotiation:
     """The application information for one SOP class, not interpreted here (PS3.7 D.3.3.5)."""
 
@@ -246,7 +247,7 @@ class SOPClassExtendedNegotiation:
         return cls(decode_text(fields.counted()), fields.rest())
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class SOPClassCommonExtendedNegotiation:
     """The service class and the related general SOP classes of one SOP class (PS3.7 D.3.3.6)."""
 
@@ -283,7 +284,7 @@ class UserIdentityType(IntEnum):
     JWT = 5
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class UserIdentityRQ:
     """The identity of the user (PS3.7 D.3.3.7.1). `repr` leaves the fields out, since they are secrets.
 
@@ -367,7 +368,7 @@ def _identity_field(what: str, value: bytes, before: int = 0) -> bytes:
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class UserIdentityAC:
     """The acceptor's response to a user identity that requested one (PS3.7 D.3.3.7.2). `repr` leaves it out."""
 
@@ -385,7 +386,7 @@ class UserIdentityAC:
         return cls(_Fields(body, "user identity response").counted())
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class UserInformation:
     """The User Information item and all its sub-items (PS3.8 9.3.2.3, 9.3.3.3, D.1; PS3.7 D.3.3).
 

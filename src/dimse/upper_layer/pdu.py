@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import ClassVar, Final, Self
 
+from dimse.records import record
 from dimse.uids import APPLICATION_CONTEXT
 from dimse.upper_layer.deviations import invalid
 from dimse.upper_layer.items import (
@@ -51,7 +52,7 @@ def encode_ae_title(title: str) -> bytes:
     return encoded.ljust(16)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Associate:
     """A-ASSOCIATE-RQ or A-ASSOCIATE-AC without its presentation contexts, which are all that differs."""
 
@@ -99,7 +100,7 @@ class _Associate:
         return pdu, [value for item_type, value in items if item_type == cls.context_item]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class A_ASSOCIATE_RQ(_Associate):
     """A-ASSOCIATE-RQ (PS3.8 9.3.2)."""
 
@@ -119,7 +120,7 @@ class A_ASSOCIATE_RQ(_Associate):
         return replace(pdu, presentation_contexts=tuple(map(PresentationContextRQ.decode, contexts)))
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class A_ASSOCIATE_AC(_Associate):
     """A-ASSOCIATE-AC (PS3.8 9.3.3). Its AE titles repeat those of the request and are not tested."""
 
@@ -145,7 +146,7 @@ def _four_bytes(body: bytes, name: str) -> bytes:
     return body
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class A_ASSOCIATE_RJ:
     """A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
 
@@ -164,7 +165,7 @@ class A_ASSOCIATE_RJ:
         return cls(*_four_bytes(body, cls.name)[1:])
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class PDV:
     """A presentation data value: one fragment of a command or of a data set (PS3.8 9.3.5.1, E.2)."""
 
@@ -178,7 +179,7 @@ class PDV:
         return PDV_HEADER.pack(len(self.fragment) + 2, self.presentation_context_id, control) + self.fragment
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class P_DATA_TF:
     """P-DATA-TF (PS3.8 9.3.5), complete."""
 
@@ -207,7 +208,7 @@ class P_DATA_TF:
         return cls(tuple(values))
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Release:
     """A-RELEASE-RQ or A-RELEASE-RP: four reserved bytes."""
 
@@ -223,7 +224,7 @@ class _Release:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class A_RELEASE_RQ(_Release):
     """A-RELEASE-RQ (PS3.8 9.3.6)."""
 
@@ -231,7 +232,7 @@ class A_RELEASE_RQ(_Release):
     name: ClassVar[str] = "A-RELEASE-RQ"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class A_RELEASE_RP(_Release):
     """A-RELEASE-RP (PS3.8 9.3.7)."""
 
@@ -239,7 +240,7 @@ class A_RELEASE_RP(_Release):
     name: ClassVar[str] = "A-RELEASE-RP"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class A_ABORT:
     """A-ABORT (PS3.8 9.3.8). `source` 0 is the service user, 2 the service provider."""
 
