@@ -217,6 +217,7 @@ async def test_an_operation_that_breaks_is_told_of(ours: Events, theirs: Events)
         with pytest.raises(dimse.AssociationAborted):
             async with dimse.connect(address(server), options=options(ours)) as association:
                 await CEchoSCU(association).echo()
+    assert ours.kinds == ["AssociationOpened", "OperationBegan C-ECHO", "OperationEnded", "AssociationEnded"]
     for events, end in ((ours, AssociationEnd.ABORTED_BY_PEER), (theirs, AssociationEnd.ABORTED)):
         (done,) = events.ended()
         assert done.status is None

@@ -210,6 +210,7 @@ class RequestInFlight:
     def fail(self, error: Exception) -> None:
         """As `Outstanding`."""
         if not self._response.done():
+            self.tell_end(None, error)
             self._response.set_exception(error)
             self._response.exception()  # a task that is still sending the request does not await it yet
 
