@@ -19,9 +19,9 @@ from dimse import log_limit
 hypothesis.settings.register_profile("dimse", deadline=None)
 hypothesis.settings.load_profile("dimse")
 
-# No test reads or writes what the user has configured. The folder does not exist: tests that need one make it.
+# No test reads or writes what the user has configured. This file is no folder: tests that need one make it.
 for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "APPDATA", "LOCALAPPDATA"):
-    os.environ[name] = str(Path(__file__).parent / "no-such-folder")
+    os.environ[name] = __file__
 for name in ("DIMSE_CONFIG", "DIMSE_CALLING"):
     os.environ.pop(name, None)
 

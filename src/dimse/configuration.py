@@ -391,7 +391,7 @@ def _read(file: Path, *, is_given: bool) -> dict[str, Any]:
     try:
         content = file.read_bytes()
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and not is_given:
+        if isinstance(error, FileNotFoundError | NotADirectoryError) and not is_given:
             return {}
         raise ValueError(f"{file}: {error.strerror}") from None
     import tomllib  # only those who have a file need it

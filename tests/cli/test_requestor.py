@@ -98,6 +98,13 @@ def test_which_option_wins(
     assert found == wins
 
 
+def test_another_certificate_has_another_key(configure: Callable[[str], Path], pki: Path, tmp_path: Path) -> None:
+    configure(f"{PEER}tls = {{ cert = '{pki / 'client.pem'}', key = '{pki / 'client.key'}', name = 'x' }}")
+    both = tmp_path / "both.pem"
+    both.write_bytes((pki / "server.pem").read_bytes() + (pki / "server.key").read_bytes())
+    assert options("pacs1", "--tls-cert", str(both)).tls == TLSOptions(certificate=str(both), server_name="x")
+
+
 def test_a_wrong_configuration_is_wrong_usage(
     configure: Callable[[str], Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
