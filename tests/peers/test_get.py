@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,33 @@ async def test_a_whole_study_of_many_syntaxes_is_retrieved(archive: Archive, tmp
             assert archive.name == "orthanc"
             dataset = dcmread(path)
             assert len(dataset.PixelData) >= dataset.Rows * dataset.Columns * dataset.SamplesPerPixel
+
+
+async def test_interrupted_retrievals_go_on(archive: Archive, tmp_path: Path) -> None:
+    query, retrieved = Query.studies(StudyInstanceUID=MANY), list[str]()
+    receiver = f"DIMSE@127.0.0.1:{archive.destination}"
+
+    async def run(stop_after: int | None) -> dimse.RetrieveReport:
+        arrived = 0
+
+        def note(result: dimse.RetrieveResult) -> None:
+            nonlocal arrived
+            if result.retrieved:
+                retrieved.append(result.sop_instance_uid)
+                arrived += 1
+            if arrived == stop_after:
+                job.cancel()
+
+        job = asyncio.ensure_future(
+            dimse.retrieve(archive.address, query, into=tmp_path, template=BY_UID, receiver=receiver, on_result=note)
+        )
+        return await job
+
+    for stop_after in (1, 5, 3):
+        with pytest.raises(asyncio.CancelledError):
+            await run(stop_after)
+    report = await run(None)
+    assert len(report.existing) + len(report.retrieved) == report.listed == len(names_in(tmp_path))
+    assert len(retrieved) == len(set(retrieved))
+    last = await run(None)
+    assert (len(last.existing), last.retrieved) == (report.listed, ())

@@ -59,7 +59,7 @@ async def test_failures_are_raised_at_the_end(moving: Archive) -> None:
     [
         (0xA801, ["the archive must know WS1: its host and port"]),
         (0xA702, ["the archive must know WS1: its host and port"]),
-        (0xC000, ["does the archive have it?", "the archive must know WS1: its host and port"]),
+        (0xC000, ["does the archive have it, and does it know WS1: its host and port?"]),
         (0xA900, []),
     ],
 )

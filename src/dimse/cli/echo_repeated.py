@@ -133,7 +133,7 @@ class _EchoReport(Report):
     def finish(self) -> int:
         """Write the statistics. Returns the exit code."""
         answered, lost, median_ms = self.counts["answered"], self.counts["lost"], None
-        text = f"{self._address}: {counted(answered + lost, 'echo', 'echoes')}, {answered} answered, {lost} lost"
+        text = f"{counted(answered + lost, 'echo', 'echoes')}, {answered} answered, {lost} lost"
         if self._times:
             median_ms = round(median(self._times), 3)
             text += f": min {self._least:.1f}, median {median_ms:.1f}, max {self._most:.1f} ms"

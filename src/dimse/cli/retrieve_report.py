@@ -140,9 +140,10 @@ class RetrievingReport(Report):
     def _summary(self, seconds: float) -> str:
         number = "instances" if self._retrieved is None else counted(self._retrieved, "instance")
         failed = f", {self._failed} failed" if self._failed else ""
-        existing = self.counts["existing"]
+        existing, done = self.counts["existing"], self._done
         if existing:
             total = existing + (self._retrieved or 0) + self._failed
             number = f"{existing} of {counted(total, 'instance')} already here, {self._retrieved or 'none'}"
+            done = done if self._retrieved else "retrieved"
         amount = f"{size(self.bytes)} in " if self.bytes else ""
-        return f"{number} {self._done}{failed}: {amount}{seconds:.1f} s"
+        return f"{number} {done}{failed}: {amount}{seconds:.1f} s"

@@ -27,10 +27,11 @@ class MoveResults(RetrieveResults[SubOperations, C_MOVE_RSP]):
     def _advice(self, status: Status) -> Iterator[str]:
         message = self._request.message
         assert isinstance(message, C_MOVE_RQ)  # noqa: S101 - `CMoveSCU` makes it
+        known = f"{message.move_destination}: its host and port"
         if status.is_unable_to_process:
-            yield "does the archive have it?"
-        if status.is_unable_to_process or status in _DESTINATION_FAILS:
-            yield f"the archive must know {message.move_destination}: its host and port"
+            yield f"does the archive have it, and does it know {known}?"
+        elif status in _DESTINATION_FAILS:
+            yield f"the archive must know {known}"
 
     async def _pending(self, answer: Answer[C_MOVE_RSP]) -> SubOperations:
         self._count(answer)
