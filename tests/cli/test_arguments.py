@@ -123,6 +123,14 @@ def test_help_breaks_no_name_at_a_hyphen(capfd: pytest.CaptureFixture[str], monk
     assert not re.search(r"[a-z]-$", capfd.readouterr().out, re.MULTILINE)
 
 
+def test_help_breaks_a_path_after_a_slash(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["receive", "--help"]) == 0
+    lines = [line.strip() for line in capfd.readouterr().out.splitlines()]
+    assert "{StudyInstanceUID}/{SeriesInstanceUID}/" in lines
+    assert "{SOPInstanceUID}.dcm]" in lines
+
+
 @pytest.mark.parametrize(
     ("text", "rate"),
     [("10MB", 10_000_000), ("500KB", 500_000), ("1.5 mb", 1_500_000), ("2G", 2_000_000_000), ("9000B", 9000)],

@@ -75,3 +75,14 @@ def test_uids_are_cut_last(columns: str, capsys: pytest.CaptureFixture[str], mon
     out = capsys.readouterr().out
     assert "1.2.840.113619" in out
     assert ("cut to the width of the terminal" in out) == (columns == "30")
+
+
+def test_headings_are_on_one_line_where_there_is_room(
+    match: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    match.NumberOfStudyRelatedInstances = 200
+    for columns, lines in (("80", 1), ("30", 4)):
+        monkeypatch.setenv("COLUMNS", columns)
+        shown(TableMatches(["PatientID", "NumberOfStudyRelatedInstances"]), match)
+        heading, _ = capsys.readouterr().out.split("\u2500", 1)
+        assert len(heading.rstrip().splitlines()) == lines

@@ -50,3 +50,13 @@ def test_json_of_a_job_that_ended_early(capsys: pytest.CaptureFixture[str]) -> N
     result, summary = map(json.loads, capsys.readouterr().out.splitlines())
     assert (result["outcome"], result["error"], result["status"]) == ("failed", "closed by the peer", None)
     assert (summary["stored"], summary["failed"], summary["error"]) == (0, 1, "closed by the peer")
+
+
+def test_what_was_not_sent_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    report = SendingReport(ADDRESS, json=False)
+    report.add(FAILED)  # before the transfer, of which it is no part
+    report.left = 200
+    for result in [STORED] * 66 + [FAILED]:
+        report.add(result)
+    report.finish("interrupted")
+    assert capsys.readouterr().out.startswith("66 of 201 objects stored at A@host:104, 2 failed, 133 not sent: ")

@@ -9,7 +9,7 @@ from typing import Any, Final
 from dimse.address import Address
 from dimse.cli import arguments, exit_codes, query_options, requestor, runtime
 from dimse.cli.match_output import CsvMatches, FlatJsonMatches, FormattedMatches, JsonMatches, Matches, TableMatches
-from dimse.cli.output import counted, print_error, reason
+from dimse.cli.output import counted, print_error, print_failure, reason
 from dimse.errors import DatasetError, IncompleteAnswer, StatusError
 from dimse.services.finding import Finding
 from dimse.services.finding import find as find_all
@@ -119,17 +119,19 @@ async def _show(found: Finding, matches: Matches, *, complete: bool) -> int:
         for failure in found.failures:
             if not isinstance(failure, StatusError | DatasetError | IncompleteAnswer):
                 raise failure
-    _say_how_it_ended(found, complete=complete and not interrupted)
+    json = isinstance(matches, JsonMatches | FlatJsonMatches)
+    _say_how_it_ended(found, complete=complete and not interrupted, json=json)
     if interrupted:
         print_error(f"dimse: cancelled after {counted(matches.count, 'match', 'matches')}")
         return exit_codes.INTERRUPTED
     return exit_codes.FAILED if found.failures else exit_codes.OK
 
 
-def _say_how_it_ended(found: Finding, *, complete: bool) -> None:
+def _say_how_it_ended(found: Finding, *, complete: bool, json: bool) -> None:
     for failure in found.failures:
         is_cut = isinstance(failure, IncompleteAnswer) and not complete
-        print_error(f"dimse: {reason(failure)}{'; --complete finds the others' if is_cut else ''}")
+        why = f"{reason(failure)}{'; --complete finds the others' if is_cut else ''}"
+        print_failure(why, exit_codes.FAILED, failure, json=json)
     if found.is_limited:
         print_error(f"dimse: ended by --limit {found.count}; there may be more matches")
     elif complete and not found.failures:

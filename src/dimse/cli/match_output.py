@@ -193,7 +193,7 @@ class TableMatches(Matches):
     def __init__(self, keys: Sequence[str]) -> None:
         super().__init__(keys)
         self._rows: list[list[str]] = []
-        self._bar = CounterBar("Finding")
+        self._bar = CounterBar("Finding", stays=False)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -229,14 +229,19 @@ class TableMatches(Matches):
             min(max(*map(cell_len, cells), *map(cell_len, column.words.split())), console.width)
             for column, cells in zip(self.columns, zip(*self._rows, strict=True), strict=True)
         ]
-        widths = _fitted(wanted, [column.is_uid for column in self.columns], console.width - _GAP * len(wanted))
+        room = console.width - _GAP * len(wanted)
+        widths = _fitted(wanted, [column.is_uid for column in self.columns], room)
+        is_cut = widths != wanted
+        on_one_line = [max(width, cell_len(column.words)) for width, column in zip(wanted, self.columns, strict=True)]
+        if sum(on_one_line) <= room:
+            widths = on_one_line
         table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
         for column, width in zip(self.columns, widths, strict=True):
             table.add_column(Text(column.words), width=width, vertical="bottom", overflow="ellipsis")
         for row in self._rows:
             table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
         console.print(table)
-        return widths != wanted
+        return is_cut
 
 
 def _fitted(wanted: Sequence[int], is_uid: Sequence[bool], available: int) -> list[int]:

@@ -145,6 +145,15 @@ def size(count: float) -> str:
     return f"{count / 1000:.1f} TB"
 
 
+def duration(seconds: float) -> str:
+    """A time in a readable unit.
+
+    >>> duration(0.012), duration(3.14)
+    ('12 ms', '3.1 s')
+    """
+    return f"{seconds:.1f} s" if seconds >= 0.9995 else f"{seconds * 1000:.0f} ms"
+
+
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """`1 object`, `2 objects`."""
     return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"

@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 WIDEST: Final = 100
 """Columns of help; longer lines are hard to read."""
 
+_BREAK: Final = "\N{ZERO WIDTH SPACE}"
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
@@ -96,7 +97,10 @@ class _Help(argparse.HelpFormatter):
     def _split_lines(self, text: str, width: int) -> list[str]:
         import textwrap  # only help needs it
 
-        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+        # A path longer than a line, such as a template, is broken after a slash.
+        words = (word.replace("/", f"/{_BREAK} ") if len(word) > width else word for word in text.split())
+        lines = textwrap.wrap(" ".join(words), width, break_on_hyphens=False)
+        return [line.replace(f"{_BREAK} ", "").replace(_BREAK, "") for line in lines]
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.required and action.option_strings:

@@ -63,10 +63,11 @@ class TransferBar:
 
 
 class CounterBar:
-    """Progress of an operation by its counters; it disappears at the end."""
+    """Progress of an operation by its counters. It stays at the end, unless the result itself shows the counters."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, stays: bool = True) -> None:
         self._title = title
+        self._stays = stays
         self._progress: Any = None
         self._task: Any = None
 
@@ -84,11 +85,14 @@ class CounterBar:
             TextColumn(self._title, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True)),
-            TimeRemainingColumn(compact=True),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         )
-        with Progress(*columns, console=Console(stderr=True), expand=True, transient=True) as self._progress:
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, expand=True, transient=not self._stays) as self._progress:
             self._task = self._progress.add_task("", total=None, text="")
             yield
+            if self._progress.tasks[0].total is None:  # it would seem to go on
+                self._progress.update(self._task, total=1, completed=1)
         self._progress = None
 
     def update(self, done: int, total: int | None, text: str) -> None:

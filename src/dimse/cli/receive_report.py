@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from dimse import uids
 from dimse.address import Address
-from dimse.cli.output import counted, reason, size
+from dimse.cli.output import counted, duration, reason, size
 from dimse.cli.receive_commands import Outcome
 from dimse.cli.report import Report
 from dimse.dataset.file_writer import Stored
@@ -230,7 +230,7 @@ class ReceivingReport(Report):
 
 
 def _in_all(tally: Tally, error: str | None) -> str:
-    text = f"{counted(tally.stored, 'object')}, {size(tally.bytes)} in {tally.seconds:.1f} s"
+    text = f"{counted(tally.stored, 'object')}, {size(tally.bytes)} in {duration(tally.seconds)}"
     if tally.bytes and tally.seconds:
         text += f", {size(tally.bytes / tally.seconds)}/s"
     text += f", {tally.kept} not stored" if tally.kept else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from dimse.address import Address
 from dimse.cli import exit_codes
-from dimse.cli.output import counted, print_error, reason_of_end, reason_with_causes, size
+from dimse.cli.output import counted, duration, print_error, reason_of_end, reason_with_causes, size
 from dimse.cli.progress import CounterBar
 from dimse.cli.report import Report
 from dimse.errors import DimseError, SubOperationFailed
@@ -77,7 +77,8 @@ class RetrievingReport(Report):
     def _show(self) -> None:
         total = self._counters.total
         of_total = "" if total is None else f"/{total}"
-        self._bar.update(self._retrieved or 0, total, f"{self._retrieved}{of_total} instances, {size(self.bytes)}")
+        text = f"{self._retrieved}{of_total} instances, {size(self.bytes)}, {size(self.bytes / self.seconds)}/s"
+        self._bar.update(self._retrieved or 0, total, text)
 
     def _add_existing(self, uid: str, path: Path | None) -> None:
         self.counts["existing"] += 1
@@ -101,7 +102,9 @@ class RetrievingReport(Report):
             "warning": suboperations.warning,
         }
         self.write("progress", fields, None)
-        self._bar.update((self._retrieved or 0) + (failed or 0), suboperations.total, str(suboperations))
+        of_total = "" if suboperations.total is None else f"/{suboperations.total}"
+        text = f"{self._retrieved or 0}{of_total} instances" + (f", {failed} failed" if failed else "")
+        self._bar.update((self._retrieved or 0) + (failed or 0), suboperations.total, text)
 
     def _add_failure(self, error: Exception) -> None:
         if isinstance(error, SubOperationFailed):
@@ -146,4 +149,4 @@ class RetrievingReport(Report):
             number = f"{existing} of {counted(total, 'instance')} already here, {self._retrieved or 'none'}"
             done = done if self._retrieved else "retrieved"
         amount = f"{size(self.bytes)} in " if self.bytes else ""
-        return f"{number} {done}{failed}: {amount}{seconds:.1f} s"
+        return f"{number} {done}{failed}: {amount}{duration(seconds)}"

@@ -233,6 +233,7 @@ async def _transfer(
     lengths = [source.length for source in sources]
     total = None if None in lengths else editing.repeat * sum(length or 0 for length in lengths)
     to_send = list(editing.of(sources))
+    report.left = len(to_send)
 
     def progress(moved: TransferProgress) -> None:
         report.bar.update(moved.bytes_transferred, moved.bytes_per_second)

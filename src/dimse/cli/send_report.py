@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dimse.address import Address
 from dimse.cli import exit_codes
-from dimse.cli.output import counted, print_error, reason, reason_with_name, size
+from dimse.cli.output import counted, duration, print_error, reason, reason_with_name, size
 from dimse.cli.progress import TransferBar
 from dimse.cli.report import Report
 from dimse.errors import AssociationError, RemoteProtocolError
@@ -22,6 +22,8 @@ class SendingReport(Report):
         """Associations that were open at once."""
         self.operations_window = 1
         """Objects that could be in flight at once on each."""
+        self.left = 0
+        """Objects whose result is not known, once the transfer has begun."""
         self._address = address
         self._failure = exit_codes.OK
         """The exit code for the worst failure so far."""
@@ -54,6 +56,7 @@ class SendingReport(Report):
         if outcome == "skipped":
             return
         self.bar.add_object()
+        self.left = max(self.left - 1, 0)
         if outcome == "failed":
             is_association = isinstance(result.error, AssociationError | RemoteProtocolError)
             code = exit_codes.NO_ASSOCIATION if is_association else exit_codes.FAILED
@@ -80,6 +83,7 @@ class SendingReport(Report):
             "warnings": self.counts["warning"],
             "failed": self.counts["failed"],
             "skipped": self.counts["skipped"],
+            "not_sent": self.left,
             "bytes": self.bytes,
             "seconds": round(seconds, 3),
             "associations": self.associations,
@@ -95,10 +99,13 @@ class SendingReport(Report):
             print_error("dimse: nothing to send: no DICOM files found")
 
     def _summary(self, seconds: float) -> str:
-        counts = [f"{counted(self.stored, 'object')} stored at {self._address}"]
+        settled = self.stored + self.counts["failed"]
+        number = f"{self.stored} of {settled + self.left} objects" if self.left else counted(self.stored, "object")
+        counts = [f"{number} stored at {self._address}"]
         counts += [f"{self.counts['warning']} with a warning"] if self.counts["warning"] else []
         counts += [f"{self.counts[outcome]} {outcome}" for outcome in ("failed", "skipped") if self.counts[outcome]]
-        transfer = f"{size(self.bytes)} in {seconds:.1f} s"
+        counts += [f"{self.left} not sent"] if self.left else []
+        transfer = f"{size(self.bytes)} in {duration(seconds)}"
         if self.bytes and seconds:
             transfer += f", {size(self.bytes / seconds)}/s"
         if self.associations > 1:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from dimse.cli import arguments, exit_codes, runtime
 from dimse.cli.output import counted, print_error, size
+from dimse.cli.progress import CounterBar
 from dimse.demo.comparison import count_equal, difference, read
 from dimse.demo.processes import Receiver, receiver, run_command
 
@@ -51,7 +52,7 @@ REAL: Final = (
     "waveform_ecg.dcm",
     "test-SR.dcm",
 )
-"""Files that pydicom ships: valid, each a different SOP instance, in eight transfer syntaxes."""
+"""Files that pydicom ships: valid, each a different SOP instance, in seven transfer syntaxes."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -123,7 +124,11 @@ def _prepare(folder: Path, slices: int) -> list[Path]:
         if isinstance(found, str):
             files.append(Path(shutil.copyfile(found, folder / PYDICOM / name)))
     real = len(files)
-    files += write_study(folder / STUDY, slices)
+    bar = CounterBar("Making slices")
+    with bar.shown():
+        for count, path in enumerate(write_study(folder / STUDY, slices), 1):
+            files.append(path)
+            bar.update(count, slices, f"{count}/{slices}")
     total = sum(path.stat().st_size for path in files)
     print(f"{real} of pydicom's files and a generated CT study of {counted(slices, 'slice')}: ", end="")
     print(f"{size(total)} in {folder}", flush=True)
@@ -174,7 +179,8 @@ def _compare(sent: Sequence[Path], received: Mapping[str, Mapping[str, Any]], fo
             equal += 1
         else:
             print_error(f"differs: {path}: {why}")
-    print(f"\nCompared byte for byte: {equal} of {len(sent)} data sets are equal, in their original transfer syntax")
+    print(f"\nCompared byte for byte: {equal} of {len(sent)} data sets are equal,")
+    print("in their original transfer syntax")
     return equal == len(sent)
 
 
@@ -189,8 +195,10 @@ def _print_table(received: Mapping[str, Mapping[str, Any]]) -> None:
         count[kind] += 1
         length[kind] += event["bytes"]
     print(f"\nReceived: {counted(len(received), 'object')}, {size(length.total())}")
+    names = {kind: kind[0].removesuffix(" Storage").removesuffix(" Image") for kind in count}
+    widest = max(map(len, names.values()), default=0)
     for kind in sorted(count, key=lambda kind: -length[kind]):
-        print(f"{count[kind]:5}  {kind[0]:50} {kind[1]:20} {size(length[kind]):>10}")
+        print(f"{count[kind]:5}  {names[kind]:{widest}}  {kind[1]:18} {size(length[kind]):>10}")
 
 
 def _draw_contact_sheet(
