@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 import ssl
 from typing import Any
 
 import numpy
 import pytest
 
+import dimse
 from dimse import (
     ClientOptions,
     Duplicates,
@@ -188,3 +191,22 @@ def test_transfer_syntaxes_are_uids(option: str) -> None:
         options(**{option: "1.2"})
     with pytest.raises(ValueError, match=r"must be UIDs, not 'rle'; dimse\.uids\.transfer_syntaxes converts"):
         options(**{option: ["rle"]})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        dimse.Access,
+        dimse.ClientOptions,
+        dimse.Peer,
+        dimse.RetryPolicy,
+        dimse.SendOptions,
+        dimse.ServerOptions,
+        dimse.StoreOptions,
+        dimse.TLSOptions,
+        dimse.Timeouts,
+    ],
+)
+def test_the_docstring_has_all_fields_once(kind: type[Any]) -> None:
+    described = re.findall(r"^:param (\w+): [A-Z]", inspect.getdoc(kind) or "", re.MULTILINE)
+    assert sorted(described) == sorted(each.name for each in dataclasses.fields(kind) if each.init)

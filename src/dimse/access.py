@@ -43,26 +43,25 @@ class Peer:
     """A rule: which peers it fits, and what those may do. A field that is None restricts nothing.
 
     `Peer.parse` reads the usual ones, and so does `Access`: "CT1", "CT1@10.0.0.0/8", "CT1=ct1.hospital.example".
+
+    :param calling_ae_titles: The calling AE titles that it fits.
+    :param networks: The networks that it fits, such as "10.0.0.0/8" or "fd00::/8", or single addresses. An IPv4
+        address that a socket of IPv6 reports (::ffff:10.0.0.1) is the IPv4 address.
+    :param certificate_names: The names of which the peer's TLS certificate must have one, as common name or Subject
+        Alternative Name. Only a certificate that TLS has verified counts. The case of ASCII letters does not matter.
+    :param operations: What the peer may request. Presentation contexts for nothing else are accepted.
+    :param move_destinations: The AE titles to which a C-MOVE of the peer may send; None permits all that the server
+        knows.
+    :param maximum_associations: Maximum number of associations by this rule, in place of the server's limits per host
+        and per title.
     """
 
     calling_ae_titles: Collection[str] | None = None
-    """The calling AE titles that it fits."""
     networks: Collection[str | IPv4Network | IPv6Network] | None = None
-    """The networks that it fits, such as "10.0.0.0/8" or "fd00::/8", or single addresses.
-
-    An IPv4 address that a socket of IPv6 reports (::ffff:10.0.0.1) is the IPv4 address.
-    """
     certificate_names: Collection[str] | None = None
-    """The names of which the peer's TLS certificate must have one, as common name or Subject Alternative Name.
-
-    Only a certificate that TLS has verified counts. The case of ASCII letters does not matter.
-    """
     operations: Collection[Operation] = frozenset(Operation)
-    """What the peer may request. Presentation contexts for nothing else are accepted."""
     move_destinations: Collection[str] | None = None
-    """The AE titles to which a C-MOVE of the peer may send; None permits all that the server knows."""
     maximum_associations: int | None = None
-    """Maximum number of associations by this rule, in place of the server's limits per host and per title."""
     _networks: tuple[IPv4Network | IPv6Network, ...] = field(default=(), init=False, repr=False, compare=False)
     _certificate_names: frozenset[str] = field(default=frozenset(), init=False, repr=False, compare=False)
 
@@ -151,16 +150,15 @@ class Peer:
 class Access:
     """Who may associate. The default admits every peer, to everything that the server has handlers for.
 
+    :param peers: The rules, in order: the first that fits a peer decides what it may do. None admits every peer. A
+        str is read by `Peer.parse`. A peer that no rule fits is rejected, as one whose calling AE title is not known.
+    :param called_ae_titles: The only called AE titles to accept; None accepts any.
+
     >>> access = Access(peers=["CT1", "WS1@10.1.0.0/16", Peer(networks=["10.2.0.0/16"], operations={Operation.ECHO})])
     """
 
     peers: Collection[Peer | str] | None = None
-    """The rules, in order: the first that fits a peer decides what it may do. None admits every peer.
-
-    A str is read by `Peer.parse`. A peer that no rule fits is rejected, as one whose calling AE title is not known.
-    """
     called_ae_titles: Collection[str] | None = None
-    """The only called AE titles to accept; None accepts any."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "called_ae_titles", _titles("called_ae_titles", self.called_ae_titles))

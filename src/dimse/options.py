@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dimse.access import Access, checked_networks
 from dimse.address import check_ae_title
@@ -24,6 +24,20 @@ from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
 
 if TYPE_CHECKING:
     from dimse.events import AssociationEvent, PDUTransferred
+
+T = TypeVar("T")
+
+
+def _with_fields_of(base: type) -> Callable[[type[T]], type[T]]:
+    """Add the fields that a class inherits to its docstring, which help and editors show."""
+
+    def decorated(cls: type[T]) -> type[T]:
+        if cls.__doc__ and base.__doc__:  # python -OO removes them
+            _, parameter, rest = base.__doc__.partition("    :param")
+            cls.__doc__ = f"{cls.__doc__.rstrip()}\n{parameter}{rest}"
+        return cls
+
+    return decorated
 
 
 def _check_type(options: object, name: str, kind: type, *, or_none: bool = False) -> None:
@@ -104,28 +118,29 @@ class Timeouts:
     `store`, `find`, `get`, `move` and `idle` measure progress, not total time. Progress is a whole message from the
     peer, or bytes in either direction at 1 KiB per second or more: a slow line is fine, a peer that sends one byte per
     second is not. A timer expires after 1.0 to 1.1 times its value.
+
+    :param connect: To open the transport connection, including the TLS handshake.
+    :param association: To receive the whole response to A-ASSOCIATE-RQ, and to A-RELEASE-RQ.
+    :param store: Without progress of a C-STORE, including its response; also used for C-ECHO.
+    :param find: Without progress of a C-FIND; the time that the consumer takes does not count.
+    :param move: Without progress of a C-MOVE; a Pending response is progress.
+    :param get: Without progress of a C-GET; the time that the consumer takes does not count.
+    :param cancel: For a cancelled operation to end, after the message in transit; then the association is aborted.
+    :param artim: The ARTIM timer: to receive A-ASSOCIATE-RQ, and for the peer to close the connection (PS3.8 9.1.5).
+    :param idle: Acceptor only: until the next message begins, and without progress of a message in transit.
+    :param admission: Acceptor only: for the handler of associations; then the association is rejected as transient.
     """
 
     connect: float | None = 30
-    """To open the transport connection, including the TLS handshake."""
     association: float | None = 30
-    """To receive the whole response to A-ASSOCIATE-RQ, and to A-RELEASE-RQ."""
     store: float | None = 30
-    """Without progress of a C-STORE, including its response; also used for C-ECHO."""
     find: float | None = 10
-    """Without progress of a C-FIND; the time that the consumer takes does not count."""
     move: float | None = 120
-    """Without progress of a C-MOVE; a Pending response is progress."""
     get: float | None = 120
-    """Without progress of a C-GET; the time that the consumer takes does not count."""
     cancel: float | None = 10
-    """For a cancelled operation to end, after the message in transit; then the association is aborted."""
     artim: float | None = 30
-    """The ARTIM timer: to receive A-ASSOCIATE-RQ, and for the peer to close the connection (PS3.8 9.1.5)."""
     idle: float | None = 60
-    """Acceptor only: until the next message begins, and without progress of a message in transit."""
     admission: float | None = 10
-    """Acceptor only: for the handler of associations; then the association is rejected as transient."""
 
     @classmethod
     def all(cls, seconds: float | None) -> Timeouts:
@@ -149,7 +164,12 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """Retry up to `retries` times, first after `delay` seconds, multiplying the delay by `factor` each time."""
+    """When to try again what failed and may succeed later.
+
+    :param retries: Maximum number of retries.
+    :param delay: Seconds before the first retry.
+    :param factor: The delay is multiplied by it after each retry.
+    """
 
     retries: int = 3
     delay: float = 1.0
@@ -174,36 +194,35 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssociationOptions:
-    """Options common to requestor and acceptor: see `ClientOptions` and `ServerOptions`."""
+    """Options common to requestor and acceptor: see `ClientOptions` and `ServerOptions`.
+
+    :param maximum_length: Maximum length of a received P-DATA-TF PDU, in bytes, as announced to the peer; 0 means
+        unlimited. Memory use does not depend on it.
+    :param maximum_length_to_send: Maximum length of a sent PDU, in bytes, even if the peer accepts larger ones. The
+        send buffer has this size.
+    :param operations_window: Maximum number of outstanding operations on one association (PS3.7 D.3.3.3); 1 means one
+        at a time. A requestor proposes it if it has instances to send (see `connect`), and an acceptor grants no more
+        than its own.
+    :param timeouts: How long to wait for the peer.
+    :param strictness: How to treat input that violates the standard; it applies to all services of the association.
+    :param audit: The audit trail to write (PS3.15 A.5); None writes none.
+    :param on_event: Called when an association opens, fails or ends, and when an operation begins or ends. It is
+        called on the event loop, so it must be quick; it cannot be an `async def`. One that fails is logged, and not
+        called again for that association.
+    :param on_pdu: Called in the same way for each PDU that is sent or received, without its content. It slows
+        transfers down.
+    :param rate_limit: The limit on bytes per second that all associations with it share; None sets none.
+    """
 
     maximum_length: int = 1024 * 1024
-    """Maximum length of a received P-DATA-TF PDU, in bytes, as announced to the peer; 0 means unlimited.
-
-    Memory use does not depend on it.
-    """
     maximum_length_to_send: int = 1024 * 1024
-    """Maximum length of a sent PDU, in bytes, even if the peer accepts larger ones. The send buffer has this size."""
     operations_window: int = 16
-    """Maximum number of outstanding operations on one association (PS3.7 D.3.3.3); 1 means one at a time.
-
-    A requestor proposes it if it has instances to send (see `connect`), and an acceptor grants no more than its own.
-    """
     timeouts: Timeouts = field(default_factory=Timeouts)
-    """How long to wait for the peer."""
     strictness: Strictness = Strictness.STRICT
-    """How to treat input that violates the standard; it applies to all services of the association."""
     audit: AuditLog | None = None
-    """The audit trail to write (PS3.15 A.5); None writes none."""
     on_event: Callable[[AssociationEvent], object] | None = None
-    """Called when an association opens, fails or ends, and when an operation begins or ends.
-
-    It is called on the event loop, so it must be quick; it cannot be an `async def`. One that fails is logged, and not
-    called again for that association.
-    """
     on_pdu: Callable[[PDUTransferred], object] | None = None
-    """Called in the same way for each PDU that is sent or received, without its content. It slows transfers down."""
     rate_limit: RateLimit | None = None
-    """The limit on bytes per second that all associations with it share; None sets none."""
 
     def __post_init__(self) -> None:
         _check_type(self, "audit", AuditLog, or_none=True)
@@ -226,18 +245,22 @@ class AssociationOptions:
             )
 
 
+@_with_fields_of(AssociationOptions)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions(AssociationOptions):
-    """Options of a requestor."""
+    """Options of a requestor.
+
+    :param calling_ae_title: Our AE title, by which the peer knows us.
+    :param priority: The priority of requests (PS3.7 9.1.1.1). Many peers ignore it; of what shares a `rate_limit` it
+        decides here.
+    :param user_identity: The user to name to the peer (PS3.7 D.3.3.7).
+    :param tls: TLS (PS3.15 B), or a context with certificates and ciphers of your own; None connects without TLS.
+    """
 
     calling_ae_title: str = "DIMSE"
-    """Our AE title, by which the peer knows us."""
     priority: Priority = Priority.MEDIUM
-    """The priority of requests (PS3.7 9.1.1.1). Many peers ignore it; of what shares a `rate_limit` it decides here."""
     user_identity: UserIdentityRQ | None = None
-    """The user to name to the peer (PS3.7 D.3.3.7)."""
     tls: TLSOptions | ssl.SSLContext | None = None
-    """TLS (PS3.15 B), or a context with certificates and ciphers of your own; None connects without TLS."""
 
     def __post_init__(self) -> None:
         # slots=True makes a new class, which a bare super() does not know
@@ -260,21 +283,23 @@ def client_options(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOptions:
-    """How instances are received, by C-STORE as acceptor and by C-GET as requestor."""
+    """How instances are received, by C-STORE as acceptor and by C-GET as requestor.
+
+    :param mode: When the handler is called.
+    :param fsync: Whether `StoreRequest.save` forces the file to the disk before Success is sent.
+    :param duplicates: How `StoreRequest.save` treats an instance that is already stored with different content.
+    :param maximum_buffered: Maximum size of a data set in bytes, with `StoreMode.BUFFERED`; a larger one is refused
+        with 0xA700.
+    :param maximum_buffered_in_process: Maximum size of all buffered data sets and identifiers in the process, in
+        bytes. What goes beyond is refused with 0xA700, and the peer may try again. A data set counts until it is
+        answered.
+    """
 
     mode: StoreMode = StoreMode.STREAMING
-    """When the handler is called."""
     fsync: bool = True
-    """Whether `StoreRequest.save` forces the file to the disk before Success is sent."""
     duplicates: Duplicates = Duplicates.KEEP
-    """How `StoreRequest.save` treats an instance that is already stored with different content."""
     maximum_buffered: int = 512 * 1024 * 1024
-    """Maximum size of a data set in bytes, with `StoreMode.BUFFERED`; a larger one is refused with 0xA700."""
     maximum_buffered_in_process: int = 2 * 1024 * 1024 * 1024
-    """Maximum size of all buffered data sets and identifiers in the process, in bytes.
-
-    What goes beyond is refused with 0xA700, and the peer may try again. A data set counts until it is answered.
-    """
 
     def __post_init__(self) -> None:
         _check_type(self, "mode", StoreMode)
@@ -288,14 +313,16 @@ class StoreOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOptions:
-    """How an acceptor sends the instances of C-GET and C-MOVE; the same as the arguments of `dimse.send`."""
+    """How an acceptor sends the instances of C-GET and C-MOVE; the same as the arguments of `dimse.send`.
+
+    :param allow_decompression: Whether to decompress an instance that the peer does not accept compressed.
+    :param associations: C-MOVE only: number of associations to the destination.
+    :param retry: C-MOVE only: when to retry after a failure that may be temporary.
+    """
 
     allow_decompression: bool = False
-    """Whether to decompress an instance that the peer does not accept compressed."""
     associations: int = 1
-    """C-MOVE only: number of associations to the destination."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    """C-MOVE only: when to retry after a failure that may be temporary."""
 
     def __post_init__(self) -> None:
         _make_int(self, "associations")
@@ -304,53 +331,54 @@ class SendOptions:
             raise ValueError(f"associations must be at least 1, not {self.associations}")
 
 
+@_with_fields_of(AssociationOptions)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions(AssociationOptions):
-    """Options of an acceptor. The limits bound what one peer, and all peers together, may use."""
+    """Options of an acceptor. The limits bound what one peer, and all peers together, may use.
+
+    :param store: How the instances of C-STORE requests are received.
+    :param send: How the instances of C-GET and C-MOVE requests are sent.
+    :param transfer_syntaxes: The UIDs of the transfer syntaxes to accept for instances that peers send, the best
+        first; None accepts any. Then the peer's order decides, unless one is preferred. Every implementation supports
+        Implicit VR Little Endian (PS3.5 10.1): without it, some peers cannot send at all.
+    :param prefer: The UIDs of the transfer syntaxes to choose first where a presentation context has several.
+    :param access: Who may associate, and what each peer may do; by default every peer, and everything.
+    :param maximum_associations: Maximum number of associations; one more is rejected as transient, so the peer may
+        retry.
+    :param maximum_associations_per_host: Maximum number of associations from one IP address, unless its rule has a
+        maximum; None sets no such limit.
+    :param maximum_associations_per_title: Maximum number of associations with one calling AE title, unless its rule
+        has one; None sets no such limit.
+    :param maximum_connections_per_second: Maximum number of new connections per second from one host; more are closed
+        at once. None sets no limit. The IPv6 addresses of a network (/64) count as one host.
+    :param maximum_rate_per_host: Maximum number of bytes per second of all associations with one host, in both
+        directions together. The IPv6 addresses of a network (/64) count as one host.
+    :param maximum_rate_per_association: Maximum number of bytes per second of one association, in both directions
+        together.
+    :param proxy_networks: The networks, or single addresses, of trusted proxies, each of whose connections begins
+        with a PROXY header. Versions 1 and 2 are understood. The address in the header is the peer's for all rules,
+        limits and logs. From other addresses such a header is not accepted.
+    :param stop_timeout: How long `Server.stop` waits for associations to end before it aborts them, in seconds.
+    :param tls: TLS (PS3.15 B), or a context with certificates and ciphers of your own; None accepts connections
+        without TLS.
+    """
 
     timeouts: Timeouts = field(default_factory=lambda: Timeouts(artim=10))
-    """How long to wait for the peer."""
     strictness: Strictness = Strictness.LENIENT
-    """How to treat input that violates the standard; it applies to all services of the association."""
     store: StoreOptions = field(default_factory=StoreOptions)
-    """How the instances of C-STORE requests are received."""
     send: SendOptions = field(default_factory=SendOptions)
-    """How the instances of C-GET and C-MOVE requests are sent."""
     transfer_syntaxes: Sequence[str] | None = None
-    """The UIDs of the transfer syntaxes to accept for instances that peers send, the best first; None accepts any.
-
-    Then the peer's order decides, unless one is preferred. Every implementation supports Implicit VR Little Endian
-    (PS3.5 10.1): without it, some peers cannot send at all.
-    """
     prefer: Sequence[str] = ()
-    """The UIDs of the transfer syntaxes to choose first where a presentation context has several."""
     access: Access = field(default_factory=Access)
-    """Who may associate, and what each peer may do; by default every peer, and everything."""
     maximum_associations: int = 100
-    """Maximum number of associations; one more is rejected as transient, so the peer may retry."""
     maximum_associations_per_host: int | None = 20
-    """Maximum number of associations from one IP address, unless its rule has a maximum; None sets no such limit."""
     maximum_associations_per_title: int | None = 10
-    """Maximum number of associations with one calling AE title, unless its rule has one; None sets no such limit."""
     maximum_connections_per_second: int | None = 50
-    """Maximum number of new connections per second from one host; more are closed at once. None sets no limit.
-
-    The IPv6 addresses of a network (/64) count as one host.
-    """
     maximum_rate_per_host: int | None = None
-    """Maximum number of bytes per second of all associations with one host, as above, in both directions together."""
     maximum_rate_per_association: int | None = None
-    """Maximum number of bytes per second of an association, likewise. `rate_limit` is the limit of all."""
     proxy_networks: Collection[str | IPv4Network | IPv6Network] = frozenset()
-    """The networks, or single addresses, of trusted proxies, each of whose connections begins with a PROXY header.
-
-    Versions 1 and 2 are understood. The address in the header is the peer's for all rules, limits and logs. From other
-    addresses such a header is not accepted.
-    """
     stop_timeout: float = 30
-    """How long `Server.stop` waits for associations to end before it aborts them, in seconds."""
     tls: TLSOptions | ssl.SSLContext | None = None
-    """TLS (PS3.15 B), or a context with certificates and ciphers of your own; None accepts connections without TLS."""
 
     def __post_init__(self) -> None:
         super(ServerOptions, self).__post_init__()

@@ -62,27 +62,27 @@ class TLSOptions:
     and an error is logged. Options that have a `TLSOptions` read the files when they are made, and raise `ValueError`
     for those that cannot be used.
 
+    :param ca: The certificates that the peer's must be issued by, or be one of. A requestor without them trusts the
+        CAs of the system. An acceptor with them requires a certificate of each peer; without them it asks for none,
+        and any peer may connect.
+    :param certificate: Our certificate, followed by those of intermediate CAs. An acceptor must have one.
+    :param key: The private key of our certificate; None if it is in the same file.
+    :param password: The password of the private key, if it is encrypted.
+    :param profile: Which cipher suites to use.
+    :param crl: Certificate revocation lists: one of each CA in the peer's chain, or the peer is refused.
+    :param server_name: The name that the acceptor's certificate must have, if it is not the host of the address;
+        requestors only.
+
     >>> ClientOptions(tls=TLSOptions(ca="ca.pem", certificate="me.pem", key="me.key"))  # doctest: +SKIP
     """
 
     ca: str | os.PathLike[str] | None = None
-    """The certificates that the peer's must be issued by, or be one of.
-
-    A requestor without them trusts the CAs of the system. An acceptor with them requires a certificate of each peer;
-    without them it asks for none, and any peer may connect.
-    """
     certificate: str | os.PathLike[str] | None = None
-    """Our certificate, followed by those of intermediate CAs. An acceptor must have one."""
     key: str | os.PathLike[str] | None = None
-    """The private key of our certificate; None if it is in the same file."""
     password: str | None = field(default=None, repr=False)
-    """The password of the private key, if it is encrypted."""
     profile: TLSProfile = TLSProfile.BCP195
-    """Which cipher suites to use."""
     crl: str | os.PathLike[str] | None = None
-    """Certificate revocation lists: one of each CA in the peer's chain, or the peer is refused."""
     server_name: str | None = None
-    """The name that the acceptor's certificate must have, if it is not the host of the address; requestors only."""
     _contexts: dict[bool, _Loaded] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
