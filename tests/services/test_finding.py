@@ -151,6 +151,14 @@ async def test_cancelling_the_task_cancels_and_releases() -> None:
         assert await archive.released()
 
 
+async def test_tasks_that_share_the_matches_all_come_to_the_end() -> None:
+    async with LimitedArchive([study(1), study(2), study(3)]) as archive:
+        finding, found = dimse.find(archive.address, STUDIES), list[str]()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(collect(finding, found) for _ in range(3)))
+    assert sorted(found) == ["1.1", "1.2", "1.3"]
+
+
 async def test_another_task_may_close_it() -> None:
     never = asyncio.Event()
     server = Server("SLOW", port=0, options=OPTIONS)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from tests.services.member_archive import STUDY, Archive
 
-from dimse import PresentationContextError, Query, SubOperations
+import dimse
+from dimse import ClientOptions, PresentationContextError, Query, SubOperations, Timeouts
 from dimse.network.application_entity import ApplicationEntity
 from dimse.network.association import exchange_of
 from dimse.services.requesting import Counters, orderly_association, several
+from dimse.testing import ScriptedPeer, listening, response
 from dimse.uids import LITTLE_ENDIAN, VERIFICATION
 from dimse.upper_layer.negotiation import ProposedContext
 
@@ -46,3 +48,16 @@ async def test_an_association_without_the_context_is_released(getting: Archive) 
             association.context_for("1.2.3")
     await exchange_of(association).closed()
     assert association.error is None
+
+
+async def test_a_job_is_not_lost_where_the_release_is_not_answered() -> None:
+    async def answers(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.send(response(await peer.receive_message()))
+        await peer.closed()
+
+    options = ClientOptions(timeouts=Timeouts(association=0.2))
+    async with listening(answers) as address:
+        assert (await dimse.move(address, STUDY, "WS1", options=options)).failures == ()
+    async with listening(answers) as address:
+        assert [match async for match in dimse.find(address, STUDY, options=options)] == []

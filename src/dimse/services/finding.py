@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -14,14 +13,14 @@ from typing import Final, Self
 from dimse import uids
 from dimse.address import Address
 from dimse.dataset.pydicom_names import Dataset
-from dimse.errors import AssociationTimeout, DimseError, IncompleteAnswer, LocalProtocolError
+from dimse.errors import DimseError, IncompleteAnswer, LocalProtocolError
 from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.options import ClientOptions
 from dimse.services.finding_search import Search
 from dimse.services.listing import text_at
 from dimse.services.query import Query, QueryRetrieveLevel
-
-logger = logging.getLogger("dimse.query_retrieve")
+from dimse.services.requesting import orderly_association
+from dimse.upper_layer.negotiation import ProposedContext
 
 _AHEAD: Final = 16
 """Matches that wait for the caller."""
@@ -162,6 +161,8 @@ class _Work:
         self.stage = _Stage.NEW
         self._job = job
         self._queue: asyncio.Queue[tuple[Address, Dataset] | None] = asyncio.Queue(_AHEAD)
+        self._taking = asyncio.Lock()
+        """Held by the task that waits for a match, of those that share them."""
         self._tasks: list[asyncio.Task[None]] = []
         self._under_way = len(entities)
         self._merges = len(entities) > 1 or len(job.queries) > 1
@@ -171,6 +172,10 @@ class _Work:
         """The next match and its archive; None when there are no more."""
         if self.stage is _Stage.NEW:
             self._begin()
+        async with self._taking:
+            return await self._take_next()
+
+    async def _take_next(self) -> tuple[Address, Dataset] | None:
         if self.count == self._job.limit and self.stage is _Stage.UNDER_WAY:
             reached = _Stage.LIMITED if self._under_way or not self._queue.empty() else _Stage.ENDED
             await self.stop(reached)
@@ -214,36 +219,20 @@ class _Work:
 
     async def _search(self, entity: ApplicationEntity) -> None:
         """Search one archive. Ends with None in the queue, unless it is cancelled."""
+        context = ProposedContext(self._job.queries[0].model.find, uids.LITTLE_ENDIAN)
         try:
-            await self._search_and_release(entity)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - it is raised where the matches are taken
-            self.failures.append(error.at(str(entity.address)) if isinstance(error, DimseError) else error)
-        if self.stage is _Stage.UNDER_WAY:
-            await self._queue.put(None)
-
-    async def _search_and_release(self, entity: ApplicationEntity) -> None:
-        model, is_over = self._job.queries[0].model, False
-        try:
-            async with entity.connect([(model.find, uids.LITTLE_ENDIAN)]) as association:
+            async with orderly_association(entity, [context]) as association:
                 search = Search(association, relational=self._job.relational, complete=self._job.complete)
                 try:
                     for query in self._job.queries:
                         await search.run(query, lambda match: self._take(entity.address, match))
-                except asyncio.CancelledError:
-                    task = asyncio.current_task()
-                    if self.stage is _Stage.UNDER_WAY or task is None:
-                        raise
-                    task.uncancel()  # C-CANCEL has been sent and answered: release the association
                 finally:
                     self.failures += search.failures
                     self.divided_by |= search.divided_by
-                is_over = True
-        except AssociationTimeout as error:
-            if not is_over:
-                raise
-            logger.info("%s: %s", entity.address, error)  # an unanswered release invalidates nothing
+        except Exception as error:  # noqa: BLE001 - it is raised where the matches are taken
+            self.failures.append(error.at(str(entity.address)) if isinstance(error, DimseError) else error)
+        if self.stage is _Stage.UNDER_WAY:
+            await self._queue.put(None)
 
     async def _take(self, address: Address, match: Dataset) -> None:
         if self._merges:

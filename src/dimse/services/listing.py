@@ -13,11 +13,13 @@ from dimse.address import Address
 from dimse.dataset.codec import PYDICOM_ERRORS
 from dimse.dataset.encoding import unpadded_text
 from dimse.dataset.pydicom_names import Dataset, tag_for_keyword
-from dimse.errors import AssociationTimeout, DatasetError, PresentationContextError, StatusError
+from dimse.errors import DatasetError, PresentationContextError, StatusError
 from dimse.network.application_entity import ApplicationEntity
 from dimse.network.association import Association, exchange_of
 from dimse.services.find_scu import CFindSCU
 from dimse.services.query import Query, QueryRetrieveLevel
+from dimse.services.requesting import orderly_association
+from dimse.upper_layer.negotiation import ProposedContext
 
 logger = logging.getLogger("dimse.query_retrieve")
 
@@ -73,23 +75,17 @@ async def list_instances(entity: ApplicationEntity, queries: Sequence[Query]) ->
     the listing, as is the status of a query that the archive refused, if it answered another one.
     """
     model = queries[0].model
-    contexts = [(uid, uids.LITTLE_ENDIAN) for uid in (model.find, model.get, model.move)]
-    listing, is_complete = Listing(), False
-    try:
-        async with entity.connect(contexts) as association:
-            connection = exchange_of(association).connection
-            listing.own_host, listing.archive_host = connection.own_host, connection.peer_host
-            methods = {RetrieveMethod.GET: model.get, RetrieveMethod.MOVE: model.move}
-            listing.offers = frozenset(method for method, uid in methods.items() if _accepts(association, uid))
-            association.context_for(model.find)  # raises the error, as the next does
-            if not listing.offers:
-                association.context_for(model.move)
-            await _Lister(association, entity.address, listing).run(queries)
-            is_complete = True
-    except AssociationTimeout as error:
-        if not is_complete:
-            raise
-        logger.info("%s: %s", entity.address, error)  # an unanswered release invalidates nothing
+    contexts = [ProposedContext(uid, uids.LITTLE_ENDIAN) for uid in (model.find, model.get, model.move)]
+    listing = Listing()
+    async with orderly_association(entity, contexts) as association:
+        connection = exchange_of(association).connection
+        listing.own_host, listing.archive_host = connection.own_host, connection.peer_host
+        methods = {RetrieveMethod.GET: model.get, RetrieveMethod.MOVE: model.move}
+        listing.offers = frozenset(method for method, uid in methods.items() if _accepts(association, uid))
+        association.context_for(model.find)  # raises the error, as the next does
+        if not listing.offers:
+            association.context_for(model.move)
+        await _Lister(association, entity.address, listing).run(queries)
     return listing
 
 

@@ -1,18 +1,21 @@
-"""Common to whole jobs of C-GET and C-MOVE: their queries, their association, and their progress."""
+"""Common to whole jobs of C-FIND, C-GET and C-MOVE: their queries, their association, and their progress."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from dimse.errors import PresentationContextError
+from dimse.errors import AssociationTimeout, PresentationContextError
 from dimse.messages.suboperations import SubOperations
 from dimse.network.application_entity import ApplicationEntity
 from dimse.network.association import Association
 from dimse.services.query import Query
 from dimse.upper_layer.negotiation import ProposedContext
+
+logger = logging.getLogger("dimse.query_retrieve")
 
 
 @asynccontextmanager
@@ -21,14 +24,22 @@ async def orderly_association(
 ) -> AsyncIterator[Association]:
     """An association that is released, not aborted, where the caller is cancelled or there is no context for it.
 
-    In the block, an operation that is cancelled has come to its end before the cancellation is raised.
+    In the block, an operation that is cancelled has come to its end before the cancellation is raised. A release that
+    the peer does not answer is only logged: it invalidates nothing.
     """
     reason: BaseException | None = None
-    async with entity.connect(contexts) as association:
-        try:
-            yield association
-        except (PresentationContextError, asyncio.CancelledError) as error:
-            reason = error
+    is_over = False
+    try:
+        async with entity.connect(contexts) as association:
+            try:
+                yield association
+            except (PresentationContextError, asyncio.CancelledError) as error:
+                reason = error
+            is_over = True
+    except AssociationTimeout as error:
+        if not is_over:
+            raise
+        logger.info("%s: %s", entity.address, error)
     if reason is not None:
         raise reason
 
