@@ -309,6 +309,9 @@ async def test_ctrl_c_cancels_and_says_what_had_come(start: Beside, option: str)
     assert found is not None
     shown = (first + out).count(LONG_UID.encode())
     assert shown == int(found[1])
+    if option == "--json":
+        last = json.loads(out.splitlines()[-1])
+        assert (last["event"], last["exit_code"]) == ("error", 130)
     if option == "--level=study":
         assert re.search(rf"^{shown} match(es)?$", out.decode(), re.MULTILINE)
 

@@ -42,7 +42,7 @@ def test_the_usage_has_what_must_be_given_and_options_are_in_groups(
             "DIR",
             [
                 *("positional arguments", "options", "access and limits", "TLS"),
-                *("commands that are run on arrival", "for tests of senders", "log"),
+                *("commands on arrival", "forwarding", "faults, to test senders", "log"),
             ],
         ),
         ("get", "TITLE@HOST:PORT -o DIR", ["positional arguments", "options", "TLS", "user identity", "log"]),

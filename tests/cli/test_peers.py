@@ -70,7 +70,7 @@ def test_a_peer_whose_files_cannot_be_used(
 
 def test_no_peers(dimse: Callable[..., Any], configure: Callable[[str], dict[str, str]], tmp_path: Path) -> None:
     done = dimse("peers", **configure(""))
-    said = f"no peers in {tmp_path / 'config.toml'}; dimse explain TITLE@HOST:PORT --save NAME adds one\n"
+    said = f"dimse: no peers in {tmp_path / 'config.toml'}; dimse explain TITLE@HOST:PORT --save NAME adds one\n"
     assert (done.code, done.out, done.err) == (0, "", said)
 
 

@@ -19,7 +19,7 @@ import pytest
 from tests.cli.conftest import COMMAND
 
 import dimse as library
-from dimse.cli import acceptor, receive_commands, receive_faults, receive_spool
+from dimse.cli import acceptor, arguments, receive_commands, receive_faults, receive_spool
 from dimse.cli.app import make_parser
 
 Dimse = Callable[..., Any]
@@ -92,7 +92,7 @@ def test_a_line_per_instance_without_patient_data(dimse: Dimse, receive: Receive
     line, association, summary = done.out.splitlines()[1:]
     assert re.fullmatch(rf"\d\d:\d\d:\d\d  CT   {size / 1000:.1f} KB  from DIMSE  {re.escape(path)}", line)
     assert re.fullmatch(
-        rf"\d\d:\d\d:\d\d  DIMSE at 127.0.0.1:\d+: 1 object, {size / 1000:.1f} KB in \d+.\d s, .*/s", association
+        rf"\d\d:\d\d:\d\d  DIMSE at 127.0.0.1:\d+: 1 object, {size / 1000:.1f} KB in [\d.]+ m?s, .*/s", association
     )
     assert summary == f"1 object received, {size / 1000:.1f} KB"
     assert str(dataset.PatientName) not in done.out + done.err
@@ -156,7 +156,10 @@ async def test_a_second_ctrl_c_cuts_it_off(receive: Receive, ct: Path) -> None:
 def test_a_port_that_is_taken(dimse: Dimse, receiver: Any, tmp_path: Path) -> None:
     done = dimse("receive", "--port", receiver.port, "--into", tmp_path)
     assert (done.code, done.out) == (1, "")
-    assert done.err == f"dimse: cannot listen on localhost:{receiver.port}: Address already in use\n"
+    why = f"cannot listen on localhost:{receiver.port}: Address already in use"
+    assert done.err == f"dimse: {why}\n"
+    done = dimse("receive", "--port", receiver.port, "--into", tmp_path, "--json")
+    assert [(line["event"], line["error"], line["exit_code"]) for line in done.lines] == [("error", why, 1)]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
@@ -227,8 +230,8 @@ async def test_other_limits_on_associations(receive: Receive) -> None:
     assert codes == [0, 0, 2, 0, 2]
     words = ["receive", "--into", "x", "--max-per-title=0", "--max-per-host=0"]
     given = vars(make_parser(["receive"]).parse_args(words))
-    receive_commands.take(given)
-    receive_faults.take(given)
+    arguments.take(given, receive_commands.Chosen)
+    arguments.take(given, receive_faults.Chosen)
     receive_spool.forwarder_of(given, Path("x"), "X", print)
     own = inspect.signature(given.pop("command")).parameters.keys() - {"title"} | {
         "verbose",

@@ -64,7 +64,7 @@ def test_without_an_association_nothing_is_saved(dimse: Callable[..., Any], tmp_
     file = tmp_path / "config.toml"
     file.write_text("")
     done = dimse("explain", f"A@127.0.0.1:{closed_port}", "--save", "a", DIMSE_CONFIG=str(file))
-    assert (done.code, done.err) == (3, "dimse: not saved, as no titles were accepted\n")
+    assert (done.code, done.err) == (3, "dimse: not saved: the archive accepted no AE titles\n")
     assert file.read_text() == ""
 
 

@@ -15,7 +15,7 @@ from tests.cli.conftest import run_dimse
 def test_demo_runs_and_runs_again(tmp_path: Path) -> None:
     out = tmp_path / "shown"
     for slices in (3, 20):
-        done = run_dimse("demo", "--out", out, "--slices", slices)
+        done = run_dimse("demo", "--into", out, "--slices", slices)
         assert (done.code, done.err) == (0, "")
         count = slices + 18
         assert f"Compared byte for byte: {count} of {count} data sets are equal" in done.out
@@ -34,9 +34,9 @@ def test_demo_runs_and_runs_again(tmp_path: Path) -> None:
 
 def test_demo_leaves_a_folder_of_others_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
-    done = run_dimse("demo", "--out", tmp_path)
+    done = run_dimse("demo", "--into", tmp_path)
     assert done.code == 2
-    assert "choose another folder with --out" in done.err
+    assert "choose another folder with --into" in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 

@@ -17,18 +17,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Define them. A command takes --host, --port and --title itself, and passes the others on to `options`."""
     parser.add_argument(
         "--port",
+        metavar="PORT",
         type=arguments.integer_from(0, 65535),
         default=DEFAULT_PORT,
         help="Port to listen on; 0 picks a free one.",
     )
-    parser.add_argument("--host", default="localhost", help="Address to listen on; :: means every interface.")
+    parser.add_argument(
+        "--host", metavar="HOST", default="localhost", help="Address to listen on; :: means every interface."
+    )
     parser.add_argument(
         "--title",
+        metavar="TITLE",
         type=arguments.checked(check_ae_title),
         help="Our AE title. If given, associations that call another title are rejected.",
     )
     arguments.add_accepted_syntaxes(parser)
-    arguments.add_preference(parser, "Choose these transfer syntaxes first where a peer leaves the choice.")
+    arguments.add_preference(parser, "Prefer these transfer syntaxes if a peer proposes several.")
     arguments.add_maximum_pdu(parser, "Largest PDU to accept, in bytes; 0 means no limit.")
     arguments.add_strictness(parser, Strictness.LENIENT)
     arguments.add_audit(parser)
@@ -44,18 +48,18 @@ def _add_access(parser: ArgumentParser) -> None:
         metavar="PEER",
         type=arguments.checked(Peer.parse),
         action="append",
-        help="Reject every peer but this one: CT1 is a calling AE title, CT1@10.1.0.0/16 has its network too, "
-        "@10.1.0.0/16 the network alone, and CT1=ct1.example a name of its TLS certificate. Repeat the option for "
+        help="Admit this peer, and reject all others. CT1 is a calling AE title, CT1@10.1.0.0/16 a title in a network, "
+        "@10.1.0.0/16 a network, and CT1=ct1.example a title with a name in its TLS certificate. Repeat the option for "
         "several. [default: every peer is admitted]",
     )
-    arguments.add_maximum_associations(group, "Associations at once.", default=100)
+    arguments.add_maximum_associations(group, "Maximum number of associations at once.", default=100)
     for what, text, default in (("host", "host", 20), ("title", "calling AE title", 10)):
         group.add_argument(
             f"--max-per-{what}",
             metavar="N",
             type=arguments.integer_from(0),
             default=default,
-            help=f"Associations at once from one {text}; 0 means no limit.",
+            help=f"Maximum number of associations at once from one {text}; 0 means no limit.",
         )
     arguments.add_maximum_rate(group, "Receive")
     group.add_argument(
@@ -63,7 +67,7 @@ def _add_access(parser: ArgumentParser) -> None:
         type=arguments.integer_from(0),
         default=50,
         metavar="N",
-        help="New connections per second from one host; 0 means no limit.",
+        help="Maximum number of new connections per second from one host; 0 means no limit.",
     )
     group.add_argument(
         "--proxy-from",
@@ -71,8 +75,8 @@ def _add_access(parser: ArgumentParser) -> None:
         type=arguments.checked(parse_network),
         default=[],
         metavar="NETWORK",
-        help="Network or address of a trusted proxy: the header of the PROXY protocol, with which its connections "
-        "begin, names the peer. Repeat the option for several.",
+        help="Network or address of a trusted proxy, whose connections begin with a header of the PROXY protocol that "
+        "names the peer. Repeat the option for several.",
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from dimse.cli import exit_codes, log_options
 from dimse.cli.output import drop_output, print_error, print_failure, print_line, reason
 from dimse.cli.parser import CommandParser, ConfigurationError, Parser, UsageError
-from dimse.errors import AssociationError, DimseError, RemoteProtocolError
+from dimse.errors import DimseError
 from dimse.version import __version__
 
 
@@ -159,7 +159,7 @@ def _run(parser: Parser, arguments: Sequence[str]) -> int:
     try:
         code = command(**parameters)
     except (DimseError, ExceptionGroup) as error:
-        peer_state.remember(peer, command.__name__, _code_of(_first(error)), reason(_first(error)))
+        peer_state.remember(peer, command.__name__, exit_codes.code_of(_first(error)), reason(_first(error)))
         raise
     peer_state.remember(peer, command.__name__, code)
     return code
@@ -169,11 +169,6 @@ def _first(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _code_of(error: Exception) -> int:
-    is_association = isinstance(error, AssociationError | RemoteProtocolError)
-    return exit_codes.NO_ASSOCIATION if is_association else exit_codes.FAILED
 
 
 def _failed(error: Exception, arguments: Sequence[str], named: Sequence[str], *, json: bool) -> int:
@@ -191,7 +186,7 @@ def _failed(error: Exception, arguments: Sequence[str], named: Sequence[str], *,
 
         for line in "".join(traceback.format_exception(error)).splitlines():
             print_error(line)
-    code = _code_of(error)
+    code = exit_codes.code_of(error)
     print_failure(reason(error), code, error, json=json)
     logs.note_failure(error)
     return code

@@ -8,8 +8,9 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from dimse.address import DEFAULT_PORT
 from dimse.audit import AuditLog
@@ -106,6 +107,11 @@ def rate_limit(text: str) -> RateLimit:
 def seconds_from_zero(text: str) -> float:
     """Convert a number of seconds, which may be 0."""
     return 0.0 if text == "0" else seconds(text)
+
+
+def take(given: dict[str, Any], options: type[T]) -> T:
+    """Take the fields of a dataclass from the arguments of a command."""
+    return options(**{each.name: given.pop(each.name) for each in fields(cast("Any", options))})
 
 
 # Arguments of several commands
@@ -226,6 +232,9 @@ def add_maximum_associations(parser: argparse._ActionsContainer, text: str, defa
     parser.add_argument("--max-associations", metavar="N", type=integer_from(1), default=default, help=text)
 
 
+_SOME_SYNTAXES: Final = "Names: uncompressed, j2k, rle and so on; or UIDs."
+
+
 def add_syntaxes(parser: argparse.ArgumentParser, text: str) -> None:
     """Transfer syntaxes to propose."""
     names = f"Names: {', '.join([*TRANSFER_SYNTAX_GROUPS, *TRANSFER_SYNTAXES])}; or UIDs."
@@ -234,13 +243,13 @@ def add_syntaxes(parser: argparse.ArgumentParser, text: str) -> None:
 
 def add_accepted_syntaxes(parser: argparse.ArgumentParser) -> None:
     """Transfer syntaxes to accept; none stands for all."""
-    text = "Accept objects in these transfer syntaxes alone: uncompressed, j2k, rle and so on, or UIDs. [default: all]"
+    text = f"Accept only these transfer syntaxes, or all. {_SOME_SYNTAXES}"
     _add_names(parser, "--accept", "accept", lambda names: [] if names == "all" else transfer_syntaxes(names), text)
 
 
 def add_preference(parser: argparse.ArgumentParser, text: str) -> None:
     """Transfer syntaxes that are preferred."""
-    _add_names(parser, "--prefer", "prefer", transfer_syntaxes, f"{text} Names are uncompressed, j2k, rle and so on.")
+    _add_names(parser, "--prefer", "prefer", transfer_syntaxes, f"{text} {_SOME_SYNTAXES}")
 
 
 def _add_names(
@@ -289,8 +298,8 @@ def add_edits(parser: argparse.ArgumentParser) -> None:
         dest="settings",
         action="append",
         default=[],
-        help="Set an element of each object on the way, by keyword or tag; KEY= sets an empty value. Can be repeated. "
-        "The pixel data is not touched. This is not de-identification.",
+        help="Set an element of each object on the way, by keyword or tag; KEY= sets an empty value. Repeat the "
+        "option for several. The pixel data is not touched. This is not de-identification.",
     )
     parser.add_argument(
         "--remove",
@@ -298,7 +307,7 @@ def add_edits(parser: argparse.ArgumentParser) -> None:
         dest="removals",
         action="append",
         default=[],
-        help="Remove an element, or a whole sequence, of each object on the way. Can be repeated.",
+        help="Remove an element, or a whole sequence, of each object on the way. Repeat the option for several.",
     )
 
 

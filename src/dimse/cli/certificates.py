@@ -34,11 +34,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME",
         dest="hosts",
         action="append",
-        help="Host name or IP address that the certificates are for; repeat it for several. "
+        help="Host name or IP address of the certificates. Repeat the option for several. "
         f"[default: {', '.join(_HOSTS)}]",
     )
     parser.add_argument(
-        "--days", metavar="N", type=arguments.integer_from(1, 3650), default=365, help="How long they are valid."
+        "--days",
+        metavar="N",
+        type=arguments.integer_from(1, 3650),
+        default=365,
+        help="Number of days that the certificates are valid.",
     )
 
 

@@ -12,7 +12,7 @@ from dimse.cli.usage_errors import commands_of
 from dimse.tls import TLSProfile
 from dimse.uids import TRANSFER_SYNTAXES
 
-EXIT_CODES: Final = "0 the script was printed; 1 dimse is installed without shtab; 2 wrong usage."
+EXIT_CODES: Final = "0 the script was printed; 1 shtab is not installed; 2 wrong usage; 130 interrupted."
 
 SHELLS: Final = ("bash", "zsh", "fish")
 
@@ -46,14 +46,13 @@ complete -o bashdefault -F _dimse dimse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
-    parser.add_argument("shell", metavar="|".join(SHELLS), choices=SHELLS, help="Shell that runs the script.")
+    parser.add_argument("shell", metavar="|".join(SHELLS), choices=SHELLS, help="Shell to complete in.")
 
 
 def completion(*, shell: str) -> int:
     """Print a script that completes dimse in a shell.
 
-    It completes commands, options, files, names of peers, and keywords of the dictionary after -k. Put it where the
-    shell finds it:
+    It completes commands, options, files, names of peers, and keywords after -k. Save it where the shell looks for it:
 
     bash: dimse completion bash > ~/.local/share/bash-completion/completions/dimse
 

@@ -16,8 +16,8 @@ from dimse.network.association import Association, exchange_of
 from dimse.options import ClientOptions
 
 EXIT_CODES: Final = (
-    "0 the peer responded with Success; 1 it accepted the association but not the C-ECHO, or one of several; "
-    "2 wrong usage; 3 no association; 130 interrupted, but Ctrl-C is a normal end of --repeat."
+    "0 the peer responded with Success; 1 it accepted the association, but a C-ECHO failed; "
+    "2 wrong usage; 3 no association; 130 interrupted; Ctrl-C ends --repeat normally."
 )
 
 
@@ -29,21 +29,21 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--all",
         dest="all_peers",
         action="store_true",
-        help="Contact all peers of the configuration at once, and print a line for each.",
+        help="Test all peers of the configuration at once, and print a line for each.",
     )
     requestor.add_arguments(parser)
-    arguments.add_timeout(parser, "Abort if a response takes more than this many seconds.", default=10)
+    arguments.add_timeout(parser, "Abort after this many seconds without a response.", default=10)
     group.add_argument(
         "--repeat",
         metavar="N",
         type=arguments.integer_from(0),
-        help="Send N C-ECHOs, a line for each, and print statistics; 0 goes on until Ctrl-C.",
+        help="Send N C-ECHOs, print a line for each, and statistics at the end; 0 continues until Ctrl-C.",
     )
     parser.add_argument(
         "--interval",
         metavar="SECONDS",
         type=arguments.seconds_from_zero,
-        default=1.0,
+        default=1,
         help="Pause between the C-ECHOs of --repeat.",
     )
     group.add_argument(
@@ -51,7 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="all|NAME",
         type=arguments.checked(_classes),
         help="Show which SOP classes the peer accepts, in which transfer syntaxes: all common ones, or those named, "
-        "such as CT,MR or UIDs. It takes several associations, on which nothing is sent.",
+        "such as CT,MR or UIDs. Nothing is sent on the associations that this takes.",
     )
     arguments.add_json(parser, "Print one JSON object; with --repeat, one per line.")
 

@@ -13,7 +13,7 @@ from dimse.cli.output import print_json, reason
 from dimse.cli.parser import ConfigurationError, UsageError
 from dimse.cli.peers import print_peer
 from dimse.configuration import KnownPeer, configuration_path
-from dimse.errors import AssociationError, DimseError, RemoteProtocolError
+from dimse.errors import DimseError
 
 AT_ONCE: Final = 64
 """Peers that are asked at once."""
@@ -53,10 +53,8 @@ async def _ask(peer: KnownPeer, given: Mapping[str, Any], turns: asyncio.Semapho
             report = await dimse.echo(peer.address, options=requestor.options(**{**given, "peer": peer}))
         except ConfigurationError as error:
             return _Answer(peer, exit_codes.USAGE, reason=str(error))
-        except (AssociationError, RemoteProtocolError) as error:
-            return _Answer(peer, exit_codes.NO_ASSOCIATION, reason=reason(error))
         except DimseError as error:
-            return _Answer(peer, exit_codes.FAILED, reason=reason(error))
+            return _Answer(peer, exit_codes.code_of(error), reason=reason(error))
         return _Answer(peer, exit_codes.OK, report.seconds * 1000)
 
 

@@ -12,7 +12,7 @@ from dimse import uids
 from dimse.cli import exit_codes
 from dimse.cli.output import counted, reason
 from dimse.cli.report import Report
-from dimse.errors import AssociationError, DimseError, RemoteProtocolError
+from dimse.errors import DimseError
 from dimse.network.application_entity import ApplicationEntity
 from dimse.network.association import Association
 from dimse.services.verification import CEchoSCU
@@ -148,8 +148,7 @@ class _EchoReport(Report):
         self.write("summary", fields, text)
         if not lost:
             return exit_codes.OK if answered else exit_codes.INTERRUPTED
-        has_association = answered or not isinstance(self._last_error, AssociationError | RemoteProtocolError)
-        return exit_codes.FAILED if has_association else exit_codes.NO_ASSOCIATION
+        return exit_codes.FAILED if answered else exit_codes.code_of(self._last_error)
 
 
 def _ms(seconds: float) -> float:

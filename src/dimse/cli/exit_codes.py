@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from dimse.errors import AssociationError, RemoteProtocolError
+
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
@@ -13,3 +15,8 @@ INTERRUPTED: Final = 130
 EXIT_CODES: Final = (
     "0 success; 1 at least one failure, reported on standard error; 2 wrong usage; 3 no association; 130 interrupted."
 )
+
+
+def code_of(error: BaseException | None) -> int:
+    """The exit code of a command that fails because of `error`."""
+    return NO_ASSOCIATION if isinstance(error, AssociationError | RemoteProtocolError) else FAILED

@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         type=arguments.one_of(_PURPOSES),
         default=[],
-        help="What the archive is wanted for; repeat the option for several. [default: echo]",
+        help="Service that the archive must provide. Repeat the option for several. [default: echo]",
     )
     parser.add_argument(
         "--also-called",
@@ -53,7 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         type=arguments.checked(check_ae_title),
         default=[],
-        help="AE title of ours to try if the archive rejects --calling. Repeat the option for several.",
+        help="Our AE title to try if the archive rejects --calling. Repeat the option for several.",
     )
     arguments.add_classes(parser, "Storage SOP classes that the archive has to accept.")
     arguments.add_syntaxes(parser, "Transfer syntaxes that it has to accept.")
@@ -61,10 +61,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--save",
         metavar="NAME",
         type=arguments.checked(saving.check),
-        help="Name the archive in the configuration file, with what was found out.",
+        help="Save the archive under this name in the configuration file, with the titles and settings that work.",
     )
     requestor.add_arguments(parser)
-    arguments.add_timeout(parser, "Wait this many seconds for each connection and each answer.", default=5)
+    arguments.add_timeout(parser, "Abort after this many seconds without a connection or a response.", default=5)
     arguments.add_json(parser, "Print one JSON object.")
 
 
@@ -108,5 +108,7 @@ def explain(
             print_line(line)
     if save is not None:
         saved = saving.save(save, found, options, association)
-        print_error("dimse: not saved, as no titles were accepted" if saved is None else f"saved as {save} in {saved}")
+        print_error(
+            "dimse: not saved: the archive accepted no AE titles" if saved is None else f"saved as {save} in {saved}"
+        )
     return _CODES[found.outcome]

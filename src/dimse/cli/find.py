@@ -36,17 +36,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--complete",
         action="store_true",
-        help="If the archive limits its answers, query it in parts, by dates and by prefixes, until it has returned "
-        "everything.",
+        help="If the archive limits its answers, query it in parts, by dates and by prefixes, until all matches have "
+        "arrived.",
     )
-    parser.add_argument("--limit", metavar="N", type=arguments.integer_from(1), help="Stop after so many matches.")
+    parser.add_argument("--limit", metavar="N", type=arguments.integer_from(1), help="Stop after N matches.")
     requestor.add_arguments(parser)
     query_options.add_timeout(parser, "10 for a match")
     parser.add_argument(
         "--columns",
         metavar="KEY,...",
         type=_columns,
-        help="Columns to show, in this order, in place of the keys and the usual ones of the level.",
+        help="Columns to show, in this order, instead of the keys and the usual columns of the level.",
     )
     output = parser.add_mutually_exclusive_group()
     arguments.add_json(output, "Print one match per line in the DICOM JSON Model.")
@@ -122,7 +122,8 @@ async def _show(found: Finding, matches: Matches, *, complete: bool) -> int:
     json = isinstance(matches, JsonMatches | FlatJsonMatches)
     _say_how_it_ended(found, complete=complete and not interrupted, json=json)
     if interrupted:
-        print_error(f"dimse: cancelled after {counted(matches.count, 'match', 'matches')}")
+        why = f"cancelled after {counted(matches.count, 'match', 'matches')}"
+        print_failure(why, exit_codes.INTERRUPTED, json=json)
         return exit_codes.INTERRUPTED
     return exit_codes.FAILED if found.failures else exit_codes.OK
 

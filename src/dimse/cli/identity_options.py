@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument("--user", metavar="NAME", help="Name of the user.")
     secrets.add_password_file(group, "--password-file", "--user")
     for kind, (what, _) in _KINDS.items():
-        group.add_argument(f"--{kind}-file", metavar="FILE", help=f"File with the user's {what}, in place of --user.")
+        group.add_argument(f"--{kind}-file", metavar="FILE", help=f"File with the user's {what}, instead of --user.")
 
 
 def identity(

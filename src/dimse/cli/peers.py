@@ -12,7 +12,10 @@ from dimse.cli.output import print_error, print_json, print_line, printable
 from dimse.cli.parser import width
 from dimse.configuration import KnownPeer, configuration_path
 
-EXIT_CODES: Final = "0 all peers can be used; 1 the files of a peer cannot be used; 2 wrong usage or configuration."
+EXIT_CODES: Final = (
+    "0 all peers can be used; 1 a peer cannot be used, because of its files; 2 wrong usage or configuration; "
+    "130 interrupted."
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -24,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def peers(*, names: bool, json: bool) -> int:
     """List the peers of the configuration, with their last state.
 
-    The state is how the last command with the peer ended. dimse echo --all asks all of them now.
+    The state is how the last command with the peer ended. dimse echo --all tests all of them now.
     """
     known = arguments.configuration().peers
     if names:
@@ -58,7 +61,7 @@ def _entry(peer: KnownPeer) -> dict[str, Any]:
 
 def _print(listed: list[dict[str, Any]]) -> None:
     if not listed:
-        print_error(f"no peers in {configuration_path()}; dimse explain TITLE@HOST:PORT --save NAME adds one")
+        print_error(f"dimse: no peers in {configuration_path()}; dimse explain TITLE@HOST:PORT --save NAME adds one")
     widths = [max((len(entry[key]) for entry in listed), default=0) for key in ("name", "address")]
     for entry in listed:
         print_peer(entry["name"], entry["address"], widths, *_words(entry))

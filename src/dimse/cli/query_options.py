@@ -49,7 +49,7 @@ def add_find_keys(parser: ArgumentParser) -> None:
     text = (
         "Key to match, e.g. PatientName=Smith*, 0010,0020=4711, StudyDate=2024-01..2024-06, StudyDate=-7d, or "
         "ProcedureCodeSequence.CodeValue=24627-2. Without a value, a key to return. Repeat the option for several "
-        "keys; a key given twice makes one query for each value. @FILE reads keys from a file, one on a line."
+        "keys; a key given twice makes one query for each value. @FILE reads keys from a file, one per line."
     )
     _add_keys(parser, "KEY[=VALUE]", text)
 
@@ -59,7 +59,7 @@ def add_unique_keys(parser: ArgumentParser) -> None:
     text = (
         "Unique key, e.g. StudyInstanceUID=1.2.3; add SeriesInstanceUID and SOPInstanceUID with --level SERIES or "
         "IMAGE. Separate several UIDs with commas. Repeat the option for several keys; a key given twice makes one "
-        "request for each value. @FILE reads keys from a file, one on a line."
+        "request for each value. @FILE reads keys from a file, one per line."
     )
     _add_keys(parser, "KEY=VALUE", text)
 
@@ -70,8 +70,8 @@ def _add_keys(parser: ArgumentParser, metavar: str, text: str) -> None:
         "--from",
         dest="table",
         metavar="FILE.csv",
-        help="One query for each row of a CSV file (- for standard input) whose header names keys. If it has UIDs, as "
-        "the output of find --csv, they alone are used; else every column that has a value.",
+        help="Make one query for each row of a CSV file (- for standard input) whose header names keys. If a row has "
+        "UIDs, as the output of find --csv has, only they are used; else every column with a value.",
     )
 
 

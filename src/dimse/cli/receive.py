@@ -16,15 +16,13 @@ from dimse.cli.parser import UsageError
 from dimse.cli.receive_commands import Chosen, Commands, OnArrival
 from dimse.cli.receive_faults import Faults
 from dimse.cli.receive_report import ReceivingReport
-from dimse.cli.serving import finish, listens, stop, unless, until_signals
+from dimse.cli.serving import failures_told, finish, listens, stop, unless, until_signals
 from dimse.cli.unread import never_waiting
 from dimse.dataset.file_names import validate_template
-from dimse.errors import AssociationError, RemoteProtocolError, StatusError
 from dimse.options import Duplicates, StoreOptions
 from dimse.services.forwarding import Forwarder
 from dimse.services.server import Server
 from dimse.services.store_request import DEFAULT_TEMPLATE, StoreRequest
-from dimse.services.store_scp import refusal_of
 from dimse.status import Status
 
 EXIT_CODES: Final = (
@@ -47,8 +45,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     acceptor.add_arguments(parser)
     parser.add_argument(
         "--template",
+        metavar="TEMPLATE",
         default=DEFAULT_TEMPLATE,
-        help="File name template below DIR, with data element keywords in braces.",
+        help="Template of file names in DIR, with keywords of data elements in braces.",
     )
     arguments.add_duplicates(parser)
     parser.add_argument(
@@ -62,7 +61,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     receive_faults.add_arguments(parser)
     arguments.add_json(parser, "Print one JSON object per line.")
     parser.add_argument(
-        "--quiet", action="store_true", help="Print no lines about objects that are received and about associations."
+        "--quiet",
+        action="store_true",
+        help="Print no lines about objects, associations and commands, unless they fail.",
     )
 
 
@@ -83,7 +84,8 @@ def receive(
     **association: Any,
 ) -> int:
     """Receive DICOM objects in any transfer syntax, and write them to a folder (storage SCP)."""
-    commands, faults = receive_commands.take(association), receive_faults.take(association)
+    commands = arguments.take(association, receive_commands.Chosen)
+    faults = arguments.take(association, receive_faults.Chosen)
     into = _folder(folder, into, faults.discard, commands)
     report = ReceivingReport(into, json=json, quiet=quiet)
     on_arrival = OnArrival(commands, report.command, into or Path(), template)
@@ -129,21 +131,13 @@ async def _receive(
     async def store(request: StoreRequest) -> int:
         association = request.association
         with report.serving(association) as tally:
-            try:
+            with failures_told(lambda error: report.failed(request, error, tally)):
                 await faults.before_storing(association, tally.objects)
                 path = await save(request)
                 if path is not None:
                     for action in on_arrival.actions:
                         await action(request, path)
                 await faults.before_answering(association)
-            except (StatusError, AssociationError, RemoteProtocolError) as error:
-                report.failed(request, error, tally)
-                raise
-            except Exception as error:
-                report.failed(request, error, tally)
-                status, comment = refusal_of(error) or (Status.PROCESSING_FAILURE, "the object cannot be stored")
-                # The server answers with this status. Any other exception it would log, though it was just reported.
-                raise StatusError(Status(status), comment) from error
             report.stored(request, path, tally)
             return Status.SUCCESS
 
@@ -151,7 +145,7 @@ async def _receive(
         forwarding = AsyncExitStack()
         if forwarder is not None:
             await forwarding.enter_async_context(forwarder)
-        if not await listens(server):
+        if not await listens(server, json=report.is_json):
             await forwarding.aclose()
             return exit_codes.FAILED
         report.listening(server)

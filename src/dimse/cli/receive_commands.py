@@ -22,10 +22,10 @@ from argparse import ArgumentParser
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 from dimse.cli import arguments
 from dimse.cli.output import reason
@@ -221,17 +221,17 @@ def _failure(code: int) -> str | None:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the options about commands."""
-    group = parser.add_argument_group("commands that are run on arrival")
+    group = parser.add_argument_group("commands on arrival")
     for option, dest, text, placeholders in (
         ("--exec", "on_object", "each object that is stored", _OF_OBJECT),
-        ("--exec-study", "on_study", "each study when none of its objects has arrived for --study-quiet", _OF_STUDY),
+        ("--exec-study", "on_study", "each complete study", _OF_STUDY),
     ):
         group.add_argument(
             option,
             dest=dest,
             metavar="COMMAND",
             type=arguments.checked(lambda text, known=placeholders: CommandLine(text, known)),  # type: ignore[misc]
-            help=f"Run this command for {text}. There is no shell. Its arguments may have the placeholders "
+            help=f"Run this command for {text}. There is no shell. Placeholders in its arguments: "
             f"{', '.join(f'{{{name}}}' for name in placeholders)}.",
         )
     group.add_argument(
@@ -239,10 +239,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="SECONDS",
         type=arguments.seconds,
         default=30,
-        help="Time without any object of a study, after which it is complete.",
+        help="A study is complete when none of its objects has arrived for this many seconds.",
     )
     group.add_argument(
-        "--exec-jobs", metavar="N", type=arguments.integer_from(1), default=2, help="Commands that run at once."
+        "--exec-jobs",
+        metavar="N",
+        type=arguments.integer_from(1),
+        default=2,
+        help="Maximum number of commands at once.",
     )
     group.add_argument(
         "--exec-timeout",
@@ -262,11 +266,6 @@ class Chosen:
     study_quiet: float
     exec_jobs: int
     exec_timeout: float
-
-
-def take(given: dict[str, Any]) -> Chosen:
-    """Take them from all that was given."""
-    return Chosen(**{each.name: given.pop(each.name) for each in fields(Chosen)})
 
 
 class OnArrival:

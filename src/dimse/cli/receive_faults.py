@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from dimse.cli import arguments
 from dimse.network.association import Association
@@ -38,34 +38,34 @@ class Chosen:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the options."""
-    group = parser.add_argument_group("for tests of senders")
+    group = parser.add_argument_group("faults, to test senders")
     group.add_argument(
-        "--discard", action="store_true", help="Write nothing: read each object, and answer with Success. Without DIR."
+        "--discard",
+        action="store_true",
+        help="Read each object and answer with Success, but write nothing. Takes no DIR.",
     )
     group.add_argument(
-        "--delay", metavar="SECONDS", type=arguments.seconds, help="Wait before each response of a C-STORE."
+        "--delay",
+        metavar="SECONDS",
+        type=arguments.seconds,
+        help="Wait this many seconds before each C-STORE response.",
     )
     group.add_argument(
         "--refuse",
         metavar="STATUS",
         type=arguments.checked(_status),
-        help="Answer objects with this status, and do not store them. It is given as four hexadecimal digits, or as "
+        help="Answer with this status, and do not store the object. STATUS is four hexadecimal digits, or one of "
         f"{', '.join(_NAMED)}.",
     )
     group.add_argument(
-        "--refuse-every", metavar="N", type=arguments.integer_from(1), default=1, help="Refuse every Nth object only."
+        "--refuse-every", metavar="N", type=arguments.integer_from(1), default=1, help="Refuse only every Nth object."
     )
     group.add_argument(
         "--abort-after",
         metavar="N",
         type=arguments.integer_from(0),
-        help="Abort each association in place of storing its object after the Nth.",
+        help="Store N objects of each association, and abort it at the next one.",
     )
-
-
-def take(given: dict[str, Any]) -> Chosen:
-    """Take the values of the options from all that was given."""
-    return Chosen(**{each.name: given.pop(each.name) for each in fields(Chosen)})
 
 
 def _status(text: str) -> Status:

@@ -268,7 +268,7 @@ def fields_of(result: ForwardResult) -> dict[str, Any]:
         "destination": result.destination,
         "outcome": result.outcome.value,
         "sop_instance_uid": result.sop_instance_uid,
-        "status": None if result.status is None else int(result.status),
+        "status": None if result.status is None else f"0x{result.status:04X}",
         "error": None if result.error is None else reason(result.error),
         "bytes": result.bytes,
     }

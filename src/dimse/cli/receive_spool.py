@@ -27,15 +27,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=arguments.checked(arguments.known_peer),
         action="append",
         default=[],
-        help="Also send each object to this peer, an address or a name in the configuration, when it is there. Repeat "
-        "the option for several.",
+        help="Forward each stored object to this peer, an address or a name in the configuration. Objects wait on the "
+        "disk until the peer has stored them. Repeat the option for several.",
     )
     group.add_argument(
         "--spool-folder",
         metavar="DIR",
         type=Path,
-        help="Folder of what the peers do not have yet, best on the file system of the output folder. "
-        "[default: that folder's name with .spool]",
+        help="Folder for objects that are not forwarded yet, preferably on the file system of the output folder. "
+        "[default: DIR with .spool appended]",
     )
 
 

@@ -32,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_const",
         const=Existing.OVERWRITE,
         default=Existing.SKIP,
-        help="Retrieve instances that DIR already has again, and replace their files. [default: they are skipped]",
+        help="Retrieve instances even if DIR already has them, and replace their files. [default: they are skipped]",
     )
     query_options.add_level_and_model(parser)
     parser.add_argument(
@@ -67,7 +67,8 @@ def retrieve(
     """Search an archive, and retrieve all matches into a folder.
 
     Uses C-GET, or C-MOVE to a receiver of its own if the archive has no C-GET. Missing instances are requested again,
-    one by one. Ctrl-C cancels; files retrieved so far stay, and the same command goes on from there.
+    one by one. Ctrl-C cancels; files retrieved so far stay, and the same command resumes the
+    retrieval.
     """
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)

@@ -14,20 +14,18 @@ from dimse.cli import acceptor, arguments, exit_codes, route_rules, runtime
 from dimse.cli.output import counted, print_error, print_json, print_line
 from dimse.cli.route_report import STATE_FILE, RoutingReport, state_of, write_state
 from dimse.cli.route_rules import Routes
-from dimse.cli.serving import finish, listens, stop, until_signals
+from dimse.cli.serving import failures_told, finish, listens, stop, until_signals
 from dimse.cli.unread import never_waiting
 from dimse.dataset.spool import Spool
-from dimse.errors import AssociationError, RemoteProtocolError, StatusError
 from dimse.network.application_entity import entity_of
 from dimse.services.forwarding import Forwarder
 from dimse.services.forwarding_destination import ForwardState
 from dimse.services.server import Server
 from dimse.services.store_request import StoreRequest
-from dimse.services.store_scp import refusal_of
 from dimse.status import Status
 
 EXIT_CODES: Final = (
-    "0 ended by Ctrl-C or SIGTERM, after open associations and what was in transit had ended; 1 the port or the spool "
+    "0 ended by Ctrl-C or SIGTERM, after open associations and transfers had ended; 1 the port or the spool "
     "cannot be used; 2 wrong usage or a wrong configuration; 130 ended by a second Ctrl-C, which aborts both."
 )
 
@@ -47,13 +45,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="TOML file with the spool, the destinations and the rules.",
     )
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--check", action="store_true", help="Only check the file.")
+    group.add_argument("--check", action="store_true", help="Check the file, and exit.")
     group.add_argument(
-        "--status", action="store_true", help="Only show what the spool has for each destination, and how it is doing."
+        "--status", action="store_true", help="Show the state of each destination and of its queue, and exit."
     )
     acceptor.add_arguments(parser)
     arguments.add_json(parser, "Print one JSON object per line.")
-    parser.add_argument("--quiet", action="store_true", help="Print no lines about objects.")
+    parser.add_argument("--quiet", action="store_true", help="Print no lines about objects, unless they are refused.")
 
 
 def route(
@@ -70,8 +68,9 @@ def route(
 ) -> int:
     """Receive DICOM objects and send them on, by rules (storage SCP and SCU).
 
-    The sender of an object gets Success when it is on the disk, in a queue for each destination. It is sent on when
-    the destination is there, after a restart too. SIGHUP tries again at once, also what was set aside as refused.
+    The sender of an object gets Success when it is on the disk, in a queue for each destination. It stays there until
+    the destination has stored it, also through a restart. SIGHUP retries at once, including objects that a destination
+    has refused.
     """
     routes = route_rules.read(config, title or _TITLE)
     if check:
@@ -136,16 +135,9 @@ def _contents(spool: Spool, name: str) -> ForwardState:
 async def _route(server: Server, routes: Routes, forwarder: Forwarder, report: RoutingReport) -> int:
     @server.on_c_store
     async def store(request: StoreRequest) -> int:
-        try:
+        with failures_told(lambda error: report.refused(request, error)):
             destinations = routes.destinations_of(request)
             await forwarder.add(request, destinations)
-        except (StatusError, AssociationError, RemoteProtocolError) as error:
-            report.refused(request, error)
-            raise
-        except Exception as error:
-            report.refused(request, error)
-            status, comment = refusal_of(error) or (Status.PROCESSING_FAILURE, "the object cannot be stored")
-            raise StatusError(Status(status), comment) from error
         report.received(request, destinations)
         return Status.SUCCESS
 
@@ -153,7 +145,7 @@ async def _route(server: Server, routes: Routes, forwarder: Forwarder, report: R
     with until_signals() as (stopping, aborting):
         await forwarding.enter_async_context(forwarder)
         with _retries_on_hangup(forwarder):
-            if not await listens(server):
+            if not await listens(server, json=report.is_json):
                 await forwarding.aclose()
                 return exit_codes.FAILED
             addresses = {name: str(entity_of(to.peer).address) for name, to in routes.destinations.items()}

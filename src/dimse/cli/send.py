@@ -41,6 +41,7 @@ STANDARD_INPUT: Final = "standard input"
 NO_LIMIT: Final = 2**24
 """For `--max-pdu 0`: larger than any maximum length that a peer announces in practice."""
 AUTO: Final = "auto"
+_NEW_LEVELS: Final = ("instance", "series", "study", "patient")
 PRIORITIES: Final = {priority.name.lower(): priority for priority in (Priority.HIGH, Priority.MEDIUM, Priority.LOW)}
 
 
@@ -53,7 +54,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         help="File, folder, DICOMDIR or zip archive; - is standard input.",
     )
-    requestor.add_arguments(parser)
     parser.add_argument(
         "--retries",
         metavar="N",
@@ -61,21 +61,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=3,
         help="Number of retries for failures that may be temporary.",
     )
-    arguments.add_timeout(parser, "Abort after this many seconds without progress.", default=30)
-    arguments.add_maximum_pdu(parser, "Largest PDU to send, in bytes; 0 leaves the limit to the peer.")
     parser.add_argument(
         "--associations",
         metavar="N|auto",
         type=arguments.checked(_associations),
-        help="Associations to open at once; auto opens as many as make it faster. [default: auto]",
+        help="Number of associations; auto opens more as long as that makes it faster. [default: auto]",
     )
-    arguments.add_maximum_associations(parser, "Upper limit for --associations auto.", default=8)
-    arguments.add_maximum_rate(parser, "Send")
+    arguments.add_maximum_associations(parser, "Maximum number of associations of --associations auto.", default=8)
     parser.add_argument(
         "--priority",
         metavar="|".join(PRIORITIES),
         type=arguments.one_of(PRIORITIES),
-        help="Priority of the C-STORE requests, which many peers ignore. [default: medium]",
+        help="Priority of the C-STORE requests; many peers ignore it. [default: medium]",
     )
     parser.add_argument(
         "--window",
@@ -89,6 +86,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_syntaxes(parser, "Propose only these transfer syntaxes, and re-encode objects if needed.")
     _add_changes(parser)
+    requestor.add_arguments(parser)
+    arguments.add_maximum_pdu(parser, "Largest PDU to send, in bytes; 0 leaves the limit to the peer.")
+    arguments.add_maximum_rate(parser, "Send")
+    arguments.add_timeout(parser, "Abort after this many seconds without progress.", default=30)
     arguments.add_json(parser)
 
 
@@ -99,14 +100,14 @@ def _add_changes(parser: ArgumentParser) -> None:
         metavar="N",
         type=arguments.integer_from(1),
         default=1,
-        help="Send everything N times: a load test.",
+        help="Send everything N times, as a load test.",
     )
     parser.add_argument(
         "--new-uids",
-        metavar="LEVEL",
-        type=arguments.one_of({level: level for level in ("instance", "series", "study", "patient")}),
-        help="New UIDs in each repetition, from this level down: instance, series, study, or patient, which is a new "
-        "Patient ID, too. What belonged together still does; references to other objects are left as they are.",
+        metavar="|".join(_NEW_LEVELS),
+        type=arguments.one_of({level: level for level in _NEW_LEVELS}),
+        help="Make new UIDs in each repetition, from this level down; patient means a new Patient ID too. Objects of a "
+        "series or study stay together; references to other objects are not changed.",
     )
 
 

@@ -7,7 +7,6 @@ from dimse.cli import exit_codes
 from dimse.cli.output import counted, duration, print_error, reason, reason_with_name, size
 from dimse.cli.progress import TransferBar
 from dimse.cli.report import Report
-from dimse.errors import AssociationError, RemoteProtocolError
 from dimse.services.collecting import SendResult
 from dimse.status import StatusCategory
 
@@ -58,9 +57,7 @@ class SendingReport(Report):
         self.bar.add_object()
         self.left = max(self.left - 1, 0)
         if outcome == "failed":
-            is_association = isinstance(result.error, AssociationError | RemoteProtocolError)
-            code = exit_codes.NO_ASSOCIATION if is_association else exit_codes.FAILED
-            self._failure = max(self._failure, code)
+            self._failure = max(self._failure, exit_codes.code_of(result.error))
         else:
             self.bytes += result.bytes_sent
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 from dimse.address import host_and_port
-from dimse.cli.output import counted, print_error, reason
+from dimse.cli import exit_codes
+from dimse.cli.output import counted, print_error, print_failure, reason
+from dimse.errors import AssociationError, RemoteProtocolError, StatusError
 from dimse.network.signals import on_signals
 from dimse.services.forwarding import Forwarder
 from dimse.services.server import Server
+from dimse.services.store_scp import refusal_of
+from dimse.status import Status
 
 
 @contextmanager
@@ -23,12 +27,30 @@ def until_signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
         yield stopping, aborting
 
 
-async def listens(server: Server) -> bool:
+@contextmanager
+def failures_told(tell: Callable[[Exception], None]) -> Iterator[None]:
+    """Inside the block, an object is stored. If that fails, tells why, and raises the status to answer.
+
+    The server would log any other exception, though it was just told.
+    """
+    try:
+        yield
+    except (StatusError, AssociationError, RemoteProtocolError) as error:
+        tell(error)
+        raise
+    except Exception as error:
+        tell(error)
+        status, comment = refusal_of(error) or (Status.PROCESSING_FAILURE, "the object cannot be stored")
+        raise StatusError(Status(status), comment) from error
+
+
+async def listens(server: Server, *, json: bool = False) -> bool:
     """Start a server. If it cannot listen, says why, and returns False."""
     try:
         await server.start()
     except (OSError, OverflowError) as error:
-        print_error(f"dimse: cannot listen on {host_and_port(server.host, server.port)}: {_reason(error)}")
+        why = f"cannot listen on {host_and_port(server.host, server.port)}: {_reason(error)}"
+        print_failure(why, exit_codes.FAILED, json=json)
         return False
     return True
 

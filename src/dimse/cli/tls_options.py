@@ -17,7 +17,7 @@ _PROFILES: Final = {profile.value: profile for profile in TLSProfile}
 def add_arguments(parser: ArgumentParser, peer: str, without_ca: str, *, with_name: bool = False) -> None:
     """Define them. `peer` is whose certificate --tls-ca verifies, `without_ca` what holds without it."""
     group = parser.add_argument_group("TLS", "Files are in PEM.")
-    group.add_argument("--tls", action="store_true", help="Use TLS, and nothing else.")
+    group.add_argument("--tls", action="store_true", help="Require TLS.")
     group.add_argument(
         "--tls-ca", metavar="FILE", help=f"CAs that verify the certificate of {peer}. [default: {without_ca}]"
     )

@@ -57,7 +57,9 @@ REAL: Final = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the command's arguments."""
-    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("demo-output"), help="Output folder.")
+    parser.add_argument(
+        "-o", "--into", metavar="DIR", type=Path, default=Path("demo-output"), help="Output folder; created if missing."
+    )
     parser.add_argument(
         "--slices",
         metavar="N",
@@ -67,7 +69,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def demo(*, out: Path, slices: int) -> int:
+def demo(*, into: Path, slices: int) -> int:
     """Show the main jobs on real images: receive, echo, send, find, get and move.
 
     Everything that was received is compared with what was sent, byte for byte.
@@ -77,19 +79,19 @@ def demo(*, out: Path, slices: int) -> int:
         return exit_codes.USAGE
     start = perf_counter()
     with arguments.usage():
-        _make_folder(out)
-    sent = _prepare(out / "sent", slices)
-    with receiver(out / "received", "DEMO") as archive:
+        _make_folder(into)
+    sent = _prepare(into / "sent", slices)
+    with receiver(into / "received", "DEMO") as archive:
         address = f"DEMO@127.0.0.1:{archive.port}"
-        code = run_command("echo", address) or run_command("send", address, str(out / "sent"))
+        code = run_command("echo", address) or run_command("send", address, str(into / "sent"))
     if code != exit_codes.OK and not archive.received:
         return code
-    equal = _compare(sent, archive.received, out / "received")
-    _draw_contact_sheet(sent, archive.received, out / "received", out / "contact-sheet.png")
-    with receiver(out / "moved", "WORKSTATION") as workstation:
-        code = runtime.run(_query_retrieve(out, workstation)) or code
-    equal = _compare_study(sent, out) and equal
-    print(f"\nDone in {perf_counter() - start:.1f} s. Everything is in {out}:")
+    equal = _compare(sent, archive.received, into / "received")
+    _draw_contact_sheet(sent, archive.received, into / "received", into / "contact-sheet.png")
+    with receiver(into / "moved", "WORKSTATION") as workstation:
+        code = runtime.run(_query_retrieve(into, workstation)) or code
+    equal = _compare_study(sent, into) and equal
+    print(f"\nDone in {perf_counter() - start:.1f} s. Everything is in {into}:")
     for name, content in (
         ("sent/", "the files that were sent"),
         ("received/", "the same as received, as {Study}/{Series}/{Instance}.dcm"),
@@ -97,7 +99,7 @@ def demo(*, out: Path, slices: int) -> int:
         ("moved/", "the CT study, moved to a second receiver by C-MOVE"),
         ("contact-sheet.png", "a picture of the received images"),
     ):
-        print(f"  {out / name!s:36} {content}")
+        print(f"  {into / name!s:36} {content}")
     return code if equal else exit_codes.FAILED
 
 
@@ -106,7 +108,7 @@ def _make_folder(out: Path) -> None:
     if (out / MARK).is_file():
         shutil.rmtree(out)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} is not empty and not from an earlier demo; choose another folder with --out")
+        raise ValueError(f"{out} is not empty and not from an earlier demo; choose another folder with --into")
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()
 

@@ -37,7 +37,7 @@ class Receiver:
         self._lines = lines
         first = lines.readline()
         if first:
-            self.port = json.loads(first)["port"]
+            self.port = json.loads(first).get("port", 0)  # none if it failed
             print(first, end="", flush=True)
         self._thread = Thread(target=self._read, daemon=True)
         self._thread.start()
