@@ -10,8 +10,10 @@ from typing import Any, cast
 
 import pytest
 
-from dimse import Priority, RateLimit
+import dimse
+from dimse import ClientOptions, Priority, RateLimit, Server, ServerOptions, sync
 from dimse.rate_limit import take
+from dimse.testing import FakeArchive
 
 HIGH, MEDIUM, LOW = Priority.HIGH, Priority.MEDIUM, Priority.LOW
 
@@ -112,6 +114,17 @@ def test_it_works_in_the_next_event_loop_too() -> None:
 
     assert asyncio.run(leave_one_waiting()) == ["first"]
     assert asyncio.run(leave_one_waiting()) == ["first"]
+
+
+async def test_it_is_refused_where_another_event_loop_uses_it() -> None:
+    limit = RateLimit(1_000_000)
+    with FakeArchive([]) as archive:
+        options = ClientOptions(rate_limit=limit)
+        sync.echo(archive.address, options=options)
+        with pytest.raises(RuntimeError, match=r"RateLimit\(1000000\) is used in another event loop"):
+            await dimse.echo(archive.address, options=options)
+        with pytest.raises(RuntimeError, match="make one for each event loop"):
+            await Server("ARCHIVE", port=0, options=ServerOptions(rate_limit=limit)).start()
 
 
 @pytest.mark.parametrize(("wrong", "error"), [("10MB", TypeError), (1.5e6, TypeError), (1023, ValueError)])

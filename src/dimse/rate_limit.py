@@ -39,7 +39,8 @@ class RateLimit:
 
     What is sent waits before, what is received after: the socket is not read meanwhile, so that TCP slows the peer.
     Of the transfers that wait, those with priority HIGH go before those with MEDIUM, and these before LOW; a LOW
-    one may wait as long as the others use up the limit. It belongs to one event loop.
+    one may wait as long as the others use up the limit. It belongs to one event loop: where another one that is not
+    closed has used it, `connect` and `Server.start` raise `RuntimeError`.
 
     >>> from dimse import ClientOptions
     >>> options = ClientOptions(rate_limit=RateLimit(10_000_000))
@@ -58,11 +59,18 @@ class RateLimit:
         self._number = count()
         self._timer: asyncio.TimerHandle | None = None
 
+    def _bind(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop is self._loop:
+            return
+        if self._loop is not None and not self._loop.is_closed():
+            raise RuntimeError(f"{self} is used in another event loop already; make one for each event loop")
+        self._loop, self._free_at, self._timer = loop, 0.0, None
+        self._waiting.clear()  # they waited in the closed one
+
     def _take(self, size: int, priority: Priority, go: Callable[[], None]) -> Turn:
-        loop, turn = asyncio.get_running_loop(), Turn(size, go)
-        if loop is not self._loop:  # the one before is closed, with all that waited
-            self._loop, self._free_at, self._timer = loop, 0.0, None
-            self._waiting.clear()
+        self._bind()
+        turn = Turn(size, go)
         heappush(self._waiting, (_RANKS[priority], next(self._number), turn))
         if self._timer is None:
             self._serve()
@@ -83,6 +91,12 @@ class RateLimit:
 
     def __repr__(self) -> str:
         return f"RateLimit({self.bytes_per_second})"
+
+
+def bind(limit: RateLimit | None) -> None:
+    """Let a limit, if there is one, belong to this event loop. Raises `RuntimeError` if it belongs to another one."""
+    if limit is not None:
+        limit._bind()
 
 
 def take(limit: RateLimit, size: int, priority: Priority, go: Callable[[], None]) -> Turn:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
+from types import FrameType
 
 import pytest
 
@@ -45,3 +47,27 @@ def test_what_still_runs_at_the_end_is_cancelled() -> None:
         loop.run(begin())
     assert ended == ["run"]
     assert tasks[0].cancelled()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no such signal")
+def test_the_exception_of_a_signal_handler_cancels() -> None:
+    ended = []
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(3)
+
+    async def wait() -> None:
+        try:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            await asyncio.Event().wait()
+        finally:
+            ended.append("wait")
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with BackgroundLoop() as loop:
+            with pytest.raises(SystemExit):
+                loop.run(wait())
+            assert ended == ["wait"]
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -163,6 +163,16 @@ async def test_the_second_forwarder_on_a_spool_is_refused(tmp_path: Path) -> Non
         pass
 
 
+async def test_a_forwarder_that_is_cancelled_at_its_beginning_leaves_the_spool_to_others(tmp_path: Path) -> None:
+    task = asyncio.create_task(Forwarder(tmp_path, {"a": "A@localhost:1"}).__aenter__())
+    await asyncio.sleep(0)  # the task begins
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with Forwarder(tmp_path, {"a": "A@localhost:1"}):
+        pass
+
+
 async def test_a_queue_without_a_destination_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with Forwarder(tmp_path / "spool", {"old": "A@localhost:1"}) as forwarder:
         await forwarder.add(given(tmp_path, "1.2.1"))

@@ -30,9 +30,10 @@ class BackgroundLoop:
         self._thread = threading.Thread(target=self._loop.run_forever, name="dimse", daemon=True)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the loop, wait for its end, and return its result. Ctrl-C cancels it.
+        """Run a coroutine in the loop, wait for its end, and return its result.
 
-        It has a copy of the caller's context variables. Raises `RuntimeError` in the loop itself, which cannot wait.
+        Ctrl-C cancels it, as does the exception of another signal handler; a second one does not wait for its end. It
+        has a copy of the caller's context variables. Raises `RuntimeError` in the loop itself, which cannot wait.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
@@ -43,13 +44,21 @@ class BackgroundLoop:
             tasks.append(self._loop.create_task(coroutine))
             tasks[0].add_done_callback(lambda task: _settle(outcome, task))
 
-        self._loop.call_soon_threadsafe(begin)
+        def cancel() -> None:
+            if tasks:
+                tasks[0].cancel()
+            else:  # the exception came before it could begin
+                coroutine.close()
+                outcome.set_exception(asyncio.CancelledError())
+
         try:
-            return outcome.result()
-        except KeyboardInterrupt:
-            self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
-            wait([outcome])  # a second Ctrl-C ends this
+            self._loop.call_soon_threadsafe(begin)
+            wait([outcome])
+        except BaseException:
+            self._loop.call_soon_threadsafe(cancel)
+            wait([outcome])
             raise
+        return outcome.result()
 
     def drop(self, holder: list[Any]) -> None:
         """Clear a list in the loop's thread, to which the finalizers of the objects in it belong."""

@@ -20,6 +20,7 @@ from dimse.network.handshake import Handshake, HandshakeFailed
 from dimse.network.receive_buffer import BufferPool
 from dimse.network.tls_errors import is_wrong_name
 from dimse.options import ClientOptions, Strictness, client_options
+from dimse.rate_limit import bind
 from dimse.tls import TLSOptions, context_of
 from dimse.upper_layer.items import AsynchronousOperationsWindow, UserInformation
 from dimse.upper_layer.machine import Machine
@@ -65,6 +66,7 @@ async def connect(
     """
     address = Address.parse(address)
     options = client_options(options, calling_ae_title, timeout)
+    bind(options.rate_limit)
     proposed, roles = propose(DEFAULT_CONTEXTS if contexts is None else contexts)
     to_receive = {role.sop_class_uid for role in roles if not role.scu_role}
     to_send = [each for each in proposed if uids.is_storage(each.abstract_syntax)] if contexts is not None else []

@@ -27,6 +27,7 @@ from dimse.network.receive_buffer import BufferPool
 from dimse.network.session import Session
 from dimse.network.tally import ServerStats
 from dimse.options import ServerOptions, Strictness
+from dimse.rate_limit import bind
 from dimse.tls import context_of
 from dimse.upper_layer.machine import Machine
 
@@ -76,7 +77,8 @@ class AssociationServer:
         self._admission = Admission(self.options, self._services, self._audit)
 
     async def start(self) -> None:
-        """Listen. Raises OSError where the port is taken."""
+        """Listen. Raises `OSError` where the port is taken."""
+        bind(self.options.rate_limit)
         self._admission.is_closed = False
         sockets = await listening_sockets(self.host, self.port)
         self.port = sockets[0].getsockname()[1]

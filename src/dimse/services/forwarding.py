@@ -90,16 +90,24 @@ class Forwarder:
 
     async def __aenter__(self) -> Self:
         found: dict[str, Contents] = {}
-        await in_worker(lambda: found.update(self._spool.open(self._destinations)))
+        try:
+            await in_worker(self._open, found)
+        except BaseException:  # this task may be cancelled while the thread opens it
+            self._spool.close()
+            raise
         for name, destination in self._destinations.items():
             queue = DestinationQueue(name, destination, self._entities[name], self._spool, self._on_result)
             queue.begin(found[name])
             self._queues[name] = queue
+        self._tasks = [asyncio.create_task(queue.run()) for queue in self._queues.values()]
+        return self
+
+    def _open(self, found: dict[str, Contents]) -> None:
+        """Open the spool, and find what its queues have. Runs in a thread."""
+        found.update(self._spool.open(self._destinations))
         known = set(map(folder_name, self._destinations))
         for folder in set(self._spool.queues()) - known:
             logger.warning("%s has a queue %r, but there is no destination of that name", self._spool.root, folder)
-        self._tasks = [asyncio.create_task(queue.run()) for queue in self._queues.values()]
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, suppress
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -36,8 +36,10 @@ class _Process:
 
     def drop(self, holder: list[Any]) -> None:
         """`BackgroundLoop.drop`, if there is a loop."""
-        if self._loop is not None:
-            self._loop.drop(holder)
+        loop = self._loop  # another thread may end it meanwhile
+        if loop is not None:
+            with suppress(RuntimeError):  # it is closed
+                loop.drop(holder)
 
     def close(self) -> None:
         """End what is under way, at the end of the program."""
