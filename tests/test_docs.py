@@ -516,6 +516,15 @@ def test_every_document_is_reached_from_the_readme() -> None:
     assert sorted(set(DOCUMENTS) - reached) == []
 
 
+def test_the_index_has_each_how_to_in_order() -> None:
+    folder = ROOT / "docs" / "how-to"
+    listed = re.findall(r"^- \[(.+)\]\((\w+\.md)#", (folder / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+    pages = dict.fromkeys(page for _, page in listed)
+    heads = {page: re.findall("^## (.+)$", (folder / page).read_text(encoding="utf-8"), re.MULTILINE) for page in pages}
+    assert listed == [(head, page) for page in pages for head in heads[page]]
+    assert pages.keys() == {path.name for path in folder.glob("*.md")} - {"index.md"}
+
+
 def test_public_names_that_the_documents_use_exist() -> None:
     for path in DOCUMENTS:
         for name in re.findall(r"`dimse\.([A-Za-z_]+)", path.read_text(encoding="utf-8")):
