@@ -367,7 +367,7 @@ async def test_a_cut_answer_and_a_complete_one(beside: Beside) -> None:
 async def test_a_key_of_series_in_a_query_of_studies(beside: Beside) -> None:
     done = await beside("find", "A@127.0.0.1:1", "-k", "Modality=CT")
     assert done.code == 2
-    assert "the key of the study is ModalitiesInStudy" in done.err
+    assert "or use ModalitiesInStudy, the key of the study" in done.err
 
 
 # Output

@@ -5,10 +5,15 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
+from dimse.cli import output
 from dimse.cli.progress import CounterBar, TransferBar
+
+ERASED = "\x1b[2K"
+"""The line is empty again."""
 
 
 class Terminal(io.StringIO):
@@ -55,6 +60,30 @@ def test_counters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Finding" in text
     assert "1 of 3" in text
     assert "3 of 3" not in text
+
+
+def test_bytes_have_the_unit_of_their_total(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "1.0/2.0 KB" in shown(transfer, monkeypatch)
+
+
+def test_a_bar_that_did_not_move_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> None:
+        with suppress(OSError), TransferBar().shown(2000, 2):
+            raise OSError
+
+    assert not shown(transfer, monkeypatch).endswith(ERASED)
+    assert shown(refused, monkeypatch).endswith(ERASED)
+
+
+def test_what_is_printed_beside_a_bar_goes_to_its_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printing() -> None:
+        with CounterBar("Finding").shown():
+            output.print_line("a match")
+
+    assert "a match" not in shown(printing, monkeypatch)
+    assert capsys.readouterr().out == "a match\n"
 
 
 def test_nothing_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from pydicom.uid import UID
 
 from dimse import QueryRequest, Server
 from dimse.demo.archive import archive
-from dimse.testing import FakeArchive
+from dimse.testing import FakeArchive, ScriptedPeer, listening, response
 
 Beside = Callable[..., Any]
 
@@ -53,6 +53,18 @@ async def test_what_matches_comes_by_get(beside: Beside, ct: Path, ct_uid: str, 
     assert (summary["retrieved"], summary["existing"], summary["failed"]) == (0, 1, 0)
     assert (nothing.code, nothing.out) == (1, "")
     assert "nothing retrieved: no matching instances" in nothing.err
+
+
+async def test_an_archive_that_limits_its_answers(beside: Beside, tmp_path: Path) -> None:
+    async def limited(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.send(response(await peer.receive_message(), 0xFE00))
+        await peer.receive()
+
+    async with listening(limited) as address:
+        done = await beside("retrieve", address, "-k", "PatientID=1", "--into", tmp_path / "into")
+    assert done.code == 1
+    assert "dimse find --complete --csv finds all, for dimse retrieve --from -" in done.err
 
 
 async def test_interrupted_runs_go_on(start: Beside, beside: Beside, ct: Path, tmp_path: Path) -> None:

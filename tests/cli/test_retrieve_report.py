@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,20 @@ async def test_existing_instances(report: RetrievingReport, tmp_path: Path, caps
 
     assert await report.follow(work()) == 1
     assert capsys.readouterr().out.startswith("2 of 4 instances already here, 1 moved, 1 failed: 2.0 KB in ")
+
+
+async def test_json_has_no_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    report = RetrievingReport(ADDRESS, "moved", json=True)
+
+    async def work() -> bool:
+        report.update(SubOperations(1, 1, 0, 0))
+        return False
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert await report.follow(work()) == 0
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["event"] for line in out.splitlines()] == ["progress", "summary"]
+    assert err == ""
 
 
 async def test_nothing_is_a_failure(report: RetrievingReport, capsys: pytest.CaptureFixture[str]) -> None:

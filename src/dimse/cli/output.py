@@ -14,10 +14,14 @@ from dimse.errors import (
     DimseError,
     PresentationContextError,
     RemoteProtocolError,
+    StatusError,
 )
+from dimse.status import StatusCategory
 
 _GIVEN_BY_TIMEOUT: Final = ("connect", "association", "store", "find", "get", "move")
 """The timers that --timeout sets."""
+
+_ALL_OF_THEM: Final = "dimse find --complete --csv finds all, for dimse retrieve --from -"
 
 _JOINERS: Final = "\u200c\u200d"
 """Format characters of Persian and Indic names; terminals do not act on them."""
@@ -102,6 +106,9 @@ def next_step(error: BaseException) -> str:
     if isinstance(error, AssociationError | RemoteProtocolError | PresentationContextError):
         is_requestor = error.address is not None and "@" in error.address
         return f" (see dimse explain {error.address})" if is_requestor else ""
+    if isinstance(error, StatusError) and error.doing == "C-FIND":
+        is_cut = error.status.is_out_of_resources or error.status.category is StatusCategory.CANCEL
+        return f" (the archive limits its answers; {_ALL_OF_THEM})" if is_cut else ""
     return ""
 
 

@@ -10,6 +10,23 @@ from typing import Any
 from dimse.cli.output import size
 
 
+@contextmanager
+def _shown(*columns: Any, stays: bool = True) -> Iterator[Any]:
+    """Show the columns on one line inside the block. A bar that did not move vanishes.
+
+    What is printed stays above the bar if it is on the same terminal, and goes to its file or pipe if not.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, expand=True, redirect_stdout=sys.stdout.isatty()) as progress:
+        try:
+            yield progress
+        finally:
+            progress.live.transient = not stays or not any(task.completed for task in progress.tasks)
+
+
 class TransferBar:
     """Bytes and objects that were sent."""
 
@@ -27,8 +44,7 @@ class TransferBar:
         if not sys.stderr.isatty():
             yield
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.table import Column
 
         def one_line() -> Column:
@@ -37,20 +53,23 @@ class TransferBar:
         columns = (
             TextColumn("Sending", table_column=one_line()),
             BarColumn(bar_width=None),
-            DownloadColumn(table_column=one_line()),
+            TextColumn("{task.fields[amount]}", style="progress.download", table_column=one_line()),
             TextColumn("{task.fields[rate]}", style="progress.data.speed", table_column=one_line()),
             TextColumn("{task.fields[objects]}", table_column=one_line()),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         )
-        with Progress(*columns, console=Console(stderr=True), expand=True) as self._progress:
-            self._task = self._progress.add_task("", total=total_bytes, rate="", objects=self._objects())
+        with _shown(*columns) as self._progress:
+            fields = {"amount": _amount(0, total_bytes), "rate": "", "objects": self._objects()}
+            self._task = self._progress.add_task("", total=total_bytes, **fields)
             yield
         self._progress = None
 
     def update(self, bytes_sent: int, bytes_per_second: float) -> None:
         """Show the number of bytes sent so far, and the rate."""
         if self._progress is not None:
-            self._progress.update(self._task, completed=bytes_sent, rate=f"{size(bytes_per_second)}/s")
+            amount = _amount(bytes_sent, self._progress.tasks[0].total)
+            rate = f"{size(bytes_per_second)}/s"
+            self._progress.update(self._task, completed=bytes_sent, amount=amount, rate=rate)
 
     def add_object(self) -> None:
         """Count one more object as done."""
@@ -60,6 +79,15 @@ class TransferBar:
 
     def _objects(self) -> str:
         return f"{self._done}/{self._total} objects"
+
+
+def _amount(count: int, total: float | None) -> str:
+    """Bytes of a total, in its unit: `1.5/5.8 MB`."""
+    if total is None:
+        return size(count)
+    of_total, unit = size(total).split()
+    exponent = ("bytes", "KB", "MB", "GB", "TB").index(unit)
+    return f"{count / 1000**exponent:.{min(exponent, 1)}f}/{of_total} {unit}"
 
 
 class CounterBar:
@@ -77,8 +105,7 @@ class CounterBar:
         if not sys.stderr.isatty():
             yield
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.table import Column
 
         columns = (
@@ -87,8 +114,7 @@ class CounterBar:
             TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True)),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         )
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, expand=True, transient=not self._stays) as self._progress:
+        with _shown(*columns, stays=self._stays) as self._progress:
             self._task = self._progress.add_task("", total=None, text="")
             yield
             if self._progress.tasks[0].total is None:  # it would seem to go on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class RetrievingReport(Report):
         """Run `work`, which returns whether it was interrupted, and write the summary. Returns the exit code."""
         self.begin()
         try:
-            with self._bar.shown():
+            with nullcontext() if self.is_json else self._bar.shown():
                 interrupted = await work
         except (DimseError, OSError, asyncio.CancelledError) as error:
             self._finish(reason_of_end(error))

@@ -414,10 +414,10 @@ class Query:
         level = self.level_of(tag)
         if level not in self.model.levels_to(self.level):
             alike = _ABOVE.get(tag) if self.level == _STUDY else None
-            advice = f"the key of the study is {alike}" if alike else "query that level"
+            advice = f", or use {alike}, the key of the study" if alike else ""
             raise ValueError(
-                f"{name_of(tag)} is a key of the {level} level, but this is {_a(self.level)} level query (PS3.4 C.6); "
-                f"{advice}, or pass a level and a Dataset, as a relational query (PS3.4 C.4.1.2.2.1)"
+                f"{name_of(tag)} is a key of the {level} level, but this is {_a(self.level)} level query (PS3.4 C.6): "
+                f"query the {level} level{advice}"
             )
 
     def _is_single(self, tag: int) -> bool:
