@@ -53,18 +53,19 @@ async def test_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 async def test_a_path_is_cut_at_its_beginning_to_fit_the_terminal(tmp_path: Path) -> None:
-    path = save(instance("1.2.3"), tmp_path / "sent.dcm")
+    path = save(instance("1.2.333333333"), tmp_path / "sent.dcm")
     termios = pytest.importorskip("termios")
     ours, theirs = os.openpty()
-    termios.tcsetwinsize(theirs, (24, 60))
+    termios.tcsetwinsize(theirs, (24, 72))
     with os.fdopen(theirs, "w") as terminal, redirect_stdout(terminal):
-        await received(ReceivingReport(tmp_path / "into", json=False), path)
+        await received(ReceivingReport(tmp_path / "into", json=False), path, path)
         terminal.flush()
-        _, new, *_ = os.read(ours, 10_000).decode().splitlines()
+        _, new, again, *_ = os.read(ours, 10_000).decode().splitlines()
     os.close(ours)
-    assert len(new) == 60
+    assert len(new) == len(again) == 72
     assert "…" in new
-    assert new.endswith("1.2.3.dcm")
+    assert new.endswith("1.2.333333333.dcm")
+    assert again.endswith("1.2.333333333.dcm  already stored")
 
 
 async def test_an_association_that_is_aborted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,7 +161,8 @@ class ReceivingReport(Report):
             "existed": stored is not Stored.NEW,
         }
         begin = f"{strftime(_TIME)}  {short(name)}  {size(length):>8}  from {title}  "
-        self._write_detail(event, fields, f"{begin}{_fitted(relative, begin)}{_DUPLICATE[stored]}")
+        end = _DUPLICATE[stored]
+        self._write_detail(event, fields, f"{begin}{_fitted(relative, begin + end)}{end}")
 
     def failed(self, request: StoreRequest, error: Exception, tally: Tally) -> None:
         """Count an object that could not be stored, and write the reason."""
@@ -243,11 +244,11 @@ def short(name: str) -> str:
     return name.removesuffix(" Storage").removesuffix(" Image")
 
 
-def _fitted(path: str, begin: str) -> str:
-    """The end of a path that fits on the line of the terminal; all of it where the output is no terminal."""
+def _fitted(path: str, around: str) -> str:
+    """The end of a path that fits on the line of the terminal beside `around`; all of it if there is no terminal."""
     if not sys.stdout.isatty():
         return path
-    room = max(os.get_terminal_size(sys.stdout.fileno()).columns - len(begin), _SHORTEST_PATH)
+    room = max(os.get_terminal_size(sys.stdout.fileno()).columns - len(around), _SHORTEST_PATH)
     return path if len(path) <= room else "…" + path[1 - room :]
 
 
