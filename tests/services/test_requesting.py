@@ -17,7 +17,7 @@ from dimse.upper_layer.negotiation import ProposedContext
 
 def test_the_queries_of_a_job() -> None:
     assert several(STUDY) == [STUDY]
-    assert several((STUDY, STUDY)) == [STUDY, STUDY]
+    assert several(each for each in (STUDY, STUDY)) == [STUDY, STUDY]
     with pytest.raises(ValueError, match="needs one StudyInstanceUID"):
         several([STUDY, Query.studies()])
 

@@ -39,8 +39,21 @@ def test_store_and_echo(archive: FakeArchive) -> None:
         assert is_usable(association)
 
 
+FOR_ACCEPTORS = {"association", "data", "user", "user_identity"}
+OTHER_NAMES = {"aclose", "final_warnings", "message_id"}
+
+
+def test_facades_have_what_is_public_in_asyncio() -> None:
+    for name in sync.__all__:
+        facade, asynchronous = getattr(sync, name), getattr(dimse, name)
+        if isinstance(facade, type) and facade is not asynchronous:
+            missing = {each for each in dir(asynchronous) if each[0] != "_"} - set(dir(facade))
+            assert missing <= FOR_ACCEPTORS | OTHER_NAMES, name
+
+
 def test_an_association_tells_what_was_negotiated(archive: FakeArchive, association: sync.Association) -> None:
     assert (association.own_ae_title, association.peer_ae_title) == ("WS1", archive.ae_title)
+    assert association.context_for(dimse.uids.VERIFICATION).transfer_syntax == EXPLICIT
     assert association.peer_name.endswith(str(archive.port))
     assert CT in {each.abstract_syntax for each in association.contexts.values()}
     assert association.operations_window >= 1

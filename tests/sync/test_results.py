@@ -26,8 +26,10 @@ def test_the_matches_of_a_query_come_one_by_one(association: sync.Association) -
 
 def test_instances_are_saved_below_a_folder(association: sync.Association, tmp_path: Path) -> None:
     with sync.CGetSCU(association).get(STUDY, into=tmp_path) as instances:
-        uids = {each.sop_instance_uid for each in instances}
-    assert uids == {"1.2.0", "1.2.1", "1.2.2"}
+        paths = {each.sop_instance_uid: each.path for each in instances}
+    assert paths.keys() == {"1.2.0", "1.2.1", "1.2.2"}
+    assert {path.stem for path in paths.values() if path is not None} == paths.keys()
+    assert instances.completed_in_flight == []
     assert instances.suboperations.completed == 3
     assert len(list(tmp_path.rglob("*.dcm"))) == 3
 

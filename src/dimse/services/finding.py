@@ -19,7 +19,7 @@ from dimse.options import ClientOptions
 from dimse.services.finding_search import Search
 from dimse.services.listing import text_at
 from dimse.services.query import Query, QueryRetrieveLevel
-from dimse.services.requesting import orderly_association
+from dimse.services.requesting import of_one_kind, orderly_association
 from dimse.upper_layer.negotiation import ProposedContext
 
 _AHEAD: Final = 16
@@ -290,11 +290,9 @@ def find(
     """
     addresses = [address] if isinstance(address, str | Address | ApplicationEntity) else list(address)
     entities = [entity_of(each, options, calling_ae_title, timeout) for each in addresses]
-    queries = [query] if isinstance(query, Query) else list(query)
+    queries = of_one_kind(query)
     if not entities:
         raise ValueError("address must be one or more archives")
-    if len({(each.level, each.model) for each in queries}) != 1:
-        raise ValueError("query must be one or more queries of one level and model")
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}")
     return Finding(entities, _Job(queries, relational, complete, limit), raise_failures=raise_failures)

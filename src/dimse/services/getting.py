@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dimse import uids
@@ -49,7 +49,7 @@ class GetReport:
 
 async def get(
     address: str | Address | ApplicationEntity,
-    query: Query | Sequence[Query],
+    query: Query | Iterable[Query],
     *,
     into: str | os.PathLike[str] | None = None,
     template: str = DEFAULT_TEMPLATE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from dimse import uids
@@ -36,7 +36,7 @@ class MoveReport:
 
 async def move(
     address: str | Address | ApplicationEntity,
-    query: Query | Sequence[Query],
+    query: Query | Iterable[Query],
     destination: str,
     *,
     calling_ae_title: str | None = None,

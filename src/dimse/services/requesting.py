@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -44,7 +44,15 @@ async def orderly_association(
         raise reason
 
 
-def several(query: Query | Sequence[Query]) -> list[Query]:
+def of_one_kind(query: Query | Iterable[Query]) -> list[Query]:
+    """The queries of a job that finds. Raises `ValueError` if there is none, or if their levels or models differ."""
+    queries = [query] if isinstance(query, Query) else list(query)
+    if len({(each.level, each.model) for each in queries}) != 1:
+        raise ValueError("query must be one or more queries of one level and model")
+    return queries
+
+
+def several(query: Query | Iterable[Query]) -> list[Query]:
     """The queries of a job. Raises `ValueError` if there is none, or if one cannot be sent by C-GET and C-MOVE."""
     queries = [query] if isinstance(query, Query) else list(query)
     if not queries:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from dimse.services.bringing_requests import Archive
 from dimse.services.listing import RetrieveMethod, list_instances
 from dimse.services.query import Query, QueryRetrieveLevel
 from dimse.services.receiving import default_host
+from dimse.services.requesting import of_one_kind
 from dimse.services.store_request import DEFAULT_TEMPLATE
 
 logger = logging.getLogger("dimse.query_retrieve")
@@ -56,7 +57,7 @@ class RetrieveReport:
 
 async def retrieve(
     address: str | Address | ApplicationEntity,
-    query: Query | Sequence[Query],
+    query: Query | Iterable[Query],
     *,
     into: str | os.PathLike[str],
     template: str = DEFAULT_TEMPLATE,
@@ -100,7 +101,7 @@ async def retrieve(
     """
     if not isinstance(existing, Existing):
         raise TypeError(f"existing must be an Existing, not {type(existing).__name__}")
-    queries = _of_one_kind(query)
+    queries = of_one_kind(query)
     reported, counted = Callback("on_result", on_result, logger), Callback("progress", progress, logger)
     entity = entity_of(address, options, calling_ae_title, timeout)
     own_title = entity.options.calling_ae_title
@@ -124,11 +125,3 @@ async def retrieve(
         errors = [result.error for result in report.failures if result.error is not None]
         raise ExceptionGroup(f"{len(errors)} of {report.listed} not retrieved from {entity.address}", errors)
     return report
-
-
-def _of_one_kind(query: Query | Sequence[Query]) -> Sequence[Query]:
-    """The queries. Raises `ValueError` if there is none, or if they are not of one level and model."""
-    queries = [query] if isinstance(query, Query) else list(query)
-    if len({(each.level, each.model) for each in queries}) != 1:
-        raise ValueError("query must be one or more queries of one level and model")
-    return queries

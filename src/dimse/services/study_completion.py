@@ -110,7 +110,8 @@ class Studies:
         """Close the rounds that are due, and look again when the next one is."""
         loop = asyncio.get_running_loop()
         self._timer = None
-        for study, opened in list(self._open.items()):
+        while self._open:
+            study, opened = next(iter(self._open.items()))
             if opened.due > loop.time():
                 self._timer = loop.call_at(opened.due, self._close_due)
                 break

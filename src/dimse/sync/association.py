@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import wraps
 from typing import Any, ParamSpec, overload
@@ -21,6 +21,16 @@ P = ParamSpec("P")
 
 class Association(Facade[association.Association]):
     """An association with a peer; see `dimse.Association`."""
+
+    @property
+    def called_ae_title(self) -> str:
+        """The AE title that the requestor called."""
+        return self._asynchronous.called_ae_title
+
+    @property
+    def calling_ae_title(self) -> str:
+        """The AE title of the requestor."""
+        return self._asynchronous.calling_ae_title
 
     @property
     def peer_ae_title(self) -> str:
@@ -56,6 +66,15 @@ class Association(Facade[association.Association]):
     def error(self) -> Exception | None:
         """Why the association ended; None while it lasts, and after a release."""
         return self._asynchronous.error
+
+    @property
+    def user_identity_response(self) -> bytes | None:
+        """The acceptor's response to the user identity; see `dimse.Association.user_identity_response`."""
+        return self._asynchronous.user_identity_response
+
+    def context_for(self, abstract_syntax: str, transfer_syntaxes: Iterable[str] | None = None) -> AcceptedContext:
+        """The accepted context for a SOP class; see `dimse.Association.context_for`."""
+        return self._asynchronous.context_for(abstract_syntax, transfer_syntaxes)
 
     release = blocking_method(association.Association.release)
 

@@ -75,6 +75,11 @@ class _RetrieveResults(_Results[RR, T]):
 class GetResults(_RetrieveResults[get_scu.GetResults, StoreRequest]):
     """The instances of a C-GET; see `dimse.GetResults`."""
 
+    @property
+    def completed_in_flight(self) -> list[StoreRequest]:
+        """The instances that were stored after a C-CANCEL; see `CancelBehavior.COMPLETE_IN_FLIGHT`."""
+        return list(map(StoreRequest, self._asynchronous.completed_in_flight))
+
     def _item(self, item: Any) -> StoreRequest:
         return StoreRequest(item)
 

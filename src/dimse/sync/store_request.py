@@ -10,7 +10,10 @@ from dimse.services import store_request
 from dimse.sync.facade import Facade, Iteration, blocking_method, same
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dimse.dataset.edits import Edits
+    from dimse.dataset.file_writer import Stored
     from dimse.dataset.pydicom_names import Dataset
 
 
@@ -31,6 +34,21 @@ class StoreRequest(Facade[store_request.StoreRequest]):
     def sop_instance_uid(self) -> str:
         """Affected SOP Instance UID."""
         return self._asynchronous.sop_instance_uid
+
+    @property
+    def study_instance_uid(self) -> str | None:
+        """Study Instance UID of the data set; None if it has none."""
+        return self._asynchronous.study_instance_uid
+
+    @property
+    def path(self) -> Path | None:
+        """The file that it was saved in; None before."""
+        return self._asynchronous.path
+
+    @property
+    def stored(self) -> Stored | None:
+        """What `save` did if the instance was stored already; see `dimse.Stored`."""
+        return self._asynchronous.stored
 
     @property
     def transfer_syntax_uid(self) -> str:
