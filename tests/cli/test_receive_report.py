@@ -53,7 +53,7 @@ async def test_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 async def test_a_path_is_cut_at_its_beginning_to_fit_the_terminal(tmp_path: Path) -> None:
-    path = save(instance("1.2.333333333"), tmp_path / "sent.dcm")
+    path = save(instance("1.2.33333333333333333"), tmp_path / "sent.dcm")
     termios = pytest.importorskip("termios")
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 72))
@@ -64,8 +64,8 @@ async def test_a_path_is_cut_at_its_beginning_to_fit_the_terminal(tmp_path: Path
     os.close(ours)
     assert len(new) == len(again) == 72
     assert "…" in new
-    assert new.endswith("1.2.333333333.dcm")
-    assert again.endswith("1.2.333333333.dcm  already stored")
+    assert new.endswith("1.2.33333333333333333.dcm")
+    assert again.endswith("1.2.33333333333333333.dcm  already stored")
 
 
 async def test_an_association_that_is_aborted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
