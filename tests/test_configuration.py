@@ -84,7 +84,9 @@ def test_a_word_is_a_name_or_a_host(load: Any, text: str, address: str, name: st
 
 
 def test_a_misspelled_name_is_no_host(load: Any) -> None:
-    with pytest.raises(ValueError, match=r"'pasc1' is no peer of .*config.toml; did you mean pacs1\? \(the host is @p"):
+    with pytest.raises(
+        ValueError, match=r"'pasc1' is not a peer of .*config.toml; did you mean pacs1\? \(the host is @p"
+    ):
         load(EVERYTHING).peer("pasc1")
     assert load(EVERYTHING).peer("@pasc1").address.host == "pasc1"
 
@@ -145,7 +147,10 @@ def test_identities_in_files(load: Any, tmp_path: Path, key: str, content: bytes
         ("[peer.a]", ": peer: must be in the table [defaults] or [peers.NAME]"),
         ('calling = "A"', ": calling: must be in the table [defaults] or [peers.NAME]"),
         ("[peers]\na = 1", ": [peers.a]: must be a table, not an integer"),
-        ('[peers."a@b"]', ": [peers.a@b]: 'a@b' is not a name for a peer; it must be of letters, digits and _ . -"),
+        (
+            '[peers."a@b"]',
+            ": [peers.a@b]: 'a@b' is not a name for a peer; it must consist of letters, digits, _, . and -",
+        ),
         ("[peers.a]", ": [peers.a] address: is missing; write it TITLE@host:port"),
         ("[peers.a]\naddress = 1", ": [peers.a] address: must be a string, not an integer"),
         ('[peers.a]\naddress = "A@:"', ": [peers.a] address: 'A@:' is not an address; "),

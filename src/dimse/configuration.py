@@ -45,7 +45,7 @@ def configuration_path() -> Path:
 def check_name(name: str) -> str:
     """Return the name of a peer. Raises `ValueError` if it could be taken for an address or an option."""
     if _NAME.fullmatch(name) is None:
-        raise ValueError(f"{name!r} is not a name for a peer; it must be of letters, digits and _ . -")
+        raise ValueError(f"{name!r} is not a name for a peer; it must consist of letters, digits, _, . and -")
     return name
 
 
@@ -380,7 +380,7 @@ class Configuration:
             return known
         is_bare = _NAME.fullmatch(text) is not None
         if is_bare and (meant := nearest(text, self.peers)) is not None:
-            raise ValueError(f"{text!r} is no peer of {self.path}; did you mean {meant}? (the host is @{text})")
+            raise ValueError(f"{text!r} is not a peer of {self.path}; did you mean {meant}? (the host is @{text})")
         address, with_tls = parse_with_tls(text.removeprefix("@") if text.rfind("@") == 0 else text)
         return KnownPeer(
             name=None, address=address, _settings=_with_tls(self._defaults) if with_tls else self._defaults

@@ -86,12 +86,12 @@ async def test_ctrl_c_ends_it_with_the_statistics(start: Beside) -> None:
 
 
 async def test_ctrl_c_before_any_answer(start: Beside) -> None:
-    server, began = Server("ARCHIVE", port=0), asyncio.Event()
+    server, began, over = Server("ARCHIVE", port=0), asyncio.Event(), asyncio.Event()
 
     @server.on_c_echo
     async def echo(_: EchoRequest) -> Status:
         began.set()
-        await asyncio.get_running_loop().create_future()
+        await over.wait()
         return Status.SUCCESS
 
     async with server:
@@ -99,7 +99,6 @@ async def test_ctrl_c_before_any_answer(start: Beside) -> None:
         await began.wait()
         process.send_signal(signal.SIGINT)
         out, _ = await process.communicate()
-        for association in server.associations:
-            association.abort()
+        over.set()
     assert process.returncode == 130
     assert "0 answered, 0 lost" in out.decode()

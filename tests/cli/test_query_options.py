@@ -67,7 +67,7 @@ def test_uids_in_a_table_say_alone_what_is_wanted(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("", "first line must name keys"),
-        ("PatientID\n", "there are no rows"),
+        ("PatientID\n", "has no rows"),
         ("PatientID,StudyDate\n1,\n,\n", None),
         ('PatientID,PatientName\n ,X\n"",""\nY, \n', None),
         ('PatientID\n1\n\n\n""\n2\n', None),

@@ -158,7 +158,7 @@ async def test_the_status_of_a_running_router_and_of_a_stopped_one(
         assert lines[-1]["waiting"] == 1
         assert "a cannot be reached" in errors
         shown = await beside("route", "--config", router.config, "--status")
-        assert shown.err == "dimse: no router runs on this spool\n"
+        assert shown.err == "dimse: no router is running on this spool\n"
         assert shown.out.startswith("a: 1 waiting (")
     assert Spool(tmp_path / "spool").contents("a").waiting.files == 1
 

@@ -36,7 +36,7 @@ def test_a_state_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     report.state("research", DOWN, running=True)
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(
-        "archive: 12 waiting (6.3 MB), 3 of them in work, 100 delivered, 1 failed; reachable since 2"
+        "archive: 12 waiting (6.3 MB), 3 of them in transit, 100 delivered, 1 failed; reachable since 2"
     )
     assert second.startswith("research: 12 waiting (6.3 MB), 100 delivered, 1 failed; no route; next attempt at ")
 

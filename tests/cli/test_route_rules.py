@@ -67,7 +67,7 @@ def test_a_right_file_is_only_checked(dimse: Dimse, tmp_path: Path) -> None:
     file = tmp_path / "route.toml"
     file.write_text(START + DESTINATION + "[[rules]]\nto = 'archive'\nsop-class = ['CT', 'MRImageStorage']")
     done = dimse("route", "--config", file, "--check")
-    assert (done.code, done.out, done.err) == (0, f"{file}: 1 destination, 1 rule; nothing is wrong\n", "")
+    assert (done.code, done.out, done.err) == (0, f"{file}: 1 destination, 1 rule; no errors\n", "")
     assert dimse("route", "--config", file, "--check", "--json").lines == [
         {"event": "checked", "destinations": 1, "rules": 1}
     ]
@@ -82,4 +82,4 @@ def test_destinations_may_be_peers_of_the_configuration(dimse: Dimse, tmp_path: 
     file.write_text(START + "[destinations.archive]\npeer = 'archiv'\n")
     done = dimse("route", "--config", file, "--check", DIMSE_CONFIG=str(peers))
     assert done.code == 2
-    assert "[destinations.archive] peer: 'archiv' is no peer of" in done.err
+    assert "[destinations.archive] peer: 'archiv' is not a peer of" in done.err

@@ -23,6 +23,7 @@ EXIT_CODES: Final = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the command's arguments."""
+    parser.usage = "dimse echo [options] TITLE@HOST:PORT|--all"
     arguments.add_address(parser, "Peer to contact", required=False)
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
@@ -53,7 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Show which SOP classes the peer accepts, in which transfer syntaxes: all common ones, or those named, "
         "such as CT,MR or UIDs. Nothing is sent on the associations that this takes.",
     )
-    arguments.add_json(parser, "Print one JSON object; with --repeat, one per line.")
+    arguments.add_json(parser, "Print one JSON object; with --all and --repeat, one per line.")
 
 
 def _classes(text: str) -> list[str]:

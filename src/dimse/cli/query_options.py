@@ -147,7 +147,7 @@ class Keys:
             except ValueError as error:
                 raise ValueError(f"{where}: {error}" if where else str(error)) from None
         if not found:
-            raise ValueError(f"--from {table}: there are no rows")
+            raise ValueError(f"--from {table}: has no rows")
         return list(found)
 
     def _level(self, option: QueryRetrieveLevel | None) -> QueryRetrieveLevel:
@@ -172,7 +172,7 @@ class Keys:
         is_identified = any(row.get(key) for key in unique_keys if key.endswith("UID"))
         names = [name for name, value in row.items() if value and (name in unique_keys or not is_identified)]
         if not names:
-            raise ValueError("no column has a value, which would match everything")
+            raise ValueError("no column has a value, so the query would match everything")
         twice = next((name for name in names if any(self._values.get(path_of(name), ()))), None)
         if twice is not None:
             raise ValueError(f"{twice} is also given with -k; leave one out")

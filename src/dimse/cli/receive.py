@@ -162,7 +162,7 @@ async def _finish(commands: Commands, aborting: asyncio.Event) -> None:
     """Wait until commands end by themselves; kill them when `aborting` is set."""
     if len(commands) and not aborting.is_set():
         count = counted(len(commands), "command")
-        print_error(f"dimse: waiting for {count} to end; press Ctrl-C again to kill")
+        print_error(f"dimse: waiting for {count} to end; press Ctrl-C again to kill them")
     if not await unless(aborting, finished := asyncio.ensure_future(commands.finish())):
         commands.kill()
         await finished

@@ -37,7 +37,7 @@ from dimse.services.study_completion import StudyComplete, StudyHandler
 MAXIMUM_WAITING: Final = 1000
 """Commands that wait to be run. While there are more, C-STORE is answered later."""
 
-_NOT_RUN: Final = "not run, as a second signal was received"
+_NOT_RUN: Final = "not run, because of a second signal"
 
 _OF_OBJECT: Final = (
     "path",
@@ -73,7 +73,7 @@ class CommandLine:
                     f"as in sh -c 'process \"$1\"' sh {{{found[0]}}}"
                 )
         if _PLACEHOLDER.search(self.program) or shutil.which(self.program) is None:
-            raise ValueError(f"{self.program} is not a program that can be run")
+            raise ValueError(f"{self.program} is not an executable program")
 
     @property
     def program(self) -> str:
@@ -169,11 +169,11 @@ class Commands:
             code = await self._process(job.command.filled(job.values))
             error = _failure(code)
         except TimeoutError:
-            error = f"killed, as it ran for more than {self._seconds:g} s (--exec-timeout)"
+            error = f"killed after {self._seconds:g} s (--exec-timeout)"
         except (OSError, ValueError) as problem:
             error = f"not run: {reason(problem) if isinstance(problem, OSError) else problem}"
         except asyncio.CancelledError:
-            error = "killed, as a second signal was received"
+            error = "killed by a second signal"
         self._report(Outcome(job, perf_counter() - began, code, error))
 
     async def _process(self, words: list[str]) -> int:

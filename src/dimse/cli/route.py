@@ -97,7 +97,7 @@ def _checked(routes: Routes, config: Path, *, json: bool) -> None:
     if json:
         print_json(event="checked", destinations=destinations, rules=rules)
     else:
-        print_line(f"{config}: {counted(destinations, 'destination')}, {counted(rules, 'rule')}; nothing is wrong")
+        print_line(f"{config}: {counted(destinations, 'destination')}, {counted(rules, 'rule')}; no errors")
 
 
 def _status(routes: Routes, report: RoutingReport) -> int:
@@ -110,7 +110,7 @@ def _status(routes: Routes, report: RoutingReport) -> int:
         with suppress(OSError, ValueError):
             written = json.loads((routes.spool / STATE_FILE).read_text(encoding="utf-8"))
     else:
-        print_error("dimse: no router runs on this spool")
+        print_error("dimse: no router is running on this spool")
     for name in routes.destinations:
         state = state_of(written[name]) if name in written else _contents(spool, name)
         report.state(name, state, running=running)

@@ -36,7 +36,7 @@ class RoutingReport(Report):
         """Write the first line."""
         fields = {"host": server.host, "port": server.port, "title": server.ae_title, "spool": str(spool)}
         names = ", ".join(f"{name} ({address})" if name != address else name for name, address in destinations.items())
-        text = f"Routing what arrives at {server.ae_title}@{server.host}:{server.port} to {names}"
+        text = f"Routing from {server.ae_title}@{server.host}:{server.port} to {names}"
         self.write("listening", fields | {"destinations": dict(destinations)}, text)
 
     def received(self, request: StoreRequest, destinations: list[str]) -> None:
@@ -107,7 +107,7 @@ def write_state(spool: Path, states: Mapping[str, ForwardState]) -> None:
 
 def _state_in_words(state: ForwardState) -> str:
     text = f"{state.waiting} waiting ({size(state.waiting_bytes)})"
-    text += f", {state.in_work} of them in work" if state.in_work else ""
+    text += f", {state.in_work} of them in transit" if state.in_work else ""
     text += f", {state.delivered} delivered, {state.failed} failed"
     if state.reachable_since is not None:
         text += f"; reachable since {_local(state.reachable_since)}"

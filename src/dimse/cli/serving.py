@@ -70,7 +70,9 @@ async def finish(forwarding: AsyncExitStack, forwarder: Forwarder, aborting: asy
     """Wait until what is in transit has arrived; leave it in the spool when `aborting` is set."""
     in_work = sum(state.in_work for state in forwarder.state().values())
     if in_work and not aborting.is_set():
-        print_error(f"dimse: waiting for {counted(in_work, 'object')} in transit; press Ctrl-C again to leave them")
+        print_error(
+            f"dimse: waiting for {counted(in_work, 'object')} in transit; press Ctrl-C again to leave them in the spool"
+        )
     if not await unless(aborting, finished := asyncio.ensure_future(forwarding.aclose())):
         finished.cancel()
         await asyncio.gather(finished, return_exceptions=True)
