@@ -266,14 +266,7 @@ class KnownPeer:
 
     def options_over(self, built_in: ClientOptions) -> ClientOptions:
         """`options`, with `built_in` in place of the default ones."""
-        changes: dict[str, Any] = {}
-        for key, name in (
-            ("calling", "calling_ae_title"),
-            ("strictness", "strictness"),
-            ("window", "operations_window"),
-        ):
-            if key in self._settings:
-                changes[name] = self._settings[key]
+        changes = {name: self._settings[key] for key, name in _FIELDS.items() if key in self._settings}
         if "timeout" in self._settings:
             changes["timeouts"] = replace(built_in.timeouts, **self._settings["timeout"][1])
         if "identity" in self._settings:

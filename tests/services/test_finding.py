@@ -47,7 +47,7 @@ async def test_an_archive_that_fails_does_not_end_the_others() -> None:
     async with LimitedArchive([study(1)]) as archive:
         finding = dimse.find([nobody, archive.address], STUDIES)
         found: list[str] = []
-        with pytest.raises(ExceptionGroup, match=r"1 queries failed at NOBODY@") as caught:
+        with pytest.raises(ExceptionGroup, match=r"1 failed of the search at NOBODY@") as caught:
             await collect(finding, found)
     assert found == ["1.1"]
     (error,) = caught.value.exceptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -20,6 +20,7 @@ from dimse.services.finding_search import Search
 from dimse.services.listing import text_at
 from dimse.services.query import Query, QueryRetrieveLevel
 from dimse.services.requesting import of_one_kind, orderly_association
+from dimse.services.results import Leavable
 from dimse.upper_layer.negotiation import ProposedContext
 
 _AHEAD: Final = 16
@@ -39,7 +40,7 @@ class _Job:
     limit: int | None
 
 
-class Finding:
+class Finding(Leavable[Dataset]):
     """The matches of `find`: an asynchronous iterator of data sets, and a context manager that cancels the rest.
 
     Leaving the `async with` early, or an `async for` that is in no `async with`, sends a C-CANCEL to each archive and
@@ -53,7 +54,6 @@ class Finding:
     def __init__(self, entities: Sequence[ApplicationEntity], job: _Job, *, raise_failures: bool) -> None:
         self._work = _Work(entities, job)
         self._raise_failures = raise_failures
-        self._takers = 0
         self._archive: Address | None = None
 
     @property
@@ -86,9 +86,6 @@ class Finding:
         """The keys by which `complete` divided queries. What has no value for one of them may be in no part."""
         return frozenset(self._work.divided_by)
 
-    def __aiter__(self) -> AsyncIterator[Dataset]:
-        return _Iteration(self)
-
     async def __anext__(self) -> Dataset:
         found = await self._work.next()
         if found is None:
@@ -103,44 +100,24 @@ class Finding:
         if len(failures) == 1 and len(self._work.entities) == 1:
             return failures[0]
         archives = dict.fromkeys(str(failure.address) for failure in failures if isinstance(failure, DimseError))
-        return ExceptionGroup(f"{len(failures)} queries failed at {', '.join(archives)}", failures)
+        return ExceptionGroup(f"{len(failures)} failed of the search at {', '.join(archives)}", failures)
 
     async def aclose(self) -> None:
         """Cancel the rest, and wait until it has ended."""
         await self._work.stop()
 
     async def __aenter__(self) -> Self:
-        self._takers += 1
+        self._users += 1
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._takers -= 1
+        self._users -= 1
         await self.aclose()
 
-    def _let_go(self) -> None:
-        """Cancel the rest if no `async with` or `async for` uses it any more."""
-        if self._takers == 0:
-            self._work.leave()
-
-    def __del__(self) -> None:
-        self._let_go()
-
-
-class _Iteration(AsyncIterator[Dataset]):
-    """One `async for`."""
-
-    def __init__(self, finding: Finding) -> None:
-        self._finding = finding
-        finding._takers += 1
-
-    def __anext__(self) -> Awaitable[Dataset]:
-        return self._finding.__anext__()
-
-    def __del__(self) -> None:
-        self._finding._takers -= 1
-        self._finding._let_go()
+    def _abandon(self) -> None:
+        self._work.leave()
 
 
 class _Stage(Enum):

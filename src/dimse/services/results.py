@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from enum import Enum
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from dimse.dataset.codec import wrong_form
 from dimse.errors import DatasetError, DimseError, NothingRetrieved, StatusError
@@ -24,6 +24,45 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Response)
 
 
+class Leavable(ABC, Generic[T]):
+    """An asynchronous iterator that is ended when no `async with` and no `async for` uses it any more."""
+
+    _users = 0
+    """How many `async with` and `async for` are using it."""
+
+    @abstractmethod
+    async def __anext__(self) -> T: ...
+
+    @abstractmethod
+    def _abandon(self) -> None:
+        """End it in the background. Called in any thread, and perhaps more than once."""
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return _Iteration(self)
+
+    def _let_go(self) -> None:
+        if self._users == 0:
+            self._abandon()
+
+    def __del__(self) -> None:
+        self._let_go()
+
+
+class _Iteration(AsyncIterator[T]):
+    """One `async for`."""
+
+    def __init__(self, items: Leavable[T]) -> None:
+        self._items = items
+        items._users += 1
+
+    def __anext__(self) -> Awaitable[T]:
+        return self._items.__anext__()
+
+    def __del__(self) -> None:
+        self._items._users -= 1
+        self._items._let_go()
+
+
 class _Account(Enum):
     """Which failures are known, and whether they were raised."""
 
@@ -32,7 +71,7 @@ class _Account(Enum):
     RAISED = "they were raised"
 
 
-class Results(ABC, Generic[T, R]):
+class Results(Leavable[T], Generic[T, R]):
     """The results of one operation: an asynchronous iterator, and a context manager that cancels the rest.
 
     Leaving the `async with` early, cancelling the task, or `cancel()` sends a C-CANCEL and reads to the
@@ -66,8 +105,6 @@ class Results(ABC, Generic[T, R]):
         self._raise_failures = raise_failures
         self._operation: Operation[R] = Operation(association, self._kind, request, complete)
         self._account = _Account.OPEN
-        self._takers = 0
-        """How many `async with` and `async for` are using it."""
 
     @property
     def message_id(self) -> int:
@@ -178,9 +215,6 @@ class Results(ABC, Generic[T, R]):
 
     # Iterating, and ending early
 
-    def __aiter__(self) -> AsyncIterator[T]:
-        return _Iteration(self)
-
     async def __anext__(self) -> T:
         item = await self._operation.take(self._step, self.cancel)
         if item is None:
@@ -206,13 +240,13 @@ class Results(ABC, Generic[T, R]):
         except asyncio.CancelledError:
             await self._stop()
             raise
-        self._takers += 1
+        self._users += 1
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._takers -= 1
+        self._users -= 1
         if kind is None:
             await self.cancel()
         else:
@@ -221,25 +255,6 @@ class Results(ABC, Generic[T, R]):
     async def _stop(self) -> None:
         await self._operation.stop(self.cancel)
 
-    def _let_go(self) -> None:
-        """Cancel the operation if no `async with` or `async for` uses it any more."""
-        if self._takers == 0 and self._operation.leave():
+    def _abandon(self) -> None:
+        if self._operation.leave():
             self._exchange.cancellations.begin(self._stop)
-
-    def __del__(self) -> None:
-        self._let_go()
-
-
-class _Iteration(AsyncIterator[T]):
-    """One `async for`."""
-
-    def __init__(self, results: Results[T, Any]) -> None:
-        self._results = results
-        results._takers += 1
-
-    def __anext__(self) -> Awaitable[T]:
-        return self._results.__anext__()
-
-    def __del__(self) -> None:
-        self._results._takers -= 1
-        self._results._let_go()
