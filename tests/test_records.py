@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
+import pydoc
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from typing import Any
 
@@ -30,6 +33,21 @@ class Secret:
 
     def __repr__(self) -> str:
         return "Secret()"
+
+
+@record(kw_only=True)
+class Basket:
+    items: list[str] = field(default_factory=list)
+    size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError("size must be at least 1")
+        object.__setattr__(self, "items", [*self.items, "bag"])
+
+
+class Larger(Basket):
+    """As a user may make it."""
 
 
 @dataclass(frozen=True)
@@ -77,3 +95,22 @@ def test_fields_by_name_alone() -> None:
     assert Named(x=1, name="a").y == 2
     with pytest.raises(TypeError, match="positional"):
         Named(1)
+
+
+def test_a_field_may_have_a_factory_and_a_record_checks_itself() -> None:
+    first, second = Basket(), Larger(size=2)
+    assert first.items == second.items == ["bag"]
+    first.items.append("apple")
+    assert Basket().items == ["bag"]
+    assert Basket(items=["pear"]).items == ["pear", "bag"]
+    assert Larger(size=2) == second != Basket(size=2)
+    makes: list[Callable[[], object]] = [lambda: Basket(size=0), lambda: Larger(size=0), lambda: replace(first, size=0)]
+    for make in makes:
+        with pytest.raises(ValueError, match="size must be at least 1"):
+            make()
+
+
+def test_help_shows_the_parameters() -> None:
+    assert inspect.signature(Point) == inspect.signature(Model).replace(return_annotation=inspect.Signature.empty)
+    assert str(inspect.signature(Named)) == "(*, x: 'int', y: 'int' = 2, note: 'str' = '', name: 'str' = 'n')"
+    assert "Basket(*, items: 'list[str]' = [], size: 'int' = 1)" in pydoc.plain(pydoc.render_doc(Basket))

@@ -14,6 +14,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Final, TypeVar
 
 from dimse.address import check_ae_title
+from dimse.records import record
 from dimse.upper_layer.items import MAXIMUM_IDENTITY, UserIdentityRQ
 from dimse.upper_layer.negotiation import ProposedContext
 
@@ -146,7 +147,7 @@ class Peer:
         return any(address in network for network in self._networks)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Access:
     """Who may associate. The default admits every peer, to everything that the server has handlers for.
 
@@ -188,7 +189,7 @@ class Access:
         return f"rule {nearest[1]} does not have its {nearest[0]}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class AssociationRequest:
     """A request for an association, as a handler of associations sees it (see `Server.on_association`)."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from dimse.records import record
 
 DEFAULT_PORT: Final = 11112
 """The port registered for DICOM (PS3.8 9.1.1)."""
@@ -34,7 +35,7 @@ def host_and_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Address:
     """The address of an application entity: its AE title, host and port."""
 

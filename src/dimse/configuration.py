@@ -6,13 +6,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from dimse.address import Address, check_ae_title, parse_with_tls
 from dimse.options import ClientOptions, Strictness, Timeouts
+from dimse.records import record
 from dimse.tls import TLSOptions, TLSProfile
 from dimse.uids import transfer_syntax
 from dimse.upper_layer.items import MAXIMUM_IDENTITY, UserIdentityRQ
@@ -56,7 +57,7 @@ class _RefusedError(ValueError):
     """An error that has its place already."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _Place:
     """A table of the file."""
 
@@ -226,7 +227,7 @@ def _refuse_unknown(place: _Place, key: str, known: Iterable[str]) -> NoReturn:
 # Peers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class KnownPeer:
     """A peer of the configuration, or another with the defaults of the configuration."""
 
@@ -328,7 +329,7 @@ def _secret(place: _Place, key: str, path: str) -> bytes:
         place.refuse(key, f"cannot read {place.path(path)}: {error.strerror}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Configuration:
     """Peers by name, and the defaults for all peers.
 

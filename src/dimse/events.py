@@ -5,15 +5,15 @@ Imported by those who listen alone: the dataclasses would add to the start of ea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from dimse.messages.suboperations import SubOperations
+from dimse.records import record
 from dimse.status import Status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class AssociationInfo:
     """Which association an event belongs to."""
 
@@ -29,7 +29,7 @@ class AssociationInfo:
     """Whether this side requested the association."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class NegotiatedContext:
     """A proposed presentation context, and whether it was accepted (PS3.8 9.3.2.2, 9.3.3.2)."""
 
@@ -43,7 +43,7 @@ class NegotiatedContext:
     """Why it was not accepted; empty if it was."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class AssociationOpened:
     """An association was established."""
 
@@ -65,7 +65,7 @@ class AssociationOpened:
     """The user that this side has verified."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class AssociationFailed:
     """An association was not established: it was rejected by one of the sides, or there was no connection."""
 
@@ -94,7 +94,7 @@ class AssociationEnd(Enum):
     """The connection closed without either."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class AssociationEnded:
     """An association that was established has ended."""
 
@@ -114,7 +114,7 @@ class AssociationEnded:
     bytes_sent: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class OperationBegan:
     """An operation was requested: by this side, when its request leaves; by the peer, when it is about to be served."""
 
@@ -133,7 +133,7 @@ class OperationBegan:
     """Calling AE title and Message ID of the C-MOVE that a C-STORE belongs to (PS3.7 9.3.1.1), if the SCU names it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class OperationEnded:
     """The final response to an operation was sent or received, or there will be none."""
 
@@ -159,7 +159,7 @@ AssociationEvent = AssociationOpened | AssociationFailed | AssociationEnded | Op
 """What `AssociationOptions.on_event` is called with."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class PDUTransferred:
     """A PDU was sent or received (PS3.8 9.3). A received P-DATA-TF is told of when its header has arrived."""
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 import operator
 import ssl
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, TypeVar
 
 from dimse.access import Access, checked_networks
 from dimse.address import check_ae_title
-from dimse.audit import AuditLog
 from dimse.callbacks import check_callback
 from dimse.messages.message import Priority
 from dimse.rate_limit import MINIMUM as MINIMUM_RATE_LIMIT
 from dimse.rate_limit import RateLimit
+from dimse.records import record
 from dimse.tls import TLSOptions
 from dimse.uids import is_uid
 from dimse.upper_layer.items import UserIdentityRQ
 from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
 
 if TYPE_CHECKING:
+    from dimse.audit import AuditLog
     from dimse.events import AssociationEvent, PDUTransferred
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class Duplicates(Enum):
     """Keep the stored instance, and answer with a failure (0x0111)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Timeouts:
     """How long to wait, in seconds. None waits forever.
 
@@ -162,7 +163,7 @@ class Timeouts:
                 object.__setattr__(self, timer.name, float(seconds))  # it may be one of numpy's
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class RetryPolicy:
     """When to try again what failed and may succeed later.
 
@@ -192,7 +193,7 @@ class RetryPolicy:
         return self.delay * self.factor ** (attempt - 1) if attempt <= self.retries else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class AssociationOptions:
     """Options common to requestor and acceptor: see `ClientOptions` and `ServerOptions`.
 
@@ -225,7 +226,10 @@ class AssociationOptions:
     rate_limit: RateLimit | None = None
 
     def __post_init__(self) -> None:
-        _check_type(self, "audit", AuditLog, or_none=True)
+        if self.audit is not None:
+            from dimse.audit import AuditLog  # few have one
+
+            _check_type(self, "audit", AuditLog, or_none=True)
         check_callback("on_event", self.on_event)
         check_callback("on_pdu", self.on_pdu)
         _check_type(self, "rate_limit", RateLimit, or_none=True)
@@ -246,7 +250,7 @@ class AssociationOptions:
 
 
 @_with_fields_of(AssociationOptions)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ClientOptions(AssociationOptions):
     """Options of a requestor.
 
@@ -263,8 +267,7 @@ class ClientOptions(AssociationOptions):
     tls: TLSOptions | ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
-        # slots=True makes a new class, which a bare super() does not know
-        super(ClientOptions, self).__post_init__()
+        super().__post_init__()
         object.__setattr__(self, "calling_ae_title", check_ae_title(self.calling_ae_title))
         _check_type(self, "user_identity", UserIdentityRQ, or_none=True)
         _check_type(self, "priority", Priority)
@@ -281,7 +284,7 @@ def client_options(
     return options if timeout is None else replace(options, timeouts=Timeouts.all(timeout))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class StoreOptions:
     """How instances are received, by C-STORE as acceptor and by C-GET as requestor.
 
@@ -311,7 +314,7 @@ class StoreOptions:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SendOptions:
     """How an acceptor sends the instances of C-GET and C-MOVE; the same as the arguments of `dimse.send`.
 
@@ -332,7 +335,7 @@ class SendOptions:
 
 
 @_with_fields_of(AssociationOptions)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ServerOptions(AssociationOptions):
     """Options of an acceptor. The limits bound what one peer, and all peers together, may use.
 
@@ -381,7 +384,7 @@ class ServerOptions(AssociationOptions):
     tls: TLSOptions | ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
-        super(ServerOptions, self).__post_init__()
+        super().__post_init__()
         _check_type(self, "store", StoreOptions)
         _check_type(self, "send", SendOptions)
         _check_type(self, "access", Access)

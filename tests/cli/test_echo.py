@@ -99,6 +99,7 @@ from dimse.cli.app import run
 assert run(["-v", "echo", f"A@127.0.0.1:{sys.argv[1]}"]) == 3
 assert "dimse.cli.echo" in sys.modules
 needless = {"pydicom", "rich", "numpy", "PIL", "uvloop", "shutil", "importlib.metadata", "dimse.cli.send"}
+needless |= {"dimse.audit", "dimse.events"}
 assert not needless & sys.modules.keys(), needless & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", code, str(closed_port)], check=True, timeout=50)  # noqa: S603 - it is our own

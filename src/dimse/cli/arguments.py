@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from dimse.address import DEFAULT_PORT
-from dimse.audit import AuditLog
 from dimse.cli.parser import ConfigurationError, UsageError
 from dimse.configuration import Configuration, KnownPeer
 from dimse.dataset.folders import prepare
@@ -22,6 +21,7 @@ from dimse.rate_limit import RateLimit
 from dimse.uids import TRANSFER_SYNTAX_GROUPS, TRANSFER_SYNTAXES, is_storage, is_uid, transfer_syntaxes
 
 if TYPE_CHECKING:
+    from dimse.audit import AuditLog
     from dimse.dataset.edits import Edits
 
 T = TypeVar("T")
@@ -219,6 +219,8 @@ def _audit_log(path: str) -> AuditLog:
     file = Path(path)
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
         raise argparse.ArgumentTypeError(f"{path} cannot be written")
+    from dimse.audit import AuditLog  # few commands have one
+
     return AuditLog(path)
 
 

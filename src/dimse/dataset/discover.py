@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from dimse.dataset.folders import TEMPORARY_NAME
 from dimse.dataset.recognizing import NotDicom
 from dimse.dataset.sources import DatasetSource, FileSource, Part10Source, Reader, StreamReader
 from dimse.errors import DatasetError
+from dimse.records import record
 from dimse.uids import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, MEDIA_STORAGE_DIRECTORY_STORAGE
 
 _VERSION: Final = re.compile(r"\.?;\d+$|\.$")
@@ -35,7 +36,7 @@ _ZIP_ERRORS: Final = (
 """The exceptions of `zipfile` for an archive that is damaged, encrypted or not supported."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class NotSent:
     """A path with nothing to send. `skipped` if it is not DICOM and was merely found in a folder or archive."""
 
@@ -109,7 +110,7 @@ def _directory(path: Path, source: FileSource) -> Iterator[DatasetSource | NotSe
             file.seek(-source.length, os.SEEK_END)
             dataset = read_dataset(file, syntax == IMPLICIT_VR_LITTLE_ENDIAN, syntax != EXPLICIT_VR_BIG_ENDIAN)
             records = dataset.get("DirectoryRecordSequence", [])
-            references = [record.ReferencedFileID for record in records if record.get("ReferencedFileID")]
+            references = [each.ReferencedFileID for each in records if each.get("ReferencedFileID")]
     except (OSError, *PYDICOM_ERRORS) as error:
         yield NotSent(str(path), DatasetError(f"{path}: the DICOMDIR cannot be read: {type(error).__name__}"), False)
         return

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from dimse.messages.message import C_GET_RSP, C_MOVE_RSP
+from dimse.records import record
 
 MAXIMUM_COUNT: Final = 0xFFFF
 """The counters are US: this one may stand for more (PS3.7 9.3.4.2)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class SubOperations:
     """The progress of a C-MOVE or C-GET (PS3.7 9.1.4.1.7). A counter that the peer did not send is None."""
 

@@ -54,9 +54,10 @@ class AssociationAudit:
         audit.write(self._log, Event.QUERY, Outcome.SUCCESS, participants, objects)
 
     def transferred(
-        self, sop_class_uid: str, study_uid: str, patient_id: str, outcome: Outcome, *, by_requestor: bool
+        self, sop_class_uid: str, study_uid: str, patient_id: str, *, is_stored: bool, by_requestor: bool
     ) -> None:
         """An instance was sent, by the requestor or to it, and stored or refused."""
+        outcome = Outcome.SUCCESS if is_stored else Outcome.MINOR_FAILURE
         key = (by_requestor, audit.shortened(study_uid), audit.shortened(patient_id), outcome)
         self._transfers.setdefault(key, Counter())[sop_class_uid] += 1
         if not self._is_open or len(self._transfers) > MAXIMUM_STUDIES:

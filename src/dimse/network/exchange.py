@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dimse.access import VerifiedUser
 from dimse.address import Address
@@ -34,7 +34,6 @@ from dimse.errors import (
 from dimse.log_limit import limit_log
 from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, MessageReader, fragment_size
 from dimse.messages.message import C_CANCEL_RQ, Priority, Request, Response
-from dimse.network.auditing import AssociationAudit, user_of
 from dimse.network.connection import Connection
 from dimse.network.incoming_data import Discard, Receiver
 from dimse.network.outstanding import OutstandingRequests
@@ -65,6 +64,9 @@ from dimse.upper_layer.pdu import (
     A_RELEASE_RQ,
 )
 from dimse.upper_layer.states import State
+
+if TYPE_CHECKING:
+    from dimse.network.auditing import AssociationAudit
 
 logger = logging.getLogger("dimse.network")
 limit_log()  # here, as every peer is talked to by an exchange
@@ -282,7 +284,11 @@ class Exchange:
         agreement = agree(request, acceptance, is_requestor=self.is_requestor, maximum_length_limit=limit)
         self._agreement, self.phase = agreement, Phase.OPEN
         if self.options.audit is not None:
-            self.audit = AssociationAudit(self.options.audit, self.connection, agreement, self._user_name)
+            from dimse.network.auditing import AssociationAudit, user_of  # few associations are audited
+
+            own = None if self._request is None else user_of(self._request.user_information.user_identity)
+            user = own if self.user is None else self.user.name
+            self.audit = AssociationAudit(self.options.audit, self.connection, agreement, user)
         self.window.size = agreement.own_operations_window
         self.sender.fragment_size = fragment_size(agreement.maximum_length_to_send)
         if rate_limits:
@@ -294,13 +300,6 @@ class Exchange:
     def priority(self) -> Priority:
         """The priority of the requests of this side."""
         return self.options.priority if isinstance(self.options, ClientOptions) else Priority.MEDIUM
-
-    @property
-    def _user_name(self) -> str | None:
-        """The user of the association: the one that this side names, or that it has verified."""
-        if self._request is not None:
-            return user_of(self._request.user_information.user_identity)
-        return None if self.user is None else self.user.name
 
     def _accepted(self, acceptance: A_ASSOCIATE_AC) -> None:
         assert self._request is not None  # noqa: S101 - the machine accepts an acceptance in Sta5 only

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from dimse.dataset.discover import NotSent, discover
 from dimse.dataset.sources import DatasetSource
 from dimse.errors import DatasetError
+from dimse.records import record
 from dimse.services.given import Source, as_source, name_of
 from dimse.status import Status
 from dimse.uids import is_uid
@@ -19,7 +19,7 @@ _FILES_AT_ONCE: Final = 256
 """Files that a thread reads before the event loop continues."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class SendResult:
     """The outcome for one source.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dimse.address import Address
 from dimse.callbacks import Callback
 from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.options import ClientOptions, RetryPolicy
+from dimse.records import record
 from dimse.services.collecting import SendResult
 from dimse.services.given import Source
 from dimse.services.sending_association import Destination
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dimse.storage")
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class SendReport:
     """The outcome for all sources, in the order in which they were settled."""
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dimse import uids
-from dimse.audit import Outcome
 from dimse.dataset.completeness import IncompleteDataset
 from dimse.dataset.encoding import (
     MAX_TEXT,
@@ -359,7 +358,7 @@ class Reception:
             self.command.affected_sop_class_uid,
             self.study_instance_uid or "none",
             patient_id_of(self.incoming.scanner),
-            Outcome.SUCCESS if status is not None and status.is_done else Outcome.MINOR_FAILURE,
+            is_stored=status is not None and status.is_done,
             by_requestor=not self._exchange.is_requestor,
         )
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 
 from dimse import uids
 from dimse.address import check_ae_title
-from dimse.audit import Outcome
 from dimse.callbacks import Callback
 from dimse.dataset.edited_source import EditedSource
 from dimse.dataset.sources import DatasetSource, Part10Source
@@ -139,15 +138,15 @@ class ObjectSender:
         audit = self._exchange.audit
         if audit is None:
             return await self._send(context, source, progress, attempts, move_originator)
-        audited, outcome = AuditedSource(source), Outcome.MINOR_FAILURE
+        audited, is_stored = AuditedSource(source), False
         try:
             response = await self._send(context, audited, progress, attempts, move_originator)
-            outcome = Outcome.SUCCESS
+            is_stored = True
             return response
         finally:
             study, patient = audited.study_instance_uid, audited.patient_id
             by_requestor = self._exchange.is_requestor
-            audit.transferred(source.sop_class_uid, study, patient, outcome, by_requestor=by_requestor)
+            audit.transferred(source.sop_class_uid, study, patient, is_stored=is_stored, by_requestor=by_requestor)
 
     async def _send(
         self,

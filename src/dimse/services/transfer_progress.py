@@ -6,10 +6,10 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Self
 
 from dimse.callbacks import Callback
+from dimse.records import record
 
 logger = logging.getLogger("dimse.storage")
 
@@ -20,7 +20,7 @@ _SHARE: Final = 10
 """The pause is also this many times as long as the last call, so that a slow callback does not slow the transfer."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class TransferProgress:
     """Progress of a transfer.
 

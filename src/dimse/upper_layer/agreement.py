@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from dimse.errors import PresentationContextError
+from dimse.records import record
 from dimse.uids import (
     PATIENT_ROOT_FIND,
     PATIENT_ROOT_GET,
@@ -33,7 +33,7 @@ _SERVICES: Final = {
 """What a peer lacks that accepts neither of two SOP classes."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Agreement:
     """The facts of one association; they do not change while it lasts."""
 

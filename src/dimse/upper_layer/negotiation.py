@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from dimse.errors import RemoteProtocolError
+from dimse.records import record
 from dimse.uids import APPLICATION_CONTEXT, is_uid
 from dimse.upper_layer.deviations import invalid
 from dimse.upper_layer.items import (
@@ -41,7 +41,7 @@ MINIMUM_MAXIMUM_LENGTH: Final = 8
 _PADDING = " \0"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class AcceptedContext:
     """An accepted presentation context, and the roles of the requestor on it."""
 
