@@ -22,6 +22,7 @@ from dimse import (
         ("SCAN@WARD@pacs:104", Address("SCAN@WARD", "pacs", 104)),
         ("A@@[::1]", Address("A@", "::1", 11112)),
         ("ARCHIVE@[fe80::1%eth0]", Address("ARCHIVE", "fe80::1%eth0", 11112)),
+        ("A@pacs_1.m\xfcnchen.example:104", Address("A", "pacs_1.m\xfcnchen.example", 104)),
         ("[2001:db8::2]:65535", Address("ANY-SCP", "2001:db8::2", 65535)),
         ("A-B_C.1@h:1", Address("A-B_C.1", "h", 1)),
     ],
@@ -38,6 +39,7 @@ def test_addresses(text: str, address: Address) -> None:
         *("", "@", "@pacs:104", "   @pacs", "ARCHIVE@", "ARCHIVE@:104", "pacs:", "pacs:port", "pacs:-1", "A@pacs:1:2"),
         *("A@::1:104", "A@[::1", "A@[]:1", "SEVENTEEN_LETTERS@pacs", "BACK\\SLASH@pacs", "\xc4RCHIV@pacs", "T\nT@pacs"),
         *("A@pacs:0", "A@pacs:65536", "A@B@", "A@pacs@:104", "A@pa cs:104", "A@pacs/echo:104", "http://pacs:104"),
+        *("+tls", "A@+tls", "pacs,104", "k=v", "A@pacs?x:104"),
     ],
 )
 def test_what_is_no_address(text: str) -> None:

@@ -13,7 +13,7 @@ DEFAULT_PORT: Final = 11112
 DEFAULT_TLS_PORT: Final = 2762
 """The port registered for DICOM with TLS (PS3.15 B.12)."""
 
-_ADDRESS = re.compile(r"(?:(?P<title>.*)@)?(?P<host>\[[^\]@/\s]+\]|[^:\[\]@/\s]+)(?::(?P<port>\d+))?")
+_ADDRESS = re.compile(r"(?:(?P<title>.*)@)?(?P<host>\[[\w.:%-]+\]|[\w.-]+)(?::(?P<port>\d+))?")
 
 
 def check_ae_title(title: str) -> str:

@@ -86,6 +86,7 @@ def test_each_v_tells_more(dimse: Callable[..., Any], receiver: Any) -> None:
         assert "> C-ECHO-RQ  Message ID 1" in done.err
     done = dimse("echo", "-v", receiver.address)
     assert "C-ECHO-RQ" not in done.err
+    assert f"{receiver.address}: association requested as 'DIMSE'" in done.err
     assert "accepted in Explicit VR Little Endian: Verification SOP Class" in done.err
     assert "> C-ECHO: 0x0000 Success in " in done.err
     assert "association released after " in done.err

@@ -278,6 +278,29 @@ def test_a_peer_without_the_service(dimse: Beside, receiver: Any) -> None:
     assert "Study Root" in line
 
 
+async def test_ctrl_c_after_a_cut_answer_gives_no_hint_of_what_was_given(start: Beside) -> None:
+    server, began = Server("ARCHIVE", port=0), asyncio.Event()
+
+    @server.on_c_find
+    async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+        if request.identifier.StudyInstanceUID == "1.1":
+            raise StatusError(Status.OUT_OF_RESOURCES)
+        began.set()
+        await asyncio.Event().wait()
+        yield study()
+
+    async with server:
+        keys = "StudyInstanceUID=1.1 StudyInstanceUID=1.2 PatientID=A StudyDate=20240101 StudyTime=12 PatientName=A"
+        given = [f"-k{key}" for key in keys.split()]
+        process = await start("find", f"ARCHIVE@127.0.0.1:{server.port}", *given, "--complete")
+        await began.wait()
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+    assert process.returncode == 130
+    assert b"no key divides the query" in err
+    assert b"--complete" not in err
+
+
 @pytest.mark.parametrize("option", ["--json", "--csv", "--level=study"])
 async def test_ctrl_c_cancels_and_says_what_had_come(start: Beside, option: str) -> None:
     server, began, closed = Server("ARCHIVE", port=0), asyncio.Event(), asyncio.Event()
@@ -361,7 +384,7 @@ async def test_a_cut_answer_and_a_complete_one(beside: Beside) -> None:
     assert (cut.code, len(cut.out.splitlines())) == (1, 3)
     assert "the archive cut its answer after 3 matches: 0xA700" in cut.err
     assert (whole.code, len(whole.out.splitlines())) == (0, 8)
-    assert whole.err == "dimse: complete, queried in parts by StudyDate\n"
+    assert whole.err == "dimse: complete, as far as the answers tell; queried in parts by StudyDate\n"
 
 
 async def test_a_key_of_series_in_a_query_of_studies(beside: Beside) -> None:

@@ -133,8 +133,13 @@ async def test_it_names_what_is_wrong(service: str, say: Callable[[Status], int]
     assert answer.offending_element == (0x00100010, 0x00100020)
 
 
-@pytest.mark.parametrize(("service", "status"), [("C-ECHO", 0x0110), ("C-STORE", 0x0110), ("C-FIND", 0xC000)])
-@pytest.mark.parametrize("wrong", [0xFF00, 0xFF01, 0xFE00])
+@pytest.mark.parametrize(
+    ("service", "status", "wrong"),
+    [
+        *product(("C-ECHO", "C-STORE"), (0x0110,), (0xFF00, 0xFF01, 0xFE00)),
+        *product(("C-FIND",), (0xC000,), (0xFF00, 0xFF01)),
+    ],
+)
 async def test_what_is_no_final_status_is_an_error_of_the_handler(
     service: str, status: int, wrong: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,6 +147,12 @@ async def test_what_is_no_final_status_is_an_error_of_the_handler(
     assert answer.status == status
     assert (answer.error_comment or "").startswith("the handler failed")
     assert "which a handler must not return" in caplog.text
+
+
+async def test_a_query_may_end_with_cancel() -> None:
+    """As those of Orthanc do, which limits its answers."""
+    answer = await answer_of(server_that(lambda: raised(0xFE00, "too many")), REQUESTS["C-FIND"])
+    assert (answer.status, answer.error_comment) == (0xFE00, "too many")
 
 
 @SAY

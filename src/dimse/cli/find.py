@@ -120,7 +120,10 @@ async def _show(found: Finding, matches: Matches, *, complete: bool) -> int:
             if not isinstance(failure, StatusError | DatasetError | IncompleteAnswer):
                 raise failure
     json = isinstance(matches, JsonMatches | FlatJsonMatches)
-    _say_how_it_ended(found, complete=complete and not interrupted, json=json)
+    _say_how_it_ended(found, complete=complete, json=json)
+    if complete and not interrupted and not found.is_limited and not found.failures:
+        parts = f"; queried in parts by {', '.join(sorted(found.divided_by))}" if found.divided_by else ""
+        print_error(f"dimse: complete, as far as the answers tell{parts}")
     if interrupted:
         why = f"cancelled after {counted(matches.count, 'match', 'matches')}"
         print_failure(why, exit_codes.INTERRUPTED, json=json)
@@ -135,9 +138,6 @@ def _say_how_it_ended(found: Finding, *, complete: bool, json: bool) -> None:
         print_failure(why, exit_codes.FAILED, failure, json=json)
     if found.is_limited:
         print_error(f"dimse: ended by --limit {found.count}; there may be more matches")
-    elif complete and not found.failures:
-        parts = f", queried in parts by {', '.join(sorted(found.divided_by))}" if found.divided_by else ""
-        print_error(f"dimse: complete{parts}")
 
 
 async def _add_all(found: Finding, matches: Matches) -> None:

@@ -261,6 +261,7 @@ class Exchange:
         """Request the association and wait for the peer's decision (PS3.8 7.1)."""
         self._request = request
         self.telling.called(request.calling_ae_title, request.called_ae_title)
+        self.telling.log(logger, logging.INFO, "association requested as %a", request.calling_ae_title)
         self.connection.machine.associate(request)
         self.connection.machine.transport_connected()
         self.connection.flush()

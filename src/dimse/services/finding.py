@@ -253,8 +253,8 @@ def find(
     contradict a key, which the archive must have ignored, are left out, with a warning in the log.
 
     An archive may limit the number of matches. `IncompleteAnswer` says that it cut an answer; with `complete`, the
-    query is then asked in parts until each part is whole: by date, by time, by prefixes of Patient ID or Patient's
-    Name. `limit` is the number of matches after which the search ends, with a C-CANCEL.
+    query is then asked in parts until each part is whole, as far as the answers tell: by date, by time, by prefixes of
+    Patient ID or Patient's Name. `limit` is the number of matches after which the search ends, with a C-CANCEL.
 
     `timeout` is short for `ClientOptions(timeouts=Timeouts.all(timeout))`, in seconds.
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import Final
 
 from dimse.errors import StatusError
 from dimse.status import Status, StatusCategory
+
+_ENDED_EARLY: Final = ("C-FIND", "C-GET", "C-MOVE")
+"""Operations that a handler may end with Cancel without a C-CANCEL, as archives that limit their answers do."""
 
 
 async def answered(handling: Awaitable[int], name: str) -> Status:
@@ -32,6 +36,7 @@ def _final(status: object, name: str) -> Status:
     if not 0 <= status <= 0xFFFF:
         raise ValueError(f"the {name} handler must return a status of 16 bits, not {status}")
     status = status if isinstance(status, Status) else Status(status)
-    if status.category in (StatusCategory.PENDING, StatusCategory.CANCEL):
+    is_cancelled = status.category is StatusCategory.CANCEL and name not in _ENDED_EARLY
+    if status.category is StatusCategory.PENDING or is_cancelled:
         raise ValueError(f"the {name} handler returned {status}, which a handler must not return")
     return status
