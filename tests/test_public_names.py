@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -155,3 +157,8 @@ def test_an_unexported_type_is_found() -> None:
     used = {name for name, _ in in_class(source, "dimse.errors", constructor=True)}
     assert {"A", "B", "C", "D", "E"} <= used
     assert "F" not in used
+
+
+def test_public_modules_need_no_import_of_their_own() -> None:
+    program = "import dimse; dimse.sync.send, dimse.testing.FakeArchive, dimse.uids.LITTLE_ENDIAN"
+    subprocess.run([sys.executable, "-c", program], check=True)  # noqa: S603 - of our own

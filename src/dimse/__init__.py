@@ -368,6 +368,8 @@ if not TYPE_CHECKING:
 
     def __getattr__(name):
         """Import a public name on first use: pydicom takes 0.2 s, which an echo does not need."""
+        if name in ("sync", "testing", "uids"):
+            return import_module(f"dimse.{name}")
         if name not in _HOME_OF:
             raise AttributeError(f"module 'dimse' has no attribute {name!r}")
         value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
