@@ -109,7 +109,7 @@ async def test_a_match_that_is_made_to_be_slow_harms_no_other() -> None:
         results = dimse.CFindSCU(association).find(dimse.Query.studies(), raise_failures=False)
         assert [match.QueryRetrieveLevel async for match in results] == ["STUDY"]
     (failure,) = results.failures
-    assert str(failure) == "the identifier of a match cannot be read: (7FE0,0010) appears twice"
+    assert str(failure) == f"{address}: the identifier of a match cannot be read: (7FE0,0010) appears twice"
 
 
 async def test_a_list_of_failures_that_fills_an_identifier() -> None:
@@ -162,7 +162,7 @@ async def test_a_warning_of_pydicom_as_an_error_harms_no_other(caplog: pytest.Lo
         results = dimse.CFindSCU(association).find(dimse.Query.studies(), raise_failures=False)
         assert [match.QueryRetrieveLevel async for match in results] == ["STUDY"]
     assert [str(each) for each in results.failures] == [
-        "the identifier of a match cannot be read: the data set cannot be decoded: UserWarning"
+        f"{address}: the identifier of a match cannot be read: the data set cannot be decoded: UserWarning"
     ]
     logged = [record.getMessage() for record in caplog.records if record.name.startswith("dimse")]
     assert logged
