@@ -206,3 +206,23 @@ def test_names_of_queues_are_safe_as_names_of_folders() -> None:
         assert "/" not in folder
         assert ":" not in folder
         assert folder_name(folder) == folder
+
+
+def test_what_somebody_else_put_into_a_queue_holds_up_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "spool"
+    folder = root / "waiting" / "a" / "000000000"
+    folder.mkdir(parents=True)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "000000000001.dcm")
+    (folder / "000000000002.dcm").symlink_to(folder / "000000000002.dcm")
+    (folder / "000000000003.dcm").symlink_to(__file__)
+    (folder / "000000000004.dcm").mkdir()
+    (folder.parent / "000000005").write_bytes(b"not a folder")
+    (root / "waiting" / "notes").write_bytes(b"not a queue")
+    (root / "arriving-by-hand").mkdir()
+    spool = Spool(root)
+    assert spool.open(["a"])["a"].waiting == Count()
+    put(spool, b"an instance", "a")
+    assert waiting(spool, "a") == [b"an instance"]
+    assert spool.queues() == ["a"]
+    spool.close()

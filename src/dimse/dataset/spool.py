@@ -13,7 +13,8 @@ Rules:
   beginning without listing it.
 - What has arrived is in all of its queues before anybody is told. After `kill -9` between two links some queues have
   it: the sender sends it again, and those queues send it twice.
-- Only one process uses a spool. What is in it may be looked at, and removed, by anybody at any time.
+- Only one process uses a spool. What is in it may be looked at, and removed, by anybody at any time; what somebody else
+  put there, such as a link or a pipe, stays where it is and is not sent.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class Spool:
         try:
             with os.scandir(self.root) as entries:
                 for entry in entries:
-                    if entry.name.startswith(_ARRIVING):
+                    if entry.name.startswith(_ARRIVING) and not entry.is_dir(follow_symlinks=False):
                         os.unlink(entry.path)
             found = {queue: self.contents(queue) for queue in queues}
             self._latest = max(map(self._last, {*found, *self.queues()}), default=0)
@@ -143,7 +144,7 @@ class Spool:
 
     def queues(self) -> list[str]:
         """The names of the folders of all queues in it, also those that nobody uses any more."""
-        return sorted({name for kind in (_WAITING, _FAILED) for name in _listed(os.path.join(self.root, kind))})
+        return sorted({name for kind in (_WAITING, _FAILED) for name in _folders(os.path.join(self.root, kind))})
 
     def contents(self, queue: str) -> Contents:
         """Count what is in a queue."""
@@ -171,14 +172,13 @@ class Spool:
         return os.path.join(self.root, kind, folder_name(queue), *part)
 
     def _parts(self, kind: str, queue: str) -> list[str]:
-        return sorted(filter(_FOLDER.fullmatch, _listed(self._folder(kind, queue))))
+        return sorted(filter(_FOLDER.fullmatch, _folders(self._folder(kind, queue))))
 
     def _files(self, kind: str, queue: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """The files of a queue in their order, one folder after the other, each with the name of its folder."""
         for part in self._parts(kind, queue):
-            folder, entries = self._folder(kind, queue, part), list[os.DirEntry[str]]()
-            with suppress(FileNotFoundError), os.scandir(folder) as found:
-                entries = sorted((entry for entry in found if _NAME.fullmatch(entry.name)), key=lambda each: each.name)
+            folder = self._folder(kind, queue, part)
+            entries = sorted(_instances(folder), key=lambda each: each.name)
             if not entries and int(part) < int(_part(self._latest)):
                 with suppress(OSError):  # it has something else, or was just made again
                     os.rmdir(folder)
@@ -315,6 +315,24 @@ def _reason_of(path: str) -> str:
 def _listed(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
+def _folders(folder: str) -> list[str]:
+    """The names of the folders in it."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def _instances(folder: str) -> list[os.DirEntry[str]]:
+    """The files in it that have the name of an instance. Links and pipes were not put there by a spool."""
+    try:
+        with os.scandir(folder) as entries:
+            return [each for each in entries if _NAME.fullmatch(each.name) and each.is_file(follow_symlinks=False)]
     except FileNotFoundError:
         return []
 
