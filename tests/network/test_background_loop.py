@@ -71,3 +71,14 @@ def test_the_exception_of_a_signal_handler_cancels() -> None:
             assert ended == ["wait"]
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
+def test_an_exit_reaches_the_caller_and_the_loop_goes_on(end: type[BaseException]) -> None:
+    async def leave() -> None:
+        raise end
+
+    with BackgroundLoop() as loop:
+        with pytest.raises(end):
+            loop.run(leave())
+        assert loop.run(thread_name()) == "dimse"

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -27,7 +28,14 @@ class BackgroundLoop:
 
     def __init__(self, factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
         self._loop = factory()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="dimse", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="dimse", daemon=True)
+
+    def _serve(self) -> None:
+        """Run the loop until the block ends, also after a `SystemExit`, which asyncio lets through."""
+        while True:
+            with suppress(SystemExit, KeyboardInterrupt):  # the task has it, and so whoever waits for that
+                self._loop.run_forever()
+                return
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop, wait for its end, and return its result.
