@@ -104,3 +104,29 @@ if child:
     code, printed, errors = outcome_of(script, archive)
     assert (code, errors) == (0, "")
     assert len(printed.splitlines()) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on Windows")
+def test_a_forked_process_cannot_use_what_its_parent_has(archive: FakeArchive) -> None:
+    script = """
+import os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on, for a fork beside a thread
+client = sync.Client(ADDRESS)
+block = client.connect()
+block.__enter__()
+child = os.fork()
+for use in () if child else (client.echo, lambda: block.__exit__(None, None, None)):
+    try:
+        use()
+    except RuntimeError as error:
+        print(error, flush=True)
+if child:
+    os.waitpid(child, 0)
+    print(client.echo().status)
+    block.__exit__(None, None, None)
+    client.close()
+"""
+    code, printed, errors = outcome_of(script, archive)
+    assert (code, errors) == (0, "")
+    own = "was used in a forked process; each process must make its own"
+    assert printed.splitlines() == [f"this Client {own}", f"this Blocking {own}", "0x0000 Success"]

@@ -77,14 +77,24 @@ class Facade(Generic[A]):
     """An object that stands for an asynchronous one."""
 
     def __init__(self, asynchronous: A) -> None:
-        self._asynchronous = asynchronous
+        self._object = asynchronous
+        self._process_id = os.getpid()
+
+    @property
+    def _asynchronous(self) -> A:
+        """Raises `RuntimeError` in a forked process: what it stands for lives in the event loop of the parent."""
+        if self._process_id != os.getpid():
+            raise RuntimeError(
+                f"this {type(self).__name__} was used in a forked process; each process must make its own"
+            )
+        return self._object
 
 
 class Owner(Facade[A]):
     """A facade of an object whose finalizer cancels what is under way, and belongs to the loop's thread."""
 
     def __del__(self) -> None:
-        _process.drop([vars(self).pop("_asynchronous", None)])
+        _process.drop([vars(self).pop("_object", None)])
 
 
 def blocking(job: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
@@ -129,20 +139,20 @@ def made_by(method: Callable[Concatenate[A, P], T], make: Callable[[T], F]) -> C
     return function
 
 
-class Blocking(AbstractContextManager[T], Generic[A, T]):
+class Blocking(Facade[AbstractAsyncContextManager[A]], AbstractContextManager[T], Generic[A, T]):
     """An asynchronous context manager as a plain one. `make` makes the value of the block."""
 
     def __init__(self, manager: AbstractAsyncContextManager[A], make: Callable[[A], T]) -> None:
-        self._manager = manager
+        super().__init__(manager)
         self._make = make
 
     def __enter__(self) -> T:
-        return self._make(run(_entered(self._manager)))
+        return self._make(run(_entered(self._asynchronous)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        return run(_left(self._manager, kind, error, traceback))
+        return run(_left(self._asynchronous, kind, error, traceback))
 
 
 async def _entered(manager: AbstractAsyncContextManager[A]) -> A:
