@@ -75,6 +75,13 @@ async def test_all_other_bytes_stay_as_they_are() -> None:
     assert await read(edited) == data.replace(element(0x10, 0x10, b"PN", b"SECRET"), element(0x10, 0x10, b"PN", b"A "))
 
 
+@pytest.mark.parametrize("value", [b"", b"\1\0", bytes(8)])
+async def test_a_group_length_that_is_no_number_keeps_its_bytes(value: bytes) -> None:
+    wrong, last = element(0x10, 0, b"UL", value), element(0x10, 0x20, b"LO", b"12")
+    source = await edit(source_of(wrong + element(0x10, 0x10, b"PN", b"A^B ") + last), Edits({"PatientName": "Longer"}))
+    assert await read(source) == wrong + element(0x10, 0x10, b"PN", b"Longer") + last
+
+
 async def test_group_lengths_follow_their_group() -> None:
     name, rest = element(0x10, 0x10, b"PN", b"SECRET"), element(0x10, 0x40, b"CS", b"O ")
     other = element(8, 0, b"UL", struct.pack("<L", 12)) + element(8, 0x60, b"CS", b"CT  ")

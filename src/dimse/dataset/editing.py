@@ -260,6 +260,8 @@ class _Header:
             if growth and group << 16 in self._tags:
                 index = self._tags.index(group << 16)
                 old = self._data[self._places[index] : self._places[index + 1]]
+                if len(old) != PLAIN_SIZE + 4:
+                    continue  # it is no number of 32 bits
                 length = self._headers.length_32.unpack(old[-4:])[0] + growth
                 self._replace(index, old[:-4] + self._headers.length_32.pack(length & 0xFFFFFFFF))
         parts, position = list[bytes](), 0
