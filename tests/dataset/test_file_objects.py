@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import sys
 import threading
+from io import FileIO
 from tempfile import SpooledTemporaryFile
 
 import pytest
@@ -114,3 +117,11 @@ async def test_a_file_that_takes_nothing_more() -> None:
 async def test_what_is_no_binary_file_object(file: object) -> None:
     with pytest.raises(TypeError, match=r"save\(\) needs a path, or an object whose write\(\) takes bytes"):
         writer_to(file)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of Windows block until Python 3.12")
+async def test_a_full_pipe_that_does_not_block_is_an_error() -> None:
+    out, into = os.pipe()
+    os.set_blocking(into, False)
+    with FileIO(out), FileIO(into, "wb") as file, pytest.raises(OSError, match="takes no bytes now"):
+        await writer_to(file)(DATA * 10)

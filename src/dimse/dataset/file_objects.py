@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from io import TextIOBase
+from io import RawIOBase, TextIOBase
 from typing import Final, Protocol, cast
 
 from dimse.dataset.threads import in_thread
@@ -40,6 +40,8 @@ def writer_to(file: object) -> Callable[[bytes], Awaitable[None]]:
             taken: object = write(part) if is_on_the_loop else await in_thread(lambda part=part: write(part))  # type: ignore[misc]
             if inspect.isawaitable(taken):
                 taken = await taken
+            if taken is None and isinstance(file, RawIOBase):
+                raise OSError("the file object is not blocking, and takes no bytes now")
             left = left[_count(taken, len(left)) :]
         if drain is not None and is_on_the_loop:
             await cast("Callable[[], Awaitable[None]]", drain)()
