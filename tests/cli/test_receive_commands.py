@@ -153,6 +153,9 @@ PLACEHOLDERS = ("path", "calling")
         ("{path}", "{path} is not an executable program"),
         ("echo {PatientName}", "{PatientName} must be one of {path}, {calling}"),
         ("sh -c 'rm {path}'", "{path} is inside a script, which could run its value"),
+        ("sh -c 'wc<{path}'", "{path} is inside a script, which could run its value"),
+        ("sh -c true;{calling}", "{calling} is inside a script, which could run its value"),
+        ("env bash -lc {calling}", "{calling} is inside a script, which could run its value"),
         ("echo 'half", "No closing quotation"),
     ],
 )

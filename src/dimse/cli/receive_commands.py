@@ -2,8 +2,8 @@
 
 There is no shell. The text of an option is split into arguments once, at the start; values are put into an argument
 afterwards, so a value can neither add one nor be taken apart. Two mistakes remain, and are refused: an argument that is
-a script (it has white space beside its placeholder), in which a value would be code, and a value that would make an
-option of an argument.
+a script, in which a value would be code (it follows sh -c, or has white space or a sign of shells beside its
+placeholder), and a value that would make an option of an argument.
 
 Commands run a few at once. The others wait in a queue, and while it is full no C-STORE is answered: a slow command
 slows the senders down, and nothing is forgotten.
@@ -52,6 +52,11 @@ _OF_OBJECT: Final = (
 _OF_STUDY: Final = ("folder", "StudyInstanceUID", "instances", "calling")
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
+_SCRIPT: Final = re.compile(r"[\s;&|<>`$()]")
+"""What an argument with a placeholder has only if it is a script."""
+_INTERPRETER: Final = re.compile(r"\w*sh|python[\d.]*|perl|ruby|node")
+_TAKES_SCRIPT: Final = re.compile(r"-\w*[ce]")
+"""Options of interpreters, whose argument is a script: sh -c, perl -e."""
 
 
 class CommandLine:
@@ -62,18 +67,22 @@ class CommandLine:
         self._arguments = shlex.split(text)
         if not self._arguments:
             raise ValueError("must name a program")
-        for argument in self._arguments:
+        for before, argument in zip(["", *self._arguments], self._arguments, strict=False):
             found = _PLACEHOLDER.findall(argument)
             unknown = [name for name in found if name not in placeholders]
             if unknown:
                 raise ValueError(f"{{{unknown[0]}}} must be one of {', '.join(f'{{{name}}}' for name in placeholders)}")
-            if found and len(argument.split()) > 1:
+            if found and (_SCRIPT.search(argument) or (self._is_interpreted and _TAKES_SCRIPT.fullmatch(before))):
                 raise ValueError(
                     f"{{{found[0]}}} is inside a script, which could run its value; pass it as an argument of its own, "
                     f"as in sh -c 'process \"$1\"' sh {{{found[0]}}}"
                 )
         if _PLACEHOLDER.search(self.program) or shutil.which(self.program) is None:
             raise ValueError(f"{self.program} is not an executable program")
+
+    @property
+    def _is_interpreted(self) -> bool:
+        return any(_INTERPRETER.fullmatch(Path(argument).name) for argument in self._arguments)
 
     @property
     def program(self) -> str:
