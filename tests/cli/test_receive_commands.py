@@ -202,3 +202,13 @@ async def test_few_run_at_once_and_a_full_queue_makes_those_who_add_wait(
     await adding
     assert len(commands) == 0
     assert [(outcome.job.subject, outcome.error) for outcome in outcomes] == [(str(each), None) for each in range(4)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no signal 40")
+async def test_each_end_of_a_command_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes: list[Outcome] = []
+    commands = Commands(outcomes.append, jobs=1, seconds=30)
+    monkeypatch.setattr(sys, "stderr", None)  # as it is where it was closed
+    await commands.add(Job(CommandLine("sh -c 'kill -40 $$'", []), {}, "object"))
+    await commands.finish()
+    assert [outcome.error for outcome in outcomes] == ["ended by signal 40"]

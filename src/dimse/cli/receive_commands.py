@@ -187,8 +187,9 @@ class Commands:
 
     async def _process(self, words: list[str]) -> int:
         """Run it. Its output goes to standard error, as standard output may be JSON."""
+        output = asyncio.subprocess.DEVNULL if sys.stderr is None else sys.stderr.fileno()
         process = await asyncio.create_subprocess_exec(
-            *words, stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr.fileno(), start_new_session=True
+            *words, stdin=asyncio.subprocess.DEVNULL, stdout=output, start_new_session=True
         )
         try:
             async with asyncio.timeout(self._seconds):
@@ -224,7 +225,8 @@ def _kill(process: asyncio.subprocess.Process) -> None:
 
 def _failure(code: int) -> str | None:
     if code < 0:
-        return f"ended by {signal.Signals(-code).name}"
+        names = {each.value: each.name for each in signal.Signals}
+        return f"ended by {names.get(-code, f'signal {-code}')}"  # those of real time have no names
     return f"exit code {code}" if code else None
 
 
