@@ -874,6 +874,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("time of all steps of `explain`", "services.explaining.TOTAL_TIME", seconds),
     ("instances of a batch that `Forwarder` sends", "services.forwarding_destination.BATCH", str),
     ("bytes after which such a batch has no further one", "services.forwarding_destination.BATCH_BYTES", size),
+    ("instances of a destination whose refusals are counted", "services.forwarding_destination._REMEMBERED", str),
     ("files in a folder of a spool", "dataset.spool.FOLDER_SIZE", str),
     ("bytes that a spool leaves free on its disk, by default", "services.forwarding.MINIMUM_FREE", size),
     ("response times of `echo --repeat` whose median is shown", "cli.echo_repeated._REMEMBERED", str),

@@ -10,6 +10,7 @@ from tests.services.destinations import QUICK, Destinations, Results, Warned, ar
 
 import dimse
 from dimse import ForwardDestination, Forwarder, ForwardOutcome, RetryPolicy, ServerOptions, Status
+from dimse.services import forwarding_destination
 
 
 async def test_one_that_is_down_delays_no_other_and_gets_all_in_order_when_it_is_back(tmp_path: Path) -> None:
@@ -50,6 +51,25 @@ async def test_pauses_have_a_maximum_and_retry_ends_them(tmp_path: Path) -> None
             await forwarder.retry("down")
             assert await results.next() == [("down", "delivered", "1.2.1")]
             assert back.stored == ["1.2.1"]
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(Status.PROCESSING_FAILURE, "failed"), (Status.OUT_OF_RESOURCES, "waiting")]
+)
+async def test_a_batch_that_is_never_stored_does_not_block_the_next(
+    tmp_path: Path, status: int, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarding_destination, "BATCH_BYTES", 1)
+    results, outcomes = Results(), set[tuple[str, str, str | None]]()
+    expected = {("a", outcome, "1.2.1"), ("a", "delivered", "1.2.2"), ("a", "delivered", "1.2.3")}
+    async with archive() as choosy:
+        choosy.answers["1.2.1"] = status
+        async with Forwarder(tmp_path / "spool", {"a": choosy.destination()}, on_result=results) as forwarder:
+            for uid in ("1.2.1", "1.2.2", "1.2.3"):
+                await forwarder.add(given(tmp_path, uid))
+            while not expected <= outcomes:
+                outcomes.update(await results.next())
+    assert ("a", "failed", "1.2.1") in expected or ("a", "failed", "1.2.1") not in outcomes
 
 
 async def test_out_of_resources_waits_for_ever(tmp_path: Path) -> None:

@@ -258,10 +258,15 @@ class Spool:
 
     # Out of the queues
 
-    def first(self, queue: str, most: int, most_bytes: int) -> list[Spooled]:
-        """The oldest files of a queue: at most `most`, and no more once they have `most_bytes`."""
+    def first(self, queue: str, most: int, most_bytes: int, *, behind: str = "") -> list[Spooled]:
+        """The oldest files of a queue: at most `most`, and no more once they have `most_bytes`.
+
+        They are those behind the file with the path `behind`, if that is given.
+        """
         found, size = list[Spooled](), 0
         for _, entry in self._files(_WAITING, queue):
+            if entry.path <= behind:
+                continue
             with suppress(FileNotFoundError):
                 found.append(Spooled(entry.path, entry.stat().st_size))
                 size += found[-1].size

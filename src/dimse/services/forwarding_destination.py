@@ -5,10 +5,11 @@ The instances are sent in batches, each on associations of its own, as `dimse.se
     it was stored, also with a warning             it is removed from the queue
     it cannot be read, or is not DICOM             it is set aside
     another failure status, no context for it      it is tried again, and set aside after `RetryPolicy.retries`
-    0x0110, or it ended its association            the same if others of its batch were stored; else it waits
+    0x0110, or it ended its association            the same if others were stored beside it; else it waits
     0xA7xx, or it was not tried                    it waits, forever
 
-So no instance can block the others, and a destination that is down, or full, loses nothing. Before the next batch, the
+A batch of which nothing was stored is followed by what is behind it, up to the end of the queue. So no instance can
+block the others, and a destination that is down, or full, loses nothing. Before the next batch, the
 destination rests if it could not be reached, is out of resources, or has stored nothing: for `RetryPolicy.delay`
 seconds, and longer each time that nothing is stored, up to `ForwardDestination.maximum_pause`.
 """
@@ -47,6 +48,9 @@ BATCH: Final = 256
 
 BATCH_BYTES: Final = 64 * 1024 * 1024
 """Bytes after which a batch has no further instance."""
+
+_REMEMBERED: Final = 100 * BATCH
+"""Instances whose refusals are counted."""
 
 _ONCE: Final = RetryPolicy(retries=0)
 
@@ -176,8 +180,10 @@ class DestinationQueue:
         self._next_attempt: datetime | None = None
         self._pause = 0.0
         """Seconds of the last rest; 0 after an instance was stored."""
-        self._refusals: dict[str, int] = {}
-        """How often each instance of the last batch was refused, by the path of its file."""
+        self._refusals: dict[str, tuple[int, int]] = {}
+        """By the path of the file of an instance: how often it was refused, and what was delivered by then."""
+        self._behind = ""
+        """The last file of a batch of which nothing was stored: what follows it is tried next."""
         self._added, self._urged, self._stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     @property
@@ -260,7 +266,13 @@ class DestinationQueue:
 
     async def _first(self) -> list[Spooled]:
         batch: list[Spooled] = []
-        await in_worker(lambda: batch.extend(self._spool.first(self.name, BATCH, BATCH_BYTES)))
+
+        def find() -> None:
+            batch.extend(self._spool.first(self.name, BATCH, BATCH_BYTES, behind=self._behind))
+            if not batch and self._behind:
+                batch.extend(self._spool.first(self.name, BATCH, BATCH_BYTES))
+
+        await in_worker(find)
         if not batch and not self._arriving and not self._added.is_set():
             self._counts.waiting = Count()  # somebody may have removed files
         return batch
@@ -292,6 +304,7 @@ class DestinationQueue:
             is_stored = any(result.stored for result in results)
             rests = await self._settle(results, sizes, is_stored=is_stored)
         self._note(failure, job, results)
+        self._behind = "" if is_stored or failure is not None else batch[-1].path
         if is_stored:
             self._pause = 0.0
         return rests or failure is not None
@@ -312,29 +325,30 @@ class DestinationQueue:
 
     async def _settle(self, results: Sequence[SendResult], sizes: dict[str, int], *, is_stored: bool) -> bool:
         """Remove what was stored, and set aside what has failed. Returns whether the destination is to rest."""
-        outcomes, refusals, rests = list[tuple[SendResult, ForwardOutcome]](), dict[str, int](), False
+        outcomes, rests = list[tuple[SendResult, ForwardOutcome]](), False
         for result in results:
             outcome = ForwardOutcome.DELIVERED
             if not result.stored:
                 fault = _fault_of(result)
-                outcome = self._judge(result.name, fault, refusals, is_stored=is_stored)
+                outcome = self._judge(result.name, fault, is_stored=is_stored)
                 rests |= outcome is ForwardOutcome.WAITING and (not is_stored or fault is _Fault.TEMPORARY)
             outcomes.append((result, outcome))
-        self._refusals = refusals
+        if len(self._refusals) > _REMEMBERED:
+            self._refusals.clear()
         moved = list[bool]()
         await in_worker(self._move, outcomes, moved)
         for (result, outcome), is_moved in zip(outcomes, moved, strict=True):
             self._tell(result, outcome if is_moved else ForwardOutcome.WAITING, sizes[result.name])
         return rests or not all(moved)
 
-    def _judge(self, path: str, fault: _Fault, refusals: dict[str, int], *, is_stored: bool) -> ForwardOutcome:
+    def _judge(self, path: str, fault: _Fault, *, is_stored: bool) -> ForwardOutcome:
         """What becomes of an instance that was not stored."""
-        if fault is _Fault.UNREADABLE:
+        refused, delivered = self._refusals.pop(path, (0, self._delivered))
+        is_to_blame = is_stored or self._delivered > delivered
+        refused += fault is _Fault.REFUSED or (fault is _Fault.UNCLEAR and is_to_blame)
+        if fault is _Fault.UNREADABLE or refused > self._given.retry.retries:
             return ForwardOutcome.FAILED
-        refused = self._refusals.get(path, 0) + (fault is _Fault.REFUSED or (fault is _Fault.UNCLEAR and is_stored))
-        if refused > self._given.retry.retries:
-            return ForwardOutcome.FAILED
-        refusals[path] = refused
+        self._refusals[path] = refused, self._delivered
         return ForwardOutcome.WAITING
 
     def _move(self, outcomes: Sequence[tuple[SendResult, ForwardOutcome]], moved: list[bool]) -> None:
