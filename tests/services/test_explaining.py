@@ -278,7 +278,24 @@ async def test_no_answer_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {each.address.port for each in found} == {port}
 
 
+async def test_a_callback_that_fails_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(step: dimse.ExplainStep) -> None:
+        raise RuntimeError(step.name)
+
+    async with dimse.Server("ARCHIVE", host="127.0.0.1", port=0) as server:
+        archive = dimse.ApplicationEntity(
+            f"ARCHIVE@127.0.0.1:{server.port}", dimse.ClientOptions(calling_ae_title="ME")
+        )
+        found = await dimse.explain(archive, on_step=fail)
+    assert found.outcome is dimse.ExplainOutcome.WORKS
+    assert "the on_step callback failed" in caplog.text
+
+
 async def test_arguments_are_checked() -> None:
+    async def nothing_awaits(step: dimse.ExplainStep) -> None: ...
+
+    with pytest.raises(TypeError, match="on_step must be a plain function, not an async def"):
+        await dimse.explain("ARCHIVE@localhost", on_step=nothing_awaits)
     with pytest.raises(ValueError, match="is not an AE title"):
         await dimse.explain("ARCHIVE@localhost", called_ae_titles=["much too long a title"])
     with pytest.raises(ValueError, match="is not an address"):

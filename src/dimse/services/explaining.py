@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Sequence
 from time import perf_counter
 from typing import Final, TypeVar
 
 from dimse.address import Address, check_ae_title
+from dimse.callbacks import Callback
+from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.options import ClientOptions
 from dimse.services import (
     explaining_answer,
@@ -33,6 +36,8 @@ from dimse.uids import is_uid
 from dimse.upper_layer.negotiation import accepted_contexts
 from dimse.upper_layer.pdu import A_ASSOCIATE_RJ
 
+logger = logging.getLogger("dimse.network")
+
 T = TypeVar("T")
 
 TOTAL_TIME: Final = 60.0
@@ -43,7 +48,7 @@ _TRANSIENT_PAUSE: Final = 1.0
 
 
 async def explain(
-    address: str | Address,
+    address: str | Address | ApplicationEntity,
     *,
     options: ClientOptions | None = None,
     purposes: Collection[ExplainPurpose] = (ExplainPurpose.ECHO,),
@@ -73,13 +78,14 @@ async def explain(
         raise TypeError(f"options must be a ClientOptions or None, not {type(options).__name__}")
     if not all(isinstance(purpose, ExplainPurpose) for purpose in _each("purposes", purposes)):
         raise TypeError("purposes must be a collection of ExplainPurpose members")
+    entity, reported = entity_of(address, options), Callback("on_step", on_step, logger)
     classes, syntaxes = _uids("sop_classes", sop_classes), _uids("transfer_syntaxes", transfer_syntaxes)
     wanted = Wanted(frozenset(purposes), classes, syntaxes)
     titles = (
         [check_ae_title(title) for title in _each("called_ae_titles", called_ae_titles)],
         [check_ae_title(title) for title in _each("calling_ae_titles", calling_ae_titles)],
     )
-    run = _Explaining(Address.parse(address), options or ClientOptions(), wanted, *titles, step_timeout, on_step)
+    run = _Explaining(entity.address, entity.options, wanted, *titles, step_timeout, reported)
     return await run.run()
 
 
@@ -108,7 +114,7 @@ class _Explaining:
         called: Sequence[str],
         calling: Sequence[str],
         seconds: float,
-        on_step: Callable[[ExplainStep], object] | None,
+        reported: Callback[ExplainStep],
     ) -> None:
         self._address = address
         self._options = options
@@ -116,7 +122,7 @@ class _Explaining:
         self._called = called
         self._calling = calling
         self._seconds = seconds
-        self._on_step = on_step
+        self._reported = reported
         self._steps: dict[ExplainStepName, ExplainStep] = {}
         self._current = ExplainStepName.NAME
         self._outcome = ExplainOutcome.NO_ASSOCIATION
@@ -143,8 +149,7 @@ class _Explaining:
     def _add(self, step: ExplainStep) -> bool:
         """Add a step. Returns whether those that need it can be tried."""
         self._steps[step.name] = step
-        if self._on_step is not None:
-            self._on_step(step)
+        self._reported(step)
         return step.verdict is not ExplainVerdict.FAILED
 
     async def _connect(self) -> None:
