@@ -60,7 +60,8 @@ async def test_the_nth_operation_fails(way: str, tmp_path: Path) -> None:
                     assert report.retrieved
                     break
                 tried += 1
-                if not (await retrieved(archive, into)).retrieved:
+                again = await retrieved(archive, into)
+                if not again.retrieved and not again.existing:  # a whole file whose `close` failed is here
                     wrong.append(f"{case}: and the next one fails too")
     assert not wrong, "\n".join(wrong)
     assert tried > 5 * len(CODES)
