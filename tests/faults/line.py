@@ -78,7 +78,11 @@ class Line:
         call.add_done_callback(self._calls.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward, back = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            onward, back = await asyncio.open_connection("127.0.0.1", self._target)
+        except BaseException:  # a caller that gave up meanwhile
+            writer.transport.abort()
+            raise
         ways = [_Carrier(self.there, reader, back), _Carrier(self.back, onward, writer)]
         tasks = [asyncio.ensure_future(way.run()) for way in ways]
         ended = None
