@@ -96,24 +96,37 @@ class Rest:
         return bytes(data)
 
 
-class Following(Derived):
+class Continued(Derived):
+    """Goes on with `source` behind its metadata, which were read when this was made."""
+
+    def __init__(self, source: DatasetSource, transfer_syntax_uid: str, length: int | None, metadata: Metadata) -> None:
+        super().__init__(source, transfer_syntax_uid, length)
+        self._consumed = metadata.consumed
+        self._kept: Reader | None = None
+
+    def settle(self, reader: Reader) -> None:
+        """Close the reader of the metadata, or keep it for the first pass if the source can be read only once."""
+        if self._source.repeatable:
+            reader.close()
+        else:
+            self._kept = reader
+
+    def _begin(self) -> tuple[Reader, int]:
+        """A reader for a pass, and the number of bytes to skip."""
+        reader, self._kept = self._kept, None
+        return (self._source.open(), self._consumed) if reader is None else (reader, 0)
+
+
+class Following(Continued):
     """Re-encodes the metadata of `source` at once, and the rest while it is read."""
 
     def __init__(self, source: DatasetSource, transfer_syntax_uid: str, metadata: Metadata) -> None:
-        super().__init__(source, transfer_syntax_uid, None)
+        super().__init__(source, transfer_syntax_uid, None, metadata)
         self._metadata = metadata
-        self._kept: Reader | None = None
-
-    def keep(self, reader: Reader) -> None:
-        """Continue with the reader that read the metadata, as the source can be read only once."""
-        self._kept = reader
 
     def open(self) -> Reader:
         """Begin a pass."""
-        reader, self._kept = self._kept, None
-        to_skip = 0
-        if reader is None:
-            reader, to_skip = self._source.open(), self._metadata.consumed
+        reader, to_skip = self._begin()
         return PiecesReader(self._pieces(Rest(self.name, self._metadata, reader, to_skip)), reader.close)
 
     @abstractmethod

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from pydicom.filereader import data_element_generator
 
 from dimse.dataset.codec import PYDICOM_ERRORS, pydicom_failed
-from dimse.dataset.derived import STEP, Derived, Metadata, read_metadata
+from dimse.dataset.derived import STEP, Continued, Metadata, read_metadata
 from dimse.dataset.edits import NewValue, name_of
 from dimse.dataset.encoding import (
     LONG_SIZE,
@@ -64,10 +64,7 @@ async def edit(source: DatasetSource, edits: Edits) -> DatasetSource:
     except BaseException:
         reader.close()
         raise
-    if source.repeatable:
-        reader.close()
-    else:
-        result.keep(reader)
+    result.settle(reader)
     return result
 
 
@@ -83,7 +80,7 @@ async def edited_beside_the_loop(
     return edit_them() if len(encoded) <= _SMALL else await beside_the_loop(edit_them)
 
 
-class _Edited(Derived):
+class _Edited(Continued):
     """The edited elements, then the rest of the source as it is."""
 
     def __init__(self, source: DatasetSource, metadata: Metadata, elements: bytes) -> None:
@@ -93,23 +90,14 @@ class _Edited(Derived):
             length = len(head)
         elif length is not None:
             length += len(elements) - len(metadata.encoded)
-        super().__init__(source, source.transfer_syntax_uid, length)
+        super().__init__(source, source.transfer_syntax_uid, length, metadata)
         self.is_mislabeled = source.is_mislabeled
         self._head = head + metadata.value_start
-        self._consumed = metadata.consumed
         self._has_bulk = metadata.bulk is not None
-        self._kept: Reader | None = None
-
-    def keep(self, reader: Reader) -> None:
-        """Continue with the reader that read the metadata, as the source can be read only once."""
-        self._kept = reader
 
     def open(self) -> Reader:
         """Begin a pass."""
-        reader, self._kept = self._kept, None
-        to_skip = 0
-        if reader is None:
-            reader, to_skip = self._source.open(), self._consumed
+        reader, to_skip = self._begin()
         return _EditedReader(self.name, self._head, reader, to_skip, has_rest=self._has_bulk)
 
 

@@ -96,10 +96,7 @@ async def _follow(source: DatasetSource, transfer_syntax_uid: str) -> DatasetSou
     except BaseException:
         reader.close()
         raise
-    if source.repeatable:
-        reader.close()
-    else:
-        result.keep(reader)
+    result.settle(reader)
     return result
 
 
