@@ -13,35 +13,22 @@ from dimse.services import find_scu, finding, get_scu, move_scu
 from dimse.services.results import Results
 from dimse.services.suboperations import RetrieveResults
 from dimse.status import Status
-from dimse.sync.facade import Iteration, Owner, run, same
+from dimse.sync.facade import Iteration, Owner, run
 from dimse.sync.store_request import StoreRequest
 
+L = TypeVar("L", bound=Results[Any, Any] | finding.Finding)
 R = TypeVar("R", bound=Results[Any, Any])
 RR = TypeVar("RR", bound=RetrieveResults[Any, Any])
 T = TypeVar("T")
 
 
-class _Results(Owner[R], Generic[R, T]):
-    """An iterator, and a context manager that cancels the rest; see `dimse.FindResults`."""
-
-    @property
-    def status(self) -> Status | None:
-        """The final status; None before the final response."""
-        return self._asynchronous.status
-
-    @property
-    def error_comment(self) -> str | None:
-        """The Error Comment of the final response."""
-        return self._asynchronous.error_comment
+class _Items(Owner[L], Generic[L, T]):
+    """An iterator, and a context manager that cancels the rest."""
 
     @property
     def failures(self) -> list[Exception]:
-        """The failures so far."""
+        """The failures so far; `DimseError.address` names the archive."""
         return self._asynchronous.failures
-
-    def cancel(self) -> None:
-        """Stop the operation with a C-CANCEL, and wait for its end."""
-        run(self._asynchronous.cancel())
 
     def _item(self, item: Any) -> T:
         """An item, as the caller gets it."""
@@ -59,6 +46,24 @@ class _Results(Owner[R], Generic[R, T]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         run(self._asynchronous.__aexit__(kind, error, traceback))
+
+
+class _Results(_Items[R, T]):
+    """The results of one operation; see `dimse.FindResults`."""
+
+    @property
+    def status(self) -> Status | None:
+        """The final status; None before the final response."""
+        return self._asynchronous.status
+
+    @property
+    def error_comment(self) -> str | None:
+        """The Error Comment of the final response."""
+        return self._asynchronous.error_comment
+
+    def cancel(self) -> None:
+        """Stop the operation with a C-CANCEL, and wait for its end."""
+        run(self._asynchronous.cancel())
 
 
 class FindResults(_Results[find_scu.FindResults, Dataset]):
@@ -88,13 +93,8 @@ class MoveResults(_RetrieveResults[move_scu.MoveResults, SubOperations]):
     """The counters of a C-MOVE; see `dimse.MoveResults`."""
 
 
-class Finding(Owner[finding.Finding]):
+class Finding(_Items[finding.Finding, Dataset]):
     """The matches of `find`: an iterator, and a context manager that cancels the rest; see `dimse.Finding`."""
-
-    @property
-    def failures(self) -> list[Exception]:
-        """The failures so far; `DimseError.address` names the archive."""
-        return self._asynchronous.failures
 
     @property
     def archive(self) -> Address:
@@ -119,15 +119,3 @@ class Finding(Owner[finding.Finding]):
     def close(self) -> None:
         """Cancel the rest, and wait until it has ended."""
         run(self._asynchronous.aclose())
-
-    def __iter__(self) -> Iterator[Dataset]:
-        return Iteration(aiter(self._asynchronous), same)
-
-    def __enter__(self) -> Self:
-        run(self._asynchronous.__aenter__())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        run(self._asynchronous.__aexit__(kind, error, traceback))
