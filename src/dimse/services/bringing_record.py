@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,25 @@ def failures_of(results: GetResults | MoveResults, method: RetrieveMethod) -> li
         )
         for failure in failures
     ]
+
+
+class Noted:
+    """The results of a job so far, each reported to the caller's callback."""
+
+    def __init__(self, on_result: Callable[[RetrieveResult], object] | None) -> None:
+        self.results: list[RetrieveResult] = []
+        self._reported = Callback("on_result", on_result, logger)
+
+    def note(self, result: RetrieveResult) -> None:
+        """Add a result, and report it."""
+        self.results.append(result)
+        self._reported(result)
+
+    def raise_failures(self, of: str) -> None:
+        """Raise one `ExceptionGroup` with all errors, if there are any."""
+        errors = [result.error for result in self.results if result.error is not None]
+        if errors:
+            raise ExceptionGroup(f"{len(errors)} failed of {of}", errors)
 
 
 class Record:

@@ -14,7 +14,7 @@ from dimse.callbacks import Callback
 from dimse.messages.suboperations import SubOperations
 from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.options import ClientOptions, StoreOptions
-from dimse.services.bringing_record import RetrieveResult, failures_of
+from dimse.services.bringing_record import Noted, RetrieveResult, failures_of
 from dimse.services.contexts import RETRIEVED, retrieval_contexts
 from dimse.services.get_scu import CancelBehavior, CGetSCU, GetResults
 from dimse.services.listing import RetrieveMethod
@@ -87,13 +87,7 @@ async def get(
         raise ValueError("pass `into` or `handler`; to take instances in a loop, use CGetSCU")
     queries = several(query)
     entity = entity_of(address, options, calling_ae_title, timeout)
-    results, reported = list[RetrieveResult](), Callback("on_result", on_result, logger)
-
-    def note(result: RetrieveResult) -> None:
-        results.append(result)
-        reported(result)
-
-    start = asyncio.get_running_loop().time()
+    noted, start = Noted(on_result), asyncio.get_running_loop().time()
     contexts = retrieval_contexts(sop_classes or uids.COMMON_STORAGE, transfer_syntaxes or RETRIEVED, prefer)
     counters = Counters(Callback("progress", progress, logger), len(queries))
     async with orderly_association(entity, contexts) as association:
@@ -102,11 +96,10 @@ async def get(
             getting = scu.get(
                 each, into=into, template=template, handler=handler, on_cancel=on_cancel, raise_failures=False
             )
-            await _follow(getting, counters, note)
-    errors = [result.error for result in results if result.error is not None]
-    if errors and raise_failures:
-        raise ExceptionGroup(f"{len(errors)} failed of the C-GET from {entity.address}", errors)
-    return GetReport(tuple(results), counters.total, asyncio.get_running_loop().time() - start)
+            await _follow(getting, counters, noted.note)
+    if raise_failures:
+        noted.raise_failures(f"the C-GET from {entity.address}")
+    return GetReport(tuple(noted.results), counters.total, asyncio.get_running_loop().time() - start)
 
 
 async def _follow(getting: GetResults, counters: Counters, note: Callable[[RetrieveResult], object]) -> None:

@@ -13,7 +13,7 @@ from dimse.callbacks import Callback
 from dimse.messages.suboperations import SubOperations
 from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.options import ClientOptions
-from dimse.services.bringing_record import RetrieveResult, failures_of
+from dimse.services.bringing_record import Noted, RetrieveResult, failures_of
 from dimse.services.listing import RetrieveMethod
 from dimse.services.move_scu import CMoveSCU, MoveResults
 from dimse.services.query import Query
@@ -64,24 +64,17 @@ async def move(
     """
     destination, queries = check_ae_title(destination), several(query)
     entity = entity_of(address, options, calling_ae_title, timeout)
-    failures, reported = list[RetrieveResult](), Callback("on_result", on_result, logger)
-
-    def note(result: RetrieveResult) -> None:
-        failures.append(result)
-        reported(result)
-
-    start = asyncio.get_running_loop().time()
+    noted, start = Noted(on_result), asyncio.get_running_loop().time()
     models = dict.fromkeys(each.model.move for each in queries)
     contexts = [ProposedContext(model, uids.LITTLE_ENDIAN) for model in models]
     counters = Counters(Callback("progress", progress, logger), len(queries))
     async with orderly_association(entity, contexts) as association:
         scu = CMoveSCU(association)
         for each in queries:
-            await _follow(scu.move(each, destination, raise_failures=False), counters, note)
-    errors = [result.error for result in failures if result.error is not None]
-    if errors and raise_failures:
-        raise ExceptionGroup(f"{len(errors)} failed of the C-MOVE from {entity.address} to {destination}", errors)
-    return MoveReport(counters.total, tuple(failures), asyncio.get_running_loop().time() - start)
+            await _follow(scu.move(each, destination, raise_failures=False), counters, noted.note)
+    if raise_failures:
+        noted.raise_failures(f"the C-MOVE from {entity.address} to {destination}")
+    return MoveReport(counters.total, tuple(noted.results), asyncio.get_running_loop().time() - start)
 
 
 async def _follow(moving: MoveResults, counters: Counters, note: Callable[[RetrieveResult], object]) -> None:
