@@ -12,10 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dimse.access import VerifiedUser
 from dimse.address import Address
@@ -36,7 +35,7 @@ from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, Messag
 from dimse.messages.message import C_CANCEL_RQ, Priority, Request, Response
 from dimse.network.connection import Connection
 from dimse.network.incoming_data import Discard, Receiver
-from dimse.network.outstanding import OutstandingRequests
+from dimse.network.outstanding import Cancellations, OutstandingRequests
 from dimse.network.sender import Sender
 from dimse.network.telling import Telling
 from dimse.network.throttle import Throttle
@@ -616,26 +615,3 @@ class Exchange:
         """A request got its one response, `seconds` after it was sent."""
         self.responses += 1
         self.response_seconds += seconds
-
-
-class Cancellations:
-    """The tasks of one association that cancel operations whose consumers have left."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def begin(self, cancel: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `cancel` in a task. May be called from any thread, as garbage collection does."""
-        with suppress(RuntimeError):  # the event loop is closed
-            self._loop.call_soon_threadsafe(self._begin, cancel)
-
-    def _begin(self, cancel: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        task = self._loop.create_task(cancel())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def wait(self) -> None:
-        """Wait until all have ended."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)

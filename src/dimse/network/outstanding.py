@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Protocol
 
 from dimse.errors import LocalProtocolError
 from dimse.messages.fragments import CommandReceived
@@ -124,3 +127,26 @@ class OutstandingRequests:
         """The association has ended."""
         for request in self._requests.values():
             request.fail(error)
+
+
+class Cancellations:
+    """The tasks of one association that cancel operations whose consumers have left."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, cancel: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `cancel` in a task. May be called from any thread, as garbage collection does."""
+        with suppress(RuntimeError):  # the event loop is closed
+            self._loop.call_soon_threadsafe(self._begin, cancel)
+
+    def _begin(self, cancel: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self._loop.create_task(cancel())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def wait(self) -> None:
+        """Wait until all have ended."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
