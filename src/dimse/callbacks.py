@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def check_callback(name: str, function: object) -> None:
-    """Raise `TypeError` for a callback that is no function, or an `async def`, which nothing would await."""
+    """Raise `TypeError` for a callback that is not a function, and for an `async def`, which nothing would await."""
     if function is not None and not callable(function):
         raise TypeError(f"{name} must be a function, not {type(function).__name__}")
     if any(map(inspect.iscoroutinefunction, (function, getattr(function, "__call__", None)))):  # noqa: B004
