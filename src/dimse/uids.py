@@ -35,6 +35,67 @@ QUERY_RETRIEVE: Final = (
 )
 """Query/Retrieve (PS3.4 Annex C)."""
 
+STORAGE_COMMITMENT: Final = "1.2.840.10008.1.20.1"
+"""Storage Commitment Push Model (PS3.4 Annex J)."""
+STORAGE_COMMITMENT_INSTANCE: Final = "1.2.840.10008.1.20.1.1"
+"""The well-known SOP Instance of `STORAGE_COMMITMENT`."""
+
+MODALITY_WORKLIST_FIND: Final = "1.2.840.10008.5.1.4.31"
+"""Modality Worklist Information Model - FIND (PS3.4 Annex K)."""
+
+PERFORMED_PROCEDURE_STEP: Final = "1.2.840.10008.3.1.2.3.3"
+"""Modality Performed Procedure Step (PS3.4 Annex F)."""
+PERFORMED_PROCEDURE_STEP_RETRIEVE: Final = "1.2.840.10008.3.1.2.3.4"
+PERFORMED_PROCEDURE_STEP_NOTIFICATION: Final = "1.2.840.10008.3.1.2.3.5"
+
+INSTANCE_AVAILABILITY: Final = "1.2.840.10008.5.1.4.33"
+"""Instance Availability Notification (PS3.4 Annex R)."""
+
+UPS_PUSH: Final = "1.2.840.10008.5.1.4.34.6.1"
+"""Unified Procedure Step - Push (PS3.4 Annex CC)."""
+UPS_WATCH: Final = "1.2.840.10008.5.1.4.34.6.2"
+UPS_PULL: Final = "1.2.840.10008.5.1.4.34.6.3"
+UPS_EVENT: Final = "1.2.840.10008.5.1.4.34.6.4"
+UPS_QUERY: Final = "1.2.840.10008.5.1.4.34.6.5"
+UPS_SUBSCRIPTION_INSTANCE: Final = "1.2.840.10008.5.1.4.34.5"
+"""The well-known SOP Instance of global subscriptions."""
+UPS_FILTERED_SUBSCRIPTION_INSTANCE: Final = "1.2.840.10008.5.1.4.34.5.1"
+
+FILM_SESSION: Final = "1.2.840.10008.5.1.1.1"
+"""Basic Film Session (PS3.4 Annex H)."""
+FILM_BOX: Final = "1.2.840.10008.5.1.1.2"
+GRAYSCALE_IMAGE_BOX: Final = "1.2.840.10008.5.1.1.4"
+COLOR_IMAGE_BOX: Final = "1.2.840.10008.5.1.1.4.1"
+PRINT_JOB: Final = "1.2.840.10008.5.1.1.14"
+ANNOTATION_BOX: Final = "1.2.840.10008.5.1.1.15"
+PRINTER: Final = "1.2.840.10008.5.1.1.16"
+PRINTER_INSTANCE: Final = "1.2.840.10008.5.1.1.17"
+"""The well-known SOP Instance of `PRINTER`."""
+PRESENTATION_LUT: Final = "1.2.840.10008.5.1.1.23"
+GRAYSCALE_PRINT_META: Final = "1.2.840.10008.5.1.1.9"
+"""Basic Grayscale Print Management, a Meta SOP Class: its contexts are for all of its SOP classes."""
+COLOR_PRINT_META: Final = "1.2.840.10008.5.1.1.18"
+
+RELATED: Final = {
+    GRAYSCALE_PRINT_META: (FILM_SESSION, FILM_BOX, GRAYSCALE_IMAGE_BOX, PRINTER),
+    COLOR_PRINT_META: (FILM_SESSION, FILM_BOX, COLOR_IMAGE_BOX, PRINTER),
+    UPS_WATCH: (UPS_PUSH,),
+    UPS_PULL: (UPS_PUSH,),
+    UPS_EVENT: (UPS_PUSH,),
+    UPS_QUERY: (UPS_PUSH,),
+}
+"""Abstract syntax of a context -> the other SOP classes that a message on it may name (PS3.4 H.3.2.2, CC.3.1)."""
+
+
+def contexts_of(sop_class_uid: str) -> tuple[str, ...]:
+    """The abstract syntaxes on whose contexts a message may name this SOP class: its own, then the `RELATED` ones.
+
+    >>> len(contexts_of(FILM_BOX))
+    3
+    """
+    return (sop_class_uid, *(context for context, members in RELATED.items() if sop_class_uid in members))
+
+
 IMPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
 DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1.99"
