@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shlex
 import signal
@@ -31,6 +32,13 @@ def heard(receiver: Any) -> str:
     return line.removesuffix("\n")
 
 
+def event_of_command(receiver: Any) -> dict[str, Any]:
+    """The next `command` event of a receiver with --json: its command has ended."""
+    while (event := json.loads(receiver.line()))["event"] != "command":
+        pass
+    return dict(event)
+
+
 @SHELL
 def test_a_command_for_each_object(dimse: Dimse, receive: Receive, ct: Path) -> None:
     receiver = receive("--exec", "echo {path} {SOPInstanceUID} {calling}-{called}", "--json")
@@ -39,9 +47,9 @@ def test_a_command_for_each_object(dimse: Dimse, receive: Receive, ct: Path) -> 
     uid = pydicom.dcmread(ct, stop_before_pixels=True).SOPInstanceUID
     assert heard(receiver) == f"{receiver.folder / name} {uid} MY SCANNER-ANY"
     assert dimse("send", receiver.address, ct).code == 0  # was stored already: nothing has arrived
+    event = event_of_command(receiver)
     done = receiver.end()
     assert done.err == ""
-    (event,) = [line for line in done.lines if line["event"] == "command"]
     assert event.pop("seconds") >= 0
     assert event == {
         "event": "command",
@@ -73,10 +81,11 @@ def test_a_command_for_a_study_that_is_open_at_the_end(
 
 @SHELL
 def test_a_command_for_a_study_when_it_is_quiet(dimse: Dimse, receive: Receive, ct: Path) -> None:
-    receiver = receive("--exec-study", "echo {instances}", "--study-quiet", "0.1")
+    receiver = receive("--exec-study", "echo {instances}", "--study-quiet", "0.1", "--json")
     for _ in range(2):
         assert dimse("send", receiver.address, ct).code == 0
     assert heard(receiver) == "1"
+    assert event_of_command(receiver)["exit_code"] == 0
     assert receiver.end().err == ""
 
 

@@ -76,18 +76,18 @@ async def test_a_name_is_free_again_if_its_file_is_removed_meanwhile(tmp_path: P
 async def test_an_instance_is_not_taken_for_stored_before_it_is_durable(tmp_path: Path) -> None:
     """Its name is there, and the store that gave it fails; until then that store has the lock."""
     await write(tmp_path, b"there")
-    path, removed = tmp_path / "first.dcm", threading.Event()
+    path, others = tmp_path / "first.dcm", list[threading.Thread]()
     descriptor = os.open(path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
 
     def fail(asked: object) -> None:
         """The other store fails when this one waits for it."""
-        if str(asked).endswith("first.dcm") and not removed.is_set():
-            threading.Thread(target=give_up).start()
+        if str(asked).endswith("first.dcm") and not others:
+            others.append(threading.Thread(target=give_up))
+            others[0].start()
 
     def give_up() -> None:
         path.unlink()
-        removed.set()
         os.close(descriptor)
 
     HOOKS.append(fail)
@@ -95,8 +95,9 @@ async def test_an_instance_is_not_taken_for_stored_before_it_is_durable(tmp_path
         writer = await write(tmp_path, b"there")
     finally:
         HOOKS.remove(fail)
+    (other,) = others
+    other.join()
     assert writer.stored is Stored.NEW
-    assert removed.is_set()
     assert path.read_bytes().endswith(b"there")
 
 
