@@ -352,7 +352,7 @@ def _of_classes(modules: list[Module]) -> Iterator[Figure]:
     yield Figure("boolean state flags", len(found), 15, tuple(found))
     yield Figure("classes with boolean state flags", len(owners))
     names = public_names(modules, "dimse.network.association", "Association")
-    yield Figure("public names of Association", len(names), 16, tuple(names))
+    yield Figure("public names of Association", len(names), 17, tuple(names))
     yield Figure("largest class, in lines", max(sizes).value, places=_over(sizes, 300))
     others = private_uses(modules)
     yield Figure("uses of another object's private name", len(others), places=tuple(others))

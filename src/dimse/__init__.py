@@ -100,7 +100,7 @@ if TYPE_CHECKING:
         ExplainVerdict,
         Explanation,
     )
-    from dimse.services.find_scp import FindHandler
+    from dimse.services.find_scp import FindHandler, Match
     from dimse.services.find_scu import CFindSCU, FindResults
     from dimse.services.finding import Finding, find
     from dimse.services.forwarding import Forwarder
@@ -132,6 +132,7 @@ if TYPE_CHECKING:
     from dimse.services.verification import CEchoSCU, EchoHandler, EchoReport, EchoRequest, echo
     from dimse.status import Status, StatusCategory
     from dimse.tls import TLSOptions, TLSProfile
+    from dimse.upper_layer.extended import QueryFeatures, StorageFeatures
     from dimse.upper_layer.items import UserIdentityRQ, UserIdentityType
     from dimse.upper_layer.negotiation import AcceptedContext, ProposedContext
 
@@ -211,6 +212,7 @@ __all__ = [
     "IncompleteAnswer",
     "KnownPeer",
     "LocalProtocolError",
+    "Match",
     "Matcher",
     "MoveDestination",
     "MoveReport",
@@ -232,6 +234,7 @@ __all__ = [
     "ProposedContext",
     "ProtocolError",
     "Query",
+    "QueryFeatures",
     "QueryRequest",
     "QueryRetrieveLevel",
     "QueryRetrieveModel",
@@ -256,6 +259,7 @@ __all__ = [
     "Status",
     "StatusCategory",
     "StatusError",
+    "StorageFeatures",
     "StoreHandler",
     "StoreMode",
     "StoreOptions",
@@ -332,7 +336,7 @@ _NAMES_OF: Final = {
     "dimse.services.explanation": """
         ExplainAdvice ExplainOutcome Explanation ExplainSide ExplainStep ExplainStepName ExplainVerdict
     """,
-    "dimse.services.find_scp": "FindHandler",
+    "dimse.services.find_scp": "FindHandler Match",
     "dimse.services.find_scu": "CFindSCU FindResults",
     "dimse.services.finding": "Finding find",
     "dimse.services.forwarding": "Forwarder",
@@ -360,6 +364,7 @@ _NAMES_OF: Final = {
     "dimse.status": "Status StatusCategory",
     "dimse.tls": "TLSOptions TLSProfile",
     "dimse.upper_layer.items": "UserIdentityRQ UserIdentityType",
+    "dimse.upper_layer.extended": "QueryFeatures StorageFeatures",
     "dimse.upper_layer.negotiation": "AcceptedContext ProposedContext",
 }
 _HOME_OF: Final = {name: module for module, names in _NAMES_OF.items() for name in names.split()}

@@ -19,6 +19,7 @@ from dimse.rate_limit import RateLimit
 from dimse.records import record
 from dimse.tls import TLSOptions
 from dimse.uids import is_uid
+from dimse.upper_layer.extended import StorageFeatures
 from dimse.upper_layer.items import UserIdentityRQ
 from dimse.upper_layer.negotiation import MINIMUM_MAXIMUM_LENGTH
 
@@ -345,6 +346,8 @@ class ServerOptions(AssociationOptions):
         first; None accepts any. Then the peer's order decides, unless one is preferred. Every implementation supports
         Implicit VR Little Endian (PS3.5 10.1): without it, some peers cannot send at all.
     :param prefer: The UIDs of the transfer syntaxes to choose first where a presentation context has several.
+    :param storage_features: What to answer to extended negotiation of storage classes (PS3.4 B.3.1); None answers
+        nothing.
     :param access: Who may associate, and what each peer may do; by default every peer, and everything.
     :param maximum_associations: Maximum number of associations; one more is rejected as transient, so the peer may
         retry.
@@ -372,6 +375,7 @@ class ServerOptions(AssociationOptions):
     send: SendOptions = field(default_factory=SendOptions)
     transfer_syntaxes: Sequence[str] | None = None
     prefer: Sequence[str] = ()
+    storage_features: StorageFeatures | None = None
     access: Access = field(default_factory=Access)
     maximum_associations: int = 100
     maximum_associations_per_host: int | None = 20
@@ -387,6 +391,7 @@ class ServerOptions(AssociationOptions):
         super().__post_init__()
         _check_type(self, "store", StoreOptions)
         _check_type(self, "send", SendOptions)
+        _check_type(self, "storage_features", StorageFeatures, or_none=True)
         _check_type(self, "access", Access)
         _check_tls(self.tls, server_side=True)
         if not self.stop_timeout >= 0:

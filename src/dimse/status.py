@@ -91,6 +91,7 @@ class Status(int):
     ELEMENTS_DISCARDED: ClassVar[Status]
     CANCEL: ClassVar[Status]
     PENDING: ClassVar[Status]
+    PENDING_KEYS_NOT_SUPPORTED: ClassVar[Status]
 
     @property
     def category(self) -> StatusCategory:
@@ -162,3 +163,4 @@ Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES = Status(0xB000)
 Status.ELEMENTS_DISCARDED = Status(0xB006)
 Status.CANCEL = Status(0xFE00)
 Status.PENDING = Status(0xFF00)
+Status.PENDING_KEYS_NOT_SUPPORTED = Status(0xFF01)

@@ -25,6 +25,9 @@ STUDY_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_MOVE: Final = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET: Final = "1.2.840.10008.5.1.4.1.2.2.3"
 
+STORAGE_SERVICE_CLASS: Final = "1.2.840.10008.4.2"
+"""The Storage Service Class, which is no SOP class (PS3.4 Annex B)."""
+
 QUERY_RETRIEVE: Final = (
     PATIENT_ROOT_FIND,
     PATIENT_ROOT_MOVE,
@@ -192,6 +195,11 @@ def name_of(uid: str) -> str:
         return _NAMES[uid]
     entry = _entry(uid)
     return entry[0] if entry else uid
+
+
+def is_known(uid: str) -> bool:
+    """Whether this UID is in PS3.6, as pydicom has it."""
+    return _entry(uid) is not None
 
 
 def is_uid(text: str) -> bool:

@@ -22,15 +22,19 @@ from dimse import (
     CEchoSCU,
     CFindSCU,
     ClientOptions,
+    CStoreSCU,
     Operation,
     Peer,
     PresentationContextError,
+    ProposedContext,
     Query,
+    QueryFeatures,
     QueryRequest,
     Server,
     ServerOptions,
     Status,
     StatusCategory,
+    StorageFeatures,
     StoreRequest,
     TLSOptions,
     connect,
@@ -47,7 +51,7 @@ from dimse.messages.message import (
 )
 from dimse.services.given import Source
 from dimse.testing import ScriptedPeer, associate_request, echo_request, message_pdvs, store_request
-from dimse.upper_layer.items import RoleSelection
+from dimse.upper_layer.items import RoleSelection, SOPClassExtendedNegotiation
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
 FIND, GET, MOVE = uids.STUDY_ROOT_FIND, uids.STUDY_ROOT_GET, uids.STUDY_ROOT_MOVE
@@ -395,3 +399,92 @@ async def test_the_preferred_transfer_syntax_is_chosen() -> None:
     server = archive(Access(), prefer=[IMPLICIT])
     async with server, connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=ask) as association:
         assert [each.transfer_syntax for each in association.contexts.values()] == [IMPLICIT]
+
+
+# What is answered to extended negotiation
+
+NEW = "1.2.840.10008.5.1.4.99.1"
+"""A storage class that no dictionary has yet."""
+EVERYTHING = QueryFeatures(relational=True, fuzzy_names=True, timezone=True, enhanced_multiframe=True)
+
+
+async def test_an_acceptor_answers_what_its_handlers_support() -> None:
+    server = archive(Access(), storage_features=StorageFeatures(level=2, coerces=False))
+
+    @server.on_c_find(features=QueryFeatures(relational=True, fuzzy_names=True, multiple_values=True))
+    async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+        found = Dataset()
+        found.StudyDescription = " ".join(request.features.names)
+        yield found
+
+    contexts = [
+        *(ProposedContext(uid, [IMPLICIT], features=EVERYTHING) for uid in (FIND, GET, MOVE)),
+        ProposedContext(CT, [IMPLICIT], features=StorageFeatures()),
+    ]
+    async with server, connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=contexts) as association:
+        (accepted,) = server.associations
+        for side in (association, accepted):
+            assert side.query_features(FIND) == QueryFeatures(relational=True, fuzzy_names=True)
+            assert side.query_features(GET) == side.query_features(MOVE) == QueryFeatures()
+            assert side.query_features(uids.PATIENT_ROOT_FIND) == QueryFeatures()  # not proposed
+        assert association.storage_features(CT) == StorageFeatures(level=2, coerces=False)
+        assert accepted.storage_features(CT) == StorageFeatures()
+        assert association.storage_features(MR) is None
+        async with CFindSCU(association).find(Query.studies()) as matches:
+            assert [match.StudyDescription async for match in matches] == ["relational fuzzy_names"]
+
+
+@pytest.mark.parametrize(
+    ("information", "answer"),
+    [
+        (b"\1", b"\1"),
+        (b"\1\1\1", b"\1\0\1"),
+        (b"\1\1\1\1\1\1\1\1\1", b"\1\0\1\0\0\0\0"),
+        (b"\xff\1\1", b"\0\0\1"),
+        (b"", b""),
+    ],
+)
+async def test_odd_items_are_answered_in_as_many_bytes(information: bytes, answer: bytes) -> None:
+    server = archive(Access())
+    server.on_c_find(features=QueryFeatures(relational=True, fuzzy_names=True))(nothing)
+    item = SOPClassExtendedNegotiation(FIND, information)
+    ask = associate_request((FIND, [IMPLICIT]))
+    information_of = replace(ask.user_information, sop_class_extended=(item, replace(item, sop_class_uid=VERIFICATION)))
+    async with server:
+        accepted = await answer_to(server, replace(ask, user_information=information_of))
+    assert isinstance(accepted, A_ASSOCIATE_AC)
+    assert accepted.user_information.sop_class_extended == (SOPClassExtendedNegotiation(FIND, answer),)
+
+
+async def nothing(_: QueryRequest) -> AsyncIterator[Dataset]:
+    for match in list[Dataset]():
+        yield match
+
+
+@pytest.mark.parametrize(
+    ("operations", "syntaxes", "is_stored"),
+    [
+        ({Operation.STORE}, None, True),
+        ({Operation.FIND}, None, False),
+        ({Operation.STORE}, [EXPLICIT], False),
+    ],
+)
+async def test_a_declared_storage_class_is_accepted_within_the_policy(
+    operations: set[Operation], syntaxes: list[str] | None, is_stored: bool
+) -> None:
+    """Where C-STORE is permitted, and in the transfer syntaxes that are accepted for all instances."""
+    server = archive(Access(peers=[Peer(operations=operations)]), transfer_syntaxes=syntaxes)
+    context = ProposedContext(NEW, [IMPLICIT], general=[CT])
+    async with server, connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=[context, (FIND, [IMPLICIT])]) as to:
+        if is_stored:
+            await CStoreSCU(to).send(instance(sop_class=NEW))
+        else:
+            with pytest.raises(PresentationContextError, match=NEW):
+                to.context_for(NEW)
+
+
+async def test_an_unknown_class_that_is_not_declared_is_not_accepted() -> None:
+    server = archive(Access())
+    async with server, connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(NEW, [IMPLICIT])]) as association:
+        with pytest.raises(PresentationContextError, match=NEW):
+            association.context_for(NEW)

@@ -19,6 +19,8 @@ from dimse import (
     ClientOptions,
     LocalProtocolError,
     PresentationContextError,
+    ProposedContext,
+    QueryFeatures,
     Server,
     ServerOptions,
     Timeouts,
@@ -78,6 +80,9 @@ async def test_an_association_is_used_again() -> None:
         ([ECHO, (CT, [EXPLICIT])], [(CT, [EXPLICIT])], True),
         ([ECHO], [ECHO, (CT, [EXPLICIT])], False),
         ([(CT, [EXPLICIT, IMPLICIT])], [(CT, [IMPLICIT])], False),
+        ([ECHO], [ProposedContext(*ECHO)], True),
+        ([ProposedContext(*ECHO, features=QueryFeatures(relational=True))], [ECHO], False),
+        ([ProposedContext(*ECHO, general=["1.2"])], [ProposedContext(*ECHO, general=("1.2",))], True),
         ([(CT, [EXPLICIT])], [(CT, [EXPLICIT], True)], False),
     ],
 )

@@ -16,7 +16,7 @@ from tests.sample_objects import EXPLICIT, IMPLICIT, VERIFICATION
 from tests.server_options import server_options
 
 import dimse
-from dimse import QueryRequest, Server, Status, uids
+from dimse import Match, QueryRequest, Server, Status, uids
 from dimse.dataset.codec import decode, encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP
 from dimse.testing import ScriptedPeer, associate_request, echo_request, message_pdvs
@@ -24,7 +24,7 @@ from dimse.upper_layer.pdu import A_ABORT, A_RELEASE_RP, A_RELEASE_RQ, PDV
 
 FIND, PATIENT_FIND = uids.STUDY_ROOT_FIND, uids.PATIENT_ROOT_FIND
 FIND_RQ = C_FIND_RQ(message_id=1, affected_sop_class_uid=FIND)
-Handler = Callable[[QueryRequest], AsyncIterator[Dataset]]
+Handler = Callable[[QueryRequest], AsyncIterator[Dataset | Match]]
 
 
 @asynccontextmanager
@@ -628,3 +628,19 @@ async def test_stop_does_not_wait_for_ever_for_a_handler() -> None:
         await server.stop()
         assert waits.closed.is_set()
         await peer.expect_abort(0, 0)
+
+
+async def test_a_match_can_say_that_keys_were_not_supported() -> None:
+    async def handler(_: QueryRequest) -> AsyncIterator[Dataset | Match]:
+        yield study(1)
+        yield Match(study(2), unsupported_keys=True)
+        yield Match(study(3))
+
+    async with serving(handler) as server, peer_of(server) as peer:
+        await peer.send(*find())
+        statuses = [(await response_of(peer))[0].status for _ in range(4)]
+        assert statuses == [0xFF00, 0xFF01, 0xFF00, 0x0000]
+    async with serving(handler) as server, dimse.connect(f"ARCHIVE@127.0.0.1:{server.port}") as association:
+        async with dimse.CFindSCU(association).find(dimse.Query.studies()) as matches:
+            counts = [matches.unsupported_keys async for _ in matches]
+        assert counts == [0, 1, 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Protocol
@@ -21,6 +21,7 @@ from dimse.network.tally import Tally
 from dimse.network.throttle import ServerLimits
 from dimse.options import ServerOptions, StoreMode
 from dimse.tls import context_of
+from dimse.upper_layer.extended import Features, QueryFeatures, accept_extended, declared_storage
 from dimse.upper_layer.items import UserIdentityAC, UserInformation
 from dimse.upper_layer.negotiation import ProposedContext, accept_contexts, accept_roles, accept_window
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
@@ -115,6 +116,8 @@ class Admission:
         """Where the decisions are audited."""
         self.tally: Final = Tally()
         """Where they are counted."""
+        self.features: dict[str, QueryFeatures] = {}
+        """What the handlers of queries and retrievals support, by SOP class."""
         self.handler: AssociationHandler | None = None
         """Decides, after the rules and the limits, about each association."""
 
@@ -214,34 +217,47 @@ class Admission:
         """1 if data sets are buffered, since each may take all the memory of its association."""
         return 1 if self._options.store.mode is StoreMode.BUFFERED else self._options.operations_window
 
-    def _to_receive(self, sop_classes: Iterable[str]) -> dict[str, Sequence[str] | None]:
-        """The SOP classes that the peer may send or request, with the accepted transfer syntaxes of those to store."""
-        accepted = self._options.transfer_syntaxes
-        return {uid: accepted if uids.is_storage(uid) else None for uid in sop_classes}
+    def _taken(self, request: A_ASSOCIATE_RQ, proposed: Collection[str], rule: Peer) -> tuple[set[str], set[str]]:
+        """The SOP classes that the peer may send or request, and those of them to store.
+
+        An unknown class that the requestor declares to be a storage class is one (PS3.7 D.3.3.6).
+        """
+        services = {kind: service for kind, service in self._services.items() if permits(rule, kind)}
+        declared = declared_storage(request.user_information) if C_STORE_RQ in services else frozenset()
+        taken = {uid for uid in proposed if any(service.supports(uid) for service in services.values())}
+        stored = {uid for uid in taken if uids.is_storage(uid)} | declared.intersection(proposed)
+        return taken | stored, stored
+
+    def _offered(self, taken: Iterable[str], stored: Collection[str]) -> dict[str, Features]:
+        """What is answered to extended negotiation of the SOP classes that the peer may send or request."""
+        storage = self._options.storage_features
+        found = {uid: self.features.get(uid, storage if uid in stored else None) for uid in taken}
+        return {uid: features for uid, features in found.items() if features is not None}
 
     def acceptance(self, request: A_ASSOCIATE_RQ, slot: Slot, user: User) -> A_ASSOCIATE_AC:
         """Accept a normalized request, as far as the services go that the peer may use.
 
         An identity is confirmed only if it was verified (PS3.7 D.3.3.7).
         """
-        services = [service for kind, service in self._services.items() if permits(slot.rule, kind)]
         proposed = {context.abstract_syntax for context in request.presentation_contexts}
+        services = [service for kind, service in self._services.items() if permits(slot.rule, kind)]
         sent = {uid for uid in proposed if any(service.sends(uid) for service in services)}
         as_scp = {role.sop_class_uid for role in request.user_information.role_selections if role.scp_role} & sent
-        taken = {uid for uid in proposed if any(service.supports(uid) for service in services)}
+        taken, stored = self._taken(request, proposed, slot.rule)
+        supported = dict.fromkeys(as_scp) | dict.fromkeys(taken)
+        supported |= dict.fromkeys(stored, self._options.transfer_syntaxes)
         identity = request.user_information.user_identity
         return A_ASSOCIATE_AC(
             called_ae_title=request.called_ae_title[:16],
             calling_ae_title=request.calling_ae_title[:16],
-            presentation_contexts=accept_contexts(
-                request, dict.fromkeys(as_scp) | self._to_receive(taken), self._options.prefer
-            ),
+            presentation_contexts=accept_contexts(request, supported, self._options.prefer),
             user_information=UserInformation(
                 maximum_length=self._options.maximum_length,
                 implementation_class_uid=uids.IMPLEMENTATION_CLASS_UID,
                 implementation_version_name=uids.IMPLEMENTATION_VERSION_NAME,
                 asynchronous_operations_window=accept_window(request, self._operations_window),
                 role_selections=accept_roles(request, scu_classes=taken, scp_classes=as_scp),
+                sop_class_extended=accept_extended(request.user_information, self._offered(taken, stored)),
                 user_identity_response=UserIdentityAC(user.server_response)
                 if user is not None and identity is not None and identity.positive_response_requested
                 else None,

@@ -8,6 +8,7 @@ from typing import Self
 
 from dimse.access import VerifiedUser
 from dimse.network.exchange import Exchange, Phase
+from dimse.upper_layer.extended import QueryFeatures, StorageFeatures
 from dimse.upper_layer.items import UserIdentityRQ
 from dimse.upper_layer.negotiation import AcceptedContext
 
@@ -93,6 +94,21 @@ class Association:
         names the transfer syntaxes that were proposed and accepted.
         """
         return self._exchange.context_for(abstract_syntax, transfer_syntaxes)
+
+    def query_features(self, sop_class_uid: str) -> QueryFeatures:
+        """What both sides agreed on for a SOP class of C-FIND, C-GET or C-MOVE (PS3.4 C.5).
+
+        A requestor proposes it with the `features` of a `ProposedContext`, or of a `Query`.
+
+        >>> async def main(context):
+        ...     async with connect("ARCHIVE@localhost:11112", contexts=[context]) as association:
+        ...         print(association.query_features(uids.STUDY_ROOT_FIND).relational)
+        """
+        return self._exchange.agreement.query_features(sop_class_uid)
+
+    def storage_features(self, sop_class_uid: str) -> StorageFeatures | None:
+        """What the peer said of itself as SCP of a storage class (PS3.4 B.3.1); None if it said nothing."""
+        return self._exchange.agreement.storage_features(sop_class_uid)
 
     async def release(self) -> None:
         """End the association in order (PS3.8 7.2). Does nothing if it has ended already.

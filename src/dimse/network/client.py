@@ -24,7 +24,7 @@ from dimse.rate_limit import bind
 from dimse.tls import TLSOptions, context_of
 from dimse.upper_layer.items import AsynchronousOperationsWindow, UserInformation
 from dimse.upper_layer.machine import Machine
-from dimse.upper_layer.negotiation import ProposedContext, propose
+from dimse.upper_layer.negotiation import ProposedContext, propose, propose_extended
 from dimse.upper_layer.pdu import A_ASSOCIATE_RQ
 
 DEFAULT_CONTEXTS = tuple(
@@ -67,7 +67,9 @@ async def connect(
     address = Address.parse(address)
     options = client_options(options, calling_ae_title, timeout)
     bind(options.rate_limit)
-    proposed, roles = propose(DEFAULT_CONTEXTS if contexts is None else contexts)
+    wanted = [*(DEFAULT_CONTEXTS if contexts is None else contexts)]
+    proposed, roles = propose(wanted)
+    extended, common_extended = propose_extended(wanted)
     to_receive = {role.sop_class_uid for role in roles if not role.scu_role}
     to_send = [each for each in proposed if uids.is_storage(each.abstract_syntax)] if contexts is not None else []
     uses_window = options.operations_window > 1 and any(each.abstract_syntax not in to_receive for each in to_send)
@@ -83,6 +85,8 @@ async def connect(
             if uses_window
             else None,
             role_selections=roles,
+            sop_class_extended=extended,
+            sop_class_common_extended=common_extended,
             user_identity=options.user_identity,
         ),
     )

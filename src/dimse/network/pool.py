@@ -161,7 +161,7 @@ class PooledEntity(ApplicationEntity):
 
 def _as_set(contexts: Iterable[_Context]) -> frozenset[tuple[object, ...]]:
     proposed = (ProposedContext(*each) for each in contexts)
-    return frozenset((each.abstract_syntax, *each.transfer_syntaxes, each.as_scp) for each in proposed)
+    return frozenset((each[0], tuple(each[1]), *each[2:4], each.general and tuple(each.general)) for each in proposed)
 
 
 async def _see_what_has_ended() -> None:

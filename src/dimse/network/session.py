@@ -16,7 +16,7 @@ from dimse.errors import (
     without_frames,
 )
 from dimse.messages.fragments import CommandReceived
-from dimse.messages.message import C_ECHO_RQ, Request, Response, priority_of
+from dimse.messages.message import C_ECHO_RQ, C_STORE_RQ, Request, Response, priority_of
 from dimse.network.admission import TEMPORARY_CONGESTION, Admission, AssociationHandler, Rejected, Slot, User, permits
 from dimse.network.arrivals import Arrivals
 from dimse.network.association import Association
@@ -346,9 +346,14 @@ class Session:
         if request.objection is not None:
             status, comment = request.objection
             return request.response(status, error_comment=comment)
-        if not service.supports(request.sop_class_uid):
+        if not service.supports(request.sop_class_uid) and not self._is_declared(request):
             return request.response(Status.SOP_CLASS_NOT_SUPPORTED)
         return await self._response_of(service, request)
+
+    def _is_declared(self, request: IncomingRequest) -> bool:
+        """Whether the peer sends an instance of an unknown SOP class that it declared to be a storage class."""
+        is_store = isinstance(request.message, C_STORE_RQ)
+        return is_store and self._exchange.agreement.is_declared_storage(request.sop_class_uid)
 
     def _permits(self, request: IncomingRequest) -> bool:
         """Whether the peer may request this. It may have a context for it that is there for another operation."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from itertools import count
 from typing import Final, cast
 
@@ -25,7 +26,20 @@ _END: Final = object()
 _TURN: Final = 64
 """Matches in a row before other tasks run, as neither the handler nor the socket need ever wait."""
 
-FindHandler = Callable[[QueryRequest], AsyncIterator[Dataset]]
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A match of a C-FIND, for a handler that has more to say of it than its data set.
+
+    With `unsupported_keys` it is sent as Pending (0xFF01): some optional keys of the request were not supported, that
+    is, not matched as they would be if they were (PS3.4 C.4.1.1.4). A data set alone is sent as Pending (0xFF00).
+    """
+
+    dataset: Dataset
+    unsupported_keys: bool = False
+
+
+FindHandler = Callable[[QueryRequest], AsyncIterator[Dataset | Match]]
 """Answers C-FIND; see `Server.on_c_find`."""
 
 
@@ -50,8 +64,9 @@ class FindService:
 
     async def _send_matches(self, request: IncomingRequest, query: QueryRequest) -> None:
         pending = request.response(Status.PENDING, identifier=b"").message
+        unsupported = request.response(Status.PENDING_KEYS_NOT_SUPPORTED, identifier=b"").message
         # An async generator, as `Server.on_c_find` has checked.
-        async with aclosing(cast("AsyncGenerator[Dataset]", self._handler(query))) as matches:
+        async with aclosing(cast("AsyncGenerator[Dataset | Match]", self._handler(query))) as matches:
             for number in count(1):
                 if number % _TURN == 0:
                     await asyncio.sleep(0)
@@ -59,13 +74,16 @@ class FindService:
                     match = await anext(matches, _END)
                 if match is _END:
                     break
-                await request.send(Answer(pending, _encoded(match, query.level, request.context.transfer_syntax)))
+                message = pending
+                if isinstance(match, Match):
+                    message, match = unsupported if match.unsupported_keys else pending, match.dataset
+                await request.send(Answer(message, _encoded(match, query.level, request.context.transfer_syntax)))
 
 
 def _encoded(match: object, level: QueryRetrieveLevel, transfer_syntax_uid: str) -> bytes:
     """Encode a match as an identifier with its level, and with its character set if a text needs one."""
     if not isinstance(match, Dataset):
-        raise TypeError(f"the C-FIND handler yielded {type(match).__name__}, not a Dataset")
+        raise TypeError(f"the C-FIND handler yielded {type(match).__name__}, not a Dataset or a Match")
     if transfer_syntax_uid in uids.LITTLE_ENDIAN:
         plain = encode_plain(match, implicit=transfer_syntax_uid == uids.IMPLICIT_VR_LITTLE_ENDIAN, level=level)
         if plain is not None:

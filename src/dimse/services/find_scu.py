@@ -13,6 +13,7 @@ from dimse.network.incoming_request import Answer
 from dimse.network.operations import OperationKind, OperationRequest
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel, raw_identifier
 from dimse.services.results import Results
+from dimse.status import Status
 
 
 class FindResults(Results[Dataset, C_FIND_RSP]):
@@ -20,7 +21,14 @@ class FindResults(Results[Dataset, C_FIND_RSP]):
 
     _kind = OperationKind("C-FIND", "find", C_FIND_RSP, has_matches=True)
 
+    unsupported_keys = 0
+    """How many matches so far came with 0xFF01: the peer does not support some of the optional keys (PS3.4 C.4.1.1.4).
+
+    Such a key matches everything, or in a way that the standard does not define."""
+
     async def _pending(self, answer: Answer[C_FIND_RSP]) -> Dataset | None:
+        if answer.message.status == Status.PENDING_KEYS_NOT_SUPPORTED:
+            self.unsupported_keys += 1
         try:
             self._check_form(answer.identifier or b"")
             return await decode_identifier(answer.identifier or b"", self._request.context.transfer_syntax)

@@ -19,6 +19,7 @@ from dimse.services.buffered import Claim
 from dimse.services.handlers import raised
 from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
 from dimse.status import Status
+from dimse.upper_layer.extended import QueryFeatures
 
 logger = logging.getLogger("dimse.query_retrieve")
 
@@ -37,6 +38,11 @@ class QueryRequest:
     identifier: Dataset
     _claim: Claim | None = field(default=None, repr=False, compare=False)
     """Counts the identifier among what is in memory, until the request is answered."""
+
+    @property
+    def features(self) -> QueryFeatures:
+        """What was agreed on with the peer for this SOP class, of what the handler was registered with (PS3.4 C.5)."""
+        return self.association.query_features(self.command.affected_sop_class_uid)
 
     @property
     def move_destination(self) -> str | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any
+from typing import Any, overload
 
 from dimse.address import DEFAULT_PORT
 from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
@@ -17,10 +17,12 @@ from dimse.options import ServerOptions
 from dimse.services.find_scp import FindHandler, FindService
 from dimse.services.get_scp import GetService
 from dimse.services.move_scp import Destinations, MoveService
+from dimse.services.query import QueryRetrieveModel
 from dimse.services.retrieve_scp import RetrieveHandler
 from dimse.services.store_scp import StoreHandler, StoreService
 from dimse.services.study_completion import Studies, StudyHandler
 from dimse.services.verification import EchoHandler, EchoService
+from dimse.upper_layer.extended import QueryFeatures
 
 
 class Server(AssociationServer):
@@ -39,7 +41,7 @@ class Server(AssociationServer):
     ============ ================= ============================================================
     `on_c_echo`  `EchoRequest`     `async def`, returns a `Status`
     `on_c_store` `StoreRequest`    `async def`, returns a `Status`
-    `on_c_find`  `QueryRequest`    `async def` with `yield`: a `Dataset` for each match
+    `on_c_find`  `QueryRequest`    `async def` with `yield`: a `Dataset` or `Match` each
     `on_c_get`   `QueryRequest`    `async def` with `yield`: each instance, as for `dimse.send`
     `on_c_move`  `QueryRequest`    `async def` with `yield`: each instance, as for `dimse.send`
     ============ ================= ============================================================
@@ -178,11 +180,23 @@ class Server(AssociationServer):
 
         return register
 
-    def on_c_find(self, handler: FindHandler) -> FindHandler:
+    @overload
+    def on_c_find(self, handler: FindHandler, /) -> FindHandler: ...
+
+    @overload
+    def on_c_find(self, /, *, features: QueryFeatures) -> Callable[[FindHandler], FindHandler]: ...
+
+    def on_c_find(
+        self, handler: FindHandler | None = None, /, *, features: QueryFeatures | None = None
+    ) -> FindHandler | Callable[[FindHandler], FindHandler]:
         """Register the C-FIND handler: `async def handler(request: QueryRequest)`, which yields a `Dataset` per match.
 
         Each match is sent when it is yielded, as fast as the peer reads. On C-CANCEL the generator is closed. An
-        exception other than `StatusError` is answered with Unable to Process (0xC000).
+        exception other than `StatusError` is answered with Unable to Process (0xC000). Instead of a data set, a `Match`
+        also says that the handler did not support some of the keys.
+
+        `features` are what the handler supports of extended negotiation (PS3.4 C.5.1.1), by default nothing. What a
+        peer has agreed to is in `request.features`.
 
         >>> server = Server()
         >>> @server.on_c_find
@@ -190,28 +204,55 @@ class Server(AssociationServer):
         ...     for match in []:
         ...         yield match
         """
-        _check_is_generator(handler)
-        self._services[C_FIND_RQ] = FindService(handler)
-        return handler
 
-    def on_c_get(self, handler: RetrieveHandler) -> RetrieveHandler:
+        def register(handler: FindHandler) -> FindHandler:
+            _check_is_generator(handler)
+            self._services[C_FIND_RQ] = FindService(handler)
+            self._offer([model.find for model in QueryRetrieveModel], features)
+            return handler
+
+        return register if handler is None else register(handler)
+
+    @overload
+    def on_c_get(self, handler: RetrieveHandler, /) -> RetrieveHandler: ...
+
+    @overload
+    def on_c_get(self, /, *, features: QueryFeatures) -> Callable[[RetrieveHandler], RetrieveHandler]: ...
+
+    def on_c_get(
+        self, handler: RetrieveHandler | None = None, /, *, features: QueryFeatures | None = None
+    ) -> RetrieveHandler | Callable[[RetrieveHandler], RetrieveHandler]:
         """Register the C-GET handler: `async def handler(request: QueryRequest)`, which yields the instances.
 
         An instance is anything that `dimse.send` accepts: a path, a stream, a data set. All are collected before the
         first is sent, so that they can be counted; each is then streamed on the requestor's association. The final
         response names those that failed. On C-CANCEL the generator is closed, or sending ends between two instances.
-        An exception other than `StatusError` is answered with Unable to Process (0xC000).
+        An exception other than `StatusError` is answered with Unable to Process (0xC000). `features` are what the
+        handler supports of extended negotiation (PS3.4 C.5.3.1), by default nothing.
 
         >>> server = Server()
         >>> @server.on_c_get
         ... async def get(request):
         ...     yield "ct.dcm"
         """
-        _check_is_generator(handler)
-        self._services[C_GET_RQ] = GetService(handler, self.options.send)
-        return handler
 
-    def on_c_move(self, handler: RetrieveHandler) -> RetrieveHandler:
+        def register(handler: RetrieveHandler) -> RetrieveHandler:
+            _check_is_generator(handler)
+            self._services[C_GET_RQ] = GetService(handler, self.options.send)
+            self._offer([model.get for model in QueryRetrieveModel], features)
+            return handler
+
+        return register if handler is None else register(handler)
+
+    @overload
+    def on_c_move(self, handler: RetrieveHandler, /) -> RetrieveHandler: ...
+
+    @overload
+    def on_c_move(self, /, *, features: QueryFeatures) -> Callable[[RetrieveHandler], RetrieveHandler]: ...
+
+    def on_c_move(
+        self, handler: RetrieveHandler | None = None, /, *, features: QueryFeatures | None = None
+    ) -> RetrieveHandler | Callable[[RetrieveHandler], RetrieveHandler]:
         """Register the C-MOVE handler: `async def handler(request: QueryRequest)`, which yields the instances.
 
         It is like that of C-GET, but the instances are sent to `request.move_destination` as `dimse.send` sends them;
@@ -224,11 +265,20 @@ class Server(AssociationServer):
         ... async def retrieve(request):
         ...     yield "ct.dcm"
         """
-        _check_is_generator(handler)
-        if self.destinations is None:
-            raise ValueError("C-MOVE needs destinations: pass destinations={'TITLE': 'TITLE@host:port'} to Server")
-        self._services[C_MOVE_RQ] = MoveService(handler, self.ae_title, self.destinations, self.options.send)
-        return handler
+
+        def register(handler: RetrieveHandler) -> RetrieveHandler:
+            _check_is_generator(handler)
+            if self.destinations is None:
+                raise ValueError("C-MOVE needs destinations: pass destinations={'TITLE': 'TITLE@host:port'} to Server")
+            self._services[C_MOVE_RQ] = MoveService(handler, self.ae_title, self.destinations, self.options.send)
+            self._offer([model.move for model in QueryRetrieveModel], features)
+            return handler
+
+        return register if handler is None else register(handler)
+
+    def _offer(self, sop_classes: Iterable[str], features: QueryFeatures | None) -> None:
+        """Answer extended negotiation of these SOP classes, which are those of a handler, with what it supports."""
+        self._admission.features |= dict.fromkeys(sop_classes, features or QueryFeatures())
 
 
 def _check_is_generator(handler: object) -> None:

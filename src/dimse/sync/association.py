@@ -14,6 +14,7 @@ from dimse.services import find_scu, get_scu, move_scu, store_scu, verification
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.sync.facade import Blocking, Facade, blocking_method, in_loop, made_by
 from dimse.sync.results import FindResults, GetResults, MoveResults
+from dimse.upper_layer.extended import QueryFeatures, StorageFeatures
 from dimse.upper_layer.negotiation import AcceptedContext
 
 P = ParamSpec("P")
@@ -75,6 +76,14 @@ class Association(Facade[association.Association]):
     def context_for(self, abstract_syntax: str, transfer_syntaxes: Iterable[str] | None = None) -> AcceptedContext:
         """The accepted context for a SOP class; see `dimse.Association.context_for`."""
         return self._asynchronous.context_for(abstract_syntax, transfer_syntaxes)
+
+    def query_features(self, sop_class_uid: str) -> QueryFeatures:
+        """What both sides agreed on for a query or retrieval class; see `dimse.Association.query_features`."""
+        return self._asynchronous.query_features(sop_class_uid)
+
+    def storage_features(self, sop_class_uid: str) -> StorageFeatures | None:
+        """What the peer said of itself as SCP of a storage class; see `dimse.Association.storage_features`."""
+        return self._asynchronous.storage_features(sop_class_uid)
 
     release = blocking_method(association.Association.release)
 

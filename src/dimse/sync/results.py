@@ -69,6 +69,11 @@ class _Results(_Items[R, T]):
 class FindResults(_Results[find_scu.FindResults, Dataset]):
     """The matches of a C-FIND; see `dimse.FindResults`."""
 
+    @property
+    def unsupported_keys(self) -> int:
+        """How many matches came with 0xFF01; see `dimse.FindResults.unsupported_keys`."""
+        return self._asynchronous.unsupported_keys
+
 
 class _RetrieveResults(_Results[RR, T]):
     @property

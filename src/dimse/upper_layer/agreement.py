@@ -17,6 +17,13 @@ from dimse.uids import (
     STUDY_ROOT_MOVE,
     name_of,
 )
+from dimse.upper_layer.extended import (
+    QueryFeatures,
+    StorageFeatures,
+    declared_storage,
+    query_features,
+    storage_features,
+)
 from dimse.upper_layer.negotiation import (
     AcceptedContext,
     accepted_contexts,
@@ -104,6 +111,19 @@ class Agreement:
         """Whether the requestor proposed to be SCP of a SOP class (PS3.7 D.3.3.4)."""
         roles = self.request.user_information.role_selections
         return any(role.sop_class_uid == sop_class_uid and role.scp_role for role in roles)
+
+    def query_features(self, sop_class_uid: str) -> QueryFeatures:
+        """What both sides agreed on for a query or retrieval class (PS3.4 C.5)."""
+        return query_features(self.request.user_information, self.acceptance.user_information, sop_class_uid)
+
+    def storage_features(self, sop_class_uid: str) -> StorageFeatures | None:
+        """What the peer said of itself as SCP of a storage class (PS3.4 B.3.1); None if it said nothing."""
+        peer = self.acceptance if self.is_requestor else self.request
+        return storage_features(peer.user_information, sop_class_uid)
+
+    def is_declared_storage(self, sop_class_uid: str) -> bool:
+        """Whether the requestor declared an unknown SOP class to be a storage class (PS3.7 D.3.3.6)."""
+        return sop_class_uid in declared_storage(self.request.user_information)
 
     def _no_context(self, abstract_syntax: str, wanted: str | None) -> PresentationContextError:
         if not self.is_requestor and self.accepts(abstract_syntax) and not self.proposes_scp(abstract_syntax):

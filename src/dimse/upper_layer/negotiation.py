@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from dimse.errors import RemoteProtocolError
 from dimse.records import record
-from dimse.uids import APPLICATION_CONTEXT, is_uid
+from dimse.uids import APPLICATION_CONTEXT, STORAGE_SERVICE_CLASS, is_uid
 from dimse.upper_layer.deviations import invalid
+from dimse.upper_layer.extended import QueryFeatures, StorageFeatures, exceeds
 from dimse.upper_layer.items import (
     AsynchronousOperationsWindow,
     ContextResult,
@@ -22,6 +23,8 @@ from dimse.upper_layer.items import (
     PresentationContextAC,
     PresentationContextRQ,
     RoleSelection,
+    SOPClassCommonExtendedNegotiation,
+    SOPClassExtendedNegotiation,
     UserInformation,
 )
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
@@ -53,11 +56,22 @@ class AcceptedContext:
 
 
 class ProposedContext(NamedTuple):
-    """A presentation context to propose. With `as_scp` the requestor proposes to be SCP on it, as C-GET requires."""
+    """A presentation context to propose. With `as_scp` the requestor proposes to be SCP on it, as C-GET requires.
+
+    `features` are proposed for its SOP class (PS3.7 D.3.3.5): `QueryFeatures` for a query or a retrieval,
+    `StorageFeatures` for a storage class. `general` declares it to be a storage class, which an acceptor that does not
+    know it may then accept, and has the UIDs of its related general SOP classes, if any (PS3.7 D.3.3.6).
+
+    >>> features = QueryFeatures(relational=True)
+    >>> ProposedContext("1.2.840.10008.5.1.4.1.2.2.1", ["1.2.840.10008.1.2"], features=features).features
+    <QueryFeatures relational>
+    """
 
     abstract_syntax: str
     transfer_syntaxes: Sequence[str]
     as_scp: bool = False
+    features: QueryFeatures | StorageFeatures | None = None
+    general: Sequence[str] | None = None
 
 
 def propose(
@@ -69,7 +83,7 @@ def propose(
     (PS3.7 D.3.3.4).
     """
     given: list[Any] = list(contexts)
-    if any(isinstance(each, str) or len(each) not in (2, 3) or isinstance(each[1], str) for each in given):
+    if any(isinstance(each, str) or not 2 <= len(each) <= 5 or isinstance(each[1], str) for each in given):
         raise TypeError("contexts must be pairs of an abstract syntax and a sequence of transfer syntaxes")
     if not 1 <= len(given) <= MAXIMUM_CONTEXTS:
         raise ValueError(f"contexts must hold 1 to {MAXIMUM_CONTEXTS} presentation contexts, not {len(given)}")
@@ -82,6 +96,25 @@ def propose(
             for index, context in enumerate(proposed)
         ),
         tuple(RoleSelection(uid, uid in as_scu, True) for uid in as_scp),
+    )
+
+
+def propose_extended(
+    contexts: Iterable[tuple[str, Sequence[str]] | ProposedContext],
+) -> tuple[tuple[SOPClassExtendedNegotiation, ...], tuple[SOPClassCommonExtendedNegotiation, ...]]:
+    """The extended negotiation that the contexts of an A-ASSOCIATE-RQ ask for, one item for each SOP class."""
+    proposed = [ProposedContext(*each) for each in contexts]
+    information: dict[str, bytes] = {}
+    for uid, features in ((each.abstract_syntax, each.features) for each in proposed if each.features):
+        encoded = features.encode() if isinstance(features, StorageFeatures) else features.encode(uid)
+        if information.setdefault(uid, encoded) != encoded:
+            raise ValueError(f"the contexts of {uid} must have the same features")
+    general = {each.abstract_syntax: tuple(each.general) for each in proposed if each.general is not None}
+    return (
+        tuple(SOPClassExtendedNegotiation(uid, encoded) for uid, encoded in information.items()),
+        tuple(
+            SOPClassCommonExtendedNegotiation(uid, STORAGE_SERVICE_CLASS, classes) for uid, classes in general.items()
+        ),
     )
 
 
@@ -170,6 +203,10 @@ def normalize(request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_RQ:
             role_selections=tuple(
                 dataclasses.replace(role, sop_class_uid=role.sop_class_uid.strip(_PADDING))
                 for role in request.user_information.role_selections
+            ),
+            sop_class_common_extended=tuple(
+                dataclasses.replace(item, sop_class_uid=item.sop_class_uid.strip(_PADDING))
+                for item in request.user_information.sop_class_common_extended
             ),
         ),
     )
@@ -309,6 +346,8 @@ def _excesses(request: A_ASSOCIATE_RQ, acceptance: A_ASSOCIATE_AC) -> Iterator[s
             yield "roles that were not proposed are accepted; ignored"
     if _exceeds_window(request, acceptance):
         yield "the operations window exceeds the proposed one"
+    if exceeds(request.user_information, acceptance.user_information):
+        yield "extended negotiation that was not proposed is answered; ignored"
 
 
 def _exceeds_role(proposed: RoleSelection | None, accepted: RoleSelection) -> bool:
