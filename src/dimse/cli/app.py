@@ -88,7 +88,7 @@ def make_parser(commands: Iterable[str] = COMMANDS, listed: Iterable[str] = ()) 
         from inspect import cleandoc  # a list of commands needs it not
 
         module = import_module(COMMANDS[name].module)
-        command = getattr(module, name)
+        command = getattr(module, name.replace("-", "_"))
         subparser = group.add_parser(
             name,
             help=COMMANDS[name].summary,

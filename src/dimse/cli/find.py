@@ -8,7 +8,15 @@ from typing import Any, Final
 
 from dimse.address import Address
 from dimse.cli import arguments, exit_codes, query_options, requestor, runtime
-from dimse.cli.match_output import CsvMatches, FlatJsonMatches, FormattedMatches, JsonMatches, Matches, TableMatches
+from dimse.cli.match_output import (
+    Column,
+    CsvMatches,
+    FlatJsonMatches,
+    FormattedMatches,
+    JsonMatches,
+    Matches,
+    TableMatches,
+)
 from dimse.cli.output import counted, print_error, print_failure, reason
 from dimse.errors import DatasetError, IncompleteAnswer, StatusError
 from dimse.services.finding import Finding
@@ -39,14 +47,19 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="If the archive limits its answers, query it in parts, by dates and by prefixes, until all matches have "
         "arrived.",
     )
-    parser.add_argument("--limit", metavar="N", type=arguments.integer_from(1), help="Stop after N matches.")
     requestor.add_arguments(parser)
     query_options.add_timeout(parser, "10 for a match")
+    add_output(parser, "the keys and the usual columns of the level")
+
+
+def add_output(parser: ArgumentParser, usual_columns: str) -> None:
+    """Define the arguments of what is shown, and how."""
+    parser.add_argument("--limit", metavar="N", type=arguments.integer_from(1), help="Stop after N matches.")
     parser.add_argument(
         "--columns",
         metavar="KEY,...",
         type=_columns,
-        help="Columns to show, in this order, instead of the keys and the usual columns of the level.",
+        help=f"Columns to show, in this order, instead of {usual_columns}.",
     )
     output = parser.add_mutually_exclusive_group()
     arguments.add_json(output, "Print one match per line in the DICOM JSON Model.")
@@ -88,7 +101,7 @@ def find(
     the level. Below the highest level, the archive is searched level by level, so no UIDs need be given. Ctrl-C
     cancels the search (C-CANCEL) and shows the matches received so far.
     """
-    outputs = [output for name, output in _OUTPUTS.items() if more.pop(name)]
+    output = take_output(more)
     with arguments.usage():
         options = requestor.options(timeout=timeout, **more)
         given = query_options.Keys(keys)
@@ -96,8 +109,7 @@ def find(
         if format is not None:
             matches: Matches = FormattedMatches(format)
         else:
-            output = outputs[0] if outputs else TableMatches
-            matches = output(columns or given.columns(queries[0], relational=relational))
+            matches = output(list(map(Column, columns or given.columns(queries[0], relational=relational))))
             if columns:
                 matches.chosen = frozenset(column.tag for column in matches.columns)
         queries = [query.returning(*(column.key for column in matches.columns)) for query in queries]
@@ -110,10 +122,17 @@ def find(
             options=options,
             raise_failures=False,
         )
-    return runtime.run(_show(found, matches, complete=complete))
+    return runtime.run(show(found, matches, complete=complete))
 
 
-async def _show(found: Finding, matches: Matches, *, complete: bool) -> int:
+def take_output(given: dict[str, Any]) -> type[Matches]:
+    """Take the choice of an output from the arguments of a command."""
+    outputs = [output for name, output in _OUTPUTS.items() if given.pop(name)]
+    return outputs[0] if outputs else TableMatches
+
+
+async def show(found: Finding, matches: Matches, *, complete: bool = False) -> int:
+    """Print the matches as they arrive, and how the search ended. Returns the exit code."""
     with matches.shown():
         interrupted = await runtime.run_interruptibly(_add_all(found, matches))
         for failure in found.failures:

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from string import Formatter
 from typing import Final
@@ -28,11 +28,12 @@ _UNLIMITED: Final = 10_000
 
 
 class Column:
-    """A key, and its value in a match."""
+    """A key, and its value in a match. `name` is the heading of the column, if that is not the key."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, name: str | None = None) -> None:
         self.key = key
-        self._path = [_tag(name.removesuffix("[0]")) for name in key.split(".")]
+        self.name = name or key
+        self._path = [_tag(part.removesuffix("[0]")) for part in key.split(".")]
 
     @property
     def tag(self) -> int:
@@ -41,8 +42,8 @@ class Column:
 
     @property
     def words(self) -> str:
-        """The keyword as separate words, which can be wrapped."""
-        return re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", self.key)
+        """The name as separate words, which can be wrapped."""
+        return re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", self.name)
 
     @property
     def is_uid(self) -> bool:
@@ -93,8 +94,8 @@ def _in_words(element: DataElement) -> Iterator[str]:
 class Matches(ABC):
     """Prints matches inside `shown`, and counts them."""
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        self.columns = [Column(key) for key in keys]
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = columns
         self.chosen: frozenset[int] | None = None
         """The tags that JSON has of a match; None is all that the archive returned."""
         self.count = 0
@@ -155,7 +156,7 @@ class CsvMatches(Matches):
 
     def _write_header(self) -> None:
         """Not before there is an answer: a failure has no header."""
-        self._write([column.key for column in self.columns])
+        self._write([column.name for column in self.columns])
 
     def _write(self, row: list[str]) -> None:
         self._writer.writerow(row)
@@ -165,16 +166,16 @@ class CsvMatches(Matches):
 class FormattedMatches(Matches):
     """One line per match in the user's form: `{PatientID} {StudyDate:>10}`. Raises `ValueError` for an invalid one."""
 
-    def __init__(self, form: str) -> None:
+    def __init__(self, form: str, column: Callable[[str], Column] = Column) -> None:
         self._form = form.replace("\\t", "\t")
         fields = [(name, conversion) for _, name, _, conversion in Formatter().parse(self._form) if name is not None]
         if not all(name for name, _ in fields) or any(conversion for _, conversion in fields):
             raise ValueError("--format: a place must name a key, as in {PatientID}")
-        super().__init__(list(dict.fromkeys(name for name, _ in fields)))
-        self._line({column.key: "" for column in self.columns})
+        super().__init__([column(name) for name in dict.fromkeys(name for name, _ in fields)])
+        self._line({each.name: "" for each in self.columns})
 
     def _add(self, match: Dataset) -> None:
-        line = self._line({column.key: column.text(match, self._texts) for column in self.columns})
+        line = self._line({each.name: each.text(match, self._texts) for each in self.columns})
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
@@ -190,8 +191,8 @@ class FormattedMatches(Matches):
 class TableMatches(Matches):
     """A table, printed at the end, because its columns are as wide as their longest value and fit the terminal."""
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        super().__init__(keys)
+    def __init__(self, columns: Sequence[Column]) -> None:
+        super().__init__(columns)
         self._rows: list[list[str]] = []
         self._bar = CounterBar("Finding", stays=False)
 
