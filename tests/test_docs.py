@@ -42,7 +42,7 @@ from dimse.dataset.structure import Limits
 from dimse.errors import _ABORT_REASONS, _REJECT_REASONS
 from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
 from dimse.network.client import DEFAULT_CONTEXTS
-from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
+from dimse.network.incoming_data import MAXIMUM_IDENTIFIER_LENGTH
 from dimse.network.server import services_of
 from tests.certificate import CERTIFICATE, KEY
 from tests.ports import free_port
@@ -643,6 +643,22 @@ _QUERY_SCP_STATUSES: Final = {
 }
 
 
+_NORMALIZED_SCP_STATUSES: Final = {
+    "SUCCESS": "The handler returned it.",
+    "PROCESSING_FAILURE": "The data set cannot be read, or the handler failed.",
+    "NO_SUCH_EVENT_TYPE": "An N-EVENT-REPORT has no Event Type ID.",
+    "INVALID_SOP_INSTANCE": "The request has no SOP Instance UID (but for N-CREATE, which gets one), or not a UID.",
+    "NO_SUCH_SOP_CLASS": "The context is that of a Meta SOP Class, of which this SOP class has no handler.",
+    "NO_SUCH_ACTION": "An N-ACTION has no Action Type ID.",
+    "RESOURCE_LIMITATION": "The data set is longer than its handler's limit, or memory is full.",
+}
+"""Of DIMSE-N for every SOP class."""
+
+
+def normalized_scp_statuses() -> str:
+    return statuses(_NORMALIZED_SCP_STATUSES)
+
+
 def scp_statuses() -> str:
     return statuses(_SCP_STATUSES)
 
@@ -820,7 +836,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("user identity that is sent", "upper_layer.items.MAXIMUM_IDENTITY", size),
     ("consecutive empty fragments", "upper_layer.machine.MAXIMUM_EMPTY_FRAGMENTS", str),
     ("command set", "messages.fragments.MAXIMUM_COMMAND_LENGTH", size),
-    ("identifier", "network.operations.MAXIMUM_IDENTIFIER_LENGTH", size),
+    ("identifier", "network.incoming_data.MAXIMUM_IDENTIFIER_LENGTH", size),
     ("elements, items of an identifier", "dataset.codec.IDENTIFIER_LIMITS", elements_and_items),
     ("values of an element of an identifier", "dataset.codec.MAX_VALUES", str),
     ("text with code extensions in an identifier", "dataset.texts.MAX_EXTENDED", size),
@@ -851,7 +867,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("progress that a peer must make, per second", "network.timers.MINIMUM_RATE", size),
     ("TLS handshake", "network.handshake.TLS_HANDSHAKE", seconds),
     ("events of one connection in a row", "network.connection._EVENTS_AT_ONCE", str),
-    ("requests of one association in a row", "network.session._TURN", seconds),
+    ("requests of one association in a row", "network.performing._TURN", seconds),
     ("header of the PROXY protocol, version 2", "network.proxy_protocol.MAXIMUM_BINARY", size),
     ("hosts whose new connections are counted", "network.arrivals.MAXIMUM_HOSTS", str),
     ("connections accepted in a row", "network.listening._ACCEPTED_AT_ONCE", str),
@@ -904,6 +920,7 @@ GENERATED: Final[dict[str, Callable[[], str]]] = {
     "scu-statuses": scu_statuses,
     "query-scp-statuses": query_scp_statuses,
     "query-scu-statuses": query_scu_statuses,
+    "normalized-scp-statuses": normalized_scp_statuses,
     "limits": limits,
     "named-limits": named_limits,
     "rejections": rejections,
@@ -934,7 +951,7 @@ def source_of(*rooms: str) -> str:
 
 def test_every_status_that_we_answer_is_in_the_statement() -> None:
     answered = re.findall(r"\bStatus\.([A-Z_]+)\b", source_of("services", "network", "cli"))
-    assert set(answered) == set(_SCP_STATUSES) | set(_QUERY_SCP_STATUSES)
+    assert set(answered) == set(_SCP_STATUSES) | set(_QUERY_SCP_STATUSES) | set(_NORMALIZED_SCP_STATUSES)
 
 
 def test_every_rejection_is_in_the_statement() -> None:

@@ -65,6 +65,12 @@ if TYPE_CHECKING:
         C_MOVE_RSP,
         C_STORE_RQ,
         C_STORE_RSP,
+        N_ACTION_RQ,
+        N_CREATE_RQ,
+        N_DELETE_RQ,
+        N_EVENT_REPORT_RQ,
+        N_GET_RQ,
+        N_SET_RQ,
         Priority,
     )
     from dimse.messages.suboperations import SubOperations
@@ -117,6 +123,8 @@ if TYPE_CHECKING:
     from dimse.services.move_scp import Destinations, MoveDestination
     from dimse.services.move_scu import CMoveSCU, MoveResults
     from dimse.services.moving import MoveReport, move
+    from dimse.services.normalized_scp import NormalizedHandler, NormalizedReply, NormalizedRequest
+    from dimse.services.normalized_scu import NormalizedResult, NormalizedSCU
     from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
     from dimse.services.query_keys import QueryValue
     from dimse.services.query_request import QueryRequest
@@ -147,6 +155,12 @@ __all__ = [
     "C_MOVE_RSP",
     "C_STORE_RQ",
     "C_STORE_RSP",
+    "N_ACTION_RQ",
+    "N_CREATE_RQ",
+    "N_DELETE_RQ",
+    "N_EVENT_REPORT_RQ",
+    "N_GET_RQ",
+    "N_SET_RQ",
     "AcceptedContext",
     "Access",
     "Address",
@@ -219,6 +233,11 @@ __all__ = [
     "MoveResults",
     "NativePixels",
     "NegotiatedContext",
+    "NormalizedHandler",
+    "NormalizedReply",
+    "NormalizedRequest",
+    "NormalizedResult",
+    "NormalizedSCU",
     "NothingRetrieved",
     "Operation",
     "OperationBegan",
@@ -315,7 +334,7 @@ _NAMES_OF: Final = {
     """,
     "dimse.messages.message": """
         C_ECHO_RQ C_ECHO_RSP C_FIND_RQ C_FIND_RSP C_GET_RQ C_GET_RSP C_MOVE_RQ C_MOVE_RSP C_STORE_RQ
-        C_STORE_RSP Priority
+        C_STORE_RSP N_ACTION_RQ N_CREATE_RQ N_DELETE_RQ N_EVENT_REPORT_RQ N_GET_RQ N_SET_RQ Priority
     """,
     "dimse.messages.suboperations": "SubOperations",
     "dimse.network.admission": "AssociationHandler",
@@ -348,6 +367,8 @@ _NAMES_OF: Final = {
     "dimse.services.move_scp": "Destinations MoveDestination",
     "dimse.services.move_scu": "CMoveSCU MoveResults",
     "dimse.services.moving": "MoveReport move",
+    "dimse.services.normalized_scp": "NormalizedHandler NormalizedReply NormalizedRequest",
+    "dimse.services.normalized_scu": "NormalizedResult NormalizedSCU",
     "dimse.services.query": "Query QueryRetrieveLevel QueryRetrieveModel",
     "dimse.services.query_keys": "QueryValue",
     "dimse.services.query_request": "QueryRequest",

@@ -33,6 +33,8 @@ class Operation(Enum):
     GET = "C-GET"
     """It includes the C-STORE sub-operations, which the acceptor requests."""
     MOVE = "C-MOVE"
+    NORMALIZED = "DIMSE-N"
+    """N-CREATE, N-SET, N-GET, N-ACTION, N-DELETE and N-EVENT-REPORT (PS3.7 10.1)."""
 
 
 _MISMATCHES: Final = ("calling AE title", "network", "certificate")

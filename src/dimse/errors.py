@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Final, Self, overload
+from typing import Any, Final, Self, overload
 
 from dimse.status import Status
 
@@ -237,8 +237,13 @@ class StatusError(DimseError):
 
     A handler raises `StatusError(status, comment)` to answer with that status and Error Comment. If it comes from a
     peer's response, `doing` names the operation. `comment` is as it was received; the message has it in printable
-    ASCII, with other characters escaped. `offending` has the tags of the Offending Element (0000,0901).
+    ASCII, with other characters escaped. `offending` has the tags of the Offending Element (0000,0901), or of the
+    Attribute Identifier List (0000,1005) of a DIMSE-N operation. `error_id` is the Error ID (0000,0903), and `dataset`
+    the `Dataset` of the response, if it has one.
     """
+
+    error_id: int | None = None
+    dataset: Any = None
 
     @overload
     def __init__(self, status: int, comment: str | None, /) -> None: ...

@@ -89,6 +89,17 @@ class Status(int):
     COERCION_OF_DATA_ELEMENTS: ClassVar[Status]
     SUBOPERATIONS_COMPLETE_WITH_FAILURES: ClassVar[Status]
     ELEMENTS_DISCARDED: ClassVar[Status]
+    NO_SUCH_ATTRIBUTE: ClassVar[Status]
+    INVALID_ATTRIBUTE_VALUE: ClassVar[Status]
+    ATTRIBUTE_LIST_ERROR: ClassVar[Status]
+    NO_SUCH_SOP_INSTANCE: ClassVar[Status]
+    NO_SUCH_EVENT_TYPE: ClassVar[Status]
+    INVALID_ARGUMENT_VALUE: ClassVar[Status]
+    NO_SUCH_SOP_CLASS: ClassVar[Status]
+    MISSING_ATTRIBUTE: ClassVar[Status]
+    MISSING_ATTRIBUTE_VALUE: ClassVar[Status]
+    NO_SUCH_ACTION: ClassVar[Status]
+    RESOURCE_LIMITATION: ClassVar[Status]
     CANCEL: ClassVar[Status]
     PENDING: ClassVar[Status]
     PENDING_KEYS_NOT_SUPPORTED: ClassVar[Status]
@@ -161,6 +172,17 @@ Status.MOVE_DESTINATION_UNKNOWN = Status(0xA801)
 Status.COERCION_OF_DATA_ELEMENTS = Status(0xB000)
 Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES = Status(0xB000)
 Status.ELEMENTS_DISCARDED = Status(0xB006)
+Status.NO_SUCH_ATTRIBUTE = Status(0x0105)
+Status.INVALID_ATTRIBUTE_VALUE = Status(0x0106)
+Status.ATTRIBUTE_LIST_ERROR = Status(0x0107)
+Status.NO_SUCH_SOP_INSTANCE = Status(0x0112)
+Status.NO_SUCH_EVENT_TYPE = Status(0x0113)
+Status.INVALID_ARGUMENT_VALUE = Status(0x0115)
+Status.NO_SUCH_SOP_CLASS = Status(0x0118)
+Status.MISSING_ATTRIBUTE = Status(0x0120)
+Status.MISSING_ATTRIBUTE_VALUE = Status(0x0121)
+Status.NO_SUCH_ACTION = Status(0x0123)
+Status.RESOURCE_LIMITATION = Status(0x0213)
 Status.CANCEL = Status(0xFE00)
 Status.PENDING = Status(0xFF00)
 Status.PENDING_KEYS_NOT_SUPPORTED = Status(0xFF01)

@@ -207,6 +207,17 @@ def is_uid(text: str) -> bool:
     return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
+def new_uid() -> str:
+    """A new UID, made from a random UUID (PS3.5 B.2).
+
+    >>> is_uid(new_uid())
+    True
+    """
+    from uuid import uuid4  # few programs need one
+
+    return f"2.25.{uuid4().int}"
+
+
 def has_uid_characters(text: str) -> bool:
     """Whether `text` is 1 to 64 digits and dots, which devices use as a UID even if PS3.5 9.1 forbids it."""
     return 0 < len(text) <= 64 and set(text) <= _UID_CHARACTERS

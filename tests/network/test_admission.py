@@ -23,6 +23,7 @@ from dimse import (
     CFindSCU,
     ClientOptions,
     CStoreSCU,
+    NormalizedRequest,
     Operation,
     Peer,
     PresentationContextError,
@@ -46,6 +47,7 @@ from dimse.messages.message import (
     C_FIND_RQ,
     C_GET_RQ,
     C_MOVE_RQ,
+    N_DELETE_RQ,
     Request,
     Response,
 )
@@ -55,6 +57,7 @@ from dimse.upper_layer.items import RoleSelection, SOPClassExtendedNegotiation
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
 FIND, GET, MOVE = uids.STUDY_ROOT_FIND, uids.STUDY_ROOT_GET, uids.STUDY_ROOT_MOVE
+COMMITMENT = uids.STORAGE_COMMITMENT
 NOT_RECOGNIZED = A_ASSOCIATE_RJ(1, 1, 3)
 IDENTIFIER = Dataset()
 IDENTIFIER.QueryRetrieveLevel = "STUDY"
@@ -62,7 +65,7 @@ IDENTIFIER.StudyInstanceUID = "1.2.3"
 
 
 def archive(access: Access, **options: Any) -> Server:
-    """A server with all five services, which give nothing and keep nothing."""
+    """A server with all services, which give nothing and keep nothing."""
     options["access"] = access
     server = Server("ARCHIVE", port=0, options=ServerOptions(**options), destinations={"WS1": "127.0.0.1:1"})
 
@@ -80,6 +83,10 @@ def archive(access: Access, **options: Any) -> Server:
     async def bring(_: QueryRequest) -> AsyncIterator[Source]:
         for each in list[Source]():
             yield each
+
+    @server.on_n_delete(COMMITMENT)
+    async def delete(_: NormalizedRequest) -> Status:
+        return Status.SUCCESS
 
     return server
 
@@ -262,7 +269,7 @@ async def test_a_rule_with_a_maximum_of_its_own(caplog: pytest.LogCaptureFixture
 
 # For what
 
-CONTEXTS = [(uid, [EXPLICIT, IMPLICIT]) for uid in (VERIFICATION, CT, MR, FIND, GET, MOVE)]
+CONTEXTS = [(uid, [EXPLICIT, IMPLICIT]) for uid in (VERIFICATION, CT, MR, FIND, GET, MOVE, COMMITMENT)]
 
 
 def asking_for_all() -> A_ASSOCIATE_RQ:
@@ -274,7 +281,7 @@ def asking_for_all() -> A_ASSOCIATE_RQ:
 
 async def test_contexts_and_roles_follow_from_what_a_peer_may_do() -> None:
     """As if the server had handlers for that alone; which contexts are accepted, and the roles of CT and MR."""
-    names = ["echo", "ct", "mr", "find", "get", "move"]
+    names = ["echo", "ct", "mr", "find", "get", "move", "commitment"]
     table: list[tuple[set[Operation], set[str], list[tuple[bool, bool]]]] = [
         (set(Operation), set(names), [(False, True), (True, True)]),
         ({Operation.ECHO}, {"echo"}, []),
@@ -282,6 +289,7 @@ async def test_contexts_and_roles_follow_from_what_a_peer_may_do() -> None:
         ({Operation.FIND}, {"find"}, []),
         ({Operation.GET}, {"ct", "mr", "get"}, [(False, True), (False, True)]),
         ({Operation.MOVE}, {"move"}, []),
+        ({Operation.NORMALIZED}, {"commitment"}, []),
         ({Operation.STORE, Operation.GET}, {"ct", "mr", "get"}, [(False, True), (True, True)]),
         (set(), set(), []),
     ]
@@ -318,8 +326,12 @@ REQUESTS: dict[Operation, tuple[Request, bytes | None]] = {
         C_MOVE_RQ(message_id=1, affected_sop_class_uid=MOVE, move_destination="WS1"),
         encode(IDENTIFIER, EXPLICIT),
     ),
+    Operation.NORMALIZED: (
+        N_DELETE_RQ(message_id=1, requested_sop_class_uid=COMMITMENT, requested_sop_instance_uid="1.2.3"),
+        None,
+    ),
 }
-CONTEXT_OF = dict(zip(Operation, (1, 3, 7, 9, 11), strict=True))
+CONTEXT_OF = dict(zip(Operation, (1, 3, 7, 9, 11, 13), strict=True))
 
 
 async def test_a_forbidden_operation_is_refused_on_any_context(caplog: pytest.LogCaptureFixture) -> None:

@@ -159,7 +159,7 @@ async def test_a_list_in_the_other_vr_form(strictness: Strictness) -> None:
 @pytest.mark.parametrize("follows", ["a release", "the end of the association"])
 async def test_a_list_that_is_announced_and_does_not_come(follows: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if follows == "a release":
-        monkeypatch.setattr("dimse.network.operations.IDENTIFIER_GRACE", 0.1)
+        monkeypatch.setattr("dimse.network.incoming_data.IDENTIFIER_GRACE", 0.1)
 
     async def script(peer: ScriptedPeer) -> None:
         received = await asked(peer)

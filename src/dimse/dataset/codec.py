@@ -96,6 +96,13 @@ async def decode_identifier(data: Buffer, transfer_syntax_uid: str) -> Dataset:
     return await beside_the_loop(lambda: _identifier(data, transfer_syntax_uid))
 
 
+async def decode_attributes(data: Buffer, transfer_syntax_uid: str) -> Dataset:
+    """Decode a received data set of DIMSE-N, within the limits of a data set. Raises `DatasetError`."""
+    if len(data) <= _SMALL and not Encoding.of(transfer_syntax_uid).deflated:
+        return _with_texts(decode(data, transfer_syntax_uid), data)
+    return await beside_the_loop(lambda: _with_texts(decode(data, transfer_syntax_uid), data))
+
+
 def wrong_form(data: Buffer, transfer_syntax_uid: str) -> DatasetError | None:
     """The error for an identifier whose first header contradicts the VR form of its transfer syntax, or None.
 

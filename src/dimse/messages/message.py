@@ -233,22 +233,34 @@ class C_CANCEL_RQ(Message):
     message_id_being_responded_to: int
 
 
+@record(kw_only=True)
+class NormalizedResponse(Response):
+    """A response of a DIMSE-N service (PS3.7 10.3)."""
+
+    affected_sop_instance_uid: str | None = None
+    attribute_identifier_list: tuple[int, ...] | None = None
+    """The attributes that a failure or warning is about (PS3.7 C.4, C.5)."""
+
+
+# Without these UIDs and types a request can still be answered: with No such SOP Instance, No such event type, No such
+# action.
+
+
 @_message(0x0100)
 @record(kw_only=True)
 class N_EVENT_REPORT_RQ(Request):
     """N-EVENT-REPORT-RQ (PS3.7 10.3.1.1)."""
 
     affected_sop_class_uid: str
-    affected_sop_instance_uid: str
-    event_type_id: int
+    affected_sop_instance_uid: str = ""
+    event_type_id: int | None = None
 
 
 @_message(0x8100)
 @record(kw_only=True)
-class N_EVENT_REPORT_RSP(Response):
+class N_EVENT_REPORT_RSP(NormalizedResponse):
     """N-EVENT-REPORT-RSP (PS3.7 10.3.1.2)."""
 
-    affected_sop_instance_uid: str | None = None
     event_type_id: int | None = None
 
 
@@ -259,16 +271,14 @@ class N_GET_RQ(Request):
 
     has_dataset = False
     requested_sop_class_uid: str
-    requested_sop_instance_uid: str
+    requested_sop_instance_uid: str = ""
     attribute_identifier_list: tuple[int, ...] | None = None
 
 
 @_message(0x8110)
 @record(kw_only=True)
-class N_GET_RSP(Response):
+class N_GET_RSP(NormalizedResponse):
     """N-GET-RSP (PS3.7 10.3.2.2)."""
-
-    affected_sop_instance_uid: str | None = None
 
 
 @_message(0x0120)
@@ -277,16 +287,14 @@ class N_SET_RQ(Request):
     """N-SET-RQ (PS3.7 10.3.3.1)."""
 
     requested_sop_class_uid: str
-    requested_sop_instance_uid: str
+    requested_sop_instance_uid: str = ""
     dataset_follows: bool = True
 
 
 @_message(0x8120)
 @record(kw_only=True)
-class N_SET_RSP(Response):
+class N_SET_RSP(NormalizedResponse):
     """N-SET-RSP (PS3.7 10.3.3.2)."""
-
-    affected_sop_instance_uid: str | None = None
 
 
 @_message(0x0130)
@@ -295,16 +303,15 @@ class N_ACTION_RQ(Request):
     """N-ACTION-RQ (PS3.7 10.3.4.1)."""
 
     requested_sop_class_uid: str
-    requested_sop_instance_uid: str
-    action_type_id: int
+    requested_sop_instance_uid: str = ""
+    action_type_id: int | None = None
 
 
 @_message(0x8130)
 @record(kw_only=True)
-class N_ACTION_RSP(Response):
+class N_ACTION_RSP(NormalizedResponse):
     """N-ACTION-RSP (PS3.7 10.3.4.2)."""
 
-    affected_sop_instance_uid: str | None = None
     action_type_id: int | None = None
 
 
@@ -319,10 +326,8 @@ class N_CREATE_RQ(Request):
 
 @_message(0x8140)
 @record(kw_only=True)
-class N_CREATE_RSP(Response):
+class N_CREATE_RSP(NormalizedResponse):
     """N-CREATE-RSP (PS3.7 10.3.5.2)."""
-
-    affected_sop_instance_uid: str | None = None
 
 
 @_message(0x0150)
@@ -332,15 +337,13 @@ class N_DELETE_RQ(Request):
 
     has_dataset = False
     requested_sop_class_uid: str
-    requested_sop_instance_uid: str
+    requested_sop_instance_uid: str = ""
 
 
 @_message(0x8150)
 @record(kw_only=True)
-class N_DELETE_RSP(Response):
+class N_DELETE_RSP(NormalizedResponse):
     """N-DELETE-RSP (PS3.7 10.3.6.2)."""
-
-    affected_sop_instance_uid: str | None = None
 
 
 def decode_message(data: bytes) -> Message:

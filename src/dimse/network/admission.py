@@ -13,7 +13,20 @@ from typing import Final, Protocol
 from dimse import uids
 from dimse.access import AssociationRequest, Operation, Peer, VerifiedUser
 from dimse.errors import RejectAssociation, escaped
-from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, Request
+from dimse.messages.message import (
+    C_ECHO_RQ,
+    C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
+    C_STORE_RQ,
+    N_ACTION_RQ,
+    N_CREATE_RQ,
+    N_DELETE_RQ,
+    N_EVENT_REPORT_RQ,
+    N_GET_RQ,
+    N_SET_RQ,
+    Request,
+)
 from dimse.network.auditing import ServerAudit
 from dimse.network.connection import Connection
 from dimse.network.incoming_request import Service
@@ -39,6 +52,12 @@ _OPERATION_OF: Final[dict[type[Request], Operation]] = {
     C_FIND_RQ: Operation.FIND,
     C_GET_RQ: Operation.GET,
     C_MOVE_RQ: Operation.MOVE,
+    N_ACTION_RQ: Operation.NORMALIZED,
+    N_CREATE_RQ: Operation.NORMALIZED,
+    N_DELETE_RQ: Operation.NORMALIZED,
+    N_EVENT_REPORT_RQ: Operation.NORMALIZED,
+    N_GET_RQ: Operation.NORMALIZED,
+    N_SET_RQ: Operation.NORMALIZED,
 }
 
 

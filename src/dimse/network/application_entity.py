@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from copy import copy
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from dimse.address import Address
 from dimse.network.association import Association
 from dimse.network.client import connect
 from dimse.options import ClientOptions, client_options
 from dimse.upper_layer.negotiation import ProposedContext
+
+if TYPE_CHECKING:
+    from dimse.network.server import AssociationServer as Server
 
 
 class ApplicationEntity:
@@ -49,9 +52,10 @@ class ApplicationEntity:
         contexts: Iterable[tuple[str, Sequence[str]] | ProposedContext] | None = None,
         *,
         options: ClientOptions | None = None,
+        services: Server | None = None,
     ) -> AbstractAsyncContextManager[Association]:
         """An association with it, for an `async with`; see `connect`. `options` replace those above."""
-        return connect(self._address, contexts=contexts, options=options or self._options)
+        return connect(self._address, contexts=contexts, options=options or self._options, services=services)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._address}>"

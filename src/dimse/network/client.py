@@ -7,7 +7,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dimse import uids
 from dimse.address import Address, host_and_port
@@ -27,6 +27,10 @@ from dimse.upper_layer.machine import Machine
 from dimse.upper_layer.negotiation import ProposedContext, propose, propose_extended
 from dimse.upper_layer.pdu import A_ASSOCIATE_RQ
 
+if TYPE_CHECKING:
+    from dimse.network.performing import RequestorPerformer
+    from dimse.network.server import AssociationServer as Server
+
 DEFAULT_CONTEXTS = tuple(
     (uid, uids.LITTLE_ENDIAN) for uid in (uids.VERIFICATION, *uids.QUERY_RETRIEVE, *uids.COMMON_STORAGE)
 )
@@ -45,6 +49,7 @@ async def connect(
     calling_ae_title: str | None = None,
     options: ClientOptions | None = None,
     timeout: float | None = None,
+    services: Server | None = None,
 ) -> AsyncIterator[Association]:
     """An association with the application entity at `address` (PS3.8 7.1), for an `async with`.
 
@@ -55,6 +60,10 @@ async def connect(
 
     The operations window of `options` is proposed only if `contexts` has a storage SOP class to send: nothing else
     uses it, and some devices drop the connection when one is proposed.
+
+    What the peer requests on the association, such as N-EVENT-REPORT, is served by the handlers of the server
+    `services`, which need not listen; without it, a request of the peer ends the association. An acceptor sends such
+    requests only on contexts with the roles for them: see `ProposedContext`.
 
     Leaving the block releases the association; leaving it by an exception aborts it. Raises
     `ConnectionLost` if nothing listens there, `AssociationRejected`, `AssociationAborted` or
@@ -90,13 +99,23 @@ async def connect(
             user_identity=options.user_identity,
         ),
     )
-    exchange = await _open(address, options, request.calling_ae_title)
-    async with Association(exchange) as association:
-        await exchange.establish(request)
-        yield association
+    exchange, performer = await _open(address, options, request.calling_ae_title, services)
+    try:
+        async with Association(exchange) as association:
+            await exchange.establish(request)
+            if performer is not None:
+                performer.start()
+            yield association
+            if performer is not None:
+                await performer.idle()
+    finally:
+        if performer is not None:
+            await performer.closed()
 
 
-async def _open(address: Address, options: ClientOptions, calling_ae_title: str) -> Exchange:
+async def _open(
+    address: Address, options: ClientOptions, calling_ae_title: str, server: Server | None
+) -> tuple[Exchange, RequestorPerformer | None]:
     """Open the transport connection; the association on it is not established yet."""
     machine = Machine(
         requestor=True,
@@ -105,7 +124,15 @@ async def _open(address: Address, options: ClientOptions, calling_ae_title: str)
         strict=options.strictness is Strictness.STRICT,
     )
     connection = Connection(machine, BufferPool())
-    exchange = Exchange(connection, options, address=address)
+    performer = None
+    if server is None:
+        exchange = Exchange(connection, options, address=address)
+    else:
+        from dimse.network.performing import RequestorPerformer  # few requestors serve requests
+        from dimse.network.server import services_of
+
+        performer = RequestorPerformer(connection, options, services_of(server), address)
+        exchange = performer.exchange
     exchange.telling.connected(host_and_port(address.host, address.port))
     exchange.telling.called(calling_ae_title, address.ae_title)
     try:
@@ -113,7 +140,7 @@ async def _open(address: Address, options: ClientOptions, calling_ae_title: str)
     except AssociationError as error:
         exchange.telling.failed(error)
         raise
-    return exchange
+    return exchange, performer
 
 
 async def _connect(connection: Connection, address: Address, options: ClientOptions) -> None:

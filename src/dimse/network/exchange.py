@@ -32,7 +32,7 @@ from dimse.errors import (
 )
 from dimse.log_limit import limit_log
 from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, MessageReader, fragment_size
-from dimse.messages.message import C_CANCEL_RQ, Priority, Request, Response
+from dimse.messages.message import C_CANCEL_RQ, C_STORE_RQ, Message, Priority, Request, Response
 from dimse.network.connection import Connection
 from dimse.network.incoming_data import Discard, Receiver
 from dimse.network.outstanding import Cancellations, OutstandingRequests
@@ -99,6 +99,13 @@ class Provider(Protocol):
 
     def ended(self) -> None:
         """The association has ended."""
+
+
+class Performing(Protocol):
+    """Performs what the peer requests."""
+
+    def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
+        """The peer requests an operation. Returns the receiver of its data set."""
 
 
 class Named(Protocol):
@@ -570,12 +577,18 @@ class Exchange:
             self._receiver = self.outstanding.respond(message, self.sender.half_sent)
         elif isinstance(message, C_CANCEL_RQ):
             self._receive_cancel(message)
-        elif self._provider is not None:
-            self._receiver = self._provider.request(context, command)
-        elif (operation := self.outstanding.operation) is not None and operation.has_suboperations:
-            self._receiver = operation.request(context, command)
         else:
-            raise out_of_step(f"{message.name} to a requestor that proposed no SCP role")
+            self._receiver = self._performer_of(message).request(context, command)
+
+    def _performer_of(self, message: Message) -> Performing:
+        """Where a request of the peer goes: sub-operations to the C-GET of this side, the others to the provider."""
+        operation = self.outstanding.operation
+        is_suboperation = isinstance(message, C_STORE_RQ) or self._provider is None
+        if is_suboperation and operation is not None and operation.has_suboperations:
+            return operation
+        if self._provider is None:
+            raise out_of_step(f"{message.name} to a requestor that serves no requests")
+        return self._provider
 
     def _miss_dataset(self, receiver: Receiver) -> None:
         """A command was received in place of an announced data set."""

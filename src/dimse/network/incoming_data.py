@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from dimse.errors import DimseError, LocalProtocolError, RemoteProtocolError
 from dimse.network.connection import Connection
+
+MAXIMUM_IDENTIFIER_LENGTH: Final = 16 * 1024 * 1024
+"""Bytes of the identifier or attributes of a message: this is enough for 250 000 UIDs."""
+
+IDENTIFIER_GRACE: Final = 2.0
+"""Seconds for an identifier that a final response announces to begin: it is in the next PDU, or never sent."""
 
 
 class Receiver(Protocol):
@@ -67,6 +73,13 @@ class Collect:
         done, self._done = self._done, None
         if done is not None:
             done(data)
+
+
+def collect_final(done: Callable[[bytes | None], None]) -> Collect:
+    """A receiver of the data set that a final response announces, which may never come."""
+    receiver = Collect(MAXIMUM_IDENTIFIER_LENGTH, done)
+    asyncio.get_running_loop().call_later(IDENTIFIER_GRACE, receiver.give_up_unless_begun)
+    return receiver
 
 
 class IncomingData:

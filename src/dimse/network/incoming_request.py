@@ -11,11 +11,12 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast
 from dimse.access import ANYONE, Peer
 from dimse.errors import LocalProtocolError
 from dimse.messages.fragments import Flaw
-from dimse.messages.message import MESSAGES, Request, Response
+from dimse.messages.message import C_STORE_RSP, MESSAGES, NormalizedResponse, Request, Response
 from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_data import IncomingData
 from dimse.network.telling import OperationTelling, operation_of
 from dimse.status import Status, StatusCategory
+from dimse.uids import RELATED
 from dimse.upper_layer.negotiation import AcceptedContext
 
 R = TypeVar("R", bound=Response, covariant=True)
@@ -31,12 +32,24 @@ class Answer(Generic[R]):
         self.identifier: Final = identifier
 
 
+_ABOUT_ATTRIBUTES: Final = (0x0105, 0x0106, 0x0107, 0x0116, 0x0120, 0x0121)
+"""Statuses of DIMSE-N whose responses may have an Attribute Identifier List, in place of C's Offending Element."""
+
 _NOT_IN_LO: Final = re.compile(r"[^ -\[\]-~]")
 
 
 def _error_comment(text: str) -> str:
     """`text` as an LO of the default repertoire (PS3.5 6.2): 64 characters, one line, no backslash."""
     return _NOT_IN_LO.sub("?", " ".join(text.split()))[:64]
+
+
+def _details(message: Request, kind: type[Response], status: Status) -> dict[str, object]:
+    """The fields of a response of this kind that repeat those of its request, and the tags that its status names."""
+    # Mandatory with a data set (PS3.7 10.1.1.1.7, 10.1.4.1.8), and harmless without.
+    repeated = {name: getattr(message, name) for name in ("event_type_id", "action_type_id") if hasattr(kind, name)}
+    names_attributes = issubclass(kind, NormalizedResponse) and status in _ABOUT_ATTRIBUTES
+    tags = "attribute_identifier_list" if names_attributes else "offending_element"
+    return {**repeated, tags: status.offending or None}
 
 
 class CancelRequested(Exception):
@@ -168,6 +181,13 @@ class IncomingRequest:
             return cast("str", message.requested_sop_class_uid)
 
     @property
+    def sop_instance_uid(self) -> str | None:
+        """The SOP instance that the request is about, called affected or requested, if it names one."""
+        message = self.message
+        uid: str | None = getattr(message, "affected_sop_instance_uid", None)
+        return uid or getattr(message, "requested_sop_instance_uid", None)
+
+    @property
     def objection(self) -> tuple[int, str] | None:
         """The status and Error Comment to refuse the request with, before any service sees it, or None."""
         if self.flaw is not None and self.exchange.deviations.is_strict:
@@ -178,8 +198,10 @@ class IncomingRequest:
 
     @property
     def _is_negotiated(self) -> bool:
-        """Whether the SOP class is its context's or, if lenient, was accepted on any context."""
+        """Whether the SOP class is its context's, or related to it, or, if lenient, was accepted on any context."""
         if self.sop_class_uid == self.context.abstract_syntax:
+            return True
+        if self.sop_class_uid in RELATED.get(self.context.abstract_syntax, ()):
             return True
         if self.exchange.deviations.is_strict:
             return False
@@ -196,13 +218,13 @@ class IncomingRequest:
         kind = MESSAGES[self.message.command_field | 0x8000]
         if not issubclass(kind, Response):
             raise LocalProtocolError(f"{self.message.name} has no response")
-        if hasattr(kind, "affected_sop_instance_uid"):
-            fields.setdefault("affected_sop_instance_uid", getattr(self.message, "affected_sop_instance_uid", None))
+        if issubclass(kind, C_STORE_RSP | NormalizedResponse):
+            fields.setdefault("affected_sop_instance_uid", self.sop_instance_uid)
+        fields |= _details(self.message, kind, status)
         message = kind(
             message_id_being_responded_to=self.message.message_id,
             status=status,
-            offending_element=status.offending or None,
-            affected_sop_class_uid=getattr(self.message, "affected_sop_class_uid", None),
+            affected_sop_class_uid=self.sop_class_uid,
             error_comment=None if comment is None else _error_comment(comment),
             dataset_follows=identifier is not None,
             **fields,

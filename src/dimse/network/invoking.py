@@ -1,4 +1,4 @@
-"""Operations with one response (C-STORE, C-ECHO), invoked side by side within the operations window (PS3.7 9.3).
+"""Operations with one response (C-STORE, C-ECHO, DIMSE-N), invoked side by side within the operations window.
 
 Which message is sent next. Each rule protects one resource, and a message passes them in this order:
 
@@ -31,7 +31,8 @@ from dimse.dataset.sources import DatasetSource
 from dimse.errors import AssociationAborted, DatasetError, during
 from dimse.messages.message import Request, Response
 from dimse.network.exchange import Exchange
-from dimse.network.incoming_data import Discard, Receiver
+from dimse.network.incoming_data import Discard, Receiver, collect_final
+from dimse.network.incoming_request import Answer
 from dimse.network.telling import OperationTelling
 from dimse.upper_layer.deviations import invalid, out_of_step
 from dimse.upper_layer.negotiation import AcceptedContext
@@ -56,19 +57,39 @@ async def invoke(
     halfway: a request that is half sent cannot be taken back, and a response that no task awaits would be taken for
     that of another request.
     """
-    await settled(exchange)
     in_flight = RequestInFlight(exchange, context, request, response_type, doing, progress)
+    return cast("R", await _invoke(in_flight, exchange, source))
+
+
+async def invoke_for_reply(
+    exchange: Exchange,
+    context: AcceptedContext,
+    request: Callable[[int], Request],
+    response_type: type[R],
+    *,
+    doing: str,
+    dataset: bytes | None = None,
+) -> Answer[R]:
+    """As `invoke`, for a request whose response may have a data set, as those of DIMSE-N do (PS3.7 10.1)."""
+    in_flight = _RequestForReply(exchange, context, request, response_type, doing, None)
+    message = await _invoke(in_flight, exchange, dataset)
+    return Answer(cast("R", message), in_flight.reply)
+
+
+async def _invoke(in_flight: RequestInFlight, exchange: Exchange, data: DatasetSource | bytes | None) -> Response:
+    await settled(exchange)
     exchange.store_timer.begin(in_flight)
     try:
         async with exchange.window.queue:
-            in_flight.data = None if source is None else await exchange.sender.prepare(source)
+            in_flight.data = await exchange.sender.prepare(data) if isinstance(data, DatasetSource) else data
             await exchange.window.enter(in_flight.start)
-        return cast("R", await in_flight.result())
+        return await in_flight.result()
     except BaseException as error:
         in_flight.tell_end(None, error)
         if in_flight.is_out_of_step and not exchange.over.done():
             why = f": {error}" if isinstance(error, DatasetError) else ""
-            exchange.abort(AssociationAborted(0, 0, f"the association was aborted by this side{during(doing)}{why}"))
+            doing = during(in_flight.doing)
+            exchange.abort(AssociationAborted(0, 0, f"the association was aborted by this side{doing}{why}"))
         raise
     finally:
         in_flight.end()
@@ -192,11 +213,19 @@ class RequestInFlight:
 
     def respond(self, message: Response) -> Receiver | None:
         """As `Outstanding`."""
+        self._check(message)
+        receiver = unwanted_dataset(self._exchange, message) if message.dataset_follows else None
+        self._responded(message)
+        return receiver
+
+    def _check(self, message: Response) -> None:
         if message.status.is_done and self._progress is _Progress.STARTED:
             raise out_of_step(f"{message.name}: {message.status} to a request that is not sent yet")
         assert self._message is not None  # noqa: S101 - it was started
         check_response(self._exchange, self._message, message)
-        receiver = unwanted_dataset(self._exchange, message) if message.dataset_follows else None
+
+    def _responded(self, message: Response) -> None:
+        """The response was received whole."""
         if not self._response.done():
             self._response.set_result(message)
             if self._progress is _Progress.SENT:
@@ -205,7 +234,6 @@ class RequestInFlight:
             self._exchange.note_response(now - (self._sent_at or now))
             self.tell_end(message)
             self.end()
-        return receiver
 
     def fail(self, error: Exception) -> None:
         """As `Outstanding`."""
@@ -218,3 +246,23 @@ class RequestInFlight:
         """Give the slot to the next request. May be called twice."""
         if self._message is not None and self._exchange.outstanding.forget(self._message.message_id, self):
             self._exchange.window.leave()
+
+
+class _RequestForReply(RequestInFlight):
+    """A request whose response may have a data set."""
+
+    reply: bytes | None = None
+
+    def respond(self, message: Response) -> Receiver | None:
+        """As `Outstanding`."""
+        if not message.dataset_follows:
+            return super().respond(message)
+        self._check(message)
+
+        def done(reply: bytes | None) -> None:
+            self.reply = reply
+            if reply is not None and self._exchange.telling.wants_commands:
+                self._exchange.telling.identifier(reply, self._context.transfer_syntax, is_sent=False)
+            self._responded(message)
+
+        return collect_final(done)

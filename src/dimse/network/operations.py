@@ -53,7 +53,14 @@ from dimse.errors import (
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.message import C_CANCEL_RQ, Request, Response
 from dimse.network.association import Association, exchange_of
-from dimse.network.incoming_data import Collect, Discard, IncomingData, Receiver
+from dimse.network.incoming_data import (
+    MAXIMUM_IDENTIFIER_LENGTH,
+    Collect,
+    Discard,
+    IncomingData,
+    Receiver,
+    collect_final,
+)
 from dimse.network.incoming_request import Answer, IncomingRequest
 from dimse.network.invoking import check_response, settled, unwanted_dataset
 from dimse.network.telling import OperationTelling
@@ -63,12 +70,6 @@ from dimse.upper_layer.deviations import out_of_step
 from dimse.upper_layer.negotiation import AcceptedContext
 
 logger = logging.getLogger("dimse.network")
-
-MAXIMUM_IDENTIFIER_LENGTH: Final = 16 * 1024 * 1024
-"""An identifier holds attributes to match, or UIDs: this is enough for 250 000 of them."""
-
-IDENTIFIER_GRACE: Final = 2.0
-"""Seconds for an identifier that a final response announces to begin: it is in the next PDU, or never sent."""
 
 _IN_A_ROW: Final = 64
 """Events that are taken in a row before other tasks may run."""
@@ -245,10 +246,7 @@ class Operation(Generic[R]):
             if identifier is not None or not is_pending:
                 self._deliver(Answer(response, identifier), is_pending=is_pending)
 
-        receiver = Collect(MAXIMUM_IDENTIFIER_LENGTH, done)
-        if not is_pending:
-            asyncio.get_running_loop().call_later(IDENTIFIER_GRACE, receiver.give_up_unless_begun)
-        return receiver
+        return Collect(MAXIMUM_IDENTIFIER_LENGTH, done) if is_pending else collect_final(done)
 
     def _note_identifier(self, identifier: bytes, *, is_pending: bool) -> None:
         if self._told is not None:

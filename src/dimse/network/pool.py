@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dimse.address import Address
 from dimse.errors import AssociationTimeout, DimseError, LocalProtocolError, PresentationContextError, StatusError
@@ -22,6 +23,9 @@ from dimse.network.association import Association
 from dimse.network.client import DEFAULT_CONTEXTS, connect
 from dimse.options import ClientOptions
 from dimse.upper_layer.negotiation import ProposedContext
+
+if TYPE_CHECKING:
+    from dimse.network.server import AssociationServer as Server
 
 logger = logging.getLogger("dimse.network")
 
@@ -154,8 +158,14 @@ class PooledEntity(ApplicationEntity):
         self._pool = pool
 
     def connect(
-        self, contexts: Iterable[_Context] | None = None, *, options: ClientOptions | None = None
+        self,
+        contexts: Iterable[_Context] | None = None,
+        *,
+        options: ClientOptions | None = None,
+        services: Server | None = None,
     ) -> AbstractAsyncContextManager[Association]:
+        if services is not None:  # it serves this association alone
+            return super().connect(contexts, options=options, services=services)
         return self._pool.lend(contexts, options or self.options)
 
 

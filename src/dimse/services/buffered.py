@@ -6,9 +6,14 @@ refers to it: however an association or an operation ends, nothing stays counted
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from threading import Lock
 from typing import Final
+
+from dimse.errors import StatusError
+from dimse.network.incoming_request import IncomingRequest
+from dimse.options import ServerOptions
 
 _freed: Final[deque[int]] = deque()
 """Bytes that are free again. A finalizer may run at any point of any thread, so it must not wait for the lock."""
@@ -23,6 +28,25 @@ def bytes_in_memory() -> int:
         while _freed:
             _taken -= _freed.popleft()
         return _taken
+
+
+async def collected(request: IncomingRequest, maximum: int, refusal: int, what: str) -> tuple[bytes, Claim]:
+    """The identifier or attributes of a request, and the claim that counts them.
+
+    Raises `StatusError` with `refusal` for more than `maximum` bytes, or if the process has too many in memory.
+    """
+    encoded, claim, options = bytearray(), Claim(), request.exchange.options
+    in_process = options.store.maximum_buffered_in_process if isinstance(options, ServerOptions) else sys.maxsize
+    while request.data is not None and (views := await request.data.pull()):
+        size = len(encoded) + sum(map(len, views))
+        if size > maximum:
+            raise StatusError(refusal, request.message.name, f"{what} has more than {maximum} bytes")
+        if not claim.grow(size, in_process):
+            comment = "too many identifiers and data sets are being received; try again later"
+            raise StatusError(refusal, request.message.name, comment)
+        for view in views:
+            encoded += view
+    return bytes(encoded), claim
 
 
 class Claim:

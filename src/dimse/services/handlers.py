@@ -21,16 +21,17 @@ async def answered(handling: Awaitable[int], name: str) -> Status:
         status = await handling
     except StatusError as error:
         return raised(error, name)
-    return _final(status, name)
+    return final(status, name)
 
 
 def raised(error: StatusError, name: str) -> Status:
     """The status of a `StatusError` that a handler of `name` raised. Raises `ValueError` if it is not a final one."""
-    status = _final(error.status, name)
+    status = final(error.status, name)
     return status if error.comment is None else status.with_comment(error.comment, *error.offending)
 
 
-def _final(status: object, name: str) -> Status:
+def final(status: object, name: str) -> Status:
+    """`status` as the final one of an operation. Raises `TypeError` or `ValueError` if it cannot be that."""
     if not isinstance(status, int) or isinstance(status, bool):
         raise TypeError(f"the {name} handler must return a status, not {type(status).__name__}")
     if not 0 <= status <= 0xFFFF:

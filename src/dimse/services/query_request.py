@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from dataclasses import dataclass, field
 
 from dimse.dataset.codec import decode_identifier, text_of, wrong_form
@@ -12,10 +11,9 @@ from dimse.dataset.pydicom_names import Dataset
 from dimse.errors import DatasetError, StatusError
 from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, Response
 from dimse.network.association import Association
+from dimse.network.incoming_data import MAXIMUM_IDENTIFIER_LENGTH
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
-from dimse.network.operations import MAXIMUM_IDENTIFIER_LENGTH
-from dimse.options import ServerOptions
-from dimse.services.buffered import Claim
+from dimse.services.buffered import Claim, collected
 from dimse.services.handlers import raised
 from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
 from dimse.status import Status
@@ -56,7 +54,7 @@ async def read_query(request: IncomingRequest) -> QueryRequest:
     assert isinstance(message, C_FIND_RQ | C_GET_RQ | C_MOVE_RQ)  # noqa: S101 - the services are registered for no other
     name = message.name
     model = next(model for model in QueryRetrieveModel if request.sop_class_uid in (model.find, model.get, model.move))
-    encoded, claim = await _identifier(request)
+    encoded, claim = await collected(request, MAXIMUM_IDENTIFIER_LENGTH, Status.OUT_OF_RESOURCES, "the identifier")
     if isinstance(message, C_FIND_RQ) and request.exchange.audit is not None:
         request.exchange.audit.queried(model.find, encoded, request.context.transfer_syntax)
     try:
@@ -76,22 +74,6 @@ async def read_query(request: IncomingRequest) -> QueryRequest:
     else:
         return QueryRequest(request.association, message, model, QueryRetrieveLevel(level), identifier, claim)
     raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, comment)
-
-
-async def _identifier(request: IncomingRequest) -> tuple[bytes, Claim]:
-    encoded, claim, options = bytearray(), Claim(), request.exchange.options
-    in_process = options.store.maximum_buffered_in_process if isinstance(options, ServerOptions) else sys.maxsize
-    while request.data is not None and (views := await request.data.pull()):
-        size = len(encoded) + sum(map(len, views))
-        if size > MAXIMUM_IDENTIFIER_LENGTH:
-            comment = f"the identifier has more than {MAXIMUM_IDENTIFIER_LENGTH} bytes"
-            raise StatusError(Status.OUT_OF_RESOURCES, request.message.name, comment)
-        if not claim.grow(size, in_process):
-            comment = "too many identifiers and data sets are being received; try again later"
-            raise StatusError(Status.OUT_OF_RESOURCES, request.message.name, comment)
-        for view in views:
-            encoded += view
-    return bytes(encoded), claim
 
 
 def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, overload
 
+from dimse import uids
 from dimse.address import DEFAULT_PORT
-from dimse.messages.message import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
+from dimse.messages.message import (
+    C_ECHO_RQ,
+    C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
+    C_STORE_RQ,
+    N_ACTION_RQ,
+    N_CREATE_RQ,
+    N_DELETE_RQ,
+    N_EVENT_REPORT_RQ,
+    N_GET_RQ,
+    N_SET_RQ,
+    Request,
+)
 from dimse.network.admission import AssociationHandler
+from dimse.network.incoming_data import MAXIMUM_IDENTIFIER_LENGTH
 from dimse.network.server import AssociationServer
 from dimse.network.signals import run_until_signal
 from dimse.options import ServerOptions
 from dimse.services.find_scp import FindHandler, FindService
 from dimse.services.get_scp import GetService
 from dimse.services.move_scp import Destinations, MoveService
+from dimse.services.normalized_scp import NormalizedHandler, NormalizedService
 from dimse.services.query import QueryRetrieveModel
 from dimse.services.retrieve_scp import RetrieveHandler
 from dimse.services.store_scp import StoreHandler, StoreService
@@ -36,15 +52,18 @@ class Server(AssociationServer):
     All handlers are registered in the same way, by a decorator that returns the handler unchanged, so that one handler
     can serve two services. A handler is called with the request; its class and the kind of function differ:
 
-    ============ ================= ============================================================
-    decorator    request           function
-    ============ ================= ============================================================
-    `on_c_echo`  `EchoRequest`     `async def`, returns a `Status`
-    `on_c_store` `StoreRequest`    `async def`, returns a `Status`
-    `on_c_find`  `QueryRequest`    `async def` with `yield`: a `Dataset` or `Match` each
-    `on_c_get`   `QueryRequest`    `async def` with `yield`: each instance, as for `dimse.send`
-    `on_c_move`  `QueryRequest`    `async def` with `yield`: each instance, as for `dimse.send`
-    ============ ================= ============================================================
+    ============ =================== ============================================================
+    decorator    request             function
+    ============ =================== ============================================================
+    `on_c_echo`  `EchoRequest`       `async def`, returns a `Status`
+    `on_c_store` `StoreRequest`      `async def`, returns a `Status`
+    `on_c_find`  `QueryRequest`      `async def` with `yield`: a `Dataset` or `Match` each
+    `on_c_get`   `QueryRequest`      `async def` with `yield`: each instance, as for `dimse.send`
+    `on_c_move`  `QueryRequest`      `async def` with `yield`: each instance, as for `dimse.send`
+    `on_n_...`   `NormalizedRequest` `async def`, returns a `NormalizedReply` or a `Status`
+    ============ =================== ============================================================
+
+    The six of DIMSE-N, `on_n_create` to `on_n_event_report`, name the SOP classes that their handler is for.
 
     `on_association` registers, in the same way, who decides about each association, and `on_study_complete` the handler
     of studies of which nothing arrives any more.
@@ -279,6 +298,75 @@ class Server(AssociationServer):
     def _offer(self, sop_classes: Iterable[str], features: QueryFeatures | None) -> None:
         """Answer extended negotiation of these SOP classes, which are those of a handler, with what it supports."""
         self._admission.features |= dict.fromkeys(sop_classes, features or QueryFeatures())
+
+    # DIMSE-N, each for the SOP classes of the standard or of a vendor that it names
+
+    def on_n_create(
+        self, *sop_class_uids: str, maximum_length: int = MAXIMUM_IDENTIFIER_LENGTH
+    ) -> Callable[[NormalizedHandler], NormalizedHandler]:
+        """Register the N-CREATE handler of SOP classes (PS3.7 10.1.5).
+
+        It is `async def handler(request: NormalizedRequest)`, and returns a `NormalizedReply` or a `Status`. Data sets
+        of more than `maximum_length` bytes are answered with Resource Limitation (0x0213), those that cannot be read,
+        and an exception other than `StatusError`, with Processing Failure (0x0110).
+
+        >>> server = Server()
+        >>> @server.on_n_create(uids.PERFORMED_PROCEDURE_STEP)
+        ... async def create(request):
+        ...     print(request.sop_instance_uid, request.dataset.PerformedProcedureStepStatus)
+        ...     return Status.SUCCESS
+        """
+        return self._on_normalized(N_CREATE_RQ, sop_class_uids, maximum_length)
+
+    def on_n_set(
+        self, *sop_class_uids: str, maximum_length: int = MAXIMUM_IDENTIFIER_LENGTH
+    ) -> Callable[[NormalizedHandler], NormalizedHandler]:
+        """Register the N-SET handler of SOP classes (PS3.7 10.1.3); see `on_n_create`."""
+        return self._on_normalized(N_SET_RQ, sop_class_uids, maximum_length)
+
+    def on_n_get(self, *sop_class_uids: str) -> Callable[[NormalizedHandler], NormalizedHandler]:
+        """Register the N-GET handler of SOP classes (PS3.7 10.1.2); see `on_n_create`.
+
+        `NormalizedRequest.attributes` are the tags that the peer asks for.
+        """
+        return self._on_normalized(N_GET_RQ, sop_class_uids, MAXIMUM_IDENTIFIER_LENGTH)
+
+    def on_n_action(
+        self, *sop_class_uids: str, maximum_length: int = MAXIMUM_IDENTIFIER_LENGTH
+    ) -> Callable[[NormalizedHandler], NormalizedHandler]:
+        """Register the N-ACTION handler of SOP classes (PS3.7 10.1.4); see `on_n_create`."""
+        return self._on_normalized(N_ACTION_RQ, sop_class_uids, maximum_length)
+
+    def on_n_delete(self, *sop_class_uids: str) -> Callable[[NormalizedHandler], NormalizedHandler]:
+        """Register the N-DELETE handler of SOP classes (PS3.7 10.1.6); see `on_n_create`."""
+        return self._on_normalized(N_DELETE_RQ, sop_class_uids, MAXIMUM_IDENTIFIER_LENGTH)
+
+    def on_n_event_report(
+        self, *sop_class_uids: str, maximum_length: int = MAXIMUM_IDENTIFIER_LENGTH
+    ) -> Callable[[NormalizedHandler], NormalizedHandler]:
+        """Register the handler of events of SOP classes (PS3.7 10.1.1), which their SCPs report; see `on_n_create`.
+
+        An SCP reports them on an association that it requests, or on one that this side has requested with
+        `connect(..., services=server)`.
+        """
+        return self._on_normalized(N_EVENT_REPORT_RQ, sop_class_uids, maximum_length)
+
+    def _on_normalized(
+        self, kind: type[Request], sop_class_uids: Sequence[str], maximum_length: int
+    ) -> Callable[[NormalizedHandler], NormalizedHandler]:
+        if not sop_class_uids or not all(isinstance(uid, str) and uids.is_uid(uid) for uid in sop_class_uids):
+            raise ValueError(f"the SOP classes of a handler must be one UID or more, not {sop_class_uids!r}")
+
+        def register(handler: NormalizedHandler) -> NormalizedHandler:
+            _check_is_async(handler)
+            service = self._services.get(kind)
+            if not isinstance(service, NormalizedService):
+                service = self._services[kind] = NormalizedService(kind)
+            for uid in sop_class_uids:
+                service.register(handler, uid, maximum_length)
+            return handler
+
+        return register
 
 
 def _check_is_generator(handler: object) -> None:

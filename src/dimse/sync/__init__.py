@@ -11,7 +11,7 @@ thread, and must not call this module.
 ...     print(match.StudyInstanceUID)
 """
 
-from dimse.sync.association import Association, CEchoSCU, CFindSCU, CGetSCU, CMoveSCU, CStoreSCU, connect
+from dimse.sync.association import Association, CEchoSCU, CFindSCU, CGetSCU, CMoveSCU, CStoreSCU, NormalizedSCU, connect
 from dimse.sync.client import Client
 from dimse.sync.jobs import echo, explain, find, get, move, retrieve, send
 from dimse.sync.results import Finding, FindResults, GetResults, MoveResults
@@ -29,6 +29,7 @@ __all__ = [
     "Finding",
     "GetResults",
     "MoveResults",
+    "NormalizedSCU",
     "StoreRequest",
     "connect",
     "echo",

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, overload
 from dimse.dataset.pydicom_names import Dataset
 from dimse.network import association, client
 from dimse.options import RetryPolicy, StoreOptions
-from dimse.services import find_scu, get_scu, move_scu, store_scu, verification
+from dimse.services import find_scu, get_scu, move_scu, normalized_scu, store_scu, verification
 from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.sync.facade import Blocking, Facade, blocking_method, in_loop, made_by
 from dimse.sync.results import FindResults, GetResults, MoveResults
@@ -155,6 +155,20 @@ class CFindSCU(Facade[find_scu.CFindSCU]):
     def find(self, query: Any, /, *identifier: Any, **options: Any) -> FindResults:
         """The matches of a query; see `dimse.CFindSCU.find`."""
         return FindResults(in_loop(lambda: self._asynchronous.find(query, *identifier, **options)))
+
+
+class NormalizedSCU(Facade[normalized_scu.NormalizedSCU]):
+    """DIMSE-N; see `dimse.NormalizedSCU`."""
+
+    def __init__(self, association: Association) -> None:
+        super().__init__(normalized_scu.NormalizedSCU(association._asynchronous))
+
+    create = blocking_method(normalized_scu.NormalizedSCU.create)
+    set = blocking_method(normalized_scu.NormalizedSCU.set)
+    get = blocking_method(normalized_scu.NormalizedSCU.get)
+    action = blocking_method(normalized_scu.NormalizedSCU.action)
+    delete = blocking_method(normalized_scu.NormalizedSCU.delete)
+    event_report = blocking_method(normalized_scu.NormalizedSCU.event_report)
 
 
 class CGetSCU(Facade[get_scu.CGetSCU]):

@@ -103,6 +103,18 @@ class Agreement:
                     return context
         raise self._no_context(abstract_syntax, wanted[0] if wanted else None)
 
+    def context_to_report(self, abstract_syntax: str) -> AcceptedContext:
+        """The accepted context for a SOP class on which this side reports events, as its SCP (PS3.7 10.1.1).
+
+        A peer that accepts the context and does not answer the proposed role takes event reports as well. Raises
+        `PresentationContextError`.
+        """
+        accepted = [each for each in self.contexts.values() if each.abstract_syntax == abstract_syntax]
+        if not accepted:
+            raise PresentationContextError(self._proposed_in_vain(abstract_syntax, None))
+        as_scp = (each for each in accepted if (each.requestor_is_scp if self.is_requestor else each.requestor_is_scu))
+        return next(as_scp, accepted[0])
+
     def accepts(self, abstract_syntax: str) -> bool:
         """Whether a SOP class was accepted on any context, in any role."""
         return any(context.abstract_syntax == abstract_syntax for context in self.contexts.values())

@@ -1,0 +1,175 @@
+"""Requests of the peer on an association that this side requested."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from pydicom import Dataset
+from tests.sample_objects import IMPLICIT, VERIFICATION
+
+from dimse import (
+    CEchoSCU,
+    NormalizedRequest,
+    NormalizedSCU,
+    ProposedContext,
+    RemoteProtocolError,
+    Server,
+    Status,
+    connect,
+    uids,
+)
+from dimse.messages.message import N_ACTION_RQ, N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP, Request
+from dimse.testing import ScriptedPeer, listening, message_pdvs, response
+from dimse.upper_layer.pdu import A_RELEASE_RP, A_RELEASE_RQ
+
+COMMITMENT, INSTANCE = uids.STORAGE_COMMITMENT, uids.STORAGE_COMMITMENT_INSTANCE
+CONTEXTS = [(COMMITMENT, [IMPLICIT])]
+
+
+def report(message_id: int = 7, event: int = 1) -> N_EVENT_REPORT_RQ:
+    return N_EVENT_REPORT_RQ(
+        message_id=message_id,
+        affected_sop_class_uid=COMMITMENT,
+        affected_sop_instance_uid=INSTANCE,
+        event_type_id=event,
+    )
+
+
+def keeping() -> tuple[Server, asyncio.Queue[int | None]]:
+    """A server that does not listen, and the types of the events that it is told."""
+    server, events = Server(), asyncio.Queue[int | None]()
+
+    @server.on_n_event_report(COMMITMENT)
+    async def handle(request: NormalizedRequest) -> int:
+        events.put_nowait(request.event_type_id)
+        return Status.SUCCESS
+
+    return server, events
+
+
+async def test_events_before_and_after_the_response_to_our_request() -> None:
+    """The SCP of Storage Commitment may report at once (PS3.4 J.3.3), even before it answers the N-ACTION."""
+    server, events = keeping()
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        action = await peer.receive_message()
+        assert isinstance(action.message, N_ACTION_RQ)
+        await peer.send(message_pdvs(report(event=1)))
+        early = await peer.receive_message()
+        await peer.send(response(action))
+        await peer.send(message_pdvs(report(event=2), context=1))
+        late = await peer.receive_message()
+        for answer in (early, late):
+            assert isinstance(answer.message, N_EVENT_REPORT_RSP)
+            assert answer.message.status == Status.SUCCESS
+        await peer.answer_release()
+
+    async with (
+        listening(script) as address,
+        connect(address, contexts=CONTEXTS, services=server) as association,
+    ):
+        await NormalizedSCU(association).action(COMMITMENT, INSTANCE, 1, Dataset())
+        assert [await events.get(), await events.get()] == [1, 2]
+
+
+async def test_the_association_is_released_when_the_peer_was_answered() -> None:
+    server, begun, go_on = Server(), asyncio.Event(), asyncio.Event()
+
+    @server.on_n_event_report(COMMITMENT)
+    async def handle(_: NormalizedRequest) -> int:
+        begun.set()
+        await go_on.wait()
+        return Status.SUCCESS
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.send(message_pdvs(report()))
+        assert isinstance((await peer.receive_message()).message, N_EVENT_REPORT_RSP)
+        await peer.answer_release()
+
+    async with listening(script) as address, connect(address, contexts=CONTEXTS, services=server):
+        await begun.wait()
+        asyncio.get_running_loop().call_soon(go_on.set)
+
+
+async def test_an_event_after_our_release_is_not_acknowledged() -> None:
+    server, events = keeping()
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.expect(A_RELEASE_RQ)
+        await peer.send(message_pdvs(report()), A_RELEASE_RP())
+        assert await peer.receive() is None
+
+    async with listening(script) as address:
+        async with connect(address, contexts=CONTEXTS, services=server):
+            pass
+        assert events.empty()
+
+
+@pytest.mark.parametrize("request_", [report(), N_ACTION_RQ(message_id=1, requested_sop_class_uid=COMMITMENT)])
+async def test_without_services_a_request_of_the_peer_ends_the_association(request_: Request) -> None:
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.send(message_pdvs(request_))
+        await peer.expect_abort(2, 5)
+
+    async with listening(script) as address:
+        with pytest.raises(RemoteProtocolError, match="to a requestor that serves no requests"):
+            async with connect(address, contexts=[(VERIFICATION, [IMPLICIT]), *CONTEXTS]) as association:
+                await CEchoSCU(association).echo()
+
+
+async def test_what_the_services_do_not_have_is_refused() -> None:
+    server, _ = keeping()
+    asked = asyncio.Event()
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.send(message_pdvs(N_ACTION_RQ(message_id=3, requested_sop_class_uid=COMMITMENT, action_type_id=1)))
+        answer = await peer.receive_message()
+        assert getattr(answer.message, "status", None) == Status.UNRECOGNIZED_OPERATION
+        asked.set()
+        await peer.answer_release()
+
+    async with listening(script) as address, connect(address, contexts=CONTEXTS, services=server):
+        await asked.wait()
+
+
+async def test_a_handler_that_hangs_is_cancelled_with_the_association(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dimse.network.performing.ABORT_GRACE", 0.05)
+    server, begun, cancelled = Server(), asyncio.Event(), asyncio.Event()
+
+    @server.on_n_event_report(COMMITMENT)
+    async def handle(_: NormalizedRequest) -> int:
+        begun.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+            return Status.SUCCESS
+        finally:
+            cancelled.set()
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.send(message_pdvs(report()))
+        await peer.closed()
+
+    async with listening(script) as address:
+        async with connect(address, contexts=CONTEXTS, services=server) as association:
+            await begun.wait()
+            association.abort()
+        assert cancelled.is_set()
+
+
+async def test_an_acceptor_takes_the_role_of_the_scu_of_events() -> None:
+    """The SCP opens an association to deliver its report, and proposes the SCP role (PS3.4 J.3.3, PS3.7 D.3.3.4)."""
+    server, events = keeping()
+    server.port = 0
+    contexts = [ProposedContext(COMMITMENT, [IMPLICIT], as_scp=True)]
+    async with server, connect(f"DIMSE@127.0.0.1:{server.port}", contexts=contexts) as association:
+        (context,) = association.contexts.values()
+        assert (context.requestor_is_scu, context.requestor_is_scp) == (False, True)
+        await NormalizedSCU(association).event_report(COMMITMENT, INSTANCE, 2, Dataset())
+        assert await events.get() == 2

@@ -1,0 +1,120 @@
+"""DIMSE-N as SCP: requests that PS3.7 does not allow, and handlers that fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.sample_objects import IMPLICIT
+from tests.services.test_normalized_scu import STEP, attributes
+
+from dimse import NormalizedReply, NormalizedRequest, NormalizedSCU, Server, Status, StatusError, connect
+from dimse.messages.message import (
+    N_ACTION_RQ,
+    N_CREATE_RQ,
+    N_EVENT_REPORT_RQ,
+    N_EVENT_REPORT_RSP,
+    N_GET_RQ,
+    N_SET_RQ,
+    NormalizedResponse,
+    Request,
+)
+from dimse.testing import ScriptedPeer, associate_request, message_pdvs
+
+
+def refusing() -> Server:
+    """A server whose handlers must not be reached."""
+    server = Server("ARCHIVE", port=0)
+
+    @server.on_n_create(STEP)
+    @server.on_n_set(STEP)
+    @server.on_n_get(STEP)
+    @server.on_n_action(STEP)
+    @server.on_n_event_report(STEP)
+    async def handle(_: NormalizedRequest) -> int:
+        raise AssertionError("the request reached its handler")
+
+    return server
+
+
+@pytest.mark.parametrize(
+    ("request_", "data", "status"),
+    [
+        (N_SET_RQ(message_id=1, requested_sop_class_uid=STEP), b"", 0x0117),
+        (N_GET_RQ(message_id=1, requested_sop_class_uid=STEP, requested_sop_instance_uid="1.2.x"), None, 0x0117),
+        (N_CREATE_RQ(message_id=1, affected_sop_class_uid=STEP, affected_sop_instance_uid="x" * 65), None, 0x0117),
+        (N_ACTION_RQ(message_id=1, requested_sop_class_uid=STEP, requested_sop_instance_uid="1.2"), None, 0x0123),
+        (N_EVENT_REPORT_RQ(message_id=1, affected_sop_class_uid=STEP, affected_sop_instance_uid="1.2"), None, 0x0113),
+        (
+            N_CREATE_RQ(message_id=1, affected_sop_class_uid=STEP, dataset_follows=True),
+            b"\x08\0\x60\0\xff\xff\xff\0",
+            0x0110,
+        ),
+        (N_GET_RQ(message_id=1, requested_sop_class_uid="1.2.840.10008.1.1"), None, 0x0122),
+    ],
+)
+async def test_what_cannot_be_served_is_answered_before_the_handler(
+    request_: Request, data: bytes | None, status: int
+) -> None:
+    async with refusing() as server, await ScriptedPeer.connect(server.port) as peer:
+        await peer.associate(associate_request((STEP, [IMPLICIT])))
+        await peer.send(message_pdvs(request_, data))
+        answer = (await peer.receive_message()).message
+        assert isinstance(answer, NormalizedResponse)
+        assert answer.status == status
+        await peer.release()
+
+
+async def test_a_data_set_over_the_limit_of_its_handler() -> None:
+    server = Server("ARCHIVE", port=0)
+
+    @server.on_n_set(STEP, maximum_length=16)
+    async def handle(_: NormalizedRequest) -> int:
+        return Status.SUCCESS
+
+    async with server, connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(STEP, [IMPLICIT])]) as association:
+        scu = NormalizedSCU(association)
+        with pytest.raises(StatusError, match=r"0x0213.*more than 16 bytes"):
+            await scu.set(STEP, "1.2.3", attributes("DISCONTINUED"))
+        assert (await scu.set(STEP, "1.2.3", attributes("DONE"))).status == Status.SUCCESS
+
+
+@pytest.mark.parametrize("answer", [None, "Success", Status.PENDING, NormalizedReply(status=0xFE00), ValueError("why")])
+async def test_a_handler_that_fails_or_answers_nonsense(answer: object) -> None:
+    server = Server("ARCHIVE", port=0)
+
+    @server.on_n_set(STEP)
+    async def handle(_: NormalizedRequest) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async with server, connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(STEP, [IMPLICIT])]) as association:
+        with pytest.raises(StatusError, match=r"0x0110.*the handler failed"):
+            await NormalizedSCU(association).set(STEP, "1.2.3", attributes())
+        assert association.is_open
+
+
+async def test_the_response_repeats_the_type_of_the_event() -> None:
+    server = Server("ARCHIVE", port=0)
+
+    @server.on_n_event_report(STEP)
+    async def handle(request: NormalizedRequest) -> NormalizedReply:
+        return NormalizedReply(request.dataset)
+
+    async with server, await ScriptedPeer.connect(server.port) as peer:
+        await peer.associate(associate_request((STEP, [IMPLICIT])))
+        request = N_EVENT_REPORT_RQ(
+            message_id=1, affected_sop_class_uid=STEP, affected_sop_instance_uid="1.2", event_type_id=3
+        )
+        await peer.send(message_pdvs(request))
+        received = await peer.receive_message()
+        assert isinstance(received.message, N_EVENT_REPORT_RSP)
+        assert (received.message.event_type_id, received.message.affected_sop_instance_uid) == (3, "1.2")
+        await peer.release()
+
+
+@pytest.mark.parametrize("sop_classes", [(), ("CT",), (STEP, 5)])
+def test_a_handler_is_registered_for_classes(sop_classes: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="must be one UID or more"):
+        Server().on_n_create(*sop_classes)
