@@ -631,8 +631,7 @@ _SCP_STATUSES: Final = {
 _QUERY_SCP_STATUSES: Final = {
     "SUCCESS": "C-FIND: the handler has ended. C-GET, C-MOVE: all instances were sent, or there were none.",
     "PENDING": "C-FIND: a match. C-GET, C-MOVE: the counters, up to ten times a second.",
-    "PENDING_KEYS_NOT_SUPPORTED": "C-FIND: a match, of which the handler says that it did not support some optional "
-    "keys.",
+    "PENDING_KEYS_NOT_SUPPORTED": "C-FIND: a match, for which some optional keys were not supported.",
     "CANCEL": "A C-CANCEL was received. C-GET, C-MOVE: with the counters, once there are any.",
     "SUBOPERATIONS_COMPLETE_WITH_FAILURES": "C-GET, C-MOVE: some were not sent, or stored with a warning.",
     "OUT_OF_RESOURCES": "The identifier is too long, or memory is full.",

@@ -6,6 +6,8 @@ python pynetdicom_peer.py find PORT MODEL LEVEL [--cancel N] KEY[=VALUE]...     
 python pynetdicom_peer.py get PORT FOLDER MODEL STUDY [--cancel N]      keeps what comes, and prints the status
 python pynetdicom_peer.py move PORT TITLE MODEL STUDY      prints the status, how many arrived, and what did not
 python pynetdicom_peer.py identify PORT      prints user identities as JSON, and rejects the one that is "nobody"
+python pynetdicom_peer.py agree PORT UID=HEX...      prints proposed features as JSON, answers these; then 0xFF01
+python pynetdicom_peer.py propose PORT CLASS UID=HEX...      proposes features, sends a class; prints answers
 python pynetdicom_peer.py name PORT IDENTITY...      names users, each as JSON: type, primary and secondary field
 """
 
@@ -23,9 +25,24 @@ from typing import Any
 
 import pynetdicom
 from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_file_meta_info
-from pynetdicom import AE, AllStoragePresentationContexts, _config, build_context, build_role, evt
-from pynetdicom.pdu_primitives import UserIdentityNegotiation
+from pydicom.uid import UID
+from pynetdicom import (
+    AE,
+    AllStoragePresentationContexts,
+    BasicWorklistManagementPresentationContexts,
+    QueryRetrievePresentationContexts,
+    _config,
+    build_context,
+    build_role,
+    evt,
+)
+from pynetdicom.pdu_primitives import (
+    SOPClassCommonExtendedNegotiation,
+    SOPClassExtendedNegotiation,
+    UserIdentityNegotiation,
+)
 
 _config.UNRESTRICTED_STORAGE_SERVICE = True
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -159,6 +176,55 @@ def name(port: int, identities: list[str]) -> None:
             print(None if response is None else response.server_response)  # noqa: T201
 
 
+def agree(port: int, answers: list[str]) -> None:
+    """Print what extended negotiation asks for, and answer it; each C-FIND has two matches, one with 0xFF01."""
+
+    def extended(event: Any) -> dict[Any, bytes]:
+        print(json.dumps({uid: value.hex() for uid, value in event.app_info.items()}), flush=True)  # noqa: T201
+        return {UID(uid): bytes.fromhex(value) for uid, value in (each.split("=") for each in answers)}
+
+    def common(event: Any) -> dict[Any, Any]:
+        related = {
+            uid: [item.service_class_uid, *item.related_general_sop_class_identification]
+            for uid, item in event.items.items()
+        }
+        print(json.dumps(related), flush=True)  # noqa: T201
+        items: dict[Any, Any] = event.items
+        return items
+
+    def match(event: Any) -> Iterator[tuple[int, Dataset | None]]:
+        print(json.dumps([each.keyword for each in event.identifier if each.value]), flush=True)  # noqa: T201
+        yield 0xFF00, _study("1.2.1")
+        yield 0xFF01, _study("1.2.2")
+
+    ae = AE("PYNETDICOM")
+    for context in [*QueryRetrievePresentationContexts, *BasicWorklistManagementPresentationContexts]:
+        ae.add_supported_context(str(context.abstract_syntax))
+    handlers = [(evt.EVT_SOP_EXTENDED, extended), (evt.EVT_SOP_COMMON, common), (evt.EVT_C_FIND, match)]
+    ae.start_server(("127.0.0.1", port), block=True, evt_handlers=handlers)
+
+
+def propose(port: int, declared: str, proposals: list[str]) -> None:
+    """Propose features, and a class that is declared to be storage; print the answers and the status of a C-STORE."""
+    pairs = [each.split("=") for each in proposals]
+    items: list[Any] = []
+    for uid, value in pairs:
+        item = SOPClassExtendedNegotiation()
+        item.sop_class_uid, item.service_class_application_information = uid, bytes.fromhex(value)
+        items.append(item)
+    common = SOPClassCommonExtendedNegotiation()
+    common.sop_class_uid, common.service_class_uid = declared, "1.2.840.10008.4.2"
+    common.related_general_sop_class_identification = [STORED[1]]
+    contexts = [build_context(uid) for uid in dict.fromkeys([uid for uid, _ in pairs] + [declared])]
+    with _associated(port, contexts, ext_neg=[*items, common]) as association:
+        answers = {uid: value.hex() for uid, value in association.acceptor.sop_class_extended.items()}
+        dataset = _study("1.2.3")
+        dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.SeriesInstanceUID = declared, "1.2.3.4", "1.2.3.1"
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2")
+        print(json.dumps([answers, association.send_c_store(dataset).Status]))  # noqa: T201
+
+
 def _study(uid: str) -> Dataset:
     identifier = Dataset()
     identifier.QueryRetrieveLevel, identifier.StudyInstanceUID = "STUDY", uid
@@ -206,6 +272,13 @@ def main() -> int:
             retriever.add_argument(name)
         retriever.add_argument("--cancel", type=int, default=0)
     commands.add_parser("identify").add_argument("port", type=int)
+    agreeing = commands.add_parser("agree")
+    agreeing.add_argument("port", type=int)
+    agreeing.add_argument("items", nargs="+")
+    proposer = commands.add_parser("propose")
+    proposer.add_argument("port", type=int)
+    proposer.add_argument("declared")
+    proposer.add_argument("items", nargs="+")
     namer = commands.add_parser("name")
     namer.add_argument("port", type=int)
     namer.add_argument("identities", nargs="+")
@@ -224,6 +297,8 @@ _COMMANDS: dict[str, Callable[[Any], None]] = {
     "get": lambda given: get(int(given.port), Path(given.folder), given.model, given.study, given.cancel),
     "move": lambda given: move(int(given.port), given.title, given.model, given.study),
     "identify": lambda given: identify(given.port),
+    "agree": lambda given: agree(given.port, given.items),
+    "propose": lambda given: propose(given.port, given.declared, given.items),
     "name": lambda given: name(given.port, given.identities),
 }
 
