@@ -200,7 +200,7 @@ def agree(port: int, answers: list[str]) -> None:
     ae = AE("PYNETDICOM")
     for context in [*QueryRetrievePresentationContexts, *BasicWorklistManagementPresentationContexts]:
         ae.add_supported_context(str(context.abstract_syntax))
-    handlers = [(evt.EVT_SOP_EXTENDED, extended), (evt.EVT_SOP_COMMON, common), (evt.EVT_C_FIND, match)]
+    handlers: list[Any] = [(evt.EVT_SOP_EXTENDED, extended), (evt.EVT_SOP_COMMON, common), (evt.EVT_C_FIND, match)]
     ae.start_server(("127.0.0.1", port), block=True, evt_handlers=handlers)
 
 

@@ -25,7 +25,7 @@ from dimse import (
 )
 from tests.ports import free_port
 
-from .processes import PYNETDICOM_PEER, Peer, need_pynetdicom, run
+from .processes import PYNETDICOM_PEER, Peer, need, need_pynetdicom, run
 
 FIND, GET, MOVE, WORKLIST = (
     uids.STUDY_ROOT_FIND,
@@ -97,3 +97,20 @@ async def test_we_answer_what_pynetdicom_proposes(tmp_path: Path) -> None:
     answers, status = json.loads(output.splitlines()[-1])
     assert answers == {FIND: "01000000000100", uids.PATIENT_ROOT_FIND: "0000", CT: "020000000000"}
     assert (status, stored) == (0x0000, [NEW])
+
+
+async def test_findscu_asks_relationally_without_negotiation_and_sees_unsupported_keys() -> None:
+    """The handler gets the keys of `findscu` as they are, and knows that nothing was agreed on."""
+    seen: list[tuple[str, tuple[str, ...]]] = []
+    server = Server("DIMSE", port=0)
+
+    @server.on_c_find(features=QueryFeatures(relational=True))
+    async def find(request: QueryRequest) -> AsyncIterator[Dataset | Match]:
+        seen.append((str(request.level), request.features.names))
+        yield Match(request.identifier, unsupported_keys=True)
+
+    keys = ["-k", "QueryRetrieveLevel=IMAGE", "-k", "StudyInstanceUID", "-k", "SOPInstanceUID"]
+    async with server:
+        code, output = await run(need("findscu"), "-d", "-S", "-aec", "DIMSE", "127.0.0.1", str(server.port), *keys)
+    assert (code, seen) == (0, [("IMAGE", ())])
+    assert "0xff01" in output

@@ -15,6 +15,7 @@ from dimse.services import explaining_association
 from dimse.services.explaining_association import MAXIMUM_ASKED, Asker
 from dimse.services.explaining_services import Extras, Offered, Wanted, ask, offer, step
 from dimse.testing import INFORMATION, ScriptedPeer
+from dimse.upper_layer.extended import QueryFeatures
 from dimse.upper_layer.items import AsynchronousOperationsWindow, PresentationContextAC
 from dimse.upper_layer.pdu import A_ABORT, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
@@ -141,12 +142,13 @@ def test_syntaxes_and_classes_that_are_wanted() -> None:
     ]
     detail = [Offered(CT, (JPEG,), None, "why"), Offered(CT, (uids.RLE_LOSSLESS,), uids.RLE_LOSSLESS, None)]
     wanted = Wanted(frozenset({ExplainPurpose.STORE}), (CT, "1.2.3"), (JPEG, uids.RLE_LOSSLESS))
-    found = step(wanted, offered, detail, Extras("", False, 5, [(CT, False)], b"\1"))
+    found = step(wanted, offered, detail, Extras("", False, 5, [(CT, False)], QueryFeatures(relational=True)))
     assert found.result == "the archive refuses 1.2.3 (so), JPEG Baseline (Process 1) for CT Image Storage (why)"
-    assert found.facts["accepted"] == ["C-ECHO", "storage of 1 of 2 SOP classes", "an operations window of 5"]
+    in_words = ["storage of 1 of 2 SOP classes", "an operations window of 5", "queries with relational"]
+    assert found.facts["accepted"] == ["C-ECHO", *in_words]
     assert found.facts["operations_window"] == 5
     assert found.facts["scp_roles"] == {CT: False}
-    assert found.facts["extended_negotiation"] == "01"
+    assert found.facts["extended_negotiation"] == ["relational"]
     assert found.facts["contexts"][1] == {
         "abstract_syntax": CT,
         "name": "CT Image Storage",

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import reduce
+from operator import or_
 from typing import Any, Final
 
 from dimse import uids
 from dimse.services.explaining_association import Asked, Asker
 from dimse.services.explanation import ExplainAdvice, ExplainStep, ExplainStepName, ExplainVerdict, here, on_archive
+from dimse.upper_layer.extended import QueryFeatures, query_features
 from dimse.upper_layer.items import (
     AsynchronousOperationsWindow,
     ContextResult,
@@ -71,8 +74,16 @@ _TYPICAL: Final = tuple(f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "4",
 
 _WINDOW: Final = AsynchronousOperationsWindow(16, 1)
 
-_ALL_EXTENSIONS: Final = b"\x01\x01\x01\x01"
-"""Relational queries, combined date and time, fuzzy names, time zone (PS3.4 C.5.1.1.1)."""
+_FEATURES: Final = QueryFeatures(
+    relational=True,
+    combined_date_time=True,
+    fuzzy_names=True,
+    timezone=True,
+    enhanced_multiframe=True,
+    empty_values=True,
+    multiple_values=True,
+)
+"""All that C-FIND has (PS3.4 C.5.1.1.1)."""
 
 _MAXIMUM_ROLES: Final = 10
 """Storage SOP classes whose roles for C-GET are asked for."""
@@ -151,8 +162,8 @@ class Extras:
     """The operations window; None if it was not answered."""
     roles: Sequence[tuple[str, bool]] = ()
     """Storage SOP classes, and whether we may be their SCP, as C-GET needs it."""
-    extensions: bytes | None = None
-    """The service class application information for C-FIND; None if it was not answered."""
+    features: QueryFeatures | None = None
+    """What the archive supports of extended negotiation of C-FIND; None if it did not answer."""
 
     @property
     def lacks_roles(self) -> bool:
@@ -169,7 +180,7 @@ async def ask_extras(asker: Asker, accepted: Sequence[str]) -> Extras:
     information = UserInformation(
         asynchronous_operations_window=_WINDOW,
         role_selections=tuple(RoleSelection(uid, True, True) for uid in with_roles),
-        sop_class_extended=tuple(SOPClassExtendedNegotiation(uid, _ALL_EXTENSIONS) for uid in sorted(finds)),
+        sop_class_extended=tuple(SOPClassExtendedNegotiation(uid, _FEATURES.encode(uid)) for uid in sorted(finds)),
     )
     contexts = [(uid, uids.LITTLE_ENDIAN) for uid in (*services, *storage)]
     asked = await asker.ask_again(asker.request(contexts, information))
@@ -180,13 +191,14 @@ def _extras(asked: Asked, acceptance: A_ASSOCIATE_AC, with_roles: Sequence[str])
     answered = acceptance.user_information
     contexts = accepted_contexts(asked.request, acceptance).values()
     as_scp = {each.abstract_syntax for each in contexts if each.requestor_is_scp}
-    extensions = [each.service_class_application_information for each in answered.sop_class_extended]
+    asked_for = asked.request.user_information
+    found = [query_features(asked_for, answered, each.sop_class_uid) for each in asked_for.sop_class_extended]
     return Extras(
         asked.words,
         False,
         operations_window(asked.request, acceptance) if answered.asynchronous_operations_window is not None else None,
         [(uid, uid in as_scp) for uid in with_roles],
-        extensions[0] if extensions else None,
+        reduce(or_, found) if found and answered.sop_class_extended else None,
     )
 
 
@@ -305,6 +317,8 @@ def _in_words(offered: Sequence[Offered], accepted: set[str], extras: Extras | N
         words.append("the SCP role for C-GET")
     if extras is not None and extras.window is not None:
         words.append(f"an operations window of {extras.window}")
+    if extras is not None and extras.features:
+        words.append(f"queries with {', '.join(extras.features.names)}")
     return words
 
 
@@ -322,5 +336,5 @@ def _facts(offered: Sequence[Offered], in_detail: Sequence[Offered], extras: Ext
         ],
         "operations_window": extras and extras.window,
         "scp_roles": None if extras is None else dict(extras.roles),
-        "extended_negotiation": None if extras is None or extras.extensions is None else extras.extensions.hex(),
+        "extended_negotiation": None if extras is None or extras.features is None else list(extras.features.names),
     }
