@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         DimseError,
         IncompleteAnswer,
         LocalProtocolError,
+        NotCommitted,
         NothingRetrieved,
         OperationCancelled,
         OperationTimeout,
@@ -94,6 +95,11 @@ if TYPE_CHECKING:
     from dimse.rate_limit import RateLimit
     from dimse.services.client import Client
     from dimse.services.collecting import SendResult
+    from dimse.services.commitment import CommitmentReport, commit
+    from dimse.services.commitment_dataset import CommitmentFailure, InstanceReference
+    from dimse.services.commitment_scp import CommitmentHandler, CommitmentRequest, CommitmentSCP
+    from dimse.services.commitment_scu import CommitmentResult, Commitments, CommitmentSCU, PendingCommitment
+    from dimse.services.commitment_store import MemoryTransactions, OpenTransaction, SQLiteTransactions, Transactions
     from dimse.services.contexts import retrieval_contexts
     from dimse.services.explaining import explain
     from dimse.services.explaining_services import ExplainPurpose
@@ -189,6 +195,14 @@ __all__ = [
     "CancelBehavior",
     "Client",
     "ClientOptions",
+    "CommitmentFailure",
+    "CommitmentHandler",
+    "CommitmentReport",
+    "CommitmentRequest",
+    "CommitmentResult",
+    "CommitmentSCP",
+    "CommitmentSCU",
+    "Commitments",
     "Configuration",
     "ConnectionLost",
     "DatasetError",
@@ -224,10 +238,12 @@ __all__ = [
     "GetResults",
     "InMemory",
     "IncompleteAnswer",
+    "InstanceReference",
     "KnownPeer",
     "LocalProtocolError",
     "Match",
     "Matcher",
+    "MemoryTransactions",
     "MoveDestination",
     "MoveReport",
     "MoveResults",
@@ -238,7 +254,9 @@ __all__ = [
     "NormalizedRequest",
     "NormalizedResult",
     "NormalizedSCU",
+    "NotCommitted",
     "NothingRetrieved",
+    "OpenTransaction",
     "Operation",
     "OperationBegan",
     "OperationCancelled",
@@ -246,6 +264,7 @@ __all__ = [
     "OperationTimeout",
     "PDUTransferred",
     "Peer",
+    "PendingCommitment",
     "PixelSource",
     "PresentationContextError",
     "Priority",
@@ -268,6 +287,7 @@ __all__ = [
     "RetrieveReport",
     "RetrieveResult",
     "RetryPolicy",
+    "SQLiteTransactions",
     "SendOptions",
     "SendReport",
     "SendResult",
@@ -293,11 +313,13 @@ __all__ = [
     "TLSOptions",
     "TLSProfile",
     "Timeouts",
+    "Transactions",
     "TransferProgress",
     "UserIdentityRQ",
     "UserIdentityType",
     "VerifiedUser",
     "Writable",
+    "commit",
     "connect",
     "echo",
     "explain",
@@ -324,7 +346,8 @@ _NAMES_OF: Final = {
     "dimse.dataset.sources": "DatasetSource FileSource Reader StreamSource",
     "dimse.errors": """
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost
-        DatasetError DimseError IncompleteAnswer LocalProtocolError NothingRetrieved OperationCancelled OperationTimeout
+        DatasetError DimseError IncompleteAnswer LocalProtocolError NotCommitted NothingRetrieved OperationCancelled
+        OperationTimeout
         PresentationContextError ProtocolError RejectAssociation Rejection RemoteProtocolError StatusError
         SubOperationFailed
     """,
@@ -349,6 +372,11 @@ _NAMES_OF: Final = {
     "dimse.rate_limit": "RateLimit",
     "dimse.services.client": "Client",
     "dimse.services.collecting": "SendResult",
+    "dimse.services.commitment": "CommitmentReport commit",
+    "dimse.services.commitment_dataset": "CommitmentFailure InstanceReference",
+    "dimse.services.commitment_scp": "CommitmentHandler CommitmentRequest CommitmentSCP",
+    "dimse.services.commitment_scu": "CommitmentResult CommitmentSCU Commitments PendingCommitment",
+    "dimse.services.commitment_store": "MemoryTransactions OpenTransaction SQLiteTransactions Transactions",
     "dimse.services.contexts": "retrieval_contexts",
     "dimse.services.explaining": "explain",
     "dimse.services.explaining_services": "ExplainPurpose",

@@ -13,6 +13,7 @@
     ├── StatusError                     the peer answered with a failure status
     ├── IncompleteAnswer                an archive cut its answer to a query: matches are missing
     ├── SubOperationFailed              one instance of a C-GET or C-MOVE did not arrive; says which
+    ├── NotCommitted                    a peer is not committed to store an instance; says which, and why
     ├── RejectAssociation               raised by a handler of associations, to reject one
     ├── NothingRetrieved                a C-GET or C-MOVE ended with Success and delivered nothing
     ├── OperationTimeout                also a TimeoutError: an operation exceeded its time limit and was cancelled
@@ -319,6 +320,33 @@ class SubOperationFailed(DimseError):
         """The instance, as the peer names it."""
         uid: str | None = self.args[0]
         return uid
+
+
+class NotCommitted(DimseError):
+    """A peer is not committed to store an instance (PS3.4 J.3.3): it says so, or did not say that it is.
+
+    `reason` is its Failure Reason (PS3.3 C.14.1.1); None if the report has none, or there is no report.
+    """
+
+    def __init__(self, sop_instance_uid: str, why: str, reason: int | None = None) -> None:
+        super().__init__(sop_instance_uid, why, reason)
+
+    @property
+    def text(self) -> str:
+        """The message: there may be hundreds of thousands of these, and few are shown."""
+        return f"{escaped(self.sop_instance_uid)}: {self.args[1]}"
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """The instance."""
+        uid: str = self.args[0]
+        return uid
+
+    @property
+    def reason(self) -> int | None:
+        """The Failure Reason."""
+        reason: int | None = self.args[2]
+        return reason
 
 
 class NothingRetrieved(DimseError):

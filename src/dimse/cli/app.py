@@ -32,6 +32,10 @@ COMMANDS: Final = {
     "echo": Command("dimse.cli.echo", "Test the connection to an application entity (C-ECHO)."),
     "explain": Command("dimse.cli.explain", "Find out why an archive cannot be used."),
     "send": Command("dimse.cli.send", "Send DICOM files to a storage SCP (C-STORE)."),
+    "commit": Command(
+        "dimse.cli.commit",
+        "Ask a peer whether it keeps files, so that they may be deleted here (Storage Commitment).",
+    ),
     "receive": Command(
         "dimse.cli.receive", "Receive DICOM objects in any transfer syntax, and write them to a folder (storage SCP)."
     ),
@@ -72,7 +76,7 @@ def make_parser(commands: Iterable[str] = COMMANDS, listed: Iterable[str] = ()) 
     """
     parser = Parser(
         prog="dimse",
-        description="DICOM networking: echo, explain, send, receive, route, find, get, move and retrieve.",
+        description="DICOM networking: echo, explain, send, commit, receive, route, find, get, move and retrieve.",
         epilog="Exit codes: " + exit_codes.EXIT_CODES,
     )
     parser.add_argument("-v", "--verbose", action="count", default=0, help=log_options.VERBOSE)

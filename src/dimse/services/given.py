@@ -33,18 +33,19 @@ def each(sources: Iterable[Source] | Source) -> Iterator[Source]:
 
     Raises `TypeError` for an object that cannot be a source.
     """
-    if _is_source(sources):
+    if is_source(sources):
         yield cast("Source", sources)
         return
     if not isinstance(sources, Iterable) or isinstance(sources, Mapping | TextIOBase):
         raise _refusal(sources)
     for source in sources:
-        if not _is_source(source):
+        if not is_source(source):
             raise _refusal(source)
         yield cast("Source", source)
 
 
-def _is_source(value: object) -> bool:
+def is_source(value: object) -> bool:
+    """Whether a value is a single source."""
     if is_in_memory(value):
         return True
     return not isinstance(value, TextIOBase) and (hasattr(value, "read") or isinstance(value, AsyncIterable))
@@ -74,7 +75,7 @@ async def as_source(source: Source, pixels: NativePixels | EncapsulatedFrames | 
         return PixelSource(source, pixels)
     if is_in_memory(source):
         return of_memory(cast("InMemory", source))
-    if not _is_source(source):
+    if not is_source(source):
         raise _refusal(source)
     name = name_of(source)
     if isinstance(source, AsyncIterable) or inspect.iscoroutinefunction(getattr(source, "read", None)):
@@ -106,4 +107,4 @@ def name_of(source: object) -> str:
     name = getattr(source, "name", None)
     if isinstance(name, str):
         return name
-    return "the stream" if _is_source(source) else type(source).__name__
+    return "the stream" if is_source(source) else type(source).__name__

@@ -15,7 +15,7 @@ from dimse.errors import StatusError
 from dimse.messages.message import Response
 from dimse.network.application_entity import ApplicationEntity
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
-from dimse.options import ClientOptions, SendOptions
+from dimse.options import AssociationOptions, ClientOptions, SendOptions
 from dimse.services.collecting import SendResult
 from dimse.services.query import QueryRetrieveModel
 from dimse.services.query_request import failure, read_query
@@ -46,12 +46,42 @@ class MoveDestination:
     def __post_init__(self) -> None:
         object.__setattr__(self, "address", Address.parse(self.address))
 
+    def entity(self, ae_title: str, own: AssociationOptions) -> ApplicationEntity:
+        """The application entity there, for a server with the title `ae_title` and the options `own`."""
+        given = self.options
+        options = replace(
+            given,
+            calling_ae_title=ae_title,
+            audit=given.audit or own.audit,
+            on_event=given.on_event or own.on_event,
+            on_pdu=given.on_pdu or own.on_pdu,
+            rate_limit=given.rate_limit or own.rate_limit,
+        )
+        return ApplicationEntity(self.address, options)
+
 
 Destinations = (
     Mapping[str, str | Address | MoveDestination]
     | Callable[[str], str | Address | MoveDestination | Awaitable[str | Address | MoveDestination | None] | None]
 )
 """Addresses by AE title, or a function from an AE title to its address, or to None if it does not know the title."""
+
+
+def checked(destinations: Destinations) -> Destinations:
+    """Destinations of which a mapping has only `MoveDestination`s. Raises `TypeError` or `ValueError`."""
+    if isinstance(destinations, Mapping):
+        return {title: _destination(title, found) for title, found in destinations.items()}
+    if not callable(destinations):
+        raise TypeError(f"destinations must be a mapping or a function, not {type(destinations).__name__}")
+    return destinations
+
+
+async def destination_of(destinations: Destinations, title: str) -> MoveDestination | None:
+    """The destination with this AE title, or None if it is unknown."""
+    found = destinations.get(title) if isinstance(destinations, Mapping) else destinations(title)
+    if inspect.isawaitable(found):
+        found = await found
+    return None if found is None else _destination(title, found)
 
 
 class MoveService:
@@ -66,11 +96,7 @@ class MoveService:
     ) -> None:
         self._handler = handler
         self._ae_title = ae_title
-        if isinstance(destinations, Mapping):
-            destinations = {title: _destination(title, found) for title, found in destinations.items()}
-        elif not callable(destinations):
-            raise TypeError(f"destinations must be a mapping or a function, not {type(destinations).__name__}")
-        self._destinations = destinations
+        self._destinations = checked(destinations)
         self._options = options
 
     def supports(self, abstract_syntax: str) -> bool:
@@ -99,15 +125,10 @@ class MoveService:
             text = "%s: C-MOVE to %a refused: rule %s does not permit this destination"
             logger.info(text, request.exchange.peer_name, title, request.rule, extra=request.fields)
             raise _unknown(title)
-        return await self._destination(title)
-
-    async def _destination(self, title: str) -> MoveDestination:
-        found = self._destinations.get(title) if isinstance(self._destinations, Mapping) else self._destinations(title)
-        if inspect.isawaitable(found):
-            found = await found
-        if found is None:
+        destination = await destination_of(self._destinations, title)
+        if destination is None:
             raise _unknown(title)
-        return _destination(title, found)
+        return destination
 
     async def _move(self, request: IncomingRequest, account: Account, destination: MoveDestination) -> Answer[Response]:
         changed = asyncio.Event()
@@ -116,16 +137,7 @@ class MoveService:
             account.note(result)
             changed.set()
 
-        given, own = destination.options, request.exchange.options
-        options = replace(
-            given,
-            calling_ae_title=self._ae_title,
-            audit=given.audit or own.audit,
-            on_event=given.on_event or own.on_event,
-            on_pdu=given.on_pdu or own.on_pdu,
-            rate_limit=given.rate_limit or own.rate_limit,
-        )
-        entity = ApplicationEntity(destination.address, options)
+        entity = destination.entity(self._ae_title, request.exchange.options)
         to = Destination(entity, self._options.allow_decompression, _originator(request))
         job = SendingJob(to, self._options.retry, settled, destination.transfer_syntaxes)
         job.sources = account.sources

@@ -12,6 +12,7 @@ from dimse.errors import AssociationTimeout, PresentationContextError
 from dimse.messages.suboperations import SubOperations
 from dimse.network.application_entity import ApplicationEntity
 from dimse.network.association import Association
+from dimse.network.server import AssociationServer
 from dimse.services.query import Query
 from dimse.upper_layer.negotiation import ProposedContext
 
@@ -20,7 +21,9 @@ logger = logging.getLogger("dimse.query_retrieve")
 
 @asynccontextmanager
 async def orderly_association(
-    entity: ApplicationEntity, contexts: Sequence[ProposedContext]
+    entity: ApplicationEntity,
+    contexts: Sequence[tuple[str, Sequence[str]] | ProposedContext],
+    services: AssociationServer | None = None,
 ) -> AsyncIterator[Association]:
     """An association that is released, not aborted, where the caller is cancelled or there is no context for it.
 
@@ -30,7 +33,7 @@ async def orderly_association(
     reason: BaseException | None = None
     is_over = False
     try:
-        async with entity.connect(contexts) as association:
+        async with entity.connect(contexts, services=services) as association:
             try:
                 yield association
             except (PresentationContextError, asyncio.CancelledError) as error:

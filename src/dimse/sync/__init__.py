@@ -13,7 +13,7 @@ thread, and must not call this module.
 
 from dimse.sync.association import Association, CEchoSCU, CFindSCU, CGetSCU, CMoveSCU, CStoreSCU, NormalizedSCU, connect
 from dimse.sync.client import Client
-from dimse.sync.jobs import echo, explain, find, get, move, retrieve, send
+from dimse.sync.jobs import commit, echo, explain, find, get, move, retrieve, send
 from dimse.sync.results import Finding, FindResults, GetResults, MoveResults
 from dimse.sync.store_request import StoreRequest
 
@@ -31,6 +31,7 @@ __all__ = [
     "MoveResults",
     "NormalizedSCU",
     "StoreRequest",
+    "commit",
     "connect",
     "echo",
     "explain",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dimse.services import explaining, finding, getting, moving, retrieving, sending, verification
+from dimse.services import commitment, explaining, finding, getting, moving, retrieving, sending, verification
 from dimse.sync.facade import blocking, making
 from dimse.sync.results import Finding
 
+commit = blocking(commitment.commit)
 echo = blocking(verification.echo)
 explain = blocking(explaining.explain)
 find = making(finding.find, Finding)
