@@ -40,7 +40,7 @@ from dimse.cli.parser import UsageError
 from dimse.dataset.codec import IDENTIFIER_LIMITS
 from dimse.dataset.structure import Limits
 from dimse.errors import _ABORT_REASONS, _REJECT_REASONS
-from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ
+from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, N_ACTION_RQ
 from dimse.network.client import DEFAULT_CONTEXTS
 from dimse.network.incoming_data import MAXIMUM_IDENTIFIER_LENGTH
 from dimse.network.server import services_of
@@ -168,6 +168,7 @@ class World:
         self._web = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._web_thread = threading.Thread(target=self._web.serve_forever, kwargs={"poll_interval": 0.01})
+        self._providers: list[dimse.CommitmentSCP] = []
         self._archives = [self._archive(None), self._archive(server_context(folder))]
 
     def _archive(self, context: ssl.SSLContext | None) -> Server:
@@ -176,6 +177,9 @@ class World:
         destinations = {"ME": dimse.Address("ME", "localhost", self._me)}
         server = Server("ARCHIVE", port=0, options=options, destinations=destinations)
         self._contents.serve(server)
+        self._providers.append(
+            dimse.CommitmentSCP(server, self._decide, dimse.MemoryTransactions(), same_association=0)
+        )
 
         @server.on_c_store
         async def store(request: dimse.StoreRequest) -> Status:
@@ -186,6 +190,10 @@ class World:
             return Status.SUCCESS
 
         return server
+
+    async def _decide(self, request: dimse.CommitmentRequest) -> dict[str, dimse.CommitmentFailure | None]:
+        """All that is asked for is there."""
+        return {each.sop_instance_uid: None for each in request.instances}
 
     def wait_for_more(self, stored: int) -> None:
         """Until more than `stored` objects have arrived."""
@@ -212,13 +220,16 @@ class World:
     def __enter__(self) -> World:
         self._thread.start()
         self._web_thread.start()
-        for server in self._archives:
-            asyncio.run_coroutine_threadsafe(server.start(), self._loop).result()
+        for entered in (*(each.__aenter__() for each in self._providers), *(each.start() for each in self._archives)):
+            asyncio.run_coroutine_threadsafe(entered, self._loop).result()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in self._archives:
-            asyncio.run_coroutine_threadsafe(server.stop(), self._loop).result()
+        for left in (
+            *(each.stop() for each in self._archives),
+            *(each.__aexit__(None, None, None) for each in self._providers),
+        ):
+            asyncio.run_coroutine_threadsafe(left, self._loop).result()
         self._web.shutdown()
         self._web_thread.join()
         self._web.server_close()
@@ -289,6 +300,8 @@ async def use(server: Server) -> None:
             report = await dimse.send(address, ["ct.dcm", "study/"], options=options, raise_failures=False)
             assert report.stored
             assert not {result.status for result in report.failures} & {Status.PROCESSING_FAILURE, None}
+        if N_ACTION_RQ in services_of(server) and services_of(server)[N_ACTION_RQ].supports(uids.STORAGE_COMMITMENT):
+            assert (await dimse.commit(address, "ct.dcm", options=options)).committed
         await ask(server, address, options)
 
 
@@ -335,7 +348,7 @@ def run(block: Block, world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str
         beside = None if alongside is None else asyncio.create_task(alongside())
         async with within or nullcontext():
             await use(server)
-            if beside is not None or within is not None:  # it sends on what was received
+            if beside is not None or isinstance(within, dimse.Forwarder):  # it sends on what was received
                 await asyncio.to_thread(world.wait_for_more, stored)
         if beside is not None:
             beside.cancel()
@@ -654,6 +667,22 @@ _NORMALIZED_SCP_STATUSES: Final = {
 """Of DIMSE-N for every SOP class."""
 
 
+_COMMITMENT_STATUSES: Final = {
+    "SUCCESS": "N-ACTION: the request is on the disk, and will be reported. N-EVENT-REPORT: the report counts, "
+    "or another one has counted.",
+    "NO_SUCH_SOP_INSTANCE": "N-ACTION: not the well-known SOP instance.",
+    "NO_SUCH_EVENT_TYPE": "N-EVENT-REPORT: the Event Type ID is neither 1 nor 2.",
+    "INVALID_ARGUMENT_VALUE": "The Transaction UID is missing, in use for another request, or (N-EVENT-REPORT) "
+    "unknown; the request has no items, or one without its UIDs.",
+    "NO_SUCH_ACTION": "N-ACTION: the Action Type ID is not 1.",
+    "RESOURCE_LIMITATION": "N-ACTION: too many instances, or open transactions.",
+}
+
+
+def commitment_statuses() -> str:
+    return statuses(_COMMITMENT_STATUSES)
+
+
 def normalized_scp_statuses() -> str:
     return statuses(_NORMALIZED_SCP_STATUSES)
 
@@ -889,6 +918,11 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("pairs of AE titles that `explain` tries after a rejection", "services.explaining_titles.MAXIMUM_TITLES", str),
     ("names of a certificate that `explain` reports", "services.explaining_tls.MAXIMUM_NAMES", str),
     ("time of all steps of `explain`", "services.explaining.TOTAL_TIME", seconds),
+    ("instances of a request for storage commitment, as SCU", "services.commitment.INSTANCES_PER_TRANSACTION", str),
+    ("instances of such a request, as SCP", "services.commitment_scp.MAXIMUM_INSTANCES", str),
+    ("such requests whose reports are not delivered", "services.commitment_scp.MAXIMUM_OPEN_TRANSACTIONS", str),
+    ("instances of all of them", "services.commitment_scp.MAXIMUM_OPEN_INSTANCES", str),
+    ("requests whose late reports are known, as SCU", "services.commitment_scu.REMEMBERED", str),
     ("instances of a batch that `Forwarder` sends", "services.forwarding_destination.BATCH", str),
     ("bytes after which such a batch has no further one", "services.forwarding_destination.BATCH_BYTES", size),
     ("instances of a destination whose refusals are counted", "services.forwarding_destination._REMEMBERED", str),
@@ -920,6 +954,7 @@ GENERATED: Final[dict[str, Callable[[], str]]] = {
     "query-scp-statuses": query_scp_statuses,
     "query-scu-statuses": query_scu_statuses,
     "normalized-scp-statuses": normalized_scp_statuses,
+    "commitment-statuses": commitment_statuses,
     "limits": limits,
     "named-limits": named_limits,
     "rejections": rejections,
@@ -950,7 +985,9 @@ def source_of(*rooms: str) -> str:
 
 def test_every_status_that_we_answer_is_in_the_statement() -> None:
     answered = re.findall(r"\bStatus\.([A-Z_]+)\b", source_of("services", "network", "cli"))
-    assert set(answered) == set(_SCP_STATUSES) | set(_QUERY_SCP_STATUSES) | set(_NORMALIZED_SCP_STATUSES)
+    assert set(answered) == set().union(
+        _SCP_STATUSES, _QUERY_SCP_STATUSES, _NORMALIZED_SCP_STATUSES, _COMMITMENT_STATUSES
+    )
 
 
 def test_every_rejection_is_in_the_statement() -> None:

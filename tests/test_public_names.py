@@ -26,6 +26,7 @@ MADE_BY_THE_LIBRARY = {
     "Finding",
     "GetResults",
     "MoveResults",
+    "PendingCommitment",
     "IncomingRequest",
     "QueryRequest",
     "StoreRequest",

@@ -27,6 +27,7 @@ from dimse import (
 )
 from dimse.services import commitment_scu
 from dimse.services.commitment_dataset import report_dataset
+from dimse.services.commitment_scu import awaited_of
 from dimse.services.commitment_states import RequestEvent, RequestState
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
@@ -155,12 +156,12 @@ async def test_a_report_that_comes_too_late_is_answered() -> None:
         pending = await scu.request(INSTANCES)
         assert words(await pending.results(0.001)) == ["no report within 0.001 s"] * 2
         await report(await arrived.get(), 1, all_of(pending.transaction_uid))
-        assert pending.state is RequestState.EXPIRED
+        assert awaited_of(pending).state is RequestState.EXPIRED
 
 
 async def test_without_another_way_the_end_of_the_association_is_the_end() -> None:
     pending = PendingCommitment("1.2", INSTANCES)
-    pending.happened(RequestEvent.LOSS)
+    awaited_of(pending).happened(RequestEvent.LOSS)
     assert words(await pending.results(60))[0].startswith("no report: the association has ended")
 
 

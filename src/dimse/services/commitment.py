@@ -28,7 +28,14 @@ from dimse.options import ClientOptions, ServerOptions
 from dimse.records import record
 from dimse.services.collecting import SendResult, look_at
 from dimse.services.commitment_dataset import InstanceReference
-from dimse.services.commitment_scu import CommitmentResult, Commitments, CommitmentSCU, PendingCommitment, failed
+from dimse.services.commitment_scu import (
+    CommitmentResult,
+    Commitments,
+    CommitmentSCU,
+    PendingCommitment,
+    awaited_of,
+    failed,
+)
 from dimse.services.commitment_states import RequestEvent
 from dimse.services.given import Source, each, is_source
 from dimse.services.receiving import default_host
@@ -174,8 +181,8 @@ class _Receiver:
 
     def __init__(self, options: ClientOptions, given: str | Address | Commitments | None) -> None:
         self._given = given
-        self.listens = True
-        """Whether reports can come on a new association."""
+        self._failure: OSError | None = None
+        """Why it cannot listen."""
         if isinstance(given, Commitments):
             self.commitments = given
             return
@@ -200,6 +207,11 @@ class _Receiver:
         server = Server(address.ae_title, host=address.host, port=address.port, options=server_options)
         self.commitments = Commitments(server)
 
+    @property
+    def listens(self) -> bool:
+        """Whether reports can come on a new association."""
+        return self._failure is None
+
     async def listen(self, association: Association, stack: AsyncExitStack) -> None:
         """Listen until the end of the job, if this side is to do that. Raises `OSError` as `commit` says."""
         if isinstance(self._given, Commitments):
@@ -212,7 +224,7 @@ class _Receiver:
         except OSError as error:
             if self._given is not None:
                 raise
-            self.listens = False
+            self._failure = error
             logger.warning(
                 "reports of %s can come on the same association only: cannot listen at port %d: %s",
                 association.peer_ae_title,
@@ -245,7 +257,7 @@ class _Job:
                     await self._stay(association)
                 if not self._receiver.listens:
                     for pending in self._pending:
-                        pending.happened(RequestEvent.LOSS)
+                        awaited_of(pending).happened(RequestEvent.LOSS)
                 if self._following:
                     await asyncio.wait(self._following)
         finally:

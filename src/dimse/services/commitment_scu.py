@@ -62,6 +62,25 @@ class CommitmentResult:
         return self.error is None
 
 
+class Awaited:
+    """The state of a requested commitment, from its N-ACTION to its end."""
+
+    def __init__(self) -> None:
+        self.state = RequestState.SENT
+        self.report: ReadReport | None = None
+        """The first report, which counts."""
+        self.settled = asyncio.Event()
+        """Set at the end."""
+
+    def happened(self, event: RequestEvent, report: ReadReport | None = None) -> None:
+        """Go to the next state."""
+        self.state = REQUESTS[self.state, event]
+        if self.report is None and not self.settled.is_set():
+            self.report = report
+        if self.state.is_final:
+            self.settled.set()
+
+
 class PendingCommitment:
     """A requested commitment, whose report comes on the same association or on another one."""
 
@@ -70,36 +89,22 @@ class PendingCommitment:
         """Transaction UID (0008,1195), by which the report is known."""
         self.instances: Final = tuple(instances)
         """What was requested."""
-        self.state = RequestState.SENT
-        """How far it is."""
-        self._report: ReadReport | None = None
-        self._settled = asyncio.Event()
-
-    def happened(self, event: RequestEvent, report: ReadReport | None = None) -> None:
-        """Go to the next state. The first report counts."""
-        self.state = REQUESTS[self.state, event]
-        if self._report is None and not self._settled.is_set():
-            self._report = report
-        if self.state.is_final:
-            self._settled.set()
+        self._awaited = Awaited()
 
     async def results(self, wait: float) -> tuple[CommitmentResult, ...]:
         """The outcome of each instance. Waits at most `wait` seconds for the report, and then says so in each."""
+        awaited = self._awaited
         try:
             async with asyncio.timeout(wait):
-                await self._settled.wait()
+                await awaited.settled.wait()
         except TimeoutError:
-            self.happened(RequestEvent.EXPIRY)
-        if self.state is RequestState.REPORTED and self._report is not None:
-            return tuple(self._result(each, self._report) for each in self.instances)
+            awaited.happened(RequestEvent.EXPIRY)
+        if awaited.state is RequestState.REPORTED and awaited.report is not None:
+            return tuple(self._result(each, awaited.report) for each in self.instances)
         why = f"no report within {wait:g} s"
-        if self.state is RequestState.LOST:
+        if awaited.state is RequestState.LOST:
             why = "no report: the association has ended, and this side does not listen for another"
-        return self.not_committed(why)
-
-    def not_committed(self, why: str, cause: Exception | None = None) -> tuple[CommitmentResult, ...]:
-        """All of them failed, for one reason."""
-        return tuple(failed(each, why, cause, self.transaction_uid) for each in self.instances)
+        return tuple(failed(each, why, transaction_uid=self.transaction_uid) for each in self.instances)
 
     def _result(self, instance: InstanceReference, report: ReadReport) -> CommitmentResult:
         uid, transaction = instance.sop_instance_uid, self.transaction_uid
@@ -113,6 +118,11 @@ class PendingCommitment:
         if committed.sop_class_uid not in ("", instance.sop_class_uid):
             return failed(instance, "the report names it with another SOP class", None, transaction)
         return CommitmentResult(*instance, retrieve_ae_title=committed.retrieve_ae_title, transaction_uid=transaction)
+
+
+def awaited_of(pending: PendingCommitment) -> Awaited:
+    """The state of a requested commitment, which the library changes and users do not."""
+    return pending._awaited
 
 
 def failed(
@@ -165,7 +175,7 @@ class Commitments:
             raise StatusError(Status.INVALID_ARGUMENT_VALUE, error.text) from None
         pending = self._pending.get(report.transaction_uid)
         if pending is not None:
-            pending.happened(RequestEvent.REPORT, report)
+            awaited_of(pending).happened(RequestEvent.REPORT, report)
         elif report.transaction_uid not in self._own:
             logger.warning(
                 "%s: a report of storage commitment for transaction %s, which is not known here; refused",
@@ -208,12 +218,12 @@ class CommitmentSCU:
         try:
             await scu.action(uids.STORAGE_COMMITMENT, uids.STORAGE_COMMITMENT_INSTANCE, REQUEST_COMMITMENT, dataset)
         except StatusError:
-            pending.happened(RequestEvent.REFUSAL)
+            awaited_of(pending).happened(RequestEvent.REFUSAL)
             raise
         except (AssociationError, RemoteProtocolError):
-            pending.happened(RequestEvent.LOSS)
-            if pending.state is not RequestState.REPORTED:
+            awaited_of(pending).happened(RequestEvent.LOSS)
+            if awaited_of(pending).state is not RequestState.REPORTED:
                 raise
         else:
-            pending.happened(RequestEvent.RESPONSE)
+            awaited_of(pending).happened(RequestEvent.RESPONSE)
         return pending
