@@ -658,7 +658,7 @@ _QUERY_SCP_STATUSES: Final = {
 _NORMALIZED_SCP_STATUSES: Final = {
     "SUCCESS": "The handler returned it.",
     "PROCESSING_FAILURE": "The data set cannot be read, or the handler failed.",
-    "NO_SUCH_EVENT_TYPE": "An N-EVENT-REPORT has no Event Type ID.",
+    "NO_SUCH_EVENT_TYPE": "An N-EVENT-REPORT has no Event Type ID (strict).",
     "INVALID_SOP_INSTANCE": "The request has no SOP Instance UID (but for N-CREATE, which gets one), or not a UID.",
     "NO_SUCH_SOP_CLASS": "The context is that of a Meta SOP Class, of which this SOP class has no handler.",
     "NO_SUCH_ACTION": "An N-ACTION has no Action Type ID.",

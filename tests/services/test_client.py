@@ -121,7 +121,7 @@ async def test_it_lends_an_association() -> None:
 
 
 def test_its_methods_have_the_signatures_of_the_jobs() -> None:
-    for job in (dimse.echo, dimse.send, dimse.get, dimse.move, dimse.retrieve):
+    for job in (dimse.commit, dimse.echo, dimse.send, dimse.get, dimse.move, dimse.retrieve):
         of_job = list(inspect.signature(job).parameters.values())
         of_method = list(inspect.signature(getattr(Client, job.__name__)).parameters.values())
         assert of_method[0].name == "self"

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.certificate import CERTIFICATE, KEY
 from tests.ports import free_port
 from tests.sample_objects import instance, save
 
 import dimse
 from dimse import (
     AssociationError,
+    ClientOptions,
     CommitmentFailure,
     CommitmentRequest,
     Commitments,
@@ -24,7 +26,9 @@ from dimse import (
     NotCommitted,
     PresentationContextError,
     Server,
+    ServerOptions,
     Status,
+    TLSOptions,
     uids,
 )
 from dimse.services import commitment
@@ -36,10 +40,10 @@ PAIRS = [(CT, f"1.2.3.{number}") for number in range(1, 6)]
 class Provider:
     """It is committed to what is in `safe`, and knows the address of WS1."""
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, tls: TLSOptions | None = None, **given: Any) -> None:
         self.safe = {uid for _, uid in PAIRS}
         self.requests: list[CommitmentRequest] = []
-        self.server = Server("ARCHIVE", port=0)
+        self.server = Server("ARCHIVE", port=0, options=ServerOptions(tls=tls))
         self.receiver = f"WS1@localhost:{free_port()}"
         self.scp = CommitmentSCP(
             self.server, self.decide, MemoryTransactions(), destinations={"WS1": self.receiver}, **given
@@ -190,3 +194,18 @@ async def test_a_provider_without_the_service() -> None:
 async def test_arguments_are_checked() -> None:
     with pytest.raises(ValueError, match="wait must be a positive number"):
         await dimse.commit("A@localhost:1", PAIRS, wait=0)
+
+
+async def test_without_a_certificate_reports_come_on_the_same_association(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "archive.pem").write_text(CERTIFICATE)
+    (tmp_path / "archive.key").write_text(KEY)
+    secured = TLSOptions(certificate=tmp_path / "archive.pem", key=tmp_path / "archive.key")
+    trusting = ClientOptions(tls=TLSOptions(ca=tmp_path / "archive.pem"))
+    async with provider(same_association=0, tls=secured) as archive:
+        report = await dimse.commit(archive.address, PAIRS, options=trusting)
+        with pytest.raises(ValueError, match="needs a certificate"):
+            await dimse.commit(archive.address, PAIRS, options=trusting, receiver=archive.receiver)
+    assert len(report.committed) == 5
+    assert "needs a certificate" in caplog.text

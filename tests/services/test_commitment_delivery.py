@@ -98,6 +98,19 @@ async def test_a_new_transaction_ends_the_pause() -> None:
     assert deliveries.tried == ["1", "2"]
 
 
+async def test_the_same_transaction_again_ends_its_pause() -> None:
+    deliveries = Deliveries({"1": [away()]})
+    deliveries.queue = DeliveryQueue(
+        "WS1", RetryPolicy(retries=5, delay=1e6), 1e6, deliveries.settle, deliveries.surrender
+    )
+    deliveries.queue.add("1")
+    running = asyncio.create_task(deliveries.queue.run())
+    await deliveries.count.acquire()
+    deliveries.queue.add("1")
+    await running
+    assert deliveries.tried == ["1", "1"]
+
+
 @pytest.mark.parametrize(("factor", "attempts"), [(1.0, 10**6), (2.0, 10**6), (10.0, 10**6)])
 async def test_pauses_are_bounded(factor: float, attempts: int) -> None:
     deliveries = Deliveries({})

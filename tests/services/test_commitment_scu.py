@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from pydicom import Dataset
+from tests.sample_objects import IMPLICIT
 
 import dimse
 from dimse import (
@@ -25,10 +26,13 @@ from dimse import (
     StatusError,
     uids,
 )
+from dimse.dataset.codec import encode
+from dimse.messages.message import N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP
 from dimse.services import commitment_scu
 from dimse.services.commitment_dataset import report_dataset
 from dimse.services.commitment_scu import awaited_of
 from dimse.services.commitment_states import RequestEvent, RequestState
+from dimse.testing import ScriptedPeer, associate_request, message_pdvs
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 INSTANCES = (InstanceReference(CT, "1.2.3.1"), InstanceReference(CT, "1.2.3.2"))
@@ -47,7 +51,9 @@ def all_of(transaction_uid: str) -> Dataset:
 
 
 @asynccontextmanager
-async def asked(answer: Answer) -> AsyncIterator[tuple[CommitmentSCU, asyncio.Queue[dimse.Association]]]:
+async def asked(
+    answer: Answer, receiver: Server | None = None
+) -> AsyncIterator[tuple[CommitmentSCU, asyncio.Queue[dimse.Association]]]:
     """An association with a provider that answers like that, and its own association of it."""
     provider, arrived = Server("ARCHIVE", port=0), asyncio.Queue[dimse.Association]()
 
@@ -56,7 +62,7 @@ async def asked(answer: Answer) -> AsyncIterator[tuple[CommitmentSCU, asyncio.Qu
         await arrived.put(request.association)
         return await answer(request)
 
-    commitments = Commitments(Server("WS1", port=0))
+    commitments = Commitments(receiver or Server("WS1", port=0))
     async with (
         provider,
         dimse.connect(
@@ -163,6 +169,26 @@ async def test_without_another_way_the_end_of_the_association_is_the_end() -> No
     pending = PendingCommitment("1.2", INSTANCES)
     awaited_of(pending).happened(RequestEvent.LOSS)
     assert words(await pending.results(60))[0].startswith("no report: the association has ended")
+
+
+async def test_a_report_without_an_event_type_says_the_same() -> None:
+    receiver = Server("WS1", port=0)
+    async with asked(success, receiver) as (scu, _):
+        pending = await scu.request(INSTANCES)
+        async with receiver, await ScriptedPeer.connect(receiver.port) as peer:
+            await peer.associate(associate_request((uids.STORAGE_COMMITMENT, [IMPLICIT])))
+            message = N_EVENT_REPORT_RQ(
+                message_id=1,
+                affected_sop_class_uid=uids.STORAGE_COMMITMENT,
+                affected_sop_instance_uid=uids.STORAGE_COMMITMENT_INSTANCE,
+                dataset_follows=True,
+            )
+            await peer.send(message_pdvs(message, encode(all_of(pending.transaction_uid), IMPLICIT)))
+            answer = (await peer.receive_message()).message
+            assert isinstance(answer, N_EVENT_REPORT_RSP)
+            assert answer.status == Status.SUCCESS
+            await peer.release()
+        assert words(await pending.results(60)) == ["committed", "committed"]
 
 
 def no_transaction(uid: str) -> Dataset:

@@ -8,7 +8,17 @@ import pytest
 from tests.sample_objects import IMPLICIT
 from tests.services.test_normalized_scu import STEP, attributes
 
-from dimse import NormalizedReply, NormalizedRequest, NormalizedSCU, Server, Status, StatusError, connect
+from dimse import (
+    NormalizedReply,
+    NormalizedRequest,
+    NormalizedSCU,
+    Server,
+    ServerOptions,
+    Status,
+    StatusError,
+    Strictness,
+    connect,
+)
 from dimse.messages.message import (
     N_ACTION_RQ,
     N_CREATE_RQ,
@@ -23,8 +33,8 @@ from dimse.testing import ScriptedPeer, associate_request, message_pdvs
 
 
 def refusing() -> Server:
-    """A server whose handlers must not be reached."""
-    server = Server("ARCHIVE", port=0)
+    """A strict server, whose handlers must not be reached."""
+    server = Server("ARCHIVE", port=0, options=ServerOptions(strictness=Strictness.STRICT))
 
     @server.on_n_create(STEP)
     @server.on_n_set(STEP)

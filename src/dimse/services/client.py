@@ -14,6 +14,7 @@ from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.network.association import Association
 from dimse.network.pool import AssociationPool, PooledEntity
 from dimse.options import ClientOptions
+from dimse.services.commitment import commit
 from dimse.services.finding import find
 from dimse.services.getting import get
 from dimse.services.moving import move
@@ -95,6 +96,7 @@ class Client:
         """
         return self._entity.connect(contexts)
 
+    commit = _with_client(commit)
     echo = _with_client(echo)
     find = _with_client(find)
     send = _with_client(send)

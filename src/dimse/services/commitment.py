@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from io import TextIOBase
-from ssl import SSLContext
 from typing import Final, cast
 
 from dimse import uids
@@ -94,8 +93,9 @@ async def commit(
 
     `receiver` is the "TITLE@interface:port" at which this side listens for new associations, by default the calling AE
     title and port 11112 on the address by which the peer is reached; the peer must know the address of that title. If
-    that default port is not free, reports can come on the same association only. A `Commitments` is a receiver on a
-    server of yours. If `options` has TLS, the receiver uses it too, and needs a certificate.
+    `options` has TLS, the receiver uses it too, and needs a certificate. If this side cannot listen at that default,
+    it logs a warning, and reports can come on the same association only. A `Commitments` is a receiver on a server of
+    yours.
 
     `on_result` is called with each `CommitmentResult` as it becomes known. `timeout` is short for
     `ClientOptions(timeouts=Timeouts.all(timeout))`, in seconds.
@@ -180,32 +180,35 @@ class _Receiver:
     """Where the reports of one job come to: a server of the caller, or one of our own."""
 
     def __init__(self, options: ClientOptions, given: str | Address | Commitments | None) -> None:
-        self._given = given
-        self._failure: OSError | None = None
+        self._failure: Exception | None = None
         """Why it cannot listen."""
+        self._given: Address | None = None
+        self._server: Server | None = None
+        """The one of our own."""
         if isinstance(given, Commitments):
             self.commitments = given
             return
         title = options.calling_ae_title
         if isinstance(given, str):
-            given = self._given = Address.parse(given if "@" in given else f"{title}@{given}")
-        address = given or Address(title, "localhost", DEFAULT_PORT)
-        if isinstance(options.tls, SSLContext):
-            raise ValueError(  # noqa: TRY004 - its type is right where no receiver is needed
-                "the receiver of a storage commitment needs TLSOptions with a certificate, not an SSLContext"
-            )
-        server_options = ServerOptions(
+            given = Address.parse(given if "@" in given else f"{title}@{given}")
+        self._given, address = given, given or Address(title, "localhost", DEFAULT_PORT)
+        own = ServerOptions(
             audit=options.audit,
             on_event=options.on_event,
             on_pdu=options.on_pdu,
             rate_limit=options.rate_limit,
             access=Access(called_ae_titles=[address.ae_title]),
             maximum_associations_per_title=None,
-            tls=options.tls,
             maximum_connections_per_second=None,  # a provider may open one for each report
         )
-        server = Server(address.ae_title, host=address.host, port=address.port, options=server_options)
-        self.commitments = Commitments(server)
+        try:
+            own = replace(own, tls=options.tls)
+        except ValueError as error:  # without a certificate, say
+            if given is not None:
+                raise
+            self._failure = error
+        self._server = Server(address.ae_title, host=address.host, port=address.port, options=own)
+        self.commitments = Commitments(self._server)
 
     @property
     def listens(self) -> bool:
@@ -214,23 +217,21 @@ class _Receiver:
 
     async def listen(self, association: Association, stack: AsyncExitStack) -> None:
         """Listen until the end of the job, if this side is to do that. Raises `OSError` as `commit` says."""
-        if isinstance(self._given, Commitments):
+        server = self._server
+        if server is None:
             return
-        server = self.commitments.server
         if self._given is None:
             server.host = default_host(exchange_of(association).connection.own_host)
         try:
-            await stack.enter_async_context(server)
+            if self._failure is None:
+                await stack.enter_async_context(server)
         except OSError as error:
             if self._given is not None:
                 raise
             self._failure = error
-            logger.warning(
-                "reports of %s can come on the same association only: cannot listen at port %d: %s",
-                association.peer_ae_title,
-                server.port,
-                error,
-            )
+        if self._failure is not None:
+            text = "reports of %s can come on the same association only, as this side cannot listen at port %d: %s"
+            logger.warning(text, association.peer_ae_title, server.port, self._failure)
 
 
 class _Job:

@@ -52,9 +52,9 @@ class DeliveryQueue:
         return not self._attempts
 
     def add(self, transaction_uid: str, *, attempts: int = 0) -> None:
-        """Add a transaction, with the number of its failed attempts."""
-        if transaction_uid not in self._attempts:
-            self._attempts[transaction_uid] = attempts
+        """Add a transaction, with the number of its failed attempts. One that is there already is tried at once."""
+        if transaction_uid not in self._attempts or transaction_uid not in self._ready:
+            self._attempts.setdefault(transaction_uid, attempts)
             self._ready.append(transaction_uid)
             self._added.set()
 
@@ -81,6 +81,8 @@ class DeliveryQueue:
         return min(self._retry.delay * growth, self._maximum_pause)
 
     async def _try(self, transaction_uid: str) -> None:
+        if transaction_uid not in self._attempts:
+            return  # it was added again while it was delivered
         failed = [transaction_uid]
         try:
             await self._settle(transaction_uid)

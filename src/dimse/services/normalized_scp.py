@@ -62,7 +62,7 @@ class NormalizedRequest:
 
     @property
     def event_type_id(self) -> int | None:
-        """The type of an N-EVENT-REPORT."""
+        """The type of an N-EVENT-REPORT. None also if the peer sent none, which is answered with 0x0113 if strict."""
         return self.command.event_type_id if isinstance(self.command, N_EVENT_REPORT_RQ) else None
 
 
@@ -141,7 +141,8 @@ async def _read(request: IncomingRequest, maximum_length: int) -> NormalizedRequ
         raise StatusError(Status.INVALID_SOP_INSTANCE, message.name, comment)
     if isinstance(message, N_ACTION_RQ) and message.action_type_id is None:
         raise StatusError(Status.NO_SUCH_ACTION, message.name, "the request has no Action Type ID")
-    if isinstance(message, N_EVENT_REPORT_RQ) and message.event_type_id is None:
+    is_strict = request.exchange.deviations.is_strict
+    if isinstance(message, N_EVENT_REPORT_RQ) and message.event_type_id is None and is_strict:
         raise StatusError(Status.NO_SUCH_EVENT_TYPE, message.name, "the request has no Event Type ID")
     dataset = await decode_attributes(encoded, request.context.transfer_syntax) if encoded else Dataset()
     return NormalizedRequest(request.association, message, request.sop_class_uid, instance, dataset, claim)

@@ -57,6 +57,7 @@ class Client(Facade[client.Client]):
         """One of its associations; see `dimse.Client.connect`."""
         return Blocking(self._asynchronous.connect(contexts), Association)
 
+    commit = blocking_method(client.Client.commit)
     echo = blocking_method(client.Client.echo)
     find = made_by(client.Client.find, Finding)
     send = blocking_method(client.Client.send)
