@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "find": ["-k", "PatientID"],
     "get": ["-k", "StudyInstanceUID=1.2", "--into", "{folder}"],
     "move": ["-k", "StudyInstanceUID=1.2", "--destination", "WS1"],
+    "commit": ["{ct}"],
     "retrieve": ["-k", "StudyInstanceUID=1.2", "--into", "{folder}"],
 }
 

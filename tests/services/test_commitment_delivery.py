@@ -17,6 +17,8 @@ class Deliveries:
     def __init__(self, failures: Mapping[str, list[Exception]], retries: int = 5) -> None:
         self.tried: list[str] = []
         self.given_up: list[str] = []
+        self.again: set[str] = set()
+        """What is requested again while it is delivered."""
         self.count = asyncio.Semaphore(0)
         """Released for each that is tried."""
         self._failures = failures
@@ -24,6 +26,9 @@ class Deliveries:
 
     async def settle(self, uid: str) -> None:
         self.tried.append(uid)
+        if uid in self.again:
+            self.again.remove(uid)
+            self.queue.add(uid)
         self.count.release()
         if self._failures.get(uid):
             raise self._failures[uid].pop(0)
@@ -96,6 +101,14 @@ async def test_a_new_transaction_ends_the_pause() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert deliveries.tried == ["1", "2"]
+
+
+async def test_what_is_requested_again_while_it_is_delivered_is_looked_at_again() -> None:
+    deliveries = Deliveries({})
+    deliveries.again = {"1"}
+    deliveries.queue.add("1")
+    await deliveries.queue.run()
+    assert deliveries.tried == ["1", "1"]
 
 
 async def test_the_same_transaction_again_ends_its_pause() -> None:

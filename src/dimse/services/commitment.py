@@ -253,6 +253,7 @@ class _Job:
         try:
             async with AsyncExitStack() as stack:
                 async with orderly_association(self._entity, _CONTEXTS, server) as association:
+                    association.context_for(uids.STORAGE_COMMITMENT)  # else there is nothing to listen for
                     await self._receiver.listen(association, stack)
                     await self._request(association, instances)
                     await self._stay(association)

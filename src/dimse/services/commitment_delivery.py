@@ -81,8 +81,6 @@ class DeliveryQueue:
         return min(self._retry.delay * growth, self._maximum_pause)
 
     async def _try(self, transaction_uid: str) -> None:
-        if transaction_uid not in self._attempts:
-            return  # it was added again while it was delivered
         failed = [transaction_uid]
         try:
             await self._settle(transaction_uid)
@@ -95,6 +93,8 @@ class DeliveryQueue:
             logger.exception("the report of storage commitment for %s failed; trying again", self._requestor)
         else:
             del self._attempts[transaction_uid]
+            if transaction_uid in self._ready:  # it was requested again meanwhile
+                self._attempts[transaction_uid] = 0
             return
         for uid in failed:
             self._attempts[uid] += 1

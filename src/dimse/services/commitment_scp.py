@@ -137,6 +137,7 @@ class CommitmentSCP:
         server.on_n_action(uids.STORAGE_COMMITMENT)(self._requested)
 
     async def __aenter__(self) -> Self:
+        self._open.clear()
         for transaction_uid, requestor, instances in await self._transactions.open():
             self._open[transaction_uid] = instances
             self._enqueue(requestor, transaction_uid, attempts=1)
@@ -226,8 +227,8 @@ class CommitmentSCP:
         await self._forget(transaction_uid)
 
     async def _forget(self, transaction_uid: str) -> None:
-        await self._transactions.remove(transaction_uid)
         self._open.pop(transaction_uid, None)
+        await self._transactions.remove(transaction_uid)
         self._associations.pop(transaction_uid, None)
 
     async def _outcomes(self, transaction: OpenTransaction) -> tuple[int | None, ...]:
