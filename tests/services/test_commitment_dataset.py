@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import DataElement, Dataset
 from pydicom.config import IGNORE
@@ -34,12 +34,14 @@ def through(dataset: Dataset, syntax: str) -> Dataset:
     return decode(encode(dataset, syntax), syntax)
 
 
+@settings(max_examples=30)
 @given(UIDS, st.lists(REFERENCES, min_size=1, max_size=5), SYNTAXES)
 def test_a_request_is_read_as_it_was_written(transaction: str, instances: list[InstanceReference], syntax: str) -> None:
     read = read_request(through(request_dataset(transaction, instances), syntax))
     assert (read.transaction_uid, list(read.instances)) == (transaction, list(dict.fromkeys(instances)))
 
 
+@settings(max_examples=30)
 @given(
     UIDS,
     st.dictionaries(REFERENCES, st.none() | st.sampled_from(CommitmentFailure), min_size=1, max_size=5),

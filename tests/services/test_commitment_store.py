@@ -51,7 +51,7 @@ async def does(store: Transactions, step: Step, model: dict[str, OpenTransaction
 
 
 @pytest.mark.parametrize("kind", ["memory", "SQLite"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(steps=STEPS)
 def test_a_store_does_what_a_dictionary_does(kind: str, steps: list[Step]) -> None:
     async def main() -> None:
