@@ -189,6 +189,12 @@ class World:
                 self._arrived.notify_all()
             return Status.SUCCESS
 
+        @server.on_n_get(uids.PRINTER)
+        async def printer(_: dimse.NormalizedRequest) -> dimse.NormalizedReply:
+            status = Dataset()
+            status.PrinterStatus = "NORMAL"
+            return dimse.NormalizedReply(status)
+
         return server
 
     async def _decide(self, request: dimse.CommitmentRequest) -> dict[str, dimse.CommitmentFailure | None]:
@@ -531,7 +537,7 @@ def test_every_document_is_reached_from_the_readme() -> None:
 
 def test_the_index_has_each_how_to_in_order() -> None:
     folder = ROOT / "docs" / "how-to"
-    listed = re.findall(r"^- \[(.+)\]\((\w+\.md)#", (folder / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = re.findall(r"^- \[(.+)\]\(([\w-]+\.md)#", (folder / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
     pages = dict.fromkeys(page for _, page in listed)
     heads = {page: re.findall("^## (.+)$", (folder / page).read_text(encoding="utf-8"), re.MULTILINE) for page in pages}
     assert listed == [(head, page) for page in pages for head in heads[page]]
