@@ -611,7 +611,7 @@ def compressed_syntaxes() -> str:
 _TIMER_MEANINGS: Final = {
     "connect": "TCP connection and TLS handshake",
     "association": "the responses to A-ASSOCIATE-RQ and to A-RELEASE-RQ",
-    "store": "a C-STORE or C-ECHO without any progress, its response included",
+    "store": "a C-STORE, C-ECHO or DIMSE-N operation without any progress, its response included",
     "find": "a C-FIND without any progress, excluding the time that the program takes for a match",
     "move": "a C-MOVE without any progress",
     "get": "a C-GET without any progress, excluding the time that the program takes for an instance",

@@ -123,7 +123,7 @@ class Timeouts:
 
     :param connect: To open the transport connection, including the TLS handshake.
     :param association: To receive the whole response to A-ASSOCIATE-RQ, and to A-RELEASE-RQ.
-    :param store: Without progress of a C-STORE, including its response; also used for C-ECHO.
+    :param store: Without progress of a C-STORE, including its response; also used for C-ECHO and DIMSE-N.
     :param find: Without progress of a C-FIND; the time that the consumer takes does not count.
     :param move: Without progress of a C-MOVE; a Pending response is progress.
     :param get: Without progress of a C-GET; the time that the consumer takes does not count.
