@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         DatasetError,
         DimseError,
         IncompleteAnswer,
+        JournalError,
         LocalProtocolError,
         NotCommitted,
         NothingRetrieved,
@@ -239,6 +240,7 @@ __all__ = [
     "InMemory",
     "IncompleteAnswer",
     "InstanceReference",
+    "JournalError",
     "KnownPeer",
     "LocalProtocolError",
     "Match",
@@ -346,8 +348,8 @@ _NAMES_OF: Final = {
     "dimse.dataset.sources": "DatasetSource FileSource Reader StreamSource",
     "dimse.errors": """
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost
-        DatasetError DimseError IncompleteAnswer LocalProtocolError NotCommitted NothingRetrieved OperationCancelled
-        OperationTimeout
+        DatasetError DimseError IncompleteAnswer JournalError LocalProtocolError NotCommitted NothingRetrieved
+        OperationCancelled OperationTimeout
         PresentationContextError ProtocolError RejectAssociation Rejection RemoteProtocolError StatusError
         SubOperationFailed
     """,

@@ -18,7 +18,8 @@
     ├── NothingRetrieved                a C-GET or C-MOVE ended with Success and delivered nothing
     ├── OperationTimeout                also a TimeoutError: an operation exceeded its time limit and was cancelled
     ├── OperationCancelled              another task cancelled an operation: responses are missing
-    └── DatasetError                    cannot be read, encoded or re-encoded in the accepted transfer syntax
+    ├── DatasetError                    cannot be read, encoded or re-encoded in the accepted transfer syntax
+    └── JournalError                    the journal of another job, or one that cannot be used
 
 The failures of one operation are raised at its end as an `ExceptionGroup` of these.
 """
@@ -386,3 +387,7 @@ def without_frames(error: Exception) -> Exception:
         link.__traceback__ = None
         link = link.__cause__ or link.__context__
     return error
+
+
+class JournalError(DimseError):
+    """A journal that cannot be used: it is that of another job, or no journal, or another process uses it."""

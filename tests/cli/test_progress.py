@@ -36,9 +36,9 @@ def transfer() -> None:
     bar = TransferBar()
     bar.add_object()  # before the transfer: not part of it
     with bar.shown(2000, 2):
-        bar.update(1000, 500.0)
+        bar.update(1000, 500.0, 4000)
         bar.add_object()
-    bar.update(2000, 500.0)
+    bar.update(2000, 500.0, 4000)
 
 
 def counters() -> None:
@@ -63,7 +63,8 @@ def test_counters(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bytes_have_the_unit_of_their_total(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "1.0/2.0 KB" in shown(transfer, monkeypatch)
+    """As it is known when they are sent, not before."""
+    assert "1.0/4.0 KB" in shown(transfer, monkeypatch)
 
 
 def test_a_bar_that_did_not_move_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:

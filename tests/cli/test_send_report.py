@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,16 @@ def test_json_of_a_job_that_ended_early(capsys: pytest.CaptureFixture[str]) -> N
     result, summary = map(json.loads, capsys.readouterr().out.splitlines())
     assert (result["outcome"], result["error"], result["status"]) == ("failed", "closed by the peer", None)
     assert (summary["stored"], summary["failed"], summary["error"]) == (0, 1, "closed by the peer")
+
+
+def test_what_was_sent_before_is_counted_and_its_warnings_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    report = SendingReport(ADDRESS, json=False)
+    for result in (STORED, *(replace(each, sent_before=True, bytes_sent=0) for each in (STORED, WARNING))):
+        report.add(result)
+    report.finish()
+    out, err = capsys.readouterr()
+    assert err == f"warning: b.dcm: stored before, {Status(0xB000)} (kept)\n"
+    assert out.startswith("3 objects stored at A@host:104, 2 of them before, 1 with a warning: 1.0 KB in ")
 
 
 def test_what_was_not_sent_is_counted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,12 +64,11 @@ class TransferBar:
             yield
         self._progress = None
 
-    def update(self, bytes_sent: int, bytes_per_second: float) -> None:
-        """Show the number of bytes sent so far, and the rate."""
+    def update(self, bytes_sent: int, bytes_per_second: float, total: int | None) -> None:
+        """Show the number of bytes sent so far, the rate, and the total as it is known now."""
         if self._progress is not None:
-            amount = _amount(bytes_sent, self._progress.tasks[0].total)
-            rate = f"{size(bytes_per_second)}/s"
-            self._progress.update(self._task, completed=bytes_sent, amount=amount, rate=rate)
+            amount, rate = _amount(bytes_sent, total), f"{size(bytes_per_second)}/s"
+            self._progress.update(self._task, completed=bytes_sent, total=total, amount=amount, rate=rate)
 
     def add_object(self) -> None:
         """Count one more object as done."""

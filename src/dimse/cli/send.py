@@ -84,6 +84,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--decompress", action="store_true", help="Decompress objects that the peer does not accept compressed."
     )
+    parser.add_argument(
+        "--journal",
+        metavar="FILE",
+        help="Note in this file what was stored: after an interruption, the same command sends the rest.",
+    )
     arguments.add_syntaxes(parser, "Propose only these transfer syntaxes, and re-encode objects if needed.")
     _add_changes(parser)
     requestor.add_arguments(parser)
@@ -137,6 +142,7 @@ def send(
     removals: list[str],
     repeat: int,
     new_uids: str | None,
+    journal: str | None,
     json: bool,
     **association: Any,
 ) -> int:
@@ -153,13 +159,10 @@ def send(
             **association,
         )
         retry = RetryPolicy(retries=retries)
-        if paths[0].isdigit() and not Path(paths[0]).exists():
-            raise ValueError(f"there is no file {paths[0]}")  # but a port, as other software takes it
-        if paths.count("-") > 1:
-            raise ValueError("standard input (-) can be given only once")
-        if "-" in paths and repeat > 1:
-            raise ValueError("standard input (-) can be read only once: --repeat needs files")
-        editing = _Editing(arguments.edits(settings, removals), repeat, new_uids)
+        _check_paths(paths)
+        edits = arguments.edits(settings, removals)
+        repetitions = _Repetitions(edits, repeat, new_uids)
+        repetitions.check(paths, journal)
     number = peer.associations if associations is None else associations
     send_sources = functools.partial(
         dimse.send,
@@ -170,33 +173,50 @@ def send(
         retry=retry,
         allow_decompression=decompress,
         transfer_syntaxes=syntaxes or peer.transfer_syntaxes or None,
+        edits=edits if new_uids is None else None,
+        journal=journal,
         raise_failures=False,
     )
-    return runtime.run(_send(paths, editing, send_sources, SendingReport(address, json=json)))
+    return runtime.run(_send(paths, repetitions, send_sources, SendingReport(address, json=json)))
 
 
-class _Editing(NamedTuple):
-    """What is changed on the way, and how often it is sent."""
+def _check_paths(paths: Sequence[str]) -> None:
+    if paths[0].isdigit() and not Path(paths[0]).exists():
+        raise ValueError(f"there is no file {paths[0]}")  # but a port, as other software takes it
+    if paths.count("-") > 1:
+        raise ValueError("standard input (-) can be given only once")
+
+
+class _Repetitions(NamedTuple):
+    """How often everything is sent, and the edits if each repetition has new UIDs."""
 
     edits: Edits | None
     repeat: int
     new_uids: str | None
 
+    def check(self, paths: Sequence[str], journal: str | None) -> None:
+        """Raise `ValueError` for what cannot be repeated."""
+        if "-" in paths and self.repeat > 1:
+            raise ValueError("standard input (-) can be read only once: --repeat needs files")
+        if journal is not None and (self.repeat > 1 or self.new_uids is not None):
+            raise ValueError("--journal cannot be used with --repeat or --new-uids, which make a load test")
+
     def of(self, sources: Sequence[DatasetSource]) -> Iterator[DatasetSource]:
         """All that is sent, repetition by repetition."""
         for repetition in range(self.repeat):
-            edits = self.edits
-            if self.new_uids is not None:
-                from dimse.dataset.new_uids import NewLevel, NewUIDs  # imports pydicom
+            if self.new_uids is None:
+                yield from sources
+                continue
+            from dimse.dataset.new_uids import NewLevel, NewUIDs  # imports pydicom
 
-                edits = NewUIDs(NewLevel(self.new_uids), repetition, edits)
+            edits = NewUIDs(NewLevel(self.new_uids), repetition, self.edits)
             for source in sources:
-                yield EditedSource(source, edits) if edits else source
+                yield EditedSource(source, edits)
 
 
 async def _send(
     paths: Sequence[str],
-    editing: _Editing,
+    repetitions: _Repetitions,
     send_sources: Callable[..., Awaitable[SendReport]],
     report: SendingReport,
 ) -> int:
@@ -204,7 +224,7 @@ async def _send(
     report.begin()
     try:
         if sources:
-            await _transfer(sources, editing, send_sources, report)
+            await _transfer(sources, repetitions, send_sources, report)
     except (AssociationError, RemoteProtocolError, ExceptionGroup, asyncio.CancelledError) as error:
         report.finish(reason_of_end(error))
         raise
@@ -227,17 +247,17 @@ async def _find(path: str, report: SendingReport) -> list[DatasetSource]:
 
 async def _transfer(
     sources: Sequence[DatasetSource],
-    editing: _Editing,
+    repetitions: _Repetitions,
     send_sources: Callable[..., Awaitable[SendReport]],
     report: SendingReport,
 ) -> None:
     lengths = [source.length for source in sources]
-    total = None if None in lengths else editing.repeat * sum(length or 0 for length in lengths)
-    to_send = list(editing.of(sources))
+    total = None if None in lengths else repetitions.repeat * sum(length or 0 for length in lengths)
+    to_send = list(repetitions.of(sources))
     report.left = len(to_send)
 
     def progress(moved: TransferProgress) -> None:
-        report.bar.update(moved.bytes_transferred, moved.bytes_per_second)
+        report.bar.update(moved.bytes_transferred, moved.bytes_per_second, moved.total_bytes)
 
     with (
         nullcontext() if report.is_json else report.bar.shown(total, len(to_send)),

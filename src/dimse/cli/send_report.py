@@ -21,6 +21,8 @@ class SendingReport(Report):
         """Associations that were open at once."""
         self.operations_window = 1
         """Objects that could be in flight at once on each."""
+        self.sent_before = 0
+        """Objects that an earlier run has sent, as the journal says."""
         self.left = 0
         """Objects whose result is not known, once the transfer has begun."""
         self._address = address
@@ -41,17 +43,20 @@ class SendingReport(Report):
             "error": None if result.error is None else reason(result.error, with_peer=False),
             "attempts": result.attempts,
             "bytes": result.bytes_sent,
+            "sent_before": result.sent_before,
         }
         text = None
         if result.error is not None:
             text = f"{outcome}: {reason_with_name(result.name, result.error)}"
         elif outcome == "warning":
             comment = f" ({result.comment})" if result.comment else ""
-            text = f"warning: {result.name}: stored, {status}{comment}"
+            when = " before" if result.sent_before else ""
+            text = f"warning: {result.name}: stored{when}, {status}{comment}"
         self.write("result", fields, text, is_problem=True)
 
     def _count(self, outcome: str, result: SendResult) -> None:
         self.counts[outcome] += 1
+        self.sent_before += result.sent_before
         if outcome == "skipped":
             return
         self.bar.add_object()
@@ -77,6 +82,7 @@ class SendingReport(Report):
         fields = {
             "address": str(self._address),
             "stored": self.stored,
+            "sent_before": self.sent_before,
             "warnings": self.counts["warning"],
             "failed": self.counts["failed"],
             "skipped": self.counts["skipped"],
@@ -99,6 +105,7 @@ class SendingReport(Report):
         settled = self.stored + self.counts["failed"]
         number = f"{self.stored} of {settled + self.left} objects" if self.left else counted(self.stored, "object")
         counts = [f"{number} stored at {self._address}"]
+        counts += [f"{self.sent_before} of them before"] if self.sent_before else []
         counts += [f"{self.counts['warning']} with a warning"] if self.counts["warning"] else []
         counts += [f"{self.counts[outcome]} {outcome}" for outcome in ("failed", "skipped") if self.counts[outcome]]
         counts += [f"{self.left} not sent"] if self.left else []
@@ -107,7 +114,7 @@ class SendingReport(Report):
             transfer += f", {size(self.bytes / seconds)}/s"
         if self.associations > 1:
             transfer += f", over {self.associations} associations"
-        if self.operations_window > 1 and self.stored > 1:
+        if self.operations_window > 1 and self.stored - self.sent_before > 1:
             transfer += f", up to {self.operations_window} at once"
         return f"{', '.join(counts)}: {transfer}"
 

@@ -29,6 +29,10 @@ class Derived(DatasetSource):
         self.name = source.name
         self._source = source
 
+    def identity(self) -> tuple[str, int, int] | None:
+        """That of the source."""
+        return self._source.identity()
+
 
 class Metadata:
     """The scanned metadata, and the part of the bulk data that was read with it."""

@@ -204,6 +204,10 @@ class ZipSource(Part10Source):
         self.length: int = member.file_size - meta.length
         self._offset = meta.length
 
+    def identity(self) -> tuple[str, int, int]:
+        """What a journal knows it by."""
+        return str(Path(self.name).absolute()), self._member.file_size, self._member.CRC
+
     def open(self) -> Reader:
         """Begin a pass."""
         archive = zipfile.ZipFile(self._path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -146,6 +147,10 @@ class Edits:
         """The SOP Instance UID of an edited object that had the UID `before`."""
         new = self._changes.get(SOP_INSTANCE_UID)
         return before if new is None else new.text
+
+    def digest(self) -> str:
+        """A text that is the same for the same edits, and does not show them."""
+        return hashlib.sha256(repr(self._changes).encode()).hexdigest()
 
     def text_of(self, tag: int) -> str | None:
         """The text that an element gets, empty if it is removed; None if it is left as it is."""

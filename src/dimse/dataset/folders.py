@@ -104,7 +104,7 @@ def _make(root: str) -> list[str]:
             with suppress(FileExistsError):
                 os.mkdir(folder)
                 made.append(folder)
-                _sync_path(os.path.dirname(folder.rstrip(os.sep)) or ".")
+                sync_path(os.path.dirname(folder.rstrip(os.sep)) or ".")
     except OSError:
         remove_empty(root, made)
         raise
@@ -344,7 +344,8 @@ def sync(descriptor: int) -> None:
             raise
 
 
-def _sync_path(folder: str) -> None:
+def sync_path(folder: str) -> None:
+    """Force the folder at a path to the disk, as `sync` does."""
     if not _HAS_DESCRIPTORS:  # Windows cannot open a folder, and does not need to
         return
     descriptor = os.open(folder, _FOLDER)

@@ -78,6 +78,13 @@ class DatasetSource(ABC):
     is_mislabeled = False
     """Whether it is in Implicit VR although its transfer syntax has Explicit VR. `mend` corrects it."""
 
+    def identity(self) -> tuple[str, int, int] | None:
+        """What a journal knows it by: path, size in bytes, and the time of the last change in ns, or a checksum.
+
+        None for a source that is not a file.
+        """
+        return None
+
     @abstractmethod
     def open(self) -> Reader:
         """Begin a pass."""
@@ -112,6 +119,11 @@ class FileSource(Part10Source):
         self.length: int = self._identity[1] - meta.length
         self.offset = meta.length
         """Where the data set begins."""
+
+    def identity(self) -> tuple[str, int, int]:
+        """What a journal knows it by."""
+        path = os.path.abspath(self.path)  # noqa: PTH100 - a Path would take longer than writing the line
+        return path, *self._identity[1:]
 
     def open(self) -> Reader:
         """Begin a pass. Raises `DatasetError` if the file has changed since its File Meta Information was read."""

@@ -34,6 +34,8 @@ class SendResult:
     comment: str | None = None
     """The peer's Error Comment (0000,0902)."""
     skipped: bool = False
+    sent_before: bool = False
+    """Whether an earlier run of the job sent it, as its journal says."""
     attempts: int = 0
     bytes_sent: int = 0
 

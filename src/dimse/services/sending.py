@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from dimse.options import ClientOptions, RetryPolicy
 from dimse.records import record
 from dimse.services.collecting import SendResult
 from dimse.services.given import Source
+from dimse.services.journal import opened
 from dimse.services.sending_association import Destination
 from dimse.services.sending_job import SendingJob
 from dimse.services.transfer_progress import ProgressCallback
@@ -60,6 +62,7 @@ async def send(
     allow_decompression: bool = False,
     transfer_syntaxes: Sequence[str] | None = None,
     edits: Edits | None = None,
+    journal: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
     on_result: Callable[[SendResult], object] | None = None,
     raise_failures: bool = True,
@@ -73,13 +76,17 @@ async def send(
     more than 128 contexts are sent in several groups. At most `associations` are open at once; with
     `auto_associations` the response time of the first one decides how many. After a lost connection, unacknowledged
     sources are sent again, by the rules of `retry`. `edits` are made in the header of each object on the way.
+    `journal` is a file for notes of what was stored: with it, the same job goes on where it was interrupted, and its
+    report has the results of all its runs.
+
     `on_result` is called with each `SendResult` as it becomes known; without it, warning statuses are logged.
     `progress` is called with the progress of the whole job. `timeout` is short for
     `ClientOptions(timeouts=Timeouts.all(timeout))`, in seconds.
 
-    Raises `TypeError` for an object that cannot be a source, and `AssociationError` if no association could be opened
-    at all. At the end, one `ExceptionGroup` has the errors of everything that was not stored; with
-    `raise_failures=False` they are in `report.failures` instead.
+    Raises `TypeError` for an object that cannot be a source, `JournalError` for a journal that cannot be used or is
+    that of another job, and `AssociationError` if no association could be opened at all. At the end, one
+    `ExceptionGroup` has the errors of everything that was not stored; with `raise_failures=False` they are in
+    `report.failures` instead.
 
     >>> async def main():
     ...     report = await send("ARCHIVE@localhost:11112", ["study/"])
@@ -90,10 +97,11 @@ async def send(
     entity = entity_of(address, options, calling_ae_title, timeout)
     Callback("progress", progress, logger)  # refused before anything is read
     destination = Destination(entity, allow_decompression)
-    job = SendingJob(destination, retry or RetryPolicy(), on_result, transfer_syntaxes, edits)
     start = asyncio.get_running_loop().time()
-    await job.look_at(sources)
-    await job.run(associations, progress, auto_associations=auto_associations)
+    async with opened(journal, entity.address, edits) as book:
+        job = SendingJob(destination, retry or RetryPolicy(), on_result, transfer_syntaxes, edits, book)
+        await job.look_at(sources)
+        await job.run(associations, progress, auto_associations=auto_associations)
     seconds = asyncio.get_running_loop().time() - start
     results, bytes_sent = tuple(job.outcomes.results), job.outcomes.bytes_done
     report = SendReport(results, bytes_sent, seconds, job.associations, job.operations_window or 1)

@@ -27,6 +27,7 @@ from dimse.network.association import Association, exchange_of
 from dimse.options import RetryPolicy
 from dimse.services.collecting import SendResult, look_at
 from dimse.services.given import Source, each
+from dimse.services.journal import Journal
 from dimse.services.sending_association import Destination, SendingAssociation
 from dimse.services.sending_queue import Item, Outcomes, SendQueue
 from dimse.services.store_scu import Contexts, in_groups
@@ -51,10 +52,11 @@ class SendingJob:
         on_result: Callable[[SendResult], object] | None,
         transfer_syntaxes: Sequence[str] | None = None,
         edits: Edits | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.destination = destination
         self.retry = retry
-        self.outcomes = Outcomes(on_result)
+        self.outcomes = Outcomes(on_result, journal)
         self.sources: list[DatasetSource] = []
         self.associations = 1
         """The largest number that were open at once."""
@@ -62,14 +64,19 @@ class SendingJob:
         """The window of the newest association; None before the first one is established."""
         self._transfer_syntaxes = transfer_syntaxes
         self._edits = edits
+        self._journal = journal
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
         """Find the objects to send."""
         async for found in look_at(each(sources)):
             if isinstance(found, SendResult):
                 self.outcomes.note(found)
+                continue
+            source = EditedSource(found, self._edits) if self._edits else found
+            if self._journal is not None and (earlier := self._journal.earlier(source)):
+                self.outcomes.note(earlier)
             else:
-                self.sources.append(EditedSource(found, self._edits) if self._edits else found)
+                self.sources.append(source)
 
     async def run(
         self, associations: int, progress: ProgressCallback | None, *, auto_associations: bool = False

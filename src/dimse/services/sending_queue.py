@@ -36,6 +36,7 @@ from dimse.errors import (
 from dimse.messages.message import C_STORE_RSP
 from dimse.options import RetryPolicy
 from dimse.services.collecting import SendResult
+from dimse.services.journal import Journal
 from dimse.services.store_scu import Attempts
 from dimse.services.transfer_progress import ObjectProgress
 from dimse.status import StatusCategory
@@ -72,18 +73,19 @@ class Item:
 class Outcomes:
     """The results of a job so far."""
 
-    def __init__(self, on_result: Callable[[SendResult], object] | None) -> None:
+    def __init__(self, on_result: Callable[[SendResult], object] | None, journal: Journal | None = None) -> None:
         self.results: list[SendResult] = []
         self.bytes_done = 0
         """Bytes of the data sets that were stored."""
         self.changed = asyncio.Event()
         """Set when there is a new result, or an association has ended."""
         self._on_result = Callback("on_result", on_result, logger)
+        self._journal = journal
 
     @property
     def has_responses(self) -> bool:
-        """Whether the peer has responded to any C-STORE."""
-        return any(result.status is not None for result in self.results)
+        """Whether the peer has responded to any C-STORE of this run."""
+        return any(result.status is not None and not result.sent_before for result in self.results)
 
     def note(self, result: SendResult) -> None:
         """Report a result to the caller."""
@@ -95,6 +97,8 @@ class Outcomes:
         """Note that the peer has stored an object."""
         self.bytes_done += item.progress.transferred
         name, status = item.source.name, response.status
+        if self._journal is not None:
+            self._journal.note(item.source, status, response.error_comment)
         if status.category is StatusCategory.WARNING and not self._on_result.is_wanted:
             logger.warning("%s: stored with a warning, %s", name, status)
         self.note(
