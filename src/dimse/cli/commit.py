@@ -30,12 +30,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "paths", metavar="PATH", nargs="+", help="File, folder, DICOMDIR or zip archive; only the UIDs are sent."
     )
+    add_report_arguments(parser)
+    requestor.add_arguments(parser)
+    arguments.add_timeout(parser, "Abort after this many seconds without progress.", default=30)
+    arguments.add_json(parser)
+
+
+def add_report_arguments(parser: ArgumentParser) -> None:
+    """Define how the reports of the peer are received."""
     parser.add_argument(
         "--wait",
         metavar="SECONDS",
         type=arguments.seconds,
         default=REPORT_WAIT,
-        help="Wait this long for each report of the peer.",
+        help="Wait this long for each report of the peer on storage commitment.",
     )
     parser.add_argument(
         "--receiver",
@@ -44,9 +52,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Our address for reports on a new association, which the peer must know; HOST :: means every interface. "
         "[default: the --calling title, the address by which the peer is reached, port 11112]",
     )
-    requestor.add_arguments(parser)
-    arguments.add_timeout(parser, "Abort after this many seconds without progress.", default=30)
-    arguments.add_json(parser)
 
 
 def commit(

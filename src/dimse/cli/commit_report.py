@@ -13,9 +13,10 @@ from dimse.services.commitment_scu import CommitmentResult
 class CommittingReport(Report):
     """Counts `committed`, `failed` and `skipped`."""
 
-    def __init__(self, address: Address, *, json: bool) -> None:
+    def __init__(self, address: Address, *, json: bool, events: tuple[str, str] = ("result", "summary")) -> None:
         super().__init__(json=json)
         self._address = address
+        self._of_result, self._of_summary = events
 
     def add(self, result: CommitmentResult) -> None:
         """Count a result, and write it."""
@@ -34,10 +35,10 @@ class CommittingReport(Report):
             "transaction_uid": result.transaction_uid,
         }
         if error is None:
-            self.write("result", fields, f"committed: {name}")
+            self.write(self._of_result, fields, f"committed: {name}")
         else:
             words = "not committed" if outcome == "failed" else outcome
-            self.write("result", fields, f"{words}: {reason_with_name(name, error)}", is_problem=True)
+            self.write(self._of_result, fields, f"{words}: {reason_with_name(name, error)}", is_problem=True)
 
     @property
     def exit_code(self) -> int:
@@ -59,7 +60,9 @@ class CommittingReport(Report):
         others = "".join(f", {self.counts[each]} {word}" for each, word in _OTHERS.items() if self.counts[each])
         text = f"{counted(committed, 'object')} committed at {self._address}{others}: {duration(seconds)}"
         is_of_interest = committed or failed
-        self.write("summary", fields if error is None else fields | {"error": error}, text if is_of_interest else None)
+        self.write(
+            self._of_summary, fields if error is None else fields | {"error": error}, text if is_of_interest else None
+        )
         if error is None and not is_of_interest:
             print_error("dimse: nothing to ask for: no DICOM files found")
 

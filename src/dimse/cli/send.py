@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, cast
 
 import dimse
 from dimse.address import Address
-from dimse.cli import arguments, requestor, runtime
+from dimse.cli import arguments, requestor, runtime, send_commit
 from dimse.cli.output import reason_of_end
+from dimse.cli.send_commit import Commitment
 from dimse.cli.send_report import SendingReport
 from dimse.configuration import KnownPeer
 from dimse.dataset.discover import NotSent, discover
@@ -27,14 +28,16 @@ from dimse.messages.message import Priority
 from dimse.options import ClientOptions, RetryPolicy
 from dimse.services.collecting import SendResult
 from dimse.services.sending import SendReport
+from dimse.services.sending_job import expected_length
 from dimse.services.transfer_progress import TransferProgress
 
 if TYPE_CHECKING:
     from dimse.dataset.edits import Edits
 
 EXIT_CODES: Final = (
-    "0 everything was stored; 1 at least one failure, each reported, or nothing to send; 2 wrong usage; "
-    "3 no association, or objects failed because it was aborted, lost or timed out; 130 interrupted."
+    "0 everything was stored, and with --commit the peer keeps it; 1 at least one failure, each reported, or "
+    "nothing to send; 2 wrong usage; 3 no association, or objects failed because it was aborted, lost "
+    "or timed out; 130 interrupted."
 )
 
 STANDARD_INPUT: Final = "standard input"
@@ -91,6 +94,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_syntaxes(parser, "Propose only these transfer syntaxes, and re-encode objects if needed.")
     _add_changes(parser)
+    send_commit.add_arguments(parser)
     requestor.add_arguments(parser)
     arguments.add_maximum_pdu(parser, "Largest PDU to send, in bytes; 0 leaves the limit to the peer.")
     arguments.add_maximum_rate(parser, "Send")
@@ -143,6 +147,9 @@ def send(
     repeat: int,
     new_uids: str | None,
     journal: str | None,
+    commit: bool,
+    wait: float,
+    receiver: Address | None,
     json: bool,
     **association: Any,
 ) -> int:
@@ -177,7 +184,8 @@ def send(
         journal=journal,
         raise_failures=False,
     )
-    return runtime.run(_send(paths, repetitions, send_sources, SendingReport(address, json=json)))
+    commitment = Commitment(address, options, wait, receiver, journal, edits) if commit else None
+    return runtime.run(_send(paths, repetitions, send_sources, SendingReport(address, json=json), commitment))
 
 
 def _check_paths(paths: Sequence[str]) -> None:
@@ -219,17 +227,22 @@ async def _send(
     repetitions: _Repetitions,
     send_sources: Callable[..., Awaitable[SendReport]],
     report: SendingReport,
+    commitment: Commitment | None,
 ) -> int:
     sources = [source for path in paths for source in await _find(path, report)]
+    to_send, done = list(repetitions.of(sources)), None
     report.begin()
     try:
-        if sources:
-            await _transfer(sources, repetitions, send_sources, report)
+        if to_send:
+            done = await _transfer(to_send, send_sources, report)
     except (AssociationError, RemoteProtocolError, ExceptionGroup, asyncio.CancelledError) as error:
         report.finish(reason_of_end(error))
         raise
     report.finish()
-    return report.exit_code
+    if commitment is None or done is None or not done.stored:
+        return report.exit_code
+    code = await commitment.ask(to_send, done.stored, json=report.is_json)
+    return report.exit_code or code
 
 
 async def _find(path: str, report: SendingReport) -> list[DatasetSource]:
@@ -246,14 +259,10 @@ async def _find(path: str, report: SendingReport) -> list[DatasetSource]:
 
 
 async def _transfer(
-    sources: Sequence[DatasetSource],
-    repetitions: _Repetitions,
-    send_sources: Callable[..., Awaitable[SendReport]],
-    report: SendingReport,
-) -> None:
-    lengths = [source.length for source in sources]
-    total = None if None in lengths else repetitions.repeat * sum(length or 0 for length in lengths)
-    to_send = list(repetitions.of(sources))
+    to_send: Sequence[DatasetSource], send_sources: Callable[..., Awaitable[SendReport]], report: SendingReport
+) -> SendReport:
+    lengths = [expected_length(source) for source in to_send]
+    total = None if None in lengths else sum(length or 0 for length in lengths)
     report.left = len(to_send)
 
     def progress(moved: TransferProgress) -> None:
@@ -264,7 +273,8 @@ async def _transfer(
         runtime.cancelled_by_closed_pipe(report.add) as on_result,
     ):
         done = await send_sources(to_send, progress=None if report.is_json else progress, on_result=on_result)
-        report.associations, report.operations_window = done.associations, done.operations_window
+    report.associations, report.operations_window = done.associations, done.operations_window
+    return done
 
 
 def _standard_input() -> DatasetSource | NotSent:

@@ -2,11 +2,12 @@
 
     {"journal":1,"destination":"ARCHIVE@pacs:104","edits":null}
     {"path":"/study/1.dcm","size":532,"changed":1764470000000000000,"sop_class_uid":"1.2.840...", ...}
+    {"committed":"1.2.3.4"}
 
 Rules:
 
-- A line is written when the peer has stored an object, and at no other time. A line that is lost, torn or cannot be
-  read only causes its object to be sent again.
+- A line is written when the peer has stored an object, or has said that it keeps it, and at no other time. A line that
+  is lost, torn or cannot be read only causes its object to be sent, or asked for, again.
 - Each line is with the operating system before the next response is read, so `kill -9` loses none. It is forced to the
   disk within `SYNC_SECONDS`; a loss of power loses what came later.
 - The file is locked as long as a job uses it.
@@ -69,6 +70,8 @@ class Journal:
         }
         self._stored: dict[str, _Stored] = {}
         """By path: what earlier runs have sent."""
+        self._committed: set[str] = set()
+        """The instances that the peer is committed to store."""
         self._descriptor = _CLOSED
         self._end = 0
         """Bytes of whole lines."""
@@ -101,6 +104,19 @@ class Journal:
             "status": int(status),
             "comment": comment,
         }
+        self._committed.discard(source.sop_instance_uid)
+        self._note(line)
+
+    def is_committed(self, sop_instance_uid: str) -> bool:
+        """Whether the peer is committed to store what was last sent of an instance."""
+        return sop_instance_uid in self._committed
+
+    def note_committed(self, sop_instance_uid: str) -> None:
+        """Write that the peer is committed to store an instance."""
+        self._committed.add(sop_instance_uid)
+        self._note({"committed": sop_instance_uid})
+
+    def _note(self, line: Mapping[str, Any]) -> None:
         try:
             self._append(line)
         except OSError as error:
@@ -178,6 +194,10 @@ class Journal:
             raise JournalError(f"the journal {self._path} {text}")
 
     def _take(self, line: Mapping[str, Any]) -> None:
+        if "committed" in line:
+            self._committed.add(line["committed"])
+            return
+        self._committed.discard(line["sop_instance_uid"])
         stored = _Stored(line["size"], line["changed"], Status(line["status"]), line["comment"])
         self._stored[line["path"]] = stored
 

@@ -82,13 +82,13 @@ class SendingJob:
         self, associations: int, progress: ProgressCallback | None, *, auto_associations: bool = False
     ) -> None:
         """Send everything, one group after another."""
-        lengths = [_expected_length(source) for source in self.sources]
+        lengths = [expected_length(source) for source in self.sources]
         total = None if None in lengths else sum(length or 0 for length in lengths)
         reporter = ProgressReporter(progress, total)
         try:
             for contexts, members in in_groups(self.sources, self._transfer_syntaxes):
                 items = (
-                    Item(number, source, ObjectProgress(reporter, _expected_length(source)), self.retry)
+                    Item(number, source, ObjectProgress(reporter, expected_length(source)), self.retry)
                     for number, source in enumerate(members)
                 )
                 queue = SendQueue(items, self.outcomes)
@@ -123,7 +123,8 @@ class SendingJob:
         return self.operations_window is None
 
 
-def _expected_length(source: DatasetSource) -> int | None:
+def expected_length(source: DatasetSource) -> int | None:
+    """The bytes of its data set, as far as they are known before it is sent."""
     return source.length_before if isinstance(source, EditedSource) else source.length
 
 
