@@ -159,7 +159,7 @@ async def test_what_a_server_does_is_audited(tmp_path: Path) -> None:
     assert all(_participants(each) == both for each in transfers)
     (asked,) = (each for each in between if _event(each) == ("Query", "0"))
     assert _participants(asked) == both
-    assert _objects(asked) == [query.model.find]
+    assert _objects(asked) == [query.model.sop_class("find")]
     identifier = base64.b64decode(asked.findtext(".//ParticipantObjectQuery") or "")
     assert b"P1" in identifier
     (alert,) = (each for each in between if _event(each) == ("Security Alert", "4"))
@@ -189,7 +189,7 @@ async def test_what_a_requestor_does_is_audited_with_its_user_and_without_secret
     async with server:
         address = f"ARCHIVE@127.0.0.1:{server.port}"
         query = Query.studies(StudyInstanceUID="1.2.1")
-        contexts = [*retrieval_contexts([CT]), ProposedContext(query.model.find, [EXPLICIT])]
+        contexts = [*retrieval_contexts([CT]), ProposedContext(query.model.sop_class("find"), [EXPLICIT])]
         async with dimse.connect(address, contexts=contexts, options=options) as association:
             async for _ in CFindSCU(association).find(query):
                 pass

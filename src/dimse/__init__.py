@@ -132,8 +132,9 @@ if TYPE_CHECKING:
     from dimse.services.moving import MoveReport, move
     from dimse.services.normalized_scp import NormalizedHandler, NormalizedReply, NormalizedRequest
     from dimse.services.normalized_scu import NormalizedResult, NormalizedSCU
-    from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
+    from dimse.services.query import Query
     from dimse.services.query_keys import QueryValue
+    from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel
     from dimse.services.query_request import QueryRequest
     from dimse.services.retrieve_scp import RetrieveHandler
     from dimse.services.retrieving import Existing, RetrieveMethod, RetrieveReport, RetrieveResult, retrieve
@@ -399,7 +400,8 @@ _NAMES_OF: Final = {
     "dimse.services.moving": "MoveReport move",
     "dimse.services.normalized_scp": "NormalizedHandler NormalizedReply NormalizedRequest",
     "dimse.services.normalized_scu": "NormalizedResult NormalizedSCU",
-    "dimse.services.query": "Query QueryRetrieveLevel QueryRetrieveModel",
+    "dimse.services.query": "Query",
+    "dimse.services.query_models": "QueryRetrieveLevel QueryRetrieveModel",
     "dimse.services.query_keys": "QueryValue",
     "dimse.services.query_request": "QueryRequest",
     "dimse.services.retrieve_scp": "RetrieveHandler",

@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 async def matches(folder: Path, query: Query) -> list[pydicom.Dataset]:
     async with archive(folder, {}) as server:
-        contexts = [(query.model.find, uids.LITTLE_ENDIAN)]
+        contexts = [(query.model.sop_class("find"), uids.LITTLE_ENDIAN)]
         address = f"ARCHIVE@127.0.0.1:{server.port}"
         async with connect(address, contexts=contexts) as association:
             return [match async for match in CFindSCU(association).find(query)]

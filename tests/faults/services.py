@@ -106,7 +106,9 @@ async def store_one(address: str, options: ClientOptions, into: Path) -> object:
 
 
 async def find(address: str, options: ClientOptions, into: Path) -> object:
-    async with dimse.connect(address, contexts=[(QUERY.model.find, [EXPLICIT])], options=options) as association:
+    async with dimse.connect(
+        address, contexts=[(dimse.uids.STUDY_ROOT_FIND, [EXPLICIT])], options=options
+    ) as association:
         return sorted([str(match.SOPInstanceUID) async for match in CFindSCU(association).find(QUERY)])
 
 
@@ -121,7 +123,9 @@ async def get(address: str, options: ClientOptions, into: Path) -> object:
 
 
 async def move(address: str, options: ClientOptions, into: Path) -> object:
-    async with dimse.connect(address, contexts=[(SERIES.model.move, [EXPLICIT])], options=options) as association:
+    async with dimse.connect(
+        address, contexts=[(dimse.uids.STUDY_ROOT_MOVE, [EXPLICIT])], options=options
+    ) as association:
         results = CMoveSCU(association).move(SERIES, "WS1")
         async for _ in results:
             pass

@@ -14,12 +14,13 @@ from pydicom import Dataset, dcmread
 
 import dimse
 from dimse import CEchoSCU, CFindSCU, Matcher, Query, QueryRequest, QueryRetrieveLevel, QueryRetrieveModel, Status
+from dimse.services.query_models import LEVELS
 
 from .archive import MANY, MANY_SERIES, NAMES, TREE, TREE_SERIES, Archive, named, study_uid, tree
 from .processes import PYNETDICOM_PEER, names_in, need, need_pynetdicom, run
 
-PATIENT_ROOT, STUDY_ROOT = QueryRetrieveModel
-PATIENT, STUDY, SERIES, IMAGE = QueryRetrieveLevel
+ROOTS = PATIENT_ROOT, STUDY_ROOT = QueryRetrieveModel.PATIENT_ROOT, QueryRetrieveModel.STUDY_ROOT
+PATIENT, STUDY, SERIES, IMAGE = LEVELS
 INSTANCES = {f"{series}.{number}" for series, (_, count) in TREE_SERIES.items() for number in range(1, count + 1)}
 
 
@@ -35,15 +36,18 @@ async def ask(archive: Archive, query: Query) -> list[Dataset]:
     ("model", "level", "found"),
     [
         (PATIENT_ROOT, PATIENT, {"TREE"}),
-        *((model, STUDY, {TREE}) for model in QueryRetrieveModel),
-        *((model, SERIES, set(TREE_SERIES)) for model in QueryRetrieveModel),
-        *((model, IMAGE, {uid for uid in INSTANCES if uid.startswith("2.25.51100")}) for model in QueryRetrieveModel),
+        *((model, STUDY, {TREE}) for model in ROOTS),
+        *((model, SERIES, set(TREE_SERIES)) for model in ROOTS),
+        *(
+            (model, IMAGE, {uid for uid in INSTANCES if uid.startswith("2.25.51100")})
+            for model in (PATIENT_ROOT, STUDY_ROOT)
+        ),
     ],
 )
 async def test_every_level_of_both_models(
     archive: Archive, model: QueryRetrieveModel, level: QueryRetrieveLevel, found: set[str]
 ) -> None:
-    keys = {each: each.unique_key for each in QueryRetrieveLevel}
+    keys = {each: each.unique_key for each in LEVELS}
     above = {"PatientID": "TREE", "StudyInstanceUID": TREE, "SeriesInstanceUID": "2.25.51100"}
     levels = list(keys)[0 if model is PATIENT_ROOT else 1 : list(keys).index(level)]
     wanted = {keys[one]: above[keys[one]] for one in levels} | ({} if levels else {"PatientID": "TREE"})
@@ -184,9 +188,9 @@ ROOT_OPTIONS = {PATIENT_ROOT: "-P", STUDY_ROOT: "-S"}
     ("model", "level", "key", "found"),
     [
         (PATIENT_ROOT, PATIENT, "PatientID", {"TREE"}),
-        *((model, STUDY, "StudyInstanceUID", {TREE}) for model in QueryRetrieveModel),
-        *((model, SERIES, "SeriesInstanceUID", set(TREE_SERIES)) for model in QueryRetrieveModel),
-        *((model, IMAGE, "SOPInstanceUID", INSTANCES) for model in QueryRetrieveModel),
+        *((model, STUDY, "StudyInstanceUID", {TREE}) for model in ROOTS),
+        *((model, SERIES, "SeriesInstanceUID", set(TREE_SERIES)) for model in ROOTS),
+        *((model, IMAGE, "SOPInstanceUID", INSTANCES) for model in ROOTS),
     ],
 )
 @pytest.mark.parametrize("program", ["findscu", "pynetdicom"])
@@ -210,7 +214,7 @@ async def pynetdicom_finds(
     scp: Asked, model: QueryRetrieveModel, level: QueryRetrieveLevel, *keys: str, cancel: int = 0
 ) -> tuple[list[Dataset], int]:
     """The matches and the final status."""
-    command = [need_pynetdicom(), str(PYNETDICOM_PEER), "find", scp.port, model.find, str(level)]
+    command = [need_pynetdicom(), str(PYNETDICOM_PEER), "find", scp.port, model.sop_class("find"), str(level)]
     code, output = await run(*command, "--cancel", str(cancel), *keys)
     assert code == 0, output
     *matches, status = map(json.loads, output.splitlines())

@@ -81,7 +81,7 @@ async def test_orthanc_tells_that_it_cut_its_answer(limited: Orthanc) -> None:
 
 @pytest.mark.parametrize("query", [Query.studies(), Query.patients(), Query.series(Modality="CT")], ids=repr)
 async def test_everything_from_an_orthanc_with_limits(limited: Orthanc, query: Query) -> None:
-    found = [match[query.level.unique_key].value async for match in dimse.find(limited.address, query, complete=True)]
+    found = [match[query.unique_keys[-1]].value async for match in dimse.find(limited.address, query, complete=True)]
     assert len(found) == len(set(found)) == STUDIES
 
 

@@ -29,7 +29,7 @@ from .dimse_peer import FileArchive
 from .processes import PYNETDICOM_PEER, names_in, need, need_pynetdicom, run
 from .samples import dataset_bytes, differences, transfer_syntax
 
-PATIENT_ROOT, STUDY_ROOT = QueryRetrieveModel
+PATIENT_ROOT, STUDY_ROOT = QueryRetrieveModel.PATIENT_ROOT, QueryRetrieveModel.STUDY_ROOT
 BY_UID = "{SOPInstanceUID}"
 
 
@@ -195,7 +195,7 @@ async def test_getscu_of_what_is_decompressed_for_it(mixed_files: dict[str, Path
 
 async def pynetdicom(archive: FileArchive, folder: Path, *, cancel: int = 0) -> int:
     """The final status. It takes the role of the SCP for each class in each syntax."""
-    where = [archive.port, str(folder), STUDY_ROOT.get, MIXED, "--cancel", str(cancel)]
+    where = [archive.port, str(folder), STUDY_ROOT.sop_class("get"), MIXED, "--cancel", str(cancel)]
     code, output = await run(need_pynetdicom(), str(PYNETDICOM_PEER), "get", *where)
     assert code == 0, output
     return int(output)

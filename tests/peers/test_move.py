@@ -10,7 +10,7 @@ import pytest
 
 import dimse
 from dimse import CEchoSCU, CMoveSCU, Query, QueryRetrieveModel, ServerOptions, Status, StoreOptions, StoreRequest
-from dimse.uids import LITTLE_ENDIAN
+from dimse.uids import LITTLE_ENDIAN, STUDY_ROOT_MOVE
 from tests.ports import free_port
 
 from .archive import CT, MANY, MIXED, TREE, Archive
@@ -19,7 +19,7 @@ from .dimse_peer import FileArchive
 from .processes import PYNETDICOM_PEER, names_in, need, need_pynetdicom, run
 from .samples import dataset_bytes, differences, sop_instance_uid, transfer_syntax
 
-PATIENT_ROOT, STUDY_ROOT = QueryRetrieveModel
+PATIENT_ROOT, STUDY_ROOT = QueryRetrieveModel.PATIENT_ROOT, QueryRetrieveModel.STUDY_ROOT
 
 
 # We have it moved
@@ -228,7 +228,15 @@ async def pynetdicom(mixed_files: dict[str, Path], third: str) -> tuple[int, int
     """The final status, how many arrived, and what did not."""
     archive = FileArchive(list(mixed_files.values()), {"THIRD": third})
     async with archive.server:
-        command = [need_pynetdicom(), str(PYNETDICOM_PEER), "move", archive.port, "THIRD", STUDY_ROOT.move, MIXED]
+        command = [
+            need_pynetdicom(),
+            str(PYNETDICOM_PEER),
+            "move",
+            archive.port,
+            "THIRD",
+            STUDY_ROOT_MOVE,
+            MIXED,
+        ]
         code, output = await run(*command)
     assert code == 0, output
     status, completed, *failed = output.split()

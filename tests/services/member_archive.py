@@ -73,6 +73,7 @@ class Archive(Server):
             yield match
 
     async def bring(self, request: QueryRequest) -> AsyncIterator[Source]:
+        assert request.level is not None
         unique = request.identifier[request.level.unique_key].value
         keys = [unique] if isinstance(unique, str) else list(unique)
         self.asked.append((request.command.name.removesuffix("-RQ"), str(request.level), keys))

@@ -241,7 +241,7 @@ async def test_a_handler_that_runs_out_of_memory_is_answered_out_of_resources() 
             with pytest.raises(StatusError) as refused:
                 await CStoreSCU(association, retry=NO_RETRY).send(instance())
             assert (int(refused.value.status), refused.value.comment) == (0xA700, "out of memory")
-        async with dimse.connect(address, contexts=[*retrieval_contexts([CT]), (STUDY.model.find, [EXPLICIT])]) as to:
+        async with dimse.connect(address, contexts=retrieval_contexts([CT])) as to:
             for results in (
                 CFindSCU(to).find(STUDY, raise_failures=False),
                 CGetSCU(to).get(STUDY, raise_failures=False),
@@ -250,7 +250,7 @@ async def test_a_handler_that_runs_out_of_memory_is_answered_out_of_resources() 
                     async for _ in results:
                         pass
                 statuses.append(results.status)
-        async with dimse.connect(address, contexts=[(STUDY.model.move, [EXPLICIT])]) as to:
+        async with dimse.connect(address, contexts=[(STUDY.model.sop_class("move"), [EXPLICIT])]) as to:
             async with CMoveSCU(to).move(STUDY, "WS", raise_failures=False) as moving:
                 async for _ in moving:
                     pass

@@ -19,6 +19,7 @@ import dimse
 from dimse import Match, QueryRequest, Server, Status, uids
 from dimse.dataset.codec import decode, encode
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_FIND_RQ, C_FIND_RSP
+from dimse.services.query_models import LEVELS
 from dimse.testing import ScriptedPeer, associate_request, echo_request, message_pdvs
 from dimse.upper_layer.pdu import A_ABORT, A_RELEASE_RP, A_RELEASE_RQ, PDV
 
@@ -178,8 +179,8 @@ class Floods:
 @pytest.mark.parametrize(
     ("model", "level"),
     [
-        *((dimse.QueryRetrieveModel.PATIENT_ROOT, level) for level in dimse.QueryRetrieveLevel),
-        *((dimse.QueryRetrieveModel.STUDY_ROOT, level) for level in list(dimse.QueryRetrieveLevel)[1:]),
+        *((dimse.QueryRetrieveModel.PATIENT_ROOT, level) for level in LEVELS),
+        *((dimse.QueryRetrieveModel.STUDY_ROOT, level) for level in LEVELS[1:]),
     ],
 )
 async def test_the_request(model: dimse.QueryRetrieveModel, level: dimse.QueryRetrieveLevel) -> None:
@@ -189,14 +190,14 @@ async def test_the_request(model: dimse.QueryRetrieveModel, level: dimse.QueryRe
         seen.append(request)
         yield study(1)
 
-    command = C_FIND_RQ(message_id=7, affected_sop_class_uid=model.find)
+    command = C_FIND_RQ(message_id=7, affected_sop_class_uid=model.sop_class("find"))
     identifier = dataset(QueryRetrieveLevel=str(level), PatientName="SMITH*", StudyDate="20240101-")
-    async with serving(handler) as server, peer_of(server, (model.find, [EXPLICIT])) as peer:
+    async with serving(handler) as server, peer_of(server, (model.sop_class("find"), [EXPLICIT])) as peer:
         await peer.send(message_pdvs(command, encode(identifier, EXPLICIT), size=10))
         matches, final = await outcome(peer, 7)
         await peer.release()
     assert [found.QueryRetrieveLevel for found in matches] == [level]
-    assert (final.status, final.affected_sop_class_uid) == (Status.SUCCESS, model.find)
+    assert (final.status, final.affected_sop_class_uid) == (Status.SUCCESS, model.sop_class("find"))
     (query,) = seen
     assert (query.model, query.level, query.identifier) == (model, level, identifier)
     assert (query.command, query.move_destination) == (command, None)

@@ -14,8 +14,9 @@ from pydicom import DataElement, Dataset, dcmread
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from dimse import DatasetError, Matcher, Query, QueryRetrieveLevel
+from dimse import DatasetError, Matcher, Query
 from dimse.dataset.codec import decode, encode
+from dimse.services.query_models import LEVELS
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 
@@ -340,9 +341,9 @@ def test_a_record_of_a_study_keeps_its_own_summary() -> None:
 
 
 def test_unique_keys_of_the_levels() -> None:
-    patient, study, series, image = QueryRetrieveLevel
-    assert [level.below for level in QueryRetrieveLevel] == [study, series, image, None]
-    assert [level.unique_key for level in QueryRetrieveLevel] == [
+    patient, study, series, image = LEVELS
+    assert [level.below for level in LEVELS] == [study, series, image, None]
+    assert [level.unique_key for level in LEVELS] == [
         "PatientID",
         "StudyInstanceUID",
         "SeriesInstanceUID",

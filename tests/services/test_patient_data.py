@@ -207,7 +207,11 @@ async def test_queries_tell_no_value(log: Log) -> None:
             identifier.QueryRetrieveLevel = "STUDY"
             identifier.add(DataElement(keyword, dictionary_VR(keyword), value, validation_mode=0))
             whole = encoded(identifier)
-            for kind, sop_class in ((C_FIND_RQ, MODEL.find), (C_GET_RQ, MODEL.get), (C_MOVE_RQ, MODEL.move)):
+            for kind, sop_class in (
+                (C_FIND_RQ, dimse.uids.STUDY_ROOT_FIND),
+                (C_GET_RQ, dimse.uids.STUDY_ROOT_GET),
+                (C_MOVE_RQ, dimse.uids.STUDY_ROOT_MOVE),
+            ):
                 peer = await _associated(server, sop_class)
                 more = {"move_destination": "WS"} if kind is C_MOVE_RQ else {}
                 command = kind(message_id=1, affected_sop_class_uid=sop_class, **more)  # type: ignore[arg-type]

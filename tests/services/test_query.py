@@ -13,12 +13,12 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from dimse import uids
 from dimse.dataset.codec import decode, encode
-from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel, raw_identifier
+from dimse.services.query import Query, raw_identifier
+from dimse.services.query_models import LEVELS, QueryRetrieveLevel, QueryRetrieveModel
 
-PATIENT, STUDY, SERIES, IMAGE = QueryRetrieveLevel
-PATIENT_ROOT, STUDY_ROOT = QueryRetrieveModel
+PATIENT, STUDY, SERIES, IMAGE = LEVELS
+PATIENT_ROOT, STUDY_ROOT = QueryRetrieveModel.PATIENT_ROOT, QueryRetrieveModel.STUDY_ROOT
 IN_STUDY: dict[str, Any] = {"StudyInstanceUID": "1.2"}
 IN_SERIES = {**IN_STUDY, "SeriesInstanceUID": "1.3"}
 OF_PATIENT: dict[str, Any] = {"model": PATIENT_ROOT, "PatientID": "1"}
@@ -40,18 +40,6 @@ def wire_values(query: Query) -> dict[str, str]:
 
 
 # Levels, models, identity
-
-
-def test_the_levels_are_the_values_on_the_wire() -> None:
-    assert [str(level) for level in QueryRetrieveLevel] == ["PATIENT", "STUDY", "SERIES", "IMAGE"]
-
-
-def test_the_sop_classes_of_the_models() -> None:
-    names = [[uids.name_of(uid) for uid in (model.find, model.move, model.get)] for model in QueryRetrieveModel]
-    assert names == [
-        [f"{root} Root Query/Retrieve Information Model - {operation}" for operation in ("FIND", "MOVE", "GET")]
-        for root in ("Patient", "Study")
-    ]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from dimse.cli.output import counted, print_error, print_failure, reason
 from dimse.errors import DatasetError, IncompleteAnswer, StatusError
 from dimse.services.finding import Finding
 from dimse.services.finding import find as find_all
-from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel
 
 EXIT_CODES: Final = (
     "0 all matches were shown, even if there are none; 1 the archive refused, failed or cut its answer, with the "
@@ -35,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Define the command's arguments."""
     arguments.add_address(parser, "Archive to search")
     query_options.add_find_keys(parser)
-    query_options.add_level_and_model(parser)
+    query_options.add_level_and_model(parser, "find")
     parser.add_argument(
         "--relational",
         action="store_true",

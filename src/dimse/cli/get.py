@@ -17,10 +17,9 @@ from dimse.cli.retrieve_report import RetrievingReport
 from dimse.errors import SubOperationFailed
 from dimse.options import Duplicates, StoreOptions, Strictness
 from dimse.services.bringing_record import RetrieveResult
-from dimse.services.contexts import RETRIEVED, retrieval_contexts
 from dimse.services.get_scu import CancelBehavior
-from dimse.services.getting import GetReport
-from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.getting import GetReport, contexts_to_get
+from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel
 from dimse.upper_layer.negotiation import ProposedContext
 
 EXIT_CODES: Final = (
@@ -40,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     query_options.add_unique_keys(parser)
     arguments.add_into(parser)
     arguments.add_duplicates(parser)
-    query_options.add_level_and_model(parser)
+    query_options.add_level_and_model(parser, "get")
     parser.add_argument(
         "--on-cancel",
         metavar="|".join(ON_CANCEL),
@@ -84,7 +83,7 @@ def get(
         queries = query_options.queries(level, model, keys, table)
         for query in queries:
             query.retrieve_identifier()
-        contexts = retrieval_contexts(classes or uids.COMMON_STORAGE, syntaxes or RETRIEVED, prefer)
+        contexts = contexts_to_get(queries, classes, syntaxes, prefer)
     arguments.make_folder(into)
     report = RetrievingReport(address, f"retrieved from {address} into {into}", json=json)
     job = partial(

@@ -11,7 +11,8 @@ from dimse.address import Address, check_ae_title
 from dimse.cli import arguments, query_options, requestor, runtime
 from dimse.cli.retrieve_report import RetrievingReport
 from dimse.options import ClientOptions
-from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.query import Query
+from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel
 
 EXIT_CODES: Final = (
     "0 everything was moved; 1 at least one failure, each reported, or nothing matches; 2 wrong usage; "
@@ -30,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         required=True,
         help="AE title to send to; the archive must know its address.",
     )
-    query_options.add_level_and_model(parser)
+    query_options.add_level_and_model(parser, "move")
     requestor.add_arguments(parser)
     query_options.add_timeout(parser, "120 for an instance")
     arguments.add_json(parser)

@@ -13,12 +13,15 @@ from typing import Final, TextIO
 
 from dimse.cli import arguments
 from dimse.cli.output import print_error
-from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.query import Query
 from dimse.services.query_keys import Path as KeyPath
 from dimse.services.query_keys import name_of, path_of, vr_of_key
+from dimse.services.query_models import DEFAULT_MODELS, QueryRetrieveLevel, QueryRetrieveModel, RetrieveOperation
+from dimse.services.query_models import MODELS as STANDARD_MODELS
 
 LEVELS: Final = {level.value: level for level in QueryRetrieveLevel}
-MODELS: Final = {"patient": QueryRetrieveModel.PATIENT_ROOT, "study": QueryRetrieveModel.STUDY_ROOT}
+MODELS: Final = {model.name.lower().removesuffix("_root").replace("_", "-"): model for model in STANDARD_MODELS}
+"""The information models by the names that the options know: patient, study, modality-worklist and so on."""
 
 DEFAULT_COLUMNS: Final = {
     QueryRetrieveLevel.PATIENT: ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
@@ -75,20 +78,29 @@ def _add_keys(parser: ArgumentParser, metavar: str, text: str) -> None:
     )
 
 
-def add_level_and_model(parser: ArgumentParser) -> None:
-    """The Query/Retrieve Level and the information model."""
+def add_level_and_model(parser: ArgumentParser, operation: RetrieveOperation | None = None) -> None:
+    """The Query/Retrieve Level, and the information model: of those with the operation, or of archives."""
+    models = {
+        name: model
+        for name, model in MODELS.items()
+        if (model in DEFAULT_MODELS if operation is None else getattr(model, operation) is not None)
+    }
+    levels = {name: level for name, level in LEVELS.items() if any(level in each.levels for each in models.values())}
+    others = [name for name, model in models.items() if model not in DEFAULT_MODELS]
+    more = f" Or one of: {', '.join(others)}." if others else ""
     parser.add_argument(
         "-l",
         "--level",
-        metavar="|".join(LEVELS),
-        type=arguments.one_of(LEVELS),
-        help="Query/Retrieve Level. [default: STUDY]",
+        metavar="|".join(levels),
+        type=arguments.one_of(levels),
+        help="Query/Retrieve Level. [default: STUDY, if the model has it]",
     )
     parser.add_argument(
         "--model",
-        metavar="|".join(MODELS),
-        type=arguments.one_of(MODELS),
-        help="Information model: Patient Root or Study Root. [default: patient at the PATIENT level, else study]",
+        metavar="MODEL" if others else "|".join(models),
+        type=arguments.one_of(models),
+        help="Information model: patient (Patient Root) or study (Study Root)."
+        f"{more} [default: patient at the PATIENT level, else study]",
     )
 
 
@@ -137,7 +149,7 @@ class Keys:
         self, level: QueryRetrieveLevel | None, model: QueryRetrieveModel | None, table: str | None
     ) -> list[Query]:
         """The queries, each once: one for each row of the table and each combination of values."""
-        level = self._level(level)
+        level = self._level(level, model)
         found: dict[Query, None] = {}
         for where, row in [("", {})] if table is None else _rows(table):
             try:
@@ -150,12 +162,16 @@ class Keys:
             raise ValueError(f"--from {table}: has no rows")
         return list(found)
 
-    def _level(self, option: QueryRetrieveLevel | None) -> QueryRetrieveLevel:
-        """The level, by the option or by its key."""
+    def _level(self, option: QueryRetrieveLevel | None, model: QueryRetrieveModel | None) -> QueryRetrieveLevel | None:
+        """The level, by the option or by its key; None in a model without levels."""
         wanted = {*self._levels, *(() if option is None else (option.value,))}
         if len(wanted) > 1:
             raise ValueError(f"two levels are given: {', '.join(sorted(wanted))}; leave one out")
-        name = next(iter(wanted), QueryRetrieveLevel.STUDY.value)
+        levels = LEVELS.values() if model is None else model.levels
+        usual = QueryRetrieveLevel.STUDY if QueryRetrieveLevel.STUDY in levels else next(iter(levels), None)
+        if not wanted:
+            return usual
+        (name,) = wanted
         if name not in LEVELS:
             raise ValueError(f"QueryRetrieveLevel must be one of {', '.join(LEVELS)}, not {name!r}")
         return LEVELS[name]
@@ -168,7 +184,7 @@ class Keys:
 
     def _of_row(self, row: Mapping[str, str], query: Query) -> list[str]:
         """The keys in a row. UIDs say alone what is wanted; without them, every column counts."""
-        unique_keys = [level.unique_key for level in query.model.levels_to(query.level)]
+        unique_keys = query.unique_keys
         is_identified = any(row.get(key) for key in unique_keys if key.endswith("UID"))
         names = [name for name, value in row.items() if value and (name in unique_keys or not is_identified)]
         if not names:
@@ -187,7 +203,7 @@ class Keys:
         if all(any(values) for values in self._values.values()):
             begins_above = relational or query.first_step()[0] is not query.level
             above = _ABOVE if begins_above and query.level in _BELOW_STUDY else ()
-            usual = [key for key in (*above, *DEFAULT_COLUMNS[query.level]) if _is_allowed(query, key)]
+            usual = [key for key in (*above, *_usual_columns(query)) if _is_allowed(query, key)]
             names = [*usual, *(name for path, name in self._names.items() if name_of(*path) not in usual)]
         return names
 
@@ -233,8 +249,15 @@ def _text_of(name: str) -> Iterator[TextIO]:
         raise ValueError(f"{name}: must be UTF-8 text") from None
 
 
+def _usual_columns(query: Query) -> Sequence[str]:
+    """The usual columns of the level; without levels, the unique key if there is one."""
+    if query.level is not None:
+        return DEFAULT_COLUMNS[query.level]
+    return () if query.unique_key is None else (query.unique_key,)
+
+
 def _is_allowed(query: Query, key: str) -> bool:
     """Patient Root has the patient's name above the study, where it is not asked for if the patient is known."""
     begins = query.first_step()[0]
-    is_above = query.model is QueryRetrieveModel.PATIENT_ROOT and begins is not QueryRetrieveLevel.PATIENT
+    is_above = query.model == QueryRetrieveModel.PATIENT_ROOT and begins is not QueryRetrieveLevel.PATIENT
     return key != "PatientName" or not is_above

@@ -12,7 +12,7 @@ import dimse
 from dimse.address import Address
 from dimse.cli import arguments, query_options, requestor, runtime
 from dimse.cli.retrieve_report import RetrievingReport
-from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.retrieving import Existing, RetrieveReport
 
 EXIT_CODES: Final = (

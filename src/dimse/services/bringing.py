@@ -30,7 +30,8 @@ from dimse.services.contexts import Plan, by_association, every_syntax, native_f
 from dimse.services.get_scu import CGetSCU, GetResults
 from dimse.services.listing import RetrieveMethod
 from dimse.services.move_scu import CMoveSCU, MoveResults
-from dimse.services.query import Query, QueryRetrieveLevel
+from dimse.services.query import Query
+from dimse.services.query_models import QueryRetrieveLevel
 from dimse.services.receiving import ReceivingService, hosts_of, receiver
 from dimse.status import Status
 from dimse.upper_layer.negotiation import ProposedContext
@@ -175,7 +176,7 @@ class _ByMove:
         """Request missing instances."""
         self._record.method = RetrieveMethod.MOVE
         await self._listen()
-        contexts = [ProposedContext(self._archive.model.move, uids.LITTLE_ENDIAN)]
+        contexts = [ProposedContext(self._archive.model.sop_class("move"), uids.LITTLE_ENDIAN)]
         await self._requests.send(level, contexts, self._move)
 
     async def _listen(self) -> ReceivingService:

@@ -34,7 +34,8 @@ from dimse.services.bringing_record import Record
 from dimse.services.get_scu import GetResults
 from dimse.services.listing import Listing, can_be_asked_for
 from dimse.services.move_scu import MoveResults
-from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.query import Query
+from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.requesting import orderly_association
 from dimse.status import Status
 from dimse.upper_layer.negotiation import ProposedContext

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from dimse import uids
+from dimse.services.query_models import DEFAULT_MODELS, QueryRetrieveModel
 from dimse.upper_layer.negotiation import MAXIMUM_CONTEXTS, ProposedContext
 
 COMPRESSED: Final = (
@@ -41,28 +42,26 @@ NATIVE: Final = (*uids.LITTLE_ENDIAN, uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, u
 RETRIEVED: Final = (*uids.LITTLE_ENDIAN, *COMPRESSED, *NATIVE[2:])
 """The transfer syntaxes that are proposed for each SOP class by default."""
 
-_MAXIMUM_CLASSES: Final = MAXIMUM_CONTEXTS - len(uids.QUERY_RETRIEVE)
-"""Storage classes that fit into one association in addition to Query/Retrieve."""
-
 
 def retrieval_contexts(
     sop_classes: Sequence[str] = uids.COMMON_STORAGE,
     transfer_syntaxes: Sequence[str] = RETRIEVED,
     prefer: Sequence[str] = (),
+    *,
+    models: Sequence[QueryRetrieveModel] = DEFAULT_MODELS,
 ) -> list[ProposedContext]:
     """The contexts for a C-GET of instances of these storage classes, with the SCP role for the requestor.
 
-    Query/Retrieve first; then each class in each of the transfer syntaxes to `prefer`, which need not be among the
-    others; then each class uncompressed; then, up to 128 contexts, each class in each other syntax. Contexts of
-    compressed syntaxes have one syntax each, as the peer may be unable to re-encode. Some peers use only the first
-    context of a class: prefer their syntax. Raises `ValueError` for more classes than fit.
+    C-FIND, C-MOVE and C-GET of the `models` first; then each class in each of the transfer syntaxes to `prefer`, which
+    need not be among the others; then each class uncompressed; then, up to 128 contexts, each class in each other
+    syntax. Contexts of compressed syntaxes have one syntax each, as the peer may be unable to re-encode. Some peers use
+    only the first context of a class: prefer their syntax. Raises `ValueError` for more classes than fit.
     """
-    contexts = query_retrieve_contexts()
+    contexts = query_retrieve_contexts(models)
     classes = list(dict.fromkeys(sop_classes))
-    if len(classes) > _MAXIMUM_CLASSES:
-        raise ValueError(
-            f"sop_classes must hold at most {_MAXIMUM_CLASSES} SOP classes, not {len(classes)}; retrieve in parts"
-        )
+    maximum = MAXIMUM_CONTEXTS - len(contexts)
+    if len(classes) > maximum:
+        raise ValueError(f"sop_classes must hold at most {maximum} SOP classes, not {len(classes)}; retrieve in parts")
     syntaxes = tuple(dict.fromkeys((*prefer, *transfer_syntaxes)))
     uncompressed = tuple(syntax for syntax in syntaxes if syntax in uids.LITTLE_ENDIAN)
     groups = dict.fromkeys(uncompressed if each in uncompressed else (each,) for each in prefer)
@@ -72,9 +71,10 @@ def retrieval_contexts(
     return contexts[:MAXIMUM_CONTEXTS]
 
 
-def query_retrieve_contexts() -> list[ProposedContext]:
-    """The contexts of the C-FIND, C-GET and C-MOVE requests."""
-    return [ProposedContext(uid, uids.LITTLE_ENDIAN) for uid in uids.QUERY_RETRIEVE]
+def query_retrieve_contexts(models: Iterable[QueryRetrieveModel] = DEFAULT_MODELS) -> list[ProposedContext]:
+    """The contexts of the C-FIND, C-MOVE and C-GET requests, as far as the models have them."""
+    wanted = dict.fromkeys(uid for model in models for uid in (model.find, model.move, model.get) if uid is not None)
+    return [ProposedContext(uid, uids.LITTLE_ENDIAN) for uid in wanted]
 
 
 Plan = Mapping[str, Sequence[ProposedContext]]

@@ -16,8 +16,9 @@ from dimse.dataset.fast_codec import encode_plain
 from dimse.dataset.pydicom_names import Dataset
 from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, IncomingRequest
-from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel, raw_identifier
-from dimse.services.query_request import QueryRequest, failure, read_query
+from dimse.services.query import raw_identifier
+from dimse.services.query_models import QueryRetrieveLevel
+from dimse.services.query_request import ModelHandlers, QueryRequest, failure, read_query
 from dimse.status import Status
 
 logger = logging.getLogger("dimse.query_retrieve")
@@ -46,27 +47,28 @@ FindHandler = Callable[[QueryRequest], AsyncIterator[Dataset | Match]]
 class FindService:
     """Answers C-FIND with the matches that a handler yields, each at once."""
 
-    def __init__(self, handler: FindHandler) -> None:
-        self._handler = handler
+    def __init__(self, handlers: ModelHandlers[FindHandler]) -> None:
+        self._handlers = handlers
 
     def supports(self, abstract_syntax: str) -> bool:
-        return any(abstract_syntax == model.find for model in QueryRetrieveModel)
+        return self._handlers.supports(abstract_syntax)
 
     def sends(self, abstract_syntax: str) -> bool:  # noqa: ARG002 - as `Service` has it
         return False
 
     async def serve(self, request: IncomingRequest) -> Answer[Response]:
+        model, handler = self._handlers.of(request)
         try:
-            await self._send_matches(request, await read_query(request))
+            await self._send_matches(request, await read_query(request, model), handler)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything
             return failure(request, error)
         return request.response(Status.SUCCESS)
 
-    async def _send_matches(self, request: IncomingRequest, query: QueryRequest) -> None:
+    async def _send_matches(self, request: IncomingRequest, query: QueryRequest, handler: FindHandler) -> None:
         pending = request.response(Status.PENDING, identifier=b"").message
         unsupported = request.response(Status.PENDING_KEYS_NOT_SUPPORTED, identifier=b"").message
         # An async generator, as `Server.on_c_find` has checked.
-        async with aclosing(cast("AsyncGenerator[Dataset | Match]", self._handler(query))) as matches:
+        async with aclosing(cast("AsyncGenerator[Dataset | Match]", handler(query))) as matches:
             for number in count(1):
                 if number % _TURN == 0:
                     await asyncio.sleep(0)
@@ -80,7 +82,7 @@ class FindService:
                 await request.send(Answer(message, _encoded(match, query.level, request.context.transfer_syntax)))
 
 
-def _encoded(match: object, level: QueryRetrieveLevel, transfer_syntax_uid: str) -> bytes:
+def _encoded(match: object, level: QueryRetrieveLevel | None, transfer_syntax_uid: str) -> bytes:
     """Encode a match as an identifier with its level, and with its character set if a text needs one."""
     if not isinstance(match, Dataset):
         raise TypeError(f"the C-FIND handler yielded {type(match).__name__}, not a Dataset or a Match")

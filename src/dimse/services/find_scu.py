@@ -11,7 +11,8 @@ from dimse.messages.message import C_FIND_RQ, C_FIND_RSP
 from dimse.network.association import Association, exchange_of
 from dimse.network.incoming_request import Answer
 from dimse.network.operations import OperationKind, OperationRequest
-from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel, raw_identifier
+from dimse.services.query import Query, raw_identifier
+from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.results import Results
 from dimse.status import Status
 
@@ -88,9 +89,9 @@ class CFindSCU:
         ...             print(match.StudyInstanceUID)
         """
         if isinstance(query, Query):
-            sop_class, wanted = query.model.find, query.find_identifier()
+            sop_class, wanted = query.model.sop_class("find"), query.find_identifier()
         else:
-            sop_class = model if isinstance(model, str) else model.find
+            sop_class = model if isinstance(model, str) else model.sop_class("find")
             wanted = raw_identifier(query, identifier if identifier is not None else Dataset())
         context = self._association.context_for(sop_class)
         exchange = exchange_of(self._association)

@@ -18,7 +18,8 @@ from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.options import ClientOptions
 from dimse.services.finding_search import Search
 from dimse.services.listing import text_at
-from dimse.services.query import Query, QueryRetrieveLevel
+from dimse.services.query import Query
+from dimse.services.query_models import QueryRetrieveLevel
 from dimse.services.requesting import of_one_kind, orderly_association
 from dimse.services.results import Leavable
 from dimse.upper_layer.negotiation import ProposedContext
@@ -196,7 +197,7 @@ class _Work:
 
     async def _search(self, entity: ApplicationEntity) -> None:
         """Search one archive. Ends with None in the queue, unless it is cancelled."""
-        context = ProposedContext(self._job.queries[0].model.find, uids.LITTLE_ENDIAN)
+        context = ProposedContext(self._job.queries[0].model.sop_class("find"), uids.LITTLE_ENDIAN)
         try:
             async with orderly_association(entity, [context]) as association:
                 search = Search(association, relational=self._job.relational, complete=self._job.complete)
@@ -213,7 +214,7 @@ class _Work:
 
     async def _take(self, address: Address, match: Dataset) -> None:
         if self._merges:
-            unique = _identity(match, self._job.queries[0].level)
+            unique = _identity(match, self._job.queries[0])
             if unique in self._seen:
                 return
             if unique is not None:
@@ -221,10 +222,10 @@ class _Work:
         await self._queue.put((address, match))
 
 
-def _identity(match: Dataset, level: QueryRetrieveLevel) -> tuple[str, ...] | None:
+def _identity(match: Dataset, query: Query) -> tuple[str, ...] | None:
     """What a match is the same by, at several archives; None if it has no unique key."""
-    unique = text_at(match, level.unique_key)
-    if level is QueryRetrieveLevel.PATIENT:
+    unique = text_at(match, query.unique_key)
+    if query.level is QueryRetrieveLevel.PATIENT:
         return (unique, text_at(match, "IssuerOfPatientID")) if unique else None
     return (unique,) if unique else None
 
@@ -258,8 +259,8 @@ def find(
 
     `timeout` is short for `ClientOptions(timeouts=Timeouts.all(timeout))`, in seconds.
 
-    Raises `ValueError` for queries of different levels or models; iterating raises the errors described in `Finding`:
-    `AssociationError`, `PresentationContextError`, `StatusError`, `IncompleteAnswer`.
+    Raises `ValueError` for queries of different levels or models, or of one without C-FIND; iterating raises the errors
+    described in `Finding`: `AssociationError`, `PresentationContextError`, `StatusError`, `IncompleteAnswer`.
 
     >>> async def main():
     ...     async for match in find("ARCHIVE@localhost:11112", Query.series(PatientID="4711", Modality="CT")):
@@ -268,6 +269,7 @@ def find(
     addresses = [address] if isinstance(address, str | Address | ApplicationEntity) else list(address)
     entities = [entity_of(each, options, calling_ae_title, timeout) for each in addresses]
     queries = of_one_kind(query)
+    queries[0].model.sop_class("find")  # raises if it has none
     if not entities:
         raise ValueError("address must be one or more archives")
     if limit is not None and limit < 1:

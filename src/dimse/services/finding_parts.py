@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, Protocol
 
-from dimse.services.query import Query, QueryRetrieveLevel
+from dimse.services.query import Query
 from dimse.services.query_keys import tag_of
+from dimse.services.query_models import QueryRetrieveLevel
 
 _PRINTABLE: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) not in "\\*?%")
 """Without "%", which no identifier contains, and which an archive may take for a wild card of its database."""
@@ -134,7 +135,8 @@ _DAYS: Final = _Range(_day, _day_text, _day_text, date(1900, 1, 1).toordinal(), 
 _SECONDS: Final = _Range(_second, _second_text, lambda number: f"{_second_text(number)}.999999", 0, 24 * 3600 - 1)
 _TEXT: Final = _Prefix(_PRINTABLE)
 
-_KEYS: Final[Mapping[QueryRetrieveLevel, Mapping[str, _Key]]] = {
+_KEYS: Final[Mapping[QueryRetrieveLevel | None, Mapping[str, _Key]]] = {
+    None: {},
     QueryRetrieveLevel.PATIENT: {"PatientID": _TEXT, "PatientName": _TEXT},
     QueryRetrieveLevel.STUDY: {
         "StudyDate": _DAYS,
@@ -147,7 +149,7 @@ _KEYS: Final[Mapping[QueryRetrieveLevel, Mapping[str, _Key]]] = {
 }
 
 
-def keys_of(level: QueryRetrieveLevel) -> list[str]:
+def keys_of(level: QueryRetrieveLevel | None) -> list[str]:
     """The keywords by which a query of a level can be divided."""
     return list(_KEYS[level])
 

@@ -26,8 +26,9 @@ from dimse.services.find_scu import CFindSCU, FindResults
 from dimse.services.finding_keys import KeyCheck
 from dimse.services.finding_parts import keys_of, parts_of
 from dimse.services.listing import can_be_asked_for, text_at
-from dimse.services.query import Query, QueryRetrieveLevel
+from dimse.services.query import Query
 from dimse.services.query_keys import dataset_of, tag_of
+from dimse.services.query_models import LEVELS, QueryRetrieveLevel
 from dimse.status import StatusCategory
 
 logger = logging.getLogger("dimse.query_retrieve")
@@ -82,15 +83,15 @@ class Search:
         self._archive = exchange_of(association).address
         self._relational = relational
         self._complete = complete
-        self._limits = {level: _Limits() for level in QueryRetrieveLevel}
+        self._limits = {level: _Limits() for level in (*LEVELS, None)}
         self._warned: set[str] = set()
 
     async def run(self, query: Query, take: Take) -> None:
         """Find everything that matches."""
-        if self._relational:
+        level, above = query.first_step()
+        if self._relational or level is None:
             await self._all(query, frozenset(), take)
             return
-        level, above = query.first_step()
         await self._below(query, level, above, Dataset(), take)
 
     # Level by level
@@ -138,7 +139,7 @@ class Search:
         taken: set[str] = set()
 
         async def take_once(match: Dataset) -> None:
-            uid = text_at(match, query.level.unique_key)
+            uid = text_at(match, query.unique_key)
             if not uid or uid not in taken:
                 taken.add(uid)
                 await take(match)
@@ -213,7 +214,7 @@ class Search:
     def _note(self, query: Query, match: Dataset, answer: _Answer) -> None:
         """Keep what is needed to divide the query."""
         if self._complete:
-            answer.uids.add(text_at(match, query.level.unique_key))
+            answer.uids.add(text_at(match, query.unique_key))
             if len(answer.known) < MAXIMUM_KNOWN:
                 answer.known.append({keyword: text_at(match, keyword) for keyword in keys_of(query.level)})
 

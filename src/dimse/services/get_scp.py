@@ -12,8 +12,7 @@ from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.options import RetryPolicy, SendOptions
 from dimse.services.collecting import SendResult
-from dimse.services.query import QueryRetrieveModel
-from dimse.services.query_request import failure, read_query
+from dimse.services.query_request import ModelHandlers, failure, read_query
 from dimse.services.retrieve_scp import PENDING_PACE, Account, RetrieveHandler
 from dimse.services.store_scu import CStoreSCU
 
@@ -23,22 +22,23 @@ logger = logging.getLogger("dimse.query_retrieve")
 class GetService:
     """Answers C-GET by sending the instances that a handler yields, on the same association."""
 
-    def __init__(self, handler: RetrieveHandler, options: SendOptions) -> None:
-        self._handler = handler
+    def __init__(self, handlers: ModelHandlers[RetrieveHandler], options: SendOptions) -> None:
+        self._handlers = handlers
         self._options = options
 
     def supports(self, abstract_syntax: str) -> bool:
-        return any(abstract_syntax == model.get for model in QueryRetrieveModel)
+        return self._handlers.supports(abstract_syntax)
 
     def sends(self, abstract_syntax: str) -> bool:
         return uids.is_storage(abstract_syntax)
 
     async def serve(self, request: IncomingRequest) -> Answer[Response]:
         account = Account(request)
+        model, handler = self._handlers.of(request)
         try:
-            query = await read_query(request)
+            query = await read_query(request, model)
             with request.cancellation.interrupts():
-                await account.look_at(query, self._handler)
+                await account.look_at(query, handler)
             return await self._send(request, account)
         except CancelRequested:
             return account.cancelled()

@@ -124,7 +124,7 @@ class GetResults(RetrieveResults[StoreRequest, C_GET_RSP]):
         self.arrived += 1
         if request.objection is not None:
             refusal, why = request.objection
-            if refusal == Status.SOP_CLASS_NOT_SUPPORTED and request.context.abstract_syntax in uids.QUERY_RETRIEVE:
+            if refusal == Status.SOP_CLASS_NOT_SUPPORTED and not uids.is_storage(request.context.abstract_syntax):
                 why = "it arrived on the context of the C-GET, not on one of its SOP class"
             await self._refuse(request, refusal, why)
             return None
@@ -284,14 +284,14 @@ class CGetSCU:
         if into is not None:
             validate_template(template)
             handler = _into(into, template)
-        model = query.model
-        context = self._association.context_for(model.get)
+        sop_class = query.model.sop_class("get")
+        context = self._association.context_for(sop_class)
         unable = _without_scp_role(exchange_of(self._association))
         if unable is not None:
             raise unable.at(exchange_of(self._association).address)
         exchange = exchange_of(self._association)
         message_id, priority = exchange.outstanding.new_message_id(), exchange.priority
-        message = C_GET_RQ(message_id=message_id, priority=priority, affected_sop_class_uid=model.get)
+        message = C_GET_RQ(message_id=message_id, priority=priority, affected_sop_class_uid=sop_class)
         encoded = encode(query.retrieve_identifier(), context.transfer_syntax)
         request = OperationRequest(context, message, encoded, total_timeout)
         return GetResults(self._association, request, raise_failures, handler, self._options, on_cancel)

@@ -19,9 +19,11 @@ from dimse.services.contexts import RETRIEVED, retrieval_contexts
 from dimse.services.get_scu import CancelBehavior, CGetSCU, GetResults
 from dimse.services.listing import RetrieveMethod
 from dimse.services.query import Query
+from dimse.services.query_models import DEFAULT_MODELS
 from dimse.services.requesting import Counters, orderly_association, several
 from dimse.services.store_request import DEFAULT_TEMPLATE
 from dimse.services.store_scp import StoreHandler
+from dimse.upper_layer.negotiation import ProposedContext
 
 logger = logging.getLogger("dimse.query_retrieve")
 
@@ -88,7 +90,7 @@ async def get(
     queries = several(query)
     entity = entity_of(address, options, calling_ae_title, timeout)
     noted, start = Noted(on_result), asyncio.get_running_loop().time()
-    contexts = retrieval_contexts(sop_classes or uids.COMMON_STORAGE, transfer_syntaxes or RETRIEVED, prefer)
+    contexts = contexts_to_get(queries, sop_classes, transfer_syntaxes, prefer)
     counters = Counters(Callback("progress", progress, logger), len(queries))
     async with orderly_association(entity, contexts) as association:
         scu = CGetSCU(association, store=store)
@@ -100,6 +102,24 @@ async def get(
     if raise_failures:
         noted.raise_failures(f"the C-GET from {entity.address}")
     return GetReport(tuple(noted.results), counters.total, asyncio.get_running_loop().time() - start)
+
+
+def contexts_to_get(
+    queries: Iterable[Query],
+    sop_classes: Sequence[str] | None = None,
+    transfer_syntaxes: Sequence[str] | None = None,
+    prefer: Sequence[str] = (),
+) -> list[ProposedContext]:
+    """What `get` proposes: the models of Query/Retrieve, or those of the queries, and the classes that they store.
+
+    Raises `ValueError` for a model without C-GET.
+    """
+    models = dict.fromkeys(each.model for each in queries)
+    for model in models:
+        model.sop_class("get")  # raises if it has none
+    stored = [uid for model in models for uid in model.stored or uids.COMMON_STORAGE]
+    proposed = DEFAULT_MODELS if all(model in DEFAULT_MODELS for model in models) else tuple(models)
+    return retrieval_contexts(sop_classes or stored, transfer_syntaxes or RETRIEVED, prefer, models=proposed)
 
 
 async def _follow(getting: GetResults, counters: Counters, note: Callable[[RetrieveResult], object]) -> None:

@@ -17,7 +17,8 @@ from dimse.errors import DatasetError, PresentationContextError, StatusError
 from dimse.network.application_entity import ApplicationEntity
 from dimse.network.association import Association, exchange_of
 from dimse.services.find_scu import CFindSCU
-from dimse.services.query import Query, QueryRetrieveLevel
+from dimse.services.query import Query
+from dimse.services.query_models import QueryRetrieveLevel
 from dimse.services.requesting import orderly_association
 from dimse.upper_layer.negotiation import ProposedContext
 
@@ -75,16 +76,17 @@ async def list_instances(entity: ApplicationEntity, queries: Sequence[Query]) ->
     the listing, as is the status of a query that the archive refused, if it answered another one.
     """
     model = queries[0].model
-    contexts = [ProposedContext(uid, uids.LITTLE_ENDIAN) for uid in (model.find, model.get, model.move)]
+    find, get, move = model.sop_class("find"), model.sop_class("get"), model.sop_class("move")
+    contexts = [ProposedContext(uid, uids.LITTLE_ENDIAN) for uid in (find, get, move)]
     listing = Listing()
     async with orderly_association(entity, contexts) as association:
         connection = exchange_of(association).connection
         listing.own_host, listing.archive_host = connection.own_host, connection.peer_host
-        methods = {RetrieveMethod.GET: model.get, RetrieveMethod.MOVE: model.move}
+        methods = {RetrieveMethod.GET: get, RetrieveMethod.MOVE: move}
         listing.offers = frozenset(method for method, uid in methods.items() if _accepts(association, uid))
-        association.context_for(model.find)  # raises the error, as the next does
+        association.context_for(find)  # raises the error, as the next does
         if not listing.offers:
-            association.context_for(model.move)
+            association.context_for(move)
         await _Lister(association, entity.address, listing).run(queries)
     return listing
 
@@ -117,7 +119,7 @@ class _Lister:
         self._listing.failures += [("", refusal) for refusal in refusals]
         self._listing.matches = found = list(matches.values())
         level = queries[0].level
-        while (below := level.below) is not None:
+        while level is not None and (below := level.below) is not None:
             level = below
             found = await self._below(queries[0], level, found)
         for keys in found:
@@ -131,7 +133,7 @@ class _Lister:
         """The unique keys of the matches, from the highest level at which the query has something to find."""
         level, above = query.first_step()
         found, refusal = await self._unique_keys(query.step(level, above), above)
-        while level is not query.level and level.below is not None:
+        while level is not None and level is not query.level and level.below is not None:
             level = level.below
             found = await self._below(query, level, found)
         return found, refusal
@@ -162,14 +164,14 @@ class _Lister:
         is_image = query.level is QueryRetrieveLevel.IMAGE
         if is_image:
             query = query.returning(*_OF_INSTANCES)
-        wanted = (*_unique_keys_down_to(query), *(_OF_INSTANCES if is_image else ()))
+        wanted = (*query.unique_keys, *(_OF_INSTANCES if is_image else ()))
         found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         async with self._scu.find(query, raise_failures=False) as matches:
             async for match in matches:
                 # A key of the request keeps its value, whatever the archive returns for it.
                 keys = {key: value for key in wanted if (value := above.get(key) or text_at(match, key))}
-                if query.level.unique_key not in keys:
-                    logger.warning("%s: a match has no %s; omitted", self._address, query.level.unique_key)
+                if query.unique_key not in keys:
+                    logger.warning("%s: a match has no %s; omitted", self._address, query.unique_key)
                     continue
                 found[tuple(keys.items())] = keys
         parent, refusal = next(reversed(above.values()), ""), None
@@ -181,21 +183,16 @@ class _Lister:
         return list(found.values()), refusal
 
 
-def _unique_keys_down_to(query: Query) -> list[str]:
-    """The unique keys from the top of the query's model down to its level."""
-    return [level.unique_key for level in query.model.levels_to(query.level)]
-
-
-def text_at(match: Dataset, keyword: str) -> str:
-    """The value as received, also one that its VR does not allow, without padding."""
-    tag = tag_for_keyword(keyword)
+def text_at(match: Dataset, keyword: str | None) -> str:
+    """The value as received, also one that its VR does not allow, without padding; empty without a keyword."""
+    tag = None if keyword is None else tag_for_keyword(keyword)
     element = match.get_item(tag) if tag is not None else None
-    if element is None or not element.value:
+    if tag is None or element is None or not element.value:
         return ""
     if element.is_raw and keyword != "PatientID":
         return unpadded_text(element.value)
     try:
-        value = match[keyword].value
+        value = match[tag].value
     except PYDICOM_ERRORS:
         return ""  # treated as absent
     return str(value) if isinstance(value, str) else "\\".join(map(str, value))

@@ -35,8 +35,8 @@ from dimse.dataset.encoding import QUERY_RETRIEVE_LEVEL, tag_name
 from dimse.dataset.pydicom_names import DataElement, Dataset
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 from dimse.errors import DatasetError
-from dimse.services.query import QueryRetrieveLevel
 from dimse.services.query_keys import tag_of
+from dimse.services.query_models import QueryRetrieveLevel
 
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _TIMEZONE_OFFSET_FROM_UTC: Final = 0x00080201

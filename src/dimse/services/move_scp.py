@@ -17,8 +17,7 @@ from dimse.network.application_entity import ApplicationEntity
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.options import AssociationOptions, ClientOptions, SendOptions
 from dimse.services.collecting import SendResult
-from dimse.services.query import QueryRetrieveModel
-from dimse.services.query_request import failure, read_query
+from dimse.services.query_request import ModelHandlers, failure, read_query
 from dimse.services.retrieve_scp import PENDING_PACE, Account, RetrieveHandler
 from dimse.services.sending_association import Destination
 from dimse.services.sending_job import SendingJob
@@ -89,29 +88,30 @@ class MoveService:
 
     def __init__(
         self,
-        handler: RetrieveHandler,
+        handlers: ModelHandlers[RetrieveHandler],
         ae_title: str,
         destinations: Destinations,
         options: SendOptions,
     ) -> None:
-        self._handler = handler
+        self._handlers = handlers
         self._ae_title = ae_title
         self._destinations = checked(destinations)
         self._options = options
 
     def supports(self, abstract_syntax: str) -> bool:
-        return any(abstract_syntax == model.move for model in QueryRetrieveModel)
+        return self._handlers.supports(abstract_syntax)
 
     def sends(self, abstract_syntax: str) -> bool:  # noqa: ARG002 - as `Service` has it
         return False
 
     async def serve(self, request: IncomingRequest) -> Answer[Response]:
         account = Account(request)
+        model, handler = self._handlers.of(request)
         try:
-            query = await read_query(request)
+            query = await read_query(request, model)
             with request.cancellation.interrupts():
                 destination = await self._destination_for(request, query.move_destination or "")
-                await account.look_at(query, self._handler)
+                await account.look_at(query, handler)
             return await self._move(request, account, destination)
         except CancelRequested:
             return account.cancelled()

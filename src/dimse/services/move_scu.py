@@ -70,12 +70,12 @@ class CMoveSCU:
         ...         async for suboperations in counters:
         ...             print(suboperations)
         """
-        model = query.model
-        context = self._association.context_for(model.move)
+        sop_class = query.model.sop_class("move")
+        context = self._association.context_for(sop_class)
         message = C_MOVE_RQ(
             message_id=exchange_of(self._association).outstanding.new_message_id(),
             priority=exchange_of(self._association).priority,
-            affected_sop_class_uid=model.move,
+            affected_sop_class_uid=sop_class,
             move_destination=check_ae_title(destination),
         )
         encoded = encode(query.retrieve_identifier(), context.transfer_syntax)

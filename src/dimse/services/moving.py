@@ -65,7 +65,7 @@ async def move(
     destination, queries = check_ae_title(destination), several(query)
     entity = entity_of(address, options, calling_ae_title, timeout)
     noted, start = Noted(on_result), asyncio.get_running_loop().time()
-    models = dict.fromkeys(each.model.move for each in queries)
+    models = dict.fromkeys(each.model.sop_class("move") for each in queries)
     contexts = [ProposedContext(model, uids.LITTLE_ENDIAN) for model in models]
     counters = Counters(Callback("progress", progress, logger), len(queries))
     async with orderly_association(entity, contexts) as association:

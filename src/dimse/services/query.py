@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from enum import Enum, StrEnum
-from itertools import pairwise
 from types import EllipsisType
 from typing import Final
 
-from dimse import uids
 from dimse.dataset.pydicom_names import Dataset
 from dimse.services.query_keys import (
     Path,
@@ -25,72 +22,11 @@ from dimse.services.query_keys import (
     vr_of_key,
     with_key,
 )
+from dimse.services.query_models import FRAME_KEYS, LEVELS, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.query_words import date_value
 
+_PATIENT, _STUDY, _SERIES, _IMAGE = LEVELS
 
-class QueryRetrieveLevel(StrEnum):
-    """Query/Retrieve Level (0008,0052) (PS3.4 C.6.1, C.6.2)."""
-
-    PATIENT = "PATIENT"
-    STUDY = "STUDY"
-    SERIES = "SERIES"
-    IMAGE = "IMAGE"
-    """Composite object instances, not only images."""
-
-    @property
-    def unique_key(self) -> str:
-        """The keyword of the attribute that identifies one patient, study, series or instance (PS3.4 C.2.2.1.1)."""
-        return _UNIQUE_KEYS[self]
-
-    @property
-    def below(self) -> QueryRetrieveLevel | None:
-        """The next level down, None for IMAGE."""
-        return dict(pairwise(_LEVELS)).get(self)
-
-
-class QueryRetrieveModel(Enum):
-    """A Query/Retrieve Information Model (PS3.4 C.6.1, C.6.2) and its SOP Classes.
-
-    >>> QueryRetrieveModel.STUDY_ROOT.find
-    '1.2.840.10008.5.1.4.1.2.2.1'
-    """
-
-    PATIENT_ROOT = (uids.PATIENT_ROOT_FIND, uids.PATIENT_ROOT_MOVE, uids.PATIENT_ROOT_GET)
-    STUDY_ROOT = (uids.STUDY_ROOT_FIND, uids.STUDY_ROOT_MOVE, uids.STUDY_ROOT_GET)
-
-    @property
-    def find(self) -> str:
-        """The SOP Class UID of C-FIND."""
-        return self.value[0]
-
-    @property
-    def move(self) -> str:
-        """The SOP Class UID of C-MOVE."""
-        return self.value[1]
-
-    @property
-    def get(self) -> str:
-        """The SOP Class UID of C-GET."""
-        return self.value[2]
-
-    @property
-    def levels(self) -> tuple[QueryRetrieveLevel, ...]:
-        """The levels of the model, from the top."""
-        return _LEVELS if self is QueryRetrieveModel.PATIENT_ROOT else _LEVELS[1:]
-
-    def levels_to(self, level: QueryRetrieveLevel) -> tuple[QueryRetrieveLevel, ...]:
-        """The levels of the model from the top down to `level`."""
-        return self.levels[: self.levels.index(level) + 1]
-
-
-_PATIENT, _STUDY, _SERIES, _IMAGE = _LEVELS = tuple(QueryRetrieveLevel)
-
-_UNIQUE_KEYS: Final = {
-    _PATIENT: "PatientID",
-    _STUDY: "StudyInstanceUID",
-    _SERIES: "SeriesInstanceUID",
-    _IMAGE: "SOPInstanceUID",
-}
 _REQUIRED_KEYS: Final = {
     _PATIENT: ("PatientName",),
     _STUDY: ("StudyDate", "StudyTime", "AccessionNumber", "StudyID"),
@@ -156,10 +92,19 @@ _OPTIONAL_KEYS: Final = {
 
 _LEVEL_OF: Final = {
     tag_of(keyword): level
-    for level in _LEVELS
-    for keyword in (_UNIQUE_KEYS[level], *_REQUIRED_KEYS[level], *_OPTIONAL_KEYS[level])
+    for level in LEVELS
+    for keyword in (level.unique_key, *_REQUIRED_KEYS[level], *_OPTIONAL_KEYS[level])
+} | {tag_of(keyword): QueryRetrieveLevel.FRAME for keyword in FRAME_KEYS}
+_DEFAULT_MODELS: Final[Mapping[QueryRetrieveLevel | None, QueryRetrieveModel]] = {
+    _PATIENT: QueryRetrieveModel.PATIENT_ROOT,
+    QueryRetrieveLevel.FRAME: QueryRetrieveModel.COMPOSITE_INSTANCE_ROOT,
 }
+"""The models of queries at levels that Study Root does not have."""
 _PATIENT_ID: Final = tag_of("PatientID")
+_FRAME: Final = QueryRetrieveLevel.FRAME
+_FRAME_KEYS: Final = tuple(map(tag_of, FRAME_KEYS))
+_ABOVE_LEVEL: Final = {level: tuple(QueryRetrieveLevel)[:number] for number, level in enumerate(QueryRetrieveLevel)}
+"""The levels above each."""
 _ABOVE: Final = {tag_of("Modality"): "ModalitiesInStudy", tag_of("SOPClassUID"): "SOPClassesInStudy"}
 """Keys of lower levels that have one for the study as a whole."""
 
@@ -177,14 +122,17 @@ class Query:
     '20240101-'
     """
 
-    level: QueryRetrieveLevel
+    level: QueryRetrieveLevel | None
+    """None in a model without levels."""
     model: QueryRetrieveModel
     _keys: tuple[tuple[Path, str], ...] = ()
     """Paths of tags, and values as they are encoded; empty for a return key."""
 
     def __post_init__(self) -> None:
+        if self.level is None and not self.model.levels:
+            return
         if self.level not in self.model.levels:
-            raise ValueError("the Study Root model has no PATIENT level (PS3.4 C.6.2); use the Patient Root model")
+            raise ValueError(_wrong_level(self.model, self.level))
 
     @classmethod
     def patients(cls, *, model: QueryRetrieveModel | None = None, **keys: QueryValue) -> Query:
@@ -215,20 +163,32 @@ class Query:
         return cls.of(_IMAGE, keys, model)
 
     @classmethod
+    def in_model(cls, model: QueryRetrieveModel, /, **keys: QueryValue) -> Query:
+        """Look for what a model without levels has: worklist items, hanging protocols and so on.
+
+        >>> Query.in_model(QueryRetrieveModel.HANGING_PROTOCOL, HangingProtocolName="Chest*")
+        <Query HANGING_PROTOCOL: HangingProtocolName=...>
+        """
+        return cls.of(None, keys, model)
+
+    @classmethod
     def of(
-        cls, level: QueryRetrieveLevel, keys: Mapping[str, QueryValue], model: QueryRetrieveModel | None = None
+        cls, level: QueryRetrieveLevel | None, keys: Mapping[str, QueryValue], model: QueryRetrieveModel | None = None
     ) -> Query:
-        """Make a query at any level. A key is a keyword, a tag, or a path of those through sequences.
+        """Make a query at any level, or with None in a `model` without levels.
+
+        A key is a keyword, a tag, or a path of those through sequences.
 
         >>> keys = {"0010,0020": "4711", "ProcedureCodeSequence.CodeValue": "24627-2"}
         >>> Query.of(QueryRetrieveLevel.STUDY, keys)
         <Query STUDY_ROOT STUDY: ProcedureCodeSequence.CodeValue=..., PatientID=...>
         """
-        default = QueryRetrieveModel.PATIENT_ROOT if level == _PATIENT else QueryRetrieveModel.STUDY_ROOT
-        return cls(level, model or default)._with(keys)
+        return cls(level, model or _DEFAULT_MODELS.get(level, QueryRetrieveModel.STUDY_ROOT))._with(keys)
 
     @classmethod
-    def parse(cls, level: QueryRetrieveLevel, keys: Sequence[str], model: QueryRetrieveModel | None = None) -> Query:
+    def parse(
+        cls, level: QueryRetrieveLevel | None, keys: Sequence[str], model: QueryRetrieveModel | None = None
+    ) -> Query:
         """Make a query from texts: `key=value`, with the value as it is encoded; `key` alone is a return key.
 
         A date may also be in words: 2024-01-31, 2024-01..2024-06, >=2024, today, yesterday, -7d (since 7 days ago);
@@ -290,6 +250,17 @@ class Query:
         """One instance or several (PS3.4 C.2.2.2.2)."""
         return self.where(SOPInstanceUID=sop_instance_uids)
 
+    @property
+    def unique_key(self) -> str | None:
+        """The keyword of the attribute that identifies what the query finds; None if there is no such one."""
+        return self.model.unique_key(self.level)
+
+    @property
+    def unique_keys(self) -> list[str]:
+        """The keywords of the unique keys, from the top of the model down to the level, each once."""
+        keys = [*(level.unique_key for level in self.model.levels_to(self.level)), self.unique_key]
+        return [keyword for keyword in dict.fromkeys(keys) if keyword is not None]
+
     def find_identifier(self) -> Dataset:
         """The identifier of a C-FIND request (PS3.4 C.4.1.1.3): the keys, and the required keys of the level.
 
@@ -326,7 +297,7 @@ class Query:
 
     # The hierarchical queries of a query
 
-    def first_step(self) -> tuple[QueryRetrieveLevel, dict[str, str]]:
+    def first_step(self) -> tuple[QueryRetrieveLevel | None, dict[str, str]]:
         """The level at which a search level by level begins, and the unique keys above it.
 
         >>> Query.series(StudyInstanceUID="1.2", Modality="CT").first_step()
@@ -341,19 +312,19 @@ class Query:
             above[level.unique_key] = self.text_of(unique_key)
         return self.level, above
 
-    def step(self, level: QueryRetrieveLevel, above: Mapping[str, str]) -> Query:
+    def step(self, level: QueryRetrieveLevel | None, above: Mapping[str, str]) -> Query:
         """The keys of `level`, for what is below the entity with the unique keys `above`, whose form is not checked."""
         keys = {path: text for path, text in self._keys if self.level_of(path[0]) == level}
         keys |= {(tag_of(keyword),): text for keyword, text in above.items()}
         return replace(self, level=level, _keys=tuple(sorted(keys.items())))
 
-    def keys_at(self, level: QueryRetrieveLevel) -> frozenset[int]:
+    def keys_at(self, level: QueryRetrieveLevel | None) -> frozenset[int]:
         """The tags of the keys of a level."""
         return frozenset(path[0] for path, _ in self._keys if self.level_of(path[0]) == level)
 
-    def level_of(self, tag: int) -> QueryRetrieveLevel:
+    def level_of(self, tag: int) -> QueryRetrieveLevel | None:
         """The level of a key in the model. Attributes that no level has are of the level of the query."""
-        if tag in _LEVEL_OF:
+        if tag in _LEVEL_OF and self.level is not None:
             return self._level_in_model(_LEVEL_OF[tag])
         return self.level
 
@@ -365,42 +336,52 @@ class Query:
         """The identifier of a C-MOVE or C-GET request (PS3.4 C.4.2.1.4, C.4.3.1.3): the unique keys only.
 
         Raises `ValueError` if another key has a value, or a unique key has none. Several UIDs are allowed at the
-        level of the query.
+        level of the query. At the FRAME level, one of the frame keys is needed (PS3.4 Y.6.1.1.3).
 
         >>> Query.studies(StudyInstanceUID=["1.2.3", "1.2.4"]).retrieve_identifier().QueryRetrieveLevel
         'STUDY'
         """
-        unique_keys: dict[Path, str] = {(tag,): text for tag in self._unique_keys if (text := self.text_of(tag))}
+        allowed = [*self._unique_keys, *(_FRAME_KEYS if self.level is _FRAME else ())]
+        unique_keys: dict[Path, str] = {(tag,): text for tag in allowed if (text := self.text_of(tag))}
         others = [name_of(*path) for path, text in self._keys if text and path not in unique_keys]
         if others:
             raise ValueError(
                 f"{', '.join(others)}: C-MOVE and C-GET allow only unique keys (PS3.4 C.4.2.1.4); find first, "
-                f"then retrieve by {name_of(self._unique_keys[-1])}"
+                f"then retrieve by {name_of(self._unique_keys[-1]) if self._unique_keys else 'another model'}"
             )
+        self._check_unique_keys(unique_keys)
+        return raw_identifier(self.level, dataset_of(unique_keys))
+
+    def _check_unique_keys(self, given: Mapping[Path, str]) -> None:
+        """Raise `ValueError` if the unique keys of a retrieval do not name what is to be retrieved."""
         for tag in self._unique_keys:
             # PS3.4 C.4.2.1.4.1: only UIDs may be a list, and only at the level of the retrieval
-            if tag == _PATIENT_ID or tag != self._unique_keys[-1] or not self.text_of(tag):
+            if tag == _PATIENT_ID or tag != self._unique_keys[-1] or not self.text_of(tag) or self.level is _FRAME:
                 self._check_single(tag)
-        return raw_identifier(self.level, dataset_of(unique_keys))
+        if self.level is _FRAME and sum((tag,) in given for tag in _FRAME_KEYS) != 1:
+            raise ValueError(f"a retrieval at FRAME level needs one of {', '.join(FRAME_KEYS)} (PS3.4 Table Y.6-2)")
 
     def __repr__(self) -> str:
         keys = ", ".join(name_of(*path) + ("=..." if text else "") for path, text in self._keys)
-        return f"<Query {self.model.name} {self.level}{': ' if keys else ''}{keys}>"
+        level = "" if self.level is None else f" {self.level}"
+        return f"<Query {self.model.name}{level}{': ' if keys else ''}{keys}>"
 
     @property
     def _unique_keys(self) -> list[int]:
-        """The tags of the unique keys, from the top of the model down to the level."""
-        return [tag_of(level.unique_key) for level in self.model.levels_to(self.level)]
+        return list(map(tag_of, self.unique_keys))
 
     @property
     def _required_keys(self) -> Iterator[str]:
-        for level in _LEVELS:
-            if self._level_in_model(level) == self.level:
-                yield from (_UNIQUE_KEYS[level], *_REQUIRED_KEYS[level])
+        if self.level is None and self.unique_key is not None:
+            yield from (self.unique_key, "SOPClassUID")
+        for level in LEVELS:
+            if self.level is not None and self._level_in_model(level) is self.level:
+                yield from (level.unique_key, *_REQUIRED_KEYS[level])
 
     def _level_in_model(self, level: QueryRetrieveLevel) -> QueryRetrieveLevel:
         """In Study Root, the attributes of the patient are those of the study (PS3.4 C.6.2.1)."""
-        return level if level in self.model.levels else _STUDY
+        top = self.model.levels[0]
+        return top if level in _ABOVE_LEVEL[top] else level
 
     def _with(self, keys: Mapping[str, QueryValue]) -> Query:
         merged = dict(self._keys)
@@ -412,7 +393,7 @@ class Query:
 
     def _check_level(self, tag: int) -> None:
         level = self.level_of(tag)
-        if level not in self.model.levels_to(self.level):
+        if self.level is not None and level not in self.model.levels_to(self.level):
             alike = _ABOVE.get(tag) if self.level == _STUDY else None
             advice = f", or use {alike}, the key of the study" if alike else ""
             raise ValueError(
@@ -427,12 +408,22 @@ class Query:
     def _check_single(self, tag: int) -> None:
         if not self._is_single(tag):
             raise ValueError(
-                f"a query at {self.level} level needs one {name_of(tag)} (PS3.4 C.4.1.2.1); "
-                "pass a single value without wild cards"
+                f"a query {'' if self.level is None else f'at {self.level} level '}needs one {name_of(tag)} "
+                "(PS3.4 C.4.1.2.1); pass a single value without wild cards"
             )
 
 
-def _a(level: QueryRetrieveLevel) -> str:
+def _wrong_level(model: QueryRetrieveModel, level: QueryRetrieveLevel | None) -> str:
+    """Why a query cannot be at a level."""
+    if model == QueryRetrieveModel.STUDY_ROOT and level is _PATIENT:
+        return "the Study Root model has no PATIENT level (PS3.4 C.6.2); use the Patient Root model"
+    if not model.levels:
+        return f"the {model.title} model has no levels; make the query with Query.in_model"
+    wrong = "needs a level" if level is None else f"has no {level} level"
+    return f"the {model.title} model {wrong}; its levels are {', '.join(model.levels)}"
+
+
+def _a(level: QueryRetrieveLevel | None) -> str:
     """The level with its article."""
     return f"an {level}" if level == _IMAGE else f"a {level}"
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from dimse.dataset.codec import decode_identifier, text_of, wrong_form
 from dimse.dataset.encoding import QUERY_RETRIEVE_LEVEL
@@ -15,7 +17,7 @@ from dimse.network.incoming_data import MAXIMUM_IDENTIFIER_LENGTH
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.services.buffered import Claim, collected
 from dimse.services.handlers import raised
-from dimse.services.query import QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel, RetrieveOperation
 from dimse.status import Status
 from dimse.upper_layer.extended import QueryFeatures
 
@@ -32,7 +34,8 @@ class QueryRequest:
     association: Association
     command: C_FIND_RQ | C_GET_RQ | C_MOVE_RQ
     model: QueryRetrieveModel
-    level: QueryRetrieveLevel
+    level: QueryRetrieveLevel | None
+    """None in a model without levels."""
     identifier: Dataset
     _claim: Claim | None = field(default=None, repr=False, compare=False)
     """Counts the identifier among what is in memory, until the request is answered."""
@@ -48,15 +51,36 @@ class QueryRequest:
         return self.command.move_destination if isinstance(self.command, C_MOVE_RQ) else None
 
 
-async def read_query(request: IncomingRequest) -> QueryRequest:
+HandlerT = TypeVar("HandlerT")
+
+
+class ModelHandlers(Generic[HandlerT]):
+    """The handlers of C-FIND, of C-GET or of C-MOVE, by the SOP class of the information model."""
+
+    def __init__(self, operation: RetrieveOperation) -> None:
+        self._operation: RetrieveOperation = operation
+        self._by_class: dict[str, tuple[QueryRetrieveModel, HandlerT]] = {}
+
+    def register(self, handler: HandlerT, models: Iterable[QueryRetrieveModel]) -> None:
+        """Register the handler of some models, instead of those that they have. Raises `ValueError`."""
+        self._by_class |= {model.sop_class(self._operation): (model, handler) for model in models}
+
+    def supports(self, abstract_syntax: str) -> bool:
+        return abstract_syntax in self._by_class
+
+    def of(self, request: IncomingRequest) -> tuple[QueryRetrieveModel, HandlerT]:
+        """The model of a request, and its handler."""
+        return self._by_class[request.sop_class_uid]
+
+
+async def read_query(request: IncomingRequest, model: QueryRetrieveModel) -> QueryRequest:
     """Read the identifier. Raises `StatusError` with the status to answer if it is invalid (PS3.4 C.4.1.1.4)."""
     message = request.message
     assert isinstance(message, C_FIND_RQ | C_GET_RQ | C_MOVE_RQ)  # noqa: S101 - the services are registered for no other
     name = message.name
-    model = next(model for model in QueryRetrieveModel if request.sop_class_uid in (model.find, model.get, model.move))
     encoded, claim = await collected(request, MAXIMUM_IDENTIFIER_LENGTH, Status.OUT_OF_RESOURCES, "the identifier")
     if isinstance(message, C_FIND_RQ) and request.exchange.audit is not None:
-        request.exchange.audit.queried(model.find, encoded, request.context.transfer_syntax)
+        request.exchange.audit.queried(request.sop_class_uid, encoded, request.context.transfer_syntax)
     try:
         error = wrong_form(encoded, request.context.transfer_syntax)
         if error is not None:
@@ -67,13 +91,14 @@ async def read_query(request: IncomingRequest) -> QueryRequest:
     except DatasetError as error:
         logger.warning("%s: %s refused: %s", request.exchange.peer_name, name, error, extra=request.fields)
         raise StatusError(Status.CANNOT_UNDERSTAND, name, f"identifier: {error}") from None
-    if level not in list(QueryRetrieveLevel):
-        comment = "(0008,0052) is not a Query/Retrieve Level"
-    elif level == QueryRetrieveLevel.PATIENT and model is QueryRetrieveModel.STUDY_ROOT:
-        comment = "Study Root has no PATIENT level"
-    else:
-        return QueryRequest(request.association, message, model, QueryRetrieveLevel(level), identifier, claim)
-    raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, comment)
+    if not model.levels and level:
+        request.exchange.deviations.tolerated(f"{name}: {model.title} has no Query/Retrieve Level (0008,0052); ignored")
+    if model.levels and level not in model.levels:
+        is_level = level in list(QueryRetrieveLevel)
+        comment = f"{model.title} has no {level} level" if is_level else "(0008,0052) is not a Query/Retrieve Level"
+        raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, comment)
+    found = QueryRetrieveLevel(level) if model.levels else None
+    return QueryRequest(request.association, message, model, found, identifier, claim)
 
 
 def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:

@@ -20,7 +20,8 @@ from dimse.services.bringing_existing import Existing
 from dimse.services.bringing_record import Record, RetrieveResult
 from dimse.services.bringing_requests import Archive
 from dimse.services.listing import RetrieveMethod, list_instances
-from dimse.services.query import Query, QueryRetrieveLevel
+from dimse.services.query import Query
+from dimse.services.query_models import DEFAULT_MODELS, QueryRetrieveLevel
 from dimse.services.receiving import default_host
 from dimse.services.requesting import of_one_kind
 from dimse.services.store_request import DEFAULT_TEMPLATE
@@ -102,6 +103,7 @@ async def retrieve(
     if not isinstance(existing, Existing):
         raise TypeError(f"existing must be an Existing, not {type(existing).__name__}")
     queries = of_one_kind(query)
+    level = _level_of(queries[0])
     reported, counted = Callback("on_result", on_result, logger), Callback("progress", progress, logger)
     entity = entity_of(address, options, calling_ae_title, timeout)
     own_title = entity.options.calling_ae_title
@@ -113,7 +115,6 @@ async def retrieve(
     store = replace(store or StoreOptions(), duplicates=Duplicates.REPLACE)
     archive = Archive(entity, store, queries[0].model, listing, tuple(prefer))
     record = Record(listing, Path(into), template, reported, counted)
-    level = queries[0].level
     if existing is Existing.SKIP and await record.note_existing():
         level = QueryRetrieveLevel.IMAGE  # a request for a whole match would bring them again
     record.report_progress()
@@ -125,3 +126,10 @@ async def retrieve(
         errors = [result.error for result in report.failures if result.error is not None]
         raise ExceptionGroup(f"{len(errors)} of {report.listed} not retrieved from {entity.address}", errors)
     return report
+
+
+def _level_of(query: Query) -> QueryRetrieveLevel:
+    """The level of a query of a model of archives. Raises `ValueError` for another model."""
+    if query.level is None or query.model not in DEFAULT_MODELS:
+        raise ValueError(f"retrieve needs Patient Root or Study Root, not {query.model.title}; use get or move")
+    return query.level

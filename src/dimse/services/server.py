@@ -33,7 +33,8 @@ from dimse.services.find_scp import FindHandler, FindService
 from dimse.services.get_scp import GetService
 from dimse.services.move_scp import Destinations, MoveService
 from dimse.services.normalized_scp import NormalizedHandler, NormalizedService
-from dimse.services.query import QueryRetrieveModel
+from dimse.services.query_models import DEFAULT_MODELS, QueryRetrieveModel
+from dimse.services.query_request import ModelHandlers
 from dimse.services.retrieve_scp import RetrieveHandler
 from dimse.services.store_scp import StoreHandler, StoreService
 from dimse.services.study_completion import Studies, StudyHandler
@@ -94,6 +95,9 @@ class Server(AssociationServer):
         """Where C-MOVE may send instances; read when its handler is registered."""
         self._services[C_ECHO_RQ] = EchoService()
         self._studies = Studies()
+        self._find_handlers: ModelHandlers[FindHandler] = ModelHandlers("find")
+        self._get_handlers: ModelHandlers[RetrieveHandler] = ModelHandlers("get")
+        self._move_handlers: ModelHandlers[RetrieveHandler] = ModelHandlers("move")
 
     async def stop(self) -> None:
         """Let associations finish for `stop_timeout` seconds, abort those that did not, and stop listening.
@@ -203,11 +207,11 @@ class Server(AssociationServer):
     def on_c_find(self, handler: FindHandler, /) -> FindHandler: ...
 
     @overload
-    def on_c_find(self, /, *, features: QueryFeatures) -> Callable[[FindHandler], FindHandler]: ...
-
     def on_c_find(
-        self, handler: FindHandler | None = None, /, *, features: QueryFeatures | None = None
-    ) -> FindHandler | Callable[[FindHandler], FindHandler]:
+        self, *models: QueryRetrieveModel, features: QueryFeatures | None = None
+    ) -> Callable[[FindHandler], FindHandler]: ...
+
+    def on_c_find(self, *given: Any, features: QueryFeatures | None = None) -> Any:
         """Register the C-FIND handler: `async def handler(request: QueryRequest)`, which yields a `Dataset` per match.
 
         Each match is sent when it is yielded, as fast as the peer reads. On C-CANCEL the generator is closed. An
@@ -217,37 +221,46 @@ class Server(AssociationServer):
         `features` are what the handler supports of extended negotiation (PS3.4 C.5.1.1), by default nothing. What a
         peer has agreed to is in `request.features`.
 
+        It is the handler of Patient Root and Study Root, or, with arguments, of those models: worklists, hanging
+        protocols, private SOP classes and so on. Each model may have a handler of its own.
+
         >>> server = Server()
         >>> @server.on_c_find
         ... async def find(request):
         ...     for match in []:
         ...         yield match
+        >>> @server.on_c_find(QueryRetrieveModel.MODALITY_WORKLIST)
+        ... async def scheduled(request):
+        ...     for match in []:
+        ...         yield match
         """
 
-        def register(handler: FindHandler) -> FindHandler:
+        def register(handler: FindHandler, models: Iterable[QueryRetrieveModel]) -> FindHandler:
             _check_is_generator(handler)
-            self._services[C_FIND_RQ] = FindService(handler)
-            self._offer([model.find for model in QueryRetrieveModel], features)
+            self._find_handlers.register(handler, models)
+            self._offer((model.find for model in models), features)
+            self._services[C_FIND_RQ] = FindService(self._find_handlers)
             return handler
 
-        return register if handler is None else register(handler)
+        return _for_models(register, given)
 
     @overload
     def on_c_get(self, handler: RetrieveHandler, /) -> RetrieveHandler: ...
 
     @overload
-    def on_c_get(self, /, *, features: QueryFeatures) -> Callable[[RetrieveHandler], RetrieveHandler]: ...
-
     def on_c_get(
-        self, handler: RetrieveHandler | None = None, /, *, features: QueryFeatures | None = None
-    ) -> RetrieveHandler | Callable[[RetrieveHandler], RetrieveHandler]:
+        self, *models: QueryRetrieveModel, features: QueryFeatures | None = None
+    ) -> Callable[[RetrieveHandler], RetrieveHandler]: ...
+
+    def on_c_get(self, *given: Any, features: QueryFeatures | None = None) -> Any:
         """Register the C-GET handler: `async def handler(request: QueryRequest)`, which yields the instances.
 
         An instance is anything that `dimse.send` accepts: a path, a stream, a data set. All are collected before the
         first is sent, so that they can be counted; each is then streamed on the requestor's association. The final
         response names those that failed. On C-CANCEL the generator is closed, or sending ends between two instances.
         An exception other than `StatusError` is answered with Unable to Process (0xC000). `features` are what the
-        handler supports of extended negotiation (PS3.4 C.5.3.1), by default nothing.
+        handler supports of extended negotiation (PS3.4 C.5.3.1), by default nothing. Arguments are models, as of
+        `on_c_find`.
 
         >>> server = Server()
         >>> @server.on_c_get
@@ -255,23 +268,24 @@ class Server(AssociationServer):
         ...     yield "ct.dcm"
         """
 
-        def register(handler: RetrieveHandler) -> RetrieveHandler:
+        def register(handler: RetrieveHandler, models: Iterable[QueryRetrieveModel]) -> RetrieveHandler:
             _check_is_generator(handler)
-            self._services[C_GET_RQ] = GetService(handler, self.options.send)
-            self._offer([model.get for model in QueryRetrieveModel], features)
+            self._get_handlers.register(handler, models)
+            self._offer((model.get for model in models), features)
+            self._services[C_GET_RQ] = GetService(self._get_handlers, self.options.send)
             return handler
 
-        return register if handler is None else register(handler)
+        return _for_models(register, given)
 
     @overload
     def on_c_move(self, handler: RetrieveHandler, /) -> RetrieveHandler: ...
 
     @overload
-    def on_c_move(self, /, *, features: QueryFeatures) -> Callable[[RetrieveHandler], RetrieveHandler]: ...
-
     def on_c_move(
-        self, handler: RetrieveHandler | None = None, /, *, features: QueryFeatures | None = None
-    ) -> RetrieveHandler | Callable[[RetrieveHandler], RetrieveHandler]:
+        self, *models: QueryRetrieveModel, features: QueryFeatures | None = None
+    ) -> Callable[[RetrieveHandler], RetrieveHandler]: ...
+
+    def on_c_move(self, *given: Any, features: QueryFeatures | None = None) -> Any:
         """Register the C-MOVE handler: `async def handler(request: QueryRequest)`, which yields the instances.
 
         It is like that of C-GET, but the instances are sent to `request.move_destination` as `dimse.send` sends them;
@@ -285,19 +299,22 @@ class Server(AssociationServer):
         ...     yield "ct.dcm"
         """
 
-        def register(handler: RetrieveHandler) -> RetrieveHandler:
+        def register(handler: RetrieveHandler, models: Iterable[QueryRetrieveModel]) -> RetrieveHandler:
             _check_is_generator(handler)
             if self.destinations is None:
                 raise ValueError("C-MOVE needs destinations: pass destinations={'TITLE': 'TITLE@host:port'} to Server")
-            self._services[C_MOVE_RQ] = MoveService(handler, self.ae_title, self.destinations, self.options.send)
-            self._offer([model.move for model in QueryRetrieveModel], features)
+            self._move_handlers.register(handler, models)
+            self._offer((model.move for model in models), features)
+            service = MoveService(self._move_handlers, self.ae_title, self.destinations, self.options.send)
+            self._services[C_MOVE_RQ] = service
             return handler
 
-        return register if handler is None else register(handler)
+        return _for_models(register, given)
 
-    def _offer(self, sop_classes: Iterable[str], features: QueryFeatures | None) -> None:
+    def _offer(self, sop_classes: Iterable[str | None], features: QueryFeatures | None) -> None:
         """Answer extended negotiation of these SOP classes, which are those of a handler, with what it supports."""
-        self._admission.features |= dict.fromkeys(sop_classes, features or QueryFeatures())
+        offered = features or QueryFeatures()
+        self._admission.features |= {uid: offered for uid in sop_classes if uid is not None}
 
     # DIMSE-N, each for the SOP classes of the standard or of a vendor that it names
 
@@ -367,6 +384,16 @@ class Server(AssociationServer):
             return handler
 
         return register
+
+
+def _for_models(register: Callable[[Any, Iterable[QueryRetrieveModel]], Any], given: Sequence[Any]) -> Any:
+    """Register the handler that was given, or return the decorator that registers one for the models given."""
+    if len(given) == 1 and not isinstance(given[0], QueryRetrieveModel):
+        return register(given[0], DEFAULT_MODELS)
+    for each in given:
+        if not isinstance(each, QueryRetrieveModel):
+            raise TypeError(f"a model must be a QueryRetrieveModel, not {type(each).__name__}")
+    return lambda handler: register(handler, given or DEFAULT_MODELS)
 
 
 def _check_is_generator(handler: object) -> None:

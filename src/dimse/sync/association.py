@@ -11,7 +11,8 @@ from dimse.dataset.pydicom_names import Dataset
 from dimse.network import association, client
 from dimse.options import RetryPolicy, StoreOptions
 from dimse.services import find_scu, get_scu, move_scu, normalized_scu, store_scu, verification
-from dimse.services.query import Query, QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.query import Query
+from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel
 from dimse.sync.facade import Blocking, Facade, blocking_method, in_loop, made_by
 from dimse.sync.results import FindResults, GetResults, MoveResults
 from dimse.upper_layer.extended import QueryFeatures, StorageFeatures

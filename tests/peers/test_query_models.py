@@ -1,0 +1,186 @@
+"""Every information model, against pynetdicom in both roles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+
+import dimse
+from dimse import (
+    CFindSCU,
+    CGetSCU,
+    ClientOptions,
+    CMoveSCU,
+    Query,
+    QueryRequest,
+    Server,
+    Status,
+    StoreRequest,
+    Strictness,
+)
+from dimse.services.query_models import MODELS, QueryRetrieveLevel, QueryRetrieveModel
+from tests.ports import free_port
+from tests.sample_objects import CT, instance
+
+from .processes import Peer, need_pynetdicom, run
+
+SCRIPT = Path(__file__).parent / "pynetdicom_models.py"
+PRIVATE = QueryRetrieveModel("Dose Archive", find="1.2.3.4.1", get="1.2.3.4.2")
+"""pynetdicom knows no private services, so this one is only asked for."""
+
+
+def level_of(model: QueryRetrieveModel) -> QueryRetrieveLevel | None:
+    levels = model.levels
+    return QueryRetrieveLevel.STUDY if QueryRetrieveLevel.STUDY in levels else next(iter(levels), None)
+
+
+def row(model: QueryRetrieveModel) -> dict[str, str | None]:
+    uids = {"find": model.find, "move": model.move, "get": model.get}
+    return {"name": model.name, **uids, "level": level_of(model), "stored": stored(model)}
+
+
+def stored(model: QueryRetrieveModel) -> str:
+    return next(iter(model.stored), CT)
+
+
+ROWS = json.dumps([row(model) for model in MODELS])
+
+
+def query_of(model: QueryRetrieveModel, *, retrieves: bool) -> Query:
+    level = level_of(model)
+    keys: dict[str, Any] = {"PatientName": None}
+    if retrieves:
+        keys = {"StudyInstanceUID": "1.2.3.1"} if level is QueryRetrieveLevel.STUDY else {"SOPInstanceUID": "1.2.3.4"}
+        if QueryRetrieveLevel.PATIENT in model.levels:
+            keys["PatientID"] = "1"
+    elif level is QueryRetrieveLevel.STUDY and QueryRetrieveLevel.PATIENT in model.levels:
+        keys = {"PatientID": "1"}
+    return Query.of(level, keys, model)
+
+
+class Archive:
+    """Answers every model with its name."""
+
+    def __init__(self, receiver: int) -> None:
+        self.asked: list[tuple[QueryRetrieveModel, QueryRetrieveLevel | None]] = []
+        self.server = Server("DIMSE", port=0, destinations={"RECEIVER": f"RECEIVER@localhost:{receiver}"})
+        self.server.on_c_find(*(model for model in MODELS if model.find))(self.find)
+        self.server.on_c_get(*(model for model in MODELS if model.get))(self.bring)
+        self.server.on_c_move(*(model for model in MODELS if model.move))(self.bring)
+
+    async def find(self, request: QueryRequest) -> AsyncIterator[Dataset]:
+        self.asked.append((request.model, request.level))
+        match = Dataset()
+        match.PatientName = request.model.name
+        yield match
+
+    async def bring(self, request: QueryRequest) -> AsyncIterator[Dataset]:
+        found = instance(sop_class=stored(request.model), pixels=0)
+        found.PatientName = request.model.name
+        yield found
+
+
+def receiver(arrived: list[str]) -> Server:
+    server = Server("RECEIVER", port=0)
+
+    @server.on_c_store
+    async def store(request: StoreRequest) -> int:
+        arrived.append(request.sop_class_uid)
+        async for _ in request.chunks():
+            pass
+        return Status.SUCCESS
+
+    return server
+
+
+async def test_pynetdicom_asks_us() -> None:
+    arrived: list[str] = []
+    async with receiver(arrived) as to:
+        archive = Archive(to.port)
+        async with archive.server as server:
+            code, output = await run(need_pynetdicom(), str(SCRIPT), "ask", str(server.port), ROWS, "RECEIVER")
+    assert code == 0, output
+    said = {each["name"]: each for each in map(json.loads, output.splitlines())}
+    for model in MODELS:
+        expected: dict[str, object] = {"name": model.name}
+        if model.find:
+            expected |= {"find": [model.name], "find_status": 0}
+        if model.get:
+            expected |= {"get": [model.name], "get_status": 0}
+        if model.move:
+            expected |= {"move": [0, 1]}
+        assert said[model.name] == expected
+    assert archive.asked == [(model, level_of(model)) for model in MODELS if model.find]
+    assert arrived == [stored(model) for model in MODELS if model.move]
+
+
+async def test_we_ask_pynetdicom(tmp_path: Path) -> None:
+    arrived: list[str] = []
+    port = free_port()
+    async with receiver(arrived) as to:
+        command = [need_pynetdicom(), str(SCRIPT), "serve", str(port), ROWS, str(to.port)]
+        with Peer(command, port, tmp_path / "peer", title="PYNETDICOM") as peer:
+            contexts = dimse.retrieval_contexts(
+                sorted({stored(model) for model in MODELS}), dimse.uids.LITTLE_ENDIAN, models=MODELS
+            )
+            # pynetdicom accepts the contexts, and leaves the SCP role unanswered (PS3.7 D.3.3.4)
+            lenient = ClientOptions(strictness=Strictness.LENIENT)
+            async with dimse.connect(peer.address, contexts=contexts, options=lenient) as association:
+                for model in MODELS:
+                    await ask(association, model)
+            report = await dimse.get(
+                peer.address,
+                query_of(QueryRetrieveModel.HANGING_PROTOCOL, retrieves=True),
+                into=tmp_path / "got",
+                options=lenient,
+            )
+            assert len(report.retrieved) == 1
+            query = query_of(QueryRetrieveModel.RELEVANT_PATIENT_BREAST, retrieves=False)
+            assert [str(match.PatientName) async for match in dimse.find(peer.address, query)] == [query.model.name]
+    assert arrived == [stored(model) for model in MODELS if model.move]
+
+
+async def ask(association: dimse.Association, model: QueryRetrieveModel) -> None:
+    if model.find:
+        found = CFindSCU(association).find(query_of(model, retrieves=False))
+        assert [str(match.PatientName) async for match in found] == [model.name]
+    if model.get:
+        received = []
+        async with CGetSCU(association).get(query_of(model, retrieves=True)) as instances:
+            async for each in instances:
+                received.append((each.sop_class_uid, b"".join([bytes(chunk) async for chunk in each.chunks()]) != b""))
+        assert received == [(stored(model), True)]
+    if model.move:
+        async with CMoveSCU(association).move(query_of(model, retrieves=True), "RECEIVER") as moving:
+            async for _ in moving:
+                pass
+        assert moving.suboperations.completed == 1
+
+
+async def test_a_private_model_is_used_like_the_others() -> None:
+    server = Server(port=0)
+
+    @server.on_c_find(PRIVATE)
+    async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+        assert (request.model, request.level) == (PRIVATE, None)
+        yield Dataset()
+
+    @server.on_c_get(PRIVATE)
+    async def get(request: QueryRequest) -> AsyncIterator[Dataset]:
+        yield instance(request.identifier.SOPInstanceUID)
+
+    arrived: list[str] = []
+
+    async def keep(request: StoreRequest) -> int:
+        arrived.append(request.sop_instance_uid)
+        return Status.SUCCESS
+
+    async with server:
+        query = Query.in_model(PRIVATE, SOPInstanceUID="1.2.9")
+        assert len([match async for match in dimse.find(f"DIMSE@localhost:{server.port}", query)]) == 1
+        await dimse.get(f"DIMSE@localhost:{server.port}", query, handler=keep)
+    assert arrived == ["1.2.9"]
