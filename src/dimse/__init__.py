@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dimse.dataset.encoding import Buffer
     from dimse.dataset.file_objects import Writable
     from dimse.dataset.file_writer import Stored
+    from dimse.dataset.located import Located
     from dimse.dataset.pydicom_source import EncapsulatedFrames, NativePixels, PixelSource
     from dimse.dataset.sources import DatasetSource, FileSource, Reader, StreamSource
     from dimse.errors import (
@@ -244,6 +245,7 @@ __all__ = [
     "JournalError",
     "KnownPeer",
     "LocalProtocolError",
+    "Located",
     "Match",
     "Matcher",
     "MemoryTransactions",
@@ -346,6 +348,7 @@ _NAMES_OF: Final = {
     "dimse.dataset.file_objects": "Writable",
     "dimse.dataset.file_writer": "Stored",
     "dimse.dataset.pydicom_source": "EncapsulatedFrames NativePixels PixelSource",
+    "dimse.dataset.located": "Located",
     "dimse.dataset.sources": "DatasetSource FileSource Reader StreamSource",
     "dimse.errors": """
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost

@@ -54,7 +54,7 @@ def ask(port: int, rows: list[dict[str, Any]], title: str) -> None:
     models = [uid for row in rows for uid in (row["find"], row["move"], row["get"]) if uid]
     classes = sorted({row["stored"] for row in rows})
     ae = AE("PYNETDICOM")
-    association = ae.associate(
+    association: Any = ae.associate(
         "127.0.0.1",
         port,
         [*map(build_context, models), *map(build_context, classes)],
@@ -110,7 +110,7 @@ def serve(port: int, rows: list[dict[str, Any]], receiver: int) -> None:
         ae.add_supported_context(uid)
     for uid in {row["stored"] for row in rows}:
         ae.add_supported_context(uid, scu_role=True, scp_role=True)
-    handlers = [(evt.EVT_C_FIND, find), (evt.EVT_C_GET, get), (evt.EVT_C_MOVE, move)]
+    handlers: Any = [(evt.EVT_C_FIND, find), (evt.EVT_C_GET, get), (evt.EVT_C_MOVE, move)]
     ae.start_server(("127.0.0.1", port), block=True, evt_handlers=handlers)
 
 

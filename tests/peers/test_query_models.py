@@ -149,11 +149,9 @@ async def ask(association: dimse.Association, model: QueryRetrieveModel) -> None
         found = CFindSCU(association).find(query_of(model, retrieves=False))
         assert [str(match.PatientName) async for match in found] == [model.name]
     if model.get:
-        received = []
         async with CGetSCU(association).get(query_of(model, retrieves=True)) as instances:
-            async for each in instances:
-                received.append((each.sop_class_uid, b"".join([bytes(chunk) async for chunk in each.chunks()]) != b""))
-        assert received == [(stored(model), True)]
+            received = [(each.sop_class_uid, [chunk async for chunk in each.chunks()]) async for each in instances]
+        assert [(sop_class, bool(chunks)) for sop_class, chunks in received] == [(stored(model), True)]
     if model.move:
         async with CMoveSCU(association).move(query_of(model, retrieves=True), "RECEIVER") as moving:
             async for _ in moving:

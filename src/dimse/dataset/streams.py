@@ -82,7 +82,7 @@ class AsyncStreamSource(StreamSource):
 
 async def from_async(stream: AsyncReadable | AsyncIterable[Buffer], name: str) -> AsyncStreamSource:
     """A source for `stream`, which is read on the running event loop. Raises `DatasetError`."""
-    awaited = _Awaited(_pieces(stream))
+    awaited = _Awaited(pieces_of(stream))
     try:
         return await in_thread(lambda: AsyncStreamSource(awaited, name))
     except BaseException:
@@ -146,7 +146,8 @@ async def _next_of(pieces: AsyncIterator[Buffer]) -> Buffer | None:
     return await anext(pieces, None)
 
 
-async def _pieces(stream: AsyncReadable | AsyncIterable[Buffer]) -> AsyncIterator[Buffer]:
+async def pieces_of(stream: AsyncReadable | AsyncIterable[Buffer]) -> AsyncIterator[Buffer]:
+    """The bytes of an asynchronous stream or iterator, piece by piece."""
     if isinstance(stream, AsyncIterable) and not hasattr(stream, "read"):
         async for piece in stream:
             yield piece

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from io import TextIOBase
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, cast
 
+from dimse.dataset.located import Located, LocatedSource
 from dimse.dataset.sources import DatasetSource, FileSource, StreamSource, is_dataset
 from dimse.dataset.streams import AsyncReadable, BytesSource, from_async
 from dimse.dataset.threads import in_thread
@@ -16,15 +17,16 @@ if TYPE_CHECKING:
     from dimse.dataset.pydicom_names import Dataset
     from dimse.dataset.pydicom_source import EncapsulatedFrames, NativePixels
 
-InMemory: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Dataset | DatasetSource"
+InMemory: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Dataset | DatasetSource | Located"
 """Sources that can be opened without reading a stream."""
 
 Source: TypeAlias = "InMemory | BinaryIO | AsyncReadable | AsyncIterable[bytes]"
 """An object to send: a path, a DICOM file in memory, a binary stream, an asynchronous stream or iterator of bytes, a
-pydicom data set, or a source made beforehand."""
+pydicom data set, a located object of an archive, or a source made beforehand."""
 
 _ACCEPTED: Final = (
-    "a path, bytes, a binary stream, an asynchronous stream or iterator of bytes, a pydicom Dataset or a DatasetSource"
+    "a path, bytes, a binary stream, an asynchronous stream or iterator of bytes, a pydicom Dataset, a Located or a "
+    "DatasetSource"
 )
 
 
@@ -53,7 +55,9 @@ def is_source(value: object) -> bool:
 
 def is_in_memory(value: object) -> bool:
     """Whether a value is a source that can be opened without reading a stream."""
-    return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | DatasetSource) or is_dataset(value)
+    if isinstance(value, DatasetSource | Located):
+        return True
+    return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview) or is_dataset(value)
 
 
 def _refusal(value: object) -> TypeError:
@@ -87,6 +91,8 @@ def of_memory(source: InMemory) -> DatasetSource:
     """`source` as a `DatasetSource`, without reading a stream. Raises `TypeError` for a stream."""
     if isinstance(source, DatasetSource):
         return source
+    if isinstance(source, Located):
+        return LocatedSource(source)
     if is_dataset(source):
         from dimse.dataset.pydicom_source import from_dataset
 

@@ -255,7 +255,8 @@ class Server(AssociationServer):
     def on_c_get(self, *given: Any, features: QueryFeatures | None = None) -> Any:
         """Register the C-GET handler: `async def handler(request: QueryRequest)`, which yields the instances.
 
-        An instance is anything that `dimse.send` accepts: a path, a stream, a data set. All are collected before the
+        An instance is anything that `dimse.send` accepts: a path, a stream, a data set, or a `Located` object of an
+        index, which costs no look at a file. All are collected before the
         first is sent, so that they can be counted; each is then streamed on the requestor's association. The final
         response names those that failed. On C-CANCEL the generator is closed, or sending ends between two instances.
         An exception other than `StatusError` is answered with Unable to Process (0xC000). `features` are what the
