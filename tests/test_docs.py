@@ -177,6 +177,7 @@ class World:
         destinations = {"ME": dimse.Address("ME", "localhost", self._me)}
         server = Server("ARCHIVE", port=0, options=options, destinations=destinations)
         self._contents.serve(server)
+        dimse.UPSManager(server)
         self._providers.append(
             dimse.CommitmentSCP(server, self._decide, dimse.MemoryTransactions(), same_association=0)
         )
@@ -866,6 +867,10 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
         "services.study_completion.MAXIMUM_INSTANCES",
         str,
     ),
+    ("steps of a `UPSManager` in memory", "services.ups_store.MAXIMUM_STEPS", str),
+    ("subscribers of a step, or of all steps", "services.ups_worklist.MAXIMUM_SUBSCRIBERS", str),
+    ("events of steps that wait for a subscriber, or for the program", "services.ups_events.MAXIMUM_EVENTS", str),
+    ("steps that a worker looks at before it asks again", "services.ups_performing.MAXIMUM_CANDIDATES", str),
     ("commands of `dimse receive` that wait to be run", "cli.receive_commands.MAXIMUM_WAITING", str),
     ("user identity that is sent", "upper_layer.items.MAXIMUM_IDENTITY", size),
     ("consecutive empty fragments", "upper_layer.machine.MAXIMUM_EMPTY_FRAGMENTS", str),

@@ -34,6 +34,7 @@ FRAMES, FRAME_SIZE = 5, 480 * 640
 
 CLIENTS = {"echo.py", "send_folder.py", "progress_bar.py", "pixels_from_a_camera.py"}
 CLIENTS |= {"find.py", "retrieve.py", "archives.py", "worklist.py"}  # the test of the worklist is in tests/peers
+CLIENTS |= {"ups_worker.py"}
 SERVERS = {"receive.py", "router.py", "query_server.py"}
 APPLICATIONS = {"web_gateway.py"}
 TESTS = {"test_upload.py"}
@@ -405,3 +406,27 @@ async def not_allowed(request: dimse.QueryRequest) -> AsyncIterator[Dataset]:
     if request.association.is_open:
         raise dimse.StatusError(Status.NOT_AUTHORIZED, "C-FIND")
     yield Dataset()
+
+
+async def test_ups_worker() -> None:
+    server, item = dimse.Server("WORKLIST", port=0), Dataset()
+    item.SeriesInstanceUID, item.ReferencedSOPSequence = "1.2.3", [Dataset(), Dataset()]
+    good, empty = Dataset(), Dataset()
+    good.ProcedureStepLabel, good.ScheduledProcedureStepPriority, good.InputInformationSequence = (
+        "Chest",
+        "HIGH",
+        [item],
+    )
+    empty.ProcedureStepLabel = "Nothing"
+    async with dimse.UPSManager(server) as manager, server:
+        for step in (good, empty):
+            await manager.create(step)
+        command = (sys.executable, "-W", "error", EXAMPLES / "ups_worker.py", f"WORKLIST@localhost:{server.port}")
+        process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+        lines = [await line_of(process), await line_of(process)]
+        process.send_signal(signal.SIGTERM)
+        assert (await process.communicate())[1] == b""
+        assert (process.returncode, lines) == (0, ["Chest: COMPLETED\n", "Nothing: CANCELED, the step has no input\n"])
+        [done, _] = [step.dataset async for step in manager.steps()]
+        [performed] = done.UnifiedProcedureStepPerformedProcedureSequence
+        assert performed.PerformedProcedureStepDescription == "2 images"

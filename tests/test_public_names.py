@@ -22,6 +22,7 @@ HOMES: dict[str, str] = vars(dimse)["_HOME_OF"]
 
 MADE_BY_THE_LIBRARY = {
     "Association",
+    "ClaimedUPS",
     "FindResults",
     "Finding",
     "GetResults",
@@ -30,6 +31,7 @@ MADE_BY_THE_LIBRARY = {
     "IncomingRequest",
     "QueryRequest",
     "StoreRequest",
+    "UPSClaims",
 }
 """Classes whose instances a program gets and does not make: their constructors are not public."""
 

@@ -146,6 +146,14 @@ if TYPE_CHECKING:
     from dimse.services.store_scu import CStoreSCU, presentation_contexts
     from dimse.services.study_completion import StudyComplete, StudyHandler
     from dimse.services.transfer_progress import ProgressCallback, TransferProgress
+    from dimse.services.ups_datasets import CodedConcept
+    from dimse.services.ups_events import UPSEvent, UPSEventType
+    from dimse.services.ups_keys import UPSKeys
+    from dimse.services.ups_performing import ClaimedUPS, UPSCancelRequested, UPSClaims
+    from dimse.services.ups_scp import UPSHandler, UPSManager
+    from dimse.services.ups_scu import UPS
+    from dimse.services.ups_states import UPSState, UPSStatus
+    from dimse.services.ups_store import MemoryUPSStore, StoredUPS, UPSStore, UPSSubscription
     from dimse.services.verification import CEchoSCU, EchoHandler, EchoReport, EchoRequest, echo
     from dimse.status import Status, StatusCategory
     from dimse.tls import TLSOptions, TLSProfile
@@ -170,6 +178,7 @@ __all__ = [
     "N_EVENT_REPORT_RQ",
     "N_GET_RQ",
     "N_SET_RQ",
+    "UPS",
     "AcceptedContext",
     "Access",
     "Address",
@@ -196,8 +205,10 @@ __all__ = [
     "CMoveSCU",
     "CStoreSCU",
     "CancelBehavior",
+    "ClaimedUPS",
     "Client",
     "ClientOptions",
+    "CodedConcept",
     "CommitmentFailure",
     "CommitmentHandler",
     "CommitmentReport",
@@ -249,6 +260,7 @@ __all__ = [
     "Match",
     "Matcher",
     "MemoryTransactions",
+    "MemoryUPSStore",
     "MoveDestination",
     "MoveReport",
     "MoveResults",
@@ -309,6 +321,7 @@ __all__ = [
     "StoreOptions",
     "StoreRequest",
     "Stored",
+    "StoredUPS",
     "StreamSource",
     "Strictness",
     "StudyComplete",
@@ -320,6 +333,17 @@ __all__ = [
     "Timeouts",
     "Transactions",
     "TransferProgress",
+    "UPSCancelRequested",
+    "UPSClaims",
+    "UPSEvent",
+    "UPSEventType",
+    "UPSHandler",
+    "UPSKeys",
+    "UPSManager",
+    "UPSState",
+    "UPSStatus",
+    "UPSStore",
+    "UPSSubscription",
     "UserIdentityRQ",
     "UserIdentityType",
     "VerifiedUser",
@@ -416,6 +440,14 @@ _NAMES_OF: Final = {
     "dimse.services.store_scu": "CStoreSCU presentation_contexts",
     "dimse.services.study_completion": "StudyComplete StudyHandler",
     "dimse.services.transfer_progress": "ProgressCallback TransferProgress",
+    "dimse.services.ups_datasets": "CodedConcept",
+    "dimse.services.ups_events": "UPSEvent UPSEventType",
+    "dimse.services.ups_keys": "UPSKeys",
+    "dimse.services.ups_performing": "ClaimedUPS UPSCancelRequested UPSClaims",
+    "dimse.services.ups_scp": "UPSHandler UPSManager",
+    "dimse.services.ups_scu": "UPS",
+    "dimse.services.ups_states": "UPSState UPSStatus",
+    "dimse.services.ups_store": "MemoryUPSStore StoredUPS UPSStore UPSSubscription",
     "dimse.services.verification": "CEchoSCU EchoHandler EchoReport EchoRequest echo",
     "dimse.status": "Status StatusCategory",
     "dimse.tls": "TLSOptions TLSProfile",

@@ -146,7 +146,7 @@ class Status(int):
         """
         if not all(0 <= tag <= 0xFFFFFFFF for tag in offending):
             raise ValueError("a tag must be 0 to 0xFFFFFFFF")
-        status = Status(self)
+        status = type(self)(self)
         status.comment, status.offending = comment, offending
         return status
 

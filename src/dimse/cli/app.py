@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "get": Command("dimse.cli.get", "Retrieve instances from an archive into a folder (C-GET)."),
     "move": Command("dimse.cli.move", "Have an archive send instances to another application entity (C-MOVE)."),
     "retrieve": Command("dimse.cli.retrieve", "Search an archive, and retrieve all matches into a folder."),
+    "ups": Command("dimse.cli.ups", "List, create, perform, cancel or watch Unified Procedure Steps."),
     "peers": Command("dimse.cli.peers", "List the peers of the configuration, with their last state."),
     "completion": Command("dimse.cli.completion", "Print a script that completes dimse in a shell."),
     "certificates": Command(

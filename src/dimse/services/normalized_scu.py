@@ -55,7 +55,7 @@ class NormalizedSCU:
     """Requests the DIMSE-N operations (PS3.7 10.1) on an association, for SOP classes of the standard and private ones.
 
     A request is sent on the context of its SOP class, or else on one of a class that it belongs to: that of a Meta SOP
-    Class, or of Unified Procedure Step (`uids.RELATED`).
+    Class, or of Unified Procedure Step (`uids.RELATED`). `context` names the one that is preferred.
 
     Each method raises `PresentationContextError` if the peer accepted none of those, and `StatusError` for a failure
     status, with the tags of the attributes that the peer names (`offending`), and its Error ID (`error_id`) and data
@@ -67,8 +67,9 @@ class NormalizedSCU:
     ...     print(printer.dataset.PrinterStatus)
     """
 
-    def __init__(self, association: Association) -> None:
+    def __init__(self, association: Association, *, context: str | None = None) -> None:
         self._association = association
+        self._preferred = context
 
     async def create(
         self, sop_class_uid: str, dataset: Dataset | None = None, *, sop_instance_uid: str | None = None
@@ -178,7 +179,8 @@ class NormalizedSCU:
     def _context(self, sop_class_uid: str, *, to_report: bool = False) -> AcceptedContext:
         """The context of the class, or of one that it is related to. Raises the refusal of its own otherwise."""
         exchange = exchange_of(self._association)
-        agreement, candidates = exchange.agreement, uids.contexts_of(sop_class_uid)
+        agreement = exchange.agreement
+        candidates = sorted(uids.contexts_of(sop_class_uid), key=lambda each: each != self._preferred)
         accepted = next(filter(agreement.accepts, candidates), sop_class_uid)
         try:
             return agreement.context_to_report(accepted) if to_report else agreement.context_for(accepted)

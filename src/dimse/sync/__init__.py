@@ -16,14 +16,17 @@ from dimse.sync.client import Client
 from dimse.sync.jobs import commit, echo, explain, find, get, move, retrieve, send
 from dimse.sync.results import Finding, FindResults, GetResults, MoveResults
 from dimse.sync.store_request import StoreRequest
+from dimse.sync.ups import UPS, ClaimedUPS, UPSClaims
 
 __all__ = [
+    "UPS",
     "Association",
     "CEchoSCU",
     "CFindSCU",
     "CGetSCU",
     "CMoveSCU",
     "CStoreSCU",
+    "ClaimedUPS",
     "Client",
     "FindResults",
     "Finding",
@@ -31,6 +34,7 @@ __all__ = [
     "MoveResults",
     "NormalizedSCU",
     "StoreRequest",
+    "UPSClaims",
     "commit",
     "connect",
     "echo",
