@@ -730,7 +730,7 @@ def scu_statuses() -> str:
 _QUERY_SCU_STATUSES: Final = {
     0x0000: "the operation has ended",
     0xFF00: "C-FIND: a match. C-GET, C-MOVE: the counters",
-    0xFF01: "as 0xFF00",
+    0xFF01: "as 0xFF00, with a warning",
     0xFE00: "after our C-CANCEL: the end; otherwise an error",
     0xB000: "C-GET, C-MOVE: the end; an error for each instance that failed",
     0xA700: "an error",

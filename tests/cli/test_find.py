@@ -19,7 +19,7 @@ from tests.sample_objects import IMPLICIT
 from tests.services.limited_archive import LimitedArchive
 from tests.services.limited_archive import study as instances_of
 
-from dimse import Association, QueryRequest, QueryRetrieveModel, Server, Status, StatusError
+from dimse import Association, QueryFeatures, QueryRequest, QueryRetrieveModel, Server, Status, StatusError
 from dimse.network.association import exchange_of
 from dimse.testing import ScriptedPeer, listening, response
 
@@ -353,7 +353,24 @@ async def test_series_without_uids(beside: Beside) -> None:
         ("Doe^ID002", "20240101", "1.2.1"),
     ]
     assert (done.code, done.err, related.out) == (0, "", done.out)
+    assert related.err.strip() == (
+        f"dimse: {archive.address}: it did not agree to these features of C-FIND: relational; it is asked all the same"
+    )
     assert archive.levels == ["STUDY", "SERIES", "SERIES", "SERIES"]
+
+
+async def test_what_is_negotiated(beside: Beside) -> None:
+    """As DCMTK's users ask; an archive that agrees, and one that says which keys it does not support."""
+    keys = ("--level", "IMAGE", "-k", "StudyInstanceUID=", "--relational", "--negotiate", "fuzzy-names,timezone")
+    features = QueryFeatures(relational=True, fuzzy_names=True, timezone=True, empty_values=True)
+    async with LimitedArchive([instances_of(1, series=2)], features=features, unsupported_keys=True) as archive:
+        done = await beside("find", archive.address, *keys, "--format", "{SOPInstanceUID}")
+    assert (done.code, done.out) == (0, "1.1.1.1\n1.1.2.1\n")
+    assert archive.agreed == [QueryFeatures(relational=True, fuzzy_names=True, timezone=True)]
+    assert "it does not support all of the keys (0xFF01)" in done.err
+    wrong = await beside("find", archive.address, "-k", "PatientID", "--negotiate", "sound")
+    assert wrong.code == 2
+    assert "'sound' is not a feature; it must be one of combined-date-time, fuzzy-names" in wrong.err
 
 
 async def test_lists(beside: Beside, tmp_path: Path) -> None:

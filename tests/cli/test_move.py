@@ -10,7 +10,7 @@ from typing import Any
 
 import pydicom
 
-from dimse import QueryRequest, Server, Status, StoreRequest
+from dimse import QueryFeatures, QueryRequest, Server, Status, StoreRequest
 
 Beside = Callable[..., Any]
 STUDY = ("-k", "StudyInstanceUID=1.2.3")
@@ -102,3 +102,21 @@ async def test_ctrl_c_cancels(start: Beside, ct: Path) -> None:
     assert (process.returncode, out) == (130, b"")
     (line,) = err.decode().splitlines()
     assert line.startswith("dimse: interrupted; ")
+
+
+async def test_without_the_unique_keys_above(beside: Beside, ct: Path) -> None:
+    """It is relational: an archive that agrees to that has nothing to remark."""
+    server = Server("ARCHIVE", port=0, destinations={"NOWHERE": "NOWHERE@127.0.0.1:1"})
+    asked: list[tuple[set[str], QueryFeatures]] = []
+
+    @server.on_c_move(features=QueryFeatures(relational=True))
+    async def move(request: QueryRequest) -> AsyncIterator[Path]:
+        asked.append(({each.keyword for each in request.identifier}, request.features))
+        for path in list[Path]():
+            yield path
+
+    keys = ("--level", "IMAGE", "-k", "SOPInstanceUID=1.2.3.4")
+    async with server:
+        done = await beside("move", f"ARCHIVE@127.0.0.1:{server.port}", *keys, "--destination", "NOWHERE")
+    assert asked == [({"QueryRetrieveLevel", "SOPInstanceUID"}, QueryFeatures(relational=True))]
+    assert "agree" not in done.err

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 from pydicom import Dataset
 
 import dimse
@@ -13,6 +15,7 @@ from dimse import (
     CFindSCU,
     Match,
     ProposedContext,
+    Query,
     QueryFeatures,
     QueryRequest,
     QueryRetrieveLevel,
@@ -25,6 +28,7 @@ from dimse import (
 )
 from tests.ports import free_port
 
+from .archive import Archive
 from .processes import PYNETDICOM_PEER, Peer, need, need_pynetdicom, run
 
 FIND, GET, MOVE, WORKLIST = (
@@ -114,3 +118,18 @@ async def test_findscu_asks_relationally_without_negotiation_and_sees_unsupporte
         code, output = await run(need("findscu"), "-d", "-S", "-aec", "DIMSE", "127.0.0.1", str(server.port), *keys)
     assert (code, seen) == (0, [("IMAGE", ())])
     assert "0xff01" in output
+
+
+async def test_archives_are_asked_relationally_whether_they_agree_or_not(
+    archive: Archive, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Orthanc and dcmqrscp negotiate nothing. Both answer C-FIND; Orthanc retrieves by the UID of an instance alone."""
+    wanted = "2.25.51100.1"
+    by_uid = Query.instances(SOPInstanceUID=wanted).negotiating(relational=True)
+    with caplog.at_level(logging.WARNING, "dimse"):
+        found = [match.SOPInstanceUID async for match in dimse.find(archive.address, by_uid)]
+        got = await dimse.get(archive.address, by_uid, into=tmp_path / "got", raise_failures=False)
+    assert found == [wanted]
+    assert [each.sop_instance_uid for each in got.retrieved] == ([wanted] if archive.name == "orthanc" else [])
+    for operation in ("C-FIND", "C-GET"):
+        assert f"it did not agree to these features of {operation}: relational" in caplog.text

@@ -20,7 +20,7 @@ TREE_QUERY = Query.series(PatientID="TREE", StudyDate="20240229", Modality="CT")
 
 
 async def series_of(archive: Archive, *, relational: bool = False) -> list[tuple[str, str, str]]:
-    found = dimse.find(archive.address, TREE_QUERY, relational=relational)
+    found = dimse.find(archive.address, TREE_QUERY.negotiating(relational=relational))
     return [(match.StudyInstanceUID, match.SeriesInstanceUID, match.PatientName) async for match in found]
 
 

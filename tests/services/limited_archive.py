@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from pydicom.dataset import Dataset
 
-from dimse import Matcher, QueryRequest, Server, ServerOptions, Status, StatusError
+from dimse import Match, Matcher, QueryFeatures, QueryRequest, Server, ServerOptions, Status, StatusError
 
 OPTIONS = ServerOptions(
     maximum_connections_per_second=None, maximum_associations_per_host=None, maximum_associations_per_title=None
@@ -52,12 +52,16 @@ class LimitedArchive(Server):
         ignores: str = "",
         sends_some: bool = True,
         title: str = "ARCHIVE",
+        features: QueryFeatures | None = None,
+        unsupported_keys: bool = False,
     ) -> None:
         super().__init__(title, port=0, options=OPTIONS)
         self.instances = [instance for study in studies for instance in study]
         self.asked: list[Dataset] = []
+        self.agreed: list[QueryFeatures] = []
+        self._unsupported_keys = unsupported_keys
         self._limit, self._status, self._ignores, self._sends_some = limit, status, ignores, sends_some
-        self.on_c_find(self._find)
+        self.on_c_find(features=features)(self._find)
 
     @property
     def address(self) -> str:
@@ -68,8 +72,9 @@ class LimitedArchive(Server):
         """The levels of the queries."""
         return [identifier.QueryRetrieveLevel for identifier in self.asked]
 
-    async def _find(self, request: QueryRequest) -> AsyncIterator[Dataset]:
+    async def _find(self, request: QueryRequest) -> AsyncIterator[Dataset | Match]:
         self.asked.append(request.identifier)
+        self.agreed.append(request.features)
         keys = Dataset()
         keys.update(request.identifier)
         if self._ignores in keys:
@@ -77,6 +82,6 @@ class LimitedArchive(Server):
         found = list(Matcher(keys).find(self.instances))
         is_cut = self._limit is not None and len(found) > self._limit
         for match in found[: self._limit if self._sends_some or not is_cut else 0]:
-            yield match
+            yield Match(match, unsupported_keys=True) if self._unsupported_keys else match
         if is_cut and self._status != Status.SUCCESS:
             raise StatusError(Status(self._status), "too many")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from dimse import Query
+from dimse import Query, QueryFeatures
 from dimse.services.finding_keys import KeyCheck
 
 
@@ -40,3 +40,15 @@ def test_contradictions(match: dict[str, Any], keys: dict[str, Any], ignored: st
 
 def test_keys_that_are_not_returned() -> None:
     assert check({"StudyDate": "20240101"}, StudyDate="20240101", StudyDescription="X") == (None, {"StudyDescription"})
+
+
+def test_what_was_agreed_on_is_no_contradiction() -> None:
+    """Times that are matched in pairs, or in another time zone; an empty value; the view, which is of the request."""
+    query = Query.studies(StudyDate="20240101-20240102", StudyTime="1800-0600", StudyDescription='""')
+    match = Dataset()
+    match.StudyDate, match.StudyTime, match.StudyDescription = "20240101", "200000", ""
+    for agreed in (QueryFeatures(combined_date_time=True), QueryFeatures(timezone=True)):
+        checked = KeyCheck(query.find_identifier(), except_for=frozenset(), agreed=agreed)
+        assert (checked.ignored(match), checked.unknown(match)) == (None, set())
+    view = KeyCheck(Query.studies(QueryRetrieveView="CLASSIC").find_identifier(), except_for=frozenset())
+    assert view.unknown(match) == set()

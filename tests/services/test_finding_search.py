@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from tests.services.limited_archive import LimitedArchive, study
 
 import dimse
-from dimse import IncompleteAnswer, Query, QueryRetrieveModel, Status, StatusError
+from dimse import IncompleteAnswer, Query, QueryFeatures, QueryRetrieveModel, Status, StatusError
 
 MANY = [
     *(study(number, f"2024{1 + number % 12:02}{1 + number % 28:02}") for number in range(1, 40)),
@@ -70,7 +70,7 @@ async def test_a_query_with_uids_is_one_query() -> None:
 
 async def test_relational() -> None:
     archive = LimitedArchive([study(1, series=2), study(2)])
-    matches = await found(archive, Query.series(PatientID="ID001", Modality="MR"), relational=True)
+    matches = await found(archive, Query.series(PatientID="ID001", Modality="MR").negotiating(relational=True))
     assert [(match.StudyInstanceUID, match.SeriesInstanceUID) for match in matches] == [("1.1", "1.1.2")]
     assert archive.levels == ["SERIES"]
 
@@ -154,3 +154,32 @@ async def test_a_refusal_is_not_a_cut() -> None:
     with pytest.raises(StatusError, match="0xC000"):
         await found(archive, Query.studies(), complete=True)
     assert len(archive.asked) == 1
+
+
+# What is negotiated
+
+
+async def test_what_is_not_agreed_on_is_told_and_asked_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    archive = LimitedArchive([study(1, series=2), study(2)])
+    query = Query.series(PatientID="ID001").negotiating(relational=True, fuzzy_names=True)
+    with caplog.at_level(logging.INFO, "dimse.query_retrieve"):
+        assert len(await found(archive, query)) == 2
+        assert len(await found(archive, Query.studies(PatientID=["ID001", "ID002"]))) == 2
+    told = [(each.levelno, each.getMessage()) for each in caplog.records if "agree" in each.message]
+    text = f"{archive.address}: it did not agree to these features of C-FIND: %s; it is asked all the same"
+    assert told == [(logging.WARNING, text % "relational, fuzzy names"), (logging.INFO, text % "multiple values")]
+
+
+async def test_what_is_agreed_on_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    archive = LimitedArchive([study(1)], features=QueryFeatures(relational=True, timezone=True))
+    with caplog.at_level(logging.WARNING, "dimse"):
+        assert len(await found(archive, Query.series().negotiating(relational=True))) == 1
+    assert archive.agreed == [QueryFeatures(relational=True)]
+    assert caplog.text == ""
+
+
+async def test_keys_that_an_archive_does_not_support_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    archive = LimitedArchive([study(1)], unsupported_keys=True)
+    with caplog.at_level(logging.WARNING, "dimse"):
+        assert len(await found(archive, Query.studies())) == 1
+    assert "it does not support all of the keys (0xFF01)" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,16 @@ async def test_a_cancelled_job_releases_the_association(getting: Archive, tmp_pa
     (association,) = set(associations)
     await exchange_of(association).closed()
     assert association.error is None, "it was released"
+
+
+async def test_without_the_unique_keys_above(getting: Archive, caplog: pytest.LogCaptureFixture) -> None:
+    """The archive does not negotiate, and is asked all the same, as by users of DCMTK."""
+    query = Query.instances(SOPInstanceUID=ADA[0]).negotiating(relational=True)
+    with caplog.at_level(logging.WARNING, "dimse"):
+        report = await dimse.get(getting.address, query, handler=_taken)
+    assert [each.sop_instance_uid for each in report.retrieved] == [ADA[0]]
+    assert "it did not agree to these features of C-GET: relational" in caplog.text
+
+
+async def _taken(request: StoreRequest) -> int:
+    return Status.SUCCESS

@@ -9,18 +9,23 @@ import pytest
 from pydicom.dataset import Dataset
 from tests.ports import free_port
 from tests.sample_objects import EXPLICIT
+from tests.services.limited_archive import LimitedArchive, study
 from tests.services.member_archive import ADA, STUDY, Archive, retrieve, uids_of
 
 import dimse
 from dimse import (
     ClientOptions,
     Query,
+    QueryFeatures,
     QueryRequest,
+    Source,
     Status,
     StatusError,
     Timeouts,
 )
 from dimse.dataset.codec import encode
+from dimse.network.application_entity import ApplicationEntity
+from dimse.services.listing import list_instances
 from dimse.testing import ScriptedPeer, listening, response
 from dimse.upper_layer.pdu import A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
@@ -118,3 +123,18 @@ async def test_a_listing_is_not_lost_where_the_release_is_not_answered(tmp_path:
         )
     assert report.listed == 1
     assert [result.sop_instance_uid for result in report.failures] == ["1.1.1.1"]
+
+
+async def test_a_relational_query_is_listed_at_once() -> None:
+    archive = LimitedArchive([study(1, series=2), study(2)], features=QueryFeatures(relational=True))
+    query = Query.series(PatientID="ID001", Modality="CT").negotiating(relational=True)
+    archive.on_c_get(nothing)
+    async with archive:
+        listing = await list_instances(ApplicationEntity(archive.address), [query])
+    assert list(listing.instances) == ["1.1.1.1"]
+    assert archive.levels == ["SERIES", "IMAGE"]
+
+
+async def nothing(_: QueryRequest) -> AsyncIterator[Source]:
+    for each in list[Source]():
+        yield each

@@ -16,6 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from dimse.dataset.codec import decode, encode
 from dimse.services.query import Query, raw_identifier
 from dimse.services.query_models import LEVELS, QueryRetrieveLevel, QueryRetrieveModel
+from dimse.upper_layer.extended import QueryFeatures
 
 PATIENT, STUDY, SERIES, IMAGE = LEVELS
 PATIENT_ROOT, STUDY_ROOT = QueryRetrieveModel.PATIENT_ROOT, QueryRetrieveModel.STUDY_ROOT
@@ -211,7 +212,7 @@ def test_a_c_find_has_no_keys_of_a_higher_level(level: QueryRetrieveLevel, of: Q
         query = Query.of(level, {**IN_SERIES, key: None})
         with pytest.raises(ValueError, match=rf"{key} is a key of the {of} level.*dimse.find asks level by level"):
             query.find_identifier()
-        assert key in query.relational_identifier()
+        assert key in query.negotiating(relational=True).find_identifier()
 
 
 @pytest.mark.parametrize(
@@ -369,3 +370,40 @@ def test_a_raw_identifier_keeps_the_character_set_there_is() -> None:
 
 def test_a_raw_identifier_in_ascii_has_no_character_set() -> None:
     assert list(raw_identifier(STUDY, Dataset()).keys()) == [0x00080052]
+
+
+def test_what_a_query_negotiates() -> None:
+    """What the caller asks for, and what the values of the keys need; each method keeps it."""
+    query = Query.studies().negotiating(relational=True).negotiating(fuzzy_names=True, timezone=False)
+    assert query.features.names == ("relational", "fuzzy_names")
+    assert query.where(PatientName="Meier").returning("StudyDate").features == query.features
+    assert Query.studies().features == QueryFeatures()
+    assert Query.studies().modality("CT", "MR").features.names == ("multiple_values",)
+    assert Query.studies().study_instance_uid("1.2", "1.3").features == QueryFeatures()  # a list of UIDs
+    assert Query.studies(StudyDescription='""').features.names == ("empty_values",)
+    with pytest.raises(TypeError, match="fuzzy"):
+        Query.studies().negotiating(fuzzy=True)
+
+
+def test_a_relational_query_needs_no_unique_keys_above_its_level() -> None:
+    query = Query.instances(PatientID="4711", Modality="CT", SOPInstanceUID="1.2").negotiating(relational=True)
+    identifier = query.find_identifier()
+    assert (identifier.PatientID, identifier.Modality, identifier.StudyInstanceUID) == ("4711", "CT", None)
+    assert identifier.QueryRetrieveLevel == "IMAGE"
+
+
+def test_a_relational_retrieval_needs_no_unique_keys_above_its_level() -> None:
+    query = Query.instances(SOPInstanceUID=["1.2", "1.3"])
+    with pytest.raises(ValueError, match=r"needs one StudyInstanceUID .*, or add .negotiating\(relational=True\)"):
+        query.retrieve_identifier()
+    identifier = query.negotiating(relational=True).retrieve_identifier()
+    assert {element.keyword for element in identifier} == {"QueryRetrieveLevel", "SOPInstanceUID"}
+    with pytest.raises(ValueError, match=r"needs one SOPInstanceUID .* wild cards$"):
+        Query.instances(StudyInstanceUID="1.2").negotiating(relational=True).retrieve_identifier()
+
+
+def test_the_view_of_a_retrieval_is_negotiated() -> None:
+    query = Query.studies(StudyInstanceUID="1.2", QueryRetrieveView="ENHANCED")
+    with pytest.raises(ValueError, match="QueryRetrieveView: C-MOVE and C-GET allow only unique keys"):
+        query.retrieve_identifier()
+    assert query.negotiating(enhanced_multiframe=True).retrieve_identifier().QueryRetrieveView == "ENHANCED"

@@ -292,6 +292,30 @@ def add_classes(parser: argparse.ArgumentParser, text: str) -> None:
     _add_names(parser, "--class", "classes", classes, f"{text} {names}")
 
 
+_FEATURES: Final = ("combined-date-time", "fuzzy-names", "timezone", "enhanced-multiframe")
+
+
+def features(text: str) -> list[str]:
+    """Names of `QueryFeatures`, which are separated by commas. Raises `ValueError`."""
+    names = [name.strip().lower() for name in text.split(",")]
+    for name in names:
+        if name not in _FEATURES:
+            raise ValueError(f"{name!r} is not a feature; it must be one of {', '.join(_FEATURES)}")
+    return [name.replace("-", "_") for name in names]
+
+
+def add_features(parser: argparse.ArgumentParser) -> None:
+    """What to negotiate for queries."""
+    parser.add_argument(
+        "--relational",
+        action="store_true",
+        help="Send one query with the keys of all levels, instead of one query for each match of a level. It is "
+        "negotiated, and sent all the same if the archive does not agree.",
+    )
+    text = f"Negotiate features: {', '.join(_FEATURES)}."
+    _add_names(parser, "--negotiate", "features", features, text)
+
+
 def add_edits(parser: argparse.ArgumentParser) -> None:
     """Edits of the objects on the way."""
     parser.add_argument(

@@ -36,11 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_address(parser, "Archive to search")
     query_options.add_find_keys(parser)
     query_options.add_level_and_model(parser, "find")
-    parser.add_argument(
-        "--relational",
-        action="store_true",
-        help="Send one query with the keys of all levels, instead of one query for each match of a level.",
-    )
+    arguments.add_features(parser)
     parser.add_argument(
         "--complete",
         action="store_true",
@@ -88,6 +84,7 @@ def find(
     level: QueryRetrieveLevel | None,
     model: QueryRetrieveModel | None,
     relational: bool,
+    features: list[str],
     complete: bool,
     limit: int | None,
     timeout: float | None,
@@ -105,18 +102,18 @@ def find(
     with arguments.usage():
         options = requestor.options(timeout=timeout, **more)
         given = query_options.Keys(keys)
-        queries = given.queries(level, model, table)
+        negotiated = query_options.features(features, relational=relational)
+        queries = [query.negotiating(**negotiated) for query in given.queries(level, model, table)]
         if format is not None:
             matches: Matches = FormattedMatches(format)
         else:
-            matches = output(list(map(Column, columns or given.columns(queries[0], relational=relational))))
+            matches = output(list(map(Column, columns or given.columns(queries[0]))))
             if columns:
                 matches.chosen = frozenset(column.tag for column in matches.columns)
         queries = [query.returning(*(column.key for column in matches.columns)) for query in queries]
         found = find_all(
             address,
             queries,
-            relational=relational,
             complete=complete,
             limit=limit,
             options=options,

@@ -80,9 +80,7 @@ def get(
     """
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)
-        queries = query_options.queries(level, model, keys, table)
-        for query in queries:
-            query.retrieve_identifier()
+        queries = query_options.to_retrieve(query_options.queries(level, model, keys, table))
         contexts = contexts_to_get(queries, classes, syntaxes, prefer)
     arguments.make_folder(into)
     report = RetrievingReport(address, f"retrieved from {address} into {into}", json=json)

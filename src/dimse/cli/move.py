@@ -55,9 +55,7 @@ def move(
     """
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)
-        queries = query_options.queries(level, model, keys, table)
-        for query in queries:
-            query.retrieve_identifier()
+        queries = query_options.to_retrieve(query_options.queries(level, model, keys, table))
     report = RetrievingReport(address, f"moved from {address} to {destination}", "Moving", json=json)
     work = _move(queries, address, options, destination, report)
     return runtime.run(report.follow(runtime.run_interruptibly(work)))

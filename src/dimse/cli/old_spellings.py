@@ -115,6 +115,14 @@ SPELLINGS: Final[Mapping[str, Spelling]] = {
     **_each("-xcs --exec-on-eostudy", Spelling(_D, ("--exec-study {}",), "COMMAND")),
     **_each("--cancel", Spelling(_D, ("--limit {}",), "N")),
     **_each("--relational-query", Spelling("pynetdicom", ("--relational",))),
+    **_each("--relational-retrieval", Spelling("pynetdicom", note="is not needed")),
+    **_each("--fuzzy-names", Spelling("pynetdicom", ("--negotiate fuzzy-names",))),
+    **_each("--dt-matching", Spelling("pynetdicom", ("--negotiate combined-date-time",))),
+    **_each("--timezone-adj", Spelling("pynetdicom", ("--negotiate timezone",))),
+    **_each("--enhanced-conversion", Spelling("pynetdicom", ("--negotiate enhanced-multiframe",))),
+    **_each("--fuzzy", Spelling(_J, ("--negotiate fuzzy-names",))),
+    **_each("--datetime", Spelling(_J, ("--negotiate combined-date-time",))),
+    **_each("--timezone", Spelling(_J, ("--negotiate timezone",))),
     **_each("-c --connect", Spelling(_J, (ADDRESS,), "TITLE@HOST:PORT")),
     **_each("-b --bind", Spelling(_J, ("-c {}", "--title {} --port {}"), "TITLE", convert=_title_and_port)),
     **_each("-m", Spelling(_J, ("-k {}",), "KEY=VALUE")),
@@ -134,7 +142,7 @@ SPELLINGS: Final[Mapping[str, Spelling]] = {
 Options = Mapping[str, argparse.Action]
 """The options of a command, by their names."""
 
-_REPEATED: Final = ("-k", "--syntax")
+_REPEATED: Final = ("-k", "--syntax", "--negotiate")
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from dimse.cli import arguments
 from dimse.cli.output import print_error
 from dimse.services.query import Query
 from dimse.services.query_keys import Path as KeyPath
-from dimse.services.query_keys import name_of, path_of, vr_of_key
+from dimse.services.query_keys import name_of, path_of, tag_of, vr_of_key
 from dimse.services.query_models import DEFAULT_MODELS, QueryRetrieveLevel, QueryRetrieveModel, RetrieveOperation
 from dimse.services.query_models import MODELS as STANDARD_MODELS
 
@@ -122,6 +122,21 @@ def queries(
     return Keys(keys).queries(level, model, table)
 
 
+def features(names: Sequence[str], *, relational: bool) -> dict[str, bool]:
+    """The features to negotiate, as `Query.negotiating` takes them."""
+    return dict.fromkeys(names, True) | {"relational": relational}
+
+
+def to_retrieve(queries: Sequence[Query]) -> list[Query]:
+    """The queries of a retrieval: relational where a unique key above the level is missing. Raises `ValueError`."""
+    found = []
+    for query in queries:
+        is_relational = not all(query.text_of(tag_of(keyword)) for keyword in query.unique_keys[:-1])
+        found.append(query.negotiating(relational=is_relational))
+        found[-1].retrieve_identifier()
+    return found
+
+
 class Keys:
     """The keys of `-k`, also of those in files, with the values of each. Raises `ValueError`."""
 
@@ -194,14 +209,14 @@ class Keys:
             raise ValueError(f"{twice} is also given with -k; leave one out")
         return names
 
-    def columns(self, query: Query, *, relational: bool = False) -> list[str]:
+    def columns(self, query: Query) -> list[str]:
         """The columns to show: the given keys and, if all of them have values, the usual ones of the level.
 
         Where a search of series or instances begins above their level, the patient and the date are usual, too.
         """
         names = list(self._names.values())
         if all(any(values) for values in self._values.values()):
-            begins_above = relational or query.first_step()[0] is not query.level
+            begins_above = query.features.relational or query.first_step()[0] is not query.level
             above = _ABOVE if begins_above and query.level in _BELOW_STUDY else ()
             usual = [key for key in (*above, *_usual_columns(query)) if _is_allowed(query, key)]
             names = [*usual, *(name for path, name in self._names.items() if name_of(*path) not in usual)]

@@ -35,6 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Retrieve instances even if DIR already has them, and replace their files. [default: they are skipped]",
     )
     query_options.add_level_and_model(parser)
+    arguments.add_features(parser)
     parser.add_argument(
         "--receiver",
         metavar="TITLE@HOST:PORT",
@@ -58,6 +59,8 @@ def retrieve(
     table: str | None,
     level: QueryRetrieveLevel | None,
     model: QueryRetrieveModel | None,
+    relational: bool,
+    features: list[str],
     receiver: Address | None,
     prefer: list[str],
     timeout: float | None,
@@ -72,7 +75,8 @@ def retrieve(
     """
     with arguments.usage():
         options = requestor.options(timeout=timeout, **association)
-        queries = query_options.queries(level, model, keys, table)
+        negotiated = query_options.features(features, relational=relational)
+        queries = [each.negotiating(**negotiated) for each in query_options.queries(level, model, keys, table)]
     arguments.make_folder(into)
     report = RetrievingReport(address, f"retrieved from {address} into {into}", json=json)
     job = partial(

@@ -20,7 +20,7 @@ from dimse.services.finding_search import Search
 from dimse.services.listing import text_at
 from dimse.services.query import Query
 from dimse.services.query_models import QueryRetrieveLevel
-from dimse.services.requesting import of_one_kind, orderly_association
+from dimse.services.requesting import of_one_kind, orderly_association, proposing
 from dimse.services.results import Leavable
 from dimse.upper_layer.negotiation import ProposedContext
 
@@ -36,7 +36,6 @@ class _Job:
     """What to find."""
 
     queries: Sequence[Query]
-    relational: bool
     complete: bool
     limit: int | None
 
@@ -199,8 +198,8 @@ class _Work:
         """Search one archive. Ends with None in the queue, unless it is cancelled."""
         context = ProposedContext(self._job.queries[0].model.sop_class("find"), uids.LITTLE_ENDIAN)
         try:
-            async with orderly_association(entity, [context]) as association:
-                search = Search(association, relational=self._job.relational, complete=self._job.complete)
+            async with orderly_association(entity, proposing([context], self._job.queries, "find")) as association:
+                search = Search(association, complete=self._job.complete)
                 try:
                     for query in self._job.queries:
                         await search.run(query, lambda match: self._take(entity.address, match))
@@ -234,7 +233,6 @@ def find(
     address: str | Address | ApplicationEntity | Iterable[str | Address | ApplicationEntity],
     query: Query | Iterable[Query],
     *,
-    relational: bool = False,
     complete: bool = False,
     limit: int | None = None,
     calling_ae_title: str | None = None,
@@ -249,9 +247,9 @@ def find(
     or several archives have, by its unique key, is returned once.
 
     A query needs no UIDs of the levels above: the archive is then asked level by level, and each key is matched at its
-    level. The matches get the requested attributes of the levels above. With `relational`, the archive is asked once,
-    with all keys (PS3.4 C.4.1.2.2.1); not every archive answers that. `relational` is not negotiated. Matches that
-    contradict a key, which the archive must have ignored, are left out, with a warning in the log.
+    level. The matches get the requested attributes of the levels above. A query that is `negotiating(relational=True)`
+    is asked once, with all keys (PS3.4 C.4.1.2.2.1); not every archive answers that. Matches that contradict a key,
+    which the archive must have ignored, are left out, with a warning in the log.
 
     An archive may limit the number of matches. `IncompleteAnswer` says that it cut an answer; with `complete`, the
     query is then asked in parts until each part is whole, as far as the answers tell: by date, by time, by prefixes of
@@ -274,4 +272,4 @@ def find(
         raise ValueError("address must be one or more archives")
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}")
-    return Finding(entities, _Job(queries, relational, complete, limit), raise_failures=raise_failures)
+    return Finding(entities, _Job(queries, complete, limit), raise_failures=raise_failures)

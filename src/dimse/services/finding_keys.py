@@ -13,9 +13,14 @@ from dimse.dataset.pydicom_names import DataElement, Dataset
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 from dimse.services.matching import Matcher
 from dimse.services.query_keys import name_of
+from dimse.upper_layer.extended import QueryFeatures
 
 _COMPARED: Final = TEXT_VRS - {"PN"}
-_OF_THE_REQUEST: Final = frozenset((0x00080005, 0x00080052))
+_TIMES: Final = frozenset(("DA", "DT", "TM"))
+"""Which an archive matches in pairs, or in the time zone of the query, if that was agreed on."""
+_EMPTY: Final = '""'
+"""It matches an empty value (PS3.4 C.2.2.2.7)."""
+_OF_THE_REQUEST: Final = frozenset((0x00080005, 0x00080052, 0x00080053))
 MAXIMUM_REMEMBERED: Final = 1000
 """Values that are known to match: those of the matches of a query are often the same."""
 
@@ -23,12 +28,14 @@ MAXIMUM_REMEMBERED: Final = 1000
 class KeyCheck:
     """The keys of an identifier that have a value."""
 
-    def __init__(self, identifier: Dataset, *, except_for: frozenset[int]) -> None:
+    def __init__(self, identifier: Dataset, *, except_for: frozenset[int], agreed: QueryFeatures | None = None) -> None:
         self._matchers: dict[int, Matcher] = {}
         self._matching: set[tuple[int, object]] = set()
+        moves_times = agreed is not None and (agreed.combined_date_time or agreed.timezone)
+        compared = _COMPARED - _TIMES if moves_times else _COMPARED
         for tag in identifier.keys() - _OF_THE_REQUEST - except_for:
             vr = vr_of(identifier, tag)
-            if vr in _COMPARED and not identifier[tag].is_empty:
+            if vr in compared and not identifier[tag].is_empty and identifier[tag].value != _EMPTY:
                 self._matchers[tag] = Matcher(_folded(identifier, tag, vr))
 
     def ignored(self, match: Dataset) -> str | None:

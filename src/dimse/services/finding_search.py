@@ -29,6 +29,7 @@ from dimse.services.listing import can_be_asked_for, text_at
 from dimse.services.query import Query
 from dimse.services.query_keys import dataset_of, tag_of
 from dimse.services.query_models import LEVELS, QueryRetrieveLevel
+from dimse.services.requesting import tell_what_is_missing
 from dimse.status import StatusCategory
 
 logger = logging.getLogger("dimse.query_retrieve")
@@ -75,21 +76,22 @@ class _Limits:
 class Search:
     """Searches one archive. What could not be found is in `failures`."""
 
-    def __init__(self, association: Association, *, relational: bool, complete: bool) -> None:
+    def __init__(self, association: Association, *, complete: bool) -> None:
         self.failures: list[Exception] = []
         self.divided_by: set[str] = set()
         """The keys by which queries were divided."""
         self._scu = CFindSCU(association)
+        self._association = association
         self._archive = exchange_of(association).address
-        self._relational = relational
         self._complete = complete
         self._limits = {level: _Limits() for level in (*LEVELS, None)}
         self._warned: set[str] = set()
 
     async def run(self, query: Query, take: Take) -> None:
         """Find everything that matches."""
+        tell_what_is_missing(self._association, query, "find")
         level, above = query.first_step()
-        if self._relational or level is None:
+        if query.features.relational or level is None:
             await self._all(query, frozenset(), take)
             return
         await self._below(query, level, above, Dataset(), take)
@@ -189,13 +191,9 @@ class Search:
     # One C-FIND request
 
     async def _ask(self, query: Query, fixed: frozenset[int], take: Take) -> _Answer:
-        if self._relational:
-            identifier = query.relational_identifier()
-            results = self._scu.find(query.level, identifier, model=query.model, raise_failures=False)
-        else:
-            identifier = query.find_identifier()
-            results = self._scu.find(query, raise_failures=False)
-        check, answer = KeyCheck(identifier, except_for=fixed), _Answer()
+        results = self._scu.find(query, raise_failures=False)
+        agreed = self._association.query_features(query.model.sop_class("find"))
+        check, answer = KeyCheck(query.find_identifier(), except_for=fixed, agreed=agreed), _Answer()
         async with results as matches:
             async for match in matches:
                 answer.count += 1
@@ -208,6 +206,8 @@ class Search:
                     self._warn(f"it does not return {keyword}; whether its matches have that value is not known")
                 self._note(query, match, answer)
                 await take(match)
+        if results.unsupported_keys:
+            self._warn("it does not support all of the keys (0xFF01), and may have matched some of them not at all")
         self._conclude(results, answer)
         return answer
 

@@ -20,7 +20,7 @@ from dimse.services.get_scu import CancelBehavior, CGetSCU, GetResults
 from dimse.services.listing import RetrieveMethod
 from dimse.services.query import Query
 from dimse.services.query_models import DEFAULT_MODELS
-from dimse.services.requesting import Counters, orderly_association, several
+from dimse.services.requesting import Counters, orderly_association, proposing, several, tell_what_is_missing
 from dimse.services.store_request import DEFAULT_TEMPLATE
 from dimse.services.store_scp import StoreHandler
 from dimse.upper_layer.negotiation import ProposedContext
@@ -92,9 +92,10 @@ async def get(
     noted, start = Noted(on_result), asyncio.get_running_loop().time()
     contexts = contexts_to_get(queries, sop_classes, transfer_syntaxes, prefer)
     counters = Counters(Callback("progress", progress, logger), len(queries))
-    async with orderly_association(entity, contexts) as association:
+    async with orderly_association(entity, proposing(contexts, queries, "get")) as association:
         scu = CGetSCU(association, store=store)
         for each in queries:
+            tell_what_is_missing(association, each, "get")
             getting = scu.get(
                 each, into=into, template=template, handler=handler, on_cancel=on_cancel, raise_failures=False
             )

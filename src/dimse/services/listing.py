@@ -19,7 +19,7 @@ from dimse.network.association import Association, exchange_of
 from dimse.services.find_scu import CFindSCU
 from dimse.services.query import Query
 from dimse.services.query_models import QueryRetrieveLevel
-from dimse.services.requesting import orderly_association
+from dimse.services.requesting import orderly_association, proposing, tell_what_is_missing
 from dimse.upper_layer.negotiation import ProposedContext
 
 logger = logging.getLogger("dimse.query_retrieve")
@@ -77,7 +77,7 @@ async def list_instances(entity: ApplicationEntity, queries: Sequence[Query]) ->
     """
     model = queries[0].model
     find, get, move = model.sop_class("find"), model.sop_class("get"), model.sop_class("move")
-    contexts = [ProposedContext(uid, uids.LITTLE_ENDIAN) for uid in (find, get, move)]
+    contexts = proposing([ProposedContext(uid, uids.LITTLE_ENDIAN) for uid in (find, get, move)], queries, "find")
     listing = Listing()
     async with orderly_association(entity, contexts) as association:
         connection = exchange_of(association).connection
@@ -103,6 +103,7 @@ class _Lister:
     """Descends the levels with one query for each parent: every archive answers hierarchical queries."""
 
     def __init__(self, association: Association, address: Address, listing: Listing) -> None:
+        self._association = association
         self._scu = CFindSCU(association)
         self._address = address
         self._listing = listing
@@ -111,6 +112,7 @@ class _Lister:
         matches: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         refusals: list[StatusError] = []
         for query in queries:
+            tell_what_is_missing(self._association, query, "find")
             found, refusal = await self._matches(query)
             matches |= {tuple(keys.items()): keys for keys in found}
             refusals += [] if refusal is None else [refusal]
@@ -131,6 +133,8 @@ class _Lister:
 
     async def _matches(self, query: Query) -> tuple[list[dict[str, str]], StatusError | None]:
         """The unique keys of the matches, from the highest level at which the query has something to find."""
+        if query.features.relational:
+            return await self._unique_keys(query, {})
         level, above = query.first_step()
         found, refusal = await self._unique_keys(query.step(level, above), above)
         while level is not None and level is not query.level and level.below is not None:

@@ -17,7 +17,7 @@ from dimse.services.bringing_record import Noted, RetrieveResult, failures_of
 from dimse.services.listing import RetrieveMethod
 from dimse.services.move_scu import CMoveSCU, MoveResults
 from dimse.services.query import Query
-from dimse.services.requesting import Counters, orderly_association, several
+from dimse.services.requesting import Counters, orderly_association, proposing, several, tell_what_is_missing
 from dimse.upper_layer.negotiation import ProposedContext
 
 logger = logging.getLogger("dimse.query_retrieve")
@@ -68,9 +68,10 @@ async def move(
     models = dict.fromkeys(each.model.sop_class("move") for each in queries)
     contexts = [ProposedContext(model, uids.LITTLE_ENDIAN) for model in models]
     counters = Counters(Callback("progress", progress, logger), len(queries))
-    async with orderly_association(entity, contexts) as association:
+    async with orderly_association(entity, proposing(contexts, queries, "move")) as association:
         scu = CMoveSCU(association)
         for each in queries:
+            tell_what_is_missing(association, each, "move")
             await _follow(scu.move(each, destination, raise_failures=False), counters, noted.note)
     if raise_failures:
         noted.raise_failures(f"the C-MOVE from {entity.address} to {destination}")

@@ -24,6 +24,7 @@ from dimse.services.query_keys import (
 )
 from dimse.services.query_models import FRAME_KEYS, LEVELS, QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.query_words import date_value
+from dimse.upper_layer.extended import QueryFeatures
 
 _PATIENT, _STUDY, _SERIES, _IMAGE = LEVELS
 
@@ -105,6 +106,8 @@ _FRAME: Final = QueryRetrieveLevel.FRAME
 _FRAME_KEYS: Final = tuple(map(tag_of, FRAME_KEYS))
 _ABOVE_LEVEL: Final = {level: tuple(QueryRetrieveLevel)[:number] for number, level in enumerate(QueryRetrieveLevel)}
 """The levels above each."""
+_VIEW: Final = tag_of("QueryRetrieveView")
+_NO_FEATURES: Final = QueryFeatures()
 _ABOVE: Final = {tag_of("Modality"): "ModalitiesInStudy", tag_of("SOPClassUID"): "SOPClassesInStudy"}
 """Keys of lower levels that have one for the study as a whole."""
 
@@ -115,7 +118,8 @@ class Query:
 
     Immutable: each method returns a new query. A key that is set again is replaced. Raises `ValueError` for a key of a
     lower level (PS3.4 C.6), and for a value that its key cannot have (PS3.4 C.2.2.2). `dimse.find` and
-    `dimse.retrieve` match keys of higher levels at theirs; a single C-FIND takes none but the unique keys.
+    `dimse.retrieve` match keys of higher levels at theirs; a single C-FIND takes none but the unique keys, unless the
+    query is relational: see `negotiating`.
 
     >>> query = Query.studies(PatientName="Smith*").study_date(date(2024, 1, 1), None).modality("CT")
     >>> query.find_identifier().StudyDate
@@ -127,6 +131,8 @@ class Query:
     model: QueryRetrieveModel
     _keys: tuple[tuple[Path, str], ...] = ()
     """Paths of tags, and values as they are encoded; empty for a return key."""
+    _features: QueryFeatures = _NO_FEATURES
+    """Those that the caller asks for."""
 
     def __post_init__(self) -> None:
         if self.level is None and not self.model.levels:
@@ -218,6 +224,34 @@ class Query:
         wanted = {key: None for key in keys if not any(overlap(path_of(key), path) for path, _ in self._keys)}
         return self._with(wanted)
 
+    def negotiating(self, **features: bool) -> Query:
+        """Propose features of `QueryFeatures` to the peer, where a job of the library makes the association.
+
+        A peer that does not agree is asked all the same, and a warning in the log says what was not agreed on: many
+        archives support more than they negotiate. With `relational` the archive is asked once, with the keys of all
+        levels; no unique key above the level is needed, in retrievals neither. On an association of your own, propose
+        `features` with its contexts.
+
+        >>> Query.instances(SOPInstanceUID="1.2.3").negotiating(relational=True).features
+        <QueryFeatures relational>
+        """
+        return replace(self, _features=self._features | QueryFeatures(**features))
+
+    @property
+    def features(self) -> QueryFeatures:
+        """What to propose: what the caller asks for, and what the values of the keys need (PS3.4 C.2.2.2.7, C.2.2.2.8).
+
+        >>> Query.studies().modality("CT", "MR").features
+        <QueryFeatures multiple_values>
+        """
+        return self._features | self.needed_features
+
+    @property
+    def needed_features(self) -> QueryFeatures:
+        """The features that the values of the keys need."""
+        several = any("\\" in text and vr_of_key(path) != "UI" for path, text in self._keys)
+        return QueryFeatures(multiple_values=several, empty_values=any(text == '""' for _, text in self._keys))
+
     def patient_name(self, patient_name: str) -> Query:
         """Family name, given name and so on, separated by `^`; `*` and `?` are wild cards (PS3.4 C.2.2.2.4)."""
         return self.where(PatientName=patient_name)
@@ -265,31 +299,24 @@ class Query:
         """The identifier of a C-FIND request (PS3.4 C.4.1.1.3): the keys, and the required keys of the level.
 
         Raises `ValueError` if a unique key above the level does not have exactly one value (PS3.4 C.4.1.2.1), and for
-        other keys of a higher level.
+        other keys of a higher level, unless the query is relational: then all keys are in it (PS3.4 C.4.1.2.2.1).
 
         >>> Query.series().find_identifier()
         Traceback (most recent call last):
         ValueError: a query at SERIES level needs one StudyInstanceUID (PS3.4 C.4.1.2.1); ...
         """
+        if self._features.relational:
+            return self._identifier({(tag,): "" for tag in self._unique_keys})
         for path, _ in self._keys:
             level = self.level_of(path[0])
             if level != self.level and path[0] not in self._unique_keys:
                 raise ValueError(
                     f"{name_of(*path)} is a key of the {level} level, but this is {_a(self.level)} level query "
-                    "(PS3.4 C.6); dimse.find asks level by level, or pass a level and a Dataset, as a relational query"
+                    "(PS3.4 C.6); dimse.find asks level by level, or add .negotiating(relational=True)"
                 )
         for unique_key in self._unique_keys[:-1]:
             self._check_single(unique_key)
         return self._identifier()
-
-    def relational_identifier(self) -> Dataset:
-        """The identifier of a relational C-FIND request (PS3.4 C.4.1.2.2.1): all keys, of whatever level.
-
-        >>> Query.series(PatientID="4711", Modality="CT").relational_identifier().Modality
-        'CT'
-        """
-        above: dict[Path, str] = {(tag,): "" for tag in self._unique_keys}
-        return self._identifier(above)
 
     def _identifier(self, more: Mapping[Path, str] | None = None) -> Dataset:
         required: dict[Path, str] = {(tag_of(keyword),): "" for keyword in self._required_keys}
@@ -335,13 +362,16 @@ class Query:
     def retrieve_identifier(self) -> Dataset:
         """The identifier of a C-MOVE or C-GET request (PS3.4 C.4.2.1.4, C.4.3.1.3): the unique keys only.
 
-        Raises `ValueError` if another key has a value, or a unique key has none. Several UIDs are allowed at the
-        level of the query. At the FRAME level, one of the frame keys is needed (PS3.4 Y.6.1.1.3).
+        Raises `ValueError` if another key has a value, or a unique key has none; those above the level may be left out
+        of a relational query (PS3.4 C.4.2.2.2.1). Several UIDs are allowed at the level of the query. At the FRAME
+        level, one of the frame keys is needed (PS3.4 Y.6.1.1.3). QueryRetrieveView is allowed if `enhanced_multiframe`
+        is negotiated.
 
         >>> Query.studies(StudyInstanceUID=["1.2.3", "1.2.4"]).retrieve_identifier().QueryRetrieveLevel
         'STUDY'
         """
         allowed = [*self._unique_keys, *(_FRAME_KEYS if self.level is _FRAME else ())]
+        allowed += [_VIEW] if self._features.enhanced_multiframe else []
         unique_keys: dict[Path, str] = {(tag,): text for tag in allowed if (text := self.text_of(tag))}
         others = [name_of(*path) for path, text in self._keys if text and path not in unique_keys]
         if others:
@@ -355,6 +385,8 @@ class Query:
     def _check_unique_keys(self, given: Mapping[Path, str]) -> None:
         """Raise `ValueError` if the unique keys of a retrieval do not name what is to be retrieved."""
         for tag in self._unique_keys:
+            if self._features.relational and tag != self._unique_keys[-1] and not self.text_of(tag):
+                continue
             # PS3.4 C.4.2.1.4.1: only UIDs may be a list, and only at the level of the retrieval
             if tag == _PATIENT_ID or tag != self._unique_keys[-1] or not self.text_of(tag) or self.level is _FRAME:
                 self._check_single(tag)
@@ -407,9 +439,10 @@ class Query:
 
     def _check_single(self, tag: int) -> None:
         if not self._is_single(tag):
+            advice = "" if tag == self._unique_keys[-1] else ", or add .negotiating(relational=True)"
             raise ValueError(
                 f"a query {'' if self.level is None else f'at {self.level} level '}needs one {name_of(tag)} "
-                "(PS3.4 C.4.1.2.1); pass a single value without wild cards"
+                f"(PS3.4 C.4.1.2.1); pass a single value without wild cards{advice}"
             )
 
 

@@ -11,9 +11,11 @@ from dataclasses import replace
 from dimse.errors import AssociationTimeout, PresentationContextError
 from dimse.messages.suboperations import SubOperations
 from dimse.network.application_entity import ApplicationEntity
-from dimse.network.association import Association
+from dimse.network.association import Association, exchange_of
 from dimse.network.server import AssociationServer
 from dimse.services.query import Query
+from dimse.services.query_models import RetrieveOperation
+from dimse.upper_layer.extended import QueryFeatures
 from dimse.upper_layer.negotiation import ProposedContext
 
 logger = logging.getLogger("dimse.query_retrieve")
@@ -45,6 +47,28 @@ async def orderly_association(
         logger.info("%s: %s", entity.address, error)
     if reason is not None:
         raise reason
+
+
+def proposing(
+    contexts: Iterable[ProposedContext], queries: Iterable[Query], operation: RetrieveOperation
+) -> list[ProposedContext]:
+    """The contexts, with the features that the queries need."""
+    wanted: dict[str, QueryFeatures] = {}
+    for query in queries:
+        uid = query.model.sop_class(operation)
+        wanted[uid] = wanted.get(uid, QueryFeatures()) | query.features.of_class(uid)
+    return [each._replace(features=wanted.get(each.abstract_syntax) or each.features) for each in contexts]
+
+
+def tell_what_is_missing(association: Association, query: Query, operation: RetrieveOperation) -> None:
+    """Log the features of a query that the peer has not agreed to: it is asked all the same, as it may have them."""
+    uid = query.model.sop_class(operation)
+    missing = query.features.of_class(uid) - association.query_features(uid)
+    if missing:
+        level = logging.WARNING if missing - query.needed_features else logging.INFO
+        names = ", ".join(each.replace("_", " ") for each in missing.names)
+        text = "%s: it did not agree to these features of C-%s: %s; it is asked all the same"
+        logger.log(level, text, exchange_of(association).address, operation.upper(), names)
 
 
 def of_one_kind(query: Query | Iterable[Query]) -> list[Query]:
