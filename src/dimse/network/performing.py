@@ -300,7 +300,8 @@ class RequestorPerformer(Performer):
 
     async def idle(self) -> None:
         """Wait until what the peer has requested is answered."""
-        await self._idle.wait()
+        while not self._idle.is_set():  # one more may have arrived when this task goes on
+            await self._idle.wait()
 
     async def closed(self) -> None:
         """Wait for the end of the tasks, once the association has ended. A handler that hangs is cancelled."""
