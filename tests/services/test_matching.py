@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from datetime import datetime, timedelta
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -12,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.config import IGNORE
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
-from dimse import DatasetError, Matcher, Query
+from dimse import DatasetError, Matcher, Query, QueryFeatures
 from dimse.dataset.codec import decode, encode
 from dimse.services.query_models import LEVELS
 
@@ -72,7 +73,9 @@ def matches(keyword: str, key: Any, value: Any) -> bool:
         ("C.2.2.2.1.1", "PatientName", "Smith", "Smith^Ada", False),
         ("C.2.2.2.1.1", "PatientName", "Smith^Ada^^^", "Smith^Ada", True),
         ("C.2.2.2.1.1", "PatientName", "M\u00fcller", "Mu\u0308ller", True),
-        ("C.2.2.2.1.1", "PatientName", "Muller", "M\u00fcller", False),
+        ("C.2.2.2.1.1", "PatientName", "Muller", "M\u00fcller", True),
+        ("C.2.2.2.1.1", "PatientName", "STRASSE", "Stra\u00dfe", True),
+        ("C.2.2.2.1.1", "PatientName", "M?ller", "Mu\u0308ller", True),
         ("C.2.2.2.1.1", "PatientName", "Yamada^Tarou", "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce", True),
         ("C.2.2.2.1.1", "PatientName", "\u5c71\u7530^\u592a\u90ce", "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce", True),
         ("C.2.2.2.1.1", "PatientName", "=\u5c71\u7530*", "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce", True),
@@ -161,6 +164,13 @@ def matches(keyword: str, key: Any, value: Any) -> bool:
         ("C.2.2.3", "ImageType", "PRIMARY", ["ORIGINAL", "PRIMARY"], True),
         ("C.2.2.3", "ImageType", "SEC*", ["ORIGINAL", "PRIMARY"], False),
         ("C.2.2.2.8", "ModalitiesInStudy", ["CT", "PT"], ["MR", "PT"], True),
+        # Two quotation marks match what has no value
+        ("C.2.2.2.7", "PatientID", '""', "4711", False),
+        ("C.2.2.2.7", "PatientID", '""', "", True),
+        ("C.2.2.2.7", "PatientName", '""', "Smith", False),
+        ("C.2.2.2.7", "StudyDate", '""', "20240229", False),
+        ("C.2.2.2.7", "StudyDate", '""', None, True),
+        ("C.2.2.2.7", "StudyInstanceUID", '""', "1.2", False),
         # What is unknown matches
         ("C.2.2.1.2", "PatientName", "Smith*", "", True),
         ("C.2.2.1.2", "StudyDate", "20240101-", None, True),
@@ -192,6 +202,77 @@ def test_a_timezone_is_that_of_the_data_set() -> None:
     assert Matcher(keys).matches(dataset(AcquisitionDateTime="202401011100"))
     assert Matcher(keys).matches(dataset(AcquisitionDateTime="202401010600", TimezoneOffsetFromUTC="-0500"))
     assert not Matcher(keys).matches(dataset(AcquisitionDateTime="202401011200"))
+
+
+def test_a_date_and_its_time_are_one_range_if_that_was_agreed_on() -> None:
+    matcher_of = partial(Matcher, dataset(StudyDate="20240101-20240103", StudyTime="2200-0200"))
+    matcher = matcher_of(QueryFeatures(combined_date_time=True))
+    found = [
+        matcher.matches(dataset(StudyDate=date, StudyTime=time))
+        for date in ("20240101", "20240102", "20240103")
+        for time in ("0100", "1200", "2300")
+    ]
+    assert found == [False, False, True, True, True, True, True, False, False]
+    assert not matcher_of().matches(dataset(StudyDate="20240102", StudyTime="1200"))
+
+
+def test_names_are_fuzzy_if_that_was_agreed_on() -> None:
+    keys, stored = dataset(PatientName="ada smi"), dataset(PatientName="Smith^Ada^Maria")
+    assert Matcher(keys, QueryFeatures(fuzzy_names=True)).matches(stored)
+    assert not Matcher(keys).matches(stored)
+    assert not Matcher(dataset(PatientName="ada jones"), QueryFeatures(fuzzy_names=True)).matches(stored)
+
+
+def test_keys_that_are_not_matched_are_named() -> None:
+    identifier = dataset(
+        PatientID="1",
+        StudyDescription="a",
+        StudyID=None,
+        ProcedureCodeSequence=[{"CodeValue": "1"}],
+        RequestAttributesSequence=[{"RequestedProcedureID": "1"}, {"RequestedProcedureID": "2"}],
+        ReferencedStudySequence=[{}],
+    )
+    matcher = Matcher(identifier, supported=["PatientID", 0x00400275])
+    named = {keyword_for_tag(tag) for tag in matcher.unsupported}
+    assert named == {"StudyDescription", "ProcedureCodeSequence", "RequestAttributesSequence"}
+    assert matcher.matches(dataset(PatientID="1", StudyDescription="b", ProcedureCodeSequence=[{"CodeValue": "2"}]))
+    assert not matcher.matches(dataset(PatientID="2"))
+    assert Matcher(identifier).unsupported == {0x00400275}
+
+
+def private(block: int, creator: str | None, value: str) -> Dataset:
+    made = dataset(PatientID="1")
+    if creator is not None:
+        made.add_new(0x00090000 | block, "LO", creator)
+    made.add_new(0x00090001 | block << 8, "LO", value)
+    return made
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", EXPLICIT])
+def test_a_private_key_is_that_of_its_creator(syntax: str) -> None:
+    """In whichever block the data set has it, and without VRs."""
+    matcher = Matcher(decode(encode(private(0x10, "ACME", "a"), syntax), syntax))
+    stored = as_received(private(0x20, "ACME", "a"))
+    assert matcher.matches(stored)
+    assert not matcher.matches(private(0x20, "ACME", "b"))
+    assert matcher.matches(private(0x10, "OTHER", "b"))  # the attribute is unknown
+    response = matcher.response(stored)
+    assert (response[0x00090010].value, response[0x00091001].value) == ("ACME", "a")
+    assert matcher.response(dataset(PatientID="1"))[0x00091001].is_empty
+
+
+def test_a_private_key_without_its_creator_is_not_matched() -> None:
+    matcher = Matcher(private(0x10, None, "a"))
+    assert matcher.matches(private(0x10, "ACME", "b"))
+    assert matcher.unsupported == {0x00091001}
+
+
+def test_a_private_sequence_is_matched_by_its_items() -> None:
+    keys, stored = private(0x10, "ACME", "a"), private(0x20, "ACME", "a")
+    keys.add_new(0x00091002, "SQ", [dataset(CodeValue="2", CodeMeaning=None)])
+    stored.add_new(0x00092002, "SQ", [dataset(CodeValue="1"), dataset(CodeValue="2")])
+    assert Matcher(keys).matches(stored)
+    assert [item.CodeValue for item in Matcher(keys).response(stored)[0x00091002].value] == ["2"]
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [("ISO_IR 192", "ISO_IR 100"), ("ISO_IR 144", "ISO_IR 192")])
@@ -354,35 +435,7 @@ def test_unique_keys_of_the_levels() -> None:
 
 # Properties
 
-WORDS = st.text("aAb*? ", max_size=8).map(str.strip)
-
-
-def matches_slowly(pattern: str, text: str) -> bool:
-    """Wild cards as C.2.2.2.4 defines them."""
-    if not pattern:
-        return not text
-    if pattern[0] == "*":
-        return any(matches_slowly(pattern[1:], text[start:]) for start in range(len(text) + 1))
-    return bool(text) and pattern[0] in ("?", text[0]) and matches_slowly(pattern[1:], text[1:])
-
-
-@given(WORDS, st.text("aAb", min_size=1, max_size=8))
-def test_wild_cards_are_those_of_the_standard(pattern: str, text: str) -> None:
-    found = Matcher(dataset(PatientID=pattern)).matches(dataset(PatientID=text))
-    assert found is (pattern == "" or matches_slowly(pattern, text))
-
-
 MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1))  # noqa: DTZ001 - the offset is added as a text
-
-
-@pytest.mark.parametrize(("keyword", "form"), [("StudyDate", "%Y%m%d"), ("AcquisitionDateTime", "%Y%m%d%H%M%S.%f")])
-@given(MOMENTS, MOMENTS, MOMENTS)
-def test_a_range_has_what_is_between_its_ends(
-    keyword: str, form: str, one: datetime, other: datetime, moment: datetime
-) -> None:
-    start, value, end = (each.strftime(form) for each in (min(one, other), moment, max(one, other)))
-    found = Matcher(dataset(**{keyword: f"{start}-{end}"})).matches(dataset(**{keyword: value}))
-    assert found is (start <= value <= end)
 
 
 @given(MOMENTS, st.integers(-840, 840))
