@@ -940,6 +940,18 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("files in a folder of a spool", "dataset.spool.FOLDER_SIZE", str),
     ("bytes that a spool leaves free on its disk, by default", "services.forwarding.MINIMUM_FREE", size),
     ("response times of `echo --repeat` whose median is shown", "cli.echo_repeated._REMEMBERED", str),
+    ("pixels of an image that is printed", "dataset.print_pixels.MAX_PRINTED_PIXELS", str),
+    ("images of a film", "services.film_layout.MAX_IMAGES", str),
+    ("pixels of the picture of a film", "services.film_rendering.MAX_CANVAS", str),
+    ("films that wait at a print server", "services.print_server.MAX_QUEUED_FILMS", str),
+    ("bytes of their images, in all", "services.print_server.MAX_QUEUED_BYTES", size),
+    ("print jobs whose states a print server remembers", "services.print_server.MAX_REMEMBERED_JOBS", str),
+    ("print jobs whose events an SCU remembers", "services.print_following.MAX_EVENTS", str),
+    ("longest interval between questions for a print job", "services.print_following.LONGEST_PAUSE", seconds),
+    ("film boxes of an association with a print server", "services.print_session.MAX_FILM_BOXES", str),
+    ("bytes of their images", "services.print_session.MAX_IMAGE_BYTES", size),
+    ("presentation LUTs of such an association", "services.print_session.MAX_LUTS", str),
+    ("entries of a presentation LUT", "services.print_image.MAX_LUT_ENTRIES", str),
     ("interval between progress reports", "services.transfer_progress._REPORT_INTERVAL", seconds),
 ]
 

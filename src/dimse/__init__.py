@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         OperationCancelled,
         OperationTimeout,
         PresentationContextError,
+        PrintFailed,
         ProtocolError,
         RejectAssociation,
         Rejection,
@@ -114,6 +115,8 @@ if TYPE_CHECKING:
         ExplainVerdict,
         Explanation,
     )
+    from dimse.services.film_layout import FilmLayout, FilmPlace
+    from dimse.services.film_options import FilmOptions, FilmOrientation, Magnification, PrintPriority
     from dimse.services.find_scp import FindHandler, Match
     from dimse.services.find_scu import CFindSCU, FindResults
     from dimse.services.finding import Finding, find
@@ -133,6 +136,11 @@ if TYPE_CHECKING:
     from dimse.services.moving import MoveReport, move
     from dimse.services.normalized_scp import NormalizedHandler, NormalizedReply, NormalizedRequest
     from dimse.services.normalized_scu import NormalizedResult, NormalizedSCU
+    from dimse.services.print_image import FilmImage
+    from dimse.services.print_job import PrintJobState
+    from dimse.services.print_server import FilmHandler, PrintServer
+    from dimse.services.printed_film import PrintedFilm
+    from dimse.services.printing import FilmResult, PrinterInfo, PrintReport, print_images, printer_status
     from dimse.services.query import Query
     from dimse.services.query_keys import QueryValue
     from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel
@@ -240,6 +248,13 @@ __all__ = [
     "ExplainVerdict",
     "Explanation",
     "FileSource",
+    "FilmHandler",
+    "FilmImage",
+    "FilmLayout",
+    "FilmOptions",
+    "FilmOrientation",
+    "FilmPlace",
+    "FilmResult",
     "FindHandler",
     "FindResults",
     "Finding",
@@ -257,6 +272,7 @@ __all__ = [
     "KnownPeer",
     "LocalProtocolError",
     "Located",
+    "Magnification",
     "Match",
     "Matcher",
     "MemoryTransactions",
@@ -284,6 +300,13 @@ __all__ = [
     "PendingCommitment",
     "PixelSource",
     "PresentationContextError",
+    "PrintFailed",
+    "PrintJobState",
+    "PrintPriority",
+    "PrintReport",
+    "PrintServer",
+    "PrintedFilm",
+    "PrinterInfo",
     "Priority",
     "ProgressCallback",
     "ProposedContext",
@@ -356,6 +379,8 @@ __all__ = [
     "get",
     "move",
     "presentation_contexts",
+    "print_images",
+    "printer_status",
     "retrieval_contexts",
     "retrieve",
     "send",
@@ -378,7 +403,7 @@ _NAMES_OF: Final = {
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost
         DatasetError DimseError IncompleteAnswer JournalError LocalProtocolError NotCommitted NothingRetrieved
         OperationCancelled OperationTimeout
-        PresentationContextError ProtocolError RejectAssociation Rejection RemoteProtocolError StatusError
+        PresentationContextError PrintFailed ProtocolError RejectAssociation Rejection RemoteProtocolError StatusError
         SubOperationFailed
     """,
     "dimse.events": """
@@ -427,6 +452,13 @@ _NAMES_OF: Final = {
     "dimse.services.moving": "MoveReport move",
     "dimse.services.normalized_scp": "NormalizedHandler NormalizedReply NormalizedRequest",
     "dimse.services.normalized_scu": "NormalizedResult NormalizedSCU",
+    "dimse.services.film_layout": "FilmLayout FilmPlace",
+    "dimse.services.film_options": "FilmOptions FilmOrientation Magnification PrintPriority",
+    "dimse.services.print_image": "FilmImage",
+    "dimse.services.print_job": "PrintJobState",
+    "dimse.services.print_server": "FilmHandler PrintServer",
+    "dimse.services.printed_film": "PrintedFilm",
+    "dimse.services.printing": "FilmResult PrinterInfo PrintReport print_images printer_status",
     "dimse.services.query": "Query",
     "dimse.services.query_models": "QueryRetrieveLevel QueryRetrieveModel",
     "dimse.services.query_keys": "QueryValue",

@@ -354,6 +354,10 @@ class NothingRetrieved(DimseError):
     """A C-GET or C-MOVE ended with Success and delivered nothing, most often because nothing matches."""
 
 
+class PrintFailed(DimseError):
+    """A film was not printed: its print job failed, or was not done in time, or the printer gave it too few places."""
+
+
 class OperationTimeout(DimseError, TimeoutError):
     """An operation exceeded its time limit and was cancelled. Its association is still usable."""
 

@@ -85,7 +85,7 @@ def test_help_and_the_version_import_little(arguments: list[str], modules: set[s
 
 def test_the_list_of_commands_says_what_they_say() -> None:
     for name, command in COMMANDS.items():
-        function = getattr(import_module(command.module), name)
+        function = getattr(import_module(command.module), name.replace("-", "_"))
         assert command.summary == (function.__doc__ or "").partition("\n")[0]
 
 

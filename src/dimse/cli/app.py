@@ -45,6 +45,10 @@ COMMANDS: Final = {
     "move": Command("dimse.cli.move", "Have an archive send instances to another application entity (C-MOVE)."),
     "retrieve": Command("dimse.cli.retrieve", "Search an archive, and retrieve all matches into a folder."),
     "ups": Command("dimse.cli.ups", "List, create, perform, cancel or watch Unified Procedure Steps."),
+    "print": Command("dimse.cli.print", "Print images on films (Print Management)."),
+    "print-server": Command(
+        "dimse.cli.print_server", "Accept print jobs, and write each film to a folder (Print Management SCP)."
+    ),
     "peers": Command("dimse.cli.peers", "List the peers of the configuration, with their last state."),
     "completion": Command("dimse.cli.completion", "Print a script that completes dimse in a shell."),
     "certificates": Command(

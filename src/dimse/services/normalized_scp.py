@@ -47,6 +47,8 @@ class NormalizedRequest:
     """The SOP instance that it is about. An N-CREATE without one gets a new UID, which the response names."""
     dataset: Dataset
     """The attributes, the Action Information or the Event Information; empty if none was sent."""
+    abstract_syntax: str
+    """That of the presentation context: of the SOP class, or one that it belongs to, such as a Meta SOP Class."""
     _claim: Claim = field(repr=False, compare=False)
     """Counts the data set among what is in memory, until the request is answered."""
 
@@ -145,4 +147,5 @@ async def _read(request: IncomingRequest, maximum_length: int) -> NormalizedRequ
     if isinstance(message, N_EVENT_REPORT_RQ) and message.event_type_id is None and is_strict:
         raise StatusError(Status.NO_SUCH_EVENT_TYPE, message.name, "the request has no Event Type ID")
     dataset = await decode_attributes(encoded, request.context.transfer_syntax) if encoded else Dataset()
-    return NormalizedRequest(request.association, message, request.sop_class_uid, instance, dataset, claim)
+    context = request.context.abstract_syntax
+    return NormalizedRequest(request.association, message, request.sop_class_uid, instance, dataset, context, claim)

@@ -13,7 +13,7 @@ thread, and must not call this module.
 
 from dimse.sync.association import Association, CEchoSCU, CFindSCU, CGetSCU, CMoveSCU, CStoreSCU, NormalizedSCU, connect
 from dimse.sync.client import Client
-from dimse.sync.jobs import commit, echo, explain, find, get, move, retrieve, send
+from dimse.sync.jobs import commit, echo, explain, find, get, move, print_images, printer_status, retrieve, send
 from dimse.sync.results import Finding, FindResults, GetResults, MoveResults
 from dimse.sync.store_request import StoreRequest
 from dimse.sync.ups import UPS, ClaimedUPS, UPSClaims
@@ -42,6 +42,8 @@ __all__ = [
     "find",
     "get",
     "move",
+    "print_images",
+    "printer_status",
     "retrieve",
     "send",
 ]
