@@ -44,6 +44,7 @@ from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, N
 from dimse.network.client import DEFAULT_CONTEXTS
 from dimse.network.incoming_data import MAXIMUM_IDENTIFIER_LENGTH
 from dimse.network.server import services_of
+from dimse.services.query_models import DEFAULT_MODELS, MODELS
 from tests.certificate import CERTIFICATE, KEY
 from tests.ports import free_port
 from tests.web import S3, Application, get
@@ -598,6 +599,23 @@ def query_retrieve() -> str:
     return table(("SOP class", "UID"), [(uids.name_of(uid), uid) for uid in uids.QUERY_RETRIEVE])
 
 
+def information_models() -> str:
+    def classes(*found: str | None) -> str:
+        return ", ".join(uid for uid in found if uid is not None) or "-"
+
+    rows: list[tuple[object, ...]] = [
+        (
+            f"`{model.name}`",
+            ", ".join(model.levels) or "without",
+            *map(classes, (model.find, model.move, model.get)),
+            classes(*model.stored),
+        )
+        for model in MODELS
+        if model not in DEFAULT_MODELS
+    ]
+    return table(("`QueryRetrieveModel`", "levels", "FIND", "MOVE", "GET", "its storage SOP classes"), rows)
+
+
 def native_syntaxes() -> str:
     return table(("transfer syntax", "UID"), [(uids.name_of(uid), uid) for uid in uids.LITTLE_ENDIAN])
 
@@ -968,6 +986,7 @@ def named_limits() -> str:
 GENERATED: Final[dict[str, Callable[[], str]]] = {
     "identity": identity,
     "query-retrieve": query_retrieve,
+    "information-models": information_models,
     "storage": storage,
     "native-syntaxes": native_syntaxes,
     "compressed-syntaxes": compressed_syntaxes,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dimse.dataset.located import Located
     from dimse.dataset.pydicom_source import EncapsulatedFrames, NativePixels, PixelSource
     from dimse.dataset.sources import DatasetSource, FileSource, Reader, StreamSource
+    from dimse.dataset.streams import AsyncReadable
     from dimse.errors import (
         AssociationAborted,
         AssociationError,
@@ -205,6 +206,7 @@ __all__ = [
     "AssociationRejected",
     "AssociationRequest",
     "AssociationTimeout",
+    "AsyncReadable",
     "AuditLog",
     "Buffer",
     "CEchoSCU",
@@ -398,6 +400,7 @@ _NAMES_OF: Final = {
     "dimse.dataset.file_writer": "Stored",
     "dimse.dataset.pydicom_source": "EncapsulatedFrames NativePixels PixelSource",
     "dimse.dataset.located": "Located",
+    "dimse.dataset.streams": "AsyncReadable",
     "dimse.dataset.sources": "DatasetSource FileSource Reader StreamSource",
     "dimse.errors": """
         AssociationAborted AssociationError AssociationRejected AssociationTimeout ConnectionLost
