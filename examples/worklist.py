@@ -6,29 +6,15 @@ The exit code is 0 if the worklist answered, however long it is.
 """
 
 import argparse
-from datetime import date
-
-from pydicom import Dataset
 
 import dimse
-from dimse import sync, uids
-
-MODALITY_WORKLIST = "1.2.840.10008.5.1.4.31"
+from dimse import Worklist, sync
 
 
 def show(address: str, station: str, modality: str) -> None:
-    step = Dataset()
-    step.ScheduledStationAETitle = station
-    step.Modality = modality
-    step.ScheduledProcedureStepStartDate = f"{date.today():%Y%m%d}"  # noqa: DTZ011 - the scanner's day
-    step.ScheduledProcedureStepStartTime = step.ScheduledProcedureStepDescription = ""
-    wanted = Dataset()
-    wanted.PatientName = wanted.PatientID = wanted.AccessionNumber = ""
-    wanted.ScheduledProcedureStepSequence = [step]
-    with sync.connect(address, contexts=[(MODALITY_WORKLIST, uids.LITTLE_ENDIAN)]) as association:
-        for item in sync.CFindSCU(association).find(None, wanted, model=MODALITY_WORKLIST):
-            [scheduled] = item.ScheduledProcedureStepSequence
-            print(scheduled.ScheduledProcedureStepStartTime, item.PatientID, item.PatientName)
+    for match in sync.find(address, Worklist(station_ae_title=station, modality=modality, date="today")):
+        [step] = match.ScheduledProcedureStepSequence
+        print(step.ScheduledProcedureStepStartTime, match.PatientID, match.PatientName)
 
 
 def main() -> int:

@@ -33,7 +33,21 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
 import dimse
-from dimse import ClientOptions, Peer, Query, Rejection, Server, ServerOptions, Status, StoreOptions, Timeouts, uids
+from dimse import (
+    ClientOptions,
+    Peer,
+    Query,
+    QueryRequest,
+    QueryRetrieveModel,
+    Rejection,
+    Server,
+    ServerOptions,
+    Status,
+    StoreOptions,
+    Timeouts,
+    WorklistFolder,
+    uids,
+)
 from dimse.cli import route_rules
 from dimse.cli.app import COMMANDS, make_parser
 from dimse.cli.parser import UsageError
@@ -48,6 +62,7 @@ from dimse.services.query_models import DEFAULT_MODELS, MODELS
 from tests.certificate import CERTIFICATE, KEY
 from tests.ports import free_port
 from tests.web import S3, Application, get
+from tests.worklist_items import save, scheduled
 
 ROOT: Final = Path(__file__).parent.parent
 README: Final = ROOT / "README.md"
@@ -131,6 +146,8 @@ def fill(folder: Path) -> None:
     shutil.copy(shipped("CT_small.dcm"), study / "1.dcm")
     shutil.copy(shipped("MR_small.dcm"), study / "2.dcm")
     (study / "notes.txt").write_text("not DICOM")
+    (folder / "worklist").mkdir()
+    save(scheduled(), folder / "worklist" / "1.wl")
     (folder / "config.toml").write_text(next(each.source for each in all_blocks("toml") if "[peers." in each.source))
     (folder / "archive.pem").write_text(CERTIFICATE)
     (folder / "archive.key").write_text(KEY)
@@ -182,6 +199,7 @@ class World:
         self._providers.append(
             dimse.CommitmentSCP(server, self._decide, dimse.MemoryTransactions(), same_association=0)
         )
+        server.on_c_find(QueryRetrieveModel.MODALITY_WORKLIST)(self._scheduled)
 
         @server.on_c_store
         async def store(request: dimse.StoreRequest) -> Status:
@@ -202,6 +220,11 @@ class World:
     async def _decide(self, request: dimse.CommitmentRequest) -> dict[str, dimse.CommitmentFailure | None]:
         """All that is asked for is there."""
         return {each.sop_instance_uid: None for each in request.instances}
+
+    async def _scheduled(self, request: QueryRequest) -> AsyncIterator[dimse.Match]:
+        async for match in WorklistFolder(self.folder / "worklist").find(request):
+            self.found += 1
+            yield match
 
     def wait_for_more(self, stored: int) -> None:
         """Until more than `stored` objects have arrived."""
@@ -316,8 +339,12 @@ async def use(server: Server) -> None:
 async def ask(server: Server, address: str, options: ClientOptions) -> None:
     """Find, get and move what a server of a document has, as far as it says that it can."""
     study = Query.studies(StudyInstanceUID=CT_STUDY)
+    finds = services_of(server)[C_FIND_RQ].supports if C_FIND_RQ in services_of(server) else lambda _: False
+    if finds(uids.MODALITY_WORKLIST_FIND):
+        worklist = dimse.Worklist(station_ae_title="CT1", modality="CT")
+        assert len([match async for match in dimse.find(address, worklist, options=options)]) == 1
     async with dimse.connect(address, options=options, contexts=dimse.retrieval_contexts()) as association:
-        if C_FIND_RQ in services_of(server):
+        if finds(uids.STUDY_ROOT_FIND):
             found = [match async for match in dimse.CFindSCU(association).find(Query.studies(PatientID="1CT1"))]
             assert [match.StudyInstanceUID for match in found] == [CT_STUDY]
         if C_GET_RQ in services_of(server):
@@ -909,6 +936,8 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("elements of a deflated data set behind its metadata", "dataset.completeness.MAX_INFLATED_HEADERS", str),
     ("values of a key other than UIDs", "services.matching_rules.MAX_KEY_VALUES", str),
     ("characters of a key", "services.matching_rules.MAX_KEY_LENGTH", str),
+    ("worklist file", "services.worklist_folder.MAXIMUM_WORKLIST_FILE", size),
+    ("worklist files whose content is kept in memory", "services.worklist_folder.MAXIMUM_WORKLIST_KEPT", size),
     ("bytes of Specific Character Set", "dataset.structure.MAX_CHARACTER_SETS", str),
     ("metadata before the bulk data", "dataset.scanner.MAX_METADATA", size),
     ("sequence depth", "dataset.scanner.MAX_SEQUENCE_DEPTH", str),

@@ -164,6 +164,8 @@ if TYPE_CHECKING:
     from dimse.services.ups_states import UPSState, UPSStatus
     from dimse.services.ups_store import MemoryUPSStore, StoredUPS, UPSStore, UPSSubscription
     from dimse.services.verification import CEchoSCU, EchoHandler, EchoReport, EchoRequest, echo
+    from dimse.services.worklist import Worklist
+    from dimse.services.worklist_folder import WorklistFolder
     from dimse.status import Status, StatusCategory
     from dimse.tls import TLSOptions, TLSProfile
     from dimse.upper_layer.extended import QueryFeatures, StorageFeatures
@@ -372,6 +374,8 @@ __all__ = [
     "UserIdentityRQ",
     "UserIdentityType",
     "VerifiedUser",
+    "Worklist",
+    "WorklistFolder",
     "Writable",
     "commit",
     "connect",
@@ -484,6 +488,8 @@ _NAMES_OF: Final = {
     "dimse.services.ups_states": "UPSState UPSStatus",
     "dimse.services.ups_store": "MemoryUPSStore StoredUPS UPSStore UPSSubscription",
     "dimse.services.verification": "CEchoSCU EchoHandler EchoReport EchoRequest echo",
+    "dimse.services.worklist": "Worklist",
+    "dimse.services.worklist_folder": "WorklistFolder",
     "dimse.status": "Status StatusCategory",
     "dimse.tls": "TLSOptions TLSProfile",
     "dimse.upper_layer.items": "UserIdentityRQ UserIdentityType",

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from dimse.dataset.character_sets import decode_text
+from dimse.dataset.character_sets import can_encode, decode_text
 from dimse.dataset.codec import decode_identifier, encode_elements
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
@@ -102,3 +102,27 @@ async def test_identifiers(syntax: str) -> None:
         assert match.ProcedureCodeSequence[0].CodeMeaning == ["Hong", "洪"]
         again = await decode_identifier(encode_elements(match, syntax), syntax)
         assert str(again.PatientName[1]) == str(yamada)
+
+
+@pytest.mark.parametrize(
+    ("text", "terms", "can"),
+    [
+        ("Smith", ["ISO_IR 100"], True),
+        ("Smith", [], True),
+        ("Müller", ["ISO_IR 100"], True),
+        ("Müller", [], False),
+        ("Müller", [""], False),
+        ("Müller", ["ISO_IR 144"], False),
+        ("Люксембург", ["ISO_IR 144"], True),
+        ("山田", ["", KANJI], True),
+        ("Müller", ["", KANJI], False),
+        ("Müller^山田", ["ISO 2022 IR 100", KANJI], True),
+        ("洪", ["", HANGUL], True),
+        ("山田", ["ISO_IR 192"], True),
+        ("王", ["GB18030"], True),
+        ("山田", ["ISO_IR 192", KANJI], False),  # of terms that must not be together
+        ("山田", ["ISO_IR 999"], False),
+    ],
+)
+def test_whether_a_text_can_be_encoded(text: str, terms: list[str], can: bool) -> None:
+    assert can_encode(text, terms) is can

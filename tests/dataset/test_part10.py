@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
 from dimse.dataset.codec import encode
-from dimse.dataset.part10 import MAX_FILE_META, encode_file_meta, read_file_meta
+from dimse.dataset.part10 import MAX_FILE_META, encode_file_meta, read_file_meta, read_transfer_syntax
 from dimse.errors import DatasetError
 from dimse.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -212,3 +212,14 @@ def test_a_data_set_in_the_other_vr_form(named: str, shown: str, form: str) -> N
     assert result.transfer_syntax_uid == (JPEG if named == JPEG else shown)
     assert result.is_mislabeled is (named == JPEG)
     assert result.warning == f"the data set is in {form} VR, but its transfer syntax is {name_of(named)}"
+
+
+def test_what_is_no_instance_needs_no_sop_uids() -> None:
+    item = Dataset()
+    item.PatientName, item.PatientID, item.StudyInstanceUID, item.RequestedProcedureID = "Smith", "1", "1.2", "R1"
+    encoded = encode(item, EXPLICIT_VR_LITTLE_ENDIAN)
+    group = struct.pack("<HH2sH", 2, 0x10, b"UI", 20) + b"1.2.840.10008.1.2.1\0"
+    for head in (b"", bytes(128) + b"DICM" + group):
+        assert read_transfer_syntax(BytesIO(head + encoded)) == (EXPLICIT_VR_LITTLE_ENDIAN, len(head))
+    with pytest.raises(DatasetError, match="missing SOP Class UID"):
+        read_file_meta(BytesIO(encoded))

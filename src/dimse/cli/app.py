@@ -41,6 +41,10 @@ COMMANDS: Final = {
     ),
     "route": Command("dimse.cli.route", "Receive DICOM objects and send them on, by rules (storage SCP and SCU)."),
     "find": Command("dimse.cli.find", "Search an archive (C-FIND)."),
+    "worklist": Command("dimse.cli.worklist", "Query a Modality Worklist: what is scheduled (C-FIND)."),
+    "worklist-server": Command(
+        "dimse.cli.worklist_server", "Answer queries of a Modality Worklist from a folder of files (C-FIND SCP)."
+    ),
     "get": Command("dimse.cli.get", "Retrieve instances from an archive into a folder (C-GET)."),
     "move": Command("dimse.cli.move", "Have an archive send instances to another application entity (C-MOVE)."),
     "retrieve": Command("dimse.cli.retrieve", "Search an archive, and retrieve all matches into a folder."),

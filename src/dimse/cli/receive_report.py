@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,18 +12,16 @@ from time import perf_counter, strftime
 from typing import Any, Final
 
 from dimse import uids
-from dimse.address import Address
 from dimse.cli.output import counted, duration, reason, size
 from dimse.cli.receive_commands import Outcome
 from dimse.cli.report import Report
+from dimse.cli.serving import address_of
 from dimse.dataset.file_writer import Stored
 from dimse.log_limit import LineLimit
 from dimse.network.association import Association, exchange_of
 from dimse.services.forwarding_destination import ForwardOutcome, ForwardResult
 from dimse.services.server import Server
 from dimse.services.store_request import StoreRequest
-
-_EVERY_INTERFACE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - recognized, not bound
 
 _DUPLICATE: Final = {
     Stored.NEW: "",
@@ -79,11 +76,9 @@ class ReceivingReport(Report):
             "title": server.ae_title,
             "into": self.folder and str(self.folder),
         }
-        host = socket.gethostname() if server.host in _EVERY_INTERFACE else server.host
-        address = Address(server.ae_title, host, server.port)
         send = "dimse send" if server.options.tls is None else "dimse send --tls"
         doing = "Discarding all objects" if self.folder is None else f"Receiving into {self.folder}"
-        self.write("listening", fields, f"{doing}; send to it with: {send} {address} PATH")
+        self.write("listening", fields, f"{doing}; send to it with: {send} {address_of(server)} PATH")
 
     @contextmanager
     def serving(self, association: Association) -> Iterator[Tally]:

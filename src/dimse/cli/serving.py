@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any
+from typing import Any, Final
 
-from dimse.address import host_and_port
+from dimse.address import Address, host_and_port
 from dimse.cli import exit_codes
 from dimse.cli.output import counted, print_error, print_failure, reason
 from dimse.errors import AssociationError, RemoteProtocolError, StatusError
@@ -17,6 +18,14 @@ from dimse.services.forwarding import Forwarder
 from dimse.services.server import Server
 from dimse.services.store_scp import refusal_of
 from dimse.status import Status
+
+_EVERY_INTERFACE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - recognized, not bound
+
+
+def address_of(server: Server) -> Address:
+    """The address that peers can use, to be shown to the user."""
+    host = socket.gethostname() if server.host in _EVERY_INTERFACE else server.host
+    return Address(server.ae_title, host, server.port)
 
 
 @contextmanager

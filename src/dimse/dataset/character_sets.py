@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
-from pydicom.charset import default_encoding, python_encoding
+from pydicom.charset import convert_encodings, default_encoding, encode_string, python_encoding
 
 REPLACEMENT: Final = "\ufffd"
 """Replaces bytes that are not in the character set of their text."""
@@ -111,6 +111,35 @@ def encode_text(text: str, character_sets: Sequence[str], vr: str = "LO") -> byt
     if is_katakana and len(value) > len(text):
         return None
     return value if decode_text(value, character_sets, vr) == text else None
+
+
+def can_encode(text: str, character_sets: Sequence[str]) -> bool:
+    """Whether pydicom can encode a text with the terms of (0008,0005), by code extensions if there are several."""
+    if text.isascii():
+        return True
+    if not _are_usual(character_sets):
+        return False
+    # pydicom would replace characters that no codec has, with a warning
+    codecs = convert_encodings(list(character_sets))
+    if not all(any(_has(codec, character) for codec in codecs) for character in set(text)):
+        return False
+    return decode_text(encode_string(text, codecs), character_sets) == text
+
+
+def _are_usual(terms: Sequence[str]) -> bool:
+    """Whether it is one term of PS3.3 C.12.1.1.2, or several with code extensions, of which the first may be empty."""
+    if len(terms) == 1:
+        return terms[0] in python_encoding and terms[0] != ""
+    extended = terms[1:] if terms and terms[0] == "" else terms
+    return bool(extended) and all(each.startswith("ISO 2022 ") and each in python_encoding for each in extended)
+
+
+def _has(codec: str, character: str) -> bool:
+    try:
+        character.encode(codec)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_garbled(text: str, value: bytes) -> bool:

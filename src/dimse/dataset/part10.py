@@ -138,17 +138,7 @@ def read_file_meta(file: Readable) -> FileMeta:
     for a file that is not DICOM, and `DatasetError` for other faults; the caller adds the name of the file.
     """
     head = _Head(file)
-    position = _start(head)
-    values = dict[int, str]()
-    while (found := _meta_element(head, position)) is not None:
-        element, value, end = found
-        if element in (_MEDIA_STORAGE_SOP_CLASS_UID, _MEDIA_STORAGE_SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID):
-            values[element] = unpadded_text(head.data[value:end])
-        position = end
-    warning = None
-    if not values.get(_TRANSFER_SYNTAX_UID) and (shown := syntax_of_first_element(bytes(head.data[position:]))):
-        values[_TRANSFER_SYNTAX_UID] = shown
-        warning = f"missing Transfer Syntax UID (0002,0010); assuming {name_of(shown)}"
+    values, position, warning = _group_2(head)
     transfer_syntax_uid = _required(values, _TRANSFER_SYNTAX_UID, "Transfer Syntax UID", "(0002,0010)")
     scanner = _prefer_dataset_uids(values, head, position, transfer_syntax_uid)
     peeked = bytes(head.data[position:])
@@ -167,6 +157,31 @@ def read_file_meta(file: Readable) -> FileMeta:
         length=position,
         peeked=peeked,
     )
+
+
+def read_transfer_syntax(file: Readable) -> tuple[str, int]:
+    """The Transfer Syntax UID, and the position of the data set, of a file that need not be of an instance.
+
+    A worklist item has no SOP UIDs. Raises as `read_file_meta` does.
+    """
+    values, position, _ = _group_2(_Head(file))
+    return _required(values, _TRANSFER_SYNTAX_UID, "Transfer Syntax UID", "(0002,0010)"), position
+
+
+def _group_2(head: _Head) -> tuple[dict[int, str], int, str | None]:
+    """The UIDs of the File Meta Information, the position behind it, and a fault that was worked around."""
+    position = _start(head)
+    values = dict[int, str]()
+    while (found := _meta_element(head, position)) is not None:
+        element, value, end = found
+        if element in (_MEDIA_STORAGE_SOP_CLASS_UID, _MEDIA_STORAGE_SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID):
+            values[element] = unpadded_text(head.data[value:end])
+        position = end
+    warning = None
+    if not values.get(_TRANSFER_SYNTAX_UID) and (shown := syntax_of_first_element(bytes(head.data[position:]))):
+        values[_TRANSFER_SYNTAX_UID] = shown
+        warning = f"missing Transfer Syntax UID (0002,0010); assuming {name_of(shown)}"
+    return values, position, warning
 
 
 def _start(head: _Head) -> int:

@@ -14,6 +14,7 @@ from dimse.network.operations import OperationKind, OperationRequest
 from dimse.services.query import Query, raw_identifier
 from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.results import Results
+from dimse.services.worklist import Worklist, query_of
 from dimse.status import Status
 
 
@@ -46,7 +47,7 @@ class CFindSCU:
 
     @overload
     def find(
-        self, query: Query, /, *, total_timeout: float | None = None, raise_failures: bool = True
+        self, query: Query | Worklist, /, *, total_timeout: float | None = None, raise_failures: bool = True
     ) -> FindResults: ...
 
     @overload
@@ -63,7 +64,7 @@ class CFindSCU:
 
     def find(
         self,
-        query: Query | QueryRetrieveLevel | None,
+        query: Query | Worklist | QueryRetrieveLevel | None,
         identifier: Dataset | None = None,
         /,
         *,
@@ -71,7 +72,7 @@ class CFindSCU:
         total_timeout: float | None = None,
         raise_failures: bool = True,
     ) -> FindResults:
-        """The matches of a `Query`; or, in the raw form, of a level and an identifier that is sent unchanged.
+        """The matches of a `Query` or `Worklist`; or, in the raw form, of a level and an identifier, sent unchanged.
 
         In the raw form `model` may also be the UID of any SOP Class of C-FIND, and the level None for one without
         levels, such as Modality Worklist.
@@ -88,7 +89,8 @@ class CFindSCU:
         ...         async for match in matches:
         ...             print(match.StudyInstanceUID)
         """
-        if isinstance(query, Query):
+        if isinstance(query, Query | Worklist):
+            query = query_of(query)
             sop_class, wanted = query.model.sop_class("find"), query.find_identifier()
         else:
             sop_class = model if isinstance(model, str) else model.sop_class("find")

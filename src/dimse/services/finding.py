@@ -22,6 +22,7 @@ from dimse.services.query import Query
 from dimse.services.query_models import QueryRetrieveLevel
 from dimse.services.requesting import of_one_kind, orderly_association, proposing
 from dimse.services.results import Leavable
+from dimse.services.worklist import Worklist
 from dimse.upper_layer.negotiation import ProposedContext
 
 _AHEAD: Final = 16
@@ -231,7 +232,7 @@ def _identity(match: Dataset, query: Query) -> tuple[str, ...] | None:
 
 def find(
     address: str | Address | ApplicationEntity | Iterable[str | Address | ApplicationEntity],
-    query: Query | Iterable[Query],
+    query: Query | Worklist | Iterable[Query | Worklist],
     *,
     complete: bool = False,
     limit: int | None = None,

@@ -15,6 +15,7 @@ from dimse.network.association import Association, exchange_of
 from dimse.network.server import AssociationServer
 from dimse.services.query import Query
 from dimse.services.query_models import RetrieveOperation
+from dimse.services.worklist import Worklist, query_of
 from dimse.upper_layer.extended import QueryFeatures
 from dimse.upper_layer.negotiation import ProposedContext
 
@@ -71,9 +72,9 @@ def tell_what_is_missing(association: Association, query: Query, operation: Retr
         logger.log(level, text, exchange_of(association).address, operation.upper(), names)
 
 
-def of_one_kind(query: Query | Iterable[Query]) -> list[Query]:
+def of_one_kind(query: Query | Worklist | Iterable[Query | Worklist]) -> list[Query]:
     """The queries of a job that finds. Raises `ValueError` if there is none, or if their levels or models differ."""
-    queries = [query] if isinstance(query, Query) else list(query)
+    queries = [query_of(each) for each in ([query] if isinstance(query, Query | Worklist) else query)]
     if len({(each.level, each.model) for each in queries}) != 1:
         raise ValueError("query must be one or more queries of one level and model")
     return queries

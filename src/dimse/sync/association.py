@@ -13,6 +13,7 @@ from dimse.options import RetryPolicy, StoreOptions
 from dimse.services import find_scu, get_scu, move_scu, normalized_scu, store_scu, verification
 from dimse.services.query import Query
 from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel
+from dimse.services.worklist import Worklist
 from dimse.sync.facade import Blocking, Facade, blocking_method, in_loop, made_by
 from dimse.sync.results import FindResults, GetResults, MoveResults
 from dimse.upper_layer.extended import QueryFeatures, StorageFeatures
@@ -138,7 +139,7 @@ class CFindSCU(Facade[find_scu.CFindSCU]):
 
     @overload
     def find(
-        self, query: Query, /, *, total_timeout: float | None = None, raise_failures: bool = True
+        self, query: Query | Worklist, /, *, total_timeout: float | None = None, raise_failures: bool = True
     ) -> FindResults: ...
 
     @overload
