@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "movescu": "move",
     "dcmsend": "send",
     "dcmrecv": "receive",
+    "wlmscpfs": "worklist-server",
     "store": "send",
 }
 """Their commands, and ours."""
