@@ -739,6 +739,22 @@ def normalized_scp_statuses() -> str:
     return statuses(_NORMALIZED_SCP_STATUSES)
 
 
+_PROCEDURE_STEP_SCP_STATUSES: Final = {
+    "SUCCESS": "The step is kept as changed, and the handler has not refused it.",
+    "INVALID_ATTRIBUTE_VALUE": "The state may not follow, or an attribute must not change; they are named.",
+    "PROCESSING_FAILURE": "The step has ended (Error ID 0xA710).",
+    "DUPLICATE_SOP_INSTANCE": "N-CREATE: there is a step with this UID.",
+    "NO_SUCH_SOP_INSTANCE": "There is no step with this UID.",
+    "MISSING_ATTRIBUTE": "Attributes are absent; they are named.",
+    "MISSING_ATTRIBUTE_VALUE": "Attributes are empty; they are named.",
+    "RESOURCE_LIMITATION": "Too many steps are in progress.",
+}
+
+
+def procedure_step_scp_statuses() -> str:
+    return statuses(_PROCEDURE_STEP_SCP_STATUSES)
+
+
 def scp_statuses() -> str:
     return statuses(_SCP_STATUSES)
 
@@ -938,6 +954,8 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("characters of a key", "services.matching_rules.MAX_KEY_LENGTH", str),
     ("worklist file", "services.worklist_folder.MAXIMUM_WORKLIST_FILE", size),
     ("worklist files whose content is kept in memory", "services.worklist_folder.MAXIMUM_WORKLIST_KEPT", size),
+    ("procedure steps in memory", "services.procedure_step_scp.MAX_STEPS", str),
+    ("bytes of procedure steps in memory", "services.procedure_step_scp.MAX_STEP_BYTES", size),
     ("bytes of Specific Character Set", "dataset.structure.MAX_CHARACTER_SETS", str),
     ("metadata before the bulk data", "dataset.scanner.MAX_METADATA", size),
     ("sequence depth", "dataset.scanner.MAX_SEQUENCE_DEPTH", str),
@@ -1026,6 +1044,7 @@ GENERATED: Final[dict[str, Callable[[], str]]] = {
     "query-scu-statuses": query_scu_statuses,
     "normalized-scp-statuses": normalized_scp_statuses,
     "commitment-statuses": commitment_statuses,
+    "procedure-step-scp-statuses": procedure_step_scp_statuses,
     "limits": limits,
     "named-limits": named_limits,
     "rejections": rejections,
@@ -1057,7 +1076,11 @@ def source_of(*rooms: str) -> str:
 def test_every_status_that_we_answer_is_in_the_statement() -> None:
     answered = re.findall(r"\bStatus\.([A-Z_]+)\b", source_of("services", "network", "cli"))
     assert set(answered) == set().union(
-        _SCP_STATUSES, _QUERY_SCP_STATUSES, _NORMALIZED_SCP_STATUSES, _COMMITMENT_STATUSES
+        _SCP_STATUSES,
+        _QUERY_SCP_STATUSES,
+        _NORMALIZED_SCP_STATUSES,
+        _COMMITMENT_STATUSES,
+        _PROCEDURE_STEP_SCP_STATUSES,
     )
 
 

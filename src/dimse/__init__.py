@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Rejection,
         RemoteProtocolError,
         StatusError,
+        StepLeftOpen,
         SubOperationFailed,
     )
     from dimse.events import (
@@ -131,17 +132,26 @@ if TYPE_CHECKING:
     from dimse.services.get_scu import CancelBehavior, CGetSCU, GetResults
     from dimse.services.getting import GetReport, get
     from dimse.services.given import InMemory, Source
+    from dimse.services.instance_availability import (
+        InstanceAvailability,
+        availability_notification,
+        notify_availability,
+    )
     from dimse.services.matching import Matcher
     from dimse.services.move_scp import Destinations, MoveDestination
     from dimse.services.move_scu import CMoveSCU, MoveResults
     from dimse.services.moving import MoveReport, move
     from dimse.services.normalized_scp import NormalizedHandler, NormalizedReply, NormalizedRequest
     from dimse.services.normalized_scu import NormalizedResult, NormalizedSCU
+    from dimse.services.performed_series import PerformedSeries
     from dimse.services.print_image import FilmImage
     from dimse.services.print_job import PrintJobState
     from dimse.services.print_server import FilmHandler, PrintServer
     from dimse.services.printed_film import PrintedFilm
     from dimse.services.printing import FilmResult, PrinterInfo, PrintReport, print_images, printer_status
+    from dimse.services.procedure_step import StepStatus, started_step
+    from dimse.services.procedure_step_scp import MemoryStepStore, ProcedureSteps, StepChange, StepHandler, StepStore
+    from dimse.services.procedure_step_scu import PerformedStep, performed_step
     from dimse.services.query import Query
     from dimse.services.query_keys import QueryValue
     from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel
@@ -271,6 +281,7 @@ __all__ = [
     "GetResults",
     "InMemory",
     "IncompleteAnswer",
+    "InstanceAvailability",
     "InstanceReference",
     "JournalError",
     "KnownPeer",
@@ -279,6 +290,7 @@ __all__ = [
     "Magnification",
     "Match",
     "Matcher",
+    "MemoryStepStore",
     "MemoryTransactions",
     "MemoryUPSStore",
     "MoveDestination",
@@ -302,6 +314,8 @@ __all__ = [
     "PDUTransferred",
     "Peer",
     "PendingCommitment",
+    "PerformedSeries",
+    "PerformedStep",
     "PixelSource",
     "PresentationContextError",
     "PrintFailed",
@@ -312,6 +326,7 @@ __all__ = [
     "PrintedFilm",
     "PrinterInfo",
     "Priority",
+    "ProcedureSteps",
     "ProgressCallback",
     "ProposedContext",
     "ProtocolError",
@@ -342,6 +357,11 @@ __all__ = [
     "Status",
     "StatusCategory",
     "StatusError",
+    "StepChange",
+    "StepHandler",
+    "StepLeftOpen",
+    "StepStatus",
+    "StepStore",
     "StorageFeatures",
     "StoreHandler",
     "StoreMode",
@@ -377,6 +397,7 @@ __all__ = [
     "Worklist",
     "WorklistFolder",
     "Writable",
+    "availability_notification",
     "commit",
     "connect",
     "echo",
@@ -384,12 +405,15 @@ __all__ = [
     "find",
     "get",
     "move",
+    "notify_availability",
+    "performed_step",
     "presentation_contexts",
     "print_images",
     "printer_status",
     "retrieval_contexts",
     "retrieve",
     "send",
+    "started_step",
 ]
 
 # The same names as above, which only a type checker imports: importing one imports its module, and pydicom with some.
@@ -412,6 +436,8 @@ _NAMES_OF: Final = {
         OperationCancelled OperationTimeout
         PresentationContextError PrintFailed ProtocolError RejectAssociation Rejection RemoteProtocolError StatusError
         SubOperationFailed
+        PresentationContextError ProtocolError RejectAssociation Rejection RemoteProtocolError StatusError
+        StepLeftOpen SubOperationFailed
     """,
     "dimse.events": """
         AssociationEnd AssociationEnded AssociationEvent AssociationFailed AssociationInfo AssociationOpened
@@ -453,6 +479,7 @@ _NAMES_OF: Final = {
     "dimse.services.get_scu": "CGetSCU CancelBehavior GetResults",
     "dimse.services.getting": "GetReport get",
     "dimse.services.given": "InMemory Source",
+    "dimse.services.instance_availability": "InstanceAvailability availability_notification notify_availability",
     "dimse.services.matching": "Matcher",
     "dimse.services.move_scp": "Destinations MoveDestination",
     "dimse.services.move_scu": "CMoveSCU MoveResults",
@@ -466,9 +493,13 @@ _NAMES_OF: Final = {
     "dimse.services.print_server": "FilmHandler PrintServer",
     "dimse.services.printed_film": "PrintedFilm",
     "dimse.services.printing": "FilmResult PrinterInfo PrintReport print_images printer_status",
+    "dimse.services.performed_series": "PerformedSeries",
+    "dimse.services.procedure_step": "StepStatus started_step",
+    "dimse.services.procedure_step_scp": "MemoryStepStore ProcedureSteps StepChange StepHandler StepStore",
+    "dimse.services.procedure_step_scu": "PerformedStep performed_step",
     "dimse.services.query": "Query",
-    "dimse.services.query_models": "QueryRetrieveLevel QueryRetrieveModel",
     "dimse.services.query_keys": "QueryValue",
+    "dimse.services.query_models": "QueryRetrieveLevel QueryRetrieveModel",
     "dimse.services.query_request": "QueryRequest",
     "dimse.services.retrieve_scp": "RetrieveHandler",
     "dimse.services.retrieving": "Existing RetrieveMethod RetrieveReport RetrieveResult retrieve",

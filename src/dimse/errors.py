@@ -16,6 +16,7 @@
     ├── NotCommitted                    a peer is not committed to store an instance; says which, and why
     ├── RejectAssociation               raised by a handler of associations, to reject one
     ├── NothingRetrieved                a C-GET or C-MOVE ended with Success and delivered nothing
+    ├── StepLeftOpen                    a procedure step whose end the peer did not confirm
     ├── OperationTimeout                also a TimeoutError: an operation exceeded its time limit and was cancelled
     ├── OperationCancelled              another task cancelled an operation: responses are missing
     ├── DatasetError                    cannot be read, encoded or re-encoded in the accepted transfer syntax
@@ -356,6 +357,19 @@ class NothingRetrieved(DimseError):
 
 class PrintFailed(DimseError):
     """A film was not printed: its print job failed, or was not done in time, or the printer gave it too few places."""
+
+
+class StepLeftOpen(DimseError):
+    """A peer did not confirm the end of a procedure step, which may be IN PROGRESS there for ever.
+
+    `sop_instance_uid` names the step, and `status` is the final state that was to be reported. The cause says why.
+    """
+
+    def __init__(self, sop_instance_uid: str, status: str, why: BaseException) -> None:
+        reason = str(why) or type(why).__name__
+        super().__init__(f"procedure step {sop_instance_uid} may be left open: {status} was not confirmed: {reason}")
+        self.sop_instance_uid = sop_instance_uid
+        self.status = status
 
 
 class OperationTimeout(DimseError, TimeoutError):

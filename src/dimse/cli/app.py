@@ -53,6 +53,7 @@ COMMANDS: Final = {
     "print-server": Command(
         "dimse.cli.print_server", "Accept print jobs, and write each film to a folder (Print Management SCP)."
     ),
+    "step": Command("dimse.cli.step", "Report a performed procedure step (MPPS), message by message."),
     "peers": Command("dimse.cli.peers", "List the peers of the configuration, with their last state."),
     "completion": Command("dimse.cli.completion", "Print a script that completes dimse in a shell."),
     "certificates": Command(

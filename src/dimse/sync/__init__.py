@@ -14,6 +14,7 @@ thread, and must not call this module.
 from dimse.sync.association import Association, CEchoSCU, CFindSCU, CGetSCU, CMoveSCU, CStoreSCU, NormalizedSCU, connect
 from dimse.sync.client import Client
 from dimse.sync.jobs import commit, echo, explain, find, get, move, print_images, printer_status, retrieve, send
+from dimse.sync.procedure_step import PerformedStep, notify_availability, performed_step
 from dimse.sync.results import Finding, FindResults, GetResults, MoveResults
 from dimse.sync.store_request import StoreRequest
 from dimse.sync.ups import UPS, ClaimedUPS, UPSClaims
@@ -33,6 +34,7 @@ __all__ = [
     "GetResults",
     "MoveResults",
     "NormalizedSCU",
+    "PerformedStep",
     "StoreRequest",
     "UPSClaims",
     "commit",
@@ -42,6 +44,8 @@ __all__ = [
     "find",
     "get",
     "move",
+    "notify_availability",
+    "performed_step",
     "print_images",
     "printer_status",
     "retrieve",
