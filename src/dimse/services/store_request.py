@@ -88,6 +88,9 @@ class StoreRequest:
     def dataset(self) -> Dataset:
         """The data set, decoded on first access; while streaming, the part before the pixel data.
 
+        It can also be read after `save`, so that an index need not read the file again. While streaming, it has at most
+        16 MiB, and costs nothing until it is accessed.
+
         A large one is decoded in a thread before the handler is called: with `StoreMode.BUFFERED`, and while streaming
         from the second one that the handler reads on. The first is decoded on the event loop, so more than 100 000
         elements or 20 000 items are refused while streaming.
