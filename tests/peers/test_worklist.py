@@ -124,6 +124,15 @@ async def test_three_worklists_answer_alike(peers: dict[str, Peer], name: str) -
     assert answers == dict.fromkeys(peers, names)
 
 
+async def test_a_key_that_a_worklist_ignores_is_noticed(
+    peers: dict[str, Peer], caplog: pytest.LogCaptureFixture
+) -> None:
+    """wlmscpfs matches no station names, and returns everything."""
+    assert await found(peers["wlmscpfs"], Worklist(station_name="Room 2")) == set()
+    assert "it ignores the key ScheduledProcedureStepSequence.ScheduledStationName" in caplog.text
+    assert len(await found(peers["wlmscpfs"], Worklist(station_name="Room 1"))) == len(ITEMS)
+
+
 # Others ask ours
 
 

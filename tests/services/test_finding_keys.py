@@ -38,6 +38,26 @@ def test_contradictions(match: dict[str, Any], keys: dict[str, Any], ignored: st
     assert check(match, **keys)[0] == ignored
 
 
+@pytest.mark.parametrize(
+    ("codes", "ignored"),
+    [
+        ([], None),
+        ([""], None),
+        (["p1"], None),
+        (["P2", "P1"], None),
+        (["P2"], "ProcedureCodeSequence.CodeValue"),
+    ],
+)
+def test_keys_in_sequences(codes: list[str], ignored: str | None) -> None:
+    items = []
+    for code in codes:
+        items.append(Dataset())
+        items[-1].CodeValue = code
+    keys = {"ProcedureCodeSequence": {"CodeValue": "P1"}}
+    assert check({"ProcedureCodeSequence": items}, **keys) == (ignored, set())
+    assert check({}, **keys) == (None, {"ProcedureCodeSequence.CodeValue"})
+
+
 def test_keys_that_are_not_returned() -> None:
     assert check({"StudyDate": "20240101"}, StudyDate="20240101", StudyDescription="X") == (None, {"StudyDescription"})
 
