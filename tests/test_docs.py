@@ -742,6 +742,7 @@ def normalized_scp_statuses() -> str:
 _PROCEDURE_STEP_SCP_STATUSES: Final = {
     "SUCCESS": "The step is kept as changed, and the handler has not refused it.",
     "INVALID_ATTRIBUTE_VALUE": "The state may not follow, or an attribute must not change; they are named.",
+    "NO_SUCH_ATTRIBUTE": "N-SET: attributes that the N-CREATE lacked; they are named (strict).",
     "PROCESSING_FAILURE": "The step has ended (Error ID 0xA710).",
     "DUPLICATE_SOP_INSTANCE": "N-CREATE: there is a step with this UID.",
     "NO_SUCH_SOP_INSTANCE": "There is no step with this UID.",

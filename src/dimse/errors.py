@@ -365,9 +365,8 @@ class StepLeftOpen(DimseError):
     `sop_instance_uid` names the step, and `status` is the final state that was to be reported. The cause says why.
     """
 
-    def __init__(self, sop_instance_uid: str, status: str, why: BaseException) -> None:
-        reason = str(why) or type(why).__name__
-        super().__init__(f"procedure step {sop_instance_uid} may be left open: {status} was not confirmed: {reason}")
+    def __init__(self, sop_instance_uid: str, status: str, why: str) -> None:
+        super().__init__(f"procedure step {sop_instance_uid} may be left open: {status} was not confirmed: {why}")
         self.sop_instance_uid = sop_instance_uid
         self.status = status
 

@@ -82,6 +82,8 @@ async def test_a_step_is_discontinued_with_a_reason(beside: Beside, ris: Ris) ->
         (("complete", "RIS@localhost", "x"), "'x' is not a UID"),
         (("update", "RIS@localhost", "1.2", "--worklist", "-"), "--worklist is for start"),
         (("update", "RIS@localhost", "1.2", "-k", "Modality"), "-k Modality: must be KEY=VALUE"),
+        (("update", "RIS@localhost", "1.2", "-k", "ReferencedPatientSequence=1"), "sequences come from --worklist"),
+        (("start", "RIS@localhost", "-k", "PatientSize=tall"), "PatientSize (DS): the value is not valid"),
         (("start", "RIS@localhost", "--worklist", __file__), "each line must be a match in the DICOM JSON Model"),
     ],
 )

@@ -87,7 +87,7 @@ async def test_we_keep_the_steps_of_pynetdicom() -> None:
         (0x0000, None),
         (0x0000, None),
     ]
-    assert answers[0][3] == "Modality: is missing"
+    assert answers[0][3] == "is missing: Modality"
     assert answers[4][3] == "Performed Procedure Step Object may no longer be updated"
     assert value(answers[6][4], "00400252") == "COMPLETED"
     assert value(answers[6][4], "00100010") == {"Alphabetic": "Müller^Ada"}

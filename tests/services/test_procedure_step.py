@@ -69,7 +69,8 @@ def test_a_step_has_what_was_scheduled(received: bool) -> None:
 
 def test_everything_required_is_there() -> None:
     step = started_step(worklist_match())
-    assert {keyword for keyword in STEP if keyword not in step} == set()
+    absent = {keyword: requirement for keyword, requirement in STEP.items() if keyword not in step}
+    assert all(requirement.type == 3 and not requirement.may_change for requirement in absent.values())
     assert {keyword for keyword in SCHEDULED if keyword not in step.ScheduledStepAttributesSequence[0]} == set()
     assert all(not step[keyword].is_empty for keyword, requirement in STEP.items() if requirement.type == 1)
 
@@ -86,11 +87,19 @@ def test_several_scheduled_steps_are_performed_at_once() -> None:
         ({}, "needs PerformedStationAETitle, Modality"),
         ({"Modality": "CT", "PerformedStationAETitle": "CT1"}, "needs StudyInstanceUID"),
         ({"NoKeyword": "1"}, "unknown keyword 'NoKeyword'"),
+        ({"PatientWeight": "heavy"}, r"PatientWeight \(DS\): the value is not valid"),
     ],
 )
 def test_a_step_that_was_not_scheduled_needs_what_identifies_it(values: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         started_step(**values)
+
+
+def test_a_step_is_of_one_patient() -> None:
+    other = worklist_match("S2")
+    other.PatientID = "4712"
+    with pytest.raises(ValueError, match="of one patient: the matches have different Patient IDs"):
+        started_step(worklist_match("S1"), other)
 
 
 def test_a_step_ends_with_its_series_and_a_reason() -> None:

@@ -32,7 +32,7 @@ from dimse import (
     uids,
 )
 from dimse.services import procedure_step_scp
-from dimse.services.procedure_step import STEP, final_step
+from dimse.services.procedure_step import STEP, UNSPECIFIED, final_step
 
 MPPS, RETRIEVE = uids.PERFORMED_PROCEDURE_STEP, uids.PERFORMED_PROCEDURE_STEP_RETRIEVE
 SERIES = PerformedSeries().items()
@@ -67,6 +67,8 @@ CHANGES = {
     "in progress": (dataset(PerformedProcedureStepStatus="IN PROGRESS"), 0x0000, None),
     "same patient": (dataset(PatientID="4711"), 0x0000, None),
     "other patient": (dataset(PatientID="4712"), 0x0106, None),
+    "other issuer": (dataset(IssuerOfPatientID="CLINIC"), 0x0106, None),
+    "admission": (dataset(AdmissionID="A1"), 0x0106, None),
     "unknown status": (dataset(PerformedProcedureStepStatus="DONE"), 0x0106, None),
     "complete": (final_step(StepStatus.COMPLETED, SERIES, None), 0x0000, StepStatus.COMPLETED),
     "complete without series": (final_step(StepStatus.COMPLETED, [], None), 0x0121, None),
@@ -178,7 +180,7 @@ async def test_what_is_missing_is_named() -> None:
     server = Server("RIS", port=0)
     ProcedureSteps(server, _ignore)
     async with server, connect(f"RIS@127.0.0.1:{server.port}", contexts=CONTEXTS) as association:
-        with pytest.raises(StatusError, match="PerformedProcedureStepID and 1 more: is missing") as caught:
+        with pytest.raises(StatusError, match="is missing: PerformedProcedureStepID and 1 more") as caught:
             await NormalizedSCU(association).create(MPPS, without("PerformedProcedureStepID", "Modality"))
     assert caught.value.status == Status.MISSING_ATTRIBUTE
     assert caught.value.offending == (0x00400253, 0x00080060)
@@ -197,6 +199,27 @@ async def test_a_strict_server_demands_what_may_be_empty(strictness: Strictness)
         await scu.create(MPPS, started_step(worklist_match()), sop_instance_uid="1.1")
         ended = await outcome(scu.set(MPPS, "1.1", final_step(StepStatus.DISCONTINUED, [], None)))
         assert ended == (Status.MISSING_ATTRIBUTE_VALUE if is_strict else Status.SUCCESS, None)
+
+
+@pytest.mark.parametrize("strictness", Strictness)
+async def test_a_strict_server_changes_only_what_was_created(strictness: Strictness) -> None:
+    """PS3.4 Table F.7.2-1, note 3."""
+    server = Server("RIS", port=0, options=ServerOptions(strictness=strictness))
+    ProcedureSteps(server, _ignore)
+    async with server, connect(f"RIS@127.0.0.1:{server.port}", contexts=CONTEXTS) as association:
+        scu = NormalizedSCU(association)
+        await scu.create(MPPS, without("PerformedProcedureStepDiscontinuationReasonCodeSequence"), sop_instance_uid="1")
+        for change, tag in (
+            (final_step(StepStatus.DISCONTINUED, SERIES, UNSPECIFIED), 0x00400281),
+            (dataset(CommentsOnThePerformedProcedureStep="a"), 0x00400280),
+        ):
+            if strictness is Strictness.STRICT:
+                with pytest.raises(StatusError, match="was not created") as caught:
+                    await scu.set(MPPS, "1", change)
+                assert (caught.value.status, caught.value.offending) == (Status.NO_SUCH_ATTRIBUTE, (tag,))
+        await scu.create(MPPS, started_step(worklist_match()), sop_instance_uid="2")
+        for uid in ("1", "2")[strictness is Strictness.STRICT :]:
+            await scu.set(MPPS, uid, final_step(StepStatus.DISCONTINUED, SERIES, UNSPECIFIED))
 
 
 async def test_a_handler_refuses_a_change() -> None:

@@ -9,13 +9,15 @@ import pytest
 from pydicom import Dataset
 from tests.ports import free_port
 from tests.sample_objects import instance
-from tests.services.test_procedure_step import worklist_match
+from tests.services.test_procedure_step import dataset, worklist_match
 
 from dimse import (
+    ApplicationEntity,
     AssociationError,
     ConnectionLost,
     LocalProtocolError,
     MemoryStepStore,
+    PerformedStep,
     ProcedureSteps,
     Server,
     Status,
@@ -26,6 +28,7 @@ from dimse import (
     performed_step,
     started_step,
 )
+from dimse.cli.exit_codes import code_of
 from dimse.services import procedure_step_scu
 
 STEP = started_step(worklist_match())
@@ -181,6 +184,58 @@ async def test_a_step_that_is_left_open_is_named(peer: Peer) -> None:
             await peer.server.stop()
     assert (caught.value.sop_instance_uid, caught.value.status) == (step.sop_instance_uid, "COMPLETED")
     assert step.status is StepStatus.IN_PROGRESS
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_the_reason_of_a_step_that_is_left_open_gives_the_exit_code(peer: Peer) -> None:
+    """As `dimse step` ends with: no association, interrupted, refused."""
+    step = PerformedStep(ApplicationEntity(peer.address))
+    await step.start(STEP)
+    ending = asyncio.create_task(step.complete())
+    peer.refuse = lambda change: change.status.is_final and ending.cancel()
+    with pytest.raises(StepLeftOpen, match="CancelledError") as cancelled:
+        await ending
+    peer.refuse = lambda change: True  # noqa: ARG005
+    with pytest.raises(StepLeftOpen, match="not today") as refused:
+        await step.complete()
+    await peer.server.stop()
+    with pytest.raises(StepLeftOpen, match="Connection refused") as unreachable:
+        await step.complete()
+    assert [code_of(each.value) for each in (cancelled, refused, unreachable)] == [130, 1, 3]
+
+
+async def test_a_peer_that_does_not_answer_in_time_leaves_it_open(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procedure_step_scu, "END_SECONDS", 0.05)
+    step = PerformedStep(ApplicationEntity(peer.address))
+    await step.start(STEP)
+    answer = asyncio.Event()
+
+    async def get(sop_instance_uid: str) -> Dataset | None:
+        await answer.wait()
+        return None
+
+    peer.get = get  # type: ignore[method-assign]
+    with pytest.raises(StepLeftOpen, match=r"the peer did not answer within 0\.05 s") as caught:
+        await step.complete()
+    answer.set()
+    assert code_of(caught.value) == 3
+
+
+async def test_only_a_repeated_request_may_have_been_received(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that somebody else has ended while the peer could not be reached is not said to be completed."""
+    monkeypatch.setattr(procedure_step_scu, "_PAUSE", 0.01)
+    port, again = peer.server.port, Peer()
+    again.server = Server("RIS", port=port)
+    ProcedureSteps(again.server, again.handle, store=again)
+    step = PerformedStep(ApplicationEntity(peer.address))
+    await MemoryStepStore.put(again, step.sop_instance_uid, dataset(PerformedProcedureStepStatus="DISCONTINUED"))
+    await peer.server.stop()
+    ending = asyncio.create_task(step.complete())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(ending), 0.05)
+    async with again.server:
+        with pytest.raises(StepLeftOpen, match="may no longer be updated"):
+            await ending
 
 
 @pytest.mark.usefixtures("hurry")

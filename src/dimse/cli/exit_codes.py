@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dimse.errors import AssociationError, RemoteProtocolError
+from dimse.errors import AssociationError, RemoteProtocolError, StepLeftOpen
 
 OK: Final = 0
 FAILED: Final = 1
@@ -18,5 +18,11 @@ EXIT_CODES: Final = (
 
 
 def code_of(error: BaseException | None) -> int:
-    """The exit code of a command that fails because of `error`."""
+    """The exit code of a command that fails because of `error`. A step that is left open has that of its cause."""
+    if isinstance(error, StepLeftOpen):
+        error = error.__cause__
+        if isinstance(error, TimeoutError):
+            return NO_ASSOCIATION
+        if not isinstance(error, Exception):  # it was cancelled
+            return INTERRUPTED
     return NO_ASSOCIATION if isinstance(error, AssociationError | RemoteProtocolError) else FAILED

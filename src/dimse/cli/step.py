@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from dimse.services.procedure_step_scu import PerformedStep
 
 EXIT_CODES: Final = (
-    "0 the peer has confirmed it; 1 the peer refused it, or did not confirm the end; 2 wrong usage; "
-    "3 no association; 130 interrupted."
+    "0 the peer has confirmed it; 1 the peer refused it; 2 wrong usage; 3 no association, or it was lost; "
+    "130 interrupted."
 )
 
 _START, _UPDATE, _COMPLETE, _DISCONTINUE = _ACTIONS = ("start", "update", "complete", "discontinue")
@@ -168,13 +168,13 @@ async def _report(
 
 def _values(keys: Iterable[str]) -> dict[str, object]:
     """The attributes of `-k`. Raises `ValueError`."""
-    from dimse.services.query_keys import name_of, path_of
+    from dimse.services.query_keys import name_of, path_of, vr_of_key
 
     values: dict[str, object] = {}
     for key in keys:
         name, is_given, value = key.partition("=")
         path = path_of(name.strip())
-        if len(path) > 1 or not is_given:
+        if len(path) > 1 or not is_given or vr_of_key(path) == "SQ":
             raise ValueError(f"-k {name}: must be KEY=VALUE with a keyword or a tag; sequences come from --worklist")
         values[name_of(*path)] = value.strip()
     return values
@@ -193,5 +193,5 @@ def _matches(worklist: str | None) -> list[Dataset]:
     try:
         return [Dataset.from_json(json_module.loads(line)) for line in text.splitlines() if line.strip()]
     except Exception as error:  # noqa: BLE001 - pydicom raises anything for JSON that is not its model
-        why = f"each line must be a match in the DICOM JSON Model, as find --json prints it ({type(error).__name__})"
+        why = f"each line must be a match in the DICOM JSON Model, as of worklist --json ({type(error).__name__})"
         raise ValueError(f"--worklist {worklist}: {why}") from None

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from dimse.dataset.codec import text_of
 from dimse.dataset.pydicom_names import IGNORE, DataElement, Dataset, dictionary_VR
 from dimse.services.query import raw_identifier
 from dimse.services.query_keys import tag_of
@@ -42,13 +43,14 @@ class Requirement(NamedTuple):
     """What PS3.4 Table F.7.2-1 demands of an attribute."""
 
     type: int
-    """In an N-CREATE: 1 is present with a value, 2 is present."""
+    """In an N-CREATE: 1 is present with a value, 2 is present, 3 is optional."""
     may_change: bool = False
     """Whether N-SET may have it."""
     is_final: bool = False
     """Whether it must have a value in a final state."""
 
 
+_FIXED: Final = Requirement(3)
 _CHANGING: Final = Requirement(2, may_change=True)
 _AT_THE_END: Final = Requirement(2, may_change=True, is_final=True)
 
@@ -56,9 +58,17 @@ STEP: Final[Mapping[str, Requirement]] = {
     "ScheduledStepAttributesSequence": Requirement(1),
     "PatientName": Requirement(2),
     "PatientID": Requirement(2),
+    "IssuerOfPatientID": _FIXED,
+    "IssuerOfPatientIDQualifiersSequence": _FIXED,
+    "OtherPatientIDsSequence": _FIXED,
     "PatientBirthDate": Requirement(2),
     "PatientSex": Requirement(2),
     "ReferencedPatientSequence": Requirement(2),
+    "AdmissionID": _FIXED,
+    "IssuerOfAdmissionIDSequence": _FIXED,
+    "ServiceEpisodeID": _FIXED,
+    "IssuerOfServiceEpisodeIDSequence": _FIXED,
+    "ServiceEpisodeDescription": _FIXED,
     "PerformedProcedureStepID": Requirement(1),
     "PerformedStationAETitle": Requirement(1),
     "PerformedStationName": Requirement(2),
@@ -71,13 +81,13 @@ STEP: Final[Mapping[str, Requirement]] = {
     "ProcedureCodeSequence": _CHANGING,
     "PerformedProcedureStepEndDate": _AT_THE_END,
     "PerformedProcedureStepEndTime": _AT_THE_END,
-    "PerformedProcedureStepDiscontinuationReasonCodeSequence": _CHANGING,
+    "PerformedProcedureStepDiscontinuationReasonCodeSequence": Requirement(3, may_change=True),
     "Modality": Requirement(1),
     "StudyID": Requirement(2),
     "PerformedProtocolCodeSequence": _CHANGING,
     "PerformedSeriesSequence": _AT_THE_END,
 }
-"""The attributes of a step that are not optional."""
+"""The attributes of a step, but for those that are optional and may change at any time."""
 
 SCHEDULED: Final[Mapping[str, Requirement]] = {
     "StudyInstanceUID": Requirement(1),
@@ -105,7 +115,7 @@ SERIES: Final[Mapping[str, Requirement]] = {
 
 _SCHEDULED_OPTIONAL: Final = ("IssuerOfAccessionNumberSequence", "RequestedProcedureCodeSequence")
 _PATIENT: Final = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "ReferencedPatientSequence")
-_PATIENT_OPTIONAL: Final = ("IssuerOfPatientID", "OtherPatientIDsSequence", "AdmissionID")
+_OPTIONAL: Final = tuple(keyword for keyword, requirement in STEP.items() if requirement is _FIXED)
 _FROM_SCHEDULED: Final = {
     "Modality": "Modality",
     "PerformedStationAETitle": "ScheduledStationAETitle",
@@ -115,6 +125,8 @@ _FROM_SCHEDULED: Final = {
     "PerformedProtocolCodeSequence": "ScheduledProtocolCodeSequence",
 }
 """Attributes of a step, and those of a scheduled one that they have the values of at first."""
+
+_PATIENT_ID: Final = tag_of("PatientID")
 
 MAY_NO_LONGER_BE_UPDATED: Final = 0xA710
 """The Error ID (0000,0903) of the answer to an N-SET after the end (PS3.4 Table F.7.2-2)."""
@@ -130,8 +142,8 @@ def started_step(*scheduled: Dataset, **values: object) -> Dataset:
     scheduled. `values` set attributes by keyword, also those of the scheduled steps, such as `AccessionNumber`. What
     PS3.4 Table F.7.2-1 requires beyond them is empty, since N-SET may only change what N-CREATE has.
 
-    Raises `ValueError` for an unknown keyword, and if Modality, Performed Station AE Title or Study Instance UID are
-    neither given nor scheduled.
+    Raises `ValueError` for an unknown keyword, for matches of several patients, and if Modality, Performed Station AE
+    Title or Study Instance UID are neither given nor scheduled.
 
     >>> step = started_step(Modality="CT", PerformedStationAETitle="CT1", StudyInstanceUID="1.2.3", PatientID="4711")
     >>> step.PerformedProcedureStepStatus, step.ScheduledStepAttributesSequence[0].StudyInstanceUID
@@ -140,11 +152,13 @@ def started_step(*scheduled: Dataset, **values: object) -> Dataset:
     of_schedule = {name: values.pop(name) for name in (*SCHEDULED, *_SCHEDULED_OPTIONAL) if name in values}
     pairs = [(match, item) for match in scheduled for item in _scheduled_items(match)]
     patient, first = pairs[0] if pairs else (Dataset(), Dataset())
+    if len({text_of(match, _PATIENT_ID) for match in scheduled}) > 1:
+        raise ValueError("a procedure step is of one patient: the matches have different Patient IDs")
     now = datetime.now().astimezone()
     step = Dataset()
-    for keyword in STEP:
+    for keyword in (each for each in STEP if each not in _OPTIONAL):
         _take(step, keyword, first, _FROM_SCHEDULED.get(keyword))
-    for keyword in (*_PATIENT, *(each for each in _PATIENT_OPTIONAL if each in patient)):
+    for keyword in (*_PATIENT, *(each for each in _OPTIONAL if each in patient)):
         _take(step, keyword, patient, keyword)
     given = {
         "ScheduledStepAttributesSequence": [_attributes_of(*pair, of_schedule) for pair in pairs or [(patient, first)]],
@@ -177,10 +191,14 @@ def final_step(status: StepStatus, series: Sequence[Dataset], reason: tuple[str,
 
 
 def set_values(dataset: Dataset, values: Mapping[str, object]) -> None:
-    """Set attributes by keyword. Raises `ValueError` for an unknown one."""
+    """Set attributes by keyword. Raises `ValueError` for an unknown one, and for a value that it cannot have."""
     for keyword, value in values.items():
         tag = tag_of(keyword)
-        dataset.add(DataElement(tag, dictionary_VR(tag), value, validation_mode=IGNORE))
+        vr = dictionary_VR(tag)
+        try:
+            dataset.add(DataElement(tag, vr, value, validation_mode=IGNORE))
+        except (TypeError, ValueError):
+            raise ValueError(f"{keyword} ({vr}): the value is not valid") from None
 
 
 def _code(value: str, scheme: str, meaning: str) -> Dataset:

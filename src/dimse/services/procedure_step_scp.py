@@ -41,6 +41,8 @@ MAX_STEP_BYTES: Final = 64 * 1024 * 1024
 
 _STATUS: Final = tag_of("PerformedProcedureStepStatus")
 _SYNTAX: Final = uids.EXPLICIT_VR_LITTLE_ENDIAN
+_FIXED: Final = frozenset(tag_of(keyword) for keyword, requirement in STEP.items() if not requirement.may_change)
+"""The tags of attributes that N-SET must not change."""
 
 
 class StepStore(Protocol):
@@ -114,7 +116,8 @@ class ProcedureSteps:
     returns it. Refused are a step that exists (0x0111) or does not (0x0112), attributes that are absent (0x0120), empty
     (0x0121) or not valid (0x0106), all named in Offending Element, and a change after the end (0x0110 with Error ID
     0xA710). By default an absent attribute of type 2 counts as empty, and a step without series may be discontinued;
-    with `Strictness.STRICT` in the options of the server, both are refused.
+    with `Strictness.STRICT` in the options of the server, both are refused, and so is an N-SET of an attribute that the
+    N-CREATE lacked (0x0105).
 
     The handler is called before a change is kept, for one change of a step at a time. It refuses the change by
     `StatusError`. `store` is where the steps are kept, in memory by default.
@@ -156,7 +159,7 @@ class ProcedureSteps:
                 comment = "Performed Procedure Step Object may no longer be updated"
                 status = Status.PROCESSING_FAILURE.with_comment(comment)
                 return NormalizedReply(status=status, error_id=MAY_NO_LONGER_BE_UPDATED)
-            _merge(step, _received(request.dataset))
+            self._merge(step, _received(request.dataset))
             self._check_changed(step)
             await self._keep(request, step, former)
         return Status.SUCCESS
@@ -195,9 +198,20 @@ class ProcedureSteps:
         for item in step.PerformedSeriesSequence:
             self._check(item, SERIES)
 
+    def _merge(self, step: Dataset, changes: Dataset) -> None:
+        """Put the changes into a step. Raises `StatusError` for one of an attribute that N-SET must not change."""
+        wrong = [tag for tag in changes.keys() if tag in _FIXED and changes[tag] != step.get(tag)]  # noqa: SIM118
+        if wrong:
+            raise _refusal(Status.INVALID_ATTRIBUTE_VALUE, "must not be changed", wrong)
+        new = sorted(changes.keys() - step.keys())
+        if new and self._is_strict:
+            raise _refusal(Status.NO_SUCH_ATTRIBUTE, "was not created", new)
+        step.update(changes)
+
     def _check(self, dataset: Dataset, requirements: Mapping[str, Requirement]) -> None:
         """Raise `StatusError` for attributes that are absent or empty."""
-        needed = [keyword for keyword, each in requirements.items() if each.type == 1 or self._is_strict]
+        highest = 2 if self._is_strict else 1
+        needed = [keyword for keyword, each in requirements.items() if each.type <= highest]
         absent = [keyword for keyword in needed if keyword not in dataset]
         if absent:
             raise _refusal(Status.MISSING_ATTRIBUTE, "is missing", map(tag_of, absent))
@@ -216,15 +230,6 @@ def _received(dataset: Dataset) -> Dataset:
     return received
 
 
-def _merge(step: Dataset, changes: Dataset) -> None:
-    """Put the changes into a step. Raises `StatusError` for one of an attribute that N-SET must not change."""
-    fixed = {tag_of(keyword) for keyword, requirement in STEP.items() if not requirement.may_change}
-    wrong = [tag for tag in changes.keys() if tag in fixed and changes[tag] != step.get(tag)]  # noqa: SIM118
-    if wrong:
-        raise _refusal(Status.INVALID_ATTRIBUTE_VALUE, "must not be changed", wrong)
-    step.update(changes)
-
-
 def _status_of(step: Dataset) -> StepStatus:
     try:
         return StepStatus(text_of(step, _STATUS))
@@ -235,4 +240,4 @@ def _status_of(step: Dataset) -> StepStatus:
 def _refusal(status: Status, why: str, tags: Iterable[int]) -> StatusError:
     tags = [int(tag) for tag in tags]
     others = f" and {len(tags) - 1} more" if len(tags) > 1 else ""
-    return StatusError(status, "procedure step", f"{name_of(tags[0])}{others}: {why}", tags)
+    return StatusError(status, "procedure step", f"{why}: {name_of(tags[0])}{others}", tags)

@@ -134,7 +134,9 @@ class PerformedStep:
             async with asyncio.timeout(END_SECONDS):
                 await self._deliver(self._n_set(step), _has_ended, loop.time() + END_SECONDS)
         except BaseException as error:
-            left = StepLeftOpen(self.sop_instance_uid, status.value, error).at(str(self._entity.address))
+            why = f"the peer did not answer within {END_SECONDS:g} s" if type(error) is TimeoutError else str(error)
+            why = why or type(error).__name__
+            left = StepLeftOpen(self.sop_instance_uid, status.value, why).at(str(self._entity.address))
             logger.warning("%s", left)
             raise left from error
         self.status = status
@@ -152,16 +154,16 @@ class PerformedStep:
 
         `was_received` says of the failure of a repeated request that the peer had received it before.
         """
-        loop, attempts = asyncio.get_running_loop(), 0
+        loop, first = asyncio.get_running_loop(), self._sent
         while True:
-            sent, attempts = self._sent, attempts + 1
+            sent = self._sent
             try:
                 await self._send(request)
             except StatusError as error:
-                if attempts == 1 or not was_received(error):
+                if sent == first or not was_received(error):
                     raise
             except (AssociationError, RemoteProtocolError) as error:
-                response_was_lost = attempts == 1 and self._sent > sent
+                response_was_lost = sent == first and self._sent > sent
                 if loop.time() + _PAUSE >= until and not response_was_lost:
                     raise
                 logger.warning("procedure step %s: %s; trying again", self.sop_instance_uid, error)
