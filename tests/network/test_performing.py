@@ -9,17 +9,23 @@ from pydicom import Dataset
 from tests.sample_objects import IMPLICIT, VERIFICATION
 
 from dimse import (
+    AssociationTimeout,
     CEchoSCU,
+    ClientOptions,
+    LocalProtocolError,
+    NormalizedReply,
     NormalizedRequest,
     NormalizedSCU,
     ProposedContext,
     RemoteProtocolError,
     Server,
     Status,
+    Timeouts,
     connect,
     uids,
 )
-from dimse.messages.message import N_ACTION_RQ, N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP, Request
+from dimse.messages.message import N_ACTION_RQ, N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP, N_GET_RQ, Request
+from dimse.network.association import exchange_of
 from dimse.testing import ScriptedPeer, listening, message_pdvs, response
 from dimse.upper_layer.pdu import A_RELEASE_RP, A_RELEASE_RQ
 
@@ -92,6 +98,124 @@ async def test_the_association_is_released_when_the_peer_was_answered() -> None:
     async with listening(script) as address, connect(address, contexts=CONTEXTS, services=server):
         await begun.wait()
         asyncio.get_running_loop().call_soon(go_on.set)
+
+
+async def test_release_waits_for_the_answer_to_the_peer_except_in_its_handler() -> None:
+    server, begun, go_on = Server(), asyncio.Event(), asyncio.Event()
+
+    @server.on_n_event_report(COMMITMENT)
+    async def handle(request: NormalizedRequest) -> int:
+        with pytest.raises(LocalProtocolError, match="before the peer's request is answered"):
+            await request.association.release()
+        begun.set()
+        await go_on.wait()
+        return Status.SUCCESS
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.send(message_pdvs(report()))
+        assert isinstance((await peer.receive_message()).message, N_EVENT_REPORT_RSP)
+        await peer.answer_release()
+
+    async with listening(script) as address, connect(address, contexts=CONTEXTS, services=server) as association:
+        await begun.wait()
+        asyncio.get_running_loop().call_soon(go_on.set)
+        await association.release()
+        assert association.error is None
+
+
+async def test_a_release_that_is_cancelled_while_it_waits_for_a_handler_aborts() -> None:
+    server, begun = Server(), asyncio.Event()
+
+    @server.on_n_event_report(COMMITMENT)
+    async def handle(_: NormalizedRequest) -> int:
+        begun.set()
+        return await asyncio.get_running_loop().create_future()
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.send(message_pdvs(report()))
+        await peer.expect_abort(0, 0)
+
+    async with listening(script) as address:
+        async with connect(address, contexts=CONTEXTS, services=server) as association:
+            await begun.wait()
+            releasing = asyncio.create_task(association.release())
+            asyncio.get_running_loop().call_soon(releasing.cancel)
+            await asyncio.wait([releasing])
+        assert releasing.cancelled()
+
+
+@pytest.mark.parametrize("is_answered_first", [True, False])
+async def test_a_release_collision(*, is_answered_first: bool) -> None:
+    """PS3.8 7.2.2.7: the requestor of the association answers first; at once, whether it serves requests or not."""
+    server, events = keeping()
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        if is_answered_first:
+            await peer.send(message_pdvs(report()))
+            await peer.receive_message()
+        await peer.expect(A_RELEASE_RQ)
+        await peer.send(A_RELEASE_RQ())
+        await peer.expect(A_RELEASE_RP)
+        await peer.send(A_RELEASE_RP())
+        await peer.closed()
+
+    options = ClientOptions(timeouts=Timeouts(association=5))
+    async with listening(script) as address:
+        async with connect(address, contexts=CONTEXTS, options=options, services=server) as association:
+            if is_answered_first:
+                await events.get()
+        assert association.error is None
+
+
+async def test_the_peer_releases_while_its_request_is_served() -> None:
+    server, begun, go_on = Server(), asyncio.Event(), asyncio.Event()
+
+    @server.on_n_event_report(COMMITMENT)
+    async def handle(_: NormalizedRequest) -> int:
+        begun.set()
+        await go_on.wait()
+        return Status.SUCCESS
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        await peer.send(message_pdvs(report()), A_RELEASE_RQ())
+        await begun.wait()
+        go_on.set()
+        assert isinstance((await peer.receive_message()).message, N_EVENT_REPORT_RSP)
+        await peer.expect(A_RELEASE_RP)
+
+    async with listening(script) as address:
+        async with connect(address, contexts=CONTEXTS, services=server) as association:
+            await begun.wait()
+        assert association.error is None
+
+
+async def test_a_peer_that_does_not_read_the_response() -> None:
+    server = Server()
+
+    @server.on_n_get(COMMITMENT)
+    async def handle(_: NormalizedRequest) -> NormalizedReply:
+        large = Dataset()
+        large.add_new(0x00091010, "OB", bytes(16 * 1024 * 1024))
+        return NormalizedReply(large)
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        asked = N_GET_RQ(message_id=1, requested_sop_class_uid=COMMITMENT, requested_sop_instance_uid=INSTANCE)
+        await peer.send(message_pdvs(asked))
+        await over.wait()
+
+    over = asyncio.Event()
+    options = ClientOptions(timeouts=Timeouts(store=0.2))
+    async with listening(script, receive_buffer=64 * 1024) as address:
+        async with connect(address, contexts=CONTEXTS, options=options, services=server) as association:
+            async with asyncio.timeout(10):
+                await exchange_of(association).over
+        over.set()
+        assert isinstance(association.error, AssociationTimeout)
 
 
 async def test_an_event_after_our_release_is_not_acknowledged() -> None:

@@ -106,8 +106,6 @@ async def connect(
             if performer is not None:
                 performer.start()
             yield association
-            if performer is not None:
-                await performer.idle()
     finally:
         if performer is not None:
             await performer.closed()

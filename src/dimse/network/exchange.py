@@ -78,10 +78,6 @@ class Provider(Protocol):
     """Serves the peer's requests on an association. Called from the event loop; must not block."""
 
     @property
-    def is_serving(self) -> bool:
-        """Whether a request waits for its response."""
-
-    @property
     def doing(self) -> str | None:
         """The operation of the request that waits for its response, if there is one."""
 
@@ -96,6 +92,12 @@ class Provider(Protocol):
 
     def release(self) -> None:
         """The peer requests the release."""
+
+    async def before_release(self) -> None:
+        """Wait until this side may request the release: not before the peer's requests are answered.
+
+        Raises `LocalProtocolError` if the caller delays that itself, as a handler does.
+        """
 
     def ended(self) -> None:
         """The association has ended."""
@@ -328,12 +330,12 @@ class Exchange:
         """End the association in order (PS3.8 7.2). Does nothing if it has ended already.
 
         An abort or a lost connection in place of the response is only logged: no operation was outstanding. Raises
-        `AssociationTimeout` if neither comes, and `LocalProtocolError` while a request of the peer is served.
+        `AssociationTimeout` if neither comes, and `LocalProtocolError` in a handler that serves a request of the peer.
         """
-        if self._provider is not None and self._provider.is_serving and not self.over.done():
-            raise LocalProtocolError("the association cannot be released before the peer's request is answered")
         if self.outstanding.operation is not None and not self.over.done():
             await self.outstanding.operation.cancel()
+        if self._provider is not None and not self.over.done():
+            await self._provider.before_release()
         if self.over.done():
             await self.closed()
             return

@@ -10,7 +10,7 @@ from typing import Final
 
 from dimse.access import ANYONE, Peer
 from dimse.address import Address
-from dimse.errors import AssociationError, RemoteProtocolError
+from dimse.errors import AssociationError, LocalProtocolError, RemoteProtocolError
 from dimse.messages.fragments import CommandReceived
 from dimse.messages.message import C_STORE_RQ, Request, Response, priority_of
 from dimse.network.admission import permits
@@ -115,14 +115,14 @@ class Performer:
         self._wake.set()
 
     @property
-    def is_serving(self) -> bool:
-        """As `Provider`."""
-        return bool(self._serving)
-
-    @property
     def doing(self) -> str | None:
         """As `Provider`."""
         return next((request.message.name.removesuffix("-RQ") for request in self._serving), None)
+
+    async def before_release(self) -> None:
+        """As `Provider`. An acceptor may be in a handler, so it does not wait."""
+        if self._serving or self._waiting:
+            raise LocalProtocolError("the association cannot be released before the peer's request is answered")
 
     @property
     def _is_release_requested(self) -> bool:
@@ -281,9 +281,27 @@ class RequestorPerformer(Performer):
         self._idle.clear()
         return super().request(context, command)
 
+    def release(self) -> None:
+        """As `Provider`. It is answered at once between two requests, also in a collision (PS3.8 7.2.2.7)."""
+        if self._serving or self._waiting:
+            super().release()
+        else:
+            self.exchange.answer_release()
+
+    async def before_release(self) -> None:
+        """As `Provider`."""
+        if asyncio.current_task() is self._task:
+            await super().before_release()
+        try:
+            while not self._idle.is_set():  # one more may have arrived when this task goes on
+                await self._idle.wait()
+        except asyncio.CancelledError:
+            self.exchange.abort()
+            raise
+
     def _activity(self) -> Progress | None:
-        """The peer's progress while a request waits for its data; None otherwise."""
-        is_waiting = any(request.data is not None and request.data.waiting for request in self._serving)
+        """The peer's progress while it is to send data, or to take a response; None otherwise."""
+        is_waiting = self.connection.is_blocked or any(request.data is not None and request.data.waiting for request in self._serving)
         return self.exchange.progress() if is_waiting else None
 
     async def _serve_waiting(self) -> None:
@@ -298,14 +316,12 @@ class RequestorPerformer(Performer):
         self._idle.set()
         super().ended()
 
-    async def idle(self) -> None:
-        """Wait until what the peer has requested is answered."""
-        while not self._idle.is_set():  # one more may have arrived when this task goes on
-            await self._idle.wait()
-
     async def closed(self) -> None:
         """Wait for the end of the tasks, once the association has ended. A handler that hangs is cancelled."""
-        if self._task is not None and not self._task.done():
+        if self._task is None:
+            return
+        try:
             await asyncio.wait({self._task}, timeout=ABORT_GRACE)
+        finally:
             self._task.cancel()
             await asyncio.wait({self._task})
