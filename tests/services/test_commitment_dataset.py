@@ -124,6 +124,16 @@ def test_an_instance_that_is_listed_twice_has_failed() -> None:
     assert read_report(dataset) == ReadReport("1.2", {}, {"1.2.3": None})
 
 
+def test_a_reason_of_another_vr_is_read_if_it_is_a_number_of_16_bits() -> None:
+    def reason(text: str) -> Dataset:
+        item = reference()
+        item.add_new(0x00081197, "UT", text)
+        return asked(FailedSOPSequence=[item])
+
+    assert read_report(reason("274")).failed == {"1.2.3": 0x0112}
+    assert read_report(reason("9" * 5000)).failed == {"1.2.3": None}
+
+
 def test_items_without_an_instance_say_nothing() -> None:
     dataset = asked(ReferencedSOPSequence=Sequence([Dataset(), reference()]))
     assert "1.2.3" in read_report(dataset).committed

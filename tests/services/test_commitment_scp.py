@@ -100,6 +100,17 @@ async def test_the_report_comes_on_the_association_that_stays() -> None:
     assert (on.calling_ae_title, on.called_ae_title) == ("WS1", "ARCHIVE")
 
 
+async def test_the_moment_of_each_request_begins_when_it_comes() -> None:
+    """So ten requests on one association take one moment, not ten."""
+    requestor = Requestor()
+    async with provider(same_association=0.3) as address, asking(address, requestor) as association:
+        for number in range(10):
+            await ask(association, f"1.2.9.{number}")
+        async with asyncio.timeout(2.5):
+            reports = [await requestor.reports.get() for _ in range(10)]
+        assert {on for _, _, on in reports} == {association}
+
+
 @pytest.mark.parametrize("same_association", [1e6, None])
 async def test_the_report_comes_on_a_new_association(same_association: float | None) -> None:
     async def decide(request: CommitmentRequest) -> Outcomes:

@@ -101,7 +101,7 @@ async def connect(
     )
     exchange, performer = await _open(address, options, request.calling_ae_title, services)
     try:
-        async with Association(exchange) as association:
+        async with Association(exchange) if performer is None else performer.association as association:
             await exchange.establish(request)
             if performer is not None:
                 performer.start()

@@ -299,3 +299,4 @@ class _Job:
             await asyncio.wait((everything, over), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             everything.cancel()
+            await asyncio.wait((everything,))

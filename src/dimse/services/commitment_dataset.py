@@ -190,4 +190,4 @@ def _uid(dataset: Dataset, tag: int) -> str:
 
 def _reason(item: Dataset) -> int | None:
     text = text_of(item, _FAILURE_REASON)
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isdecimal() and len(text) <= 5 else None  # US; a peer may write another VR

@@ -88,7 +88,8 @@ class DeliveryQueue:
             self._tell(transaction_uid, error)
             if isinstance(error, AssociationError):
                 self._ready = deque(uid for uid in self._ready if not self._attempts[uid])
-                failed += [uid for uid in self._attempts if uid not in {transaction_uid, *self._ready}]
+                others = {transaction_uid, *self._ready}
+                failed += [uid for uid in self._attempts if uid not in others]
         except Exception:
             logger.exception("the report of storage commitment for %s failed; trying again", self._requestor)
         else:

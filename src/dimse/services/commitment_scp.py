@@ -17,8 +17,8 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Final, Self
-from weakref import WeakValueDictionary
+from typing import Final, NamedTuple, Self
+from weakref import ref
 
 from dimse import uids
 from dimse.dataset.pydicom_names import Dataset
@@ -70,6 +70,13 @@ class CommitmentRequest:
     """The AE title that requested it."""
     instances: tuple[InstanceReference, ...]
     """What it asks about, each instance once."""
+
+
+class _Origin(NamedTuple):
+    """The association on which a transaction was requested, and when, by the clock of the event loop."""
+
+    association: ref[Association]
+    time: float
 
 
 CommitmentHandler = Callable[[CommitmentRequest], Awaitable[Mapping[str, CommitmentFailure | None]]]
@@ -132,8 +139,8 @@ class CommitmentSCP:
         """Of each requestor with open transactions."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         """The task of each queue."""
-        self._associations: WeakValueDictionary[str, Association] = WeakValueDictionary()
-        """The association on which each transaction was requested."""
+        self._origins: dict[str, _Origin] = {}
+        """How each open transaction was requested, until its report was tried there."""
         server.on_n_action(uids.STORAGE_COMMITMENT)(self._requested)
 
     async def __aenter__(self) -> Self:
@@ -170,7 +177,7 @@ class CommitmentSCP:
         known = await self._keep(transaction)
         if known is not None and (known.requestor, known.instances) != (requestor, read.instances):
             raise StatusError(Status.INVALID_ARGUMENT_VALUE, "the Transaction UID is in use")
-        self._associations[read.transaction_uid] = request.association
+        self._origins[read.transaction_uid] = _Origin(ref(request.association), asyncio.get_running_loop().time())
         self._enqueue(requestor, read.transaction_uid)
         return Status.SUCCESS
 
@@ -229,7 +236,7 @@ class CommitmentSCP:
     async def _forget(self, transaction_uid: str) -> None:
         self._open.pop(transaction_uid, None)
         await self._transactions.remove(transaction_uid)
-        self._associations.pop(transaction_uid, None)
+        self._origins.pop(transaction_uid, None)
 
     async def _outcomes(self, transaction: OpenTransaction) -> tuple[int | None, ...]:
         """What the handler says about each instance, in their order."""
@@ -244,8 +251,8 @@ class CommitmentSCP:
     async def _deliver(self, transaction: OpenTransaction) -> None:
         outcomes = dict(zip(transaction.instances, transaction.outcomes or (), strict=True))
         event, dataset = report_dataset(transaction.transaction_uid, outcomes, self._retrieve_ae_title)
-        association = self._associations.pop(transaction.transaction_uid, None)
-        if association is not None and await self._stays(association):
+        association = await self._stays(self._origins.pop(transaction.transaction_uid, None))
+        if association is not None:
             try:
                 await _report(association, event, dataset)
             except DimseError as error:
@@ -262,12 +269,14 @@ class CommitmentSCP:
         if refused is not None:
             raise refused
 
-    async def _stays(self, association: Association) -> bool:
-        """Whether the association is open a moment later: its requestor then waits for the report on it."""
-        if self._same_association is None:
-            return False
-        await asyncio.wait((exchange_of(association).over,), timeout=self._same_association)
-        return association.is_open
+    async def _stays(self, origin: _Origin | None) -> Association | None:
+        """The association of a request, if it is open a moment after it: its requestor waits for the report on it."""
+        association = None if origin is None else origin.association()
+        if origin is None or association is None or self._same_association is None:
+            return None
+        seconds = origin.time + self._same_association - asyncio.get_running_loop().time()
+        await asyncio.wait((exchange_of(association).over,), timeout=max(seconds, 0))
+        return association if association.is_open else None
 
     async def _entity(self, requestor: str) -> ApplicationEntity:
         found = None if self._destinations is None else await destination_of(self._destinations, requestor)

@@ -10,6 +10,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from dimse import uids
+from dimse.dataset.threads import beside_the_loop
 from dimse.errors import AssociationError, DatasetError, NotCommitted, RemoteProtocolError, StatusError
 from dimse.network.association import Association
 from dimse.records import record
@@ -158,7 +159,7 @@ class Commitments:
         server.on_n_event_report(uids.STORAGE_COMMITMENT)(self._reported)
 
     def expect(self, instances: Sequence[InstanceReference]) -> PendingCommitment:
-        """A new transaction, whose report is awaited from now on, as long as somebody holds what this returns."""
+        """A new transaction, whose report is awaited from now on, as long as the caller holds what this returns."""
         pending = PendingCommitment(uids.new_uid(), instances)
         self._pending[pending.transaction_uid] = pending
         self._own[pending.transaction_uid] = None
@@ -170,7 +171,7 @@ class Commitments:
         if request.event_type_id not in _KNOWN_EVENTS:
             raise StatusError(Status.NO_SUCH_EVENT_TYPE, f"Event Type ID {request.event_type_id}")
         try:
-            report = read_report(request.dataset)
+            report = await beside_the_loop(lambda: read_report(request.dataset))
         except DatasetError as error:
             raise StatusError(Status.INVALID_ARGUMENT_VALUE, error.text) from None
         pending = self._pending.get(report.transaction_uid)
