@@ -301,8 +301,8 @@ class RequestorPerformer(Performer):
 
     def _activity(self) -> Progress | None:
         """The peer's progress while it is to send data, or to take a response; None otherwise."""
-        is_waiting = self.connection.is_blocked or any(request.data is not None and request.data.waiting for request in self._serving)
-        return self.exchange.progress() if is_waiting else None
+        is_waiting = any(request.data is not None and request.data.waiting for request in self._serving)
+        return self.exchange.progress() if is_waiting or self.connection.is_blocked else None
 
     async def _serve_waiting(self) -> None:
         await super()._serve_waiting()
