@@ -57,6 +57,17 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         help="File, folder, DICOMDIR or zip archive; - is standard input.",
     )
+    _add_transfer(parser)
+    _add_changes(parser)
+    send_commit.add_arguments(parser)
+    requestor.add_arguments(parser)
+    arguments.add_maximum_pdu(parser, "Largest PDU to send, in bytes; 0 leaves the limit to the peer.")
+    arguments.add_maximum_rate(parser, "Send")
+    arguments.add_timeout(parser, "Abort after this many seconds without progress.", default=30)
+    arguments.add_json(parser)
+
+
+def _add_transfer(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--retries",
         metavar="N",
@@ -93,13 +104,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Note in this file what was stored: after an interruption, the same command sends the rest.",
     )
     arguments.add_syntaxes(parser, "Propose only these transfer syntaxes, and re-encode objects if needed.")
-    _add_changes(parser)
-    send_commit.add_arguments(parser)
-    requestor.add_arguments(parser)
-    arguments.add_maximum_pdu(parser, "Largest PDU to send, in bytes; 0 leaves the limit to the peer.")
-    arguments.add_maximum_rate(parser, "Send")
-    arguments.add_timeout(parser, "Abort after this many seconds without progress.", default=30)
-    arguments.add_json(parser)
 
 
 def _add_changes(parser: ArgumentParser) -> None:
@@ -165,10 +169,7 @@ def send(
             operations_window=window,
             **association,
         )
-        retry = RetryPolicy(retries=retries)
-        _check_paths(paths)
-        edits = arguments.edits(settings, removals)
-        repetitions = _Repetitions(edits, repeat, new_uids)
+        repetitions = _Repetitions(arguments.edits(settings, removals), repeat, new_uids)
         repetitions.check(paths, journal)
     number = peer.associations if associations is None else associations
     send_sources = functools.partial(
@@ -177,22 +178,15 @@ def send(
         options=options,
         associations=number or max_associations,
         auto_associations=not number,
-        retry=retry,
+        retry=RetryPolicy(retries=retries),
         allow_decompression=decompress,
         transfer_syntaxes=syntaxes or peer.transfer_syntaxes or None,
-        edits=edits if new_uids is None else None,
+        edits=repetitions.edits if new_uids is None else None,
         journal=journal,
         raise_failures=False,
     )
-    commitment = Commitment(address, options, wait, receiver, journal, edits) if commit else None
+    commitment = Commitment(address, options, wait, receiver, journal, repetitions.edits) if commit else None
     return runtime.run(_send(paths, repetitions, send_sources, SendingReport(address, json=json), commitment))
-
-
-def _check_paths(paths: Sequence[str]) -> None:
-    if paths[0].isdigit() and not Path(paths[0]).exists():
-        raise ValueError(f"there is no file {paths[0]}")  # but a port, as other software takes it
-    if paths.count("-") > 1:
-        raise ValueError("standard input (-) can be given only once")
 
 
 class _Repetitions(NamedTuple):
@@ -203,7 +197,11 @@ class _Repetitions(NamedTuple):
     new_uids: str | None
 
     def check(self, paths: Sequence[str], journal: str | None) -> None:
-        """Raise `ValueError` for what cannot be repeated."""
+        """Raise `ValueError` for what cannot be sent, or not repeatedly."""
+        if paths[0].isdigit() and not Path(paths[0]).exists():
+            raise ValueError(f"there is no file {paths[0]}")  # but a port, as other software takes it
+        if paths.count("-") > 1:
+            raise ValueError("standard input (-) can be given only once")
         if "-" in paths and self.repeat > 1:
             raise ValueError("standard input (-) can be read only once: --repeat needs files")
         if journal is not None and (self.repeat > 1 or self.new_uids is not None):
