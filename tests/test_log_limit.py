@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,13 @@ async def test_what_a_peer_causes_is_logged_a_number_of_times(
         clock[0] += log_limit.INTERVAL
         assert await refuse(2) == [f"{refused} (8 lines like this were left out)", refused]
         await peer.release()
+
+
+def test_each_logger_of_the_library_is_limited() -> None:
+    """The command's own and the audit trail have no peer's lines, or must have all."""
+    sources = Path(log_limit.__file__).parent.rglob("*.py")
+    names = {name for path in sources for name in re.findall(r'getLogger\("(dimse\.\w+)"\)', path.read_text("utf-8"))}
+    assert names - set(log_limit._LOGGERS) == {"dimse.audit", "dimse.cli"}
 
 
 def test_other_kinds_and_levels_are_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

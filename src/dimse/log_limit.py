@@ -16,7 +16,10 @@ INTERVAL: Final = 60.0
 _MAXIMUM_KINDS: Final = 1000
 """Kinds that are counted at one time."""
 
-_LOGGERS: Final = ("dimse.network", "dimse.query_retrieve", "dimse.storage", "dimse.upper_layer")
+_LOGGERS: Final = (
+    *("dimse.network", "dimse.print", "dimse.procedure_step", "dimse.query_retrieve"),
+    *("dimse.storage", "dimse.ups", "dimse.upper_layer", "dimse.worklist"),
+)
 
 
 @dataclass(slots=True)

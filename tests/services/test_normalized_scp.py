@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from pydicom import Dataset
 from tests.sample_objects import IMPLICIT
 from tests.services.test_normalized_scu import STEP, attributes
 
@@ -19,6 +21,7 @@ from dimse import (
     Strictness,
     connect,
 )
+from dimse.dataset.codec import encode
 from dimse.messages.message import (
     N_ACTION_RQ,
     N_CREATE_RQ,
@@ -30,6 +33,7 @@ from dimse.messages.message import (
     Request,
 )
 from dimse.testing import ScriptedPeer, associate_request, message_pdvs
+from dimse.upper_layer.pdu import P_DATA_TF
 
 
 def refusing() -> Server:
@@ -122,6 +126,97 @@ async def test_the_response_repeats_the_type_of_the_event() -> None:
         assert isinstance(received.message, N_EVENT_REPORT_RSP)
         assert (received.message.event_type_id, received.message.affected_sop_instance_uid) == (3, "1.2")
         await peer.release()
+
+
+class _Received:
+    """A server that keeps the data sets of its requests."""
+
+    def __init__(self) -> None:
+        self.server = Server("ARCHIVE", port=0)
+        self.datasets: list[Dataset] = []
+        self.server.on_n_create(STEP)(self._handle)
+        self.server.on_n_action(STEP)(self._handle)
+
+    async def _handle(self, request: NormalizedRequest) -> int:
+        self.datasets.append(request.dataset)
+        return Status.SUCCESS
+
+
+_ANNOUNCED: list[Request] = [
+    N_CREATE_RQ(message_id=1, affected_sop_class_uid=STEP, dataset_follows=True),
+    N_ACTION_RQ(
+        message_id=1,
+        requested_sop_class_uid=STEP,
+        requested_sop_instance_uid="1.2",
+        action_type_id=1,
+        dataset_follows=True,
+    ),
+    N_SET_RQ(message_id=1, requested_sop_class_uid=STEP, requested_sop_instance_uid="1.2"),
+]
+
+
+@pytest.mark.parametrize("request_", _ANNOUNCED, ids=lambda request: request.name)
+async def test_a_data_set_that_is_announced_and_never_comes_is_empty(
+    request_: Request, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pynetdicom announces an empty data set so. An N-SET has no handler here."""
+    monkeypatch.setattr("dimse.network.incoming_data.IDENTIFIER_GRACE", 0.05)
+    caplog.set_level("INFO", "dimse.network")
+    served = _Received()
+    async with served.server as server, await ScriptedPeer.connect(server.port) as peer:
+        await peer.associate(associate_request((STEP, [IMPLICIT])))
+        for _ in range(2):
+            await peer.send(message_pdvs(request_))
+            answer = (await peer.receive_message()).message
+            assert isinstance(answer, NormalizedResponse)
+            assert answer.status == (0x0211 if isinstance(request_, N_SET_RQ) else 0)
+        await peer.release()
+    assert all(len(dataset) == 0 for dataset in served.datasets)
+    assert sum("announces a data set that does not follow" in each for each in caplog.messages) == 1
+
+
+async def test_a_command_in_place_of_an_announced_data_set() -> None:
+    served = _Received()
+    async with served.server as server, await ScriptedPeer.connect(server.port) as peer:
+        await peer.associate(associate_request((STEP, [IMPLICIT])))
+        await peer.send(message_pdvs(_ANNOUNCED[0]), message_pdvs(_ANNOUNCED[0], b""))
+        for _ in range(2):
+            answer = (await peer.receive_message()).message
+            assert isinstance(answer, NormalizedResponse)
+            assert answer.status == Status.SUCCESS
+        await peer.release()
+    assert served.datasets == [Dataset(), Dataset()]
+
+
+async def test_a_data_set_that_comes_after_its_request_was_served_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer would believe that it counts."""
+    monkeypatch.setattr("dimse.network.incoming_data.IDENTIFIER_GRACE", 0.05)
+    served = _Received()
+    async with served.server as server, await ScriptedPeer.connect(server.port) as peer:
+        await peer.associate(associate_request((STEP, [IMPLICIT])))
+        command, data = message_pdvs(_ANNOUNCED[0], encode(attributes(), IMPLICIT))
+        await peer.send(command)
+        await peer.receive_message()
+        await peer.send(data)
+        await peer.expect_abort(2, 5)
+
+
+async def test_a_data_set_that_has_begun_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if nothing but the header of its PDU has come."""
+    monkeypatch.setattr("dimse.network.incoming_data.IDENTIFIER_GRACE", 0.02)
+    served = _Received()
+    async with served.server as server, await ScriptedPeer.connect(server.port) as peer:
+        await peer.associate(associate_request((STEP, [IMPLICIT])))
+        command, data = message_pdvs(_ANNOUNCED[0], encode(attributes("DONE"), IMPLICIT))
+        await peer.send(command)
+        whole = P_DATA_TF((data,)).encode()
+        for start in range(0, 20, 5):
+            await peer.send(whole[start : start + 5])
+            await asyncio.sleep(0.03)
+        await peer.send(whole[20:])
+        await peer.receive_message()
+        await peer.release()
+    assert served.datasets == [attributes("DONE")]
 
 
 @pytest.mark.parametrize("sop_classes", [(), ("CT",), (STEP, 5)])

@@ -87,7 +87,7 @@ class _State(Enum):
     """The position of the reader in a message."""
 
     IDLE = "before a command"
-    ENDED = "after a final response that announces no data set; one may follow nevertheless"
+    ENDED = "after a final response that announces no data set, or a request without that it announced; one may follow"
     COMMAND = "in a command"
     ANNOUNCED = "after a command that announces a data set without needing one; it may be missing"
     DATA = "in a data set, or before one that must follow"
@@ -96,8 +96,9 @@ class _State(Enum):
 class MessageReader:
     """Reassembles messages from fragments. Messages never interleave (PS3.8 Annex E.1).
 
-    A response, a C-CANCEL or a C-ECHO may announce a data set wrongly, since the next message begins with a command in
-    any case. Any other request must be right, or its data set would be taken for that of another message.
+    A response, a C-CANCEL, a C-ECHO or a DIMSE-N request may announce a data set wrongly, since the next message begins
+    with a command in any case. A request that cannot do without must be right, or its data set would be taken for that
+    of another message.
     """
 
     def __init__(self) -> None:
@@ -122,6 +123,11 @@ class MessageReader:
         self._state = _State.IDLE if is_last else _State.DATA
         return DataReceived(data, is_last)
 
+    def end_without_dataset(self) -> None:
+        """End the message, if its announced data set has not begun."""
+        if self._state is _State.ANNOUNCED:
+            self._state = _State.ENDED
+
     def _receive_command(self, context_id: int, is_last: bool, data: memoryview) -> CommandReceived | None:
         if self._state is _State.DATA:
             raise out_of_step("a command fragment inside a data set")
@@ -143,6 +149,7 @@ class MessageReader:
 def _after(message: Message) -> _State:
     """The position after a command."""
     if message.dataset_follows:
-        return _State.DATA if message.needs_dataset else _State.ANNOUNCED
+        is_needed = message.needs_dataset and not message.dataset_may_be_missing
+        return _State.DATA if is_needed else _State.ANNOUNCED
     is_final = isinstance(message, Response) and message.status.category is not StatusCategory.PENDING
     return _State.ENDED if is_final else _State.IDLE

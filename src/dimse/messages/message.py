@@ -75,6 +75,8 @@ class Message:
     """The fields without which a message cannot be processed."""
     has_dataset: ClassVar[bool] = True
     """Whether the message may have a data set (PS3.7 9.3, 10.3); a C-ECHO-RQ may not."""
+    dataset_may_be_missing: ClassVar[bool] = False
+    """Whether it can be served if its announced data set does not follow: some peers announce an empty one."""
 
     dataset_follows: bool = False
 
@@ -251,6 +253,7 @@ class NormalizedResponse(Response):
 class N_EVENT_REPORT_RQ(Request):
     """N-EVENT-REPORT-RQ (PS3.7 10.3.1.1)."""
 
+    dataset_may_be_missing = True
     affected_sop_class_uid: str
     affected_sop_instance_uid: str = ""
     event_type_id: int | None = None
@@ -286,6 +289,7 @@ class N_GET_RSP(NormalizedResponse):
 class N_SET_RQ(Request):
     """N-SET-RQ (PS3.7 10.3.3.1)."""
 
+    dataset_may_be_missing = True
     requested_sop_class_uid: str
     requested_sop_instance_uid: str = ""
     dataset_follows: bool = True
@@ -302,6 +306,7 @@ class N_SET_RSP(NormalizedResponse):
 class N_ACTION_RQ(Request):
     """N-ACTION-RQ (PS3.7 10.3.4.1)."""
 
+    dataset_may_be_missing = True
     requested_sop_class_uid: str
     requested_sop_instance_uid: str = ""
     action_type_id: int | None = None
@@ -320,6 +325,7 @@ class N_ACTION_RSP(NormalizedResponse):
 class N_CREATE_RQ(Request):
     """N-CREATE-RQ (PS3.7 10.3.5.1)."""
 
+    dataset_may_be_missing = True
     affected_sop_class_uid: str
     affected_sop_instance_uid: str | None = None
 

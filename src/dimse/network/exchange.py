@@ -34,7 +34,7 @@ from dimse.log_limit import limit_log
 from dimse.messages.fragments import CommandReceived, DataReceived, Flaw, MessageReader, fragment_size
 from dimse.messages.message import C_CANCEL_RQ, C_STORE_RQ, Message, Priority, Request, Response
 from dimse.network.connection import Connection
-from dimse.network.incoming_data import Discard, Receiver
+from dimse.network.incoming_data import Discard, IncomingData, Receiver
 from dimse.network.outstanding import Cancellations, OutstandingRequests
 from dimse.network.sender import Sender
 from dimse.network.telling import Telling
@@ -594,9 +594,24 @@ class Exchange:
 
     def _miss_dataset(self, receiver: Receiver) -> None:
         """A command was received in place of an announced data set."""
-        self.deviations.harmless("a message announces a data set that does not follow")
+        self._note_missing()
         self._receiver = None
-        receiver.failed(AssociationError("the announced data set does not follow"))
+        if isinstance(receiver, IncomingData):
+            receiver.end_unless_begun()
+        else:
+            receiver.failed(AssociationError("the announced data set does not follow"))
+
+    def _note_missing(self) -> None:
+        self.deviations.harmless("a message announces a data set that does not follow")
+
+    def expect_dataset(self, data: IncomingData) -> None:
+        """Let the data set of the message that was received last be empty if it does not begin soon."""
+
+        def absent() -> None:
+            self._note_missing()
+            self._reader.end_without_dataset()
+
+        data.may_be_absent(absent)
 
     def _receive_cancel(self, message: C_CANCEL_RQ) -> None:
         if message.dataset_follows:

@@ -8,12 +8,14 @@ from typing import Any, Final, Protocol
 
 from dimse.errors import DimseError, LocalProtocolError, RemoteProtocolError
 from dimse.network.connection import Connection
+from dimse.upper_layer.deviations import out_of_step
 
 MAXIMUM_IDENTIFIER_LENGTH: Final = 16 * 1024 * 1024
 """Bytes of the identifier or attributes of a message: this is enough for 250 000 UIDs."""
 
 IDENTIFIER_GRACE: Final = 2.0
-"""Seconds for an identifier that a final response announces to begin: it is in the next PDU, or never sent."""
+"""Seconds for a data set to begin that a final response or a DIMSE-N request announces: it is in the next PDU, or never
+sent."""
 
 
 class Receiver(Protocol):
@@ -117,6 +119,8 @@ class IncomingData:
     # As `Receiver`
 
     def receive(self, data: memoryview, is_last: bool) -> None:
+        if self._complete:
+            raise out_of_step("a data set after its request was served without it")
         self.length += len(data)
         if data and self._unwanted is None:
             self._views.append(data)
@@ -139,6 +143,29 @@ class IncomingData:
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+    def may_be_absent(self, absent: Callable[[], None]) -> None:
+        """End without any data, and call `absent`, if it does not begin within `IDENTIFIER_GRACE` seconds."""
+        asyncio.get_running_loop().call_later(IDENTIFIER_GRACE, self._give_up, absent)
+
+    def _give_up(self, absent: Callable[[], None]) -> None:
+        if self._has_begun or self.error is not None:
+            return
+        if self._connection.is_held or self._connection.machine.in_pdu:
+            self.may_be_absent(absent)  # it may have begun, and is not read yet
+            return
+        self.end_unless_begun()
+        absent()
+
+    def end_unless_begun(self) -> None:
+        """End without any data if nothing was received yet; later data are out of step."""
+        if not self._has_begun:
+            self._complete = True
+            self._wake_up()
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._complete or self.length > 0
 
     # Reading
 

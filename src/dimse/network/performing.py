@@ -80,6 +80,8 @@ class Performer:
         message = command.message
         assert isinstance(message, Request)  # noqa: S101 - the exchange passes requests only
         data = IncomingData(self.connection) if message.needs_dataset else None
+        if data is not None and message.dataset_may_be_missing:
+            self.exchange.expect_dataset(data)
         if self.connection.throttle is not None:
             self.connection.throttle.priority = priority_of(message)
         busy = len(self._serving) + len(self._waiting)
