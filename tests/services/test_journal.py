@@ -206,6 +206,31 @@ def test_two_jobs_at_once(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    "line", [b"[" * 100_000, b'{"path":"/a","size":1,"changed":1,"status":Infinity}', b"\0" * 4096]
+)
+def test_a_line_that_is_damaged_costs_only_itself(line: bytes, files: list[FileSource], tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with opened(path) as journal:
+        journal.note(files[0], Status.SUCCESS, None)
+    damaged = line.replace(b"}", b',"sop_instance_uid":"1.2","comment":null}')
+    path.write_bytes(path.read_bytes() + damaged + b"\n")
+    with opened(path) as journal:
+        journal.note(files[1], Status.SUCCESS, None)
+    assert known(path, files) == ["1.2.3.0", "1.2.3.1"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "nested"])
+def test_what_is_no_journal_is_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(b"[" * 4000 + b"\n")
+    with pytest.raises(JournalError, match="is not a"), opened(path):
+        pass
+
+
 class Archive:
     """A server that answers as the test says."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -95,6 +96,24 @@ async def test_what_cannot_be_read_is_left_out_with_one_warning(
     assert "has no Scheduled Procedure Step Sequence (0040,0100)" in lines[1]
     (folder / "early.wl").write_bytes(whole)
     assert await ids(address) == ["1", "1"], "it has become complete"
+
+
+async def test_entries_that_cannot_be_looked_at_are_left_out(
+    folder: Path, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(scheduled(), folder / "1.wl")
+    for name in ("loop.wl", "RIS"):
+        (folder / name).symlink_to(folder / name)
+    (folder / "file.wl").symlink_to(folder / "1.wl" / "below")
+    (folder / "gone.wl").symlink_to(folder / "gone")
+    os.mkfifo(folder / "pipe.wl")
+    assert await ids(address) == ["1"]
+    assert sum("left out of the worklist" in each for each in caplog.messages) == 3
+
+
+def test_a_pipe_that_took_the_place_of_a_file_does_not_wait_for_its_writer(folder: Path) -> None:
+    os.mkfifo(folder / "1.wl")
+    assert worklist_folder._read(str(folder / "1.wl")) == ()
 
 
 async def test_files_with_meta_information_are_read_too(folder: Path, address: str) -> None:

@@ -21,6 +21,7 @@ import errno
 import json
 import logging
 import os
+import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -47,6 +48,8 @@ _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 _CLOSED: Final = -1
 _MAX_HEADER: Final = 4096
 """Bytes that the first line has at most; of another file, no more are read."""
+_UNREADABLE: Final = (KeyError, OverflowError, RecursionError, TypeError, ValueError)
+"""What a line that is not one of ours raises."""
 
 
 class _Stored(NamedTuple):
@@ -144,6 +147,8 @@ class Journal:
         """Lock and read it. Raises `JournalError`."""
         try:
             self._descriptor = os.open(self._path, _OPEN, 0o600)
+            if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                raise JournalError(f"{self._path} is not a file; name another one")  # a pipe could not be read
             if not folders.lock(self._descriptor):
                 raise JournalError(f"the journal {self._path} is in use by another process")
             self._begin()
@@ -172,7 +177,7 @@ class Journal:
             self._end += len(line)
             try:
                 self._take(json.loads(line))
-            except (KeyError, TypeError, ValueError):
+            except _UNREADABLE:
                 unread += 1
         if unread:
             text = "the journal %s has %d lines that cannot be read; their objects are sent again"
@@ -182,7 +187,7 @@ class Journal:
         try:
             there = json.loads(first)
             version, destination, edits = (there[key] for key in self._job)
-        except (KeyError, TypeError, ValueError):
+        except _UNREADABLE:
             raise JournalError(f"{self._path} is not a journal; name another file") from None
         if version != _VERSION:
             raise JournalError(f"the journal {self._path} is of another version of dimse; name another file")

@@ -7,7 +7,6 @@ import logging
 import os
 import stat
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path as FilePath
 from typing import Final, NamedTuple
@@ -140,15 +139,25 @@ def _files(folder: FilePath, title: str | None) -> Iterator[tuple[str, _Stamp]]:
     with os.scandir(folder) as entries:
         listed = sorted(entries, key=lambda entry: entry.name)
     for entry in listed:
-        if entry.name.endswith(_SUFFIX):
-            with suppress(FileNotFoundError):  # it is gone
-                state = entry.stat()
-                if stat.S_ISREG(state.st_mode):
-                    yield entry.path, _Stamp(state.st_mtime_ns, state.st_size, state.st_ino)
+        state = _state_of(entry) if entry.name.endswith(_SUFFIX) else None
+        if state is not None and stat.S_ISREG(state.st_mode):
+            yield entry.path, _Stamp(state.st_mtime_ns, state.st_size, state.st_ino)
     # a title comes from the peer: it is compared with names, and never part of a path
     for entry in listed:
-        if title and entry.name == title and entry.is_dir():
+        state = _state_of(entry) if title and entry.name == title else None
+        if state is not None and stat.S_ISDIR(state.st_mode):
             yield from _files(FilePath(entry.path), None)
+
+
+def _state_of(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """What an entry is, behind symbolic links; None if it is gone, or cannot be looked at."""
+    try:
+        return entry.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        logger.warning("%s: left out of the worklist: %s", entry.path, error.strerror)
+        return None
 
 
 def _read(path: str) -> Sequence[Dataset]:
@@ -165,8 +174,13 @@ def _read(path: str) -> Sequence[Dataset]:
     return ()
 
 
+def _open_now(path: str, flags: int) -> int:
+    """Open a file; a pipe that has taken its place must not wait for a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def _dataset(path: str) -> Dataset:
-    with open(path, "rb") as file:  # noqa: PTH123 - a path of scandir is text
+    with open(path, "rb", opener=_open_now) as file:  # noqa: PTH123 - a path of scandir is text
         data = file.read(MAXIMUM_WORKLIST_FILE + 1)
     if len(data) > MAXIMUM_WORKLIST_FILE:
         raise DatasetError(f"it has more than {MAXIMUM_WORKLIST_FILE} bytes")
