@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import pytest
 from pydicom.dataset import Dataset
@@ -23,6 +24,7 @@ from dimse import (
     print_images,
     uids,
 )
+from dimse.dataset.pydicom_names import IGNORE, DataElement, tag_for_keyword
 from dimse.services import print_server
 from dimse.services.film_options import reference
 from dimse.services.print_following import PrintJobs
@@ -159,6 +161,57 @@ async def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             await _print(printer)
         printer.go_on.set()
         await print_images(printer.address, gray(1))
+
+
+async def test_the_images_of_all_scus_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(print_server, "MAX_HELD_BYTES", 2 * len(printed(gray(40)).data))
+    async with waiting_printer() as printer, AsyncExitStack() as stack:
+        for _ in range(2):
+            await print_one(NormalizedSCU(await stack.enter_async_context(connect(printer.address, contexts=[META]))))
+        async with connect(printer.address, contexts=[META]) as association:
+            with pytest.raises(StatusError, match="0xC605"):
+                await print_one(NormalizedSCU(association))
+
+
+async def test_a_silent_scu_keeps_no_film_in_memory() -> None:
+    server, films, printed_all = Server("PRINTER", port=0), list[weakref.ref[PrintedFilm]](), asyncio.Event()
+    printer, services, go_on = PrintServer(server), Server(), asyncio.Event()
+
+    @printer.on_film
+    async def film(film: PrintedFilm) -> None:
+        films.append(weakref.ref(film))
+        weakref.finalize(film, printed_all.set)
+
+    @services.on_n_event_report(uids.PRINT_JOB)
+    async def event(_: NormalizedRequest) -> int:
+        await go_on.wait()
+        return Status.SUCCESS
+
+    async with (
+        printer,
+        server,
+        connect(f"PRINTER@localhost:{server.port}", contexts=[META, JOB], services=services) as association,
+    ):
+        await print_one(NormalizedSCU(association))
+        async with asyncio.timeout(5):
+            await printed_all.wait()
+        go_on.set()
+
+
+@pytest.mark.parametrize("keyword", ["BorderDensity", "EmptyImageDensity", "MinDensity"])
+async def test_a_number_of_many_digits(keyword: str) -> None:
+    explicit = (uids.GRAYSCALE_PRINT_META, [uids.EXPLICIT_VR_LITTLE_ENDIAN])
+    async with waiting_printer() as printer, connect(printer.address, contexts=[explicit]) as association:
+        scu = NormalizedSCU(association)
+        uid, _ = await film_box(scu)
+        for digits, status in ((400, 0x0116), (5000, 0x0106)):
+            given = Dataset()
+            given.add(DataElement(tag_for_keyword(keyword) or 0, "UT", "9" * digits, validation_mode=IGNORE))
+            try:
+                answer = (await scu.set(uids.FILM_BOX, uid, given)).status
+            except StatusError as error:
+                answer = error.status
+            assert answer == status
 
 
 async def _print(printer: Printer) -> None:

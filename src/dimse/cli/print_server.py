@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from contextlib import suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -130,7 +131,8 @@ async def _serve(server: Server, report: FilmReport, form: str, dpi: int) -> int
         except Exception as error:
             report.failed(film, error)
             raise
-        report.written(film, path)
+        with suppress(OSError):  # nobody reads the lines any more; the film is printed all the same
+            report.written(film, path)
 
     with until_signals() as (stopping, aborting):
         async with printer:

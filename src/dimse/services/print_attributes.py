@@ -16,6 +16,9 @@ INVALID_VALUE: Final = Status(0x0106)
 VALUE_OUT_OF_RANGE: Final = Status(0x0116)
 MISSING_ATTRIBUTE: Final = Status(0x0120)
 
+MAX_TEXT: Final = 1024
+"""Characters of an attribute: those of Configuration Information, the longest of them."""
+
 _OF_SESSION: Final = ("NumberOfCopies", "PrintPriority", "MediumType", "FilmDestination", "FilmSessionLabel", "OwnerID")
 _OF_FILM: Final = (
     *("FilmOrientation", "FilmSizeID", "MagnificationType", "SmoothingType", "BorderDensity", "EmptyImageDensity"),
@@ -67,6 +70,7 @@ def merged_film(given: Dataset, present: Dataset) -> tuple[Dataset, Status]:
         "FilmOrientation": (_one_of(FilmOrientation), FilmOrientation.PORTRAIT.value),
         "MagnificationType": (_one_of(Magnification), Magnification.CUBIC.value),
         **dict.fromkeys(_NUMBERS, (_is_number, "")),
+        **dict.fromkeys(("BorderDensity", "EmptyImageDensity"), (_is_density, "BLACK")),
     }
     return _merged(given, present, _OF_FILM, ranges)
 
@@ -104,9 +108,12 @@ def _merged(given: Dataset, present: Dataset, keywords: Iterable[str], ranges: _
 def text_in(given: Dataset, keyword: str) -> str:
     """The value of an attribute as text; empty if it is missing."""
     try:
-        return text_of(given, tag_for_keyword(keyword) or 0).strip()
+        text = text_of(given, tag_for_keyword(keyword) or 0).strip()
     except DatasetError:
         raise StatusError(INVALID_VALUE, f"{keyword} cannot be read") from None
+    if len(text) > MAX_TEXT:
+        raise StatusError(INVALID_VALUE, f"{keyword} has more than {MAX_TEXT} characters")
+    return text
 
 
 def _is_count(text: str) -> bool:
@@ -115,6 +122,10 @@ def _is_count(text: str) -> bool:
 
 def _is_number(text: str) -> bool:
     return text.isdecimal() and int(text) <= 0xFFFF
+
+
+def _is_density(text: str) -> bool:
+    return text in ("BLACK", "WHITE") or _is_number(text)
 
 
 def _is_length(text: str) -> bool:

@@ -32,6 +32,15 @@ MAX_QUEUED_FILMS: Final = 50
 MAX_QUEUED_BYTES: Final = 1024 * 1024 * 1024
 """Bytes of the images of films that wait, or are being printed."""
 
+MAX_HELD_BYTES: Final = 1024 * 1024 * 1024
+"""Bytes of the images that all SCUs have set, whether or not they print them."""
+
+MAX_ATTRIBUTES: Final = 64 * 1024
+"""Bytes of a data set without an image, of which real ones have a few hundred."""
+
+MAX_LUT: Final = 256 * 1024
+"""Bytes of the data set of a Presentation LUT, of which the largest table has half."""
+
 MAX_REMEMBERED_JOBS: Final = 1000
 """Print jobs whose states can be asked for; the oldest are forgotten."""
 
@@ -107,12 +116,17 @@ class PrintServer:
     def _register(self) -> None:
         """Register the handlers of all requests of Annex H."""
         server, handled = self._server, self._handled
-        server.on_n_create(uids.FILM_SESSION)(handled(self._with_attributes(PrintSession.create_session)))
-        server.on_n_create(uids.FILM_BOX)(handled(self._create_film))
-        server.on_n_create(uids.PRESENTATION_LUT)(handled(self._with_attributes(PrintSession.create_lut)))
-        server.on_n_set(uids.FILM_SESSION)(handled(self._with_attributes(PrintSession.set_session)))
-        server.on_n_set(uids.FILM_BOX)(handled(self._with_attributes(PrintSession.set_film)))
-        server.on_n_set(uids.ANNOTATION_BOX)(handled(self._with_attributes(PrintSession.set_annotation)))
+        small, lut = MAX_ATTRIBUTES, MAX_LUT
+        of_session, of_lut = map(self._with_attributes, (PrintSession.create_session, PrintSession.create_lut))
+        server.on_n_create(uids.FILM_SESSION, maximum_length=small)(handled(of_session))
+        server.on_n_create(uids.FILM_BOX, maximum_length=small)(handled(self._create_film))
+        server.on_n_create(uids.PRESENTATION_LUT, maximum_length=lut)(handled(of_lut))
+        for sop_class, method in (
+            (uids.FILM_SESSION, PrintSession.set_session),
+            (uids.FILM_BOX, PrintSession.set_film),
+            (uids.ANNOTATION_BOX, PrintSession.set_annotation),
+        ):
+            server.on_n_set(sop_class, maximum_length=small)(handled(self._with_attributes(method)))
         server.on_n_set(*_IMAGE_CLASSES, maximum_length=MAX_IMAGE_BYTES)(handled(self._set_image))
         server.on_n_delete(uids.FILM_SESSION)(handled(self._deleting(PrintSession.delete_session)))
         server.on_n_delete(uids.FILM_BOX)(handled(self._deleting(PrintSession.delete_film)))
@@ -159,7 +173,9 @@ class PrintServer:
 
     def _set_image(self, request: NormalizedRequest) -> _Answer:
         session = self._session(request)
-        return session.set_image(request.sop_class_uid, request.sop_instance_uid, request.dataset)
+        others = sum(each.size for each in self._sessions.values() if each is not session)
+        room = MAX_HELD_BYTES - others
+        return session.set_image(request.sop_class_uid, request.sop_instance_uid, request.dataset, room)
 
     def _get_printer(self, request: NormalizedRequest) -> _Answer:
         if request.sop_instance_uid != uids.PRINTER_INSTANCE:
@@ -210,15 +226,11 @@ class PrintServer:
         async with self._one_at_a_time:
             job.enter(PrintJobState.PRINTING)
             reporting = self._start(self._report(job, association))
-            state = PrintJobState.DONE
             try:
-                for film in films:
-                    await handler(film)
-            except Exception:
-                logger.exception("the handler of films failed: the print job has failed")
-                state = PrintJobState.FAILURE
+                state = await _end_of(films, handler)
             finally:
                 self._queued = [each for each in self._queued if each not in films]
+                films.clear()  # a silent SCU must not keep them in memory
         await reporting  # only now: a silent SCU must not hold up the jobs of others
         job.enter(state)
         await self._report(job, association)
@@ -234,6 +246,17 @@ class PrintServer:
             return
         except DimseError as error:
             logger.info("%s: the state of a print job was not reported: %s", association.peer_name, error)
+
+
+async def _end_of(films: list[PrintedFilm], handler: FilmHandler) -> PrintJobState:
+    """Print the films of a job. Returns the state in which that ends."""
+    try:
+        for film in films:
+            await handler(film)
+    except Exception:
+        logger.exception("the handler of films failed: the print job has failed")
+        return PrintJobState.FAILURE
+    return PrintJobState.DONE
 
 
 def _asked_for(attributes: Dataset, tags: tuple[int, ...]) -> Dataset:

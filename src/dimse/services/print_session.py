@@ -210,8 +210,13 @@ class PrintSession:
 
     # Image box and annotation box (H.4.3, H.4.4)
 
-    def set_image(self, sop_class_uid: str, uid: str, given: Dataset) -> tuple[Dataset, Status]:
-        """N-SET of an image box. A sequence of images without item erases its image."""
+    def set_image(
+        self, sop_class_uid: str, uid: str, given: Dataset, room: int | None = None
+    ) -> tuple[Dataset, Status]:
+        """N-SET of an image box. A sequence of images without item erases its image.
+
+        The images of this SCU then have at most `room` bytes, if that is given.
+        """
         film = next((each for each in self._films.values() if uid in each.images), None)
         if film is None:
             raise StatusError(NO_SUCH_INSTANCE, "no such image box")
@@ -225,8 +230,9 @@ class PrintSession:
         keyword = "BasicColorImageSequence" if is_color else "BasicGrayscaleImageSequence"
         if keyword in given:
             image = received_image(given, keyword)
-        if image is not None and self.size - box.size + len(image.PixelData) > MAX_IMAGE_BYTES:
-            raise StatusError(NO_MEMORY, f"the images have more than {MAX_IMAGE_BYTES} bytes")
+        maximum = MAX_IMAGE_BYTES if room is None else min(room, MAX_IMAGE_BYTES)
+        if image is not None and self.size - box.size + len(image.PixelData) > maximum:
+            raise StatusError(NO_MEMORY, f"the images have more than {maximum} bytes")
         box.attributes, box.position, box.image, box.lut = attributes, position, image, lut
         answer = Dataset()
         answer.update(dict(attributes.items()))

@@ -180,7 +180,7 @@ def _open_now(path: str, flags: int) -> int:
 
 
 def _dataset(path: str) -> Dataset:
-    with open(path, "rb", opener=_open_now) as file:  # noqa: PTH123 - a path of scandir is text
+    with open(path, "rb", opener=_open_now) as file:
         data = file.read(MAXIMUM_WORKLIST_FILE + 1)
     if len(data) > MAXIMUM_WORKLIST_FILE:
         raise DatasetError(f"it has more than {MAXIMUM_WORKLIST_FILE} bytes")
