@@ -8,6 +8,7 @@ from typing import Final
 from sphinx.application import Sphinx
 
 import dimse
+from dimse.network import application_entity, client
 
 DOCS: Final = Path(__file__).parent
 ROOT: Final = DOCS.parent
@@ -95,5 +96,7 @@ def _adapt_include(_app: Sphinx, path: Path, _parent: str, content: list[str]) -
 
 
 def setup(app: Sphinx) -> None:
+    # Imported for type checkers alone: without it, autodoc cannot tell which `Association` these functions return.
+    vars(client)["Server"] = vars(application_entity)["Server"] = dimse.Server
     app.connect("source-read", _adapt_page)
     app.connect("include-read", _adapt_include)

@@ -46,7 +46,7 @@ _COLUMNS: Final = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the command's arguments."""
-    parser.add_argument("action", metavar="|".join(_ACTIONS), choices=_ACTIONS, help="What to do.")
+    parser.add_argument("action", metavar="|".join(_ACTIONS), choices=tuple(_ACTIONS), help="What to do.")
     arguments.add_address(parser, "Worklist manager")
     parser.add_argument(
         "uid",

@@ -190,21 +190,24 @@ class _Keys:
         for tag in sorted(keys.keys()):
             if tag in _NEVER_MATCHED or tag & 0xFFFF == 0 or (tag & 0x10000 and self._is_creator(keys, tag)):
                 continue
-            self._vrs[tag] = vr_of(keys, tag)
-            has_no_creator = tag & 0x10000 and tag not in self._creators
-            if has_no_creator or (supported is not None and tag not in supported):
-                if not _is_universal(keys, tag):
-                    self.unsupported.add(tag)
-            elif self._vrs[tag] == "SQ":
-                self._add_sequence(tag, _items(keys, tag))
-            else:
-                values = _values(keys, tag, self._character_sets)
-                tests = value_tests(self._vrs[tag], tag, values, self._offset, self._features)
-                if tests:
-                    self._tests[tag] = tests
+            self._add_key(keys, tag, is_supported=supported is None or tag in supported)
         if self._features.combined_date_time:
             self._combine(keys)
         return self
+
+    def _add_key(self, keys: Dataset, tag: int, *, is_supported: bool) -> None:
+        self._vrs[tag] = vr_of(keys, tag)
+        has_no_creator = tag & 0x10000 and tag not in self._creators
+        if has_no_creator or not is_supported:
+            if not _is_universal(keys, tag):
+                self.unsupported.add(tag)
+        elif self._vrs[tag] == "SQ":
+            self._add_sequence(tag, _items(keys, tag))
+        else:
+            values = _values(keys, tag, self._character_sets)
+            tests = value_tests(self._vrs[tag], tag, values, self._offset, self._features)
+            if tests:
+                self._tests[tag] = tests
 
     def _add_sequence(self, tag: int, items: Sequence[Dataset]) -> None:
         if items and len(items[0]):
@@ -237,10 +240,16 @@ class _Keys:
             values = _values(dataset, self._place(dataset, tag), character_sets)
             if values and not any(test(value, offset) for value in values for test in tests):
                 return False
+        return self._match_combined(dataset) and self._match_items(dataset, character_sets, offset)
+
+    def _match_combined(self, dataset: Dataset) -> bool:
         for date_tag, time_tag, ranges in self._combined:
             date, time = _text(dataset, date_tag), _text(dataset, time_tag)
             if date and not ranges(date, time or None):
                 return False
+        return True
+
+    def _match_items(self, dataset: Dataset, character_sets: Sequence[str], offset: int) -> bool:
         for tag, keys in self._items.items():
             items = _items(dataset, self._place(dataset, tag))
             if items and not any(keys.match(item, character_sets, offset) for item in items):

@@ -48,9 +48,15 @@ class ClaimedUPS(Facade[ups_performing.ClaimedUPS]):
         """The request of another system to cancel the step, if one came; needs a subscription to its events."""
         return self._asynchronous.cancel_requested
 
+    @property
+    def was_left(self) -> bool:
+        """Whether it has ended, its `with` has, or it was handed over."""
+        return self._asynchronous.was_left
+
     progress = blocking_method(ups_performing.ClaimedUPS.progress)
     complete = blocking_method(ups_performing.ClaimedUPS.complete)
     cancel = blocking_method(ups_performing.ClaimedUPS.cancel)
+    give_up = blocking_method(ups_performing.ClaimedUPS.give_up)
 
     def add_output(self, instances: Iterable[Dataset], *, retrieve_ae_title: str) -> None:
         """Note instances that the step has made; see `dimse.ClaimedUPS.add_output`."""
@@ -106,6 +112,11 @@ class UPS(Facade[ups_requests.UPSRequests]):
     def address(self) -> Address:
         """The address of the worklist manager."""
         return self._asynchronous.address
+
+    @property
+    def calling_ae_title(self) -> str:
+        """The AE title of this side."""
+        return self._asynchronous.calling_ae_title
 
     create = blocking_method(ups_requests.UPSRequests.create)
     get = blocking_method(ups_requests.UPSRequests.get)
