@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,16 @@ import pytest
 from pydicom import Dataset
 from tests.server_options import server_options
 
-from dimse import NormalizedSCU, RetryPolicy, Server, StatusError, connect, uids
+from dimse import (
+    NormalizedSCU,
+    PresentationContextError,
+    RetryPolicy,
+    Server,
+    StatusError,
+    Strictness,
+    connect,
+    uids,
+)
 from dimse.services.ups_events import UPSEvent
 from dimse.services.ups_keys import UPSKeys
 from dimse.services.ups_scp import UPSManager
@@ -30,8 +39,11 @@ def attributes(**values: Any) -> Dataset:
 
 
 @asynccontextmanager
-async def managing(*, retry: RetryPolicy = PATIENTLY, **destinations: str) -> AsyncIterator[tuple[UPSManager, Server]]:
-    server = Server("WORKLIST", port=0, destinations=destinations or None, options=server_options())
+async def managing(
+    *, retry: RetryPolicy = PATIENTLY, strictness: Strictness = Strictness.LENIENT, **destinations: str
+) -> AsyncIterator[tuple[UPSManager, Server]]:
+    options = server_options(strictness=strictness)
+    server = Server("WORKLIST", port=0, destinations=destinations or None, options=options)
     async with UPSManager(server, retry=retry) as manager, server:
         yield manager, server
 
@@ -74,6 +86,59 @@ async def test_malformed_actions(action: int, values: Any, status: int, offendin
         stored = await manager.get("1.2.3")
         assert stored is not None
         assert (stored.state, stored.subscribers) == (UPSState.SCHEDULED, {})
+
+
+REQUESTS: dict[str, Callable[[NormalizedSCU], Awaitable[Any]]] = {
+    "create": lambda scu: scu.create(uids.UPS_PUSH, Dataset()),
+    "set": lambda scu: scu.set(uids.UPS_PUSH, "1.2.3", Dataset()),
+    "get": lambda scu: scu.get(uids.UPS_PUSH, "1.2.3"),
+    "change": lambda scu: scu.action(uids.UPS_PUSH, "1.2.3", 1, Dataset()),
+    "cancel": lambda scu: scu.action(uids.UPS_PUSH, "1.2.3", 2, Dataset()),
+    "subscribe": lambda scu: scu.action(uids.UPS_PUSH, "1.2.3", 3, Dataset()),
+    "unsubscribe": lambda scu: scu.action(uids.UPS_PUSH, "1.2.3", 4, Dataset()),
+    "suspend": lambda scu: scu.action(uids.UPS_PUSH, "1.2.3", 5, Dataset()),
+}
+"""All are refused where there are no steps, but not with the same status."""
+
+OF_CLASS = {
+    uids.UPS_PUSH: ("create", "get", "cancel"),
+    uids.UPS_PULL: ("set", "get", "change"),
+    uids.UPS_WATCH: ("get", "cancel", "subscribe", "unsubscribe", "suspend"),
+}
+
+
+@pytest.mark.parametrize("context", OF_CLASS)
+@pytest.mark.parametrize("strictness", Strictness)
+async def test_each_class_has_its_requests(context: str, strictness: Strictness, caplog: Any) -> None:
+    """PS3.4 Tables CC.2-1 to CC.2-3: a request of another class is refused, or carried out with a warning."""
+    statuses, is_strict = {}, strictness is Strictness.STRICT
+    async with managing(strictness=strictness) as (_, server):
+        proposed = [(context, uids.LITTLE_ENDIAN)]
+        async with connect(f"WORKLIST@localhost:{server.port}", contexts=proposed, timeout=5) as association:
+            for name, request in REQUESTS.items():
+                with pytest.raises(StatusError) as refused:
+                    await request(NormalizedSCU(association, context=context))
+                statuses[name] = refused.value.status
+    others = [name for name in REQUESTS if name not in OF_CLASS[context]]
+    assert [name for name, status in statuses.items() if status == 0x0211] == (others if is_strict else [])
+    assert caplog.text.count("carried out") == (0 if is_strict else len(others))
+
+
+async def test_a_strict_worklist_takes_what_we_send() -> None:
+    async with managing(strictness=Strictness.STRICT) as (_, server), requesting(server) as ups:
+        await ups.subscribe()
+        await performed(ups)
+        assert await ups.request_cancel(await ups.create("Head")) == 0
+        await ups.suspend()
+        await ups.unsubscribe()
+
+
+async def test_a_request_that_the_accepted_class_lacks_is_not_sent() -> None:
+    async with managing() as (_, server):
+        address, proposed = f"WORKLIST@localhost:{server.port}", [(uids.UPS_PUSH, uids.LITTLE_ENDIAN)]
+        async with connect(address, contexts=proposed, timeout=5) as association:
+            with pytest.raises(PresentationContextError, match="Pull"):
+                await NormalizedSCU(association, context=uids.UPS_PULL).set(uids.UPS_PUSH, "1.2.3", Dataset())
 
 
 async def test_a_filter_that_would_take_long_is_refused() -> None:

@@ -55,7 +55,7 @@ class NormalizedSCU:
     """Requests the DIMSE-N operations (PS3.7 10.1) on an association, for SOP classes of the standard and private ones.
 
     A request is sent on the context of its SOP class, or else on one of a class that it belongs to: that of a Meta SOP
-    Class, or of Unified Procedure Step (`uids.RELATED`). `context` names the one that is preferred.
+    Class, or of Unified Procedure Step (`uids.RELATED`). `context` is the abstract syntax of the only one to use.
 
     Each method raises `PresentationContextError` if the peer accepted none of those, and `StatusError` for a failure
     status, with the tags of the attributes that the peer names (`offending`), and its Error ID (`error_id`) and data
@@ -69,7 +69,7 @@ class NormalizedSCU:
 
     def __init__(self, association: Association, *, context: str | None = None) -> None:
         self._association = association
-        self._preferred = context
+        self._only = context
 
     async def create(
         self, sop_class_uid: str, dataset: Dataset | None = None, *, sop_instance_uid: str | None = None
@@ -180,8 +180,8 @@ class NormalizedSCU:
         """The context of the class, or of one that it is related to. Raises the refusal of its own otherwise."""
         exchange = exchange_of(self._association)
         agreement = exchange.agreement
-        candidates = sorted(uids.contexts_of(sop_class_uid), key=lambda each: each != self._preferred)
-        accepted = next(filter(agreement.accepts, candidates), sop_class_uid)
+        candidates = uids.contexts_of(sop_class_uid) if self._only is None else (self._only,)
+        accepted = next(filter(agreement.accepts, candidates), candidates[0])
         try:
             return agreement.context_to_report(accepted) if to_report else agreement.context_for(accepted)
         except PresentationContextError as error:

@@ -46,7 +46,7 @@ from dimse.services.ups_datasets import (
 )
 from dimse.services.ups_events import EventQueues, UPSEvent, UPSEventType
 from dimse.services.ups_keys import UPSKeys
-from dimse.services.ups_states import UPSState, UPSStatus, in_words
+from dimse.services.ups_states import CLASSES_OF, UPSState, UPSStatus, in_words
 from dimse.services.verification import CEchoSCU
 from dimse.status import Status
 from dimse.upper_layer.negotiation import ProposedContext
@@ -160,10 +160,17 @@ class UPSRequests:
                 await asyncio.sleep(0 if attempt == 1 else pause)
 
     async def _request(
-        self, context: str, work: Callable[[NormalizedSCU], Awaitable[NormalizedResult]]
+        self, operation: str | int, work: Callable[[NormalizedSCU], Awaitable[NormalizedResult]]
     ) -> NormalizedResult:
+        """Work on a context of a SOP class that has this operation (`CLASSES_OF`)."""
+        classes = CLASSES_OF[operation]
+
+        def request(association: Association) -> Awaitable[NormalizedResult]:
+            accepted = filter(exchange_of(association).agreement.accepts, classes)
+            return work(NormalizedSCU(association, context=next(accepted, classes[0])))
+
         try:
-            return await self._use(lambda association: work(NormalizedSCU(association, context=context)))
+            return await self._use(request)
         except StatusError as error:
             raise in_words(error) from None
 
@@ -222,7 +229,7 @@ class UPSRequests:
                     raise
                 return NormalizedResult(Status.SUCCESS, None, uid)  # the attempt that lost its association created it
 
-        result = await self._request(uids.UPS_PUSH, create)
+        result = await self._request("N-CREATE", create)
         return result.sop_instance_uid or uid
 
     # Finding and reading
@@ -247,7 +254,7 @@ class UPSRequests:
     async def get(self, sop_instance_uid: str, attributes: Iterable[int | str] = ()) -> Dataset:
         """The attributes of a step (N-GET), or all. No SCP tells its Transaction UID."""
         wanted = [*attributes]
-        result = await self._request(uids.UPS_PULL, lambda scu: scu.get(uids.UPS_PUSH, sop_instance_uid, wanted))
+        result = await self._request("N-GET", lambda scu: scu.get(uids.UPS_PUSH, sop_instance_uid, wanted))
         return Dataset() if result.dataset is None else result.dataset
 
     # Changing
@@ -257,7 +264,7 @@ class UPSRequests:
         dataset = copied(modifications)
         if transaction_uid is not None:
             dataset.TransactionUID = transaction_uid
-        result = await self._request(uids.UPS_PULL, lambda scu: scu.set(uids.UPS_PUSH, sop_instance_uid, dataset))
+        result = await self._request("N-SET", lambda scu: scu.set(uids.UPS_PUSH, sop_instance_uid, dataset))
         return UPSStatus(result.status)
 
     async def change_state(self, sop_instance_uid: str, state: UPSState, transaction_uid: str) -> Status:
@@ -276,7 +283,7 @@ class UPSRequests:
             return await scu.action(uids.UPS_PUSH, sop_instance_uid, 1, information)
 
         try:
-            return UPSStatus((await self._request(uids.UPS_PULL, change)).status)
+            return UPSStatus((await self._request(1, change)).status)
         except StatusError as error:
             if attempts == 1 or error.status != UPSStatus.ALREADY_IN_PROGRESS:
                 raise
@@ -298,10 +305,10 @@ class UPSRequests:
         that it is told. `contact` is the URI at which to discuss it.
         """
         information = cancel_request(reason, code, contact, contact_name)
-        return await self._action(uids.UPS_PUSH, sop_instance_uid, 2, information)
+        return await self._action(sop_instance_uid, 2, information)
 
-    async def _action(self, context: str, uid: str, action: int, information: Dataset) -> UPSStatus:
-        result = await self._request(context, lambda scu: scu.action(uids.UPS_PUSH, uid, action, information))
+    async def _action(self, uid: str, action: int, information: Dataset) -> UPSStatus:
+        result = await self._request(action, lambda scu: scu.action(uids.UPS_PUSH, uid, action, information))
         return UPSStatus(result.status)
 
     # Watching
@@ -326,7 +333,7 @@ class UPSRequests:
         information.ReceivingAE = receiving_ae_title or self._title
         information.DeletionLock = "TRUE" if deletion_lock else "FALSE"
         every = uids.UPS_SUBSCRIPTION_INSTANCE if keys is None else uids.UPS_FILTERED_SUBSCRIPTION_INSTANCE
-        status = await self._action(uids.UPS_WATCH, sop_instance_uid or every, 3, information)
+        status = await self._action(sop_instance_uid or every, 3, information)
         if not self._listens and self._keeping is None and receiving_ae_title is None:
             self._keeping = asyncio.get_running_loop().create_task(self._keep())
         return status
@@ -344,7 +351,7 @@ class UPSRequests:
     async def _subscription(self, action: int, uid: str | None, receiving_ae_title: str | None) -> UPSStatus:
         information = Dataset()
         information.ReceivingAE = receiving_ae_title or self._title
-        return await self._action(uids.UPS_WATCH, uid or uids.UPS_SUBSCRIPTION_INSTANCE, action, information)
+        return await self._action(uid or uids.UPS_SUBSCRIPTION_INSTANCE, action, information)
 
     def events(self) -> AsyncIterator[UPSEvent]:
         """The events that the peer reports from now on, until the `async with` is left; see `subscribe`.

@@ -10,16 +10,17 @@ from dimse import uids
 from dimse.dataset.pydicom_names import Dataset
 from dimse.errors import DatasetError, StatusError
 from dimse.network.application_entity import ApplicationEntity
+from dimse.network.association import exchange_of
 from dimse.options import RetryPolicy
 from dimse.services.move_scp import destination_of
-from dimse.services.normalized_scp import NormalizedReply, NormalizedRequest
+from dimse.services.normalized_scp import NormalizedHandler, NormalizedReply, NormalizedRequest
 from dimse.services.query_models import QueryRetrieveModel
 from dimse.services.query_request import QueryRequest
 from dimse.services.server import Server
 from dimse.services.ups_datasets import scheduled
 from dimse.services.ups_delivery import EventDelivery
 from dimse.services.ups_events import EventQueues, UPSEvent, restarted
-from dimse.services.ups_states import UPSStatus
+from dimse.services.ups_states import CLASSES_OF, UPSStatus
 from dimse.services.ups_store import MemoryUPSStore, StoredUPS, UPSStore
 from dimse.services.ups_worklist import INVALID_ARGUMENT, Worklist, decoded
 from dimse.status import Status
@@ -60,10 +61,10 @@ class UPSManager:
         self._delivery = EventDelivery(server, self._entity_of, retry or RetryPolicy())
         self._events = EventQueues()
         self._on_cancel_requested: UPSHandler | None = None
-        server.on_n_create(uids.UPS_PUSH)(self._n_create)
-        server.on_n_set(uids.UPS_PUSH)(self._n_set)
-        server.on_n_get(uids.UPS_PUSH)(self._n_get)
-        server.on_n_action(uids.UPS_PUSH)(self._n_action)
+        server.on_n_create(uids.UPS_PUSH)(_of_its_class(self._n_create))
+        server.on_n_set(uids.UPS_PUSH)(_of_its_class(self._n_set))
+        server.on_n_get(uids.UPS_PUSH)(_of_its_class(self._n_get))
+        server.on_n_action(uids.UPS_PUSH)(_of_its_class(self._n_action))
         server.on_c_find(*_MODELS)(self._c_find)
 
     def on_cancel_requested(self, handler: UPSHandler) -> UPSHandler:
@@ -183,3 +184,23 @@ class UPSManager:
         destinations = self._server.destinations
         found = None if destinations is None else await destination_of(destinations, ae_title)
         return None if found is None else found.entity(self._server.ae_title, self._server.options)
+
+
+def _of_its_class(handler: NormalizedHandler) -> NormalizedHandler:
+    """A handler that sees to it that a request came on a context of a SOP class that has it (`CLASSES_OF`).
+
+    If strict, another is refused; else it is carried out, with a warning: peers use UPS Push for everything.
+    """
+
+    async def checked(request: NormalizedRequest) -> NormalizedReply | int:
+        name = request.command.name.removesuffix("-RQ")
+        operation = name if request.action_type_id is None else request.action_type_id
+        if operation in CLASSES_OF and request.abstract_syntax not in CLASSES_OF[operation]:
+            deviations = exchange_of(request.association).deviations
+            if deviations.is_strict:
+                raise StatusError(Status.UNRECOGNIZED_OPERATION, None, "not an operation of the context's SOP class")
+            type_id = "" if request.action_type_id is None else f" of type {operation}"
+            deviations.tolerated(f"{name}{type_id} on a context of {uids.name_of(request.abstract_syntax)} (PS3.4 CC.2); carried out")
+        return await handler(request)
+
+    return checked

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import Enum, StrEnum
 from typing import ClassVar, Final
 
+from dimse import uids
 from dimse.errors import StatusError
 from dimse.status import Status
 
@@ -107,6 +108,19 @@ def in_words(error: StatusError) -> StatusError:
     """The error of a peer's answer about a step, in the words of its service."""
     worded = StatusError(UPSStatus(error.status), error.doing or "UPS", error.comment, error.offending)
     return worded.at(error.address, error.doing)
+
+
+CLASSES_OF: Final[Mapping[str | int, tuple[str, ...]]] = {
+    "N-CREATE": (uids.UPS_PUSH,),
+    "N-SET": (uids.UPS_PULL,),
+    "N-GET": (uids.UPS_PULL, uids.UPS_WATCH, uids.UPS_PUSH),
+    1: (uids.UPS_PULL,),
+    2: (uids.UPS_PUSH, uids.UPS_WATCH),
+    3: (uids.UPS_WATCH,),
+    4: (uids.UPS_WATCH,),
+    5: (uids.UPS_WATCH,),
+}
+"""On contexts of which SOP classes a request may be sent, by its name or Action Type ID (PS3.4 Tables CC.2-1 to 3)."""
 
 
 class UPSRequest(Enum):
