@@ -11,7 +11,8 @@ import pytest
 from pydicom import Dataset
 from tests.server_options import server_options
 
-from dimse import LocalProtocolError, RetryPolicy, Server, StatusError
+from dimse import LocalProtocolError, RetryPolicy, Server, StatusError, connect, uids
+from dimse.services import ups_performing
 from dimse.services.ups_keys import UPSKeys
 from dimse.services.ups_performing import ClaimedUPS
 from dimse.services.ups_scp import UPSManager
@@ -301,6 +302,18 @@ def dataset(label: str) -> Dataset:
     made = Dataset()
     made.ProcedureStepLabel = label
     return made
+
+
+async def test_a_worklist_that_is_busy_for_a_moment_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, told = Server("WORKLIST", port=0, options=server_options(maximum_associations=1)), asyncio.Event()
+    monkeypatch.setattr(ups_performing.logger, "warning", lambda *_: told.set())
+    async with UPSManager(server) as manager, server, UPS(f"WORKLIST@localhost:{server.port}") as ups:
+        uid, address = await manager.create(dataset("Chest")), f"WORKLIST@localhost:{server.port}"
+        async with connect(address, contexts=[(uids.VERIFICATION, uids.LITTLE_ENDIAN)]), asyncio.timeout(10):
+            claiming = asyncio.ensure_future(anext(ups.claim(pause=0.01)))
+            await told.wait()  # that the association was rejected
+        async with asyncio.timeout(10), await claiming as step:
+            assert step.sop_instance_uid == uid
 
 
 async def test_other_refusals_end_the_loop() -> None:

@@ -76,7 +76,7 @@ class EventDelivery:
         while queue:
             try:
                 async with self._associations(ae_title) as associations:
-                    while queue and any(each.is_open for each in associations):
+                    while queue:
                         await self._report(associations, queue[0])
                         queue.popleft()
                         attempt = 0

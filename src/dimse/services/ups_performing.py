@@ -15,6 +15,7 @@ from typing import Final, Self
 from dimse.dataset.pydicom_names import Dataset
 from dimse.errors import (
     AssociationAborted,
+    AssociationRejected,
     AssociationTimeout,
     ConnectionLost,
     DimseError,
@@ -32,7 +33,7 @@ from dimse.services.ups_datasets import (
 )
 from dimse.services.ups_events import UPSEvent, UPSEventType
 from dimse.services.ups_keys import UPSKeys
-from dimse.services.ups_requests import UPSRequests, performed_by
+from dimse.services.ups_requests import UPSRequests, may_pass, performed_by
 from dimse.services.ups_states import UPSState, UPSStatus
 
 logger = logging.getLogger("dimse.ups")
@@ -232,7 +233,9 @@ class UPSClaims(AsyncIterator[ClaimedUPS]):
         while not self._stopping.is_set():
             try:
                 self._last = await self._claim_next()
-            except (ConnectionLost, AssociationAborted, AssociationTimeout) as error:
+            except (ConnectionLost, AssociationAborted, AssociationTimeout, AssociationRejected) as error:
+                if not may_pass(error):
+                    raise
                 logger.warning("%s: %s; it is asked again", self._requests.address, error)
             if self._last is not None:
                 self._pause = self._first_pause

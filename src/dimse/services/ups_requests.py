@@ -121,13 +121,15 @@ class UPSRequests:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for uid, step in [*self._performing.items()]:
-            await step.give_up(error or LocalProtocolError(f"the step {uid} was claimed but not ended"))
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
-        self._events.put(None)
-        await self._close()
+        try:
+            for uid, step in [*self._performing.items()]:
+                await step.give_up(error or LocalProtocolError(f"the step {uid} was claimed but not ended"))
+        finally:
+            if self._keeping is not None:
+                self._keeping.cancel()
+                await asyncio.gather(self._keeping, return_exceptions=True)
+            self._events.put(None)
+            await self._close()
 
     async def _opened(self) -> Association:
         async with self._opening:
@@ -153,7 +155,7 @@ class UPSRequests:
             except (ConnectionLost, AssociationAborted, AssociationRejected) as error:
                 attempt += 1
                 was_there = self._association is not None
-                pause = self._retry.pause(attempt) if was_there and _may_pass(error) else None
+                pause = self._retry.pause(attempt) if was_there and may_pass(error) else None
                 if pause is None:
                     raise
                 logger.info("%s: %s; it is tried again", self.address, error)
@@ -391,5 +393,6 @@ async def _echo(association: Association) -> None:
         await CEchoSCU(association).echo()
 
 
-def _may_pass(error: AssociationError) -> bool:
+def may_pass(error: AssociationError) -> bool:
+    """Whether the same may succeed later."""
     return not isinstance(error, AssociationRejected) or error.transient

@@ -198,9 +198,11 @@ def _of_its_class(handler: NormalizedHandler) -> NormalizedHandler:
         if operation in CLASSES_OF and request.abstract_syntax not in CLASSES_OF[operation]:
             deviations = exchange_of(request.association).deviations
             if deviations.is_strict:
-                raise StatusError(Status.UNRECOGNIZED_OPERATION, None, "not an operation of the context's SOP class")
+                raise StatusError(Status.UNRECOGNIZED_OPERATION, "not an operation of the context's SOP class")
             type_id = "" if request.action_type_id is None else f" of type {operation}"
-            deviations.tolerated(f"{name}{type_id} on a context of {uids.name_of(request.abstract_syntax)} (PS3.4 CC.2); carried out")
+            deviations.tolerated(
+                f"{name}{type_id} on a context of {uids.name_of(request.abstract_syntax)} (PS3.4 CC.2); carried out"
+            )
         return await handler(request)
 
     return checked

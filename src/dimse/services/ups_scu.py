@@ -61,7 +61,10 @@ class UPS(UPSRequests):
         try:
             step.dataset = await self.get(sop_instance_uid)
         except BaseException as error:
-            await step.give_up(error)
+            if transaction_uid is None:
+                await step.give_up(error)
+            else:
+                step.hand_over()  # it was IN PROGRESS before: the caller can go on with it later
             raise
         return step
 
