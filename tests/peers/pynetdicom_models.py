@@ -2,8 +2,10 @@
 
 python pynetdicom_models.py ask PORT ROWS TITLE      requests each, on one association, and prints the results as JSON
 python pynetdicom_models.py serve PORT ROWS RECEIVER_PORT      answers each until it is terminated
+python pynetdicom_models.py strip PORT CLASSES UIDS      retrieves instances without their bulk data; prints their tags
 
-ROWS is JSON: [{"name", "find", "move", "get", "level", "stored"}]; what a model lacks is null.
+ROWS is JSON: [{"name", "find", "move", "get", "level", "stored"}]; what a model lacks is null. CLASSES and UIDS are
+JSON lists.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, _config, build_context, build_role, evt
+from pynetdicom.sop_class import CompositeInstanceRetrieveWithoutBulkDataGet  # type: ignore[attr-defined]
 
 _config.UNRESTRICTED_STORAGE_SERVICE = True
 
@@ -80,6 +83,29 @@ def ask(port: int, rows: list[dict[str, Any]], title: str) -> None:
     association.release()
 
 
+def strip(port: int, classes: list[str], instances: list[str]) -> None:
+    """Composite Instance Retrieve Without Bulk Data: prints the UIDs and tags that came."""
+
+    def store(event: Any) -> int:
+        dataset = event.dataset
+        waveforms = [[int(each.tag) for each in item] for item in dataset.get("WaveformSequence", ())]
+        print(json.dumps([dataset.SOPInstanceUID, [int(tag) for tag in dataset.keys()], waveforms]))  # noqa: SIM118, T201
+        return 0x0000
+
+    association: Any = AE("PYNETDICOM").associate(
+        "127.0.0.1",
+        port,
+        [build_context(uid, ExplicitVRLittleEndian) for uid in (CompositeInstanceRetrieveWithoutBulkDataGet, *classes)],
+        ext_neg=[build_role(uid, scp_role=True) for uid in classes],
+        evt_handlers=[(evt.EVT_C_STORE, store)],
+    )
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel, identifier.SOPInstanceUID = "IMAGE", instances
+    *_, (status, _) = association.send_c_get(identifier, CompositeInstanceRetrieveWithoutBulkDataGet)
+    print(json.dumps([status.Status, status.NumberOfCompletedSuboperations]))  # noqa: T201
+    association.release()
+
+
 def serve(port: int, rows: list[dict[str, Any]], receiver: int) -> None:
     """Answer each request with one match, or one instance, that names the model."""
     by_class = {uid: row for row in rows for uid in (row["find"], row["move"], row["get"]) if uid}
@@ -118,5 +144,7 @@ if __name__ == "__main__":
     command, port, rows, last = sys.argv[1:]
     if command == "ask":
         ask(int(port), json.loads(rows), last)
+    elif command == "strip":
+        strip(int(port), json.loads(rows), json.loads(last))
     else:
         serve(int(port), json.loads(rows), int(last))

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
 
 import dimse
 from dimse import (
@@ -24,7 +25,7 @@ from dimse import (
 )
 from dimse.services.query_models import MODELS, QueryRetrieveLevel, QueryRetrieveModel
 from tests.ports import free_port
-from tests.sample_objects import CT, instance
+from tests.sample_objects import CT, instance, save
 
 from .processes import Peer, need_pynetdicom, run
 
@@ -157,6 +158,42 @@ async def ask(association: dimse.Association, model: QueryRetrieveModel) -> None
             async for _ in moving:
                 pass
         assert moving.suboperations.completed == 1
+
+
+def encapsulated_pdf(path: Path) -> Path:
+    document = instance("1.2.3.5", sop_class="1.2.840.10008.5.1.4.1.1.104.1", pixels=0)
+    document.EncapsulatedDocument = b"%PDF-1.4" * 100_000
+    document.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    return save(document, path)
+
+
+LEFT_OUT = {0x7FE00010, 0x00420011}
+
+
+async def test_pynetdicom_retrieves_without_bulk_data(tmp_path: Path) -> None:
+    shipped = ["CT_small.dcm", "waveform_ecg.dcm", "JPEG2000.dcm"]
+    paths = [Path(str(get_testdata_file(name, download=False))) for name in shipped]
+    wholes = {dcmread(path).SOPInstanceUID: path for path in (*paths, encapsulated_pdf(tmp_path / "pdf.dcm"))}
+    server = Server(port=0)
+
+    @server.on_c_get(QueryRetrieveModel.WITHOUT_BULK_DATA)
+    async def get(request: QueryRequest) -> AsyncIterator[Path]:
+        for uid in request.identifier.SOPInstanceUID:
+            yield wholes[uid]
+
+    classes, uids = sorted({dcmread(path).SOPClassUID for path in wholes.values()}), list(wholes)
+    async with server:
+        code, output = await run(
+            need_pynetdicom(), str(SCRIPT), "strip", str(server.port), json.dumps(classes), json.dumps(uids)
+        )
+    *arrived, status = map(json.loads, output.splitlines())
+    assert (code, status) == (0, [Status.SUCCESS, len(wholes)]), output
+    for (uid, tags, waveforms), expected in zip(arrived, uids, strict=True):
+        whole = dcmread(wholes[expected])
+        assert uid == expected
+        assert tags == sorted({int(tag) for tag in whole.keys()} - LEFT_OUT)  # noqa: SIM118 - iterating decodes
+        groups = whole.get("WaveformSequence", ())
+        assert waveforms == [[int(each.tag) for each in item if each.keyword != "WaveformData"] for item in groups]
 
 
 async def test_a_private_model_is_used_like_the_others() -> None:

@@ -48,6 +48,9 @@ from dimse import (
     retrieval_contexts,
     uids,
 )
+from dimse import (
+    get as dimse_get,
+)
 from dimse.dataset.codec import decode, encode
 from dimse.dataset.sources import Reader
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_GET_RQ, C_GET_RSP, C_STORE_RQ, C_STORE_RSP
@@ -604,3 +607,22 @@ async def test_an_instance_that_ends_too_early_is_never_completed(caplog: pytest
             await check_usable(peer)
     assert any("shrinks.dcm: fewer than the 1000000 bytes" in complaint for complaint in complaints(caplog))
     assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_other_models_keep_the_bulk_data_of_the_same_handler(tmp_path: Path) -> None:
+    server = Server(port=0)
+    models = QueryRetrieveModel.WITHOUT_BULK_DATA, QueryRetrieveModel.COMPOSITE_INSTANCE_ROOT
+
+    @server.on_c_get(*models)
+    async def get(request: QueryRequest) -> AsyncIterator[Source]:
+        yield instance("1.2.9")
+
+    async with server:
+        for model in models:
+            query = Query.instances(SOPInstanceUID="1.2.9", model=model)
+            await dimse_get(
+                f"DIMSE@localhost:{server.port}", query, into=tmp_path / model.name, template="{SOPInstanceUID}"
+            )
+    left, whole = (read(tmp_path / model.name / "1.2.9") for model in models)
+    assert "PixelData" not in left
+    assert whole.PixelData == instance().PixelData

@@ -100,6 +100,11 @@ class _LocalReader(Reader):
             check_complete(self._source, buffer[:filled], cast("RawIOBase", self._file), self._start)
         return filled
 
+    async def skip(self, length: int) -> int:
+        count = min(length, self._start + self._source.length - self._file.tell())
+        self._file.seek(count, os.SEEK_CUR)
+        return count
+
     def close(self) -> None:
         self._file.close()
 
@@ -120,6 +125,9 @@ class _Checked(Reader):
             with named(source.name):
                 _check_uids(buffer[:count], source)
         return count
+
+    async def skip(self, length: int) -> int:
+        return await (self._reader.skip(length) if self._source is None else super().skip(length))
 
     def close(self) -> None:
         self._reader.close()

@@ -39,6 +39,9 @@ T = TypeVar("T")
 _MAX_FOLLOWED: Final = 10_000
 """Fragments of a file that are followed to its end; a file with more of them is checked by its receiver only."""
 
+_SKIPPED_AT_ONCE: Final = 64 * 1024
+"""Bytes that are read at a time where a stream cannot seek."""
+
 _LEFT_BEHIND: Final = 10.0
 """Seconds that a pass waits for a read left behind by a cancelled one, as both use the same stream."""
 
@@ -57,6 +60,13 @@ class Reader(ABC):
 
         Raises `DatasetError` if the data do not match the source's announced length.
         """
+
+    async def skip(self, length: int) -> int:
+        """Leave out the next bytes. Returns how many there were: fewer than `length` at the end only."""
+        buffer, left = memoryview(bytearray(min(length, _SKIPPED_AT_ONCE))), length
+        while left and (count := await self.read_into(buffer[:left])):
+            left -= count
+        return length - left
 
     @abstractmethod
     def close(self) -> None:
@@ -278,6 +288,12 @@ class _FileReader(Reader):
         if is_first:
             check_complete(self._source, buffer[:filled], self._file, self._source.offset)
         return filled
+
+    async def skip(self, length: int) -> int:
+        count = min(length, self._remaining)
+        self._file.seek(count, os.SEEK_CUR)
+        self._remaining -= count
+        return count
 
     def close(self) -> None:
         self._file.close()

@@ -6,12 +6,14 @@ import asyncio
 import logging
 
 from dimse import uids
+from dimse.dataset.bulkless import WithoutBulkData
 from dimse.dataset.sources import DatasetSource
 from dimse.errors import AssociationError, RemoteProtocolError, StatusError
 from dimse.messages.message import Response
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.options import RetryPolicy, SendOptions
 from dimse.services.collecting import SendResult
+from dimse.services.query_models import QueryRetrieveModel
 from dimse.services.query_request import ModelHandlers, failure, read_query
 from dimse.services.retrieve_scp import PENDING_PACE, Account, RetrieveHandler
 from dimse.services.store_scu import CStoreSCU
@@ -39,6 +41,8 @@ class GetService:
             query = await read_query(request, model)
             with request.cancellation.interrupts():
                 await account.look_at(query, handler)
+            if request.sop_class_uid == QueryRetrieveModel.WITHOUT_BULK_DATA.get:
+                account.sources = list(map(WithoutBulkData, account.sources))
             return await self._send(request, account)
         except CancelRequested:
             return account.cancelled()

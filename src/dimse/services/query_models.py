@@ -87,7 +87,7 @@ class QueryRetrieveModel:
     COMPOSITE_INSTANCE_ROOT: ClassVar[QueryRetrieveModel]
     """Instances, and frames of one, by SOP Instance UID alone (PS3.4 Annex Y)."""
     WITHOUT_BULK_DATA: ClassVar[QueryRetrieveModel]
-    """Instances without their pixels, waveforms and the like (PS3.4 Annex Z)."""
+    """Instances without their pixels, waveforms and the like (PS3.4 Annex Z): a server leaves them out itself."""
     REPOSITORY_QUERY: ClassVar[QueryRetrieveModel]
     """Whole repositories, in parts (PS3.4 C.6.4)."""
     MODALITY_WORKLIST: ClassVar[QueryRetrieveModel]

@@ -261,7 +261,8 @@ class Server(AssociationServer):
         response names those that failed. On C-CANCEL the generator is closed, or sending ends between two instances.
         An exception other than `StatusError` is answered with Unable to Process (0xC000). `features` are what the
         handler supports of extended negotiation (PS3.4 C.5.3.1), by default nothing. Arguments are models, as of
-        `on_c_find`.
+        `on_c_find`. For `QueryRetrieveModel.WITHOUT_BULK_DATA`, the bulk data of what the handler yields is left out
+        (PS3.4 Table Z.1-1); pixel data in files is not read.
 
         >>> server = Server()
         >>> @server.on_c_get
