@@ -204,6 +204,50 @@ def test_a_timezone_is_that_of_the_data_set() -> None:
     assert not Matcher(keys).matches(dataset(AcquisitionDateTime="202401011200"))
 
 
+IN_ZONE = {"TimezoneOffsetFromUTC": "-0500", "StudyDate": "20240229", "StudyTime": "2330"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "agreed", "expected"),
+    [
+        ({"StudyDate": "20240301", "TimezoneOffsetFromUTC": "+0100"}, True, True),
+        ({"StudyDate": "20240229", "TimezoneOffsetFromUTC": "+0100"}, True, False),
+        ({"StudyTime": "0500-0600", "TimezoneOffsetFromUTC": "+0100"}, True, True),
+        ({"StudyTime": "2330", "TimezoneOffsetFromUTC": "+0100"}, True, False),
+        ({"StudyDate": "20240301", "TimezoneOffsetFromUTC": "+0100"}, False, False),
+        ({"StudyDate": "20240229", "TimezoneOffsetFromUTC": "+0100"}, False, True),
+        ({"StudyDate": "20240229", "StudyTime": "2330"}, True, True),  # no timezone to adjust to
+        ({"StudyDate": "20240229", "TimezoneOffsetFromUTC": "west"}, True, True),
+        ({"StudyDate": "20240229-20240229", "StudyTime": "0000-0400", "TimezoneOffsetFromUTC": "+0000"}, True, False),
+        ({"StudyDate": "20240301-20240301", "StudyTime": "0400-0500", "TimezoneOffsetFromUTC": "+0000"}, True, True),
+    ],
+)
+def test_dates_and_times_are_adjusted_to_the_timezone_of_the_query_if_that_was_agreed_on(
+    keys: dict[str, Any], agreed: bool, expected: bool
+) -> None:
+    features = QueryFeatures(timezone=agreed, combined_date_time=True)
+    assert Matcher(dataset(**keys), features).matches(dataset(**IN_ZONE)) is expected
+    keys = {"TimezoneOffsetFromUTC": keys.pop("TimezoneOffsetFromUTC", ""), "ReferencedStudySequence": [keys]}
+    stored = {"TimezoneOffsetFromUTC": "-0500", "ReferencedStudySequence": [IN_ZONE]}
+    assert Matcher(as_received(dataset(**keys)), features).matches(as_received(dataset(**stored))) is expected
+
+
+def test_a_data_set_without_a_timezone_is_in_that_of_the_query() -> None:
+    keys = dataset(StudyDate="20240229", AcquisitionDateTime="202402291200", TimezoneOffsetFromUTC="+0100")
+    stored = dataset(StudyDate="20240229", StudyTime="0030", AcquisitionDateTime="202402291200")
+    assert Matcher(keys, QueryFeatures(timezone=True)).matches(stored)
+
+
+def test_a_timezone_that_is_requested_is_that_of_the_data_set() -> None:
+    """Dates and times are returned as they are stored."""
+    for keys, expected in (
+        (dataset(StudyDate=None, TimezoneOffsetFromUTC="+0100"), "-0500"),
+        (dataset(StudyDate=None), None),
+    ):
+        response = Matcher(keys, QueryFeatures(timezone=True)).response(dataset(**IN_ZONE))
+        assert (response.StudyDate, response.get("TimezoneOffsetFromUTC")) == ("20240229", expected)
+
+
 def test_a_date_and_its_time_are_one_range_if_that_was_agreed_on() -> None:
     matcher_of = partial(Matcher, dataset(StudyDate="20240101-20240103", StudyTime="2200-0200"))
     matcher = matcher_of(QueryFeatures(combined_date_time=True))
@@ -446,6 +490,18 @@ def test_a_moment_is_the_same_in_every_timezone(moment: datetime, minutes: int) 
     key = f"{moment:%Y%m%d%H%M%S.%f}"
     assert Matcher(dataset(AcquisitionDateTime=key)).matches(dataset(AcquisitionDateTime=stored))
     assert Matcher(dataset(AcquisitionDateTime=f"{key}-{key}")).matches(dataset(AcquisitionDateTime=stored))
+
+
+@given(MOMENTS, st.integers(-840, 840), st.integers(-840, 840))
+def test_a_date_with_its_time_is_the_same_in_every_timezone(moment: datetime, theirs: int, ours: int) -> None:
+    def in_zone(minutes: int) -> Dataset:
+        local, (hours, rest) = moment + timedelta(minutes=minutes), divmod(abs(minutes), 60)
+        zone = f"{'-' if minutes < 0 else '+'}{hours:02}{rest:02}"
+        return dataset(StudyDate=f"{local:%Y%m%d}", StudyTime=f"{local:%H%M%S.%f}", TimezoneOffsetFromUTC=zone)
+
+    keys, stored = in_zone(ours), in_zone(theirs)
+    assert Matcher(keys, QueryFeatures(timezone=True)).matches(stored)
+    assert Matcher(keys).matches(stored) is (ours == theirs)
 
 
 @given(st.dictionaries(st.sampled_from(["PatientID", "PatientName", "StudyDate", "StudyTime", "Modality"]), st.text()))

@@ -14,7 +14,7 @@ from tests.services import naive_matching
 
 from dimse import Matcher, QueryFeatures
 from dimse.dataset.codec import decode, encode
-from dimse.services.matching_rules import folded, name_words, ranges_test, value_tests
+from dimse.services.matching_rules import folded, later, name_words, ranges_test, value_tests
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 
@@ -177,3 +177,24 @@ def test_a_syllable_is_one_character() -> None:
 
 def test_words_of_a_name() -> None:
     assert name_words("Müller-Lüd*^Ada Maria=山田^太郎") == ("muller", "lud", "ada", "maria", "山田", "太郎")
+
+
+@pytest.mark.parametrize(
+    ("moment", "minutes", "expected"),
+    [
+        (("20240229", "2330"), 60, ("20240301", "0030")),
+        (("20240301", "00"), -60, ("20240229", "23")),
+        (("20240301", "00"), 330, ("20240301", "0530")),
+        (("2024.03.01", "00:00:00.5"), -60, ("20240229", "230000.5")),
+        (("20241231", "235959.25"), 1, ("20250101", "000059.25")),
+        (("202403", "12"), 60, None),
+        (("20240301", ""), 60, None),
+        (("20240301", "noon"), 60, None),
+        (("00010101", "0000"), -60, None),
+        (("99991231", "2359"), 60, None),
+    ],
+)
+def test_a_moment_that_is_moved_keeps_its_precision(
+    moment: tuple[str, str], minutes: int, expected: tuple[str, str] | None
+) -> None:
+    assert later(*moment, minutes * 60_000_000) == expected

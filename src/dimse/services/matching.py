@@ -16,7 +16,9 @@ Where the standard leaves a choice:
    words.
 2. A date or time of low precision is a span: 22:30 is the whole minute. Two spans match if they overlap.
 3. A DT without an offset is in the timezone of its data set (0008,0201), else in UTC. DA and TM are compared as they
-   are, each alone unless combined date-time matching was agreed on and both keys are ranges.
+   are, each alone unless combined date-time matching was agreed on and both keys are ranges. If timezone query
+   adjustment was agreed on and the identifier has a timezone, a date with its time is moved from that of the data set
+   into that of the identifier; a data set without one is in the same.
 4. If a key has several values, any of them may match (C.2.2.2.8), whether or not it was agreed on.
 5. An attribute that a data set does not have, or has without a value, is unknown, and matches (C.2.2.1.2). So a key of
    two quotation marks matches these only (C.2.2.2.7): there is no such value.
@@ -33,7 +35,7 @@ from dimse.dataset.codec import PYDICOM_ERRORS
 from dimse.dataset.encoding import QUERY_RETRIEVE_LEVEL
 from dimse.dataset.pydicom_names import IGNORE, DataElement, Dataset
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
-from dimse.services.matching_rules import OFFSET, Test, offset_of, ranges_test, value_tests
+from dimse.services.matching_rules import OFFSET, Test, later, offset_of, ranges_test, value_tests
 from dimse.services.query_keys import tag_of
 from dimse.services.query_models import QueryRetrieveLevel
 from dimse.upper_layer.extended import QueryFeatures
@@ -77,9 +79,9 @@ _SUMMARIES: Final[Mapping[str, Mapping[str, str]]] = {
 class Matcher:
     """The keys of an identifier, to be matched against data sets: instances, or records of a database.
 
-    `features` are those that both sides agreed on for the query; of them, `combined_date_time` and `fuzzy_names` change
-    the rules. `supported` are the keywords or tags of the keys that may be matched, all by default: every value matches
-    the others.
+    `features` are those that both sides agreed on for the query; of them, `combined_date_time`, `fuzzy_names` and
+    `timezone` change the rules. `supported` are the keywords or tags of the keys that may be matched, all by default:
+    every value matches the others.
 
     Raises `DatasetError` for keys that would take long to match; a handler that does not catch it answers 0xC000.
 
@@ -110,8 +112,11 @@ class Matcher:
         chosen = None
         if supported is not None:
             chosen = frozenset(each if isinstance(each, int) else tag_of(each) for each in supported)
-        keys = _Keys(identifier, (), _offset_of(identifier, 0), features or QueryFeatures())
-        self._keys = keys.add(identifier, chosen)
+        self._copied = (_SPECIFIC_CHARACTER_SET, *({_TIMEZONE_OFFSET_FROM_UTC} & identifier.keys()))
+        offset, features = _own_offset(identifier), features or QueryFeatures()
+        if offset is None:
+            offset, features = 0, features - QueryFeatures(timezone=True)
+        self._keys = _Keys(identifier, (), offset, features).add(identifier, chosen)
 
     @property
     def unsupported(self) -> frozenset[int]:
@@ -128,13 +133,15 @@ class Matcher:
     def response(self, dataset: Dataset) -> Dataset:
         """The identifier of the response for a matching `dataset`: the requested attributes, empty if it lacks them.
 
-        A sequence has the items that match, with the requested attributes. Specific Character Set is that of `dataset`.
+        A sequence has the items that match, with the requested attributes. Specific Character Set is that of `dataset`,
+        and so is Timezone Offset From UTC if it is requested.
         """
         response = self._keys.trimmed(dataset)
         if self._level is not None:
             response.QueryRetrieveLevel = str(self._level)
-        if _SPECIFIC_CHARACTER_SET in dataset:
-            response[_SPECIFIC_CHARACTER_SET] = _copied(dataset, _SPECIFIC_CHARACTER_SET, "CS", _SPECIFIC_CHARACTER_SET)
+        for tag in self._copied:
+            if tag in dataset:
+                response[tag] = _copied(dataset, tag, "CS", tag)
         return response
 
     def find(self, datasets: Iterable[Dataset]) -> Iterator[Dataset]:
@@ -176,6 +183,8 @@ class _Keys:
     def __init__(self, keys: Dataset, character_sets: Sequence[str], offset: int, features: QueryFeatures) -> None:
         self._character_sets = character_sets_of(keys, character_sets)
         self._offset = offset
+        self._outer_offset = offset if features.timezone else 0
+        """That of data sets that do not have one."""
         self._features = features
         self.unsupported: set[int] = set()
         self._vrs: dict[int, str] = {}
@@ -184,6 +193,8 @@ class _Keys:
         self._creators: dict[int, str] = {}
         """By tag of a private key, and of a Private Creator itself: the creator."""
         self._combined: list[tuple[int, int, Callable[[str, str | None], bool]]] = []
+        self._moved: list[tuple[int, int]] = []
+        """The dates and times that have a key and are matched in its timezone."""
 
     def add(self, keys: Dataset, supported: frozenset[int] | None = None) -> _Keys:
         """Add the keys of a data set, those that are not supported without their values."""
@@ -191,6 +202,8 @@ class _Keys:
             if tag in _NEVER_MATCHED or tag & 0xFFFF == 0 or (tag & 0x10000 and self._is_creator(keys, tag)):
                 continue
             self._add_key(keys, tag, is_supported=supported is None or tag in supported)
+        if self._features.timezone:
+            self._moved = [pair for pair in _DATES_AND_TIMES if not self._tests.keys().isdisjoint(pair)]
         if self._features.combined_date_time:
             self._combine(keys)
         return self
@@ -233,18 +246,19 @@ class _Keys:
                     self._combined.append((date_tag, time_tag, test))
                     del self._tests[date_tag], self._tests[time_tag]
 
-    def match(self, dataset: Dataset, character_sets: Sequence[str] = (), offset: int = 0) -> bool:
+    def match(self, dataset: Dataset, character_sets: Sequence[str] = (), offset: int | None = None) -> bool:
         """Whether all keys match. The character sets and the offset from UTC are those of the enclosing data set."""
-        character_sets, offset = character_sets_of(dataset, character_sets), _offset_of(dataset, offset)
+        character_sets, offset = character_sets_of(dataset, character_sets), self._offset_of(dataset, offset)
+        moved = self._moved_times(dataset, offset) if self._moved else {}
         for tag, tests in self._tests.items():
-            values = _values(dataset, self._place(dataset, tag), character_sets)
+            values = moved.get(tag) or _values(dataset, self._place(dataset, tag), character_sets)
             if values and not any(test(value, offset) for value in values for test in tests):
                 return False
-        return self._match_combined(dataset) and self._match_items(dataset, character_sets, offset)
+        return self._match_combined(dataset, moved) and self._match_items(dataset, character_sets, offset)
 
-    def _match_combined(self, dataset: Dataset) -> bool:
+    def _match_combined(self, dataset: Dataset, moved: Mapping[int, list[str]]) -> bool:
         for date_tag, time_tag, ranges in self._combined:
-            date, time = _text(dataset, date_tag), _text(dataset, time_tag)
+            date, time = (moved.get(tag, [_text(dataset, tag)])[0] for tag in (date_tag, time_tag))
             if date and not ranges(date, time or None):
                 return False
         return True
@@ -256,6 +270,21 @@ class _Keys:
                 return False
         return True
 
+    def _offset_of(self, dataset: Dataset, outer: int | None) -> int:
+        own = _own_offset(dataset)
+        if own is not None:
+            return own
+        return self._outer_offset if outer is None else outer
+
+    def _moved_times(self, dataset: Dataset, offset: int) -> dict[int, list[str]]:
+        """The dates and times of a data set in another timezone than that of the keys, moved into theirs."""
+        moved: dict[int, list[str]] = {}
+        for date_tag, time_tag in self._moved if offset != self._offset else ():
+            pair = later(_text(dataset, date_tag), _text(dataset, time_tag), self._offset - offset)
+            if pair is not None:
+                moved[date_tag], moved[time_tag] = [pair[0]], [pair[1]]
+        return moved
+
     def _place(self, dataset: Dataset, tag: int) -> int:
         """Where a data set has the attribute of a key: its creator may have reserved another block of the group."""
         if tag not in self._creators:
@@ -266,9 +295,9 @@ class _Keys:
                 return group | (block & 0xFF) << 8 | tag & 0xFF
         return _NOWHERE
 
-    def trimmed(self, dataset: Dataset, character_sets: Sequence[str] = (), offset: int = 0) -> Dataset:
+    def trimmed(self, dataset: Dataset, character_sets: Sequence[str] = (), offset: int | None = None) -> Dataset:
         """The attributes of `dataset` that have a key here."""
-        character_sets, offset = character_sets_of(dataset, character_sets), _offset_of(dataset, offset)
+        character_sets, offset = character_sets_of(dataset, character_sets), self._offset_of(dataset, offset)
         trimmed = Dataset()
         for tag, vr in self._vrs.items():
             place = self._place(dataset, tag)
@@ -335,7 +364,7 @@ def _text(dataset: Dataset, tag: int) -> str:
     return str(values[0]) if values else ""
 
 
-def _offset_of(dataset: Dataset, outer: int) -> int:
-    """Timezone Offset From UTC (0008,0201) in microseconds, or that of the enclosing data set."""
+def _own_offset(dataset: Dataset) -> int | None:
+    """Timezone Offset From UTC (0008,0201) in microseconds; None if a data set has none."""
     text = _text(dataset, _TIMEZONE_OFFSET_FROM_UTC)
-    return offset_of(text) if re.fullmatch(OFFSET, text, re.ASCII) else outer
+    return offset_of(text) if text and re.fullmatch(OFFSET, text, re.ASCII) else None

@@ -179,6 +179,26 @@ def ranges_test(dates: str, times: str) -> Callable[[str, str | None], bool] | N
     return test
 
 
+def later(date_text: str, time_text: str, by: int) -> tuple[str, str] | None:
+    """A date and its time some microseconds later, as precise as before; None if one of them is not a whole one.
+
+    >>> later("20240229", "2330", 3600 * 1_000_000)
+    ('20240301', '0030')
+    """
+    day, within = _date_span(date_text, 0), _time_span(time_text, 0)
+    if day is None or day[1] - day[0] != _DAY or within is None:
+        return None
+    days, rest = divmod(int(day[0] + within[0]) + by, _DAY)
+    if not 0 < days <= date.max.toordinal():
+        return None
+    seconds, fraction = divmod(rest, _SECOND)
+    whole, _, digits = time_text.replace(":", "").partition(".")
+    text = f"{seconds // 3600:02}{seconds // 60 % 60:02}{seconds % 60:02}"[: max(len(whole), 4 if by % _HOUR else 2)]
+    return f"{date.fromordinal(days):%Y%m%d}", f"{text}.{fraction:06}"[
+        : len(text) + len(digits) + 1
+    ] if digits else text
+
+
 def _moment_test(vr: str, wanted: str, offset: int) -> Test:
     span_of = _SPANS[vr]
     low, high = _bounds(wanted, lambda text: span_of(text, offset))
