@@ -109,6 +109,20 @@ async def test_a_handler_that_fails_or_answers_nonsense(answer: object) -> None:
         assert association.is_open
 
 
+@pytest.mark.parametrize("comment", [None, "which step?"])
+async def test_a_raised_status_names_its_attributes_with_and_without_a_comment(comment: str | None) -> None:
+    server = Server("ARCHIVE", port=0)
+
+    @server.on_n_set(STEP)
+    async def handle(_: NormalizedRequest) -> int:
+        raise StatusError(Status.MISSING_ATTRIBUTE, "N-SET", comment, [0x00400252])
+
+    async with server, connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(STEP, [IMPLICIT])]) as association:
+        with pytest.raises(StatusError) as caught:
+            await NormalizedSCU(association).set(STEP, "1.2.3", attributes())
+    assert (caught.value.status, caught.value.comment, caught.value.offending) == (0x0120, comment, (0x00400252,))
+
+
 async def test_the_response_repeats_the_type_of_the_event() -> None:
     server = Server("ARCHIVE", port=0)
 

@@ -27,7 +27,7 @@ async def answered(handling: Awaitable[int], name: str) -> Status:
 def raised(error: StatusError, name: str) -> Status:
     """The status of a `StatusError` that a handler of `name` raised. Raises `ValueError` if it is not a final one."""
     status = final(error.status, name)
-    return status if error.comment is None else status.with_comment(error.comment, *error.offending)
+    return status.with_comment(status.comment if error.comment is None else error.comment, *error.offending)
 
 
 def final(status: object, name: str) -> Status:
