@@ -18,6 +18,7 @@ from dimse import (
     ServerOptions,
     Status,
     StatusError,
+    StoreRequest,
     Strictness,
     connect,
 )
@@ -231,6 +232,24 @@ async def test_a_data_set_that_has_begun_is_awaited(monkeypatch: pytest.MonkeyPa
         await peer.receive_message()
         await peer.release()
     assert served.datasets == [attributes("DONE")]
+
+
+async def test_a_private_class_with_a_handler_is_not_one_to_store() -> None:
+    """The transfer syntaxes of instances are not those of its contexts."""
+    server = Server("ARCHIVE", port=0, options=ServerOptions(transfer_syntaxes=["1.2.840.10008.1.2.4.50"]))
+
+    @server.on_c_store
+    async def store(_: StoreRequest) -> int:
+        return Status.SUCCESS
+
+    @server.on_n_delete("1.2.3")
+    async def delete(_: NormalizedRequest) -> int:
+        return Status.SUCCESS
+
+    contexts = [("1.2.3", [IMPLICIT]), ("1.2.4", [IMPLICIT])]
+    async with server, connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=contexts) as association:
+        assert [each.abstract_syntax for each in association.contexts.values()] == ["1.2.3"]
+        await NormalizedSCU(association).delete("1.2.3", "1.2.3.4")
 
 
 @pytest.mark.parametrize("sop_classes", [(), ("CT",), (STEP, 5)])

@@ -18,6 +18,7 @@ from dimse.upper_layer.items import (
     PresentationContextAC,
     PresentationContextRQ,
     RoleSelection,
+    SOPClassCommonExtendedNegotiation,
     UserIdentityAC,
     UserIdentityRQ,
     UserInformation,
@@ -176,6 +177,10 @@ def test_padded_uids(padding: str) -> None:
     role = RoleSelection(CT + padding, True, True)
     assert accept_roles(normalize(request(role_selections=(role,))), scu_classes=[CT], scp_classes=[CT]) == (
         RoleSelection(CT, True, True),
+    )
+    item = SOPClassCommonExtendedNegotiation(CT + padding, MR + padding, (CT + padding,))
+    assert normalize(request(sop_class_common_extended=(item,))).user_information.sop_class_common_extended == (
+        SOPClassCommonExtendedNegotiation(CT, MR, (CT,)),
     )
     name = dataclasses.replace(request(), application_context_name="1.2.840.10008.3.1.1.1" + padding)
     assert lenient(name) is None

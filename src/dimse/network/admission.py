@@ -239,13 +239,17 @@ class Admission:
     def _taken(self, request: A_ASSOCIATE_RQ, proposed: Collection[str], rule: Peer) -> tuple[set[str], set[str]]:
         """The SOP classes that the peer may send or request, and those of them to store.
 
-        An unknown class that the requestor declares to be a storage class is one (PS3.7 D.3.3.6).
+        A private class is one to store unless it has another service. An unknown class that the requestor declares to
+        be a storage class is one (PS3.7 D.3.3.6).
         """
         services = {kind: service for kind, service in self._services.items() if permits(rule, kind)}
-        declared = declared_storage(request.user_information) if C_STORE_RQ in services else frozenset()
-        taken = {uid for uid in proposed if any(service.supports(uid) for service in services.values())}
-        stored = {uid for uid in taken if uids.is_storage(uid)} | declared.intersection(proposed)
-        return taken | stored, stored
+        store = services.pop(C_STORE_RQ, None)
+        requested = {uid for uid in proposed if any(service.supports(uid) for service in services.values())}
+        stored = set[str]()
+        if store is not None:
+            declared = declared_storage(request.user_information).intersection(proposed)
+            stored = {uid for uid in proposed if store.supports(uid)}.union(declared) - requested
+        return requested | stored, stored
 
     def _offered(self, taken: Iterable[str], stored: Collection[str]) -> dict[str, Features]:
         """What is answered to extended negotiation of the SOP classes that the peer may send or request."""

@@ -205,7 +205,11 @@ def normalize(request: A_ASSOCIATE_RQ) -> A_ASSOCIATE_RQ:
                 for role in request.user_information.role_selections
             ),
             sop_class_common_extended=tuple(
-                dataclasses.replace(item, sop_class_uid=item.sop_class_uid.strip(_PADDING))
+                SOPClassCommonExtendedNegotiation(
+                    item.sop_class_uid.strip(_PADDING),
+                    item.service_class_uid.strip(_PADDING),
+                    tuple(uid.strip(_PADDING) for uid in item.related_general_sop_class_uids),
+                )
                 for item in request.user_information.sop_class_common_extended
             ),
         ),
