@@ -1,7 +1,7 @@
 """The command line as a user runs it: other processes, free ports, real files.
 
-A process imports for half a second what its command needs. On Linux, `forking.py` forks one that has imported it; the
-tests of how a process starts and ends start Python itself.
+A process imports for half a second what its command needs. On Linux, it is forked from one that has imported it
+(tests/forks.py); the tests of how a process starts and ends start Python itself.
 """
 
 from __future__ import annotations
@@ -10,26 +10,25 @@ import asyncio
 import json
 import logging
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.data import get_testdata_file
+from tests.forks import Forks
 from tests.ports import free_port
+
+from dimse.cli.app import COMMANDS
 
 TIMEOUT = 50
 STARTED = [sys.executable, "-m", "dimse"]
 """Starts Python."""
-_FORKS = sys.platform == "linux"
-_ADDRESS = str(Path(tempfile.gettempdir(), f"dimse-tests-{secrets.token_hex(8)}"))
-COMMAND = [sys.executable, "-I", "-S", str(Path(__file__).with_name("forked.py")), _ADDRESS] if _FORKS else STARTED
+_FORKS = Forks(*(each.module for each in COMMANDS.values()))
+COMMAND = [*_FORKS.command, "-m", "dimse"]
 """Forks, on Linux."""
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
 """Without the terminal's width, which the readline library and parallel test runners set."""
@@ -38,21 +37,9 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "COL
 @pytest.fixture(scope="session", autouse=True)
 def _forking() -> Iterator[None]:
     """The process that the commands are forked from."""
-    if not _FORKS:
-        yield
-        return
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(_ADDRESS)
-        listener.listen()
-        process = subprocess.Popen(  # noqa: S603 - our own
-            [sys.executable, str(Path(__file__).with_name("forking.py")), str(listener.fileno())],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[listener.fileno()],
-        )
+    _FORKS.start()
     yield
-    process.terminate()
-    process.wait(TIMEOUT)
-    Path(_ADDRESS).unlink()
+    _FORKS.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -58,6 +58,13 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeerFactory]:
             each.stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _pynetdicom() -> Iterator[None]:
+    """The process that the programs with pynetdicom are forked from ends after them."""
+    yield
+    processes.FORKS.stop()
+
+
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     """What is sent."""

@@ -24,6 +24,7 @@ from typing import Any, Final, Self
 import pytest
 
 from dimse import uids
+from tests.forks import Forks
 from tests.ports import free_port
 
 DEADLINE: Final = 50.0
@@ -32,6 +33,9 @@ DEADLINE: Final = 50.0
 PYNETDICOM_PEER: Final = Path(__file__).with_name("pynetdicom_peer.py")
 ODIL_PEER: Final = Path(__file__).with_name("odil_peer.py")
 DIMSE_PEER: Final = Path(__file__).with_name("dimse_peer.py")
+
+FORKS: Final = Forks("argparse", "pynetdicom")
+"""Starts Python programs that need pynetdicom, which takes three quarters of a second to import."""
 
 SYNTAXES: Final = tuple(
     f"1.2.840.10008.1.2{tail}"
@@ -61,15 +65,15 @@ def need(name: str) -> str:
     folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), _DEBIAN_SBIN]
     path = shutil.which(name, path=os.pathsep.join(folder for folder in folders if folder not in scripts))
     if path is None:
-        _missing(f"{name} is not installed (Debian: apt install dcmtk orthanc odil libgdcm-tools strace)")
+        _missing(f"{name} is not installed (Debian: apt install dcmtk orthanc odil libgdcm-tools ctn strace)")
     return str(path)
 
 
 def need_pynetdicom() -> str:
-    """The Python that has pynetdicom."""
+    """What starts Python programs that need pynetdicom."""
     if importlib.util.find_spec("pynetdicom") is None:
         _missing("pynetdicom is not installed (pip install pynetdicom)")
-    return sys.executable
+    return FORKS.program()
 
 
 def need_odil() -> str:

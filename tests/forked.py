@@ -1,7 +1,7 @@
-"""`python -m dimse` at a fraction of its CPU time: forked from a process that has imported all of it.
+"""A Python program at a fraction of its CPU time: forked from a process that has imported what it needs.
 
-Started in place of Python, this file asks that process to run the command with its own streams, environment and
-folder, passes signals on to it, and ends as it ended. It imports little, as it starts for each command.
+Started in place of Python, with its arguments, this file asks that process to run the program with its own streams,
+environment and folder, passes signals on to it, and ends as it ended. It imports little, as it starts for each program.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 
 
 def main(address: str, arguments: list[str]) -> None:
-    """Have the command run by the process that listens at `address`, and end as it does."""
+    """Have the program run by the process that listens at `address`, and end as it does."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

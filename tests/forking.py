@@ -1,23 +1,26 @@
-"""The process that `forked.py` asks: it imports all commands, and forks one for each request."""
+"""The process that `forked.py` asks: it imports modules, and forks a program for each request.
+
+python -P forking.py DESCRIPTOR MODULE...
+"""
 
 from __future__ import annotations
 
 import gc
 import marshal
 import os
+import runpy
 import select
 import signal
 import socket
 import sys
 from importlib import import_module
+from pathlib import Path
 from signal import SIGKILL
-
-from dimse.__main__ import main
-from dimse.cli.app import COMMANDS
+from types import ModuleType
 
 
 def serve(listener: socket.socket) -> None:
-    """Fork for each connection. Returns only in the process of a command, which is then as if just started."""
+    """Fork for each connection. Returns only in the process of a program, which is then as if just started."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         connection, _ = listener.accept()
@@ -30,7 +33,7 @@ def serve(listener: socket.socket) -> None:
 
 
 def run(connection: socket.socket) -> None:
-    """Fork the command, return in it, and watch over it here: pass signals on, and say how it ended."""
+    """Fork the program, return in it, and watch over it here: pass signals on, and say how it ended."""
     request, streams, _, _ = socket.recv_fds(connection, 4, 3)
     length = int.from_bytes(request, "big")
     request = connection.recv(length, socket.MSG_WAITALL)
@@ -63,12 +66,18 @@ def become(streams: list[int], arguments: list[str], folder: str, environment: d
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.argv = ["dimse", *arguments]
+    sys.argv = arguments
 
 
 if __name__ == "__main__":
-    for command in COMMANDS.values():
-        import_module(command.module)
+    for module in sys.argv[2:]:
+        import_module(module)
     gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))
-    main()
+    if sys.argv[0] == "-m":
+        del sys.argv[0]
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:  # not runpy.run_path(), which clears the names that the threads of the program need
+        program = sys.modules["__main__"] = ModuleType("__main__")
+        program.__file__ = sys.argv[0]
+        exec(compile(Path(sys.argv[0]).read_bytes(), sys.argv[0], "exec"), program.__dict__)  # noqa: S102 - our own
