@@ -98,3 +98,10 @@ def test_a_film_that_cannot_be_written(dimse: Dimse, serve: Callable[..., PrintS
 def test_wrong_usage(dimse: Dimse, tmp_path: Path) -> None:
     for arguments in ([], [tmp_path, "--dpi", 5], [tmp_path, "--png", "--pdf"]):
         assert dimse("print-server", *arguments).code == 2
+
+
+def test_a_font_that_is_not_one_is_wrong_usage(dimse: Dimse, tmp_path: Path) -> None:
+    ended = dimse("print-server", tmp_path / "films", "--font", tmp_path / "missing.ttf")
+    assert (ended.code, ended.out) == (2, "")
+    assert "missing.ttf cannot be used" in ended.err
+    assert not (tmp_path / "films").exists()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 from pydicom.dataset import Dataset
 from tests.print_samples import film, gray, image
 
@@ -112,6 +113,11 @@ def test_trim_is_a_line_around_the_image() -> None:
     assert extent(render(film({1: gray(40)}, "1x1"), DPI)) == (0, 0)
 
 
+def test_trim_is_seen_on_a_white_film() -> None:
+    picture = render(film({1: gray(255, 10, 10)}, "1x1", Trim="YES", BorderDensity="WHITE"), DPI)
+    assert extent(picture, 0)[0] == pytest.approx(280, abs=4)
+
+
 def test_color_films() -> None:
     red = image(np.full((4, 4, 3), (255, 0, 0)), bits=8, PhotometricInterpretation="RGB")
     boxes = {2: box(Polarity="NORMAL")}
@@ -125,6 +131,16 @@ def test_annotations_are_written_below_the_images() -> None:
     assert np.asarray(render(film({1: gray(0)}, "1x1"), 50)).max() == 0
     on_white = render(film({}, "1x1", annotations=("text",), BorderDensity="WHITE", EmptyImageDensity="WHITE"), 50)
     assert np.asarray(on_white).min() < 50
+
+
+def test_the_font_of_annotations(tmp_path: Path) -> None:
+    path = tmp_path / "font.ttf"
+    path.write_bytes(ImageFont.load_default(10).font_bytes)  # type: ignore[union-attr]
+    plain, accented = (film({}, "1x1", annotations=(text,)) for text in ("Muller", "Müller"))
+    assert accented.picture(50).tobytes() == plain.picture(50).tobytes()  # Pillow's own font has no accents
+    assert accented.picture(50, font=str(path)).tobytes() != plain.picture(50, font=path).tobytes()
+    with pytest.raises(OSError, match="cannot open"):
+        plain.picture(50, font="missing.ttf")
 
 
 def test_a_film_that_is_too_large_has_fewer_pixels(monkeypatch: pytest.MonkeyPatch) -> None:

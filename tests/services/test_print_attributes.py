@@ -42,6 +42,11 @@ def test_values_of_image_boxes() -> None:
     given = Dataset()
     given.Polarity, given.RequestedImageSize = "REVERSE", "100.5"
     assert merged_image(given, Dataset())[1] == 0
+    given.RequestedDecimateCropBehavior = "DECIMATE"
+    assert merged_image(given, Dataset())[1] == 0
+    given.RequestedDecimateCropBehavior = "CROP"
+    merged, status = merged_image(given, Dataset())
+    assert (merged.RequestedDecimateCropBehavior, status) == ("DECIMATE", 0x0116)
     given.RequestedImageSize = "0"
     merged, status = merged_image(given, Dataset())
     assert (merged.RequestedImageSize, status) == (None, 0x0116)
@@ -54,9 +59,9 @@ def test_positions(position: int | None, expected: int | None) -> None:
         given.ImageBoxPosition = position
     if expected is None:
         with pytest.raises(StatusError, match="ImageBoxPosition must be 1 to 3"):
-            position_of(given, 2, 3)
+            position_of(given, "ImageBoxPosition", 2, 3)
     else:
-        assert position_of(given, 2, 3) == expected
+        assert position_of(given, "ImageBoxPosition", 2, 3) == expected
 
 
 def test_references() -> None:

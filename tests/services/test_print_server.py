@@ -66,13 +66,17 @@ def following(printer: Printer) -> AbstractAsyncContextManager[Association]:
     return connect(printer.address, contexts=[META, JOB], services=PrintJobs().server)
 
 
+def in_session(uid: str, layout: str = "STANDARD\\1,1") -> Dataset:
+    given = Dataset()
+    given.ImageDisplayFormat = layout
+    given.ReferencedFilmSessionSequence = [reference(uids.FILM_SESSION, uid)]
+    return given
+
+
 async def film_box(scu: NormalizedSCU, layout: str = "STANDARD\\1,1") -> tuple[str, list[Dataset]]:
     """A film box in a new session, and the references to its image boxes."""
     session = await scu.create(uids.FILM_SESSION)
-    given = Dataset()
-    given.ImageDisplayFormat = layout
-    given.ReferencedFilmSessionSequence = [reference(uids.FILM_SESSION, session.sop_instance_uid or "")]
-    made = await scu.create(uids.FILM_BOX, given)
+    made = await scu.create(uids.FILM_BOX, in_session(session.sop_instance_uid or "", layout))
     assert made.dataset is not None
     return made.sop_instance_uid or "", list(made.dataset.ReferencedImageBoxSequence)
 
@@ -159,6 +163,12 @@ async def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             await _print(printer)
         with pytest.raises(StatusError, match="0xC602"):
             await _print(printer)
+        async with connect(printer.address, contexts=[META]) as association:
+            scu = NormalizedSCU(association)
+            session = await scu.create(uids.FILM_SESSION)
+            await scu.create(uids.FILM_BOX, in_session(session.sop_instance_uid or ""))
+            with pytest.raises(StatusError, match="0xC601"):
+                await scu.action(uids.FILM_SESSION, session.sop_instance_uid or "", 1)
         printer.go_on.set()
         await print_images(printer.address, gray(1))
 

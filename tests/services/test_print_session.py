@@ -178,12 +178,17 @@ def test_a_film_has_what_was_set() -> None:
     text.AnnotationPosition, text.TextString = 2, "below"
     notes = [each.ReferencedSOPInstanceUID for each in answer.ReferencedBasicAnnotationBoxSequence]
     session.set_annotation(notes[1], text)
+    first = Dataset()
+    first.AnnotationPosition, first.TextString = 1, "above"
+    session.set_annotation(notes[1], first)
+    text.AnnotationPosition = 2
+    session.set_annotation(notes[0], text)
     copies = Dataset()
     copies.NumberOfCopies = 3
     session.set_session("1.1", copies)
     film = session.printed("1.2", "1.9", "CT1")
     assert (film.job_uid, film.calling_ae_title, film.copies, str(film.layout)) == ("1.9", "CT1", 3, "STANDARD\\1,2")
-    assert ([each.position for each in film.images], film.annotations) == ([2], ("below",))
+    assert ([each.position for each in film.images], film.annotations) == ([2], ("above", "below"))
     assert film.images[0].attributes.Polarity == "REVERSE"
     assert film.images[0].presentation_lut == identity()
     with pytest.raises(StatusError, match="no such annotation box"):

@@ -13,6 +13,7 @@ from typing import Any, Final
 from dimse.address import Address
 from dimse.cli import acceptor, arguments, exit_codes, runtime
 from dimse.cli.output import counted, print_error, reason
+from dimse.cli.parser import UsageError
 from dimse.cli.print import NEEDS
 from dimse.cli.report import Report
 from dimse.cli.serving import listens, stop, until_signals
@@ -46,6 +47,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=DEFAULT_DPI,
         help="Pixels per inch of the film.",
     )
+    parser.add_argument(
+        "--font",
+        metavar="FILE",
+        type=Path,
+        help="TrueType or OpenType font of annotations. [default: a font with Latin letters only]",
+    )
     arguments.add_json(parser, "Print one JSON object per line.")
 
 
@@ -57,6 +64,7 @@ def print_server(
     title: str | None,
     form: str,
     dpi: int,
+    font: Path | None,
     json: bool,
     **association: Any,
 ) -> int:
@@ -67,13 +75,25 @@ def print_server(
     if find_spec("numpy") is None or find_spec("PIL") is None:
         print_error(NEEDS)
         return exit_codes.USAGE
+    _check_font(font)
     with arguments.usage():
         options = acceptor.options(title=title, **association)
         server = Server(title or _TITLE, host=host, port=port, options=options)
     arguments.make_folder(folder)
     report = FilmReport(folder, json=json)
     with never_waiting():
-        return runtime.run(_serve(server, report, form, dpi))
+        return runtime.run(_serve(server, report, form, dpi=dpi, font=font))
+
+
+def _check_font(path: Path | None) -> None:
+    if path is None:
+        return
+    from PIL import ImageFont
+
+    try:
+        ImageFont.truetype(path)
+    except OSError as error:
+        raise UsageError(f"--font {path} cannot be used: {error}") from None
 
 
 class FilmReport(Report):
@@ -120,14 +140,14 @@ def _fields(film: PrintedFilm) -> dict[str, Any]:
     }
 
 
-async def _serve(server: Server, report: FilmReport, form: str, dpi: int) -> int:
+async def _serve(server: Server, report: FilmReport, form: str, **drawing: Any) -> int:
     printer, numbers = PrintServer(server), count(1)
 
     @printer.on_film
     async def write(film: PrintedFilm) -> None:
         path = report.folder / f"{strftime('%Y%m%d-%H%M%S')}-{next(numbers):04}.{form}"
         try:
-            await (film.save_pdf if form == "pdf" else film.save_png)(path, dpi=dpi)
+            await (film.save_pdf if form == "pdf" else film.save_png)(path, **drawing)
         except Exception as error:
             report.failed(film, error)
             raise

@@ -38,11 +38,16 @@ _Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def render(
-    layout: FilmLayout, images: Sequence[FilmImage], attributes: Dataset, annotations: Sequence[str], dpi: int
+    layout: FilmLayout,
+    images: Sequence[FilmImage],
+    attributes: Dataset,
+    annotations: Sequence[str],
+    dpi: int,
+    font: str | None = None,
 ) -> Image.Image:
     """A film as a picture, of `dpi` pixels per inch or, if it would be too large, of fewer.
 
-    `attributes` are those of its film box.
+    `attributes` are those of its film box. `font` is the file of the font of annotations. Raises `OSError`.
     """
     if dpi < 1:
         raise ValueError(f"dpi must be at least 1, not {dpi}")
@@ -57,12 +62,16 @@ def render(
     sheet.info["dpi"] = (scale * _MILLIMETERS,) * 2
     line = round(_LINE * scale)
     places = [_box(each, (sheet.width, sheet.height - line * len(annotations)), scale) for each in layout.places]
-    _draw_images(sheet, places, images, attributes, scale)
-    _draw_annotations(sheet, annotations, line, _BLACK if border > _WHITE // 2 else _WHITE)
+    ink = _ink(mode, _BLACK if border > _WHITE // 2 else _WHITE)
+    _draw_images(sheet, places, images, attributes, scale, ink)
+    _draw_annotations(sheet, annotations, line, ink, font)
     return sheet
 
 
-def _ink(mode: str, gray: int) -> int | tuple[int, ...]:
+_Ink = int | tuple[int, ...]
+
+
+def _ink(mode: str, gray: int) -> _Ink:
     """A gray in the mode of a picture."""
     return (gray,) * 3 if mode == "RGB" else gray
 
@@ -72,9 +81,14 @@ _Box = tuple[int, int, int, int]
 
 
 def _draw_images(
-    sheet: Image.Image, places: Sequence[_Box], images: Sequence[FilmImage], attributes: Dataset, scale: float
+    sheet: Image.Image,
+    places: Sequence[_Box],
+    images: Sequence[FilmImage],
+    attributes: Dataset,
+    scale: float,
+    ink: _Ink,
 ) -> None:
-    """Draw each image in its place, and the empty places."""
+    """Draw each image in its place, and the empty places. `ink` is the color of lines."""
     draw = ImageDraw.Draw(sheet)
     empty = _gray(attributes.get("EmptyImageDensity"))
     by_position = {each.position: each for each in images}
@@ -88,7 +102,7 @@ def _draw_images(
         sheet.paste(drawn, (left, top))
         if attributes.get("Trim") == "YES":
             around = (left - 1, top - 1, left + drawn.width, top + drawn.height)
-            draw.rectangle(around, outline=_ink(sheet.mode, _WHITE))
+            draw.rectangle(around, outline=ink)
 
 
 def _box(place: FilmPlace, size: tuple[int, int], scale: float) -> _Box:
@@ -166,13 +180,14 @@ def _gray(density: str | None) -> int:
     return _BLACK
 
 
-def _draw_annotations(sheet: Image.Image, texts: Sequence[str], line: int, ink: int) -> None:
+def _draw_annotations(sheet: Image.Image, texts: Sequence[str], line: int, ink: _Ink, path: str | None) -> None:
     """Draw the texts of annotation boxes at the lower end of the film, one below the other."""
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(max(1, round(line * 0.6)))
+    size = max(1, round(line * 0.6))
+    font = ImageFont.load_default(size) if path is None else ImageFont.truetype(path, size)
     for number, text in enumerate(texts):
         top = sheet.height - line * (len(texts) - number) + round(line * 0.1)
-        draw.text((round(line / 6), top), _simple(text), _ink(sheet.mode, ink), font)
+        draw.text((round(line / 6), top), _simple(text) if path is None else text, ink, font)
 
 
 def _simple(text: str) -> str:

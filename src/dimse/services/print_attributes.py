@@ -12,9 +12,7 @@ from dimse.services.film_layout import DEFAULT_SIZE, FilmLayout, film_size
 from dimse.services.film_options import MAX_COPIES, FilmOrientation, Magnification
 from dimse.status import Status
 
-INVALID_VALUE: Final = Status(0x0106)
 VALUE_OUT_OF_RANGE: Final = Status(0x0116)
-MISSING_ATTRIBUTE: Final = Status(0x0120)
 
 MAX_TEXT: Final = 1024
 """Characters of an attribute: those of Configuration Information, the longest of them."""
@@ -25,14 +23,15 @@ _OF_FILM: Final = (
     *("MinDensity", "MaxDensity", "Trim", "ConfigurationInformation", "AnnotationDisplayFormatID"),
     *("RequestedResolutionID", "Illumination", "ReflectedAmbientLight"),
 )
-_OF_IMAGE: Final = ("Polarity", "MagnificationType", "SmoothingType", "RequestedImageSize")
+_BEHAVIOR: Final = "RequestedDecimateCropBehavior"
+_OF_IMAGE: Final = ("Polarity", "MagnificationType", "SmoothingType", "RequestedImageSize", _BEHAVIOR)
 _NUMBERS: Final = ("MinDensity", "MaxDensity", "Illumination", "ReflectedAmbientLight")
 
 
 def referenced(given: Dataset, keyword: str) -> str:
     """The SOP Instance UID in a sequence of references; empty if there is not exactly one."""
     if keyword not in given:
-        raise StatusError(MISSING_ATTRIBUTE, f"{keyword} is missing")
+        raise StatusError(Status.MISSING_ATTRIBUTE, f"{keyword} is missing")
     items = given[keyword].value
     return text_in(items[0], "ReferencedSOPInstanceUID") if isinstance(items, Sequence) and len(items) == 1 else ""
 
@@ -40,19 +39,19 @@ def referenced(given: Dataset, keyword: str) -> str:
 def layout_of(given: Dataset) -> FilmLayout:
     text = text_in(given, "ImageDisplayFormat")
     if not text:
-        raise StatusError(MISSING_ATTRIBUTE, "ImageDisplayFormat is missing")
+        raise StatusError(Status.MISSING_ATTRIBUTE, "ImageDisplayFormat is missing")
     try:
         return FilmLayout.parse(text)
     except ValueError:
-        raise StatusError(INVALID_VALUE, "an unsupported ImageDisplayFormat") from None
+        raise StatusError(Status.INVALID_ATTRIBUTE_VALUE, "an unsupported ImageDisplayFormat") from None
 
 
-def position_of(given: Dataset, present: int, images: int) -> int:
-    text = text_in(given, "ImageBoxPosition")
+def position_of(given: Dataset, keyword: str, present: int, boxes: int) -> int:
+    text = text_in(given, keyword)
     if not text:
         return present
-    if not text.isdecimal() or not 1 <= int(text) <= images:
-        raise StatusError(INVALID_VALUE, f"ImageBoxPosition must be 1 to {images}")
+    if not text.isdecimal() or not 1 <= int(text) <= boxes:
+        raise StatusError(Status.INVALID_ATTRIBUTE_VALUE, f"{keyword} must be 1 to {boxes}")
     return int(text)
 
 
@@ -80,6 +79,7 @@ def merged_image(given: Dataset, present: Dataset) -> tuple[Dataset, Status]:
         "MagnificationType": (_one_of(Magnification), Magnification.CUBIC.value),
         "Polarity": (_one_of(("NORMAL", "REVERSE")), "NORMAL"),
         "RequestedImageSize": (_is_length, ""),
+        _BEHAVIOR: (_one_of(("DECIMATE",)), "DECIMATE"),
     }
     return _merged(given, present, _OF_IMAGE, ranges)
 
@@ -110,9 +110,9 @@ def text_in(given: Dataset, keyword: str) -> str:
     try:
         text = text_of(given, tag_for_keyword(keyword) or 0).strip()
     except DatasetError:
-        raise StatusError(INVALID_VALUE, f"{keyword} cannot be read") from None
+        raise StatusError(Status.INVALID_ATTRIBUTE_VALUE, f"{keyword} cannot be read") from None
     if len(text) > MAX_TEXT:
-        raise StatusError(INVALID_VALUE, f"{keyword} has more than {MAX_TEXT} characters")
+        raise StatusError(Status.INVALID_ATTRIBUTE_VALUE, f"{keyword} has more than {MAX_TEXT} characters")
     return text
 
 

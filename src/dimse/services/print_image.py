@@ -14,8 +14,6 @@ from dimse.status import Status
 if TYPE_CHECKING:
     import numpy as np
 
-_INVALID: Final = Status(0x0106)
-_MISSING: Final = Status(0x0120)
 _NUMBERS: Final = ("SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored")
 MAX_LUT_ENTRIES: Final = 65536
 """Entries of a Presentation LUT: those of 16 bits."""
@@ -64,7 +62,7 @@ def received_image(given: Dataset, keyword: str) -> Dataset | None:
         items = list(given[keyword].value or [])
         return _image(items[0]) if items else None
     except PYDICOM_ERRORS:
-        raise StatusError(_INVALID, f"{keyword} cannot be read") from None
+        raise StatusError(Status.INVALID_ATTRIBUTE_VALUE, f"{keyword} cannot be read") from None
 
 
 def _image(item: Dataset) -> Dataset:
@@ -72,7 +70,7 @@ def _image(item: Dataset) -> Dataset:
     image = Dataset()
     for keyword in (*_NUMBERS, "PhotometricInterpretation", "PixelData"):
         if item.get(keyword) in (None, ""):
-            raise StatusError(_MISSING, f"{keyword} of the image is missing")
+            raise StatusError(Status.MISSING_ATTRIBUTE, f"{keyword} of the image is missing")
     for keyword in _NUMBERS:
         setattr(image, keyword, int(item[keyword].value))
     image.PhotometricInterpretation = str(item.PhotometricInterpretation)
@@ -81,7 +79,9 @@ def _image(item: Dataset) -> Dataset:
     _check_form(image, int(item.get("PixelRepresentation") or 0))
     length = image.Rows * image.Columns * image.SamplesPerPixel * image.BitsAllocated // 8
     if len(item.PixelData) < length:
-        raise StatusError(_INVALID, f"PixelData must have {length} bytes, not {len(item.PixelData)}")
+        raise StatusError(
+            Status.INVALID_ATTRIBUTE_VALUE, f"PixelData must have {length} bytes, not {len(item.PixelData)}"
+        )
     image.add_new("PixelData", "OW", bytes(item.PixelData))
     ratio = item.get("PixelAspectRatio")
     if ratio is not None and not isinstance(ratio, str) and len(ratio) == 2 and min(map(int, ratio)) >= 1:
@@ -93,11 +93,13 @@ def _check_form(image: Dataset, representation: int) -> None:
     kinds = {1: ("MONOCHROME1", "MONOCHROME2"), 3: ("RGB",)}
     allocated, stored = image.BitsAllocated, image.BitsStored
     if image.PhotometricInterpretation not in kinds.get(image.SamplesPerPixel, ()):
-        raise StatusError(_INVALID, "the image must be MONOCHROME1, MONOCHROME2 or RGB")
+        raise StatusError(Status.INVALID_ATTRIBUTE_VALUE, "the image must be MONOCHROME1, MONOCHROME2 or RGB")
     if allocated not in ((8, 16) if image.SamplesPerPixel == 1 else (8,)) or not 8 <= stored <= allocated:
-        raise StatusError(_INVALID, "BitsAllocated must be 8, or 16 of grayscale, and BitsStored fit into it")
+        raise StatusError(
+            Status.INVALID_ATTRIBUTE_VALUE, "BitsAllocated must be 8, or 16 of grayscale, and BitsStored fit into it"
+        )
     if representation != 0 or min(image.Rows, image.Columns) < 1:
-        raise StatusError(_INVALID, "the image must have pixels, which must be unsigned")
+        raise StatusError(Status.INVALID_ATTRIBUTE_VALUE, "the image must have pixels, which must be unsigned")
 
 
 def received_lut(given: Dataset) -> Dataset:
@@ -105,7 +107,7 @@ def received_lut(given: Dataset) -> Dataset:
     try:
         return _lut(given)
     except PYDICOM_ERRORS:
-        raise StatusError(_INVALID, "the presentation LUT cannot be read") from None
+        raise StatusError(Status.INVALID_ATTRIBUTE_VALUE, "the presentation LUT cannot be read") from None
 
 
 def _lut(given: Dataset) -> Dataset:
@@ -113,17 +115,17 @@ def _lut(given: Dataset) -> Dataset:
     if given.get("PresentationLUTShape"):
         lut.PresentationLUTShape = str(given.PresentationLUTShape)
         if lut.PresentationLUTShape not in _SHAPES:
-            raise StatusError(_INVALID, f"PresentationLUTShape must be {' or '.join(_SHAPES)}")
+            raise StatusError(Status.INVALID_ATTRIBUTE_VALUE, f"PresentationLUTShape must be {' or '.join(_SHAPES)}")
         return lut
     items = given.get("PresentationLUTSequence")
     if not items:
-        raise StatusError(_MISSING, "PresentationLUTShape is missing")
+        raise StatusError(Status.MISSING_ATTRIBUTE, "PresentationLUTShape is missing")
     entries, first, bits = (int(each) for each in items[0].LUTDescriptor)
     data = items[0].LUTData
     count = len(data) // 2 if isinstance(data, bytes) else len(data)
     entries = entries or MAX_LUT_ENTRIES
     if not 0 <= first <= 0xFFFF or not 8 <= bits <= 16 or not 1 <= entries <= count <= MAX_LUT_ENTRIES:
-        raise StatusError(_INVALID, "LUTDescriptor does not fit LUTData")
+        raise StatusError(Status.INVALID_ATTRIBUTE_VALUE, "LUTDescriptor does not fit LUTData")
     item = Dataset()
     item.LUTDescriptor = [entries % MAX_LUT_ENTRIES, first, bits]
     item.add_new("LUTData", "OW", bytes(data) if isinstance(data, bytes) else _words(data))

@@ -18,8 +18,8 @@ from dimse.services.film_options import reference
 from dimse.services.normalized_scp import NormalizedHandler, NormalizedReply, NormalizedRequest
 from dimse.services.normalized_scu import NormalizedSCU
 from dimse.services.print_job import PrintJob, PrintJobState
-from dimse.services.print_session import ANNOTATION_BOXES, MAX_IMAGE_BYTES, NO_SUCH_INSTANCE, PrintSession
-from dimse.services.print_statuses import QUEUE_FULL
+from dimse.services.print_session import ANNOTATION_BOXES, MAX_IMAGE_BYTES, PrintSession
+from dimse.services.print_statuses import FILM_QUEUE_FULL, SESSION_QUEUE_FULL
 from dimse.services.printed_film import PrintedFilm
 from dimse.services.server import Server
 from dimse.status import Status
@@ -179,7 +179,7 @@ class PrintServer:
 
     def _get_printer(self, request: NormalizedRequest) -> _Answer:
         if request.sop_instance_uid != uids.PRINTER_INSTANCE:
-            raise StatusError(NO_SUCH_INSTANCE, "no such printer")
+            raise StatusError(Status.NO_SUCH_SOP_INSTANCE, "no such printer")
         printer = Dataset()
         printer.PrinterStatus = printer.PrinterStatusInfo = "NORMAL"
         printer.PrinterName = self._server.ae_title
@@ -190,7 +190,7 @@ class PrintServer:
     def _get_job(self, request: NormalizedRequest) -> _Answer:
         job = self._jobs.get(request.sop_instance_uid)
         if job is None:
-            raise StatusError(NO_SUCH_INSTANCE, "no such print job")
+            raise StatusError(Status.NO_SUCH_SOP_INSTANCE, "no such print job")
         return _asked_for(job.attributes, request.attributes), Status.SUCCESS
 
     def _print(self, request: NormalizedRequest) -> _Answer:
@@ -198,13 +198,13 @@ class PrintServer:
         if self._tasks is None or self._handler is None:
             raise RuntimeError("the PrintServer has no handler of films, or was not entered by `async with`")
         session, uid, action = self._session(request), request.sop_instance_uid, request.action_type_id
-        find = session.films_of_session if request.sop_class_uid == uids.FILM_SESSION else session.film_to_print
-        film_uids, status = find(uid, action)
+        is_session = request.sop_class_uid == uids.FILM_SESSION
+        film_uids, status = (session.films_of_session if is_session else session.film_to_print)(uid, action)
         association = request.association
         job = PrintJob(uids.new_uid(), session.attributes, association.calling_ae_title)
         films = [session.printed(each, job.uid, association.calling_ae_title) for each in film_uids]
         if not self._has_room(films):
-            raise StatusError(QUEUE_FULL, "the print queue is full")
+            raise StatusError(SESSION_QUEUE_FULL if is_session else FILM_QUEUE_FULL, "the print queue is full")
         self._queued += films
         self._jobs[job.uid] = job
         if len(self._jobs) > MAX_REMEMBERED_JOBS:

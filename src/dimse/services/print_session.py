@@ -12,7 +12,6 @@ from dimse.errors import StatusError
 from dimse.services.film_layout import FilmLayout
 from dimse.services.film_options import reference
 from dimse.services.print_attributes import (
-    INVALID_VALUE,
     layout_of,
     merged_film,
     merged_image,
@@ -41,10 +40,7 @@ ANNOTATION_BOXES: Final = 6
 PRINT: Final = 1
 """The Action Type ID of N-ACTION."""
 
-NO_SUCH_INSTANCE: Final = Status(0x0112)
 CONFLICT: Final = Status(0x0119)
-NO_SUCH_ACTION: Final = Status(0x0123)
-RESOURCE_LIMITATION: Final = Status(0x0213)
 
 
 @dataclass(eq=False)
@@ -63,6 +59,14 @@ class ImageBox:
         return 0 if self.image is None else len(self.image.PixelData)
 
 
+@dataclass
+class Annotation:
+    """An annotation box of a film box."""
+
+    position: int
+    text: str = ""
+
+
 @dataclass(eq=False)
 class FilmBox:
     """A film box, with its image boxes and annotation boxes by their SOP Instance UIDs."""
@@ -71,7 +75,7 @@ class FilmBox:
     attributes: Dataset
     lut: Dataset | None
     images: dict[str, ImageBox]
-    annotations: dict[str, str]
+    annotations: dict[str, Annotation]
 
     @property
     def size(self) -> int:
@@ -108,7 +112,7 @@ class PrintSession:
     def create_session(self, uid: str, given: Dataset) -> tuple[Dataset, Status]:
         """N-CREATE of the film session: an association has at most one."""
         if self._uid is not None:
-            status = Status.DUPLICATE_SOP_INSTANCE if uid == self._uid else RESOURCE_LIMITATION
+            status = Status.DUPLICATE_SOP_INSTANCE if uid == self._uid else Status.RESOURCE_LIMITATION
             raise StatusError(status, "the association has a film session")
         self._session, status = merged_session(given, Dataset())
         self._uid = uid
@@ -137,7 +141,7 @@ class PrintSession:
 
     def _check_session(self, uid: str) -> None:
         if uid != self._uid:
-            raise StatusError(NO_SUCH_INSTANCE, "no such film session")
+            raise StatusError(Status.NO_SUCH_SOP_INSTANCE, "no such film session")
 
     # Film box (H.4.2)
 
@@ -146,15 +150,15 @@ class PrintSession:
         if uid in self._films or uid == self._uid:
             raise StatusError(Status.DUPLICATE_SOP_INSTANCE, "the instance exists")
         if self._uid is None or referenced(given, "ReferencedFilmSessionSequence") != self._uid:
-            raise StatusError(INVALID_VALUE, "not the film session of this association")
+            raise StatusError(Status.INVALID_ATTRIBUTE_VALUE, "not the film session of this association")
         if len(self._films) >= MAX_FILM_BOXES:
-            raise StatusError(RESOURCE_LIMITATION, f"more than {MAX_FILM_BOXES} film boxes")
+            raise StatusError(Status.RESOURCE_LIMITATION, f"more than {MAX_FILM_BOXES} film boxes")
         layout = layout_of(given)
         attributes, status = merged_film(given, Dataset())
         lut = self._lut_of(given)
         images = {self._make_uid(): ImageBox(image_class, number) for number in range(1, layout.images + 1)}
         count = annotations if attributes.get("AnnotationDisplayFormatID") else 0
-        texts = {self._make_uid(): "" for _ in range(count)}
+        texts = {self._make_uid(): Annotation(number) for number in range(1, count + 1)}
         self._films[uid] = FilmBox(layout, attributes, lut, images, texts)
         answer = Dataset()
         answer.update(dict(attributes.items()))
@@ -192,20 +196,21 @@ class PrintSession:
             for box in film.images.values()
             if box.image is not None
         }
+        texts = sorted(film.annotations.values(), key=lambda each: each.position)
         return PrintedFilm(
             sop_instance_uid=uid,
             job_uid=job_uid,
             calling_ae_title=calling_ae_title,
             layout=film.layout,
             images=tuple(images[position] for position in sorted(images)),
-            annotations=tuple(text for text in film.annotations.values() if text),
+            annotations=tuple(each.text for each in texts if each.text),
             session=self._session,
             attributes=film.attributes,
         )
 
     def _film(self, uid: str) -> FilmBox:
         if uid not in self._films:
-            raise StatusError(NO_SUCH_INSTANCE, "no such film box")
+            raise StatusError(Status.NO_SUCH_SOP_INSTANCE, "no such film box")
         return self._films[uid]
 
     # Image box and annotation box (H.4.3, H.4.4)
@@ -219,12 +224,12 @@ class PrintSession:
         """
         film = next((each for each in self._films.values() if uid in each.images), None)
         if film is None:
-            raise StatusError(NO_SUCH_INSTANCE, "no such image box")
+            raise StatusError(Status.NO_SUCH_SOP_INSTANCE, "no such image box")
         box = film.images[uid]
         if sop_class_uid != box.sop_class_uid:
             raise StatusError(CONFLICT, "the image box is of another SOP class")
         attributes, status = merged_image(given, box.attributes)
-        position = position_of(given, box.position, film.layout.images)
+        position = position_of(given, "ImageBoxPosition", box.position, film.layout.images)
         image, lut = box.image, self._lut_of(given) or box.lut
         is_color = sop_class_uid == uids.COLOR_IMAGE_BOX
         keyword = "BasicColorImageSequence" if is_color else "BasicGrayscaleImageSequence"
@@ -243,8 +248,11 @@ class PrintSession:
         """N-SET of an annotation box."""
         film = next((each for each in self._films.values() if uid in each.annotations), None)
         if film is None:
-            raise StatusError(NO_SUCH_INSTANCE, "no such annotation box")
-        film.annotations[uid] = text_in(given, "TextString")[:64]
+            raise StatusError(Status.NO_SUCH_SOP_INSTANCE, "no such annotation box")
+        box = film.annotations[uid]
+        box.position = position_of(given, "AnnotationPosition", box.position, len(film.annotations))
+        if "TextString" in given:
+            box.text = text_in(given, "TextString")[:64]
         return Dataset(), Status.SUCCESS
 
     # Presentation LUT (H.4.9)
@@ -254,14 +262,14 @@ class PrintSession:
         if uid in self._luts:
             raise StatusError(Status.DUPLICATE_SOP_INSTANCE, "the instance exists")
         if len(self._luts) >= MAX_LUTS:
-            raise StatusError(RESOURCE_LIMITATION, f"more than {MAX_LUTS} presentation LUTs")
+            raise StatusError(Status.RESOURCE_LIMITATION, f"more than {MAX_LUTS} presentation LUTs")
         self._luts[uid] = lut = received_lut(given)
         return lut, Status.SUCCESS
 
     def delete_lut(self, uid: str) -> None:
         """N-DELETE of a Presentation LUT. Images that it is for keep it."""
         if uid not in self._luts:
-            raise StatusError(NO_SUCH_INSTANCE, "no such presentation LUT")
+            raise StatusError(Status.NO_SUCH_SOP_INSTANCE, "no such presentation LUT")
         del self._luts[uid]
 
     def _lut_of(self, given: Dataset) -> Dataset | None:
@@ -270,10 +278,10 @@ class PrintSession:
             return None
         lut = self._luts.get(referenced(given, "ReferencedPresentationLUTSequence"))
         if lut is None:
-            raise StatusError(INVALID_VALUE, "no such presentation LUT")
+            raise StatusError(Status.INVALID_ATTRIBUTE_VALUE, "no such presentation LUT")
         return lut
 
 
 def _check_action(action: int | None) -> None:
     if action != PRINT:
-        raise StatusError(NO_SUCH_ACTION, f"the action must be {PRINT}")
+        raise StatusError(Status.NO_SUCH_ACTION, f"the action must be {PRINT}")

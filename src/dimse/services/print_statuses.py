@@ -38,7 +38,8 @@ class PrintStatus(Status):
         return _MEANINGS.get(int(self)) or super().meaning
 
 
-QUEUE_FULL: Final = PrintStatus(0xC602)
+SESSION_QUEUE_FULL: Final = PrintStatus(0xC601)
+FILM_QUEUE_FULL: Final = PrintStatus(0xC602)
 NO_FILM_BOXES: Final = PrintStatus(0xC600)
 NO_MEMORY: Final = PrintStatus(0xC605)
 EMPTY_SESSION: Final = PrintStatus(0xB602)

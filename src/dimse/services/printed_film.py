@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +12,7 @@ from dimse.dataset.part10_file import Part10File
 from dimse.dataset.threads import beside_the_loop
 from dimse.services.film_layout import FilmLayout
 from dimse.services.film_options import FilmOrientation
+from dimse.services.film_pdf import pdf_of
 from dimse.services.print_image import FilmImage
 
 if TYPE_CHECKING:
@@ -60,35 +61,45 @@ class PrintedFilm:
         """Bytes of its images."""
         return sum(len(each.image.PixelData) for each in self.images)
 
-    def picture(self, dpi: int = DEFAULT_DPI) -> Image:
-        """The film as an image of Pillow, of `dpi` pixels per inch. Blocks. Needs numpy and Pillow."""
+    def picture(self, dpi: int = DEFAULT_DPI, *, font: str | PathLike[str] | None = None) -> Image:
+        """The film as an image of Pillow, of `dpi` pixels per inch. Blocks. Needs numpy and Pillow.
+
+        `font` is a TrueType or OpenType file for the annotations: that of Pillow, which is used without one, has
+        Latin letters only. Raises `OSError` if it cannot be read.
+        """
         from dimse.services.film_rendering import render  # imports Pillow
 
-        return render(self.layout, self.images, self.attributes, self.annotations, dpi)
+        path = None if font is None else fspath(font)
+        return render(self.layout, self.images, self.attributes, self.annotations, dpi, path)
 
-    async def save_png(self, path: str | PathLike[str], *, dpi: int = DEFAULT_DPI) -> None:
+    async def save_png(
+        self, path: str | PathLike[str], *, dpi: int = DEFAULT_DPI, font: str | PathLike[str] | None = None
+    ) -> None:
         """Write it to a PNG file, which has its name when it is whole. Raises `OSError`."""
-        await self._save(Path(path), dpi, "PNG")
+        await beside_the_loop(lambda: _write(Path(path), _png(self.picture(dpi, font=font))))
 
-    async def save_pdf(self, path: str | PathLike[str], *, dpi: int = DEFAULT_DPI) -> None:
-        """Write it to a PDF file of the size of the film, which has its name when it is whole. Raises `OSError`."""
-        await self._save(Path(path), dpi, "PDF")
+    async def save_pdf(
+        self, path: str | PathLike[str], *, dpi: int = DEFAULT_DPI, font: str | PathLike[str] | None = None
+    ) -> None:
+        """Write it to a PDF file of the size of the film, without loss. It has its name when it is whole.
 
-    async def _save(self, path: Path, dpi: int, form: str) -> None:
-        await beside_the_loop(lambda: self._write(path, dpi, form))
+        Raises `OSError`.
+        """
+        await beside_the_loop(lambda: _write(Path(path), pdf_of(self.picture(dpi, font=font))))
 
-    def _write(self, path: Path, dpi: int, form: str) -> None:
-        picture, data = self.picture(dpi), BytesIO()
-        resolution = picture.info["dpi"][0]
-        if form == "PDF":
-            picture.save(data, form, resolution=resolution)
-        else:
-            picture.save(data, form, dpi=(resolution, resolution))
-        file = Part10File(str(path.parent), b"")
-        try:
-            file.write([data.getbuffer()])
-            if not file.commit(path.name):
-                file.take(path.name, replace=True)
-        except BaseException:
-            file.discard()
-            raise
+
+def _png(picture: Image) -> bytes:
+    data = BytesIO()
+    picture.save(data, "PNG", dpi=picture.info["dpi"])
+    return data.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    file = Part10File(str(path.parent), b"")
+    try:
+        file.write([memoryview(content)])
+        if not file.commit(path.name):
+            file.take(path.name, replace=True)
+    except BaseException:
+        file.discard()
+        raise
