@@ -40,7 +40,8 @@ def test_store_and_echo(archive: FakeArchive) -> None:
 
 
 FOR_ACCEPTORS = {"association", "data", "user", "user_identity"}
-OTHER_NAMES = {"aclose", "final_warnings", "message_id"}
+OTHER_NAMES = {"aclose", "final_warnings", "message_id", "start"}
+"""What they need not, or what is done for them: `performed_step` starts its step."""
 
 
 def test_facades_have_what_is_public_in_asyncio() -> None:
