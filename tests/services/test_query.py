@@ -277,6 +277,7 @@ def test_keys_in_text() -> None:
     expected = expected.modality("CT", "MR").where(ProcedureCodeSequence={"CodeValue": "Y"})
     assert query == expected.returning("StudyDescription", "PatientSex")
     assert Query.parse(STUDY, [], PATIENT_ROOT) == Query.studies(model=PATIENT_ROOT)
+    assert Query.parse(STUDY, ["StudyTime=08:00-12:30:00"]) == Query.studies(StudyTime="0800-123000")
 
 
 # Values

@@ -195,7 +195,7 @@ REFUSED: Sequence[tuple[str, str, Sequence[object]]] = [
     ("PatientSize", "a number", ["tall", float("nan"), "1_0", "1\\", ["1", None]]),
     ("NumberOfStudyRelatedSeries", "a number in the range", ["1.5", 1.5, 2**31, True, b"1"]),
     ("LargestImagePixelValue", "a number in the range", [2**16, -1]),
-    ("SimpleFrameList", "a number in the range", [2**32]),
+    ("RegionFlags", "a number in the range", [2**32]),
     ("ExaminedBodyThickness", "a number in the range", [1e300]),
     ("PatientID", "(int|bool|bytes) is not accepted here; expected a text", [17, True, b"1"]),
     ("PatientID", "NoneType is not accepted here; expected a text", [["1", None]]),

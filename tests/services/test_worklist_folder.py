@@ -14,7 +14,17 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from tests.worklist_items import save, scheduled
 
 import dimse
-from dimse import CFindSCU, QueryRetrieveModel, Server, Status, StatusError, Worklist, WorklistFolder
+from dimse import (
+    CFindSCU,
+    Query,
+    QueryFeatures,
+    QueryRetrieveModel,
+    Server,
+    Status,
+    StatusError,
+    Worklist,
+    WorklistFolder,
+)
 from dimse.services import worklist_folder
 
 
@@ -72,8 +82,36 @@ async def test_a_file_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(worklist_folder, "MAXIMUM_WORKLIST_KEPT", first.stat().st_size)
     worklist = WorklistFolder(folder)
     for _ in range(2):
-        assert len(await worklist.items()) == 2
+        assert len([item async for item in worklist.items()]) == 2
     assert read == [str(first), str(second), str(second)], "there is room for one"
+    first.unlink()
+    for _ in range(2):
+        assert len([item async for item in worklist.items()]) == 1
+    assert read[3:] == [str(second)], "there is room again"
+
+
+async def test_few_files_are_in_memory_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    dataset_of = worklist_folder._dataset
+
+    def noted(path: str) -> Dataset:
+        read.append(path)
+        return dataset_of(path)
+
+    monkeypatch.setattr(worklist_folder, "_dataset", noted)
+    monkeypatch.setattr(worklist_folder, "MAXIMUM_WORKLIST_KEPT", 0)
+    monkeypatch.setattr(worklist_folder, "_TURN", 2)
+    for number in range(6):
+        save(scheduled(patient_id=str(number)), folder / f"{number}.wl")
+    items = WorklistFolder(folder).items()
+    assert [(item.PatientID, len(read)) async for item in items] == [
+        ("0", 2),
+        ("1", 2),
+        ("2", 4),
+        ("3", 4),
+        ("4", 6),
+        ("5", 6),
+    ]
 
 
 async def test_what_cannot_be_read_is_left_out_with_one_warning(
@@ -167,6 +205,25 @@ async def test_an_ascii_answer_names_no_character_set(folder: Path, address: str
     save(scheduled(character_set="ISO_IR 100"), folder / "1.wl")
     [match] = [match async for match in dimse.find(address, Worklist())]
     assert "SpecificCharacterSet" not in match
+
+
+async def test_what_was_agreed_on_is_done_and_what_is_not_matched_is_told(folder: Path) -> None:
+    save(scheduled(), folder / "1.wl")
+    server, features = Server("RIS", port=0), QueryFeatures(fuzzy_names=True)
+    server.on_c_find(QueryRetrieveModel.MODALITY_WORKLIST, features=features)(WorklistFolder(folder).find)
+    model = QueryRetrieveModel.MODALITY_WORKLIST
+    fuzzy = Query.in_model(model, PatientName="ada smi").negotiating(fuzzy_names=True)
+    several = Dataset()
+    several.ScheduledProcedureStepSequence = [Dataset(), Dataset()]
+    async with server:
+        address = f"RIS@127.0.0.1:{server.port}"
+        assert len([match async for match in dimse.find(address, fuzzy)]) == 1
+        async with dimse.connect(
+            address, contexts=[(model.sop_class("find"), [ExplicitVRLittleEndian])]
+        ) as association:
+            found = CFindSCU(association).find(None, several, model=model)
+            assert len([match async for match in found]) == 1
+            assert found.unsupported_keys == 1
 
 
 async def test_a_folder_that_is_gone_is_a_failure(folder: Path, address: str) -> None:

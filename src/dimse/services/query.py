@@ -197,8 +197,8 @@ class Query:
     ) -> Query:
         """Make a query from texts: `key=value`, with the value as it is encoded; `key` alone is a return key.
 
-        A date may also be in words: 2024-01-31, 2024-01..2024-06, >=2024, today, yesterday, -7d (since 7 days ago);
-        UIDs may be separated by commas.
+        A date may also be in words: 2024-01-31, 2024-01..2024-06, >=2024, today, yesterday, -7d (since 7 days ago); a
+        time may have colons, and UIDs may be separated by commas.
 
         >>> Query.parse(QueryRetrieveLevel.STUDY, ["StudyDate=2024-02", "StudyDescription"])
         <Query STUDY_ROOT STUDY: StudyDate=..., StudyDescription>
@@ -207,7 +207,7 @@ class Query:
         for key in keys:
             name, _, value = key.partition("=")
             name = name.strip()
-            parsed[name] = _in_dicom(name, value)
+            parsed[name] = in_dicom(name, value)
         return cls.of(level, parsed, model)
 
     @classmethod
@@ -461,12 +461,14 @@ def _a(level: QueryRetrieveLevel | None) -> str:
     return f"an {level}" if level == _IMAGE else f"a {level}"
 
 
-def _in_dicom(key: str, value: str) -> str:
-    """The value of a key as it is encoded, from how it may be written."""
+def in_dicom(key: str, value: str) -> str:
+    """The value of a key as it is encoded, from how it may be written; see `Query.parse`. Raises `ValueError`."""
     path = path_of(key)
     vr = vr_of_key(path)
     if vr == "UI":
         return value.replace(",", "\\")
+    if vr == "TM":
+        return value.replace(":", "")
     if vr not in ("DA", "DT"):
         return value
     try:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dimse.dataset.pydicom_names import Dataset
-from dimse.services.query import Query
-from dimse.services.query_keys import QueryValue, path_of, tag_of, vr_of_key
+from dimse.services.query import Query, in_dicom
+from dimse.services.query_keys import QueryValue, path_of, tag_of
 from dimse.services.query_models import QueryRetrieveModel
-from dimse.services.query_words import date_value
 
 STEP: Final = "ScheduledProcedureStepSequence"
 """The keyword of the sequence whose only item has the keys of the scheduled procedure step."""
@@ -153,7 +152,7 @@ class Worklist:
         for key, value in _flat({**given, **self.keys}):
             path = worklist_key(key)
             keys.pop(path, None)  # the last one counts
-            keys[path] = _in_dicom(path, value)
+            keys[path] = in_dicom(path, value) if isinstance(value, str) else value
         return Query.of(None, keys, QueryRetrieveModel.MODALITY_WORKLIST)
 
     def find_identifier(self) -> Dataset:
@@ -178,18 +177,3 @@ def _flat(keys: Mapping[str, QueryValue], above: str = "") -> Iterator[tuple[str
             yield from _flat(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
-
-
-def _in_dicom(key: str, value: QueryValue) -> QueryValue:
-    """The value, with dates in words as they are encoded."""
-    if not isinstance(value, str):
-        return value
-    vr = vr_of_key(path_of(key))
-    if vr == "TM":
-        return value.replace(":", "")
-    if vr not in ("DA", "DT"):
-        return value
-    try:
-        return date_value(value, datetime.date.today())  # noqa: DTZ011 - the user's day
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None

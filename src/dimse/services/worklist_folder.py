@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import stat
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from io import BytesIO
 from pathlib import Path as FilePath
 from typing import Final, NamedTuple
@@ -33,11 +34,11 @@ MAXIMUM_WORKLIST_FILE: Final = 1024 * 1024
 
 MAXIMUM_WORKLIST_KEPT: Final = 16 * 1024 * 1024
 """Bytes of worklist files whose content is kept in memory, where it takes ten to twenty times of that. What does not
-fit is read for each query."""
+fit is read for each query, a few files at a time."""
 
 _SUFFIX: Final = ".wl"
 _TURN: Final = 64
-"""Items that are matched in a row before other tasks run."""
+"""Files whose items are matched in a row before other tasks run."""
 _STEP: Final = tag_of(STEP)
 _NO_KEYS: Final = frozenset((SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL, tag_of("TimezoneOffsetFromUTC")))
 _REQUIRED: Final = frozenset(
@@ -68,6 +69,11 @@ class _Known(NamedTuple):
     stamp: _Stamp
     items: Sequence[Dataset]
 
+    @property
+    def size(self) -> int:
+        """The room that it takes, in bytes of the file."""
+        return self.stamp.size if self.items else 0
+
 
 class WorklistFolder:
     """The worklist items in a folder: its DICOM files `*.wl`, and for associations that call TITLE also `TITLE/*.wl`.
@@ -88,50 +94,57 @@ class WorklistFolder:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = FilePath(folder)
         self._known: dict[str, _Known] = {}
+        self._room = MAXIMUM_WORKLIST_KEPT
 
     async def find(self, request: QueryRequest) -> AsyncGenerator[Match]:
         """Answer a query, as the handler of `Server.on_c_find`."""
-        matcher = Matcher(request.identifier)
+        matcher = Matcher(request.identifier, request.features)
         asked = character_sets_of(request.identifier)
         optional = [path for path in _keys(request.identifier) if path not in _REQUIRED]
-        for number, item in enumerate(await self.items(request.association.called_ae_title), 1):
-            if number % _TURN == 0:
-                await asyncio.sleep(0)
-            if matcher.matches(item):
-                answer = _in_character_set(matcher.response(item), asked)
-                yield Match(answer, unsupported_keys=any(_lacks(item, path) for path in optional))
+        async with aclosing(self.items(request.association.called_ae_title)) as items:
+            async for item in items:
+                if matcher.matches(item):
+                    answer = _in_character_set(matcher.response(item), asked)
+                    unsupported = bool(matcher.unsupported) or any(_lacks(item, path) for path in optional)
+                    yield Match(answer, unsupported_keys=unsupported)
 
-    async def items(self, called_ae_title: str | None = None) -> list[Dataset]:
+    async def items(self, called_ae_title: str | None = None) -> AsyncGenerator[Dataset]:
         """All worklist items for associations that call this title, in the order of the names of their files.
 
         They are shared: do not change them. Raises `StatusError` if the folder cannot be read.
         """
         try:
-            return await beside_the_loop(lambda: self._items(called_ae_title))
+            files = await beside_the_loop(lambda: dict(_files(self.folder, called_ae_title)))
         except OSError as error:
             logger.error("%s: the worklist cannot be read: %s", self.folder, error.strerror)  # noqa: TRY400 - no bug of ours
             raise StatusError(Status.CANNOT_UNDERSTAND, "the worklist cannot be read") from None
+        self._forget_others(files, called_ae_title)
+        names = list(files)
+        for start in range(0, len(names), _TURN):
+            await asyncio.sleep(0)
+            for known in await self._contents({path: files[path] for path in names[start : start + _TURN]}):
+                for item in known.items:
+                    yield item
 
-    def _items(self, title: str | None) -> list[Dataset]:
-        known = self._known
-        found: dict[str, _Known] = {}
-        for path, stamp in _files(self.folder, title):
-            before = known.get(path)
-            found[path] = before if before is not None and before.stamp == stamp else _Known(stamp, _read(path))
+    def _forget_others(self, files: Mapping[str, _Stamp], title: str | None) -> None:
+        """Forget the files of the folders that were looked at which have changed or are gone."""
         looked_at = {str(self.folder), str(self.folder / (title or ""))}
-        others = {path: each for path, each in known.items() if str(FilePath(path).parent) not in looked_at}
-        self._known = _within_limits({**found, **others})
-        return [item for each in found.values() for item in each.items]
+        for path, known in list(self._known.items()):
+            if files.get(path) != known.stamp and os.path.dirname(path) in looked_at:  # noqa: PTH120 - a path of scandir is text
+                self._room += self._known.pop(path).size
 
-
-def _within_limits(known: dict[str, _Known]) -> dict[str, _Known]:
-    """What may be kept in memory."""
-    room, kept = MAXIMUM_WORKLIST_KEPT, dict[str, _Known]()
-    for path, each in known.items():
-        room -= each.stamp.size
-        if room >= 0:
-            kept[path] = each
-    return kept
+    async def _contents(self, files: Mapping[str, _Stamp]) -> list[_Known]:
+        """What is in some files. Those that are not known are read, and kept if there is room."""
+        found = {path: known for path in files if (known := self._known.get(path)) is not None}
+        new = [path for path in files if path not in found]
+        if new:
+            read = await beside_the_loop(lambda: [_Known(files[path], _read(path)) for path in new])
+            for path, known in zip(new, read, strict=True):
+                found[path] = known
+                if path not in self._known and known.size <= self._room:
+                    self._known[path] = known
+                    self._room -= known.size
+        return [found[path] for path in files]
 
 
 def _files(folder: FilePath, title: str | None) -> Iterator[tuple[str, _Stamp]]:
