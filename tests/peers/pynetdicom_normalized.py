@@ -1,7 +1,8 @@
 """pynetdicom with every N-service, in a process of its own.
 
 python pynetdicom_normalized.py ask PORT ROWS      requests each on one association, and prints [class, request, status]
-python pynetdicom_normalized.py serve PORT ROWS      answers each until it is terminated
+python pynetdicom_normalized.py serve PORT ROWS      answers each until it is terminated; reports N-ACTIONs of type 2
+python pynetdicom_normalized.py hear PORT ROWS      requests an N-ACTION of type 2 of each class, and prints the report
 
 ROWS is JSON: {SOP Class UID: [names of the requests]}.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from typing import Any
 
 from pydicom import Dataset
@@ -45,6 +47,36 @@ def ask(port: int, rows: dict[str, list[str]]) -> None:
     association.release()
 
 
+def hear(port: int, rows: dict[str, list[str]]) -> None:
+    """An association for each, on which its report comes."""
+    heard = threading.Semaphore(0)
+
+    def report(event: Any) -> tuple[int, None]:
+        said = [event.request.AffectedSOPClassUID, event.event_type, event.event_information.PatientID]
+        print(json.dumps(said), flush=True)  # noqa: T201
+        heard.release()
+        return 0x0000, None
+
+    for uid in rows:
+        association: Any = AE("PYNETDICOM").associate(
+            "127.0.0.1", port, [build_context(uid)], evt_handlers=[(evt.EVT_N_EVENT_REPORT, report)]
+        )
+        take = association.dimse.get_msg
+        association.dimse.get_msg = lambda block=False, take=take: take(block=True) if block else (None, None)
+        association.send_n_action(named("N-ACTION"), 2, uid, INSTANCE)
+        association.dimse.get_msg = take
+        assert heard.acquire(timeout=30)
+        association.release()
+
+
+def act(event: Any) -> tuple[int, Dataset]:
+    """Answer, and report what came of it in a thread: this one serves the request."""
+    if event.action_type == 2:
+        arguments = named("DONE"), 2, event.request.RequestedSOPClassUID, INSTANCE
+        threading.Thread(target=event.assoc.send_n_event_report, args=arguments, daemon=True).start()
+    return 0x0000, event.action_information
+
+
 def serve(port: int, rows: dict[str, list[str]]) -> None:
     """Answer each with Success, and with what was asked."""
     ae = AE("PYNETDICOM")
@@ -54,11 +86,11 @@ def serve(port: int, rows: dict[str, list[str]]) -> None:
         (evt.EVT_N_CREATE, lambda event: (0x0000, event.attribute_list)),
         (evt.EVT_N_SET, lambda event: (0x0000, event.modification_list)),
         (evt.EVT_N_GET, lambda _: (0x0000, named("N-GET"))),
-        (evt.EVT_N_ACTION, lambda event: (0x0000, event.action_information)),
+        (evt.EVT_N_ACTION, act),
         (evt.EVT_N_DELETE, lambda _: 0x0000),
     ]
     ae.start_server(("127.0.0.1", port), block=True, evt_handlers=handlers)
 
 
 if __name__ == "__main__":
-    {"ask": ask, "serve": serve}[sys.argv[1]](int(sys.argv[2]), json.loads(sys.argv[3]))
+    {"ask": ask, "hear": hear, "serve": serve}[sys.argv[1]](int(sys.argv[2]), json.loads(sys.argv[3]))

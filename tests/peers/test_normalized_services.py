@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 from pydicom import Dataset
 
 import dimse
-from dimse import NormalizedReply, NormalizedRequest, NormalizedSCU, Server
+from dimse import NormalizedReply, NormalizedRequest, NormalizedResult, NormalizedSCU, Server, Status
 from tests.ports import free_port
 
 from .processes import Peer, need_pynetdicom, run
@@ -24,6 +25,8 @@ ROWS = {
     "1.2.840.10008.5.1.4.34.9": ["N-CREATE", "N-SET", "N-GET", "N-ACTION", "N-DELETE"],  # RT Ion Machine
 }
 """SOP Class UID -> the requests of its SCU (PS3.4 Annexes S, EE, P, AA, DD)."""
+REPORTED = {uid: ROWS[uid] for uid in ("1.2.840.10008.5.1.4.34.8", "1.2.840.10008.5.1.4.34.9")}
+"""Those whose SCP reports events; of the verification of a machine, type 2 is "done" (PS3.4 Annex DD)."""
 ASKED = [(uid, name) for uid, names in ROWS.items() for name in names]
 
 
@@ -73,3 +76,38 @@ async def test_we_ask_pynetdicom(tmp_path: Path) -> None:
                 result = await calls[name]()
                 said.append((uid, None if result.dataset is None else result.dataset.get("PatientID")))
     assert said == [(uid, None if name == "N-DELETE" else name) for uid, name in ASKED]
+
+
+async def test_we_report_to_pynetdicom() -> None:
+    server, reports = Server(port=0), list[asyncio.Task[NormalizedResult]]()
+
+    @server.on_n_action(*REPORTED)
+    async def act(request: NormalizedRequest) -> int:
+        report = NormalizedSCU(request.association).event_report(request.sop_class_uid, INSTANCE, 2, named("DONE"))
+        reports.append(asyncio.create_task(report))
+        return Status.SUCCESS
+
+    async with server:
+        code, output = await run(need_pynetdicom(), str(SCRIPT), "hear", str(server.port), json.dumps(REPORTED))
+        assert code == 0, output
+        assert [(await report).status for report in reports] == [Status.SUCCESS] * 2
+    assert [json.loads(line) for line in output.splitlines()] == [[uid, 2, "DONE"] for uid in REPORTED]
+
+
+async def test_pynetdicom_reports_to_us(tmp_path: Path) -> None:
+    handlers, heard = Server(), asyncio.Queue[tuple[str, str | None, int | None, str]]()
+
+    @handlers.on_n_event_report(*REPORTED)
+    async def event(request: NormalizedRequest) -> int:
+        said = request.sop_class_uid, request.sop_instance_uid, request.event_type_id, request.dataset.PatientID
+        heard.put_nowait(said)
+        return Status.SUCCESS
+
+    port = free_port()
+    command = [need_pynetdicom(), str(SCRIPT), "serve", str(port), json.dumps(REPORTED)]
+    with Peer(command, port, tmp_path / "peer", title="PYNETDICOM") as peer:
+        contexts = [(uid, dimse.uids.LITTLE_ENDIAN) for uid in REPORTED]
+        async with dimse.connect(peer.address, contexts=contexts, services=handlers) as association:
+            for uid in REPORTED:
+                await NormalizedSCU(association).action(uid, INSTANCE, 2, named("N-ACTION"))
+                assert await asyncio.wait_for(heard.get(), 30) == (uid, INSTANCE, 2, "DONE")
