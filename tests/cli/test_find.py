@@ -124,6 +124,28 @@ async def test_levels_and_models(beside: Beside, level: str, options: list[str],
     assert (request.level, request.model) == (level.upper(), model)
 
 
+@pytest.mark.parametrize("name", ["hanging-protocol", "color-palette"])
+async def test_models_without_levels(beside: Beside, name: str) -> None:
+    model = QueryRetrieveModel.HANGING_PROTOCOL if name == "hanging-protocol" else QueryRetrieveModel.COLOR_PALETTE
+    archive, found = Archive(), Dataset()
+    found.SOPInstanceUID, found.HangingProtocolName = "1.2.3.4", "Chest"
+
+    @archive.server.on_c_find(model)
+    async def find(request: QueryRequest) -> AsyncIterator[Dataset]:
+        archive.requests.append(request)
+        yield found
+
+    async with archive.server:
+        done = await beside("find", archive.address, "--model", name, "-k", "HangingProtocolName", "--json")
+        refused = await beside("find", archive.address, "--model", name, "--level", "STUDY")
+    (request,) = archive.requests
+    assert (request.level, request.model, "QueryRetrieveLevel" in request.identifier) == (None, model, False)
+    assert "HangingProtocolName" in request.identifier
+    (line,) = done.lines
+    assert line["00720002"]["Value"] == ["Chest"]
+    assert (refused.code, "has no levels" in refused.err) == (2, True)
+
+
 async def test_json_is_the_dicom_json_model_a_line_each(beside: Beside) -> None:
     archive = Archive(study("Müller^Jörg", SpecificCharacterSet="ISO_IR 100"), study(uid="1.2.3"))
     async with archive.server:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +241,32 @@ async def test_what_was_proposed_is_said_where_a_context_is_missing(beside: Besi
         "dimse: proposed Implicit VR Little Endian, RLE Lossless for MR Image Storage; "
         "if the archive needs others, add them with --class and --syntax"
     )
+
+
+async def test_a_model_without_levels(beside: Beside, ct: Path, tmp_path: Path) -> None:
+    archive, asked = Archive(), list[QueryRequest]()
+
+    @archive.server.on_c_get(QueryRetrieveModel.COLOR_PALETTE)
+    async def get(request: QueryRequest) -> AsyncIterator[bytes]:
+        asked.append(request)
+        yield palette(ct)
+
+    async with archive.server:
+        done = await beside(
+            "get", archive.address, "--model", "color-palette", "-k", "SOPInstanceUID=1.2.3", "-o", tmp_path / "in"
+        )
+        unnamed = await beside("get", archive.address, "--model", "color-palette", "-o", tmp_path / "in")
+    assert (done.code, unnamed.code) == (0, 2)
+    assert "-k KEY=VALUE" in unnamed.err
+    assert [(request.level, request.identifier.SOPInstanceUID) for request in asked] == [(None, "1.2.3")]
+    assert list(files(tmp_path / "in")) == ["1.2.3"]
+
+
+def palette(path: Path) -> bytes:
+    """A file of the storage class of color palettes."""
+    dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = QueryRetrieveModel.COLOR_PALETTE.stored[0]
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    file = BytesIO()
+    dataset.save_as(file)
+    return file.getvalue()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pydicom
 
-from dimse import QueryFeatures, QueryRequest, Server, Status, StoreRequest
+from dimse import QueryFeatures, QueryRequest, QueryRetrieveModel, Server, Status, StoreRequest
 
 Beside = Callable[..., Any]
 STUDY = ("-k", "StudyInstanceUID=1.2.3")
@@ -120,3 +120,21 @@ async def test_without_the_unique_keys_above(beside: Beside, ct: Path) -> None:
         done = await beside("move", f"ARCHIVE@127.0.0.1:{server.port}", *keys, "--destination", "NOWHERE")
     assert asked == [({"QueryRetrieveLevel", "SOPInstanceUID"}, QueryFeatures(relational=True))]
     assert "agree" not in done.err
+
+
+async def test_a_model_without_levels(beside: Beside, receive: Callable[..., Any], ct: Path) -> None:
+    workstation, asked = receive("--title", "WORKSTATION"), list[QueryRequest]()
+    server = archive_of(workstation=f"WORKSTATION@127.0.0.1:{workstation.port}")
+
+    @server.on_c_move(QueryRetrieveModel.HANGING_PROTOCOL)
+    async def move(request: QueryRequest) -> AsyncIterator[Path]:
+        asked.append(request)
+        yield ct
+
+    async with server:
+        address = f"ARCHIVE@127.0.0.1:{server.port}"
+        keys = "--model", "hanging-protocol", "-k", "SOPInstanceUID=1.2.3"
+        done = await beside("move", address, *keys, "--destination", "WORKSTATION")
+    assert (done.code, done.err) == (0, "")
+    assert [(request.level, request.identifier.SOPInstanceUID) for request in asked] == [(None, "1.2.3")]
+    assert len(workstation.files()) == 1

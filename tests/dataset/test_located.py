@@ -98,6 +98,7 @@ def _absent() -> BytesIO:
         located(lambda: BytesIO(DATA[:-2])),
         located(lambda: pieces(DATA[:-2])),
         located(lambda: pieces(DATA + b"\0\0")),
+        located(lambda: Stream(DATA[:-2])),
         located(lambda: BytesIO(DATA), sop_instance_uid="1.2.3.5"),
         located(lambda: pieces(DATA), sop_instance_uid="1.2.3.5"),
         located(lambda: pieces(LARGE), LARGE, sop_class_uid=MR),
@@ -108,6 +109,7 @@ def _absent() -> BytesIO:
         "short",
         "short stream",
         "long",
+        "short asynchronous file",
         "instance",
         "instance of a stream",
         "class of a large one",
@@ -132,6 +134,43 @@ async def test_a_file_that_is_too_short_is_found_before_its_first_byte_is_sent(t
     arrived, report = await got(located(lambda: path.open("rb"), LARGE), located(lambda: pieces(DATA)))
     assert list(arrived) == [UID]
     assert report.suboperations.failed == 1
+
+
+async def test_a_large_stream_that_ends_early_ends_the_association() -> None:
+    after = encoded(instance("1.2.3.9"))
+    huge = encoded(instance(UID, pixels=3_000_000))
+    with pytest.raises(dimse.AssociationAborted):
+        await got(
+            located(lambda: pieces(huge[:-2]), huge), located(lambda: pieces(after), after, sop_instance_uid="1.2.3.9")
+        )
+
+
+async def test_they_are_moved_as_they_are_got() -> None:
+    arrived: dict[str, bytes] = {}
+    workstation = Server("WS1", port=0)
+
+    @workstation.on_c_store
+    async def store(request: StoreRequest) -> int:
+        arrived[request.sop_instance_uid] = b"".join([chunk async for chunk in request.dataset_chunks()])
+        return Status.SUCCESS
+
+    entries = [
+        located(lambda: pieces(LARGE), LARGE),
+        located(lambda: Stream(DATA[:-2]), sop_instance_uid="1.2.3.8"),
+        located(lambda: BytesIO(DATA), sop_instance_uid="1.2.3.4"),
+    ]
+    async with workstation:
+        server = Server(port=0, destinations={"WS1": f"WS1@localhost:{workstation.port}"})
+
+        @server.on_c_move
+        async def move(request: QueryRequest) -> AsyncIterator[Located]:
+            for entry in entries:
+                yield entry
+
+        async with server:
+            report = await dimse.move(f"A@localhost:{server.port}", STUDY, "WS1", raise_failures=False)
+    assert arrived == {UID: DATA}
+    assert (report.suboperations.completed, report.suboperations.failed) == (2, 1)
 
 
 async def test_send_takes_them() -> None:

@@ -33,6 +33,8 @@ def identifier_of(row: dict[str, Any]) -> Dataset:
         identifier.QueryRetrieveLevel = row["level"]
     if row["level"] == "STUDY":
         identifier.StudyInstanceUID = "1.2.3.1"
+    elif row["level"] == "FRAME":
+        identifier.SimpleFrameList = [2, 5]
     return identifier
 
 
@@ -114,6 +116,7 @@ def serve(port: int, rows: list[dict[str, Any]], receiver: int) -> None:
         row = by_class[str(event.context.abstract_syntax)]
         level = event.identifier.get("QueryRetrieveLevel")
         assert level == row["level"], (level, row)  # pynetdicom then answers with a failure
+        assert level != "FRAME" or event.identifier.SimpleFrameList == [2, 5]
         return row
 
     def find(event: Any) -> Iterator[tuple[int, Dataset]]:

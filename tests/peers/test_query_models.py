@@ -167,6 +167,45 @@ def encapsulated_pdf(path: Path) -> Path:
     return save(document, path)
 
 
+FRAMES = json.dumps([{**row(QueryRetrieveModel.COMPOSITE_INSTANCE_ROOT), "level": QueryRetrieveLevel.FRAME}])
+
+
+async def test_pynetdicom_asks_us_for_frames() -> None:
+    arrived: list[str] = []
+    frames: list[tuple[QueryRetrieveLevel | None, list[int]]] = []
+    async with receiver(arrived) as to:
+        archive = Archive(to.port)
+        model = QueryRetrieveModel.COMPOSITE_INSTANCE_ROOT
+
+        async def bring(request: QueryRequest) -> AsyncIterator[Dataset]:
+            frames.append((request.level, list(request.identifier.SimpleFrameList)))
+            async for found in archive.bring(request):
+                yield found
+
+        archive.server.on_c_get(model)(archive.server.on_c_move(model)(bring))
+        async with archive.server as server:
+            code, output = await run(need_pynetdicom(), str(SCRIPT), "ask", str(server.port), FRAMES, "RECEIVER")
+    assert code == 0, output
+    assert json.loads(output) == {"name": model.name, "get": [model.name], "get_status": 0, "move": [0, 1]}
+    assert frames == [(QueryRetrieveLevel.FRAME, [2, 5])] * 2
+    assert arrived == [CT]
+
+
+async def test_we_ask_pynetdicom_for_frames(tmp_path: Path) -> None:
+    arrived: list[str] = []
+    keys = {"SOPInstanceUID": "1.2.3.4", "SimpleFrameList": [2, 5]}
+    query = Query.of(QueryRetrieveLevel.FRAME, keys, QueryRetrieveModel.COMPOSITE_INSTANCE_ROOT)
+    lenient = ClientOptions(strictness=Strictness.LENIENT)  # pynetdicom does not answer the SCP role
+    port = free_port()
+    async with receiver(arrived) as to:
+        command = [need_pynetdicom(), str(SCRIPT), "serve", str(port), FRAMES, str(to.port)]
+        with Peer(command, port, tmp_path / "peer", title="PYNETDICOM") as peer:
+            got = await dimse.get(peer.address, query, into=tmp_path / "got", options=lenient)
+            moved = await dimse.move(peer.address, query, "RECEIVER")
+    assert (len(got.retrieved), moved.suboperations.completed) == (1, 1)
+    assert arrived == [CT]
+
+
 LEFT_OUT = {0x7FE00010, 0x00420011}
 
 
