@@ -24,7 +24,7 @@ from dimse import (
     connect,
     uids,
 )
-from dimse.messages.message import N_ACTION_RQ, N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP, N_GET_RQ, Request
+from dimse.messages.message import N_ACTION_RQ, N_ACTION_RSP, N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP, N_GET_RQ, Request
 from dimse.network.association import exchange_of
 from dimse.testing import ScriptedPeer, listening, message_pdvs, response
 from dimse.upper_layer.pdu import A_RELEASE_RP, A_RELEASE_RQ
@@ -78,6 +78,33 @@ async def test_events_before_and_after_the_response_to_our_request() -> None:
     ):
         await NormalizedSCU(association).action(COMMITMENT, INSTANCE, 1, Dataset())
         assert [await events.get(), await events.get()] == [1, 2]
+
+
+@pytest.mark.parametrize(("as_scp", "status"), [(False, 0x0211), (True, 0)])
+async def test_what_is_of_an_scu_needs_a_context_on_which_this_side_is_scp(*, as_scp: bool, status: int) -> None:
+    """The rules for peers are for associations that the server accepts: an SCP must not get round them."""
+    server, answered = Server(), asyncio.Event()
+
+    @server.on_n_action(COMMITMENT)
+    async def handle(_: NormalizedRequest) -> int:
+        assert as_scp
+        return Status.SUCCESS
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        request = N_ACTION_RQ(
+            message_id=1, requested_sop_class_uid=COMMITMENT, requested_sop_instance_uid=INSTANCE, action_type_id=1
+        )
+        await peer.send(message_pdvs(request))
+        answer = (await peer.receive_message()).message
+        assert isinstance(answer, N_ACTION_RSP)
+        assert answer.status == status
+        answered.set()
+        await peer.answer_release()
+
+    contexts = [ProposedContext(COMMITMENT, [IMPLICIT], as_scp)]
+    async with listening(script) as address, connect(address, contexts=contexts, services=server):
+        await answered.wait()
 
 
 async def test_the_association_is_released_when_the_peer_was_answered() -> None:
@@ -211,7 +238,8 @@ async def test_a_peer_that_does_not_read_the_response() -> None:
     over = asyncio.Event()
     options = ClientOptions(timeouts=Timeouts(store=0.2))
     async with listening(script, receive_buffer=64 * 1024) as address:
-        async with connect(address, contexts=CONTEXTS, options=options, services=server) as association:
+        contexts = [ProposedContext(COMMITMENT, [IMPLICIT], as_scp=True)]
+        async with connect(address, contexts=contexts, options=options, services=server) as association:
             async with asyncio.timeout(10):
                 await exchange_of(association).over
         over.set()

@@ -63,7 +63,8 @@ async def connect(
 
     What the peer requests on the association, such as N-EVENT-REPORT, is served by the handlers of the server
     `services`, which need not listen; without it, a request of the peer ends the association. An acceptor sends such
-    requests only on contexts with the roles for them: see `ProposedContext`.
+    requests only on contexts with the roles for them: see `ProposedContext`. Other requests than N-EVENT-REPORT are
+    refused where this side has not proposed to be SCP.
 
     Leaving the block releases the association; leaving it by an exception aborts it. Raises
     `ConnectionLost` if nothing listens there, `AssociationRejected`, `AssociationAborted` or

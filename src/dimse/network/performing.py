@@ -12,7 +12,7 @@ from dimse.access import ANYONE, Peer
 from dimse.address import Address
 from dimse.errors import AssociationError, LocalProtocolError, RemoteProtocolError
 from dimse.messages.fragments import CommandReceived
-from dimse.messages.message import C_STORE_RQ, Request, Response, priority_of
+from dimse.messages.message import C_STORE_RQ, N_EVENT_REPORT_RQ, Request, Response, priority_of
 from dimse.network.admission import permits
 from dimse.network.association import Association
 from dimse.network.connection import Connection
@@ -300,6 +300,19 @@ class RequestorPerformer(Performer):
         except asyncio.CancelledError:
             self.exchange.abort()
             raise
+
+    def _permits(self, request: IncomingRequest) -> bool:
+        """Whether it is of the role that the peer has: an SCP reports events, and all else is of an SCU.
+
+        The rules of a server are for associations that it accepts: its other handlers must not be reached here.
+        """
+        if isinstance(request.message, N_EVENT_REPORT_RQ):
+            return True
+        if self.exchange.agreement.proposes_scp(request.context.abstract_syntax):
+            return True
+        name, peer = request.message.name, self.connection.peer_name
+        logger.info("%s: %s refused: the peer is SCP of its context", peer, name, extra=request.fields)
+        return False
 
     def _activity(self) -> Progress | None:
         """The peer's progress while it is to send data, or to take a response; None otherwise."""
