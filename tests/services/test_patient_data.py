@@ -10,7 +10,7 @@ import logging
 import struct
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,25 +29,48 @@ from dimse import (
     CGetSCU,
     ClientOptions,
     CMoveSCU,
+    CommitmentRequest,
+    Commitments,
+    CommitmentSCP,
     Duplicates,
     Matcher,
+    MemoryTransactions,
+    PrintedFilm,
+    PrintServer,
+    ProcedureSteps,
     Query,
     QueryRequest,
     QueryRetrieveLevel,
+    QueryRetrieveModel,
     RetryPolicy,
     SendOptions,
     Server,
     ServerOptions,
     Status,
     StatusError,
+    StepChange,
     StoreMode,
     StoreRequest,
     Strictness,
+    UPSManager,
     UserIdentityRQ,
+    WorklistFolder,
     retrieval_contexts,
+    started_step,
 )
 from dimse.dataset.part10 import encode_file_meta
-from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, Response
+from dimse.messages.message import (
+    C_FIND_RQ,
+    C_GET_RQ,
+    C_MOVE_RQ,
+    C_STORE_RQ,
+    N_ACTION_RQ,
+    N_CREATE_RQ,
+    N_EVENT_REPORT_RQ,
+    N_SET_RQ,
+    Request,
+    Response,
+)
 from dimse.services.given import Source
 from dimse.testing import ScriptedPeer, associate_request, listening, message_pdvs, response, store_request
 from dimse.testing.wire import INFORMATION, Received
@@ -286,6 +309,160 @@ async def test_requesting_tells_no_value(log: Log, tmp_path: Path) -> None:
                     told += _texts(result.error)
     assert len(told) > 20
     assert hits(told) == []
+    assert hits(log.lines) == []
+
+
+# The services of DIMSE-N, and worklists
+
+
+def _step() -> Dataset:
+    step = Dataset()
+    step.update(dict(marked().items()))
+    step.ScheduledProcedureStepPriority, step.ProcedureStepLabel = "LOW", "QXZ7 LABEL"
+    step.ScheduledProcedureStepStartDateTime, step.InputReadinessState = "19770707070707.77", "READY"
+    step.ProcedureStepState, step.TransactionUID = "SCHEDULED", ""
+    step.ScheduledProcessingParametersSequence = [marked()]
+    return step
+
+
+def _of(**values: object) -> Dataset:
+    dataset = marked()
+    del dataset.PixelData
+    for keyword, value in values.items():
+        tag, vr = dimse.dataset.pydicom_names.tag_for_keyword(keyword) or 0, dictionary_VR(keyword)
+        dataset.add(DataElement(tag, vr, value, validation_mode=0))
+    return dataset
+
+
+def _normalized() -> Iterator[tuple[Request, Dataset]]:
+    """A request of each service, with markers in its data set."""
+    step, ups, printing = dimse.uids.PERFORMED_PROCEDURE_STEP, dimse.uids.UPS_PUSH, dimse.uids.FILM_SESSION
+    commitment, well_known = dimse.uids.STORAGE_COMMITMENT, dimse.uids.STORAGE_COMMITMENT_INSTANCE
+    performed = _of()
+    performed.update(dict(started_step(Modality="CT", PerformedStationAETitle="CT1", StudyInstanceUID="1.2.3").items()))
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID, item.FailureReason = CT, "1.2", 0x0110
+    bad = Dataset()
+    bad.add(DataElement("ReferencedSOPInstanceUID", "UI", "QXZ7", validation_mode=0))
+    session, image = Dataset(), marked()
+    session.ReferencedSOPInstanceUID = "1.2.9"
+    for uid, given in (("1.2.1", performed), ("1.2.2", _of(PerformedProcedureStepStatus="QXZ7"))):
+        yield N_CREATE_RQ(message_id=1, affected_sop_class_uid=step, affected_sop_instance_uid=uid), given
+    for given in (_of(PerformedProcedureStepStatus="COMPLETED"), _of(PerformedProcedureStepStatus="QXZ7"), _of()):
+        yield N_SET_RQ(message_id=1, requested_sop_class_uid=step, requested_sop_instance_uid="1.2.1"), given
+    for given in (_step(), _of(ProcedureStepState="QXZ7")):
+        yield N_CREATE_RQ(message_id=1, affected_sop_class_uid=ups, affected_sop_instance_uid="1.2.3"), given
+    for given in (_of(TransactionUID="QXZ7"), _of(ProcedureStepProgressInformationSequence=[marked()])):
+        yield N_SET_RQ(message_id=1, requested_sop_class_uid=ups, requested_sop_instance_uid="1.2.3"), given
+    actions = [
+        (ups, "1.2.3", 1, _of(ProcedureStepState="QXZ7")),
+        (ups, "1.2.3", 2, _of(ReasonForCancellation="QXZ7")),
+        (ups, dimse.uids.UPS_FILTERED_SUBSCRIPTION_INSTANCE, 3, _of(ReceivingAE="WS", DeletionLock="QXZ7")),
+        (commitment, dimse.uids.STORAGE_COMMITMENT_INSTANCE, 1, _of(TransactionUID="QXZ7")),
+        (commitment, dimse.uids.STORAGE_COMMITMENT_INSTANCE, 1, _of(TransactionUID="1.2", ReferencedSOPSequence=[bad])),
+        (
+            commitment,
+            dimse.uids.STORAGE_COMMITMENT_INSTANCE,
+            1,
+            _of(TransactionUID="1.2", ReferencedSOPSequence=[item]),
+        ),
+        (printing, "1.2.9", 1, _of()),
+    ]
+    for sop_class, uid, action, given in actions:
+        yield (
+            N_ACTION_RQ(
+                message_id=1, requested_sop_class_uid=sop_class, requested_sop_instance_uid=uid, action_type_id=action
+            ),
+            given,
+        )
+    for given in (_of(TransactionUID="1.2", FailedSOPSequence=[item]), _of(TransactionUID="QXZ7")):
+        yield (
+            N_EVENT_REPORT_RQ(
+                message_id=1,
+                affected_sop_class_uid=commitment,
+                affected_sop_instance_uid=well_known,
+                event_type_id=2,
+            ),
+            given,
+        )
+    for keyword in ("MediumType", "FilmSessionLabel", "PrintPriority"):
+        yield (
+            N_CREATE_RQ(message_id=1, affected_sop_class_uid=printing, affected_sop_instance_uid="1.2.9"),
+            _of(**{keyword: "QXZ7"}),
+        )
+    box = _of(ImageDisplayFormat="QXZ7", ReferencedFilmSessionSequence=[session])
+    yield N_CREATE_RQ(message_id=1, affected_sop_class_uid=dimse.uids.FILM_BOX, affected_sop_instance_uid="1.2.8"), box
+    image.Rows = 65535
+    given = _of(BasicGrayscaleImageSequence=[image], ImageBoxPosition=7770)
+    yield (
+        N_SET_RQ(
+            message_id=1, requested_sop_class_uid=dimse.uids.GRAYSCALE_IMAGE_BOX, requested_sop_instance_uid="1.2.7"
+        ),
+        given,
+    )
+
+
+_CLASSES = (
+    *(dimse.uids.PERFORMED_PROCEDURE_STEP, dimse.uids.UPS_PUSH, dimse.uids.STORAGE_COMMITMENT),
+    *(dimse.uids.GRAYSCALE_PRINT_META, dimse.uids.MODALITY_WORKLIST_FIND, dimse.uids.UPS_PULL),
+)
+
+
+@asynccontextmanager
+async def _hospital(log: Log, folder: Path) -> AsyncIterator[Server]:
+    """A server with all services beyond query and retrieval."""
+    options = ServerOptions(on_event=log.on_event, on_pdu=log.on_event)
+    server = Server("RIS", port=0, options=options, destinations={"WS": "WS@127.0.0.1:1"})
+
+    async def changed(_: StepChange) -> None: ...
+
+    async def decide(_: CommitmentRequest) -> dict[str, None]:
+        return {}
+
+    ProcedureSteps(server, changed)
+    Commitments(server)
+    server.on_c_find(QueryRetrieveModel.MODALITY_WORKLIST)(WorklistFolder(folder).find)
+    printer = PrintServer(server)
+
+    @printer.on_film
+    async def film(_: PrintedFilm) -> None: ...
+
+    commitment = CommitmentSCP(server, decide, MemoryTransactions(), retry=NO_RETRY, same_association=None)
+    async with UPSManager(server, retry=NO_RETRY), printer, commitment, server:
+        yield server
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom's quote values, and would be errors here
+async def test_the_other_services_tell_no_value(log: Log, tmp_path: Path) -> None:
+    comments: list[str] = []
+    await asyncio.to_thread((tmp_path / "1.wl").write_bytes, encoded(marked()))
+    requests = [*_normalized()]
+    requests += [
+        (C_FIND_RQ(message_id=1, affected_sop_class_uid=uid, dataset_follows=True), _of(ProcedureStepState="QXZ7"))
+        for uid in _CLASSES[-2:]
+    ]
+
+    async def associated(server: Server) -> ScriptedPeer:
+        peer = await ScriptedPeer.connect(server.port)
+        await peer.associate(associate_request(*((uid, [EXPLICIT]) for uid in _CLASSES), called="RIS"))
+        return peer
+
+    async with _hospital(log, tmp_path) as server:
+        peer = await associated(server)
+        for request, dataset in requests:
+            whole = encoded(dataset)
+            for data in (whole, *damaged(whole, cuts=1, flips=2)):
+                try:
+                    await peer.send(message_pdvs(replace(request, dataset_follows=True), data))
+                    while (answer := await _answer(peer)).status in (0xFF00, 0xFF01):
+                        pass
+                    comments.append(str(answer))
+                except (AssertionError, OSError):
+                    peer = await associated(server)
+        peer.writer.close()
+    assert len(comments) > 100
+    assert len({comment.partition("status")[2][:20] for comment in comments}) > 5
+    assert hits(comments) == []
     assert hits(log.lines) == []
 
 
