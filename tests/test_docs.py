@@ -930,6 +930,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
         str,
     ),
     ("steps of a `UPSManager` in memory", "services.ups_store.MAXIMUM_STEPS", str),
+    ("bytes of their data sets, encoded", "services.ups_store.MAXIMUM_STEP_BYTES", size),
     ("subscribers of a step, or of all steps", "services.ups_worklist.MAXIMUM_SUBSCRIBERS", str),
     ("events of steps that wait for a subscriber, or for the program", "services.ups_events.MAXIMUM_EVENTS", str),
     ("steps that a worker looks at before it asks again", "services.ups_performing.MAXIMUM_CANDIDATES", str),

@@ -6,12 +6,17 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from dimse.dataset.codec import encode
 from dimse.dataset.pydicom_names import Dataset
 from dimse.errors import StatusError
 from dimse.services.ups_states import UPSState
+from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 MAXIMUM_STEPS: Final = 10_000
 """Steps in memory, unless `MemoryUPSStore` is given another number."""
+
+MAXIMUM_STEP_BYTES: Final = 256 * 1024 * 1024
+"""Bytes of their data sets, as they would be encoded. In memory they take some ten times of that."""
 
 RESOURCE_LIMITATION: Final = 0x0213
 
@@ -77,8 +82,8 @@ class UPSStore(Protocol):
 class MemoryUPSStore:
     """A `UPSStore` in memory: everything is lost when the process ends.
 
-    It has room for `maximum` steps. A new one takes the place of the oldest that may be deleted; if there is none, it
-    is refused with Resource Limitation (0x0213).
+    It has room for `maximum` steps, with `MAXIMUM_STEP_BYTES` in all. What is put beyond that takes the place of the
+    oldest that may be deleted; if there is none, it is refused with Resource Limitation (0x0213).
     """
 
     is_persistent = False
@@ -88,19 +93,34 @@ class MemoryUPSStore:
             raise ValueError(f"maximum must be at least 1, not {maximum}")
         self._maximum = maximum
         self._steps: dict[str, StoredUPS] = {}
+        self._sizes: dict[str, int] = {}
+        self._bytes = 0
+        """Those of all steps."""
         self._subscriptions: dict[str, UPSSubscription] = {}
 
     async def get(self, sop_instance_uid: str) -> StoredUPS | None:
         return self._steps.get(sop_instance_uid)
 
     async def put(self, step: StoredUPS) -> None:
-        uid = step.sop_instance_uid
-        if uid not in self._steps and len(self._steps) >= self._maximum:
-            oldest = next((each for each in self._steps.values() if each.may_be_deleted), None)
+        uid, former = step.sop_instance_uid, self._steps.get(step.sop_instance_uid)
+        if former is not None and former.dataset is step.dataset:
+            self._steps[uid] = step
+            return
+        size = len(encode(step.dataset, EXPLICIT_VR_LITTLE_ENDIAN))
+        self._make_room(uid, size)
+        self._bytes += size - self._sizes.get(uid, 0)
+        self._steps[uid], self._sizes[uid] = step, size
+
+    def _make_room(self, uid: str, size: int) -> None:
+        """Delete the oldest steps that may be, until there is room for one. Raises `StatusError` if there is none."""
+        is_new, more = uid not in self._steps, size - self._sizes.get(uid, 0)
+        deletable = (each.sop_instance_uid for each in [*self._steps.values()] if each.may_be_deleted)
+        while len(self._steps) + is_new > self._maximum or self._bytes + more > MAXIMUM_STEP_BYTES:
+            oldest = next((each for each in deletable if each != uid), None)
             if oldest is None:
-                raise StatusError(RESOURCE_LIMITATION, f"the worklist is full: it has {self._maximum} steps")
-            del self._steps[oldest.sop_instance_uid]
-        self._steps[uid] = step
+                raise StatusError(RESOURCE_LIMITATION, f"the worklist is full: it has {len(self._steps)} steps")
+            del self._steps[oldest]
+            self._bytes -= self._sizes.pop(oldest)
 
     async def steps(self) -> AsyncIterator[StoredUPS]:
         for step in [*self._steps.values()]:

@@ -35,6 +35,8 @@ _INVALID_VALUE: Final = UPSStatus(0x0106)
 INVALID_ARGUMENT: Final = UPSStatus(0x0115)
 _NOT_ALL_ATTRIBUTES: Final = UPSStatus(0x0001)
 _SUCCESS: Final = UPSStatus(Status.SUCCESS)
+_TURN: Final = 64
+"""Steps that are matched in a row before other tasks run."""
 
 
 def decoded(dataset: Dataset) -> Dataset:
@@ -190,8 +192,11 @@ class Worklist:
 
     async def find(self, identifier: Dataset) -> AsyncIterator[Dataset]:
         """The responses to a query (PS3.4 CC.2.8)."""
-        matcher = Matcher(identifier)
+        matcher, number = Matcher(identifier), 0
         async for stored in self._store.steps():
+            number += 1
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
             if matcher.matches(stored.dataset):
                 yield matcher.response(stored.dataset)
 
