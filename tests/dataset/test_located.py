@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from io import BytesIO
+from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, cast
 
 import pytest
 from tests.sample_objects import CT, EXPLICIT, MR, dataset_bytes, encoded, instance, save
@@ -71,6 +74,33 @@ async def test_streams_of_each_kind(open_: Callable[[bytes], Any], data: bytes) 
     arrived, report = await got(located(lambda: open_(data), data))
     assert report.failures == ()
     assert arrived == {UID: data}
+
+
+def piped(data: bytes, _: Path) -> BufferedReader:
+    """As the output of another program."""
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with open(writing, "wb") as file:  # noqa: PTH123 - a file descriptor
+            file.write(data)
+
+    Thread(target=write).start()
+    return open(reading, "rb")  # noqa: PTH123 - a file descriptor, which the reader closes
+
+
+def unzipped(data: bytes, path: Path) -> BufferedReader:
+    """With the descriptor of the smaller file, which `GzipFile` has."""
+    path.write_bytes(gzip.compress(data))
+    return BufferedReader(cast("RawIOBase", gzip.open(path)))
+
+
+@pytest.mark.parametrize("open_", [piped, unzipped])
+async def test_a_buffered_stream_need_not_be_a_file(
+    open_: Callable[[bytes, Path], BufferedReader], tmp_path: Path
+) -> None:
+    arrived, report = await got(located(lambda: open_(LARGE, tmp_path / "ct.gz"), LARGE))
+    assert report.failures == ()
+    assert arrived == {UID: LARGE}
 
 
 @pytest.mark.parametrize("buffering", [0, -1])

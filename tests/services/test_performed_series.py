@@ -10,6 +10,7 @@ from tests.sample_objects import CT, instance, save
 
 from dimse import DatasetError, PerformedSeries
 
+ROOT = "1.2.840.10008.5.1.4.1.1"
 SR = "1.2.840.10008.5.1.4.1.1.88.11"
 
 
@@ -45,6 +46,15 @@ def test_data_sets_become_series() -> None:
     series = PerformedSeries()
     series.add(*OBJECTS, OBJECTS[0])
     check(series)
+
+
+def test_an_image_need_not_be_called_so() -> None:
+    """Enhanced US Volume is an image, MR Spectroscopy is not (PS3.3 Table A.1-1)."""
+    series = PerformedSeries()
+    series.add(made("1.1", sop_class=f"{ROOT}.6.2"), made("1.2", sop_class=f"{ROOT}.4.2"))
+    (item,) = series.items()
+    assert [each.ReferencedSOPInstanceUID for each in item.ReferencedImageSequence] == ["1.1"]
+    assert [each.ReferencedSOPInstanceUID for each in item.ReferencedNonImageCompositeSOPInstanceSequence] == ["1.2"]
 
 
 async def test_files_become_series(tmp_path: Path) -> None:

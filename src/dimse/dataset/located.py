@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from inspect import isawaitable, iscoroutinefunction
 from io import BufferedReader, FileIO, RawIOBase
+from stat import S_ISREG
 from struct import pack
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, cast
 
@@ -17,6 +18,8 @@ from dimse.dataset.streams import AsyncReadable, pieces_of
 from dimse.errors import DatasetError
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
     from dimse.dataset.encoding import Buffer
 
 _LOOKED_AT: Final = 4096
@@ -70,13 +73,19 @@ class LocatedSource(DatasetSource):
     def open(self) -> Reader:
         """Begin a pass. Raises what `Located.open` raises, and `DatasetError` for a file that is too short."""
         opened = self._open()
-        if isinstance(opened, FileIO | BufferedReader):
+        if _is_local(opened):
             return _Checked(_LocalReader(opened, self), self)
         if isawaitable(opened) or isinstance(opened, AsyncIterable) or iscoroutinefunction(opened.read):
             return _Checked(PiecesReader(_pieces(cast("_Arriving | Awaitable[_Arriving]", opened))), self)
         stream = cast("BinaryIO", opened)
         reader = StreamReader(stream, b"", self.length, self.name, self.transfer_syntax_uid, stream.close)
         return _Checked(reader, self)
+
+
+def _is_local(stream: object) -> TypeIs[FileIO | BufferedReader]:
+    """Whether it is a regular file: not a pipe, nor a stream that decompresses one."""
+    raw = stream.raw if isinstance(stream, BufferedReader) else stream
+    return isinstance(raw, FileIO) and S_ISREG(os.fstat(raw.fileno()).st_mode)
 
 
 class _LocalReader(Reader):

@@ -23,6 +23,18 @@ _TEXTS: Final = ("PerformingPhysicianName", "ProtocolName", "OperatorsName", "Se
 _KEYWORDS: Final = (*_TEXTS, "Modality", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID")
 _WANTED: Final = (SPECIFIC_CHARACTER_SET, *map(tag_of, _KEYWORDS))
 _PIECE: Final = 64 * 1024
+_IMAGES: Final = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.6.2",  # Enhanced US Volume
+        "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
+        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
+        "1.2.840.10008.5.1.4.1.1.77.1.5.8",  # Ophthalmic OCT B-scan Volume Analysis
+        "1.2.840.10008.5.1.4.1.1.81.1",  # Ophthalmic Thickness Map
+        "1.2.840.10008.5.1.4.1.1.82.1",  # Corneal Topography Map
+        "1.2.840.10008.5.1.4.1.1.481.2",  # RT Dose
+    }
+)
+"""Storage classes of images (PS3.3 Table A.1-1) that are not called so."""
 
 
 @dataclass(eq=False, slots=True)
@@ -92,7 +104,7 @@ def _item(uid: str, series: _Series) -> Dataset:
         item.add(DataElement(tag, dictionary_VR(tag), value, validation_mode=IGNORE))
     item.SeriesInstanceUID = uid
     for instance, sop_class in series.instances.items():
-        is_image = "Image Storage" in name_of(sop_class)
+        is_image = sop_class in _IMAGES or "Image Storage" in name_of(sop_class)
         references = item.ReferencedImageSequence if is_image else item.ReferencedNonImageCompositeSOPInstanceSequence
         reference = Dataset()
         set_values(reference, {"ReferencedSOPClassUID": sop_class, "ReferencedSOPInstanceUID": instance})
