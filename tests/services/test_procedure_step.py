@@ -116,5 +116,4 @@ def test_a_step_ends_with_its_series_and_a_reason() -> None:
 
 def test_states() -> None:
     assert [status.is_final for status in StepStatus] == [False, True, True]
-    assert [status.event_type_id for status in StepStatus] == [1, 2, 3]
     assert set(TRANSITIONS) == set(StepStatus)

@@ -165,6 +165,8 @@ class Steps(RuleBasedStateMachine):
         assert len(self.changes) == self.told
         change = self.changes[-1]
         assert (change.sop_instance_uid, change.status, change.former_status) == (uid, self.states[uid], former)
+        event = {"COMPLETED": 2, "DISCONTINUED": 3, "IN PROGRESS": 1 if former is None else 4}[change.status]
+        assert change.event_type_id == event
         assert (str(change.dataset.PatientName), change.dataset.PatientID) == ("Müller^Ada", "4711")
 
 

@@ -25,11 +25,6 @@ class StepStatus(StrEnum):
         """Whether nothing may change any more."""
         return not TRANSITIONS[self]
 
-    @property
-    def event_type_id(self) -> int:
-        """The Event Type ID of the N-EVENT-REPORT that notifies of this state (PS3.4 F.9.1)."""
-        return tuple(StepStatus).index(self) + 1
-
 
 TRANSITIONS: Final[Mapping[StepStatus, frozenset[StepStatus]]] = {
     StepStatus.IN_PROGRESS: frozenset(StepStatus),

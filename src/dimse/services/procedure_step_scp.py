@@ -40,6 +40,8 @@ MAX_STEP_BYTES: Final = 64 * 1024 * 1024
 """Bytes of their data sets, as they are encoded."""
 
 _STATUS: Final = tag_of("PerformedProcedureStepStatus")
+_EVENTS: Final = {StepStatus.IN_PROGRESS: 1, StepStatus.COMPLETED: 2, StepStatus.DISCONTINUED: 3}
+_UPDATED: Final = 4
 _SYNTAX: Final = uids.EXPLICIT_VR_LITTLE_ENDIAN
 _FIXED: Final = frozenset(tag_of(keyword) for keyword, requirement in STEP.items() if not requirement.may_change)
 """The tags of attributes that N-SET must not change."""
@@ -103,6 +105,11 @@ class StepChange:
     former_status: StepStatus | None
     """Its state before the change; None if it is new."""
     association: Association
+
+    @property
+    def event_type_id(self) -> int:
+        """The Event Type ID of the N-EVENT-REPORT that notifies of the change (PS3.4 Table F.9.2-1)."""
+        return _UPDATED if self.status is self.former_status else _EVENTS[self.status]
 
 
 StepHandler = Callable[[StepChange], Awaitable[None]]
