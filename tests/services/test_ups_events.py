@@ -53,6 +53,10 @@ def test_what_an_event_tells() -> None:
     assert (progress.progress, progress.text, progress.state) == (12.5, "some", None)
     strange = UPSEvent(UPSEventType.STATE, "1.2", attributes(ProcedureStepState="DONE"))
     assert (strange.progress, strange.text, strange.state) == (None, None, None)
+    item = attributes(ProcedureStepProgress=[1, 2])
+    several = attributes(ProcedureStepState=["SCHEDULED", "DONE"], ProcedureStepProgressInformationSequence=[item])
+    twice = UPSEvent(UPSEventType.PROGRESS, "1.2", several)
+    assert (twice.progress, twice.state) == (None, None)
     assert "Ours" not in repr(UPSEvent(UPSEventType.ASSIGNED, "1.2", PERFORMER))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -183,6 +183,18 @@ async def test_the_most_urgent_step_is_claimed_first_and_only_those_that_match()
         keys = UPSKeys(workitem=("1", "L", "something"))
         assert await perform_all(ups, 3, keys=keys) == ["b", "d", "a"]
         assert [step.state async for step in manager.steps() if step.dataset.ProcedureStepLabel == "c"] == ["SCHEDULED"]
+
+
+async def test_matches_that_cannot_be_claimed_are_passed_over() -> None:
+    async def matches() -> AsyncGenerator[Dataset]:
+        for uid, priority in (("1", "LOW"), ("", "HIGH"), ("2", ["HIGH", "LOW"]), (None, "HIGH"), ("3", "HIGH")):
+            match = Dataset()
+            match.ScheduledProcedureStepPriority = priority
+            if uid is not None:
+                match.SOPInstanceUID = uid
+            yield match
+
+    assert await ups_performing.in_order(matches()) == ["3", "1", "2"]
 
 
 async def test_performers_share_the_steps_and_each_is_performed_once() -> None:

@@ -9,10 +9,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
+from dimse.dataset.codec import PYDICOM_ERRORS
 from dimse.dataset.encoding import tag_name
 from dimse.dataset.pydicom_names import IGNORE, DataElement, Dataset, keyword_for_tag
+from dimse.errors import StatusError
 from dimse.services.query_keys import character_set_for, tag_of, texts_of, vr_of_key
-from dimse.services.ups_states import UPSState
+from dimse.services.ups_states import UPSState, UPSStatus
+from dimse.status import Status
 
 CodedConcept = tuple[str, str, str]
 """A coded concept: its value, its coding scheme and its meaning (PS3.3 8.8)."""
@@ -371,6 +374,18 @@ def copied(dataset: Dataset) -> Dataset:
         copy[element.tag] = DataElement(
             element.tag, element.VR, element.value, already_converted=True, validation_mode=IGNORE
         )
+    return copy
+
+
+def decoded(dataset: Dataset) -> Dataset:
+    """A received data set, decoded as a whole, without its Specific Character Set. Raises `StatusError`."""
+    try:
+        copy = copied(dataset)
+        for _ in copy.iterall():
+            pass
+    except PYDICOM_ERRORS:
+        raise StatusError(UPSStatus(Status.INVALID_ATTRIBUTE_VALUE), "a value cannot be read") from None
+    copy.pop("SpecificCharacterSet", None)
     return copy
 
 

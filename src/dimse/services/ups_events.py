@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import IntEnum
 from typing import Final
 from weakref import WeakSet
@@ -56,7 +57,7 @@ class UPSEvent:
     def progress(self) -> float | None:
         """Per cent, in a progress report that has them."""
         value = progress_of(self.dataset).get("ProcedureStepProgress")
-        return None if value in (None, "") else float(value)
+        return float(value) if isinstance(value, float | int | Decimal) else None
 
     @property
     def text(self) -> str | None:

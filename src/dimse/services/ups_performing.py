@@ -292,9 +292,9 @@ async def in_order(matches: AsyncGenerator[Dataset]) -> list[str]:
             found.append(match)
             if len(found) == MAXIMUM_CANDIDATES:
                 break
-    return [str(match.SOPInstanceUID) for match in sorted(found, key=_urgency)]
+    return [str(uid) for match in sorted(found, key=_urgency) if (uid := match.get("SOPInstanceUID"))]
 
 
 def _urgency(match: Dataset) -> tuple[int, str]:
-    priority = _PRIORITIES.get(match.get("ScheduledProcedureStepPriority") or "", len(_PRIORITIES))
+    priority = _PRIORITIES.get(str(match.get("ScheduledProcedureStepPriority")), len(_PRIORITIES))
     return priority, str(match.get("ScheduledProcedureStepStartDateTime") or "")

@@ -39,6 +39,7 @@ from dimse.services.ups_datasets import (
     code_sequence,
     copied,
     date_time,
+    decoded,
     patient_of,
     references,
     scheduled,
@@ -365,7 +366,7 @@ class UPSRequests:
     async def _reported(self, request: NormalizedRequest) -> int:
         if request.event_type_id not in list(UPSEventType):
             return _NO_SUCH_EVENT_TYPE
-        event = UPSEvent(UPSEventType(request.event_type_id), request.sop_instance_uid, request.dataset)
+        event = UPSEvent(UPSEventType(request.event_type_id), request.sop_instance_uid, decoded(request.dataset))
         step = self._performing.get(event.sop_instance_uid)
         if step is not None and event.type is UPSEventType.CANCEL_REQUESTED:
             step.cancel_requested = event

@@ -17,12 +17,12 @@ from dimse.services.normalized_scp import NormalizedHandler, NormalizedReply, No
 from dimse.services.query_models import QueryRetrieveModel
 from dimse.services.query_request import QueryRequest
 from dimse.services.server import Server
-from dimse.services.ups_datasets import scheduled
+from dimse.services.ups_datasets import decoded, scheduled
 from dimse.services.ups_delivery import EventDelivery
 from dimse.services.ups_events import EventQueues, UPSEvent, restarted
 from dimse.services.ups_states import CLASSES_OF, UPSStatus
 from dimse.services.ups_store import MemoryUPSStore, StoredUPS, UPSStore
-from dimse.services.ups_worklist import INVALID_ARGUMENT, Worklist, decoded
+from dimse.services.ups_worklist import INVALID_ARGUMENT, Worklist
 from dimse.status import Status
 
 _MODELS: Final = (QueryRetrieveModel.UPS_PULL, QueryRetrieveModel.UPS_WATCH, QueryRetrieveModel.UPS_QUERY)

@@ -10,6 +10,7 @@ from dimse.dataset.codec import encode
 from dimse.dataset.pydicom_names import Dataset
 from dimse.errors import StatusError
 from dimse.services.ups_states import UPSState
+from dimse.status import Status
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 MAXIMUM_STEPS: Final = 10_000
@@ -17,8 +18,6 @@ MAXIMUM_STEPS: Final = 10_000
 
 MAXIMUM_STEP_BYTES: Final = 256 * 1024 * 1024
 """Bytes of their data sets, as they would be encoded. In memory they take some ten times of that."""
-
-RESOURCE_LIMITATION: Final = 0x0213
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ class MemoryUPSStore:
         while len(self._steps) + is_new > self._maximum or self._bytes + more > MAXIMUM_STEP_BYTES:
             oldest = next((each for each in deletable if each != uid), None)
             if oldest is None:
-                raise StatusError(RESOURCE_LIMITATION, f"the worklist is full: it has {len(self._steps)} steps")
+                raise StatusError(Status.RESOURCE_LIMITATION, f"the worklist is full: it has {len(self._steps)} steps")
             del self._steps[oldest]
             self._bytes -= self._sizes.pop(oldest)
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Final
 
 from dimse import uids
-from dimse.dataset.codec import PYDICOM_ERRORS
 from dimse.dataset.pydicom_names import Dataset
 from dimse.errors import StatusError
 from dimse.services.matching import Matcher
@@ -16,6 +15,7 @@ from dimse.services.ups_datasets import (
     TRANSACTION_UID,
     complete_with_empty,
     copied,
+    decoded,
     fill_cancellation,
     missing_when_completed,
     missing_when_created,
@@ -27,7 +27,7 @@ from dimse.services.ups_datasets import (
 )
 from dimse.services.ups_events import UPSEvent, cancel_requested, events_of, state_report
 from dimse.services.ups_states import UPSRequest, UPSState, UPSStatus, outcome, request_for
-from dimse.services.ups_store import RESOURCE_LIMITATION, StoredUPS, UPSStore, UPSSubscription
+from dimse.services.ups_store import StoredUPS, UPSStore, UPSSubscription
 from dimse.status import Status
 
 _MISSING_VALUE: Final = UPSStatus(0x0121)
@@ -37,18 +37,6 @@ _NOT_ALL_ATTRIBUTES: Final = UPSStatus(0x0001)
 _SUCCESS: Final = UPSStatus(Status.SUCCESS)
 _TURN: Final = 64
 """Steps that are matched in a row before other tasks run."""
-
-
-def decoded(dataset: Dataset) -> Dataset:
-    """A received data set, decoded as a whole, without its Specific Character Set. Raises `StatusError`."""
-    try:
-        copy = copied(dataset)
-        for _ in copy.iterall():
-            pass
-    except PYDICOM_ERRORS:
-        raise StatusError(_INVALID_VALUE, "a value cannot be read") from None
-    copy.pop("SpecificCharacterSet", None)
-    return copy
 
 
 class Worklist:
@@ -271,7 +259,7 @@ MAXIMUM_SUBSCRIBERS: Final = 1000
 
 def _check_room(subscribers: Mapping[str, object], ae_title: str) -> None:
     if ae_title not in subscribers and len(subscribers) >= MAXIMUM_SUBSCRIBERS:
-        raise StatusError(RESOURCE_LIMITATION, "too many subscribers")
+        raise StatusError(Status.RESOURCE_LIMITATION, "too many subscribers")
 
 
 def _transaction_of(dataset: Dataset) -> str | None:
