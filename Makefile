@@ -6,9 +6,8 @@ LOWEST := build/lowest
 # Three processes for two cores, as many tests wait for a peer or a timer.
 PARALLEL := -n 3 --dist loadfile
 # What has compiled modules below it; the rest does not notice. What the loops call (network/connection.py) is tested on
-# both in tests/network; the services see no loop.
+# both in tests/network; the services see no loop, and run on uvloop here.
 COMPILED_TESTS := $(addprefix tests/,upper_layer messages dataset network services test_compiled.py)
-ON_BOTH_LOOPS := -o both_loops=network
 # What needs no software but Python and pytest, or only what checks or documents the project. Hostile peers and broken
 # disks meet what tests/network, tests/services and tests/dataset test with the lowest versions.
 NOT_LOWEST := $(addprefix --ignore=tests/,peers upper_layer conversations faults \
@@ -29,11 +28,11 @@ test: .venv/installed
 	@if [ -n "$$CI" ]; then $(MAKE) test-lowest; fi
 
 test-compiled: .venv/installed $(COMPILED)/installed
-	DIMSE_COMPILED=true PYTHONPATH=$(COMPILED) $(BIN)/pytest $(PARALLEL) $(ON_BOTH_LOOPS) $(COMPILED_TESTS)
+	DIMSE_COMPILED=true PYTHONPATH=$(COMPILED) $(BIN)/pytest $(PARALLEL) -o on_uvloop=services $(COMPILED_TESTS)
 
 # With the lowest versions that pyproject.toml allows.
 test-lowest: $(LOWEST)/installed
-	$(LOWEST)/bin/python -m pytest $(PARALLEL) $(ON_BOTH_LOOPS) $(NOT_LOWEST)
+	$(LOWEST)/bin/python -m pytest $(PARALLEL) $(NOT_LOWEST)
 
 lint: .venv/installed
 	$(BIN)/ruff check

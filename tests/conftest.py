@@ -30,18 +30,22 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addini("both_loops", "Folders whose tests run on both loops.", type="args", default=["network", "services"])
+    parser.addini("both_loops", "Folders whose tests run on both loops.", type="args", default=["network"])
+    parser.addini("on_uvloop", "Folders whose tests run on uvloop, and not on asyncio's loop.", type="args", default=[])
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """What has sockets runs on asyncio's loop and on uvloop, everything else on asyncio's."""
+    """What calls the loop runs on asyncio's and on uvloop; services on one in `make test`, compiled on the other."""
     factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
-    if item.path.parent.name in item.config.getini("both_loops"):
+    folder, configured = item.path.parent.name, item.config.getini
+    if folder in configured("both_loops") or folder in configured("on_uvloop"):
         try:
             import uvloop
         except ImportError:  # pragma: no cover - there is none for Windows
             return factories
         factories["uvloop"] = uvloop.new_event_loop
+    if folder in configured("on_uvloop"):
+        del factories["asyncio"]
     return factories
 
 

@@ -20,9 +20,9 @@ import ssl
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -50,7 +50,7 @@ from dimse import (
 )
 from dimse.cli import route_rules
 from dimse.cli.app import COMMANDS, make_parser
-from dimse.cli.parser import UsageError
+from dimse.cli.parser import Parser, UsageError
 from dimse.dataset.codec import IDENTIFIER_LIMITS
 from dimse.dataset.structure import Limits
 from dimse.errors import _ABORT_REASONS, _REJECT_REASONS
@@ -494,7 +494,12 @@ def commands_of(source: str) -> Iterator[list[str]]:
 
 def parse(arguments: list[str]) -> None:
     """Read a command as the command line itself does, addresses too. Raises for what it would refuse."""
-    make_parser().parse_args(arguments)
+    _parser().parse_args(arguments)
+
+
+@cache
+def _parser() -> Parser:
+    return make_parser()
 
 
 @pytest.mark.parametrize("block", all_blocks("sh"), ids=str)
@@ -511,15 +516,22 @@ def test_commands_are_found_and_wrong_ones_noticed() -> None:
             parse(wrong)
 
 
+@pytest.fixture(scope="module")
+def options() -> set[str]:
+    """All that the help of a command names."""
+    shown = io.StringIO()
+    with redirect_stdout(shown):
+        for command in ([], *([name] for name in COMMANDS)):
+            with pytest.raises(SystemExit):
+                parse([*command, "--help"])
+    return set(re.findall(r"^  (?:-.*, )?(--[a-z-]+)", shown.getvalue(), flags=re.MULTILINE))
+
+
 @pytest.mark.parametrize("path", [README, *PAGES], ids=name_of)
-def test_options_that_the_text_names_exist(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ([], *([name] for name in COMMANDS)):
-        with pytest.raises(SystemExit):
-            make_parser().parse_args([*command, "--help"])
-    known = set(re.findall(r"^  (?:-.*, )?(--[a-z-]+)", capsys.readouterr().out, flags=re.MULTILINE))
+def test_options_that_the_text_names_exist(path: Path, options: set[str]) -> None:
     text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     named = set(re.findall(r"`(--[a-z-]+)", text)) | set(re.findall(r"`dimse [^`]*?(--[a-z-]+)", text))
-    assert named <= known
+    assert named <= options
 
 
 # Links
