@@ -70,7 +70,7 @@ async def provider(
     **given: Any,
 ) -> AsyncIterator[str]:
     server = Server("ARCHIVE", port=0)
-    scp = CommitmentSCP(server, decide, transactions or MemoryTransactions(), retry=AGAIN, **given)
+    scp = CommitmentSCP(server, decide, transactions or MemoryTransactions(), **{"retry": AGAIN, **given})
     async with scp, server:
         yield f"ARCHIVE@localhost:{server.port}"
 
@@ -208,6 +208,22 @@ async def test_what_is_too_much_is_refused(
     async with provider() as address, asking(address, Requestor()) as association:
         with pytest.raises(StatusError, match=f"0x0213.*{comment}"):
             await ask(association, "1.2")
+
+
+async def test_a_requestor_that_cannot_be_reached_leaves_room_for_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its title is from the peer: the log has it escaped."""
+    monkeypatch.setattr(commitment_scp, "MAXIMUM_OPEN_TRANSACTIONS", 4)
+    async with provider(same_association=None, retry=RetryPolicy(retries=100, delay=60)) as address:
+        async with asking(address, Requestor()) as association:
+            for uid in ("1.1", "1.2"):
+                await ask(association, uid)
+            with pytest.raises(StatusError, match=r"0x0213.*of this requestor"):
+                await ask(association, "1.3")
+        async with dimse.connect(address, contexts=CONTEXTS, calling_ae_title="OTHER") as association:
+            await ask(association, "1.3")
+    assert "storage commitment for 'WS1' refused: 2 reports wait for it" in caplog.text
 
 
 async def test_a_report_is_sent_until_the_requestor_takes_it(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class DeliveryQueue:
         settle: Callable[[str], Awaitable[None]],
         surrender: Callable[[str], Awaitable[None]],
     ) -> None:
-        self._requestor = requestor
+        self.requestor = requestor
         self._retry = retry
         self._maximum_pause = maximum_pause
         self._settle = settle
@@ -45,6 +45,9 @@ class DeliveryQueue:
         self._ready: deque[str] = deque()
         """What is tried before the next pause."""
         self._added = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._attempts)
 
     @property
     def is_empty(self) -> bool:
@@ -91,7 +94,7 @@ class DeliveryQueue:
                 others = {transaction_uid, *self._ready}
                 failed += [uid for uid in self._attempts if uid not in others]
         except Exception:
-            logger.exception("the report of storage commitment for %s failed; trying again", self._requestor)
+            logger.exception("the report of storage commitment for %a failed; trying again", self.requestor)
         else:
             del self._attempts[transaction_uid]
             if transaction_uid in self._ready:  # it was requested again meanwhile
@@ -104,18 +107,18 @@ class DeliveryQueue:
 
     def _tell(self, transaction_uid: str, error: DimseError) -> None:
         level = logging.INFO if self._attempts[transaction_uid] else logging.WARNING
-        text = "the report of storage commitment for %s, transaction %s, was not delivered; it waits: %s"
-        logger.log(level, text, self._requestor, transaction_uid, error)
+        text = "the report of storage commitment for %a, transaction %s, was not delivered; it waits: %s"
+        logger.log(level, text, self.requestor, transaction_uid, error)
 
     async def _give_up(self, transaction_uid: str) -> None:
         try:
             await self._surrender(transaction_uid)
         except Exception:
-            logger.exception("the report of storage commitment for %s cannot be given up", self._requestor)
+            logger.exception("the report of storage commitment for %a cannot be given up", self.requestor)
         else:
             logger.warning(
-                "the report of storage commitment for %s, transaction %s, is given up after %d attempts",
-                self._requestor,
+                "the report of storage commitment for %a, transaction %s, is given up after %d attempts",
+                self.requestor,
                 transaction_uid,
                 self._attempts.pop(transaction_uid),
             )

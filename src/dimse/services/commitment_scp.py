@@ -55,6 +55,9 @@ MAXIMUM_OPEN_TRANSACTIONS: Final = 10_000
 MAXIMUM_OPEN_INSTANCES: Final = 1_000_000
 """Instances of all transactions whose reports are not delivered."""
 
+_SHARE: Final = 0.5
+"""The part of these transactions that one requestor may have: one whose listener is down must not keep others out."""
+
 _DELIVERY: Final = RetryPolicy(retries=500, delay=5, factor=2)
 """With the longest pause of `maximum_pause`, by default, these are three days."""
 
@@ -190,9 +193,13 @@ class CommitmentSCP:
             raise StatusError(Status.RESOURCE_LIMITATION, f"more than {MAXIMUM_INSTANCES} instances")
         total = sum(self._open.values()) + count
         if len(self._open) >= MAXIMUM_OPEN_TRANSACTIONS or total > MAXIMUM_OPEN_INSTANCES:
-            text = "storage commitment for %s refused: %d transactions of %d instances would be open"
+            text = "storage commitment for %a refused: %d transactions of %d instances would be open"
             logger.warning(text, transaction.requestor, len(self._open) + 1, total)
             raise StatusError(Status.RESOURCE_LIMITATION, "too many open transactions")
+        queue = self._queues.get(transaction.requestor)
+        if queue is not None and len(queue) >= MAXIMUM_OPEN_TRANSACTIONS * _SHARE:
+            logger.warning("storage commitment for %a refused: %d reports wait for it", queue.requestor, len(queue))
+            raise StatusError(Status.RESOURCE_LIMITATION, "too many open transactions of this requestor")
         self._open[uid] = count
         try:
             return await self._transactions.add(transaction)
@@ -245,7 +252,7 @@ class CommitmentSCP:
             said = await self._decide(request)
             return tuple(_outcome(said, each.sop_instance_uid) for each in transaction.instances)
         except Exception:
-            logger.exception("the handler of storage commitment failed for %s", transaction.requestor)
+            logger.exception("the handler of storage commitment failed for %a", transaction.requestor)
             return (int(CommitmentFailure.PROCESSING_FAILURE),) * len(transaction.instances)
 
     async def _deliver(self, transaction: OpenTransaction) -> None:

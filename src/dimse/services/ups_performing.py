@@ -21,6 +21,7 @@ from dimse.errors import (
     DimseError,
     LocalProtocolError,
     StatusError,
+    escaped,
 )
 from dimse.services.ups_datasets import (
     UNSPECIFIED_REASON,
@@ -181,8 +182,9 @@ class ClaimedUPS:
         try:
             await self.cancel(text)
         except DimseError as failure:
-            error.add_note(f"the step {self.sop_instance_uid} stays IN PROGRESS: {failure}")
-            logger.warning("the step %s stays IN PROGRESS: %s", self.sop_instance_uid, failure)
+            left = f"the step {escaped(self.sop_instance_uid)} stays IN PROGRESS: {failure}"
+            error.add_note(left)
+            logger.warning("%s", left)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.sop_instance_uid} {self.state}>"
