@@ -70,5 +70,9 @@ def test_what_was_agreed_on_is_no_contradiction() -> None:
     for agreed in (QueryFeatures(combined_date_time=True), QueryFeatures(timezone=True)):
         checked = KeyCheck(query.find_identifier(), except_for=frozenset(), agreed=agreed)
         assert (checked.ignored(match), checked.unknown(match)) == (None, set())
+        match.StudyDate = "20240103"
+        is_ignored = checked.ignored(match) is not None
+        assert is_ignored is agreed.combined_date_time, "no time of day is between two days that its day is not between"
+        match.StudyDate = "20240101"
     view = KeyCheck(Query.studies(QueryRetrieveView="CLASSIC").find_identifier(), except_for=frozenset())
     assert view.unknown(match) == set()

@@ -226,6 +226,24 @@ async def test_what_was_agreed_on_is_done_and_what_is_not_matched_is_told(folder
             assert found.unsupported_keys == 1
 
 
+async def test_a_date_and_a_time_are_one_range(folder: Path, address: str) -> None:
+    """PS3.4 Table K.6-1, without negotiation: the example of its remarks."""
+    for name, date, time in (
+        ("early", "05", "09"),
+        ("first", "05", "11"),
+        ("second", "06", "08"),
+        ("late", "07", "19"),
+    ):
+        item = scheduled(
+            patient_id=name,
+            ScheduledProcedureStepStartDate=f"202407{date}",
+            ScheduledProcedureStepStartTime=f"{time}00",
+        )
+        save(item, folder / f"{name}.wl")
+    assert await ids(address, date="2024-07-05..2024-07-07", time="10:00-18:00") == ["first", "second"]
+    assert await ids(address, date="2024-07-06", time="10:00-18:00") == []
+
+
 async def test_a_folder_that_is_gone_is_a_failure(folder: Path, address: str) -> None:
     folder.rmdir()  # noqa: ASYNC240 - at once
     with pytest.raises(StatusError, match="the worklist cannot be read") as raised:

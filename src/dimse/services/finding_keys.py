@@ -19,7 +19,7 @@ from dimse.upper_layer.extended import QueryFeatures
 
 _COMPARED: Final = TEXT_VRS - {"PN"}
 _TIMES: Final = frozenset(("DA", "DT", "TM"))
-"""Which an archive matches in pairs, or in the time zone of the query, if that was agreed on."""
+"""Which an archive matches in the time zone of the query if that was agreed on."""
 _EMPTY: Final = '""'
 """It matches an empty value (PS3.4 C.2.2.2.7)."""
 _OF_THE_REQUEST: Final = frozenset((0x00080005, 0x00080052, 0x00080053))
@@ -32,8 +32,11 @@ class KeyCheck:
 
     def __init__(self, identifier: Dataset, *, except_for: frozenset[int], agreed: QueryFeatures | None = None) -> None:
         self._matching: set[tuple[Path, object]] = set()
-        moves_times = agreed is not None and (agreed.combined_date_time or agreed.timezone)
-        compared = _COMPARED - _TIMES if moves_times else _COMPARED
+        compared = _COMPARED
+        if agreed is not None and agreed.timezone:
+            compared -= _TIMES
+        elif agreed is not None and agreed.combined_date_time:
+            compared -= {"TM"}  # any time of day is between two days
         paths = _compared(identifier, compared, _OF_THE_REQUEST | except_for)
         self._matchers = {path: Matcher(_folded(identifier, path)) for path in paths}
 

@@ -192,7 +192,7 @@ class Search:
 
     async def _ask(self, query: Query, fixed: frozenset[int], take: Take) -> _Answer:
         results = self._scu.find(query, raise_failures=False)
-        agreed = self._association.query_features(query.model.sop_class("find"))
+        agreed = self._association.query_features(query.model.sop_class("find")) | query.model.features
         check, answer = KeyCheck(query.find_identifier(), except_for=fixed, agreed=agreed), _Answer()
         async with results as matches:
             async for match in matches:

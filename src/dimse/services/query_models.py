@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import ClassVar, Final, Literal
 
 from dimse import uids
+from dimse.upper_layer.extended import QueryFeatures
 
 RetrieveOperation = Literal["find", "move", "get"]
 
@@ -61,7 +62,7 @@ class QueryRetrieveModel:
     The models of the standard are attributes of this class, from `PATIENT_ROOT` to `SUBSTANCE_APPROVAL`. Make one of
     your own for private SOP Classes, or for those of a newer edition; it is used like the others. `levels` are from
     the top; without them, requests have no Query/Retrieve Level. `stored` are the storage SOP Classes of its instances,
-    if it is not for all.
+    if it is not for all. `features` are those that need no negotiation.
 
     >>> QueryRetrieveModel.STUDY_ROOT.find
     '1.2.840.10008.5.1.4.1.2.2.1'
@@ -77,6 +78,7 @@ class QueryRetrieveModel:
     get: str | None = field(default=None, kw_only=True, repr=False)
     levels: tuple[QueryRetrieveLevel, ...] = field(default=(), kw_only=True, repr=False)
     stored: tuple[str, ...] = field(default=(), kw_only=True, repr=False)
+    features: QueryFeatures = field(default=QueryFeatures(), kw_only=True, repr=False)
 
     PATIENT_ROOT: ClassVar[QueryRetrieveModel]
     """Patients, studies, series and instances (PS3.4 C.6.1)."""
@@ -196,6 +198,7 @@ QueryRetrieveModel.REPOSITORY_QUERY = QueryRetrieveModel(
 QueryRetrieveModel.MODALITY_WORKLIST = QueryRetrieveModel(
     "Modality Worklist",
     find=uids.MODALITY_WORKLIST_FIND,
+    features=QueryFeatures(combined_date_time=True),  # PS3.4 Table K.6-1
 )
 QueryRetrieveModel.UPS_PULL = QueryRetrieveModel(
     "UPS Pull",
@@ -280,6 +283,7 @@ QueryRetrieveModel.PROTOCOL_APPROVAL = QueryRetrieveModel(
     move="1.2.840.10008.5.1.4.1.1.200.5",
     get="1.2.840.10008.5.1.4.1.1.200.6",
     stored=("1.2.840.10008.5.1.4.1.1.200.3",),
+    features=QueryFeatures(combined_date_time=True),  # PS3.4 Table II.6-1
 )
 QueryRetrieveModel.INVENTORY = QueryRetrieveModel(
     "Inventory",

@@ -42,8 +42,11 @@ class QueryRequest:
 
     @property
     def features(self) -> QueryFeatures:
-        """What was agreed on with the peer for this SOP class, of what the handler was registered with (PS3.4 C.5)."""
-        return self.association.query_features(self.command.affected_sop_class_uid)
+        """What was agreed on with the peer for this SOP class, of what the handler was registered with (PS3.4 C.5).
+
+        A model may have features that need no agreement: a date and a time of a worklist are one range.
+        """
+        return self.association.query_features(self.command.affected_sop_class_uid) | self.model.features
 
     @property
     def move_destination(self) -> str | None:
