@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydicom import Dataset
-from tests.sample_objects import IMPLICIT, VERIFICATION
+from tests.sample_objects import CT, IMPLICIT, VERIFICATION, encoded, instance
 
 from dimse import (
     AssociationTimeout,
     CEchoSCU,
+    CGetSCU,
     ClientOptions,
     LocalProtocolError,
     NormalizedReply,
     NormalizedRequest,
     NormalizedSCU,
     ProposedContext,
+    Query,
     RemoteProtocolError,
     Server,
     Status,
@@ -24,9 +28,17 @@ from dimse import (
     connect,
     uids,
 )
-from dimse.messages.message import N_ACTION_RQ, N_ACTION_RSP, N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP, N_GET_RQ, Request
+from dimse.messages.message import (
+    C_STORE_RSP,
+    N_ACTION_RQ,
+    N_ACTION_RSP,
+    N_EVENT_REPORT_RQ,
+    N_EVENT_REPORT_RSP,
+    N_GET_RQ,
+    Request,
+)
 from dimse.network.association import exchange_of
-from dimse.testing import ScriptedPeer, listening, message_pdvs, response
+from dimse.testing import ScriptedPeer, listening, message_pdvs, response, store_request
 from dimse.upper_layer.pdu import A_RELEASE_RP, A_RELEASE_RQ
 
 COMMITMENT, INSTANCE = uids.STORAGE_COMMITMENT, uids.STORAGE_COMMITMENT_INSTANCE
@@ -259,6 +271,36 @@ async def test_an_event_after_our_release_is_not_acknowledged() -> None:
         async with connect(address, contexts=CONTEXTS, services=server):
             pass
         assert events.empty()
+
+
+async def test_events_between_the_instances_of_a_c_get(tmp_path: Path) -> None:
+    """Each request goes where it belongs: instances to the C-GET, events to the services."""
+    server, events = keeping()
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        asked = await peer.receive_message()
+        for number in (1, 2):
+            event = replace(report(event=number), dataset_follows=True)
+            await peer.send(message_pdvs(event, encoded(instance("1.2"), IMPLICIT), context=5))
+            assert isinstance((await peer.receive_message()).message, N_EVENT_REPORT_RSP)
+            await peer.send(
+                message_pdvs(store_request(f"1.2.{number}"), encoded(instance(f"1.2.{number}"), IMPLICIT), context=3)
+            )
+            stored = (await peer.receive_message()).message
+            assert isinstance(stored, C_STORE_RSP)
+            assert stored.status == Status.SUCCESS
+        await peer.send(response(asked, 0, number_of_completed_suboperations=2))
+        await peer.answer_release()
+
+    contexts = [(uids.STUDY_ROOT_GET, [IMPLICIT]), ProposedContext(CT, [IMPLICIT], as_scp=True), *CONTEXTS]
+    async with (
+        listening(script) as address,
+        connect(address, contexts=contexts, services=server) as association,
+        CGetSCU(association).get(Query.studies(StudyInstanceUID="1.2"), into=tmp_path) as results,
+    ):
+        assert [each.sop_instance_uid async for each in results] == ["1.2.1", "1.2.2"]
+        assert [events.get_nowait(), events.get_nowait()] == [1, 2]
 
 
 @pytest.mark.parametrize("request_", [report(), N_ACTION_RQ(message_id=1, requested_sop_class_uid=COMMITMENT)])

@@ -32,7 +32,6 @@ from dimse.errors import AssociationAborted, DatasetError, during
 from dimse.messages.message import Request, Response
 from dimse.network.exchange import Exchange
 from dimse.network.incoming_data import Discard, Receiver, collect_final
-from dimse.network.incoming_request import Answer
 from dimse.network.telling import OperationTelling
 from dimse.upper_layer.deviations import invalid, out_of_step
 from dimse.upper_layer.negotiation import AcceptedContext
@@ -69,11 +68,11 @@ async def invoke_for_reply(
     *,
     doing: str,
     dataset: bytes | None = None,
-) -> Answer[R]:
+) -> tuple[R, bytes | None]:
     """As `invoke`, for a request whose response may have a data set, as those of DIMSE-N do (PS3.7 10.1)."""
     in_flight = _RequestForReply(exchange, context, request, response_type, doing, None)
     message = await _invoke(in_flight, exchange, dataset)
-    return Answer(cast("R", message), in_flight.reply)
+    return cast("R", message), in_flight.reply
 
 
 async def _invoke(in_flight: RequestInFlight, exchange: Exchange, data: DatasetSource | bytes | None) -> Response:

@@ -28,7 +28,6 @@ from dimse.messages.message import (
     Request,
 )
 from dimse.network.association import Association, exchange_of
-from dimse.network.incoming_request import Answer
 from dimse.network.invoking import invoke_for_reply
 from dimse.services.query_keys import tag_of
 from dimse.status import Status
@@ -173,8 +172,8 @@ class NormalizedSCU:
         doing = response_type.name.removesuffix("-RSP")
         encoded = None if dataset is None else encode(dataset, context.transfer_syntax)
         exchange = exchange_of(self._association)
-        answer = await invoke_for_reply(exchange, context, request, response_type, doing=doing, dataset=encoded)
-        return await self._result(answer, context, doing, sop_instance_uid)
+        message, reply = await invoke_for_reply(exchange, context, request, response_type, doing=doing, dataset=encoded)
+        return await self._result(message, reply, context, doing, sop_instance_uid)
 
     def _context(self, sop_class_uid: str, *, to_report: bool = False) -> AcceptedContext:
         """The context of the class, or of one that it is related to. Raises the refusal of its own otherwise."""
@@ -188,11 +187,11 @@ class NormalizedSCU:
             raise error.at(exchange.address) from None
 
     async def _result(
-        self, answer: Answer[R], context: AcceptedContext, doing: str, sop_instance_uid: str | None
+        self, message: R, reply: bytes | None, context: AcceptedContext, doing: str, sop_instance_uid: str | None
     ) -> NormalizedResult:
-        message, exchange = answer.message, exchange_of(self._association)
+        exchange = exchange_of(self._association)
         try:
-            dataset = await decode_attributes(answer.identifier, context.transfer_syntax) if answer.identifier else None
+            dataset = await decode_attributes(reply, context.transfer_syntax) if reply else None
         except DatasetError as error:
             if message.status.is_done:
                 raise DatasetError(f"{doing}: the data set of the response cannot be read: {error}") from None

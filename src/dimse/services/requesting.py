@@ -7,17 +7,20 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from dimse.errors import AssociationTimeout, PresentationContextError
 from dimse.messages.suboperations import SubOperations
 from dimse.network.application_entity import ApplicationEntity
 from dimse.network.association import Association, exchange_of
-from dimse.network.server import AssociationServer
 from dimse.services.query import Query
 from dimse.services.query_models import RetrieveOperation
 from dimse.services.worklist import Worklist, query_of
 from dimse.upper_layer.extended import QueryFeatures
 from dimse.upper_layer.negotiation import ProposedContext
+
+if TYPE_CHECKING:
+    from dimse.network.server import AssociationServer
 
 logger = logging.getLogger("dimse.query_retrieve")
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from dimse.address import Address
@@ -15,13 +16,13 @@ from dimse.options import ClientOptions, RetryPolicy
 from dimse.records import record
 from dimse.services.collecting import SendResult
 from dimse.services.given import Source
-from dimse.services.journal import opened
 from dimse.services.sending_association import Destination
 from dimse.services.sending_job import SendingJob
 from dimse.services.transfer_progress import ProgressCallback
 
 if TYPE_CHECKING:
     from dimse.dataset.edits import Edits
+    from dimse.services.journal import Journal
 
 logger = logging.getLogger("dimse.storage")
 
@@ -98,7 +99,7 @@ async def send(
     Callback("progress", progress, logger)  # refused before anything is read
     destination = Destination(entity, allow_decompression)
     start = asyncio.get_running_loop().time()
-    async with opened(journal, entity.address, edits) as book:
+    async with _opened(journal, entity.address, edits) as book:
         job = SendingJob(destination, retry or RetryPolicy(), on_result, transfer_syntaxes, edits, book)
         await job.look_at(sources)
         await job.run(associations, progress, auto_associations=auto_associations)
@@ -109,3 +110,13 @@ async def send(
         errors = [result.error for result in report.failures if result.error is not None]
         raise ExceptionGroup(f"{len(errors)} of {len(results)} not stored at {entity.address}", errors)
     return report
+
+
+def _opened(
+    path: str | os.PathLike[str] | None, destination: Address, edits: Edits | None
+) -> AbstractAsyncContextManager[Journal | None]:
+    if path is None:
+        return nullcontext()
+    from dimse.services.journal import opened  # few jobs have one
+
+    return opened(path, destination, edits)

@@ -27,7 +27,6 @@ from dimse.network.association import Association, exchange_of
 from dimse.options import RetryPolicy
 from dimse.services.collecting import SendResult, look_at
 from dimse.services.given import Source, each
-from dimse.services.journal import Journal
 from dimse.services.sending_association import Destination, SendingAssociation
 from dimse.services.sending_queue import Item, Outcomes, SendQueue
 from dimse.services.store_scu import Contexts, in_groups
@@ -35,6 +34,7 @@ from dimse.services.transfer_progress import ObjectProgress, ProgressCallback, P
 
 if TYPE_CHECKING:
     from dimse.dataset.edits import Edits
+    from dimse.services.journal import Journal
 
 logger = logging.getLogger("dimse.storage")
 

@@ -23,6 +23,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from dimse.callbacks import Callback
 from dimse.dataset.sources import DatasetSource
@@ -36,10 +37,12 @@ from dimse.errors import (
 from dimse.messages.message import C_STORE_RSP
 from dimse.options import RetryPolicy
 from dimse.services.collecting import SendResult
-from dimse.services.journal import Journal
 from dimse.services.store_scu import Attempts
 from dimse.services.transfer_progress import ObjectProgress
 from dimse.status import StatusCategory
+
+if TYPE_CHECKING:
+    from dimse.services.journal import Journal
 
 logger = logging.getLogger("dimse.storage")
 
