@@ -208,7 +208,8 @@ async def test_performers_share_the_steps_and_each_is_performed_once() -> None:
                 claims = ups.claim(pause=0.01)
                 async for step in claims:
                     async with step:
-                        done.append(step.dataset.ProcedureStepLabel)
+                        pass
+                    done.append(step.dataset.ProcedureStepLabel)
                     if len(done) == 6:
                         claims.stop()
                     await asyncio.sleep(0)
