@@ -39,6 +39,14 @@ from dimse.cli.usage_errors import commands_of, options_of
             "getscu -P -od in -aec PACS pacs 104 -k PatientID=1",
             "get PACS@pacs:104 --model patient -o in -k PatientID=1",
         ),
+        ("findscu -W -aec RIS ris 104 -k PatientID=1", "worklist RIS@ris:104 -k PatientID=1"),
+        ("find ris:104 --worklist", "worklist ris:104"),
+        ("findscu -O pacs 104 -k PatientID=1", "find pacs:104 --model patient-study-only -k PatientID=1"),
+        ("find -c PACS@pacs:104 -M HangingProtocol", "find PACS@pacs:104 --model hanging-protocol"),
+        ("find -c PACS@pacs:104 -M MWL", "find PACS@pacs:104 --model modality-worklist"),
+        ("get pacs:104 -M CompositeInstanceRoot --directory in", "get pacs:104 --model composite-instance -o in"),
+        ("stgcmtscu -c PACS@pacs:104 x", "commit PACS@pacs:104 x"),
+        ("dcmprscu -aec PRINTER printer 104 x", "print PRINTER@printer:104 x"),
         ("movescu -aem DEST -aec PACS pacs 104", "move PACS@pacs:104 --destination DEST"),
         ("storescp -od in -aet ME +x= 11112", "receive -o in --title ME --port 11112"),
         ("receive -b ME@0.0.0.0:104 --directory=in", "receive --title ME --port 104 -o in"),
@@ -69,8 +77,14 @@ def test_secrets_are_not_repeated(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_has_no_counterpart_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["find", "+P", "11113", "a:104"]) == 2
+    err = capfd.readouterr().err
+    assert err == "dimse: DCMTK's +P PORT has no counterpart except in dimse retrieve here: dimse find a:104\n"
+
+
+def test_a_query_of_a_worklist_is_a_command_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["find", "-W", "a:104"]) == 2
-    assert capfd.readouterr().err == "dimse: DCMTK's -W has no counterpart here: dimse find a:104\n"
+    assert capfd.readouterr().err == "dimse: find -W is dimse worklist here: dimse worklist a:104\n"
 
 
 def test_our_own_spelling_is_not_taken_for_theirs(capfd: pytest.CaptureFixture[str]) -> None:

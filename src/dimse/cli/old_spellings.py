@@ -23,6 +23,11 @@ COMMANDS: Final = {
     "dcmsend": "send",
     "dcmrecv": "receive",
     "wlmscpfs": "worklist-server",
+    "dcmprscu": "print",
+    "dcmprscp": "print-server",
+    "mppsscu": "step",
+    "stgcmtscu": "commit",
+    "upsscu": "ups",
     "store": "send",
 }
 """Their commands, and ours."""
@@ -70,8 +75,12 @@ _SYNTAXES: Final = {
 }
 
 
+_MODELS: Final = {"MWL": "modality-worklist", "UPSPull": "ups-pull", "UPSWatch": "ups-watch"}
+
+
 def _model(name: str) -> list[str]:
-    return ["study" if name == "StudyRoot" else "patient"]
+    """HangingProtocol is hanging-protocol, StudyRoot is study."""
+    return [_MODELS.get(name) or re.sub("(?<=[a-z])(?=[A-Z])", "-", name).lower().removesuffix("-root")]
 
 
 def _title_and_port(bound: str) -> list[str]:
@@ -90,8 +99,8 @@ SPELLINGS: Final[Mapping[str, Spelling]] = {
     **_each("-aec --call --called-aet", Spelling(_D, (ADDRESS,), "TITLE")),
     **_each("-aem --move", Spelling(_D, ("--destination {}",), "TITLE")),
     **_each("-S --study", Spelling(_D, ("--model study",))),
-    **_each("-P --patient -O --psonly", Spelling(_D, ("--model patient",))),
-    **_each("-W --worklist", Spelling(_D)),
+    **_each("-P --patient", Spelling(_D, ("--model patient",))),
+    **_each("-O --psonly", Spelling(_D, ("--model patient-study-only",))),
     **_each("-od --output-directory", Spelling(_D, ("-o {}",), "DIR")),
     **_each(
         "-to -ta -td -tn --acse-timeout --dimse-timeout --network-timeout", Spelling(_D, ("--timeout {}",), "SECONDS")
@@ -142,6 +151,9 @@ SPELLINGS: Final[Mapping[str, Spelling]] = {
 
 Options = Mapping[str, argparse.Action]
 """The options of a command, by their names."""
+
+_WORKLIST: Final = ("-W", "--worklist")
+"""They make a query of DCMTK or pynetdicom one of a worklist, which is a command of its own here."""
 
 _REPEATED: Final = ("-k", "--syntax", "--negotiate")
 
@@ -227,11 +239,15 @@ def answer(arguments: Sequence[str], options_of: Callable[[str], Options]) -> st
     words = list(arguments)
     before = [*takewhile(lambda word: word.startswith("-"), words)]
     theirs = words[len(before)] if len(words) > len(before) else ""
-    command = COMMANDS.get(theirs, theirs)
+    command, rest = COMMANDS.get(theirs, theirs), words[len(before) + 1 :]
+    worklist = [word for word in rest if word in _WORKLIST] if command == "find" else []
+    if worklist:
+        command, rest = "worklist", [word for word in rest if word not in _WORKLIST]
     line = _Line(command, options_of(command), before=before)
-    if theirs in COMMANDS:
+    if worklist:
+        line.say(f"{theirs} {worklist[0]}", f"is dimse {command}")
+    elif theirs in COMMANDS:
         line.say(theirs, f"is dimse {command}")
-    rest = words[len(before) + 1 :]
     while rest:
         _take(rest, line)
     line.join()
