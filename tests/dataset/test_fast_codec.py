@@ -58,8 +58,11 @@ def by_pydicom(dataset: Dataset, *, implicit: bool) -> bytes:
     return file.getvalue()
 
 
-@given(datasets(), st.booleans())
-def test_encoded_as_pydicom_does(dataset: Dataset, implicit: bool) -> None:
+@given(datasets(), st.lists(datasets(), max_size=2), st.booleans())
+def test_encoded_as_pydicom_does(dataset: Dataset, items: list[Dataset], implicit: bool) -> None:
+    if items:
+        items[0].ProcedureCodeSequence = items[1:]
+        dataset.ScheduledProcedureStepSequence = items
     assert encode_plain(dataset, implicit=implicit) == by_pydicom(dataset, implicit=implicit)
 
 
@@ -117,6 +120,24 @@ def with_sequence() -> Dataset:
     return dataset
 
 
+def of_undefined_length() -> Dataset:
+    dataset = with_sequence()
+    dataset["RequestAttributesSequence"].is_undefined_length = True
+    return dataset
+
+
+def with_item_of_undefined_length() -> Dataset:
+    dataset = with_sequence()
+    dataset.RequestAttributesSequence[0].is_undefined_length_sequence_item = True
+    return dataset
+
+
+def with_long_text_in_an_item() -> Dataset:
+    dataset = with_sequence()
+    dataset.RequestAttributesSequence[0].ScheduledProcedureStepDescription = "Ä"
+    return dataset
+
+
 def with_long_text() -> Dataset:
     dataset = Dataset()
     dataset.StudyDescription = "Ä"
@@ -124,12 +145,17 @@ def with_long_text() -> Dataset:
 
 
 @pytest.mark.parametrize("implicit", [True, False])
-@pytest.mark.parametrize("make", [with_sequence, with_long_text])
+@pytest.mark.parametrize(
+    "make", [of_undefined_length, with_item_of_undefined_length, with_long_text_in_an_item, with_long_text]
+)
 def test_the_rest_is_left_to_pydicom(make: Any, implicit: bool) -> None:
     dataset = make()
     assert encode_plain(dataset, implicit=implicit) is None
-    if make is with_sequence:
-        assert decode_plain(by_pydicom(dataset, implicit=implicit), implicit=implicit) is None
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_sequences_are_decoded_by_pydicom(implicit: bool) -> None:
+    assert decode_plain(by_pydicom(with_sequence(), implicit=implicit), implicit=implicit) is None
 
 
 def test_values_that_pydicom_keeps_as_they_were() -> None:

@@ -1,4 +1,4 @@
-"""Fast path for little endian data sets without sequences, such as most identifiers.
+"""Fast path for little endian data sets of short values, such as most identifiers; sequences are only encoded by it.
 
 Both functions return None for a data set that is not plain, which is then left to pydicom. pydicom's results are the
 reference: tests/dataset/test_fast_codec.py compares each result with pydicom's.
@@ -27,6 +27,7 @@ from dimse.dataset.encoding import (
     SHORT_VRS,
     SPECIFIC_CHARACTER_SET,
     Buffer,
+    item_header,
     unpadded_text,
 )
 from dimse.dataset.structure import MAX_CHARACTER_SETS
@@ -35,7 +36,7 @@ _TEXT: Final = frozenset(("AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", 
 """VRs whose ASCII values are encoded unchanged in any character set (PS3.5 6.1.2.1)."""
 _NUMBERS: Final = {"US": LITTLE.length_16, "UL": LITTLE.length_32}
 _SHORT: Final = {vr: vr.decode("ascii") for vr in SHORT_VRS}
-_SHORT_VRS: Final = frozenset(_SHORT.values())
+_ENCODED: Final = frozenset((*_SHORT.values(), "SQ"))
 
 _tag: Final = lru_cache(maxsize=4096)(BaseTag)
 _raw_element: Final[Callable[[tuple[Any, ...]], RawDataElement]] = partial(tuple.__new__, RawDataElement)
@@ -112,7 +113,7 @@ def _python_encodings(character_sets: bytes) -> Any:
 
 
 def encode_plain(dataset: Dataset, *, implicit: bool, level: str | None = None) -> bytes | None:
-    """Encode a data set in little endian if it has only ASCII texts and small numbers.
+    """Encode a data set in little endian if it has only ASCII texts and small numbers, and sequences of such ones.
 
     `level` is a Query/Retrieve Level (0008,0052) that overrides the one of the data set.
     """
@@ -124,19 +125,32 @@ def encode_plain(dataset: Dataset, *, implicit: bool, level: str | None = None) 
         else:
             element = dataset.get_item(tag)
             vr = element.VR
-            if element.is_raw or vr not in _SHORT_VRS or tag < 0x00080000 or not tag & 0xFFFF:
+            if element.is_raw or vr not in _ENCODED or tag < 0x00080000 or not tag & 0xFFFF:
                 return None
-            value = _encoded(vr, element.value)
+            value = _encoded_items(element, implicit=implicit) if vr == "SQ" else _encoded(vr, element.value)
         if value is None:
             return None
         if implicit:
             parts.append(LITTLE.plain.pack(tag >> 16, tag & 0xFFFF, len(value)))
+        elif vr == "SQ":
+            parts.append(LITTLE.long.pack(tag >> 16, tag & 0xFFFF, b"SQ", len(value)))
         elif len(value) < 0x10000:
             parts.append(LITTLE.short.pack(tag >> 16, tag & 0xFFFF, vr.encode(), len(value)))
         else:
             return None
         parts.append(value)
     return b"".join(parts)
+
+
+def _encoded_items(element: DataElement, *, implicit: bool) -> bytes | None:
+    """The items of a sequence; None if it, or one of them, is to have an undefined length."""
+    parts = list[bytes]()
+    for item in element.value or ():
+        encoded = encode_plain(item, implicit=implicit)
+        if encoded is None or item.is_undefined_length_sequence_item:
+            return None
+        parts += item_header(len(encoded)), encoded
+    return None if element.is_undefined_length else b"".join(parts)
 
 
 def _encoded(vr: str, value: Any) -> bytes | None:

@@ -298,20 +298,20 @@ class _Keys:
     def trimmed(self, dataset: Dataset, character_sets: Sequence[str] = (), offset: int | None = None) -> Dataset:
         """The attributes of `dataset` that have a key here."""
         character_sets, offset = character_sets_of(dataset, character_sets), self._offset_of(dataset, offset)
-        trimmed = Dataset()
+        trimmed = list[DataElement]()
         for tag, vr in self._vrs.items():
             place = self._place(dataset, tag)
             if tag in self._items:
                 keys = self._items[tag]
                 matching = [item for item in _items(dataset, place) if keys.match(item, character_sets, offset)]
                 items = [keys.trimmed(item, character_sets, offset) for item in matching]
-                trimmed[tag] = DataElement(tag, "SQ", items)
+                trimmed.append(DataElement(tag, "SQ", items))
             else:
-                trimmed[tag] = _copied(dataset, place, vr, tag)
+                trimmed.append(_copied(dataset, place, vr, tag))
         for tag, creator in self._creators.items():
             if tag not in self._vrs:
-                trimmed[tag] = DataElement(tag, "LO", creator, validation_mode=IGNORE)
-        return trimmed
+                trimmed.append(DataElement(tag, "LO", creator, validation_mode=IGNORE))
+        return Dataset({element.tag: element for element in trimmed})  # at once, as each `__setitem__` takes long
 
 
 # Values
