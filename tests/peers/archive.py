@@ -51,8 +51,12 @@ _MIXED: Final = {
 }
 """pydicom's files and the SOP classes that they get: one each, as dcmqrscp sends a class in one syntax only."""
 
+SOME: Final = "2.25.55000"
+"""A study with one series of more instances than a retrieval that is left has brought by then."""
+SOME_COUNT: Final = 150
+
 MANY: Final = "2.25.53000"
-"""A study with one series of many instances."""
+"""A study with one series of thousands of instances, which `fill_up` sends: an archive takes seconds for them."""
 MANY_SERIES: Final = "2.25.53100"
 
 
@@ -101,8 +105,13 @@ def make(name: str, folder: Path) -> Archive:
 
 async def fill(archive: Archive) -> None:
     """Send it the studies."""
-    sources = [*archive.mixed.values(), *named(), *tree(), *_many(archive.many)]
+    sources = [*archive.mixed.values(), *named(), *tree(), *_numbered(SOME, "2.25.55100", SOME_COUNT)]
     await dimse.send(archive.address, sources)
+
+
+async def fill_up(archive: Archive) -> None:
+    """Send it `MANY`."""
+    await dimse.send(archive.address, list(_numbered(MANY, MANY_SERIES, archive.many)))
 
 
 def study_uid(name: str) -> str:
@@ -167,8 +176,8 @@ def tree() -> Iterator[Dataset]:
             yield dataset
 
 
-def _many(count: int) -> Iterator[Dataset]:
+def _numbered(study: str, series: str, count: int) -> Iterator[Dataset]:
     for number in range(1, count + 1):
-        dataset = _instance(MANY, MANY_SERIES, number)
+        dataset = _instance(study, series, number)
         dataset.PatientName, dataset.PatientID, dataset.StudyDate = "Many", "MANY", "20180101"
         yield dataset

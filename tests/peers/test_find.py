@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
@@ -16,7 +16,7 @@ import dimse
 from dimse import CEchoSCU, CFindSCU, Matcher, Query, QueryRequest, QueryRetrieveLevel, QueryRetrieveModel, Status
 from dimse.services.query_models import LEVELS
 
-from .archive import MANY, MANY_SERIES, NAMES, TREE, TREE_SERIES, Archive, named, study_uid, tree
+from .archive import ARCHIVES, MANY, MANY_SERIES, NAMES, TREE, TREE_SERIES, Archive, fill_up, named, study_uid, tree
 from .processes import PYNETDICOM_PEER, names_in, need, need_pynetdicom, run
 
 ROOTS = PATIENT_ROOT, STUDY_ROOT = QueryRetrieveModel.PATIENT_ROOT, QueryRetrieveModel.STUDY_ROOT
@@ -111,18 +111,26 @@ async def test_sequence_keys(archive: Archive, key: str) -> None:
         assert steps == {"STEP-1"}
 
 
+@pytest.fixture(scope="module", params=ARCHIVES)
+def full(request: pytest.FixtureRequest, archives: Callable[[str], Archive]) -> Archive:
+    """An archive that has `MANY` too."""
+    archive = archives(request.param)
+    asyncio.run(fill_up(archive))
+    return archive
+
+
 def everything() -> Query:
     return Query.instances(StudyInstanceUID=MANY, SeriesInstanceUID=MANY_SERIES)
 
 
-async def test_thousands_of_matches(archive: Archive) -> None:
-    uids = {match.SOPInstanceUID for match in await ask(archive, everything())}
-    assert len(uids) == archive.many
+async def test_thousands_of_matches(full: Archive) -> None:
+    uids = {match.SOPInstanceUID for match in await ask(full, everything())}
+    assert len(uids) == full.many
 
 
-async def test_leaving_early_cancels(archive: Archive) -> None:
+async def test_leaving_early_cancels(full: Archive) -> None:
     """And the association is good for more."""
-    async with dimse.connect(archive.address) as association:
+    async with dimse.connect(full.address) as association:
         scu = CFindSCU(association)
         async with scu.find(everything()) as matches:
             async for match in matches:

@@ -24,7 +24,7 @@ from dimse import (
 from dimse.uids import LITTLE_ENDIAN, QUERY_RETRIEVE
 from dimse.upper_layer.negotiation import ProposedContext
 
-from .archive import CT, MANY, MIXED, TREE, Archive, syntaxes
+from .archive import CT, MIXED, SOME, SOME_COUNT, TREE, Archive, syntaxes
 from .dimse_peer import FileArchive
 from .processes import PYNETDICOM_PEER, names_in, need, need_pynetdicom, run
 from .samples import dataset_bytes, differences, transfer_syntax
@@ -99,7 +99,7 @@ async def test_leaving_early_cancels(archive: Archive, tmp_path: Path) -> None:
     """And the association is good for more."""
     async with dimse.connect(archive.address, contexts=contexts(archive)) as association:
         async with CGetSCU(association).get(
-            Query.studies(StudyInstanceUID=MANY), into=tmp_path, template=BY_UID
+            Query.studies(StudyInstanceUID=SOME), into=tmp_path, template=BY_UID
         ) as instances:
             async for instance in instances:
                 assert instance.sop_instance_uid in names_in(tmp_path)
@@ -115,14 +115,14 @@ async def test_leaving_early_cancels(archive: Archive, tmp_path: Path) -> None:
 
 async def test_leaving_early_completes_what_is_on_its_way(archive: Archive, tmp_path: Path) -> None:
     async with dimse.connect(archive.address, contexts=contexts(archive)) as association:
-        query = Query.studies(StudyInstanceUID=MANY)
+        query = Query.studies(StudyInstanceUID=SOME)
         complete = CancelBehavior.COMPLETE_IN_FLIGHT
         async with CGetSCU(association).get(query, into=tmp_path, template=BY_UID, on_cancel=complete) as instances:
             given = [await anext(instances), await anext(instances)]
     assert instances.status == Status.CANCEL
     uids = {instance.sop_instance_uid for instance in [*given, *instances.completed_in_flight]}
     assert names_in(tmp_path) == uids
-    assert len(uids) < archive.many
+    assert len(uids) < SOME_COUNT
 
 
 async def test_an_instance_that_we_refuse(archive: Archive) -> None:
@@ -235,7 +235,7 @@ async def test_a_whole_study_of_many_syntaxes_is_retrieved(archive: Archive, tmp
 
 
 async def test_interrupted_retrievals_go_on(archive: Archive, tmp_path: Path) -> None:
-    query, retrieved = Query.studies(StudyInstanceUID=MANY), list[str]()
+    query, retrieved = Query.studies(StudyInstanceUID=SOME), list[str]()
     receiver = f"DIMSE@127.0.0.1:{archive.destination}"
 
     async def run(stop_after: int | None) -> dimse.RetrieveReport:
