@@ -147,8 +147,7 @@ def started_step(*scheduled: Dataset, **values: object) -> Dataset:
     of_schedule = {name: values.pop(name) for name in (*SCHEDULED, *_SCHEDULED_OPTIONAL) if name in values}
     pairs = [(match, item) for match in scheduled for item in _scheduled_items(match)]
     patient, first = pairs[0] if pairs else (Dataset(), Dataset())
-    if len({text_of(match, _PATIENT_ID) for match in scheduled}) > 1:
-        raise ValueError("a procedure step is of one patient: the matches have different Patient IDs")
+    _check_one_patient(scheduled)
     now = datetime.now().astimezone()
     step = Dataset()
     for keyword in (each for each in STEP if each not in _OPTIONAL):
@@ -250,6 +249,11 @@ def decoded(dataset: Dataset) -> Dataset:
             value = [str(name) for name in value] if element.VM > 1 else str(value)
         copied.add(DataElement(element.tag, element.VR, value, validation_mode=IGNORE))
     return copied
+
+
+def _check_one_patient(scheduled: Sequence[Dataset]) -> None:
+    if len({text_of(match, _PATIENT_ID) for match in scheduled}) > 1:
+        raise ValueError("a procedure step is of one patient: the matches have different Patient IDs")
 
 
 def _check_has_values(dataset: Dataset, requirements: Mapping[str, Requirement]) -> None:
