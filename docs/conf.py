@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from sphinx.application import Sphinx
+from sphinx.util import logging
 
 import dimse
 from dimse.network import application_entity, client
@@ -95,8 +96,18 @@ def _adapt_include(_app: Sphinx, path: Path, _parent: str, content: list[str]) -
     content[0] = _adapt_links(content[0], (DOCS / path).resolve())
 
 
+def _check_reference(app: Sphinx, error: Exception | None) -> None:
+    """Warn of public names that the built reference lacks."""
+    if error is None:
+        pages = "".join(page.read_text(encoding="utf-8") for page in (Path(app.outdir) / "reference").glob("*.html"))
+        for name in dimse.__all__:
+            if f'id="dimse.{name}"' not in pages:
+                logging.getLogger(__name__).warning("dimse.%s is not in the reference", name)
+
+
 def setup(app: Sphinx) -> None:
     # Imported for type checkers alone: without it, autodoc cannot tell which `Association` these functions return.
     vars(client)["Server"] = vars(application_entity)["Server"] = dimse.Server
     app.connect("source-read", _adapt_page)
     app.connect("include-read", _adapt_include)
+    app.connect("build-finished", _check_reference)

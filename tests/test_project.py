@@ -1,18 +1,14 @@
-"""The files around the code: workflows and forms are valid, the site builds, its reference has every public name."""
+"""The files around the code: workflows and forms are valid. `make docs` builds the site and checks its reference."""
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import yaml
-
-import dimse
 
 ROOT: Final = Path(__file__).parent.parent
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -49,15 +45,6 @@ def test_issue_forms_have_fields_with_labels(path: Path) -> None:
 def test_ci_tests_every_python_that_the_package_says_it_supports() -> None:
     said = re.findall(r"Python :: (3\.\d+)", " ".join(PROJECT["classifiers"]))
     assert read(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"] == said
-
-
-def test_site_builds_without_warnings(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "docs", str(tmp_path)]
-    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own
-    assert (built.returncode, built.stderr) == (0, "")
-    reference = "".join(page.read_text(encoding="utf-8") for page in (tmp_path / "reference").glob("*.html"))
-    assert [name for name in dimse.__all__ if f'id="dimse.{name}"' not in reference] == []
-    assert (tmp_path / "searchindex.js").exists()
 
 
 def test_readme_has_no_relative_links_as_pypi_shows_it() -> None:
