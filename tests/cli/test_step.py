@@ -84,7 +84,7 @@ async def test_a_step_is_discontinued_with_a_reason(beside: Beside, ris: Ris) ->
         (("update", "RIS@localhost", "1.2", "-k", "Modality"), "-k Modality: must be KEY=VALUE"),
         (("update", "RIS@localhost", "1.2", "-k", "ReferencedPatientSequence=1"), "sequences come from --worklist"),
         (("start", "RIS@localhost", "-k", "PatientSize=tall"), "PatientSize (DS): the value is not valid"),
-        (("start", "RIS@localhost", "--worklist", __file__), "each line must be a match in the DICOM JSON Model"),
+        (("start", "RIS@localhost", "--worklist", __file__), "line 1 must be a match in the DICOM JSON Model"),
     ],
 )
 async def test_wrong_usage(beside: Beside, arguments: tuple[str, ...], why: str) -> None:

@@ -96,6 +96,7 @@ async def test_events_as_they_come(beside: Beside) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
+        (("frob",), "must be one of list, show, create"),
         (("show",), "ups show needs UID: the SOP Instance UID of the step"),
         (("create",), "ups create needs --label TEXT: what is to be done"),
         (("complete", "1.2"), "ups complete needs --transaction UID, which ups claim prints"),

@@ -190,8 +190,11 @@ def _matches(worklist: str | None) -> list[Dataset]:
         text = sys.stdin.read() if worklist == "-" else Path(worklist).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"--worklist {worklist}: {getattr(error, 'strerror', None) or 'must be UTF-8 text'}") from None
-    try:
-        return [Dataset.from_json(json_module.loads(line)) for line in text.splitlines() if line.strip()]
-    except Exception as error:  # noqa: BLE001 - pydicom raises anything for JSON that is not its model
-        why = f"each line must be a match in the DICOM JSON Model, as of worklist --json ({type(error).__name__})"
-        raise ValueError(f"--worklist {worklist}: {why}") from None
+    matches = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            matches += [Dataset.from_json(json_module.loads(line))] if line.strip() else []
+        except Exception:  # noqa: BLE001 - pydicom raises anything for JSON that is not its model
+            why = f"line {number} must be a match in the DICOM JSON Model, as of worklist --json"
+            raise ValueError(f"--worklist {worklist}: {why}") from None
+    return matches

@@ -46,7 +46,10 @@ _COLUMNS: Final = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the command's arguments."""
-    parser.add_argument("action", metavar="|".join(_ACTIONS), choices=tuple(_ACTIONS), help="What to do.")
+    actions = "|".join(_ACTIONS)
+    parser.usage = "dimse ups ACTION [options] TITLE@HOST:PORT [UID]"
+    one_action = arguments.one_of({action: action for action in _ACTIONS})
+    parser.add_argument("action", metavar=actions, type=one_action, help="What to do.")
     arguments.add_address(parser, "Worklist manager")
     parser.add_argument(
         "uid",

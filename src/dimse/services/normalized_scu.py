@@ -176,13 +176,14 @@ class NormalizedSCU:
         return await self._result(message, reply, context, doing, sop_instance_uid)
 
     def _context(self, sop_class_uid: str, *, to_report: bool = False) -> AcceptedContext:
-        """The context of the class, or of one that it is related to. Raises the refusal of its own otherwise."""
+        """The context of the class, or of one that it is related to. Raises the refusal of what was proposed."""
         exchange = exchange_of(self._association)
         agreement = exchange.agreement
         candidates = uids.contexts_of(sop_class_uid) if self._only is None else (self._only,)
-        accepted = next(filter(agreement.accepts, candidates), candidates[0])
+        proposed = next(filter(agreement.proposes, candidates), candidates[0])
+        chosen = next(filter(agreement.accepts, candidates), proposed)
         try:
-            return agreement.context_to_report(accepted) if to_report else agreement.context_for(accepted)
+            return agreement.context_to_report(chosen) if to_report else agreement.context_for(chosen)
         except PresentationContextError as error:
             raise error.at(exchange.address) from None
 

@@ -136,9 +136,7 @@ class PerformedStep:
         except BaseException as error:
             why = f"the peer did not answer within {END_SECONDS:g} s" if type(error) is TimeoutError else str(error)
             why = why or type(error).__name__
-            left = StepLeftOpen(self.sop_instance_uid, status.value, why).at(str(self._entity.address))
-            logger.warning("%s", left)
-            raise left from error
+            raise StepLeftOpen(self.sop_instance_uid, status.value, why).at(str(self._entity.address)) from error
         self.status = status
 
     def _n_set(self, step: Dataset) -> _Request:

@@ -115,6 +115,10 @@ class Agreement:
         as_scp = (each for each in accepted if (each.requestor_is_scp if self.is_requestor else each.requestor_is_scu))
         return next(as_scp, accepted[0])
 
+    def proposes(self, abstract_syntax: str) -> bool:
+        """Whether the requestor proposed a context for a SOP class."""
+        return any(each.abstract_syntax == abstract_syntax for each in self.request.presentation_contexts)
+
     def accepts(self, abstract_syntax: str) -> bool:
         """Whether a SOP class was accepted on any context, in any role."""
         return any(context.abstract_syntax == abstract_syntax for context in self.contexts.values())
@@ -166,8 +170,7 @@ class Agreement:
 
     def _is_refused(self, abstract_syntax: str) -> bool:
         """Whether it was proposed, and accepted on no context."""
-        is_proposed = any(each.abstract_syntax == abstract_syntax for each in self.request.presentation_contexts)
-        return is_proposed and not self.accepts(abstract_syntax)
+        return self.proposes(abstract_syntax) and not self.accepts(abstract_syntax)
 
     def _no_service(self, abstract_syntax: str) -> str:
         """What it means that a class of Query/Retrieve is refused."""
