@@ -38,6 +38,7 @@ lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	@if [ -n "$$CI" ]; then $(MAKE) docs; fi
 
 # The places behind them: python tools/figures.py --places
 figures: .venv/installed

@@ -13,6 +13,7 @@ from typing import Any
 
 import pydicom
 import pytest
+from pydicom.uid import UID
 from tests.acceptances import change_acceptances
 
 from dimse import Association, QueryRequest, QueryRetrieveModel, Server, Status, StatusError, uids
@@ -265,8 +266,8 @@ async def test_a_model_without_levels(beside: Beside, ct: Path, tmp_path: Path) 
 def palette(path: Path) -> bytes:
     """A file of the storage class of color palettes."""
     dataset = pydicom.dcmread(path, stop_before_pixels=True)
-    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = QueryRetrieveModel.COLOR_PALETTE.stored[0]
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = UID(QueryRetrieveModel.COLOR_PALETTE.stored[0])
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3")
     file = BytesIO()
     dataset.save_as(file)
     return file.getvalue()

@@ -12,6 +12,7 @@ import pytest
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -94,7 +95,7 @@ def written(dataset: Dataset, syntax: str = EXPLICIT, *, undefined: bool = False
             for item in element.value:
                 item.is_undefined_length_sequence_item = undefined
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
     file = BytesIO()
     dcmwrite(file, dataset, enforce_file_format=True)
     return file.getvalue()

@@ -169,7 +169,8 @@ async def test_a_release_that_is_cancelled_while_it_waits_for_a_handler_aborts()
     @server.on_n_event_report(COMMITMENT)
     async def handle(_: NormalizedRequest) -> int:
         begun.set()
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.get_running_loop().create_future()
+        return Status.SUCCESS
 
     async def script(peer: ScriptedPeer) -> None:
         await peer.accept()
@@ -293,7 +294,8 @@ async def test_events_between_the_instances_of_a_c_get(tmp_path: Path) -> None:
         await peer.send(response(asked, 0, number_of_completed_suboperations=2))
         await peer.answer_release()
 
-    contexts = [(uids.STUDY_ROOT_GET, [IMPLICIT]), ProposedContext(CT, [IMPLICIT], as_scp=True), *CONTEXTS]
+    asking = ProposedContext(uids.STUDY_ROOT_GET, [IMPLICIT])
+    contexts = [asking, ProposedContext(CT, [IMPLICIT], as_scp=True), ProposedContext(COMMITMENT, [IMPLICIT])]
     async with (
         listening(script) as address,
         connect(address, contexts=contexts, services=server) as association,

@@ -11,9 +11,10 @@ import sys
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import (
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     InstanceAvailabilityNotification,
     ModalityPerformedProcedureStep,
     ModalityPerformedProcedureStepRetrieve,
@@ -49,7 +50,7 @@ def serve(port: int) -> None:
     for sop_class in CLASSES:
         ae.add_supported_context(sop_class)
     ae.add_supported_context("1.2.840.10008.1.1")
-    handlers = [(evt.EVT_N_CREATE, create), (evt.EVT_N_SET, change)]
+    handlers: list[Any] = [(evt.EVT_N_CREATE, create), (evt.EVT_N_SET, change)]
     ae.start_server(("127.0.0.1", port), block=True, evt_handlers=handlers)
 
 
@@ -90,7 +91,7 @@ def report(port: int) -> None:
         association.send_n_set(ended(), mpps, uid),
         association.send_n_set(ended(), mpps, uid),
         association.send_n_set(ended(), mpps, "1.2.3"),
-        association.send_n_get([0x00400252, 0x00100010], retrieve, uid),
+        association.send_n_get([Tag(0x00400252), Tag(0x00100010)], retrieve, uid),
         association.send_n_create(begun(), InstanceAvailabilityNotification, generate_uid()),
     ]
     for status, dataset in answers:

@@ -18,6 +18,7 @@ from dimse import (
     CMoveSCU,
     Query,
     QueryRequest,
+    QueryValue,
     Server,
     Status,
     StoreRequest,
@@ -193,7 +194,7 @@ async def test_pynetdicom_asks_us_for_frames() -> None:
 
 async def test_we_ask_pynetdicom_for_frames(tmp_path: Path) -> None:
     arrived: list[str] = []
-    keys = {"SOPInstanceUID": "1.2.3.4", "SimpleFrameList": [2, 5]}
+    keys: dict[str, QueryValue] = {"SOPInstanceUID": "1.2.3.4", "SimpleFrameList": [2, 5]}
     query = Query.of(QueryRetrieveLevel.FRAME, keys, QueryRetrieveModel.COMPOSITE_INSTANCE_ROOT)
     lenient = ClientOptions(strictness=Strictness.LENIENT)  # pynetdicom does not answer the SCP role
     port = free_port()
