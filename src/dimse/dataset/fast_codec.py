@@ -117,7 +117,7 @@ def encode_plain(dataset: Dataset, *, implicit: bool, level: str | None = None) 
 
     `level` is a Query/Retrieve Level (0008,0052) that overrides the one of the data set.
     """
-    parts = []
+    parts = list[bytes]()
     tags = dataset.keys() if level is None else {*dataset.keys(), QUERY_RETRIEVE_LEVEL}
     for tag in sorted(tags):
         if level is not None and tag == QUERY_RETRIEVE_LEVEL:
@@ -128,18 +128,24 @@ def encode_plain(dataset: Dataset, *, implicit: bool, level: str | None = None) 
             if element.is_raw or vr not in _ENCODED or tag < 0x00080000 or not tag & 0xFFFF:
                 return None
             value = _encoded_items(element, implicit=implicit) if vr == "SQ" else _encoded(vr, element.value)
-        if value is None:
+        encoded = _with_header(tag, vr, value, implicit=implicit)
+        if encoded is None:
             return None
-        if implicit:
-            parts.append(LITTLE.plain.pack(tag >> 16, tag & 0xFFFF, len(value)))
-        elif vr == "SQ":
-            parts.append(LITTLE.long.pack(tag >> 16, tag & 0xFFFF, b"SQ", len(value)))
-        elif len(value) < 0x10000:
-            parts.append(LITTLE.short.pack(tag >> 16, tag & 0xFFFF, vr.encode(), len(value)))
-        else:
-            return None
-        parts.append(value)
+        parts.append(encoded)
     return b"".join(parts)
+
+
+def _with_header(tag: int, vr: str, value: bytes | None, *, implicit: bool) -> bytes | None:
+    """An encoded element; None if its value could not be encoded, or is too long for its header."""
+    if value is None:
+        return None
+    if implicit:
+        return LITTLE.plain.pack(tag >> 16, tag & 0xFFFF, len(value)) + value
+    if vr == "SQ":
+        return LITTLE.long.pack(tag >> 16, tag & 0xFFFF, b"SQ", len(value)) + value
+    if len(value) >= 0x10000:
+        return None
+    return LITTLE.short.pack(tag >> 16, tag & 0xFFFF, vr.encode(), len(value)) + value
 
 
 def _encoded_items(element: DataElement, *, implicit: bool) -> bytes | None:

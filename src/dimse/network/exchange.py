@@ -36,6 +36,7 @@ from dimse.messages.message import C_CANCEL_RQ, C_STORE_RQ, Message, Priority, R
 from dimse.network.connection import Connection
 from dimse.network.incoming_data import Discard, IncomingData, Receiver
 from dimse.network.outstanding import Cancellations, OutstandingRequests
+from dimse.network.provider import Performing, Provider
 from dimse.network.sender import Sender
 from dimse.network.telling import Telling
 from dimse.network.throttle import Throttle
@@ -72,42 +73,6 @@ limit_log()  # here, as every peer is talked to by an exchange
 
 ABORT_GRACE: Final = 2.0
 """Seconds that a peer has to close the connection after an A-ABORT whose end a task waits for."""
-
-
-class Provider(Protocol):
-    """Serves the peer's requests on an association. Called from the event loop; must not block."""
-
-    @property
-    def doing(self) -> str | None:
-        """The operation of the request that waits for its response, if there is one."""
-
-    def associate(self, request: A_ASSOCIATE_RQ) -> None:
-        """The peer requests the association."""
-
-    def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
-        """The peer requests an operation. Returns the receiver of its data set, if one follows."""
-
-    def cancel(self, message_id: int) -> bool:
-        """The peer cancels an operation. Returns whether it is under way."""
-
-    def release(self) -> None:
-        """The peer requests the release."""
-
-    async def before_release(self) -> None:
-        """Wait until this side may request the release: not before the peer's requests are answered.
-
-        Raises `LocalProtocolError` if the caller delays that itself, as a handler does.
-        """
-
-    def ended(self) -> None:
-        """The association has ended."""
-
-
-class Performing(Protocol):
-    """Performs what the peer requests."""
-
-    def request(self, context: AcceptedContext, command: CommandReceived) -> Receiver:
-        """The peer requests an operation. Returns the receiver of its data set."""
 
 
 class Named(Protocol):
