@@ -170,7 +170,7 @@ class _Outcomes:
 
 
 def _each(instances: Iterable[Source | tuple[str, str]] | Source) -> Iterable[Source | tuple[str, str]]:
-    """Each of them; `each` refuses what is no iterable of sources."""
+    """Each of them; `each` refuses what is not an iterable of sources."""
     if is_source(instances) or isinstance(instances, Mapping | TextIOBase) or not isinstance(instances, Iterable):
         return each(cast("Source", instances))
     return cast("Iterable[Source | tuple[str, str]]", instances)

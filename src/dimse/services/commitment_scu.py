@@ -55,7 +55,7 @@ class CommitmentResult:
     name: str = ""
     """The file, or empty if it was given by its UIDs."""
     skipped: bool = False
-    """Whether it is a file in a folder that is not DICOM; such a file is no failure."""
+    """Whether it is a file in a folder that is not DICOM; such a file does not count as a failure."""
 
     @property
     def committed(self) -> bool:

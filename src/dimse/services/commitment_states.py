@@ -1,6 +1,6 @@
 """The states of a storage commitment at its requestor, from the N-ACTION to the report, as a table (PS3.4 J.3).
 
-1. A report may come before the response to the N-ACTION: it counts if the response, when it comes, is no refusal.
+1. A report may come before the response to the N-ACTION: it counts if the response, when it comes, does not refuse.
 2. The first report counts. What comes after the end changes nothing, as the caller was told already.
 """
 

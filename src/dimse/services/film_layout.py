@@ -59,7 +59,7 @@ class FilmLayout:
 
     @classmethod
     def parse(cls, text: str | FilmLayout) -> Self:
-        """The layout of `3x4` (columns and rows), or of a value as DICOM has it. Raises `ValueError`."""
+        """The layout of `3x4` (columns and rows), or of a value of Image Display Format. Raises `ValueError`."""
         if isinstance(text, FilmLayout):
             return cls(text.kind, text.counts)
         text = text.strip()
@@ -74,7 +74,7 @@ class FilmLayout:
 
     @classmethod
     def of(cls, images: int) -> Self:
-        """The smallest common layout with room for so many images; the largest of them for more."""
+        """The smallest common layout with a place for each image; the largest one if none has that many."""
         fits = (each for each in _AUTOMATIC if each[0] * each[1] >= images)
         return cls("STANDARD", next(fits, _AUTOMATIC[-1]))
 

@@ -97,7 +97,7 @@ class FilmOptions:
                 raise ValueError("label and annotations must have at most 64 characters, without backslash")
 
     def layout_of(self, images: int) -> FilmLayout:
-        """The layout of the films of so many images."""
+        """The layout of the films of that number of images."""
         return FilmLayout.of(images) if self.layout is None else FilmLayout.parse(self.layout)
 
 

@@ -56,7 +56,7 @@ LOST: Final = (
 class UPSCancelRequested(Exception):
     """Another system asks that the step be canceled. `ClaimedUPS.progress` raises it, so that the performer ends.
 
-    `event` says who asks, and why.
+    `event` names the requestor, and its reason.
     """
 
     def __init__(self, event: UPSEvent) -> None:

@@ -1,4 +1,4 @@
-"""Where an SCP keeps its Unified Procedure Steps and who subscribed to them."""
+"""Where an SCP keeps its Unified Procedure Steps and the subscriptions to them."""
 
 from __future__ import annotations
 
