@@ -133,6 +133,14 @@ async def test_a_related_class_is_named_on_the_context_that_there_is(context: st
     assert [request.sop_class_uid for request in requests] == [named]
 
 
+async def test_a_refused_meta_class_is_named() -> None:
+    server, _ = recording(STEP)
+    contexts = [(uids.COLOR_PRINT_META, [IMPLICIT])]
+    async with server, connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=contexts) as association:
+        with pytest.raises(PresentationContextError, match="Basic Color Print Management Meta SOP Class"):
+            await NormalizedSCU(association).create(uids.FILM_SESSION)
+
+
 async def test_an_operation_or_a_class_without_a_handler_is_refused() -> None:
     server = Server("ARCHIVE", port=0)
 
