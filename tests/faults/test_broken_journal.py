@@ -38,4 +38,4 @@ async def test_the_nth_operation_fails(code: int, tmp_path: Path, fast_disk: Pat
             lost = 1 if failing.failed == "write" and first else 3 - first
             assert (len(asked), len(set(asked))) == (first + lost, 3), failing.failed
             failed.add(failing.failed)
-    assert failed == {None, "write"} | ({"open", "flock", "fsync", "close"} if code else set())
+    assert failed == {None, "write"} | ({"open", "flock", "fstat", "fsync", "close"} if code else set())

@@ -313,7 +313,7 @@ async def test_without_services_a_request_of_the_peer_ends_the_association(reque
         await peer.expect_abort(2, 5)
 
     async with listening(script) as address:
-        with pytest.raises(RemoteProtocolError, match="to a requestor that serves no requests"):
+        with pytest.raises(RemoteProtocolError, match="to a requestor that proposed no SCP role, and has no services"):
             async with connect(address, contexts=[(VERIFICATION, [IMPLICIT]), *CONTEXTS]) as association:
                 await CEchoSCU(association).echo()
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydicom import Dataset
 from pynetdicom import AE, build_context, evt
+from pynetdicom.pdu import P_DATA_TF
 
 INSTANCE = "1.2.3.4"
 
@@ -49,23 +50,31 @@ def ask(port: int, rows: dict[str, list[str]]) -> None:
 
 def hear(port: int, rows: dict[str, list[str]]) -> None:
     """An association for each, on which its report comes."""
-    heard = threading.Semaphore(0)
+    heard, answered = threading.Event(), threading.Semaphore(0)
 
     def report(event: Any) -> tuple[int, None]:
         said = [event.request.AffectedSOPClassUID, event.event_type, event.event_information.PatientID]
         print(json.dumps(said), flush=True)  # noqa: T201
-        heard.release()
+        heard.set()
         return 0x0000, None
+
+    def sent(event: Any) -> None:
+        if heard.is_set() and isinstance(event.pdu, P_DATA_TF):
+            heard.clear()
+            answered.release()
 
     for uid in rows:
         association: Any = AE("PYNETDICOM").associate(
-            "127.0.0.1", port, [build_context(uid)], evt_handlers=[(evt.EVT_N_EVENT_REPORT, report)]
+            "127.0.0.1",
+            port,
+            [build_context(uid)],
+            evt_handlers=[(evt.EVT_N_EVENT_REPORT, report), (evt.EVT_PDU_SENT, sent)],
         )
         take = association.dimse.get_msg
         association.dimse.get_msg = lambda block=False, take=take: take(block=True) if block else (None, None)
         association.send_n_action(named("N-ACTION"), 2, uid, INSTANCE)
         association.dimse.get_msg = take
-        assert heard.acquire(timeout=30)
+        assert answered.acquire(timeout=30)
         association.release()
 
 

@@ -451,7 +451,7 @@ async def test_the_other_services_tell_no_value(log: Log, tmp_path: Path) -> Non
         peer = await associated(server)
         for request, dataset in requests:
             whole = encoded(dataset)
-            for data in (whole, *damaged(whole, cuts=1, flips=2)):
+            for data in (whole, *damaged(whole, cuts=2, flips=2)):
                 try:
                     await peer.send(message_pdvs(replace(request, dataset_follows=True), data))
                     while (answer := await _answer(peer)).status in (0xFF00, 0xFF01):

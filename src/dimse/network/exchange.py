@@ -554,7 +554,7 @@ class Exchange:
         if is_suboperation and operation is not None and operation.has_suboperations:
             return operation
         if self._provider is None:
-            raise out_of_step(f"{message.name} to a requestor that serves no requests")
+            raise out_of_step(f"{message.name} to a requestor that proposed no SCP role, and has no services")
         return self._provider
 
     def _miss_dataset(self, receiver: Receiver) -> None:
