@@ -91,7 +91,7 @@ def _check_font(path: Path | None) -> None:
     from PIL import ImageFont
 
     try:
-        ImageFont.truetype(path)
+        ImageFont.truetype(str(path))  # the oldest Pillow takes no path
     except OSError as error:
         raise UsageError(f"--font {path} cannot be used: {error}") from None
 
