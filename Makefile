@@ -99,7 +99,7 @@ $(LOWEST)/installed: .venv/installed
 	rm -rf $(LOWEST)
 	$(PYTHON) -m venv $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
-		--editable '.[cli,demo,fast]' --group dev
+		--editable '.[cli,demo,fast,node]' --group dev
 	touch $@
 
 clean:

@@ -1,0 +1,119 @@
+"""The database of the index: one writer, some readers, each in a thread.
+
+1. All work with the database runs in threads, never on the event loop: a handler that is cancelled waits for nothing,
+   and leaves no connection behind. One hop is one page of a query, or one batch of instances.
+2. There is one writer, so nothing waits for a lock inside this process. What it runs is one transaction.
+3. A reader is borrowed for one short piece of work: a slow peer holds none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+
+from dimse.node.schema import metadata
+
+T = TypeVar("T")
+
+READERS: Final = 4
+"""Pieces of work that read the index at the same time."""
+
+BUSY: Final = 10
+"""Seconds that a transaction of SQLite waits for one of another process."""
+
+_WRITES: Final = "dimse_writes"
+"""The execution option of connections that write."""
+
+
+class Index:
+    """The index of an archive, in a SQLite file or in PostgreSQL.
+
+    `url` is one of SQLAlchemy. Missing tables are made. Raises `sqlalchemy.exc.SQLAlchemyError` if the database cannot
+    be used.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine: Final = _engine(url)
+        self._writer = ThreadPoolExecutor(1, "dimse-index-writer")
+        self._readers = ThreadPoolExecutor(READERS, "dimse-index-reader")
+        metadata.create_all(self.engine)
+
+    @classmethod
+    def at(cls, path: Path) -> Index:
+        """The index in a SQLite file, which is made if it is missing."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return cls(f"sqlite:///{path}")
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a SQLite file."""
+        return self.engine.dialect.name == "sqlite"
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` with a connection of a reader, in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction of the writer, and commit it. If it raises, nothing of it is kept.
+
+        A caller that is cancelled does not stop it: it may still be committed.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
+
+    async def in_writer(self, work: Callable[[], T]) -> T:
+        """Run `work` in the thread of the writer, which begins its own transactions with `writing`."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to read with, in the thread of the caller."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction, in the thread of the caller; committed at the end of the block, unless that raises."""
+        with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+            yield connection
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self.reading() as connection:
+            return work(connection)
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        with self.writing() as connection:
+            return work(connection)
+
+    def close(self) -> None:
+        """Wait for what is under way, and close the connections."""
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self.engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    made = make_url(url)
+    if made.get_backend_name() == "postgresql":
+        return create_engine(made.set(drivername="postgresql+psycopg"), pool_size=READERS + 2, pool_pre_ping=True)
+    engine = create_engine(made, pool_size=READERS + 2, connect_args={"timeout": BUSY})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # else Python begins transactions, and later than they should
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", "temp_store=MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A writer takes the lock at once: one that has read first could not wait for it."""
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

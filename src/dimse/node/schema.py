@@ -1,0 +1,229 @@
+"""The tables of the index, on SQLite and on PostgreSQL.
+
+1. A row of `instance` is narrow: there are millions. What a whole series or study has is kept there.
+2. Dates are integers, yyyymmdd; times are integers, in milliseconds; moments are seconds since 1970, UTC.
+3. Texts that queries compare are folded or trimmed by `keys`, whose version is in `study.key_version`. NULL is
+   an attribute that is missing or empty.
+4. `attributes` has all other attributes of a study or series, encoded (see `attributes`).
+5. Counters are right whenever a transaction has been committed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeEngine
+
+metadata: Final = MetaData()
+
+_ID: Final = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text)
+
+
+def _counter(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+def _required(name: str, type_: TypeEngine[Any]) -> Column[Any]:
+    return Column(name, type_, nullable=False)
+
+
+study: Final = Table(
+    "study",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("uid", Text, nullable=False, unique=True),
+    _text("patient_id"),
+    _text("issuer"),
+    _text("name_key"),
+    _text("name_ideographic_key"),
+    _text("name_phonetic_key"),
+    Column("birth_date", Integer),
+    _text("sex"),
+    Column("date", Integer),
+    Column("time", Integer),
+    _text("accession_number"),
+    _text("dicom_study_id"),
+    _text("description"),
+    _text("referring_key"),
+    # The values of all series, each between two backslashes: \CT\SR\
+    Column("modalities", Text, nullable=False, server_default=""),
+    Column("sop_classes", Text, nullable=False, server_default=""),
+    _counter("series_count"),
+    _counter("instance_count"),
+    _counter("bytes"),
+    _required("created_at", Double()),
+    _required("changed_at", Double()),
+    Column("settled_at", Double),
+    _text("settled_because"),
+    Column("source", SmallInteger, ForeignKey("source.id")),
+    _required("key_version", SmallInteger()),
+    _required("attributes", LargeBinary()),
+    Index("study_patient", "patient_id", "issuer", "id"),
+    Index("study_name", "name_key", "id"),
+    Index("study_date", "date", "id"),
+    Index("study_accession", "accession_number", "id"),
+    Index("study_study_id", "dicom_study_id", "id"),
+    Index("study_birth_date", "birth_date", "id"),
+    Index(
+        "study_unsettled",
+        "changed_at",
+        sqlite_where=text("settled_at IS NULL"),
+        postgresql_where=text("settled_at IS NULL"),
+    ),
+)
+
+series: Final = Table(
+    "series",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("study_id", _ID, ForeignKey("study.id", ondelete="CASCADE"), nullable=False),
+    Column("uid", Text, nullable=False),
+    _text("modality"),
+    Column("number", Integer),
+    _text("description"),
+    _text("body_part"),
+    _text("laterality"),
+    Column("step_date", Integer),
+    Column("step_time", Integer),
+    _text("station"),
+    _text("institution"),
+    _text("performing_key"),
+    _counter("instance_count"),
+    _counter("bytes"),
+    _required("attributes", LargeBinary()),
+    UniqueConstraint("study_id", "uid"),
+    Index("series_uid", "uid"),
+)
+
+request: Final = Table(
+    "request",
+    metadata,
+    Column("series_id", _ID, ForeignKey("series.id", ondelete="CASCADE"), nullable=False, index=True),
+    _text("accession_number"),
+    _text("requested_procedure_id"),
+    _text("scheduled_step_id"),
+    Index("request_accession", "accession_number"),
+    Index("request_procedure", "requested_procedure_id"),
+    Index("request_step", "scheduled_step_id"),
+)
+
+instance: Final = Table(
+    "instance",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("series_id", _ID, ForeignKey("series.id", ondelete="CASCADE"), nullable=False),
+    Column("uid", Text, nullable=False),
+    _required("uid_hash", BigInteger()),
+    Column("sop_class", SmallInteger, ForeignKey("uid.id"), nullable=False),
+    Column("transfer_syntax", SmallInteger, ForeignKey("uid.id"), nullable=False),
+    Column("number", Integer),
+    Column("frames", Integer),
+    Column("rows", Integer),
+    Column("columns", Integer),
+    Column("bits", SmallInteger),
+    # Of the file, and where its data set begins in it
+    _required("bytes", BigInteger()),
+    _required("offset", Integer()),
+    # blake2b, 16 bytes, of the data set as it arrived
+    _required("digest", LargeBinary()),
+    Column("storage", SmallInteger, ForeignKey("storage.id"), nullable=False),
+    # Only where it is not the usual one
+    _text("path"),
+    _required("received_at", Double()),
+    Column("source", SmallInteger, ForeignKey("source.id")),
+    UniqueConstraint("series_id", "uid"),
+    Index("instance_uid_hash", "uid_hash"),
+)
+
+name_word: Final = Table(
+    "name_word",
+    metadata,
+    Column("study_id", _ID, ForeignKey("study.id", ondelete="CASCADE"), primary_key=True),
+    Column("word", Text, primary_key=True),
+    Index("name_word_word", "word", "study_id"),
+)
+
+# Small tables of texts that many rows share
+
+uid: Final = Table(
+    "uid", metadata, Column("id", SmallInteger, primary_key=True), Column("uid", Text, nullable=False, unique=True)
+)
+source: Final = Table(
+    "source", metadata, Column("id", SmallInteger, primary_key=True), Column("name", Text, nullable=False, unique=True)
+)
+storage: Final = Table(
+    "storage", metadata, Column("id", SmallInteger, primary_key=True), Column("url", Text, nullable=False, unique=True)
+)
+
+# Besides the instances
+
+set_aside: Final = Table(
+    "set_aside",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _required("study_uid", Text()),
+    _required("series_uid", Text()),
+    _required("uid", Text()),
+    _required("digest", LargeBinary()),
+    _required("bytes", BigInteger()),
+    _required("path", Text()),
+    _required("received_at", Double()),
+    Column("source", SmallInteger, ForeignKey("source.id")),
+    UniqueConstraint("study_uid", "series_uid", "uid", "digest"),
+)
+
+event: Final = Table(
+    "event",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _required("at", Double()),
+    _required("kind", Text()),
+    _text("study_uid"),
+    _text("series_uid"),
+    _text("instance_uid"),
+    Column("detail", JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+commitment: Final = Table(
+    "commitment",
+    metadata,
+    Column("transaction_uid", Text, primary_key=True),
+    _required("requestor", Text()),
+    _required("asked_at", Double()),
+    Column("instances", JSON, nullable=False),
+    Column("outcomes", JSON),
+)
+
+job: Final = Table(
+    "job",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    _required("kind", Text()),
+    Column("payload", JSON, nullable=False),
+    Column("key", Text, unique=True),
+    _required("not_before", Double()),
+    _counter("attempts"),
+    _text("problem"),
+    Index("job_due", "not_before"),
+)
