@@ -1,0 +1,53 @@
+"""An index in each of the databases: SQLite, and a PostgreSQL that is started for the tests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import pytest
+from tests.node.postgresql import serve
+
+from dimse.node.index import Index
+
+DATABASES: Final = ("sqlite", "postgresql")
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a PostgreSQL that all tests of this process share."""
+    with serve() as url:
+        yield url
+
+
+@pytest.fixture(params=DATABASES)
+def index_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: a SQLite file, or a schema in PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'index.sqlite'}"
+    server: str = request.getfixturevalue("postgresql_server")
+    schema = f"test{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}".encode())
+    return f"{server}&options=-csearch_path%3D{schema}"
+
+
+@pytest.fixture
+def index(index_url: str) -> Iterator[Index]:
+    """An empty index, in SQLite and in PostgreSQL."""
+    opened = Index(index_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_index(tmp_path: Path) -> Iterator[Index]:
+    """An empty index in `index.sqlite`, for tests that need a file."""
+    opened = Index.at(tmp_path / "index.sqlite")
+    yield opened
+    opened.close()

@@ -1,0 +1,65 @@
+"""A PostgreSQL server for tests, in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+_SETTINGS: Final = (
+    "fsync=off",
+    "full_page_writes=off",
+    "listen_addresses=",
+    "max_connections=60",
+    "shared_buffers=16MB",
+    "autovacuum=off",
+    "timezone=UTC",
+)
+
+# It ends with the process that tests, however that ends: then `cat` has read everything. The folder is not one of
+# pytest's, whose names are too long for a socket.
+_SERVE: Final = """
+set -e
+folder=$(mktemp -d /tmp/dimse-pg-XXXXXX)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+"$1/initdb" --no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C -D data > log 2>&1
+"$1/pg_ctl" -D data -l log -w -o "-k $folder $2" start > log.start
+echo "$folder"
+cat > input
+"$1/pg_ctl" -D data -m immediate -w stop > log.stop
+"""
+
+
+def _programs() -> Path | None:
+    """The folder with the programs of the newest PostgreSQL."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    return found[-1] if found else None
+
+
+@contextmanager
+def serve() -> Iterator[str]:
+    """A server of its own. Gives the URL of its database."""
+    programs = _programs()
+    if programs is None:
+        reason = "PostgreSQL is not installed (Debian: postgresql)"
+        if os.environ.get("CI") == "true" and sys.platform == "linux":  # where each of our runners has it
+            pytest.fail(reason)
+        pytest.skip(reason)
+    user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
+    settings = " ".join(f"-c {setting}" for setting in _SETTINGS)
+    command = ["sh", "-c", _SERVE, "sh", str(programs), settings]
+    with subprocess.Popen(command, user=user, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - no input of others
+        assert process.stdin is not None
+        assert process.stdout is not None
+        folder = process.stdout.readline().strip()
+        assert folder, "PostgreSQL does not start"
+        yield f"postgresql://postgres@/postgres?host={folder}"
+        process.stdin.close()
+        process.wait(30)
