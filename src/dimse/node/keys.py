@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Protocol
 
 KEY_VERSION: Final = 1
@@ -31,3 +32,8 @@ class Description(Protocol):
     def requests(self) -> list[dict[str, str | None]]: ...
     def name_words(self) -> frozenset[str]: ...
     def instance(self) -> dict[str, Any]: ...
+
+
+def uid_hash(uid: str) -> int:
+    """The hash of a SOP Instance UID by which an instance is found: 8 bytes of blake2b, as a signed number."""
+    return int.from_bytes(blake2b(uid.encode(), digest_size=8).digest(), "big", signed=True)
