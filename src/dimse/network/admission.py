@@ -129,7 +129,7 @@ class Admission:
         self._services = services
         self._slots: dict[Slot, Tenant] = {}
         """The slots that are taken, the oldest first."""
-        self.rate_limits: Final = ServerLimits(options)
+        self.rate_limits = ServerLimits(options)
         """The limits on bytes per second of new associations."""
         self.audit: Final = audit
         """Where the decisions are audited."""
@@ -139,6 +139,11 @@ class Admission:
         """What the handlers of queries and retrievals support, by SOP class."""
         self.handler: AssociationHandler | None = None
         """Decides, after the rules and the limits, about each association."""
+
+    def reconfigure(self, options: ServerOptions) -> None:
+        """Decide by these options from now on. Associations that are open count as before."""
+        self._options = options
+        self.rate_limits = ServerLimits(options)
 
     def warn_if_open(self, name: str, hosts: Iterable[str]) -> None:
         """Log a warning if every peer may associate that reaches one of the addresses that the server listens on."""

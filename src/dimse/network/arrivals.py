@@ -43,11 +43,15 @@ class Arrivals:
     """
 
     def __init__(self, maximum: int, maximum_per_host: int | None) -> None:
-        self._maximum = maximum
-        self._maximum_per_host = maximum if maximum_per_host is None else maximum_per_host
+        self.limit(maximum, maximum_per_host)
         self._open: dict[str, dict[Arrival, int]] = {}
         """The connections of each host with their numbers, which increase; the oldest is the first."""
         self._count = self._number = 0
+
+    def limit(self, maximum: int, maximum_per_host: int | None) -> None:
+        """Use other limits for connections to come."""
+        self._maximum = maximum
+        self._maximum_per_host = maximum if maximum_per_host is None else maximum_per_host
 
     def add(self, arrival: Arrival) -> None:
         """Count `arrival`, which is open and has no association; once, if it is counted already."""

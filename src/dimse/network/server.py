@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
@@ -66,15 +67,25 @@ class AssociationServer:
         self._listener: Listener | None = None
         self._sessions: set[Session] = set()
         self._handshakes: set[asyncio.Task[None]] = set()
-        per_host = self.options.maximum_associations_per_host
-        self.arrivals = Arrivals(
-            self.options.maximum_associations + _ARRIVALS, None if per_host is None else per_host + _ARRIVALS
-        )
+        self.arrivals = Arrivals(*_most_arrivals(self.options))
         self._rate = ArrivalRate(self.options.maximum_connections_per_second)
         self._proxies = Peer(networks=self.options.proxy_networks)
         """A rule that fits the proxies alone."""
         self._audit = ServerAudit(self.options.audit, self.ae_title)
         self._admission = Admission(self.options, self._services, self._audit)
+
+    def reconfigure(self, options: ServerOptions) -> None:
+        """Use the access, the limits, the timeouts and the TLS of `options` for associations that are requested now on.
+
+        Those that are open keep theirs. The other options stay those that the server was made with.
+        """
+        old = self.options
+        self.options = replace(options, audit=old.audit, store=old.store, send=old.send)
+        bind(self.options.rate_limit)
+        self.arrivals.limit(*_most_arrivals(self.options))
+        self._rate = ArrivalRate(self.options.maximum_connections_per_second)
+        self._proxies = Peer(networks=self.options.proxy_networks)
+        self._admission.reconfigure(self.options)
 
     async def start(self) -> None:
         """Listen. Raises `OSError` where the port is taken."""
@@ -215,6 +226,12 @@ class AssociationServer:
     def _left(self, session: Session) -> None:
         self._sessions.discard(session)
         self._admission.tally.left(session.connection)
+
+
+def _most_arrivals(options: ServerOptions) -> tuple[int, int | None]:
+    """How many connections without an association there may be, in all and per host."""
+    per_host = options.maximum_associations_per_host
+    return options.maximum_associations + _ARRIVALS, None if per_host is None else per_host + _ARRIVALS
 
 
 def services_of(server: AssociationServer) -> dict[type[Request], Service]:

@@ -1,1 +1,33 @@
-"""An archive: storage, query, retrieval and commitment over an index and a folder of files."""
+"""An archive: storage, query, retrieval and commitment over an index and a folder of files.
+
+`dimse.node.Node` needs the extra `dimse[node]`; its modules are imported when they are used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dimse.node.arrival import OnDuplicate
+    from dimse.node.node import Node
+    from dimse.node.options import NodeOptions, QueryOptions, SettlingOptions, StorageOptions, WebOptions
+
+__all__ = [
+    "Node",
+    "NodeOptions",
+    "OnDuplicate",
+    "QueryOptions",
+    "SettlingOptions",
+    "StorageOptions",
+    "WebOptions",
+]
+
+_MODULES = {"Node": "node", "OnDuplicate": "arrival"}
+"""The modules of the names that are not in `options`."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'options')}"), name)

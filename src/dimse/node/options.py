@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dimse.address import DEFAULT_PORT, Address, check_ae_title
 from dimse.node.arrival import OnDuplicate
@@ -75,6 +76,17 @@ class WebOptions:
     key: Path | None = None
 
 
+def server_options(**given: Any) -> ServerOptions:
+    """The options of associations of a node, which many senders use at once: its limits are higher than a server's."""
+    limits = {
+        "maximum_associations": 250,
+        "maximum_associations_per_host": 100,
+        "maximum_associations_per_title": 100,
+        "maximum_connections_per_second": 200,
+    }
+    return ServerOptions(**(limits | given))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOptions:
     """The options of a node.
@@ -85,7 +97,8 @@ class NodeOptions:
     :param port: The port; 0 picks a free one.
     :param index: The URL of a PostgreSQL database; None is the SQLite file in `data`.
     :param server: The options of associations: who may associate, limits, TLS.
-    :param destinations: Where C-MOVE and reports of storage commitment may go, by AE title.
+    :param destinations: Where C-MOVE and reports of storage commitment may go, by AE title. The host
+        "from-association" stands for the one from which that application entity called last.
     :param storage: How instances are stored.
     :param query: How queries are answered.
     :param settling: When nothing more is expected of a study.
@@ -97,7 +110,7 @@ class NodeOptions:
     host: str = "localhost"
     port: int = DEFAULT_PORT
     index: str | None = None
-    server: ServerOptions = field(default_factory=ServerOptions)
+    server: ServerOptions = field(default_factory=server_options)
     destinations: Mapping[str, str | Address | MoveDestination] = field(default_factory=dict)
     storage: StorageOptions = field(default_factory=StorageOptions)
     query: QueryOptions = field(default_factory=QueryOptions)
@@ -105,4 +118,5 @@ class NodeOptions:
     web: WebOptions | None = None
 
     def __post_init__(self) -> None:
-        check_ae_title(self.ae_title)
+        object.__setattr__(self, "data", Path(self.data))
+        object.__setattr__(self, "ae_title", check_ae_title(self.ae_title))

@@ -1,0 +1,65 @@
+"""Where C-MOVE and reports of storage commitment go, by AE title.
+
+1. A destination is an address, or a port at the host from which the application entity called last: that of its last
+   association, while the node runs.
+2. The destinations may be replaced while the node runs; what is under way keeps its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from dimse.address import Address
+from dimse.events import AssociationEvent, AssociationOpened
+from dimse.services.move_scp import MoveDestination
+
+FROM_ASSOCIATION: Final = "from-association"
+"""The host of an address that stands for the one from which the application entity called last."""
+
+DestinationsByTitle = Mapping[str, str | Address | MoveDestination]
+
+
+class Destinations:
+    """Finds the destination of an AE title; `note` is told of each association."""
+
+    def __init__(self, destinations: DestinationsByTitle) -> None:
+        self._hosts: dict[str, str] = {}
+        """The host of the last association of each AE title whose destination depends on it."""
+        self.replace(destinations)
+
+    def replace(self, destinations: DestinationsByTitle) -> None:
+        """Use these from now on. Raises `TypeError` or `ValueError`."""
+        self._known = {title: destination_of(found) for title, found in destinations.items()}
+        self._callers = {title for title, found in self._known.items() if _is_where_it_calls_from(found)}
+        self._hosts = {title: host for title, host in self._hosts.items() if title in self._callers}
+
+    def note(self, event: AssociationEvent) -> None:
+        """Remember from where an application entity calls."""
+        if not isinstance(event, AssociationOpened) or event.association.is_requestor:
+            return
+        title, peer = event.association.calling_ae_title, event.association.peer
+        if title in self._callers:
+            self._hosts[title] = peer.rpartition(":")[0].strip("[]")
+
+    def __call__(self, title: str) -> MoveDestination | None:
+        """The destination of this AE title; None if it has none, or has not called since the node began."""
+        destination = self._known.get(title)
+        if destination is None or title not in self._callers:
+            return destination
+        host = self._hosts.get(title)
+        return None if host is None else replace(destination, address=replace(_address(destination), host=host))
+
+
+def destination_of(found: str | Address | MoveDestination) -> MoveDestination:
+    """A destination as a `MoveDestination`. Raises `TypeError` or `ValueError`."""
+    return found if isinstance(found, MoveDestination) else MoveDestination(found)
+
+
+def _address(destination: MoveDestination) -> Address:
+    return Address.parse(destination.address)
+
+
+def _is_where_it_calls_from(destination: MoveDestination) -> bool:
+    return _address(destination).host == FROM_ASSOCIATION
