@@ -645,3 +645,16 @@ async def test_a_match_can_say_that_keys_were_not_supported() -> None:
         async with dimse.CFindSCU(association).find(dimse.Query.studies()) as matches:
             counts = [matches.unsupported_keys async for _ in matches]
         assert counts == [0, 1, 1]
+
+
+@pytest.mark.parametrize("syntax", [IMPLICIT, str(ExplicitVRBigEndian)])
+async def test_a_match_may_be_encoded_already(syntax: str) -> None:
+    async def handler(request: QueryRequest) -> AsyncIterator[Match]:
+        yield Match(encode(dataset(QueryRetrieveLevel="STUDY", PatientID="1"), request.transfer_syntax_uid))
+
+    async with (
+        serving(handler) as server,
+        dimse.connect(f"ARCHIVE@127.0.0.1:{server.port}", contexts=[(FIND, [syntax])]) as association,
+    ):
+        (match,) = [match async for match in dimse.CFindSCU(association).find(dimse.Query.studies())]
+    assert match == dataset(QueryRetrieveLevel="STUDY", PatientID="1")

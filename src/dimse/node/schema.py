@@ -5,7 +5,8 @@
 3. Texts that queries compare are folded or trimmed by `keys`, whose version is in `study.key_version`. NULL is
    an attribute that is missing or empty.
 4. `attributes` has all other attributes of a study or series, encoded (see `attributes`).
-5. Counters are right whenever a transaction has been committed.
+5. The indexes of `study` end in `id`: with a key, it is the order in which a query reads its pages.
+6. Counters are right whenever a transaction has been committed.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ from sqlalchemy.types import TypeEngine
 
 metadata: Final = MetaData()
 
+_TEXT: Final = Text().with_variant(Text(collation="C"), "postgresql")
+"""Compared by code points in both databases, so that texts with a common beginning are a range of an index."""
 _ID: Final = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER
 
 
 def _text(name: str) -> Column[str]:
-    return Column(name, Text)
+    return Column(name, _TEXT)
 
 
 def _counter(name: str) -> Column[int]:
@@ -51,7 +54,7 @@ study: Final = Table(
     "study",
     metadata,
     Column("id", _ID, primary_key=True),
-    Column("uid", Text, nullable=False, unique=True),
+    Column("uid", _TEXT, nullable=False, unique=True),
     _text("patient_id"),
     _text("issuer"),
     _text("name_key"),
@@ -78,7 +81,7 @@ study: Final = Table(
     Column("source", SmallInteger, ForeignKey("source.id")),
     _required("key_version", SmallInteger()),
     _required("attributes", LargeBinary()),
-    Index("study_patient", "patient_id", "issuer", "id"),
+    Index("study_patient", "patient_id", "id"),
     Index("study_name", "name_key", "id"),
     Index("study_date", "date", "id"),
     Index("study_accession", "accession_number", "id"),
@@ -97,7 +100,7 @@ series: Final = Table(
     metadata,
     Column("id", _ID, primary_key=True),
     Column("study_id", _ID, ForeignKey("study.id", ondelete="CASCADE"), nullable=False),
-    Column("uid", Text, nullable=False),
+    Column("uid", _TEXT, nullable=False),
     _text("modality"),
     Column("number", Integer),
     _text("description"),
@@ -132,7 +135,7 @@ instance: Final = Table(
     metadata,
     Column("id", _ID, primary_key=True),
     Column("series_id", _ID, ForeignKey("series.id", ondelete="CASCADE"), nullable=False),
-    Column("uid", Text, nullable=False),
+    Column("uid", _TEXT, nullable=False),
     _required("uid_hash", BigInteger()),
     Column("sop_class", SmallInteger, ForeignKey("uid.id"), nullable=False),
     Column("transfer_syntax", SmallInteger, ForeignKey("uid.id"), nullable=False),
@@ -159,14 +162,14 @@ name_word: Final = Table(
     "name_word",
     metadata,
     Column("study_id", _ID, ForeignKey("study.id", ondelete="CASCADE"), primary_key=True),
-    Column("word", Text, primary_key=True),
+    Column("word", _TEXT, primary_key=True),
     Index("name_word_word", "word", "study_id"),
 )
 
 # Small tables of texts that many rows share
 
 uid: Final = Table(
-    "uid", metadata, Column("id", SmallInteger, primary_key=True), Column("uid", Text, nullable=False, unique=True)
+    "uid", metadata, Column("id", SmallInteger, primary_key=True), Column("uid", _TEXT, nullable=False, unique=True)
 )
 source: Final = Table(
     "source", metadata, Column("id", SmallInteger, primary_key=True), Column("name", Text, nullable=False, unique=True)

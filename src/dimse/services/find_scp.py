@@ -32,11 +32,12 @@ _TURN: Final = 64
 class Match:
     """A match of a C-FIND, for a handler that has more to say of it than its data set.
 
+    `dataset` may be encoded already, in `QueryRequest.transfer_syntax_uid`: it is sent as it is.
     With `unsupported_keys` it is sent as Pending (0xFF01): some optional keys of the request were not supported, that
     is, not matched as they would be if they were (PS3.4 C.4.1.1.4). A data set alone is sent as Pending (0xFF00).
     """
 
-    dataset: Dataset
+    dataset: Dataset | bytes
     unsupported_keys: bool = False
 
 
@@ -79,7 +80,10 @@ class FindService:
                 message = pending
                 if isinstance(match, Match):
                     message, match = unsupported if match.unsupported_keys else pending, match.dataset
-                await request.send(Answer(message, _encoded(match, query.level, request.context.transfer_syntax)))
+                    if isinstance(match, bytes):
+                        await request.send(Answer(message, match))
+                        continue
+                await request.send(Answer(message, _encoded(match, query.level, query.transfer_syntax_uid)))
 
 
 def _encoded(match: object, level: QueryRetrieveLevel | None, transfer_syntax_uid: str) -> bytes:

@@ -37,6 +37,8 @@ class QueryRequest:
     level: QueryRetrieveLevel | None
     """None in a model without levels."""
     identifier: Dataset
+    transfer_syntax_uid: str
+    """The transfer syntax of the identifier, and of those of the responses."""
     _claim: Claim | None = field(default=None, repr=False, compare=False)
     """Counts the identifier among what is in memory, until the request is answered."""
 
@@ -101,7 +103,8 @@ async def read_query(request: IncomingRequest, model: QueryRetrieveModel) -> Que
         comment = f"{model.title} has no {level} level" if is_level else "(0008,0052) is not a Query/Retrieve Level"
         raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, comment)
     found = QueryRetrieveLevel(level) if model.levels else None
-    return QueryRequest(request.association, message, model, found, identifier, claim)
+    syntax = request.context.transfer_syntax
+    return QueryRequest(request.association, message, model, found, identifier, syntax, claim)
 
 
 def failure(request: IncomingRequest, error: Exception) -> Answer[Response]:
