@@ -23,7 +23,7 @@ ROOT = Path(dimse.__file__).parent
 # From the bottom to the top; a room imports from the rooms before it, and from itself.
 ORDER = (
     ("version",),
-    ("uids", "status", "log_limit", "callbacks", "records"),
+    ("uids", "status", "log_limit", "callbacks", "records", "programs"),
     ("errors",),
     ("upper_layer",),
     ("messages",),

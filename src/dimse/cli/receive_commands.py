@@ -1,9 +1,6 @@
 """Commands that `dimse receive` runs for what has arrived.
 
-There is no shell. The text of an option is split into arguments once, at the start; values are put into an argument
-afterwards, so a value can neither add one nor be taken apart. Two mistakes remain, and are refused: an argument that is
-a script, in which a value would be code (it follows sh -c, or has white space or a sign of shells beside its
-placeholder), and a value that would make an option of an argument.
+The text of an option is split into arguments once, at the start; `programs` says how values get into them.
 
 Commands run a few at once. The others wait in a queue, and while it is full no C-STORE is answered: a slow command
 slows the senders down, and nothing is forgotten.
@@ -13,23 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shlex
-import shutil
-import signal
-import sys
 from argparse import ArgumentParser
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
+from dimse import programs
 from dimse.cli import arguments
 from dimse.cli.output import reason
 from dimse.dataset.file_writer import Stored
+from dimse.programs import CommandLine
 from dimse.services.server import Server
 from dimse.services.store_request import StoreRequest
 from dimse.services.study_completion import StudyComplete, StudyHandler
@@ -50,52 +44,6 @@ _OF_OBJECT: Final = (
     "called",
 )
 _OF_STUDY: Final = ("folder", "StudyInstanceUID", "instances", "calling")
-
-_PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
-_SCRIPT: Final = re.compile(r"[\s;&|<>`$()]")
-"""What an argument with a placeholder has only if it is a script."""
-_INTERPRETER: Final = re.compile(r"\w*sh|python[\d.]*|perl|ruby|node")
-_TAKES_SCRIPT: Final = re.compile(r"-\w*[ce]")
-"""Options of interpreters, whose argument is a script: sh -c, perl -e."""
-
-
-class CommandLine:
-    """A command whose arguments have placeholders in braces."""
-
-    def __init__(self, text: str, placeholders: Sequence[str]) -> None:
-        """Raises `ValueError` if it cannot be run, or not safely."""
-        self._arguments = shlex.split(text)
-        if not self._arguments:
-            raise ValueError("must name a program")
-        for before, argument in zip(["", *self._arguments], self._arguments, strict=False):
-            found = _PLACEHOLDER.findall(argument)
-            unknown = [name for name in found if name not in placeholders]
-            if unknown:
-                raise ValueError(f"{{{unknown[0]}}} must be one of {', '.join(f'{{{name}}}' for name in placeholders)}")
-            if found and (_SCRIPT.search(argument) or (self._is_interpreted and _TAKES_SCRIPT.fullmatch(before))):
-                raise ValueError(
-                    f"{{{found[0]}}} is inside a script, which could run its value; pass it as an argument of its own, "
-                    f"as in sh -c 'process \"$1\"' sh {{{found[0]}}}"
-                )
-        if _PLACEHOLDER.search(self.program) or shutil.which(self.program) is None:
-            raise ValueError(f"{self.program} is not an executable program")
-
-    @property
-    def _is_interpreted(self) -> bool:
-        return any(_INTERPRETER.fullmatch(Path(argument).name) for argument in self._arguments)
-
-    @property
-    def program(self) -> str:
-        """The program, as it was given."""
-        return self._arguments[0]
-
-    def filled(self, values: Mapping[str, str]) -> list[str]:
-        """The arguments with values. Raises `ValueError` if one would become an option."""
-        filled = [_PLACEHOLDER.sub(lambda match: values[match[1]], argument) for argument in self._arguments]
-        for argument, given in zip(filled, self._arguments, strict=True):
-            if argument.startswith("-") and not given.startswith("-"):
-                raise ValueError(f"the value of {given} begins with a hyphen, and would be an option")
-        return filled
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,8 +123,8 @@ class Commands:
         began = perf_counter()
         code = error = None
         try:
-            code = await self._process(job.command.filled(job.values))
-            error = _failure(code)
+            code = await programs.run(job.command.filled(job.values), self._seconds)
+            error = programs.failure(code)
         except TimeoutError:
             error = f"killed after {self._seconds:g} s (--exec-timeout)"
         except (OSError, ValueError) as problem:
@@ -184,20 +132,6 @@ class Commands:
         except asyncio.CancelledError:
             error = "killed by a second signal"
         self._report(Outcome(job, perf_counter() - began, code, error))
-
-    async def _process(self, words: list[str]) -> int:
-        """Run it. Its output goes to standard error, as standard output may be JSON."""
-        output = asyncio.subprocess.DEVNULL if sys.stderr is None else sys.stderr.fileno()
-        process = await asyncio.create_subprocess_exec(
-            *words, stdin=asyncio.subprocess.DEVNULL, stdout=output, start_new_session=True
-        )
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await process.wait()
-        finally:
-            if process.returncode is None:
-                _kill(process)
-                await process.wait()
 
     async def finish(self) -> None:
         """Wait until all have ended."""
@@ -214,20 +148,9 @@ class Commands:
             task.cancel()
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
-    """Kill it, with the processes that it has started."""
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def _failure(code: int) -> str | None:
-    if code < 0:
-        names = {each.value: each.name for each in signal.Signals}
-        return f"ended by {names.get(-code, f'signal {-code}')}"  # those of real time have no names
-    return f"exit code {code}" if code else None
+def _parsed(text: str, placeholders: Sequence[str]) -> CommandLine:
+    """The command of an option. Raises `ValueError` if it cannot be run, or not safely."""
+    return CommandLine(shlex.split(text), placeholders)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -241,7 +164,7 @@ def add_arguments(parser: ArgumentParser) -> None:
             option,
             dest=dest,
             metavar="COMMAND",
-            type=arguments.checked(lambda text, known=placeholders: CommandLine(text, known)),  # type: ignore[misc]
+            type=arguments.checked(lambda text, known=placeholders: _parsed(text, known)),  # type: ignore[misc]
             help=f"Run this command for {text}. There is no shell. Placeholders in its arguments: "
             f"{', '.join(f'{{{name}}}' for name in placeholders)}.",
         )

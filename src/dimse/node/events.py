@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import JSON, Connection, Double, Text, bindparam, insert, literal, select
 
-from dimse.node.schema import event
+from dimse.node.schema import event, job, subscription
 
 
 class EventKind(Enum):
@@ -26,6 +26,8 @@ class EventKind(Enum):
     """An instance was stored before, with other content; `detail` says what was done."""
     MISSING = "missing"
     """`dimse node verify` found no file, or a damaged one."""
+    JOB_FAILED = "job-failed"
+    """Work for later was given up; `detail` says which, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,19 @@ class Event:
     """More, without data of patients."""
 
 
+_INSERT: Final = insert(event).returning(event.c.id)
+_TELL: Final = insert(job).from_select(
+    ["kind", "payload", "queue", "event_id", "not_before"],
+    select(
+        subscription.c.job_kind,
+        literal({}, JSON()),
+        subscription.c.queue,
+        bindparam("told_event", type_=job.c.event_id.type),
+        bindparam("told_at", type_=Double()),
+    ).where(subscription.c.event_kind == bindparam("told_kind", type_=Text())),
+)
+
+
 def record(
     connection: Connection,
     kind: EventKind,
@@ -52,17 +67,18 @@ def record(
     instance_uid: str | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write an event, in the transaction of `connection`."""
-    connection.execute(
-        insert(event).values(
-            at=time.time(),
-            kind=kind.value,
-            study_uid=study_uid,
-            series_uid=series_uid,
-            instance_uid=instance_uid,
-            detail=dict(detail or {}),
-        )
-    )
+    """Write an event, and the jobs of those that want to be told of it, in the transaction of `connection`."""
+    now = time.time()
+    row = {
+        "at": now,
+        "kind": kind.value,
+        "study_uid": study_uid,
+        "series_uid": series_uid,
+        "instance_uid": instance_uid,
+        "detail": dict(detail or {}),
+    }
+    number = connection.execute(_INSERT, row).scalar_one()
+    connection.execute(_TELL, {"told_kind": kind.value, "told_event": number, "told_at": now})
 
 
 def since(connection: Connection, last: int, most: int = 500) -> Sequence[Event]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from dimse.address import DEFAULT_PORT, Address, check_ae_title
 from dimse.node.arrival import OnDuplicate
+from dimse.node.events import EventKind
 from dimse.options import ServerOptions
+from dimse.programs import CommandLine
 from dimse.services.move_scp import MoveDestination
 
 
@@ -88,6 +91,57 @@ def server_options(**given: Any) -> ServerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookOptions:
+    """An HTTP request for each event of some kinds: a POST with the event in JSON, without data of patients.
+
+    :param url: Where it goes, by http or https. Its certificate is verified.
+    :param on: The kinds of events.
+    :param secret: The key of an HMAC-SHA256 of the body, in the header `Dimse-Signature`.
+    :param ca: A file with the certificates of the authorities that its certificate may be of; None takes those of the
+        system.
+    :param timeout: Seconds to wait for the answer.
+    """
+
+    url: str
+    on: Sequence[EventKind] = (EventKind.STUDY_SETTLED,)
+    secret: str | None = field(default=None, repr=False)
+    ca: Path | None = None
+    timeout: float = 10
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"url must be one of http or https, not {self.url!r}")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("url must not have a user or a password; use secret, which signs the body")
+        if not self.timeout > 0:
+            raise ValueError(f"timeout must be a positive number of seconds, not {self.timeout!r}")
+
+
+COMMAND_PLACEHOLDERS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "folder", "kind", "event")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandOptions:
+    """A program that runs for each event of some kinds. There is no shell.
+
+    :param run: The program and its arguments, with {StudyInstanceUID}, {SeriesInstanceUID}, {SOPInstanceUID}, {folder}
+        (that of the study), {kind} (of the event) and {event} (its number) where their values belong.
+    :param on: The kinds of events.
+    :param timeout: Seconds after which it is killed.
+    """
+
+    run: Sequence[str]
+    on: Sequence[EventKind] = (EventKind.STUDY_SETTLED,)
+    timeout: float = 600
+
+    def __post_init__(self) -> None:
+        CommandLine(self.run, COMMAND_PLACEHOLDERS)
+        if not self.timeout > 0:
+            raise ValueError(f"timeout must be a positive number of seconds, not {self.timeout!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOptions:
     """The options of a node.
 
@@ -103,6 +157,8 @@ class NodeOptions:
     :param query: How queries are answered.
     :param settling: When nothing more is expected of a study.
     :param web: The page; None has none.
+    :param webhooks: HTTP requests for events.
+    :param commands: Programs for events.
     """
 
     data: Path
@@ -116,6 +172,8 @@ class NodeOptions:
     query: QueryOptions = field(default_factory=QueryOptions)
     settling: SettlingOptions = field(default_factory=SettlingOptions)
     web: WebOptions | None = None
+    webhooks: Sequence[WebhookOptions] = ()
+    commands: Sequence[CommandOptions] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", Path(self.data))

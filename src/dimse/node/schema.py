@@ -225,8 +225,44 @@ job: Final = Table(
     _required("kind", Text()),
     Column("payload", JSON, nullable=False),
     Column("key", Text, unique=True),
+    # Jobs of a queue run one at a time
+    _required("queue", Text()),
+    # The event that it tells of; when that is forgotten, so is the job
+    Column("event_id", _ID, ForeignKey("event.id", ondelete="CASCADE"), index=True),
     _required("not_before", Double()),
     _counter("attempts"),
     _text("problem"),
     Index("job_due", "not_before"),
+)
+
+# The jobs that an event makes, for the webhooks and commands of the node
+subscription: Final = Table(
+    "subscription",
+    metadata,
+    Column("event_kind", Text, primary_key=True),
+    Column("queue", Text, primary_key=True),
+    _required("job_kind", Text()),
+)
+
+# Performed procedure steps (MPPS): evidence that a study is complete
+
+procedure_step: Final = Table(
+    "procedure_step",
+    metadata,
+    Column("uid", Text, primary_key=True),
+    _required("status", Text()),
+    # Explicit VR Little Endian
+    _required("dataset", LargeBinary()),
+    _required("changed_at", Double()),
+    Index("procedure_step_changed", "changed_at"),
+)
+
+# A study that a step belongs to, until it was settled by it
+expected: Final = Table(
+    "expected",
+    metadata,
+    Column("study_uid", Text, primary_key=True),
+    Column("step_uid", Text, ForeignKey("procedure_step.uid", ondelete="CASCADE"), primary_key=True, index=True),
+    # The SOP Instance UIDs that it lists; NULL while it is in progress
+    Column("instances", JSON(none_as_null=True)),
 )
