@@ -545,3 +545,34 @@ def test_a_long_list_of_uids() -> None:
 @pytest.mark.parametrize("number", ["NaN", "sNaN", "-Infinity", "1E999999999"])
 def test_a_number_that_is_none(number: str) -> None:
     assert not matches("PatientWeight", number, "70")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "matches"),
+    [("PatientID", "1", False), ("PatientID", '""', True), ("PatientID", "*", True), ("StudyDate", "20240101-", False)],
+)
+def test_without_unknown_matches_an_attribute_without_a_value_matches_no_value(
+    keyword: str, value: str, matches: bool
+) -> None:
+    keys = Dataset()
+    setattr(keys, keyword, value)
+    assert Matcher(keys, unknown_matches=False).matches(Dataset()) is matches
+    assert Matcher(keys).matches(Dataset())
+
+
+def test_without_unknown_matches_a_missing_sequence_matches_only_an_item_without_values() -> None:
+    keys, item = Dataset(), Dataset()
+    item.CodeValue = None
+    keys.ProcedureCodeSequence = [item]
+    assert Matcher(keys, unknown_matches=False).matches(Dataset())
+    item.CodeValue = "1"
+    assert not Matcher(keys, unknown_matches=False).matches(Dataset())
+
+
+def test_without_unknown_matches_what_is_computed_is_matched_when_it_is_known() -> None:
+    keys, instance = Dataset(), Dataset()
+    keys.QueryRetrieveLevel, keys.ModalitiesInStudy = "STUDY", "CT"
+    instance.StudyInstanceUID, instance.Modality = "1.2", "CT"
+    assert len([*Matcher(keys, unknown_matches=False).find([instance])]) == 1
+    instance.Modality = "MR"
+    assert not [*Matcher(keys, unknown_matches=False).find([instance])]

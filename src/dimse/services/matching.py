@@ -21,14 +21,15 @@ Where the standard leaves a choice:
    into that of the identifier; a data set without one is in the same.
 4. If a key has several values, any of them may match (C.2.2.2.8), whether or not it was agreed on.
 5. An attribute that a data set does not have, or has without a value, is unknown, and matches (C.2.2.1.2). So a key of
-   two quotation marks matches these only (C.2.2.2.7): there is no such value.
+   two quotation marks matches these only (C.2.2.2.7): there is no such value. Without `unknown_matches` only that key
+   matches them.
 6. A private key is that of its Private Creator, in whichever block the data set has it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from dimse.dataset.codec import PYDICOM_ERRORS
@@ -43,6 +44,8 @@ from dimse.upper_layer.extended import QueryFeatures
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _TIMEZONE_OFFSET_FROM_UTC: Final = 0x00080201
 _NEVER_MATCHED: Final = frozenset((_SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL, _TIMEZONE_OFFSET_FROM_UTC))
+EMPTY_VALUE: Final = '""'
+"""The value of a key that only attributes without a value match."""
 _NOWHERE: Final = 0
 """The place of an attribute that a data set does not have."""
 _DATES_AND_TIMES: Final = (
@@ -81,7 +84,8 @@ class Matcher:
 
     `features` are those that both sides agreed on for the query; of them, `combined_date_time`, `fuzzy_names` and
     `timezone` change the rules. `supported` are the keywords or tags of the keys that may be matched, all by default:
-    every value matches the others.
+    every value matches the others. `unknown_matches` is whether an attribute without a value matches a key that has
+    one.
 
     Raises `DatasetError` for keys that would take long to match; a handler that does not catch it answers 0xC000.
 
@@ -101,6 +105,7 @@ class Matcher:
         features: QueryFeatures | None = None,
         *,
         supported: Iterable[int | str] | None = None,
+        unknown_matches: bool = True,
     ) -> None:
         level = _text(identifier, QUERY_RETRIEVE_LEVEL)
         self._level = QueryRetrieveLevel(level) if level in list(QueryRetrieveLevel) else None
@@ -116,7 +121,7 @@ class Matcher:
         offset, features = _own_offset(identifier), features or QueryFeatures()
         if offset is None:
             offset, features = 0, features - QueryFeatures(timezone=True)
-        self._keys = _Keys(identifier, (), offset, features).add(identifier, chosen)
+        self._keys = Keys(identifier, (), offset, features, unknown_matches=unknown_matches).add(identifier, chosen)
 
     @property
     def unsupported(self) -> frozenset[int]:
@@ -156,7 +161,7 @@ class Matcher:
         unique_key = tag_of(self._level.unique_key)
         entities: dict[str, list[Dataset]] = {}
         for dataset in datasets:
-            if self.matches(dataset):
+            if self._keys.match(dataset, computed=self._summaries.keys()):
                 members = entities.setdefault(_text(dataset, unique_key), [])
                 if not members and not self._summaries:
                     yield self.response(dataset)
@@ -177,55 +182,74 @@ class Matcher:
         return response
 
 
-class _Keys:
-    """The keys of an identifier, or of an item in it."""
+class Keys:
+    """The keys of an identifier, or of an item in it.
 
-    def __init__(self, keys: Dataset, character_sets: Sequence[str], offset: int, features: QueryFeatures) -> None:
+    Others match them against what is no data set, such as the rows of a database: by `tests`, `items` and `combined`.
+    """
+
+    def __init__(
+        self,
+        keys: Dataset,
+        character_sets: Sequence[str],
+        offset: int,
+        features: QueryFeatures,
+        *,
+        unknown_matches: bool = True,
+    ) -> None:
+        self.unknown_matches = unknown_matches
         self._character_sets = character_sets_of(keys, character_sets)
         self._offset = offset
         self._outer_offset = offset if features.timezone else 0
         """That of data sets that do not have one."""
-        self._features = features
+        self.features = features
         self.unsupported: set[int] = set()
-        self._vrs: dict[int, str] = {}
-        self._tests: dict[int, list[Test]] = {}
-        self._items: dict[int, _Keys] = {}
-        self._creators: dict[int, str] = {}
+        self.vrs: dict[int, str] = {}
+        """The VR of each key, by tag."""
+        self.values: dict[int, list[Any]] = {}
+        """The values of the keys that have `tests`, or are `combined`."""
+        self.tests: dict[int, list[Test]] = {}
+        """By tag: the tests of which one must be met."""
+        self.items: dict[int, Keys] = {}
+        """By tag of a sequence: the keys in its item."""
+        self.creators: dict[int, str] = {}
         """By tag of a private key, and of a Private Creator itself: the creator."""
-        self._combined: list[tuple[int, int, Callable[[str, str | None], bool]]] = []
+        self.combined: list[tuple[int, int, Callable[[str, str | None], bool]]] = []
+        """A date, its time, and the test of both, which none of `tests` has then."""
         self._moved: list[tuple[int, int]] = []
         """The dates and times that have a key and are matched in its timezone."""
 
-    def add(self, keys: Dataset, supported: frozenset[int] | None = None) -> _Keys:
+    def add(self, keys: Dataset, supported: frozenset[int] | None = None) -> Keys:
         """Add the keys of a data set, those that are not supported without their values."""
         for tag in sorted(keys.keys()):
             if tag in _NEVER_MATCHED or tag & 0xFFFF == 0 or (tag & 0x10000 and self._is_creator(keys, tag)):
                 continue
             self._add_key(keys, tag, is_supported=supported is None or tag in supported)
-        if self._features.timezone:
-            self._moved = [pair for pair in _DATES_AND_TIMES if not self._tests.keys().isdisjoint(pair)]
-        if self._features.combined_date_time:
+        if self.features.timezone:
+            self._moved = [pair for pair in _DATES_AND_TIMES if not self.tests.keys().isdisjoint(pair)]
+        if self.features.combined_date_time:
             self._combine(keys)
         return self
 
     def _add_key(self, keys: Dataset, tag: int, *, is_supported: bool) -> None:
-        self._vrs[tag] = vr_of(keys, tag)
-        has_no_creator = tag & 0x10000 and tag not in self._creators
+        self.vrs[tag] = vr_of(keys, tag)
+        has_no_creator = tag & 0x10000 and tag not in self.creators
         if has_no_creator or not is_supported:
             if not _is_universal(keys, tag):
                 self.unsupported.add(tag)
-        elif self._vrs[tag] == "SQ":
+        elif self.vrs[tag] == "SQ":
             self._add_sequence(tag, _items(keys, tag))
         else:
             values = _values(keys, tag, self._character_sets)
-            tests = value_tests(self._vrs[tag], tag, values, self._offset, self._features)
+            tests = value_tests(self.vrs[tag], tag, values, self._offset, self.features)
             if tests:
-                self._tests[tag] = tests
+                self.tests[tag], self.values[tag] = tests, values
 
     def _add_sequence(self, tag: int, items: Sequence[Dataset]) -> None:
         if items and len(items[0]):
-            keys = _Keys(items[0], self._character_sets, self._offset, self._features)
-            self._items[tag] = keys.add(items[0])
+            known = self.unknown_matches
+            keys = Keys(items[0], self._character_sets, self._offset, self.features, unknown_matches=known)
+            self.items[tag] = keys.add(items[0])
         if len(items) > 1:
             self.unsupported.add(tag)
 
@@ -234,39 +258,63 @@ class _Keys:
         element = tag & 0xFFFF
         creator_tag = tag if element < 0x100 else (tag & 0xFFFF0000) | (element >> 8)
         if creator := _text(keys, creator_tag):
-            self._creators[tag] = creator
+            self.creators[tag] = creator
         return 0x10 <= element < 0x100
 
     def _combine(self, keys: Dataset) -> None:
         """Make one test of a date and its time, where both are ranges."""
         for date_tag, time_tag in _DATES_AND_TIMES:
-            if date_tag in self._tests and time_tag in self._tests:
+            if date_tag in self.tests and time_tag in self.tests:
                 test = ranges_test(_text(keys, date_tag), _text(keys, time_tag))
                 if test is not None:
-                    self._combined.append((date_tag, time_tag, test))
-                    del self._tests[date_tag], self._tests[time_tag]
+                    self.combined.append((date_tag, time_tag, test))
+                    del self.tests[date_tag], self.tests[time_tag]
 
-    def match(self, dataset: Dataset, character_sets: Sequence[str] = (), offset: int | None = None) -> bool:
-        """Whether all keys match. The character sets and the offset from UTC are those of the enclosing data set."""
+    def match(
+        self,
+        dataset: Dataset,
+        character_sets: Sequence[str] = (),
+        offset: int | None = None,
+        computed: Collection[int] = (),
+    ) -> bool:
+        """Whether all keys match. The character sets and the offset from UTC are those of the enclosing data set.
+
+        The keys with tags in `computed` match if `dataset` lacks them: they are computed later.
+        """
         character_sets, offset = character_sets_of(dataset, character_sets), self._offset_of(dataset, offset)
         moved = self._moved_times(dataset, offset) if self._moved else {}
-        for tag, tests in self._tests.items():
+        for tag, tests in self.tests.items():
             values = moved.get(tag) or _values(dataset, self._place(dataset, tag), character_sets)
-            if values and not any(test(value, offset) for value in values for test in tests):
+            if not values:
+                if tag not in computed and not self.match_unknown(tag):
+                    return False
+            elif not any(test(value, offset) for value in values for test in tests):
                 return False
         return self._match_combined(dataset, moved) and self._match_items(dataset, character_sets, offset)
 
+    @property
+    def is_universal(self) -> bool:
+        """Whether they match everything."""
+        return not (self.tests or self.combined) and all(keys.is_universal for keys in self.items.values())
+
+    def match_unknown(self, tag: int) -> bool:
+        """Whether an attribute without a value matches its key (PS3.4 C.2.2.1.2, C.2.2.2.7)."""
+        return self.unknown_matches or EMPTY_VALUE in self.values.get(tag, ())
+
     def _match_combined(self, dataset: Dataset, moved: Mapping[int, list[str]]) -> bool:
-        for date_tag, time_tag, ranges in self._combined:
+        for date_tag, time_tag, ranges in self.combined:
             date, time = (moved.get(tag, [_text(dataset, tag)])[0] for tag in (date_tag, time_tag))
-            if date and not ranges(date, time or None):
+            if not (ranges(date, time or None) if date else self.unknown_matches):
                 return False
         return True
 
     def _match_items(self, dataset: Dataset, character_sets: Sequence[str], offset: int) -> bool:
-        for tag, keys in self._items.items():
+        for tag, keys in self.items.items():
             items = _items(dataset, self._place(dataset, tag))
-            if items and not any(keys.match(item, character_sets, offset) for item in items):
+            if not items:
+                if not (self.unknown_matches or keys.is_universal):
+                    return False
+            elif not any(keys.match(item, character_sets, offset) for item in items):
                 return False
         return True
 
@@ -287,9 +335,9 @@ class _Keys:
 
     def _place(self, dataset: Dataset, tag: int) -> int:
         """Where a data set has the attribute of a key: its creator may have reserved another block of the group."""
-        if tag not in self._creators:
+        if tag not in self.creators:
             return tag
-        group, creator = tag & 0xFFFF0000, self._creators[tag]
+        group, creator = tag & 0xFFFF0000, self.creators[tag]
         for block in dataset.keys():  # noqa: SIM118 - iterating decodes
             if group + 0x10 <= block < group + 0x100 and _text(dataset, block) == creator:
                 return group | (block & 0xFF) << 8 | tag & 0xFF
@@ -299,17 +347,17 @@ class _Keys:
         """The attributes of `dataset` that have a key here."""
         character_sets, offset = character_sets_of(dataset, character_sets), self._offset_of(dataset, offset)
         trimmed = list[DataElement]()
-        for tag, vr in self._vrs.items():
+        for tag, vr in self.vrs.items():
             place = self._place(dataset, tag)
-            if tag in self._items:
-                keys = self._items[tag]
+            if tag in self.items:
+                keys = self.items[tag]
                 matching = [item for item in _items(dataset, place) if keys.match(item, character_sets, offset)]
                 items = [keys.trimmed(item, character_sets, offset) for item in matching]
                 trimmed.append(DataElement(tag, "SQ", items))
             else:
                 trimmed.append(_copied(dataset, place, vr, tag))
-        for tag, creator in self._creators.items():
-            if tag not in self._vrs:
+        for tag, creator in self.creators.items():
+            if tag not in self.vrs:
                 trimmed.append(DataElement(tag, "LO", creator, validation_mode=IGNORE))
         return Dataset({element.tag: element for element in trimmed})  # at once, as each `__setitem__` takes long
 
