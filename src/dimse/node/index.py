@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
 from dimse.node.schema import metadata
+
+logger = logging.getLogger("dimse.storage")
 
 T = TypeVar("T")
 
@@ -65,6 +68,17 @@ class Index:
         A caller that is cancelled does not stop it: it may still be committed.
         """
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
+
+    def write_later(self, work: Callable[[Connection], object]) -> None:
+        """Run `work` in a transaction of the writer, without waiting for it; if it fails, that is logged."""
+
+        def run() -> None:
+            try:
+                self._write(work)
+            except Exception:
+                logger.exception("the index could not be written")
+
+        self._writer.submit(run)
 
     async def in_writer(self, work: Callable[[], T]) -> T:
         """Run `work` in the thread of the writer, which begins its own transactions with `writing`."""

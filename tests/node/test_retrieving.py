@@ -1,0 +1,157 @@
+"""What C-GET and C-MOVE send from an index, and what becomes of files that are not there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, select, update
+from tests.sample_objects import dataset_bytes
+
+import dimse
+from dimse import CMoveSCU, Query, QueryRetrieveLevel, QueryRetrieveModel, Server, Status, StoreRequest
+from dimse.node import retrieving, schema
+from dimse.node.events import EventKind, since
+from dimse.node.index import Index
+from dimse.node.retrieving import Retriever
+
+from .retrievals import Got, getting, got, raw
+from .rows import member, put, serving, uids_of
+
+STUDY = Query.studies(StudyInstanceUID="1.1")
+
+
+@asynccontextmanager
+async def located(index: Index, data: Path, locate: Callable[[Path], Path]) -> AsyncIterator[dimse.Association]:
+    server = Server("DIMSE", host="127.0.0.1", port=0)
+    Retriever(index, data, locate).register(server)
+    async with server, getting(server.port) as association:
+        yield association
+
+
+async def test_series_and_instances_come_in_their_order_over_all_pages(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieving, "PAGE", 3)
+    datasets = [member("1.1", series, number) for series in ("3", "20") for number in (10, 9, 2, 11)]
+    unnumbered = member("1.1", "1", 1, SeriesNumber=None, InstanceNumber=None)
+    paths = put(index, tmp_path, unnumbered, *datasets)
+    async with serving(index, tmp_path) as server, getting(server.port) as association:
+        came = await got(association, STUDY)
+    ordered = sorted(datasets, key=lambda each: (each.SeriesNumber, each.InstanceNumber))
+    assert (came.status, came.uids) == (Status.SUCCESS, uids_of([*ordered, unnumbered]))
+    assert all(came.data[path.stem].endswith(dataset_bytes(path)) for path in paths)
+
+
+async def test_bulk_data_is_left_out(sqlite_index: Index, tmp_path: Path) -> None:
+    (path,) = put(sqlite_index, tmp_path, member("1.1", "1", 1))
+    async with serving(sqlite_index, tmp_path) as server, getting(server.port) as association:
+        query = raw(QueryRetrieveModel.WITHOUT_BULK_DATA, QueryRetrieveLevel.IMAGE, SOPInstanceUID="1.1.1.1")
+        came = await got(association, query)
+    assert came.status == Status.SUCCESS
+    assert len(came.data[path.stem]) < 1000 < path.stat().st_size
+
+
+@pytest.mark.parametrize("fault", ["missing", "short", "a folder"])
+async def test_a_file_that_is_not_there_fails_and_is_an_event(index: Index, tmp_path: Path, fault: str) -> None:
+    whole, *broken = put(index, tmp_path, *(member("1.1", "1", number) for number in (1, 2, 3)))
+    for path in broken:
+        content = path.read_bytes()
+        path.unlink()
+        if fault == "short":
+            path.write_bytes(content[:-1])
+        elif fault == "a folder":
+            path.mkdir()
+    async with serving(index, tmp_path) as server, getting(server.port) as association:
+        came = await got(association, STUDY)
+        assert (came.status, came.uids) == (Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES, [whole.stem])
+        assert came.failed == [path.stem for path in broken]
+    (event,) = await index.write(lambda connection: since(connection, 0))
+    assert (event.kind, event.study_uid, event.series_uid) == (EventKind.MISSING, "1.1", "1.1.1")
+    assert event.instance_uid == broken[0].stem
+    assert event.detail["found by"] == "retrieval"
+
+
+async def test_no_path_comes_into_the_log(
+    sqlite_index: Index, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that was adopted may have the name of a patient."""
+    put(sqlite_index, tmp_path, member("1.1", "1", 1))
+    with sqlite_index.writing() as connection:
+        connection.execute(update(schema.instance).values(path="/images/Smith^Ada/1.dcm"))
+    with caplog.at_level(logging.INFO):
+        async with serving(sqlite_index, tmp_path) as server, getting(server.port) as association:
+            assert (await got(association, STUDY)).failed == ["1.1.1.1"]
+    assert "its file is missing" in caplog.text
+    assert "Smith" not in caplog.text
+
+
+async def test_a_file_that_waits_for_its_name_is_found_where_it_is(sqlite_index: Index, tmp_path: Path) -> None:
+    (path,) = put(sqlite_index, tmp_path, member("1.1", "1", 1))
+    incoming = path.rename(tmp_path / "incoming.dcm")
+    async with located(sqlite_index, tmp_path, lambda _: incoming) as association:
+        assert (await got(association, STUDY)).uids == ["1.1.1.1"]
+
+
+async def test_a_file_that_gets_its_name_meanwhile_is_found_there(sqlite_index: Index, tmp_path: Path) -> None:
+    (path,) = put(sqlite_index, tmp_path, member("1.1", "1", 1))
+    async with located(sqlite_index, tmp_path, lambda _: tmp_path / "gone") as association:
+        assert (await got(association, STUDY)).uids == [path.stem]
+
+
+async def test_a_study_that_is_deleted_meanwhile_fails(index: Index, tmp_path: Path) -> None:
+    """And no event says that its files are missing."""
+    paths = put(index, tmp_path, *(member("1.1", "1", number) for number in range(1, 6)))
+
+    def locate(path: Path) -> Path:
+        if path == paths[2]:
+            with index.writing() as connection:
+                connection.execute(delete(schema.study))
+            for each in paths:
+                each.unlink()
+        return path
+
+    async with located(index, tmp_path, locate) as association:
+        came = await got(association, STUDY)
+        assert came.uids == [path.stem for path in paths[:2]]
+        assert came.failed == [path.stem for path in paths[2:]]
+        assert await got(association, STUDY) == Got(Status.SUCCESS)
+    assert await index.write(lambda connection: connection.execute(select(schema.event)).all()) == []
+
+
+# C-MOVE
+
+
+@asynccontextmanager
+async def destination() -> AsyncIterator[tuple[Server, list[str]]]:
+    server, came = Server("WS1", host="127.0.0.1", port=0), list[str]()
+
+    @server.on_c_store
+    async def store(request: StoreRequest) -> Status:
+        async for _ in request.chunks():
+            pass
+        came.append(request.sop_instance_uid)
+        return Status.SUCCESS
+
+    async with server:
+        yield server, came
+
+
+async def test_a_move_goes_to_its_destination(index: Index, tmp_path: Path) -> None:
+    paths = put(index, tmp_path, *(member("1.1", "1", number) for number in (1, 2, 3)))
+    paths[1].unlink()
+    async with (
+        destination() as (ws1, came),
+        serving(index, tmp_path, destinations={"WS1": f"127.0.0.1:{ws1.port}"}) as server,
+        dimse.connect(
+            f"DIMSE@127.0.0.1:{server.port}", contexts=[(dimse.uids.STUDY_ROOT_MOVE, dimse.uids.LITTLE_ENDIAN)]
+        ) as association,
+    ):
+        moved = CMoveSCU(association).move(STUDY, "WS1", raise_failures=False)
+        assert [each async for each in moved]
+    assert moved.status == Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES
+    assert came == [paths[0].stem, paths[2].stem]
+    assert moved.suboperations.failed == 1
