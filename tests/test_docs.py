@@ -521,7 +521,7 @@ def options() -> set[str]:
     """All that the help of a command names."""
     shown = io.StringIO()
     with redirect_stdout(shown):
-        for command in ([], *([name] for name in COMMANDS)):
+        for command in ([], *(name.split() for name in COMMANDS)):
             with pytest.raises(SystemExit):
                 parse([*command, "--help"])
     return set(re.findall(r"^  (?:-.*, )?(--[a-z-]+)", shown.getvalue(), flags=re.MULTILINE))

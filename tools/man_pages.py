@@ -34,7 +34,9 @@ def pages() -> dict[str, str]:
     summary = "DICOM networking"
     found = {"dimse.1": "".join(_page("dimse", summary, parser, _list_of_commands()))}
     for name, command in commands.items():
-        found[f"dimse-{name}.1"] = "".join(_page(f"dimse {name}", COMMANDS[name].summary, command, ""))
+        found[f"dimse-{name.replace(' ', '-')}.1"] = "".join(
+            _page(f"dimse {name}", COMMANDS[name].summary, command, "")
+        )
     return found
 
 
@@ -53,7 +55,7 @@ def _page(name: str, summary: str, parser: Any, more: str) -> Iterator[str]:
             yield from (_argument(parser, action) for action in actions)
     yield ".SH EXIT STATUS\n" + _paragraphs(parser.epilog.removeprefix("Exit codes: "))
     yield FILES
-    others = [f"dimse\\-{each}" for each in COMMANDS] if more else ["dimse"]
+    others = [_escaped(f"dimse-{each}".replace(" ", "-")) for each in COMMANDS] if more else ["dimse"]
     yield ".SH SEE ALSO\n" + ",\n".join(f".BR {each} (1)" for each in others) + "\n"
 
 

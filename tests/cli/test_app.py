@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dimse.cli.app import COMMANDS, make_parser, run
+from dimse.cli.usage_errors import commands_of
 
 HIDE = """
 import sys
@@ -85,14 +86,16 @@ def test_help_and_the_version_import_little(arguments: list[str], modules: set[s
 
 def test_the_list_of_commands_says_what_they_say() -> None:
     for name, command in COMMANDS.items():
-        function = getattr(import_module(command.module), name.replace("-", "_"))
+        function = getattr(import_module(command.module), name.replace("-", "_").replace(" ", "_"))
         assert command.summary == (function.__doc__ or "").partition("\n")[0]
 
 
 def test_each_command_has_a_module_with_a_function_of_its_name() -> None:
-    help_text = make_parser().format_help()
+    parser = make_parser()
+    texts = {"": parser.format_help()} | {name: each.format_help() for name, each in commands_of(parser).items()}
     for name in COMMANDS:
-        assert f"\n    {name}" in help_text
+        above, _, word = name.rpartition(" ")
+        assert f"\n    {word}" in texts[above]
 
 
 def test_an_unexpected_error_is_one_line_and_with_vv_a_traceback(

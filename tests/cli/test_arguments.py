@@ -14,7 +14,7 @@ from dimse.cli.app import COMMANDS, run
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_defaults_are_shown_as_they_are_typed(capfd: pytest.CaptureFixture[str], command: str) -> None:
-    assert run([command, "--help"]) == 0
+    assert run([*command.split(), "--help"]) == 0
     defaults = re.findall(r"\[default: ([^]]*)\]", " ".join(capfd.readouterr().out.split()))
     assert [text for text in defaults if re.match(r"[A-Z]\w+\.|<", text)] == []
 

@@ -8,7 +8,7 @@ from dimse.cli import exit_codes
 from dimse.cli.app import COMMANDS, run
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+@pytest.mark.parametrize("command", [[], *(name.split() for name in COMMANDS)])
 def test_help_of_each_command_tells_the_exit_codes(capfd: pytest.CaptureFixture[str], command: list[str]) -> None:
     assert run([*command, "--help"]) == 0
     text = " ".join(capfd.readouterr().out.split())

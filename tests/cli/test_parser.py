@@ -11,7 +11,7 @@ from dimse.cli.parser import width
 
 
 @pytest.mark.parametrize(("columns", "widest"), [("60", 60), ("200", 100)])
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+@pytest.mark.parametrize("command", [[], *(name.split() for name in COMMANDS)])
 def test_help_fits_the_terminal_and_is_never_wide(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

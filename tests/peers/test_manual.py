@@ -23,10 +23,11 @@ def shown(page: Path) -> str:
 def test_each_command_has_a_page_with_all_its_options(tmp_path: Path) -> None:
     parsers = commands_of(make_parser())
     paths = {path.name: path for path in write(tmp_path)}
-    assert set(paths) == {"dimse.1", *(f"dimse-{name}.1" for name in COMMANDS)}
+    assert set(paths) == {"dimse.1", *(f"dimse-{name.replace(' ', '-')}.1" for name in COMMANDS)}
     for name, parser in parsers.items():
-        text = shown(paths[f"dimse-{name}.1"])
-        assert f"dimse-{name} - {COMMANDS[name].summary.rstrip('.')} SYNOPSIS dimse {name} " in text
+        title = f"dimse-{name.replace(' ', '-')}"
+        text = shown(paths[f"{title}.1"])
+        assert f"{title} - {COMMANDS[name].summary.rstrip('.')} SYNOPSIS dimse {name} " in text
         for option, action in options_of(parser).items():
             assert option in text
             assert " ".join(parser._get_formatter()._expand_help(action).split()) in text

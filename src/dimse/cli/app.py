@@ -10,7 +10,7 @@ from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from io import TextIOWrapper
-from itertools import islice
+from itertools import dropwhile, islice
 from typing import Any, Final, NamedTuple, NoReturn
 
 from dimse.cli import exit_codes, log_options
@@ -21,7 +21,10 @@ from dimse.version import __version__
 
 
 class Command(NamedTuple):
-    """A command: the module that has `EXIT_CODES`, `add_arguments`, and a function of the command's name."""
+    """A command: the module that has `EXIT_CODES`, `add_arguments`, and a function of the command's name.
+
+    A command of two words, such as `node import`, is below the first; its function has both, as `node_import`.
+    """
 
     module: str
     summary: str
@@ -54,6 +57,9 @@ COMMANDS: Final = {
         "dimse.cli.print_server", "Accept print jobs, and write each film to a folder (Print Management SCP)."
     ),
     "step": Command("dimse.cli.step", "Report a performed procedure step (MPPS), message by message."),
+    "node": Command(
+        "dimse.cli.node", "Serve an archive: store, find, get and move instances, and answer Storage Commitment."
+    ),
     "peers": Command("dimse.cli.peers", "List the peers of the configuration, with their last state."),
     "completion": Command("dimse.cli.completion", "Print a script that completes dimse in a shell."),
     "certificates": Command(
@@ -93,26 +99,60 @@ def make_parser(commands: Iterable[str] = COMMANDS, listed: Iterable[str] = ()) 
     parser.add_argument(
         "--version", action=_ShowVersion, nargs=0, default=argparse.SUPPRESS, help="Show the version and exit."
     )
-    group = parser.add_subparsers(
-        title="commands", metavar="COMMAND", required=True, prog="dimse", parser_class=CommandParser
-    )
+    named = tuple(commands)
+    groups = {"": _group(parser, "", is_required=True)}
     for name in listed:
-        group.add_parser(name, help=COMMANDS[name].summary)
-    for name in commands:
-        from inspect import cleandoc  # a list of commands needs it not
-
-        module = import_module(COMMANDS[name].module)
-        command = getattr(module, name.replace("-", "_"))
-        subparser = group.add_parser(
-            name,
-            help=COMMANDS[name].summary,
-            description=cleandoc(command.__doc__ or ""),
-            epilog="Exit codes: " + module.EXIT_CODES,
-        )
-        subparser.set_defaults(command=command)
-        module.add_arguments(subparser)
-        log_options.add_arguments(subparser)
+        if " " not in name:
+            groups[""].add_parser(name, help=COMMANDS[name].summary)
+    for name in named:
+        above = name.rpartition(" ")[0]
+        if above not in groups:
+            groups[above] = _group(groups[""].add_parser(above, help=COMMANDS[above].summary), above, is_required=True)
+        made = _add_command(groups[above], name)
+        if below_it := [each for each in COMMANDS if each.startswith(f"{name} ")]:
+            groups[name] = _group(made, name, is_required=False)
+            for each in below_it:
+                if each not in named:
+                    misplaced = groups[name].add_parser(_last_word(each), help=COMMANDS[each].summary)
+                    misplaced.set_defaults(command=_refuse_misplaced)
     return parser
+
+
+def _group(parser: Any, name: str, *, is_required: bool) -> Any:
+    """The commands below a parser."""
+    return parser.add_subparsers(
+        title="commands",
+        metavar="COMMAND",
+        required=is_required,
+        prog=f"dimse {name}".strip(),
+        parser_class=CommandParser,
+    )
+
+
+def _add_command(group: Any, name: str) -> Any:
+    from inspect import cleandoc  # a list of commands needs it not
+
+    module = import_module(COMMANDS[name].module)
+    command = getattr(module, name.replace("-", "_").replace(" ", "_"))
+    made = group.add_parser(
+        _last_word(name),
+        help=COMMANDS[name].summary,
+        description=cleandoc(command.__doc__ or ""),
+        epilog="Exit codes: " + module.EXIT_CODES,
+    )
+    made.set_defaults(command=command)
+    module.add_arguments(made)
+    log_options.add_arguments(made)
+    return made
+
+
+def _last_word(name: str) -> str:
+    return name.rpartition(" ")[2]
+
+
+def _refuse_misplaced(**_: object) -> NoReturn:
+    """Takes the place of a command below another, which was not written right behind it."""
+    raise UsageError("a command comes before its options")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -147,10 +187,13 @@ def _next_step(error: UsageError, arguments: Sequence[str], named: Sequence[str]
 def _named_command(arguments: Sequence[str]) -> list[str]:
     """The one command that must be imported: an echo needs no pydicom, whose import takes longer than the echo.
 
-    It is the first word, as no option before it has a value. For help and a misspelled command all are only listed.
+    It is the first word, as no option before it has a value, with the word right behind it if both are a command. For
+    help and a misspelled command all are only listed.
     """
-    words = (argument for argument in arguments if argument in ("-h", "--help") or not argument.startswith("-"))
-    return [word for word in islice(words, 1) if word in COMMANDS]
+    rest = dropwhile(lambda each: each.startswith("-") and each not in ("-h", "--help"), arguments)
+    words = [*islice(rest, 2)]
+    names = (" ".join(words[:count]) for count in (2, 1))
+    return [name for name in names if name in COMMANDS][:1]
 
 
 def _run(parser: Parser, arguments: Sequence[str]) -> int:

@@ -43,8 +43,9 @@ class CommandParser(Parser):
         """Overrides argparse.
 
         The parser of the whole command line calls it without a namespace, the method called here calls it with one.
+        A command that has commands below it takes no positional arguments.
         """
-        if namespace is None:
+        if namespace is None and self._subparsers is None:
             return self.parse_known_intermixed_args(args, argparse.Namespace())
         return super().parse_known_args(args, namespace)
 

@@ -17,10 +17,14 @@ _NO_VALUE: Final = re.compile(r"argument (?P<option>[^:]+): expected ")
 _COMMAND: Final = re.compile(r"argument COMMAND: invalid choice: '(?P<word>[^']*)'")
 
 
-def commands_of(parser: Parser) -> dict[str, Parser]:
-    """The parsers of the commands."""
-    found = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    return dict(found.choices)
+def commands_of(parser: argparse.ArgumentParser, above: str = "") -> dict[str, Parser]:
+    """The parsers of the commands by name, also of those below others, such as `node import`."""
+    found: dict[str, Parser] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, made in action.choices.items():
+                found |= {f"{above}{name}": made, **commands_of(made, f"{above}{name} ")}
+    return found
 
 
 def options_of(parser: Parser) -> dict[str, argparse.Action]:
@@ -41,6 +45,11 @@ def in_words(message: str, arguments: Sequence[str], command: str | None, parser
         if (found := _COMMAND.match(message)) is None:
             return f"{message}; dimse --help lists the commands"
         return _no_such(f"command {found['word']}", found["word"], commands, "dimse --help")
+    below = {name.rpartition(" ")[2]: name for name in commands if name.startswith(f"{command} ")}
+    if (word := next((each for each in arguments if each in below), None)) is not None:
+        return f"{word} comes right behind {command}: write dimse {below[word]} [options]"
+    if (found := _COMMAND.match(message)) is not None:
+        return _no_such(f"command {command} {found['word']}", found["word"], below, f"dimse {command} --help")
     options = options_of(commands[command])
     if (found := _UNKNOWN.match(message)) and found["word"].startswith("-"):
         word = found["word"].partition("=")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,17 @@ from typing import Final
 from dimse.dataset import folders
 
 _LOCK: Final = "node.lock"
+
+
+def default_data() -> Path:
+    """The data folder where none is named: `dimse/node` in the folder for data of the platform.
+
+    That is `$XDG_DATA_HOME` or `~/.local/share`, also on macOS as for other commands, and `%LOCALAPPDATA%` on Windows.
+    """
+    variable, folder = (
+        ("LOCALAPPDATA", "AppData/Local") if sys.platform == "win32" else ("XDG_DATA_HOME", ".local/share")
+    )
+    return Path(os.environ.get(variable) or Path.home() / folder, "dimse", "node")
 
 
 def index_url(data: Path) -> str:

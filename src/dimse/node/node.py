@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from dimse.address import Address
+from dimse.address import Address, host_and_port
 from dimse.events import AssociationEvent
 from dimse.network.signals import run_until_signal
 from dimse.node.data_folder import index_url, served
@@ -79,7 +80,12 @@ class Node:
         parts.enter_context(served(options.data))
         self.index = await asyncio.to_thread(Index, options.index or index_url(options.data))
         parts.push_async_callback(asyncio.to_thread, self.index.close)
-        await parts.enter_async_context(self.server)
+        try:
+            await parts.enter_async_context(self.server)
+        except OSError as error:
+            where = host_and_port(self.server.host, self.server.port)
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            raise OSError(error.errno, f"cannot listen on {where}: {why}") from error
 
     def run(self) -> None:
         """Serve until Ctrl-C or SIGTERM, in an event loop of its own; call it from the main thread.

@@ -1,0 +1,60 @@
+"""The options that `dimse node` and the commands below it share: the data folder and the configuration file."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from dimse.cli.parser import ConfigurationError, UsageError
+
+if TYPE_CHECKING:
+    from dimse.node import NodeOptions
+
+FILE: Final = "node.toml"
+"""The configuration file in a data folder."""
+
+_NEEDED: Final = ("sqlalchemy", "alembic", "msgspec", "starlette", "uvicorn", "prometheus_client", "numpy", "PIL")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Define them. A command passes them on to `read`."""
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        help="Data folder of the node. [default: the one of the configuration, else $XDG_DATA_HOME/dimse/node, where "
+        "XDG_DATA_HOME is ~/.local/share if it is not set]",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help=f"Configuration of the node, in TOML. [default: {FILE} in the data folder, if it is there]",
+    )
+
+
+def read(data: Path | None, config: Path | None) -> NodeOptions:
+    """The options of the node, from its configuration file if it has one.
+
+    Raises `UsageError` without the extra, and `ConfigurationError` with the file, the place and the reason.
+    """
+    missing = next((name for name in _NEEDED if find_spec(name) is None), None)
+    if missing is not None:
+        raise UsageError(f'this command needs {missing}; install it with: pip install "dimse[node]"')
+    from dataclasses import replace
+
+    from dimse.node.data_folder import default_data
+    from dimse.node.node_file import read as read_file
+    from dimse.node.options import NodeOptions, WebOptions
+
+    folder = data or default_data()
+    file = config or folder / FILE
+    if config is None and not file.exists():
+        return NodeOptions(data=folder, web=WebOptions())
+    try:
+        options = read_file(file, folder)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    return options if data is None else replace(options, data=data)

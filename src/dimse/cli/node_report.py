@@ -1,0 +1,83 @@
+"""The report of `dimse node`: where it listens, each association, and a summary."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from time import strftime
+from typing import TYPE_CHECKING
+
+from dimse.cli.output import counted, duration, reason, size
+from dimse.cli.report import Report
+from dimse.cli.serving import address_of
+from dimse.events import AssociationEnded, AssociationEvent
+
+if TYPE_CHECKING:
+    from dimse.node import Node, NodeOptions
+
+
+class NodeReport(Report):
+    """Counts `associations` and `requests`."""
+
+    def __init__(self, *, json: bool, quiet: bool) -> None:
+        super().__init__(json=json)
+        self._quiet = quiet
+
+    def listening(self, node: Node) -> None:
+        """Write the first line: where the node listens, and how to try it."""
+        server, data = node.server, node.options.data
+        fields = {"host": server.host, "port": server.port, "title": server.ae_title, "data": str(data)}
+        send = "dimse send" if server.options.tls is None else "dimse send --tls"
+        text = f"Archive {server.ae_title} in {data}; store to it with: {send} {address_of(server)} PATH"
+        self.write("listening", fields, text)
+
+    def event(self, event: AssociationEvent) -> None:
+        """Count an association that has ended, and write its line."""
+        if not isinstance(event, AssociationEnded) or event.association.is_requestor:
+            return
+        self.counts["associations"] += 1
+        self.counts["requests"] += event.served
+        self.bytes += event.bytes_received
+        if self._quiet:
+            return
+        association = event.association
+        error = None if event.error is None else reason(event.error, with_peer=False)
+        fields = {
+            "calling_ae_title": association.calling_ae_title,
+            "called_ae_title": association.called_ae_title,
+            "peer": association.peer,
+            "requests": event.served,
+            "bytes_received": event.bytes_received,
+            "bytes_sent": event.bytes_sent,
+            "seconds": round(event.seconds, 3),
+            "error": error,
+        }
+        text = f"{strftime('%H:%M:%S')}  {association.calling_ae_title} at {association.peer}: "
+        text += (
+            f"{counted(event.served, 'request')} in {duration(event.seconds)}, {size(event.bytes_received)} received"
+        )
+        text += f", {size(event.bytes_sent)} sent" + ("" if error is None else f"; ended by an error: {error}")
+        with suppress(OSError):
+            self.write("association", fields, text)
+
+    def reloaded(self, options: NodeOptions) -> None:
+        """Write that the configuration was read again."""
+        peers, destinations = options.server.access.peers, len(options.destinations)
+        fields = {"peers": None if peers is None else len(peers), "destinations": destinations}
+        known = "every peer" if peers is None else counted(len(peers), "peer")
+        text = f"Reloaded: {known}, {counted(destinations, 'destination')}"
+        self.write("reloaded", fields, text)
+
+    def checked(self, where: Path | None, options: NodeOptions) -> None:
+        """Write that nothing is wrong."""
+        peers = options.server.access.peers
+        fields = {"data": str(options.data), "peers": None if peers is None else len(peers)}
+        self.write("checked", fields, f"{where or options.data}: no errors")
+
+    def finish(self) -> None:
+        """Write the summary."""
+        associations, requests = self.counts["associations"], self.counts["requests"]
+        fields: dict[str, float] = {"associations": associations, "requests": requests, "bytes": self.bytes}
+        fields |= {"seconds": round(self.seconds, 3)}
+        text = f"{counted(associations, 'association')}, {counted(requests, 'request')}, {size(self.bytes)} received"
+        self.write("summary", fields, text)

@@ -1,0 +1,74 @@
+"""What a node would not be able to use, before it begins: `dimse node --check`."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from dimse.address import host_and_port
+from dimse.network.listening import listening_sockets
+from dimse.node.data_folder import served
+from dimse.node.options import NodeOptions
+
+_PATIENCE = 10
+"""Seconds to wait for a database."""
+
+
+async def problems(options: NodeOptions) -> list[str]:
+    """What of the folder, the index and the port cannot be used, in words. It changes nothing.
+
+    If a node serves from the folder now, it has the port, which is not checked.
+    """
+    found = [_folder_problem(options.data), None if options.index is None else _index_problem(options.index)]
+    if not _is_served(options.data):
+        found.append(await _port_problem(options.host, options.port))
+    return [each for each in found if each is not None]
+
+
+def _folder_problem(data: Path) -> str | None:
+    existing = next(each for each in (data, *data.absolute().parents) if each.exists())
+    if not existing.is_dir():
+        return f"{existing}: is not a folder"
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            return None
+    except OSError as error:
+        return f"{existing}: cannot be written: {error.strerror}"
+
+
+def _index_problem(url: str) -> str | None:
+    try:
+        made = make_url(url)
+        if made.get_backend_name() != "postgresql":
+            return "[index] url: must be one of PostgreSQL, such as postgresql://dimse@db/archive"
+        engine = create_engine(made.set(drivername="postgresql+psycopg"), connect_args={"connect_timeout": _PATIENCE})
+        with engine.connect():
+            pass
+    except ModuleNotFoundError:
+        return 'the index needs psycopg; install it with: pip install "psycopg[binary]"'
+    except SQLAlchemyError as error:
+        return f"the index cannot be used: {' '.join(str(getattr(error, 'orig', None) or error).split())}"
+    engine.dispose()
+    return None
+
+
+def _is_served(data: Path) -> bool:
+    if not (data / "node.lock").exists():
+        return False
+    with suppress(OSError), served(data):
+        return False
+    return True
+
+
+async def _port_problem(host: str, port: int) -> str | None:
+    with ExitStack() as stack:
+        try:
+            for sock in await listening_sockets(host.strip("[]"), port):
+                stack.callback(sock.close)
+        except OSError as error:
+            return f"cannot listen on {host_and_port(host, port)}: {error.strerror}"
+    return None
