@@ -1035,6 +1035,11 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("bytes of their images", "services.print_session.MAX_IMAGE_BYTES", size),
     ("presentation LUTs of such an association", "services.print_session.MAX_LUTS", str),
     ("entries of a presentation LUT", "services.print_image.MAX_LUT_ENTRIES", str),
+    ("characters of a column of the index of `dimse node`", "node.keys.MAX_TEXT", str),
+    ("characters of a word of a name in it", "node.keys.MAX_WORD", str),
+    ("requests of a series in it", "node.keys.MAX_REQUESTS", str),
+    ("value of an attribute of a study or series in it", "node.attributes.MAX_VALUE", size),
+    ("sequence of a study or series in it", "node.attributes.MAX_SEQUENCE", size),
     ("interval between progress reports", "services.transfer_progress._REPORT_INTERVAL", seconds),
 ]
 

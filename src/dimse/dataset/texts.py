@@ -53,14 +53,22 @@ class Texts:
         if not isinstance(value, bytes):
             values = value if isinstance(value, MultiValue | list) else [] if value is None else [value]
             return [str(each) for each in values] if value != "" else []
-        text = decode_text(value, character_sets, vr) if vr in DELIMITERS else value.decode("latin-1")
+        text = decoded_value(value, character_sets, vr)
         if is_garbled(text, value):
             self.garbled.add(tag)
-        text = text.rstrip(" \0")
-        return _values(text, vr) if text else []
+        return split_values(text, vr)
 
 
-def _values(text: str, vr: str) -> list[str]:
+def decoded_value(value: bytes, character_sets: Sequence[str], vr: str) -> str:
+    """The encoded value of an element with a text VR as text; bytes that are not in the sets become U+FFFD."""
+    return decode_text(value, character_sets, vr) if vr in DELIMITERS else value.decode("latin-1")
+
+
+def split_values(text: str, vr: str) -> list[str]:
+    """The values in the text of an element, without their padding; none if it is empty."""
+    text = text.rstrip(" \0")
+    if not text:
+        return []
     if vr in ONE_TEXT:
         return [text]
     return [each.rstrip(" \0") if vr in ("PN", "LO", "SH", "UC") else each.strip(" \0") for each in text.split("\\")]
@@ -94,7 +102,7 @@ def _items(dataset: Dataset, tag: int) -> Iterator[Dataset]:
 
 
 def _element(tag: int, vr: str, text: str, dataset: Dataset) -> DataElement:
-    values: list[Any] = _values(text.rstrip(" \0"), vr)
+    values: list[Any] = split_values(text, vr) or [""]
     if vr == "PN":
         encodings = dataset.original_character_set
         encodings = [encodings] if isinstance(encodings, str) else encodings

@@ -36,7 +36,7 @@ from dimse.dataset.codec import PYDICOM_ERRORS
 from dimse.dataset.encoding import QUERY_RETRIEVE_LEVEL
 from dimse.dataset.pydicom_names import IGNORE, DataElement, Dataset
 from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
-from dimse.services.matching_rules import OFFSET, Test, later, offset_of, ranges_test, value_tests
+from dimse.services.matching_rules import OFFSET, Test, later, offset_of, ranges_test, significant, value_tests
 from dimse.services.query_keys import tag_of
 from dimse.services.query_models import QueryRetrieveLevel
 from dimse.upper_layer.extended import QueryFeatures
@@ -60,7 +60,6 @@ _DATES_AND_TIMES: Final = (
     (0x00400244, 0x00400245),  # Performed Procedure Step Start
     (0x00400250, 0x00400251),  # Performed Procedure Step End
 )
-_LEADING_SPACES_COUNT: Final = frozenset(("LT", "ST", "UC", "UT"))
 
 _SUMMARIES: Final[Mapping[str, Mapping[str, str]]] = {
     QueryRetrieveLevel.PATIENT: {
@@ -372,8 +371,7 @@ def _values(dataset: Dataset, tag: int, character_sets: Sequence[str]) -> list[A
     try:
         vr = vr_of(dataset, tag)
         if vr in TEXT_VRS:
-            texts = (text.rstrip(" \0") for text in Texts().of(dataset, tag, character_sets))
-            return [text if vr in _LEADING_SPACES_COUNT else text.lstrip(" ") for text in texts if text]
+            return list[Any](significant(Texts().of(dataset, tag, character_sets), vr))
         element = dataset[tag]
     except PYDICOM_ERRORS:
         return []

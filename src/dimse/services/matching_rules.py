@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from calendar import isleap, monthrange
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -16,6 +16,7 @@ from dimse.errors import DatasetError
 from dimse.upper_layer.extended import QueryFeatures
 
 _WILD: Final = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
+_LEADING_SPACES_COUNT: Final = frozenset(("LT", "ST", "UC", "UT"))
 _ACCENTS: Final = frozenset(map(chr, range(0x0300, 0x0370)))
 _WORD: Final = re.compile(r"[^\s^=,.*?-]+")
 
@@ -27,6 +28,12 @@ MAX_KEY_LENGTH: Final = 1024
 
 Test = Callable[[Any, int], bool]
 """Whether a value of a data set matches one of a key; DTs without an offset from UTC are at the given one."""
+
+
+def significant(texts: Iterable[str], vr: str) -> list[str]:
+    """The texts of an attribute that are compared: without padding, and none of them empty (PS3.5 6.2)."""
+    stripped = (text.rstrip(" \0") for text in texts)
+    return [text if vr in _LEADING_SPACES_COUNT else text.lstrip(" ") for text in stripped if text]
 
 
 def value_tests(vr: str, tag: int, values: list[Any], offset: int, features: QueryFeatures) -> list[Test]:
@@ -126,11 +133,11 @@ def _words_test(words: tuple[str, ...]) -> Test:
 
 def _name_test(wanted: str) -> Test:
     """A name without "=" is compared with each component group (PS3.4 C.2.2.2.1.1)."""
-    whole = _pattern(_normal_name(wanted))
-    groups = [_pattern(group) for group in _normal_name(wanted).split("=")]
+    whole = _pattern(normal_name(wanted))
+    groups = [_pattern(group) for group in normal_name(wanted).split("=")]
 
     def test(value: Any, _: int) -> bool:
-        name = _normal_name(str(value))
+        name = normal_name(str(value))
         if whole.fullmatch(name):
             return True
         parts = name.split("=")
@@ -142,7 +149,7 @@ def _name_test(wanted: str) -> Test:
     return test
 
 
-def _normal_name(name: str) -> str:
+def normal_name(name: str) -> str:
     """A folded person name without padding and trailing empty components (PS3.5 6.2.1.1)."""
     groups = (group.split("^") for group in folded(name).split("="))
     return "=".join("^".join([each.strip(" ") for each in group]).rstrip("^") for group in groups).rstrip("=")
@@ -159,18 +166,18 @@ def ranges_test(dates: str, times: str) -> Callable[[str, str | None], bool] | N
         return None
     low, high = _EVER
     if first_date:
-        day, time = _date_span(first_date, 0), _time_span(first_time, 0) if first_time else (0, 0)
+        day, time = date_span(first_date, 0), time_span(first_time, 0) if first_time else (0, 0)
         if day is None or time is None:
             return None
         low = day[0] + time[0]
     if last_date:
-        day, time = _date_span(last_date, 0), _time_span(last_time, 0) if last_time else (0, _DAY)
+        day, time = date_span(last_date, 0), time_span(last_time, 0) if last_time else (0, _DAY)
         if day is None or time is None:
             return None
         high = day[1] - _DAY + time[1]
 
     def test(date: str, time: str | None) -> bool:
-        day, within = _date_span(date, 0), _time_span(time, 0) if time else None
+        day, within = date_span(date, 0), time_span(time, 0) if time else None
         if day is None:
             return False
         span = day if within is None else (day[0] + within[0], day[0] + within[1])
@@ -185,7 +192,7 @@ def later(date_text: str, time_text: str, by: int) -> tuple[str, str] | None:
     >>> later("20240229", "2330", 3600 * 1_000_000)
     ('20240301', '0030')
     """
-    day, within = _date_span(date_text, 0), _time_span(time_text, 0)
+    day, within = date_span(date_text, 0), time_span(time_text, 0)
     if day is None or day[1] - day[0] != _DAY or within is None:
         return None
     days, rest = divmod(int(day[0] + within[0]) + by, _DAY)
@@ -242,7 +249,8 @@ _DATE = re.compile(r"(\d{4})(?:(\d\d)(\d\d)?)?", re.ASCII)
 _DATE_AND_TIME = re.compile(rf"(\d{{4,8}}?)(?:(?<=\d{{8}})({_TIME.pattern}))?({OFFSET})?", re.ASCII)
 
 
-def _date_span(text: str, _: int) -> _Span | None:
+def date_span(text: str, _: int = 0) -> _Span | None:
+    """The microseconds of a DA, since the first day of the year 1; None if it is not valid."""
     found = _DATE.fullmatch(text.replace(".", ""))  # as in ACR-NEMA: 2024.02.29
     if found is None:
         return None
@@ -256,7 +264,8 @@ def _date_span(text: str, _: int) -> _Span | None:
     return start, start + days * _DAY
 
 
-def _time_span(text: str, _: int) -> _Span | None:
+def time_span(text: str, _: int = 0) -> _Span | None:
+    """The microseconds of a TM, since midnight; None if it is not valid."""
     found = _TIME.fullmatch(text.replace(":", ""))  # as in ACR-NEMA: 12:30:00
     if found is None:
         return None
@@ -271,13 +280,13 @@ def _time_span(text: str, _: int) -> _Span | None:
 
 def _date_time_span(text: str, offset: int) -> _Span | None:
     found = _DATE_AND_TIME.fullmatch(text)
-    days = None if found is None else _date_span(found[1], 0)
+    days = None if found is None else date_span(found[1], 0)
     if found is None or days is None:
         return None
     offset = offset_of(found[7]) if found[7] else offset
     if not found[2]:
         return days[0] - offset, days[1] - offset
-    within = _time_span(found[2], 0)
+    within = time_span(found[2], 0)
     return None if within is None else (days[0] + within[0] - offset, days[0] + within[1] - offset)
 
 
@@ -288,7 +297,7 @@ def offset_of(text: str) -> int:
 
 
 _SPANS: Final[Mapping[str, Callable[[str, int], _Span | None]]] = {
-    "DA": _date_span,
-    "TM": _time_span,
+    "DA": date_span,
+    "TM": time_span,
     "DT": _date_time_span,
 }
