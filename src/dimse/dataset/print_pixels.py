@@ -4,32 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
-from pydicom.tag import Tag
 
 from dimse.dataset.codec import PYDICOM_ERRORS, pydicom_failed
+from dimse.dataset.windowing import aspect_of, attributes_of_frame, in_color, windowed
 from dimse.errors import DatasetError
 from dimse.records import record
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Pixels: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+    from dimse.dataset.windowing import Pixels
 
 MAX_PRINTED_PIXELS: Final = 64 * 1024 * 1024
 """Pixels of an image that is printed: four times those of the largest mammograms."""
 
 _LUMINANCE: Final = (0.299, 0.587, 0.114)
-_STEEP: Final = 80
-"""The exponent beyond which a sigmoid is black or white, and before which it overflows."""
-_MOST_TERMS: Final = 1000
-"""Of the ratio of a pixel's height to its width."""
 
 
 @record()
@@ -95,11 +87,11 @@ def print_pixels(source: ImageSource, *, bits: int, color: bool) -> PrintPixels:
     with _named(source.name):
         dataset = source.image if isinstance(source.image, Dataset) else dcmread(source.image)
         pixels = _frame(dataset, source.frame)
-        attributes = _attributes(dataset, source.frame)
-        shown = _in_color(pixels, attributes) if source.is_color else _windowed(pixels, attributes)
+        attributes = attributes_of_frame(dataset, source.frame)
+        shown = in_color(pixels, attributes) if source.is_color else windowed(pixels, attributes)
         data = _planes(shown) if color else _gray(shown, bits)
         depth = 8 if color else bits
-        return PrintPixels(int(shown.shape[0]), int(shown.shape[1]), color, depth, data, _aspect(attributes))
+        return PrintPixels(int(shown.shape[0]), int(shown.shape[1]), color, depth, data, aspect_of(attributes))
 
 
 def _frame(dataset: Dataset, frame: int) -> Pixels:
@@ -124,107 +116,6 @@ def _with_syntax(dataset: Dataset) -> Dataset:
     return whole
 
 
-_IMAGE_GROUP: Final = 0x0028
-_IMAGER_SPACING: Final = 0x00181164
-_OF_A_FRAME: Final = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence")
-
-
-def _attributes(dataset: Dataset, frame: int) -> Dataset:
-    """The attributes of a frame, those of functional groups among them (PS3.3 C.7.6.16)."""
-    flat = Dataset()
-    of_image = (tag for tag in map(Tag, dataset.keys()) if tag.group == _IMAGE_GROUP or tag == _IMAGER_SPACING)
-    for tag in of_image:
-        flat.add(dataset[tag])
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    groups = [*(dataset.get("SharedFunctionalGroupsSequence") or []), *per_frame[frame : frame + 1]]
-    for group in groups:
-        for keyword in _OF_A_FRAME:
-            for item in (group.get(keyword) or [])[:1]:
-                flat.update(dict(item.items()))
-    return flat
-
-
-def _windowed(pixels: Pixels, attributes: Dataset) -> Pixels:
-    """Grayscale values from 0 (black) to 1."""
-    import numpy as np
-
-    values = apply_modality_lut(pixels, attributes)
-    if attributes.get("VOILUTSequence"):
-        shown = _voi_lut(values, attributes.VOILUTSequence[0])
-    else:
-        values = values.astype(np.float32)
-        window = _window(attributes)
-        shown = _full_range(values, pixels, attributes) if window is None else _in_window(values, *window)
-    inverted: Pixels = 1 - shown if attributes.get("PhotometricInterpretation") == "MONOCHROME1" else shown
-    return inverted
-
-
-def _voi_lut(values: Pixels, item: Dataset) -> Pixels:
-    import numpy as np
-
-    entries, first, bits = (int(each) for each in item.LUTDescriptor)
-    data = item.LUTData
-    if isinstance(data, bytes):
-        table = np.frombuffer(data, np.uint8 if len(data) < 2 * (entries or 65536) else "<u2")
-    else:
-        table = np.asarray(data)
-    index = np.clip(values.astype(np.int64) - first, 0, len(table) - 1)
-    shown: Pixels = np.clip(table[index].astype(np.float32) / (2**bits - 1), 0, 1)
-    return shown
-
-
-def _window(attributes: Dataset) -> tuple[float, float, str] | None:
-    """Center, width and function of the first window."""
-    center, width = (_first(attributes.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
-    function = str(attributes.get("VOILUTFunction") or "LINEAR")
-    least = 1 if function == "LINEAR" else 0
-    if center is None or width is None or width < least or (width == 0 and function != "LINEAR"):
-        return None
-    return center, width, function
-
-
-def _in_window(values: Pixels, center: float, width: float, function: str) -> Pixels:
-    """The functions of PS3.3 C.11.2.1.2, from 0 to 1."""
-    import numpy as np
-
-    if function == "SIGMOID":
-        shown: Pixels = 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -_STEEP, _STEEP)))
-        return shown
-    if function == "LINEAR":
-        center, width = center - 0.5, width - 1
-    if width == 0:
-        above: Pixels = (values > center).astype(np.float32)
-        return above
-    clipped: Pixels = np.clip((values - center) / width + 0.5, 0, 1)
-    return clipped
-
-
-def _full_range(values: Pixels, stored: Pixels, attributes: Dataset) -> Pixels:
-    """The range from the least value to the greatest, without those that pad the image."""
-    import numpy as np
-
-    padding = attributes.get("PixelPaddingValue")
-    counted = values if padding is None else values[stored != int(padding)]
-    if counted.size == 0 or counted.min() == counted.max():
-        return np.zeros(values.shape, np.float32)
-    low, high = float(counted.min()), float(counted.max())
-    filled: Pixels = np.clip((values - low) / (high - low), 0, 1)
-    return filled
-
-
-def _in_color(pixels: Pixels, attributes: Dataset) -> Pixels:
-    """RGB values from 0 to 1."""
-    import numpy as np
-
-    if attributes.get("PhotometricInterpretation") == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, attributes)
-        bits = 8 * pixels.dtype.itemsize
-    else:
-        bits = int(attributes.BitsStored)
-    shown: Pixels = np.clip(pixels[..., :3].astype(np.float32) / (2**bits - 1), 0, 1)
-    return shown
-
-
 def _gray(shown: Pixels, bits: int) -> bytes:
     import numpy as np
 
@@ -239,22 +130,6 @@ def _planes(shown: Pixels) -> bytes:
     values = np.rint(shown * 255).astype(np.uint8)
     planes = np.stack([values] * 3) if values.ndim == 2 else values.transpose(2, 0, 1)
     return np.ascontiguousarray(planes).tobytes()
-
-
-def _aspect(attributes: Dataset) -> tuple[int, int]:
-    """The height of a pixel, to its width: of its spacing, or as the image says it."""
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
-        value = attributes.get(keyword)
-        if value is not None and not isinstance(value, str) and len(value) == 2 and min(map(float, value)) > 0:
-            ratio = Fraction(float(value[0]) / float(value[1])).limit_denominator(_MOST_TERMS)
-            return (ratio.numerator, ratio.denominator) if ratio else (1, 1)
-    return (1, 1)
-
-
-def _first(value: Any) -> float | None:
-    if value is None or value == "":
-        return None
-    return float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)
 
 
 @contextmanager

@@ -1,0 +1,252 @@
+"""The JSON API of the page, under /api/. It changes nothing in the archive.
+
+1. A search is a POST: its keys are data of patients, and must not be in the URL, which proxies and browsers keep.
+2. A failure is an object with `problem`: what happened and what to do, in words.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from dimse.dataset.threads import beside_the_loop
+from dimse.errors import DatasetError
+from dimse.network.server import AssociationServer
+from dimse.node.index import Index
+from dimse.node.places import place
+from dimse.node.web import browsing
+from dimse.node.web.browsing import Wanted
+from dimse.node.web.login import refused
+from dimse.node.web.metrics import Exposition
+from dimse.node.web.rendering import MAX_SIZE, Busy, Picture, Renderer
+from dimse.node.web.thumbnails import THUMBNAIL, Thumbnails
+from dimse.node.web.transfers import echo_peer, peers, transfers
+from dimse.services.move_scp import MoveDestination
+
+MAX_KEY: Final = 200
+"""Characters of a key of a search."""
+EVENTS: Final = 200
+"""Events that are given at once."""
+
+_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
+_INSTANCE: Final = "/api/studies/{study}/series/{series}/instances/{instance}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts of a node that the page shows."""
+
+    index: Index
+    server: AssociationServer
+    data: Path
+    locate: Callable[[Path], Path]
+    """Where a file is now that belongs to a path, also between commit and rename."""
+    destinations: Callable[[], Mapping[str, MoveDestination]]
+    exposition: Exposition
+    renderer: Renderer
+    thumbnails: Thumbnails
+
+
+class Api:
+    """Answers the page."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """What is answered, by path."""
+        return [
+            Route("/api/node", _safe(self.node)),
+            Route("/api/search", _safe(self.search), methods=["POST"]),
+            Route("/api/studies/{study}", _safe(self.study)),
+            Route("/api/studies/{study}/series/{series}", _safe(self.series)),
+            Route("/api/studies/{study}/series/{series}/thumbnail", _safe(self.thumbnail)),
+            Route(f"{_INSTANCE}/frames/{{frame:int}}", _safe(self.frame)),
+            Route(f"{_INSTANCE}/tags", _safe(self.tags)),
+            Route("/api/transfers", _safe(self.transfers)),
+            Route("/api/peers", _safe(self.peers)),
+            Route("/api/peers/echo", _safe(self.echo), methods=["POST"]),
+            Route("/api/events", _safe(self.events)),
+        ]
+
+    async def node(self, _: Request) -> Response:
+        server, exposition = self._parts.server, self._parts.exposition
+        summary = await exposition.summary()
+        return JSONResponse({"ae_title": server.ae_title, "host": server.host, "port": server.port, **summary})
+
+    async def search(self, request: Request) -> Response:
+        keys = await _object(request)
+        wanted, after = _wanted(keys), _after(keys.get("after"))
+        found, following = await self._parts.index.read(lambda c: browsing.studies(c, wanted, after))
+        return JSONResponse({"studies": found, "after": following})
+
+    async def study(self, request: Request) -> Response:
+        study = _uid(request, "study")
+        found = await self._parts.index.read(lambda c: browsing.study_with_series(c, study))
+        return JSONResponse(_existing(found, "study"))
+
+    async def series(self, request: Request) -> Response:
+        study, series = _uid(request, "study"), _uid(request, "series")
+        found = await self._parts.index.read(lambda c: browsing.instances(c, study, series))
+        return JSONResponse({"instances": _existing(found or None, "series")})
+
+    async def thumbnail(self, request: Request) -> Response:
+        study, series = _uid(request, "study"), _uid(request, "series")
+        middle = await self._parts.index.read(lambda c: browsing.middle_of(c, study, series))
+        if middle is None:
+            raise HTTPException(404, "the series has no image")
+        name, kept = f"{middle.digest.hex()}.jpg", self._parts.thumbnails
+        jpeg = await beside_the_loop(lambda: kept.get(study, name))
+        if jpeg is None:
+            path = self._path(study, series, middle)
+            jpeg = (await self._parts.renderer.render(path, middle.frames // 2, size=THUMBNAIL)).jpeg
+            drawn = jpeg
+            await beside_the_loop(lambda: kept.put(study, name, drawn))
+        return Response(jpeg, media_type="image/jpeg")
+
+    async def frame(self, request: Request) -> Response:
+        path = await self._requested(request)
+        window, size = _window(request.query_params.get("window")), _size(request.query_params.get("size"))
+        frame = request.path_params["frame"] - 1
+        picture = await self._parts.renderer.render(path, frame, window=window, size=size)
+        return Response(picture.jpeg, media_type="image/jpeg", headers=_window_header(picture))
+
+    async def tags(self, request: Request) -> Response:
+        path = await self._requested(request)
+        return Response(await self._parts.renderer.tags(path), media_type="application/json")
+
+    async def transfers(self, _: Request) -> Response:
+        return JSONResponse(transfers(self._parts.server))
+
+    async def peers(self, _: Request) -> Response:
+        return JSONResponse({"peers": peers(self._parts.destinations())})
+
+    async def echo(self, request: Request) -> Response:
+        destination = self._parts.destinations().get(str((await _object(request)).get("ae_title")))
+        if destination is None:
+            raise HTTPException(404, "this peer is not among the destinations of the node")
+        return JSONResponse(await echo_peer(self._parts.server, destination))
+
+    async def events(self, request: Request) -> Response:
+        after = request.query_params.get("after", "")
+        last = int(after) if after.isdecimal() else None
+        found = await self._parts.index.read(lambda c: browsing.events(c, last, EVENTS))
+        return JSONResponse({"events": found})
+
+    async def _requested(self, request: Request) -> Path:
+        """The file of the instance that is asked for."""
+        study, series, uid = (_uid(request, each) for each in ("study", "series", "instance"))
+        found = await self._parts.index.read(lambda c: browsing.place_of(c, study, series, uid))
+        return self._path(study, series, _existing(found, "instance"))
+
+    def _path(self, study: str, series: str, found: browsing.Place) -> Path:
+        return self._parts.locate(place(self._parts.data, study, series, found.uid, found.path))
+
+
+def _safe(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint, with failures that are foreseen as answers."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except HTTPException as error:
+            return refused(error.status_code, error.detail)
+        except DatasetError as error:
+            return refused(422, f"cannot be shown: {error}")
+        except Busy as error:
+            return refused(503, str(error), {"Retry-After": "1"})
+        except SQLAlchemyError as error:
+            return refused(503, f"the index cannot be read: {type(error).__name__}", {"Retry-After": "5"})
+
+    return answer
+
+
+def _existing(found: Any, what: str) -> Any:
+    if found is None:
+        raise HTTPException(404, f"the archive has no such {what}: it may have been deleted")
+    return found
+
+
+def _uid(request: Request, name: str) -> str:
+    uid: str = request.path_params[name]
+    if len(uid) > 64 or not _UID.fullmatch(uid):
+        raise HTTPException(404, f"{name}: not a UID")
+    return uid
+
+
+async def _object(request: Request) -> dict[str, Any]:
+    try:
+        found = json.loads(await request.body())
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise HTTPException(400, "the body must be an object in JSON")
+    return found
+
+
+def _wanted(keys: dict[str, Any]) -> Wanted:
+    return Wanted(
+        name=_text(keys, "name"),
+        patient_id=_text(keys, "patient_id"),
+        accession=_text(keys, "accession"),
+        first_date=_date(keys, "first_date"),
+        last_date=_date(keys, "last_date"),
+        modality=_text(keys, "modality"),
+        description=_text(keys, "description"),
+    )
+
+
+def _text(keys: dict[str, Any], key: str) -> str:
+    text = keys.get(key) or ""
+    if not isinstance(text, str) or len(text) > MAX_KEY:
+        raise HTTPException(400, f"{key} must be a text of at most {MAX_KEY} characters")
+    return text.strip()
+
+
+def _date(keys: dict[str, Any], key: str) -> int | None:
+    date = keys.get(key)
+    if date is not None and (type(date) is not int or not 0 < date <= 99991231):
+        raise HTTPException(400, f"{key} must be a number, yyyymmdd")
+    return date
+
+
+def _after(given: Any) -> list[int | None] | None:
+    if given is None:
+        return None
+    if isinstance(given, list) and len(given) == 2 and type(given[1]) is int and type(given[0]) in (int, type(None)):
+        return given
+    raise HTTPException(400, "after must be that of the page before")
+
+
+def _window(given: str | None) -> tuple[float, float] | None:
+    if given is None:
+        return None
+    try:
+        center, width = (float(each) for each in given.split(","))
+    except ValueError:
+        raise HTTPException(400, "window must be center,width") from None
+    if not abs(center) < 1e9 or not 1 <= width < 1e9:
+        raise HTTPException(400, "window: the width must be at least 1")
+    return center, width
+
+
+def _window_header(picture: Picture) -> dict[str, str]:
+    return {} if picture.window is None else {"X-Window": f"{picture.window[0]:g},{picture.window[1]:g}"}
+
+
+def _size(given: str | None) -> int:
+    if given is None:
+        return MAX_SIZE
+    if not given.isdecimal() or not 16 <= int(given) <= MAX_SIZE:
+        raise HTTPException(400, f"size must be 16 to {MAX_SIZE}")
+    return int(given)

@@ -1,0 +1,185 @@
+"""The web server of a node: Starlette and uvicorn in the event loop of the node."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import uvicorn
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from dimse.address import host_and_port
+from dimse.network.listening import listening_sockets
+from dimse.network.server import AssociationServer
+from dimse.node.index import Index
+from dimse.node.options import WebOptions
+from dimse.node.web.api import Api, Parts
+from dimse.node.web.health import Health
+from dimse.node.web.login import Gate, refused
+from dimse.node.web.metrics import Exposition, Metrics
+from dimse.node.web.rendering import Renderer
+from dimse.node.web.thumbnails import Thumbnails
+from dimse.services.move_scp import MoveDestination
+
+logger = logging.getLogger("dimse.node")
+
+STOP_TIME: Final = 3
+"""Seconds that requests have to end when the server stops."""
+MAX_CONNECTIONS: Final = 200
+"""Connections and requests of browsers at once; more are answered with 503."""
+
+_PAGE: Final = Path(__file__).parent / "page"
+_FILES: Final = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}
+
+
+class WebServer:
+    """The page of a node, its API, `/metrics`, `/healthz` and `/readyz`. As a context manager it listens in the block.
+
+    :param options: Where to listen, and who may use it. `port` 0 takes a free one; `port` then says which.
+    :param index: The index that is shown.
+    :param server: The server whose associations are shown.
+    :param data: The folder of the data.
+    :param minimum_free: Bytes that must be free on the disk to be ready.
+    :param locate: Where a file is now that belongs to a path, also between commit and rename.
+    :param problem: What keeps instances from being stored, in words; None if nothing does.
+    :param queue: The number of instances that wait to be committed.
+    :param destinations: The peers that can be reached, by AE title.
+    :param metrics: What the pieces of the node count in.
+    """
+
+    def __init__(
+        self,
+        options: WebOptions,
+        *,
+        index: Index,
+        server: AssociationServer,
+        data: Path,
+        minimum_free: int = 0,
+        locate: Callable[[Path], Path] = lambda path: path,
+        problem: Callable[[], str | None] = lambda: None,
+        queue: Callable[[], int] = lambda: 0,
+        destinations: Callable[[], Mapping[str, MoveDestination]] = dict,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.options = options
+        self.port = options.port
+        self.metrics = metrics or Metrics()
+        self._health = Health(index, data, minimum_free, problem)
+        self._exposition = Exposition(self.metrics, index, self._health, server.stats, queue)
+        self._renderer = Renderer()
+        parts = Parts(
+            index=index,
+            server=server,
+            data=data,
+            locate=locate,
+            destinations=destinations,
+            exposition=self._exposition,
+            renderer=self._renderer,
+            thumbnails=Thumbnails(data / "thumbnails"),
+        )
+        self._app: ASGIApp = Gate(self._starlette(Api(parts)), options)
+        self._server: _Uvicorn | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        scheme = "https" if self.options.certificate else "http"
+        return f"{scheme}://{host_and_port(self.options.host, self.port)}/"
+
+    def _starlette(self, api: Api) -> Starlette:
+        routes: list[BaseRoute] = [Route(path, _file(name)) for path, name in _FILES.items()]
+        routes += [
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+            Route("/metrics", self._metrics_text),
+            *api.routes(),
+        ]
+        return Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_allowed, 500: _failed})
+
+    async def _healthz(self, _: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def _readyz(self, _: Request) -> Response:
+        problems = await self._health.problems()
+        return JSONResponse(
+            {"status": "ready" if not problems else "not ready", "problems": problems}, 503 if problems else 200
+        )
+
+    async def _metrics_text(self, _: Request) -> Response:
+        return Response(await self._exposition.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    async def start(self) -> None:
+        """Listen. Raises `OSError` where the port is taken, or the certificate cannot be read."""
+        config = uvicorn.Config(
+            self._app,
+            log_config=None,  # the node's logging is the program's
+            access_log=False,  # it would have what is searched for
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=STOP_TIME,
+            limit_concurrency=MAX_CONNECTIONS,
+            ssl_certfile=self.options.certificate,
+            ssl_keyfile=self.options.key,
+        )
+        config.load()
+        sockets = await listening_sockets(self.options.host, self.options.port)
+        self.port = sockets[0].getsockname()[1]
+        self._server = _Uvicorn(config)
+        self._serving = asyncio.create_task(self._server.serve(sockets))
+        logger.info("the page is at %s", self.url)
+
+    async def stop(self) -> None:
+        """Let requests end, for `STOP_TIME` seconds, and stop listening."""
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await asyncio.wait([self._serving])
+            self._serving.result()
+        self._server = self._serving = None
+        await self._renderer.end()
+        await self._health.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without its signal handlers: the node has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _file(name: str) -> Callable[[Request], FileResponse]:
+    return lambda _: FileResponse(_PAGE / name)
+
+
+async def _not_found(_: Request, __: Exception) -> Response:
+    return refused(404, "there is nothing here")
+
+
+async def _not_allowed(_: Request, __: Exception) -> Response:
+    return refused(405, "not with this method")
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    return refused(500, f"the node failed: {type(error).__name__}; its log has more")
