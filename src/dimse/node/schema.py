@@ -231,6 +231,8 @@ job: Final = Table(
     Column("event_id", _ID, ForeignKey("event.id", ondelete="CASCADE"), index=True),
     _required("not_before", Double()),
     _counter("attempts"),
+    # How often it was deferred again by its key
+    _counter("deferrals"),
     _text("problem"),
     Index("job_due", "not_before"),
 )

@@ -1,0 +1,93 @@
+"""Deleting the files of what the index no longer has.
+
+1. Nothing is deleted but by a job that was committed with the end of its rows: "delete-files" with "paths", relative to
+   the data folder. A path that leads out of it is refused, and then nothing is deleted.
+2. Between the removal of a study and this job it may have been sent again, to the same places. So a file in its usual
+   place is deleted in a transaction that writes, in which the index has no instance there: what has been committed
+   stays, and what comes waits. Files in other places have names that are not used again.
+3. Files that are not there are fine, since a job may run twice. Folders that have become empty are removed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from dimse.node.index import Index
+from dimse.node.jobs import GiveUp, Job
+from dimse.node.schema import instance, series, study
+
+KIND: Final = "delete-files"
+"""The kind of its jobs."""
+
+AT_ONCE: Final = 200
+"""Files that are deleted in one transaction, which other writers wait for."""
+
+_USUAL: Final = 4
+"""Parts of a usual path: studies/{study}/{series}/{instance}.dcm."""
+
+
+class FileDeletion:
+    """The handler of "delete-files" for the data folder `data`."""
+
+    def __init__(self, index: Index, data: Path) -> None:
+        self._index = index
+        self._data = data
+
+    async def __call__(self, job: Job) -> None:
+        """Delete the files of a job. Raises `GiveUp` for a path out of the data folder, and `OSError`."""
+        paths = checked(job.payload["paths"])
+        for begin in range(0, len(paths), AT_ONCE):
+            await self._index.write(partial(delete, data=self._data, paths=paths[begin : begin + AT_ONCE]))
+
+
+def checked(paths: Iterable[str]) -> list[PurePosixPath]:
+    """The paths, if all are in the data folder. Raises `GiveUp` otherwise."""
+    found = [PurePosixPath(path) for path in paths]
+    for path in found:
+        if path.is_absolute() or ".." in path.parts or not path.parts:
+            raise GiveUp(f"{path} is not in the data folder")
+    return found
+
+
+def delete(connection: Connection, data: Path, paths: Sequence[PurePosixPath]) -> None:
+    """Delete files that the index does not have, in a transaction that writes."""
+    kept = set(_in_index(connection, paths))
+    for path in paths:
+        if path not in kept:
+            data.joinpath(path).unlink(missing_ok=True)
+    for folder in sorted({parent for path in paths for parent in _folders(path)}, key=_depth, reverse=True):
+        with suppress(OSError):  # it is not empty, or gone
+            data.joinpath(folder).rmdir()
+
+
+def _in_index(connection: Connection, paths: Sequence[PurePosixPath]) -> Iterator[PurePosixPath]:
+    """Those in their usual place of which there is an instance."""
+    of_series = defaultdict(list)
+    for path in paths:
+        if len(path.parts) == _USUAL and path.parts[0] == "studies":
+            of_series[path.parent].append(path)
+    for folder, files in of_series.items():
+        found = connection.execute(
+            select(instance.c.uid)
+            .join(series, instance.c.series_id == series.c.id)
+            .join(study, series.c.study_id == study.c.id)
+            .where(study.c.uid == folder.parent.name, series.c.uid == folder.name, instance.c.path.is_(None))
+            .where(instance.c.uid.in_([path.name.removesuffix(".dcm") for path in files]))
+        )
+        yield from (folder / f"{uid}.dcm" for uid in found.scalars())
+
+
+def _folders(path: PurePosixPath) -> list[PurePosixPath]:
+    """The folders that a file may leave empty: those of its study and series, not the topmost."""
+    return list(path.parents)[:-2]
+
+
+def _depth(path: PurePosixPath) -> int:
+    return len(path.parts)

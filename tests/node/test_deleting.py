@@ -1,0 +1,85 @@
+"""Deleting the files of what the index no longer has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, insert
+
+from dimse.node.deleting import KIND, FileDeletion
+from dimse.node.index import Index
+from dimse.node.jobs import Jobs, defer
+from dimse.node.places import place
+from dimse.node.schema import event, instance, job, series, storage, study, uid
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def file(data: Path, path: str) -> Path:
+    found = data / path
+    found.parent.mkdir(parents=True, exist_ok=True)
+    found.write_bytes(b"DICM")
+    return found
+
+
+def files(data: Path) -> list[Path]:
+    return [path for path in data.rglob("*") if path.is_file()]
+
+
+async def delete(index: Index, data: Path, *paths: str) -> None:
+    await index.write(lambda c: defer(c, KIND, {"paths": list(paths)}))
+    runner = Jobs(index, {KIND: FileDeletion(index, data)})
+    while await runner.start_due() == 0:
+        await runner.until_idle()
+    assert await index.read(lambda c: c.execute(job.select()).all()) == []
+
+
+async def failures(index: Index) -> list[str]:
+    return await index.read(lambda c: [row.detail["problem"] for row in c.execute(event.select())])
+
+
+async def test_files_and_the_folders_that_become_empty(index: Index, data: Path) -> None:
+    gone = [file(data, f"studies/1/2/{number}.dcm") for number in range(3)]
+    stays = file(data, "studies/1/3/1.dcm")
+    aside = file(data, "set-aside/1.dcm")
+    paths = [path.relative_to(data).as_posix() for path in [*gone, aside]]
+    for _ in range(2):  # a job may run twice
+        await delete(index, data, *paths)
+        assert files(data) == [stays]
+    assert not gone[0].parent.exists()
+    assert (data / "set-aside").is_dir()
+    assert await failures(index) == []
+
+
+@pytest.mark.parametrize("path", ["../outside.dcm", "studies/../../outside.dcm", "/etc/hostname", "."])
+async def test_nothing_is_deleted_for_a_path_out_of_the_data_folder(index: Index, data: Path, path: str) -> None:
+    outside, inside = file(data, "../outside.dcm"), file(data, "studies/1/2/3.dcm")
+    await delete(index, data, "studies/1/2/3.dcm", path)
+    assert outside.exists()
+    assert inside.exists()
+    assert await failures(index) == [f"{path} is not in the data folder"]
+
+
+async def test_what_was_stored_again_stays(index: Index, data: Path) -> None:
+    await index.write(_store)
+    stored, other = place(data, "1", "2", "3"), place(data, "1", "2", "4")
+    for path in (stored, other):
+        file(data, path.relative_to(data).as_posix())
+    await delete(index, data, *(path.relative_to(data).as_posix() for path in (stored, other)))
+    assert stored.exists()
+    assert not other.exists()
+
+
+def _store(connection: Connection) -> None:
+    """An instance 3 of series 2 of study 1."""
+    connection.execute(insert(uid).values(id=1, uid="1.2"))
+    connection.execute(insert(storage).values(id=1, url="."))
+    row = {"uid": "1", "created_at": 0, "changed_at": 0, "key_version": 1, "attributes": b""}
+    connection.execute(insert(study).values(id=1, **row))
+    connection.execute(insert(series).values(id=1, study_id=1, uid="2", attributes=b""))
+    numbers = {"uid_hash": 0, "sop_class": 1, "transfer_syntax": 1, "bytes": 4, "offset": 0, "storage": 1}
+    connection.execute(insert(instance).values(series_id=1, uid="3", digest=b"", received_at=0, **numbers))

@@ -1,0 +1,280 @@
+"""Work for later, and what runs it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, select
+
+from dimse.node import jobs
+from dimse.node.events import EventKind, since
+from dimse.node.index import Index
+from dimse.node.jobs import AT_ONCE, GiveUp, Job, Jobs, QueueState, defer, queues
+from dimse.node.schema import job
+from dimse.options import RetryPolicy
+
+
+class Clock:
+    """The time, which tests set."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Handler:
+    """A handler that notes what it did, and fails for payloads with a reason."""
+
+    def __init__(self) -> None:
+        self.done: list[Any] = []
+        self.failing: dict[str, Exception] = {}
+
+    async def __call__(self, each: Job) -> None:
+        self.done.append(each.payload["name"])
+        if each.payload["name"] in self.failing:
+            raise self.failing[each.payload["name"]]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def handler() -> Handler:
+    return Handler()
+
+
+@pytest.fixture
+def runner(index: Index, handler: Handler, clock: Clock) -> Jobs:
+    return Jobs(index, {"work": handler}, retry=RetryPolicy(retries=2, delay=10, factor=3), clock=clock)
+
+
+async def add(index: Index, name: str, *, not_before: float = 1, **options: Any) -> None:
+    await index.write(lambda c: defer(c, "work", {"name": name}, not_before=not_before, **options))
+
+
+async def run(runner: Jobs) -> float:
+    """Run what is due, and return the seconds until the next one."""
+    while (pause := await runner.start_due()) == 0:
+        await runner.until_idle()
+    return pause
+
+
+async def waiting(index: Index) -> list[QueueState]:
+    return list(await index.read(queues))
+
+
+async def test_a_job_runs_when_its_moment_has_come_and_is_forgotten(
+    index: Index, runner: Jobs, handler: Handler, clock: Clock
+) -> None:
+    await add(index, "later", not_before=clock.now + 5)
+    await add(index, "now")
+    assert await run(runner) == 5
+    assert handler.done == ["now"]
+    clock.now += 5
+    await run(runner)
+    assert handler.done == ["now", "later"]
+    assert await waiting(index) == []
+
+
+async def test_a_job_is_there_only_with_what_it_follows_from(index: Index, runner: Jobs, handler: Handler) -> None:
+    def work(connection: Connection) -> None:
+        defer(connection, "work", {"name": "lost"})
+        raise RuntimeError("the transaction fails")
+
+    with pytest.raises(RuntimeError):
+        await index.write(work)
+    await run(runner)
+    assert handler.done == []
+
+
+async def test_jobs_of_other_kinds_wait(index: Index, runner: Jobs) -> None:
+    await index.write(lambda c: defer(c, "of a later version", {}))
+    await run(runner)
+    assert await waiting(index) == [QueueState("of a later version", 1, 0, None)]
+
+
+async def test_one_that_fails_is_tried_after_pauses_that_grow_and_then_given_up(
+    index: Index, runner: Jobs, handler: Handler, clock: Clock
+) -> None:
+    handler.failing["bad"] = RuntimeError("no route to host\nand much more")
+    await add(index, "bad")
+    for attempt, pause in ((1, 10.0), (2, 30.0)):
+        assert await run(runner) == pause
+        assert await waiting(index) == [QueueState("work", 1, attempt, "no route to host")]
+        clock.now += pause
+    await run(runner)
+    assert handler.done == ["bad"] * 3
+    assert await waiting(index) == []
+    (event,) = await index.read(lambda c: since(c, 0))
+    assert event.kind is EventKind.JOB_FAILED
+    assert event.detail == {
+        "kind": "work", "queue": "work", "event": None, "problem": "no route to host", "attempts": 3,
+    }  # fmt: skip
+
+
+async def test_one_that_cannot_succeed_is_given_up_at_once(index: Index, runner: Jobs, handler: Handler) -> None:
+    handler.failing["bad"] = GiveUp("not in the data folder")
+    await add(index, "bad")
+    await run(runner)
+    assert handler.done == ["bad"]
+    (event,) = await index.read(lambda c: since(c, 0))
+    assert event.detail["problem"] == "not in the data folder"
+
+
+async def test_a_dead_destination_delays_no_other_and_what_waits_for_it_is_not_lost(
+    index: Index, runner: Jobs, handler: Handler, clock: Clock
+) -> None:
+    names = [f"dead {number}" for number in range(3)]
+    handler.failing = dict.fromkeys(names, OSError("connection refused"))
+    for name in names:
+        await add(index, name, queue="dead")
+    await add(index, "alive", queue="alive")
+    await run(runner)
+    assert sorted(handler.done) == ["alive", "dead 0"]
+    clock.now += 10
+    await run(runner)
+    assert handler.done[2:] == ["dead 1"], "the queue is tried once, with the one that waits longest"
+    handler.failing.clear()
+    clock.now += 30
+    await run(runner)
+    assert sorted(handler.done[3:]) == names, "all at once, as the destination is back"
+
+
+async def test_what_runs_at_once(index: Index, clock: Clock) -> None:
+    running, most, all_run = Counter[str](), Counter[str](), asyncio.Event()
+
+    async def work(each: Job) -> None:
+        running.update([each.queue, "all"])
+        most[each.queue] = max(most[each.queue], running[each.queue])
+        most["all"] = max(most["all"], running["all"])
+        if running["all"] == AT_ONCE:
+            all_run.set()
+        await all_run.wait()
+        running.subtract([each.queue, "all"])
+
+    runner = Jobs(index, {"work": work}, clock=clock)
+    for number in range(3 * (AT_ONCE + 2)):
+        await add(index, str(number), queue=str(number % (AT_ONCE + 2)))
+    await run(runner)
+    assert await waiting(index) == []
+    assert most.pop("all") == AT_ONCE
+    assert set(most.values()) == {1}
+
+
+async def test_there_is_one_job_with_a_key_and_the_latest_counts(
+    index: Index, runner: Jobs, handler: Handler, clock: Clock
+) -> None:
+    await add(index, "former", key="report")
+    await add(index, "latter", key="report", not_before=clock.now + 7)
+    assert await run(runner) == 7
+    clock.now += 7
+    await run(runner)
+    assert handler.done == ["latter"]
+
+
+async def test_one_that_is_deferred_while_it_runs_is_run_again(index: Index, clock: Clock) -> None:
+    seen = []
+
+    async def work(each: Job) -> None:
+        seen.append(each.payload["name"])
+        if len(seen) == 1:
+            await add(index, "again", key="report")
+
+    await add(index, "first", key="report")
+    await run(Jobs(index, {"work": work}, clock=clock))
+    assert seen == ["first", "again"]
+    assert await waiting(index) == []
+
+
+async def test_what_a_killed_node_left_is_run_again(index: Index, handler: Handler, clock: Clock) -> None:
+    reached, killed = asyncio.Event(), asyncio.Event()
+
+    async def hang(_: Job) -> None:
+        reached.set()
+        await killed.wait()
+
+    await add(index, "work")
+    former = Jobs(index, {"work": hang}, clock=clock)
+    await former.start_due()
+    await reached.wait()
+    for task in former._running.values():
+        task.cancel()  # as nothing of a killed process goes on
+    await former.until_idle()
+    await run(Jobs(index, {"work": handler}, clock=clock))
+    assert handler.done == ["work"]
+
+
+async def test_a_clock_that_is_set_back_delays_nothing(
+    index: Index, runner: Jobs, handler: Handler, clock: Clock
+) -> None:
+    handler.failing["bad"] = OSError("down")
+    await add(index, "bad")
+    await run(runner)
+    handler.failing.clear()
+    clock.now -= 24 * 3600
+    await run(runner)
+    assert handler.done == ["bad", "bad"]
+
+
+async def test_inside_its_block_it_runs_what_is_added_and_waits_for_what_runs(index: Index) -> None:
+    begun, done = asyncio.Event(), asyncio.Event()
+
+    async def work(each: Job) -> None:
+        begun.set()
+        await asyncio.sleep(0)
+        done.set()
+
+    async with Jobs(index, {"work": work}) as runner:
+        await add(index, "work")
+        runner.wake()
+        await begun.wait()
+    assert done.is_set()
+    assert await waiting(index) == []
+
+
+async def test_one_that_does_not_end_is_cancelled_and_runs_again(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "STOP_GRACE", 0)
+    begun = asyncio.Event()
+
+    async def work(_: Job) -> None:
+        begun.set()
+        await asyncio.get_running_loop().create_future()
+
+    await add(index, "work")
+    async with Jobs(index, {"work": work}):
+        await begun.wait()
+    assert await waiting(index) == [QueueState("work", 1, 0, None)]
+
+
+async def test_an_index_that_cannot_be_used_for_a_while(
+    index: Index, handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runner says so, and goes on when it can be used again."""
+    monkeypatch.setattr(jobs, "PACE", 0.001)
+    await add(index, "work")
+    await index.write(partial(_rename, "job", "away"))
+    ran = asyncio.Event()
+
+    async def work(each: Job) -> None:
+        await handler(each)
+        ran.set()
+
+    async with Jobs(index, {"work": work}) as runner:
+        runner.wake()
+        await index.read(lambda _: None)
+        await index.write(partial(_rename, "away", "job"))
+        await ran.wait()
+    assert handler.done == ["work"]
+    assert await index.read(lambda c: c.execute(select(job.c.id)).all()) == []
+
+
+def _rename(former: str, latter: str, connection: Connection) -> None:
+    connection.exec_driver_sql(f"ALTER TABLE {former} RENAME TO {latter}")
