@@ -1,0 +1,154 @@
+"""Storage commitment by the index: what is committed, and what is kept until it is reported."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.ports import free_port
+from tests.sample_objects import CT, MR
+
+import dimse
+from dimse import CommitmentFailure, Commitments, CommitmentSCU, InstanceReference, OpenTransaction, Server, uids
+from dimse.node import commitment
+from dimse.node.commitment import IndexTransactions, committing
+from dimse.node.index import Index
+
+from .rows import member, put
+
+SCRIPT = Path(__file__).with_name("committing_node.py")
+NO_SUCH, CONFLICT = CommitmentFailure.NO_SUCH_INSTANCE, CommitmentFailure.CLASS_INSTANCE_CONFLICT
+
+
+async def outcomes(index: Index, data: Path, *instances: tuple[str, str]) -> list[int | None]:
+    """What is reported of each: a Failure Reason, or None if it is committed."""
+    server = Server("DIMSE", host="127.0.0.1", port=0)
+    async with committing(server, index, data, lambda path: path), server:
+        report = await dimse.commit(f"DIMSE@127.0.0.1:{server.port}", instances, raise_failures=False)
+    errors = {result.sop_instance_uid: result.error for result in report.results}
+    return [getattr(errors[uid], "reason", None) for _, uid in instances]
+
+
+async def test_what_is_there_is_committed_and_the_rest_is_named(index: Index, tmp_path: Path) -> None:
+    _, missing, short, _, _ = put(index, tmp_path, *(member("1.1", "1", number) for number in range(1, 6)))
+    missing.unlink()
+    short.write_bytes(short.read_bytes()[:-2])
+    asked = [(CT, "1.1.1.1"), (CT, "1.1.1.2"), (CT, "1.1.1.3"), (MR, "1.1.1.4"), (CT, "1.1.1.5"), (CT, "1.9")]
+    expected = [None, NO_SUCH, NO_SUCH, CONFLICT, None, NO_SUCH]
+    assert await outcomes(index, tmp_path, *asked) == expected
+
+
+async def decided(index: Index, data: Path, *asked: tuple[str, str]) -> dict[str, int | None]:
+    decide = commitment.Decision(index, data, lambda path: path)
+    instances = tuple(InstanceReference(*each) for each in asked)
+    return dict(await decide(dimse.CommitmentRequest("1.2", "WS1", instances)))
+
+
+async def test_an_instance_in_two_series_is_committed_if_one_is_whole(index: Index, tmp_path: Path) -> None:
+    other = member("1.1", "2", 1, SOPInstanceUID="1.1.1.1", SOPClassUID=MR)
+    first, second = put(index, tmp_path, member("1.1", "1", 1), other)
+    assert await decided(index, tmp_path, (CT, "1.1.1.1")) == {"1.1.1.1": None}
+    assert await decided(index, tmp_path, (MR, "1.1.1.1")) == {"1.1.1.1": None}
+    second.unlink()
+    assert await decided(index, tmp_path, (CT, "1.1.1.1")) == {"1.1.1.1": None}
+    first.unlink()
+    assert (await decided(index, tmp_path, (CT, "1.1.1.1")))["1.1.1.1"] is not None
+
+
+async def test_a_file_that_waits_for_its_name_is_committed(sqlite_index: Index, tmp_path: Path) -> None:
+    (path,) = put(sqlite_index, tmp_path, member("1.1", "1", 1))
+    incoming = path.rename(tmp_path / "incoming.dcm")
+    decide = commitment.Decision(sqlite_index, tmp_path, lambda _: incoming)
+    request = dimse.CommitmentRequest("1.2", "WS1", (InstanceReference(CT, "1.1.1.1"),))
+    assert await decide(request) == {"1.1.1.1": None}
+
+
+async def test_long_requests_are_looked_up_in_parts(index: Index, tmp_path: Path) -> None:
+    put(index, tmp_path, *(member("1.1", "1", number) for number in (1, 1200)))
+    found = await decided(index, tmp_path, *((CT, f"1.1.1.{number}") for number in range(1, 1301)))
+    assert len(found) == 1300
+    assert [uid for uid, outcome in found.items() if outcome is None] == ["1.1.1.1", "1.1.1.1200"]
+
+
+# Open transactions
+
+UIDS = ("1.1", "1.2", "1.3")
+INSTANCES = (InstanceReference("1.2.840.1", "1.5"), InstanceReference("1.2.840.2", "1.6"))
+_numbers = itertools.count()
+STEPS = st.lists(
+    st.tuples(st.sampled_from(("add", "add again", "get", "decide", "remove", "open")), st.sampled_from(UIDS)),
+    max_size=12,
+)
+
+
+async def does(store: IndexTransactions, prefix: str, steps: list[tuple[str, str]]) -> None:
+    """Do the steps with the index and with a dictionary, and compare."""
+    model: dict[str, OpenTransaction] = {}
+    for what, each in steps:
+        uid = f"{prefix}.{each}"
+        known = model.get(uid)
+        if what in ("add", "add again"):
+            new = OpenTransaction(uid, "WS1" if what == "add" else "WS2", INSTANCES)
+            assert await store.add(new) == known
+            model.setdefault(uid, new)
+        elif what == "get":
+            assert await store.get(uid) == known
+        elif what == "decide" and known is not None:
+            await store.decide(uid, (None, 0x0112))
+            model[uid] = OpenTransaction(uid, known.requestor, known.instances, (None, 0x0112))
+        elif what == "remove":
+            await store.remove(uid)
+            model.pop(uid, None)
+        elif what == "open":
+            found = [each for each in await store.open() if each[0].startswith(f"{prefix}.")]
+            assert found == [(each, model[each].requestor, 2) for each in model]
+
+
+async def test_open_transactions_are_what_a_dictionary_has(index: Index) -> None:
+    loop, store = asyncio.get_running_loop(), IndexTransactions(index)
+
+    @settings(max_examples=30, deadline=None)
+    @given(steps=STEPS)
+    def check(steps: list[tuple[str, str]]) -> None:
+        asyncio.run_coroutine_threadsafe(does(store, f"2.25.{next(_numbers)}", steps), loop).result()
+
+    await asyncio.to_thread(check)
+
+
+# A node that is killed
+
+
+def start(destination: str, data: Path) -> Popen[str]:
+    return Popen([sys.executable, str(SCRIPT), destination, str(data)], stdout=PIPE, text=True)  # noqa: S603 - our own
+
+
+async def listens(provider: Popen[str]) -> str:
+    """The address of a provider that has just been started."""
+    assert provider.stdout is not None
+    line = await asyncio.to_thread(provider.stdout.readline)
+    return f"DIMSE@127.0.0.1:{int(line)}"
+
+
+async def test_the_report_is_delivered_after_kill_and_restart(tmp_path: Path) -> None:
+    index = Index.at(tmp_path / "index.sqlite")
+    put(index, tmp_path, member("1.1", "1", 1))
+    index.close()
+    requestor = Server("WS1", host="127.0.0.1", port=free_port())
+    commitments, destination = Commitments(requestor), f"WS1@127.0.0.1:{requestor.port}"
+    contexts = [(uids.STORAGE_COMMITMENT, uids.LITTLE_ENDIAN)]
+    with start(destination, tmp_path) as killed:
+        async with dimse.connect(await listens(killed), contexts=contexts, calling_ae_title="WS1") as association:
+            asked = [InstanceReference(CT, "1.1.1.1"), InstanceReference(CT, "1.9")]
+            pending = await CommitmentSCU(association, commitments).request(asked)
+            killed.kill()
+            association.abort()
+    async with requestor:
+        with start(destination, tmp_path) as provider:
+            results = await pending.results(50)
+            provider.kill()
+    assert {each.sop_instance_uid: each.committed for each in results} == {"1.1.1.1": True, "1.9": False}
