@@ -53,6 +53,7 @@ def headers(draw: st.DrawFn) -> Dataset:
         "StudyDate": st.dates().map(lambda each: f"{each.year:04}{each:%m%d}"),
         "StudyTime": st.times().map(lambda each: f"{each:%H%M%S.%f}"),
         "SeriesNumber": number,
+        "NumberOfStudyRelatedInstances": number,
         "InstanceNumber": number,
         "NumberOfFrames": number,
         "Rows": st.integers(0, 65535),
@@ -92,6 +93,7 @@ def test_columns_are_what_pydicom_reads(made: Dataset, syntax: str) -> None:
     assert series["performing_key"] == (name("PerformingPhysicianName") or None)
     assert study["date"] == (int(read.StudyDate) if "StudyDate" in read else None)
     assert study["time"] == (_milliseconds(read.StudyTime) if "StudyTime" in read else None)
+    assert study["announced"] == read.get("NumberOfStudyRelatedInstances")
     assert series["number"] == read.get("SeriesNumber")
     assert own == {
         "number": read.get("InstanceNumber"),

@@ -150,6 +150,7 @@ class _Description:
         columns["date"] = _date(self._text(0x00080020))
         columns["time"] = _time(self._text(0x00080030))
         columns["referring_key"] = self._name(0x00080090)
+        columns["announced"] = _integer(self._text(0x00201208))
         return Columns(columns, attributes.of_study(self._header))
 
     def series(self) -> Columns:

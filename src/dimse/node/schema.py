@@ -50,6 +50,11 @@ def _required(name: str, type_: TypeEngine[Any]) -> Column[Any]:
     return Column(name, type_, nullable=False)
 
 
+def _partial(name: str, column: str, where: str) -> Index:
+    """An index of the rows that a condition selects."""
+    return Index(name, column, sqlite_where=text(where), postgresql_where=text(where))
+
+
 study: Final = Table(
     "study",
     metadata,
@@ -71,6 +76,8 @@ study: Final = Table(
     # The values of all series, each between two backslashes: \CT\SR\
     Column("modalities", Text, nullable=False, server_default=""),
     Column("sop_classes", Text, nullable=False, server_default=""),
+    # Number of Study Related Instances, where an instance names it
+    Column("announced", Integer),
     _counter("series_count"),
     _counter("instance_count"),
     _counter("bytes"),
@@ -87,12 +94,8 @@ study: Final = Table(
     Index("study_accession", "accession_number", "id"),
     Index("study_study_id", "dicom_study_id", "id"),
     Index("study_birth_date", "birth_date", "id"),
-    Index(
-        "study_unsettled",
-        "changed_at",
-        sqlite_where=text("settled_at IS NULL"),
-        postgresql_where=text("settled_at IS NULL"),
-    ),
+    _partial("study_unsettled", "changed_at", "settled_at IS NULL"),
+    _partial("study_announced", "id", "settled_at IS NULL AND announced IS NOT NULL"),
 )
 
 series: Final = Table(
@@ -265,6 +268,7 @@ expected: Final = Table(
     metadata,
     Column("study_uid", Text, primary_key=True),
     Column("step_uid", Text, ForeignKey("procedure_step.uid", ondelete="CASCADE"), primary_key=True, index=True),
-    # The SOP Instance UIDs that it lists; NULL while it is in progress
+    # The SOP Instance UIDs that it lists, and how many; NULL while it is in progress
     Column("instances", JSON(none_as_null=True)),
+    Column("listed", Integer),
 )
