@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dimse.node.data_folder import served
+from dimse.node.data_folder import alone, served, worked_on
 
 HOLD = """
 import sys
@@ -31,3 +31,23 @@ def test_another_process_has_it_until_it_is_killed(tmp_path: Path) -> None:
         other.wait()
     with served(tmp_path / "data"):
         pass
+
+
+def test_commands_work_beside_one_another_and_the_node(tmp_path: Path) -> None:
+    with served(tmp_path), worked_on(tmp_path), worked_on(tmp_path):
+        pass
+
+
+def test_who_must_be_alone_is_told_what_to_end(tmp_path: Path) -> None:
+    with served(tmp_path), pytest.raises(OSError, match="stop it first"), alone(tmp_path):
+        pass
+    with worked_on(tmp_path), pytest.raises(OSError, match="another command works"), alone(tmp_path):
+        pass
+
+
+def test_nothing_begins_beside_who_is_alone(tmp_path: Path) -> None:
+    with alone(tmp_path):
+        with pytest.raises(OSError, match="another node serves"), served(tmp_path):
+            pass
+        with pytest.raises(OSError, match="built anew"), worked_on(tmp_path):
+            pass

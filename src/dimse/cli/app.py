@@ -60,6 +60,9 @@ COMMANDS: Final = {
     "node": Command(
         "dimse.cli.node", "Serve an archive: store, find, get and move instances, and answer Storage Commitment."
     ),
+    "node stats": Command(
+        "dimse.cli.node_stats", "Print how much an archive has, and how much of it waits for something."
+    ),
     "peers": Command("dimse.cli.peers", "List the peers of the configuration, with their last state."),
     "completion": Command("dimse.cli.completion", "Print a script that completes dimse in a shell."),
     "certificates": Command(

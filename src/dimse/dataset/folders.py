@@ -161,6 +161,19 @@ def lock(descriptor: int) -> bool:
     return True
 
 
+def share_lock(descriptor: int) -> bool:
+    """Take the lock of an open file together with others that do so, until it is closed.
+
+    Returns False if another has it alone. Raises `OSError` if the file system has no locks.
+    """
+    if _locks is not None:
+        try:
+            _locks.flock(descriptor, _locks.LOCK_SH | _locks.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
 def wait_for_lock(descriptor: int) -> None:
     """Wait until the writer of a file has answered for it: it is durable, or has lost its name again."""
     if _locks is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 from dimse.dataset import folders
 
 _LOCK: Final = "node.lock"
+_COMMANDS_LOCK: Final = "commands.lock"
 
 
 def default_data() -> Path:
@@ -36,13 +37,42 @@ def served(data: Path) -> Iterator[None]:
     """In the block, this process serves from the folder, which is made if it is missing.
 
     The system gives the lock back when the process ends, however that is. Raises `OSError` if the folder cannot be
-    written, or if another node serves from it. Commands such as `dimse node import` need no lock.
+    written, or if another node serves from it. Commands such as `dimse node import` need `worked_on` only.
     """
+    with _locked(data, _LOCK, folders.lock, "another node serves from this folder"):
+        yield
+
+
+@contextmanager
+def worked_on(data: Path) -> Iterator[None]:
+    """In the block, this process changes the archive in the folder, beside the node and other commands.
+
+    Raises `OSError` if the folder cannot be written, or if its index is built anew.
+    """
+    with _locked(data, _COMMANDS_LOCK, folders.share_lock, "the index of this folder is built anew; wait for its end"):
+        yield
+
+
+@contextmanager
+def alone(data: Path) -> Iterator[None]:
+    """In the block, no node serves from the folder, and no other process changes the archive in it.
+
+    Raises `OSError` if the folder cannot be written, or if another process uses it.
+    """
+    with (
+        _locked(data, _LOCK, folders.lock, "a node serves from this folder; stop it first"),
+        _locked(data, _COMMANDS_LOCK, folders.lock, "another command works on this folder; wait for its end"),
+    ):
+        yield
+
+
+@contextmanager
+def _locked(data: Path, name: str, take: Callable[[int], bool], why: str) -> Iterator[None]:
     data.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(data / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(data / name, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        if not folders.lock(descriptor):
-            raise OSError(errno.EBUSY, "another node serves from this folder", str(data))
+        if not take(descriptor):
+            raise OSError(errno.EBUSY, why, str(data))
         yield
     finally:
         os.close(descriptor)

@@ -1,0 +1,46 @@
+"""What is said of an archive that is missing, in use, or damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dimse.cli.node_archive import Use, opened
+from dimse.node.data_folder import alone
+
+Run = Callable[..., Any]
+
+
+def test_no_archive(dimse: Run, tmp_path: Path) -> None:
+    done = dimse("node", "stats", "--data", tmp_path / "none")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"dimse: there is no archive in {tmp_path / 'none'}; name its folder with --data\n"
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_index_that_is_no_database(dimse: Run, tmp_path: Path) -> None:
+    (tmp_path / "index.sqlite").write_bytes(b"SECRET" * 1000)
+    done = dimse("node", "stats", "--data", tmp_path, "--json")
+    assert done.code == 1
+    assert done.err == "dimse: the index cannot be used: file is not a database\n"
+    assert done.lines[-1]["event"] == "error"
+
+
+def test_a_wrong_configuration(dimse: Run, tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_text("[nod]\n")
+    done = dimse("node", "stats", "--data", tmp_path)
+    assert done.code == 2
+    assert "node.toml" in done.err
+
+
+def test_who_changes_it_waits_for_who_is_alone(tmp_path: Path) -> None:
+    with opened(tmp_path, None, Use.MAKE):
+        pass
+    with alone(tmp_path):
+        with opened(tmp_path, None):
+            pass
+        with pytest.raises(OSError, match="built anew"), opened(tmp_path, None, Use.CHANGE):
+            pass
