@@ -17,7 +17,7 @@ _MAXIMUM_KINDS: Final = 1000
 """Kinds that are counted at one time."""
 
 _LOGGERS: Final = (
-    *("dimse.network", "dimse.print", "dimse.procedure_step", "dimse.query_retrieve"),
+    *("dimse.network", "dimse.node", "dimse.print", "dimse.procedure_step", "dimse.query_retrieve"),
     *("dimse.storage", "dimse.ups", "dimse.upper_layer", "dimse.worklist"),
 )
 

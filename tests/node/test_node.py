@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import dimse
+from dimse import Access, AssociationRejected, CEchoSCU, ServerOptions, Status
 from dimse.node import Node, NodeOptions
+from dimse.services.move_scp import destination_of
 
 
 def options(data: Path, **more: object) -> NodeOptions:
@@ -37,3 +39,28 @@ async def test_a_node_that_cannot_listen_leaves_its_folder(tmp_path: Path) -> No
                 pass
     async with Node(options(tmp_path / "two")):
         pass
+
+
+async def test_other_peers_destinations_and_limits_are_those_of_new_associations(tmp_path: Path) -> None:
+    first = options(tmp_path, server=ServerOptions(access=Access(peers=["CT1"])))
+    async with Node(first) as node:
+        address = str(node.address)
+        async with dimse.connect(address, calling_ae_title="CT1") as before:
+            node.reconfigure(options(tmp_path, server=ServerOptions(access=Access(peers=["CT2"]))))
+            assert (await CEchoSCU(before).echo()).status == Status.SUCCESS
+            with pytest.raises(AssociationRejected, match="calling AE title"):
+                await dimse.echo(address, calling_ae_title="CT1")
+            await dimse.echo(address, calling_ae_title="CT2")
+            node.reconfigure(options(tmp_path, server=ServerOptions(maximum_associations=1)))
+            with pytest.raises(AssociationRejected, match="limit"):
+                await dimse.echo(address, calling_ae_title="CT2")
+
+
+async def test_a_destination_where_the_peer_calls_from(tmp_path: Path) -> None:
+    asked = options(tmp_path, destinations={"WS1": "WS1@from-association:104"})
+    async with Node(asked) as node:
+        assert await destination_of(node.server.destinations or {}, "WS1") is None
+        await dimse.echo(str(node.address), calling_ae_title="WS1")
+        found = await destination_of(node.server.destinations or {}, "WS1")
+        assert found is not None
+        assert str(found.address) in ("WS1@127.0.0.1:104", "WS1@[::1]:104")

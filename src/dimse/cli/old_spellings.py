@@ -211,6 +211,8 @@ class _Line:
     def join(self) -> None:
         """Make `HOST PORT` an address with its title, and the port that a receiver is given an option."""
         first, second = [*self.positionals, "", ""][:2]
+        if self.command == "node":  # it has no peer
+            return
         if self.command == "receive":
             if first.isdigit() and "--port" not in self.options:
                 self.say("PORT", "is --port PORT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -70,5 +71,11 @@ async def _port_problem(host: str, port: int) -> str | None:
             for sock in await listening_sockets(host.strip("[]"), port):
                 stack.callback(sock.close)
         except OSError as error:
-            return f"cannot listen on {host_and_port(host, port)}: {error.strerror}"
+            return cannot_listen(host, port, error)
     return None
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> str:
+    """Why a port cannot be used, without the text of asyncio, which repeats the address."""
+    why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+    return f"cannot listen on {host_and_port(host, port)}: {why}"

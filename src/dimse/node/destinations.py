@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -14,6 +15,8 @@ from typing import Final
 from dimse.address import Address
 from dimse.events import AssociationEvent, AssociationOpened
 from dimse.services.move_scp import MoveDestination
+
+logger = logging.getLogger("dimse.node")
 
 FROM_ASSOCIATION: Final = "from-association"
 """The host of an address that stands for the one from which the application entity called last."""
@@ -46,10 +49,15 @@ class Destinations:
     def __call__(self, title: str) -> MoveDestination | None:
         """The destination of this AE title; None if it has none, or has not called since the node began."""
         destination = self._known.get(title)
+        if destination is None:
+            logger.warning("no destination for %a: add a [[peer]] with a host to node.toml, or --destination", title)
         if destination is None or title not in self._callers:
             return destination
         host = self._hosts.get(title)
-        return None if host is None else replace(destination, address=replace(_address(destination), host=host))
+        if host is None:
+            logger.warning("no destination for %a: it has not called since the node began", title)
+            return None
+        return replace(destination, address=replace(_address(destination), host=host))
 
 
 def destination_of(found: str | Address | MoveDestination) -> MoveDestination:

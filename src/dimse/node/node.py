@@ -8,24 +8,23 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dimse.address import Address, host_and_port
+from dimse.address import Address
 from dimse.events import AssociationEvent
 from dimse.network.signals import run_until_signal
+from dimse.node.checking import cannot_listen
 from dimse.node.data_folder import index_url, served
 from dimse.node.destinations import FROM_ASSOCIATION, Destinations, destination_of
 from dimse.node.index import Index
 from dimse.node.options import NodeOptions
+from dimse.node.retrieving import Retriever
 from dimse.options import ServerOptions
 from dimse.services.server import Server
-
-logger = logging.getLogger("dimse.node")
 
 
 class Node:
@@ -80,12 +79,12 @@ class Node:
         parts.enter_context(served(options.data))
         self.index = await asyncio.to_thread(Index, options.index or index_url(options.data))
         parts.push_async_callback(asyncio.to_thread, self.index.close)
+        unknown_matches = options.query.unknown_matches
+        Retriever(self.index, options.data, _where_it_belongs, unknown_matches=unknown_matches).register(self.server)
         try:
             await parts.enter_async_context(self.server)
         except OSError as error:
-            where = host_and_port(self.server.host, self.server.port)
-            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-            raise OSError(error.errno, f"cannot listen on {where}: {why}") from error
+            raise OSError(error.errno, cannot_listen(self.server.host, self.server.port, error)) from error
 
     def run(self) -> None:
         """Serve until Ctrl-C or SIGTERM, in an event loop of its own; call it from the main thread.
@@ -121,3 +120,7 @@ class Node:
                 tell(event)
 
         return replace(options.server, on_event=note)
+
+
+def _where_it_belongs(path: Path) -> Path:
+    return path

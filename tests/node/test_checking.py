@@ -1,0 +1,42 @@
+"""What `dimse node --check` finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dimse.node import Node, NodeOptions
+from dimse.node.checking import problems
+
+
+async def test_nothing_is_wrong_and_nothing_is_changed(tmp_path: Path) -> None:
+    assert await problems(NodeOptions(data=tmp_path / "a" / "b", port=0)) == []
+    assert not (tmp_path / "a").exists()
+
+
+async def test_a_node_that_serves_has_its_port(tmp_path: Path) -> None:
+    async with Node(NodeOptions(data=tmp_path, port=0)) as node:
+        assert await problems(NodeOptions(data=tmp_path, port=node.port)) == []
+        found = await problems(NodeOptions(data=tmp_path / "other", port=node.port))
+    assert found == [f"cannot listen on localhost:{node.port}: Address already in use"]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mysql://db/archive", "[index] url: must be one of PostgreSQL, such as postgresql://dimse@db/archive"),
+        ("postgresql://dimse:secret@localhost:1/archive", "the index cannot be used: "),
+    ],
+)
+async def test_a_folder_that_is_a_file_and_an_index_that_is_not_there(tmp_path: Path, url: str, said: str) -> None:
+    (tmp_path / "file").touch()
+    folder, index = await problems(NodeOptions(data=tmp_path / "file" / "data", port=0, index=url))
+    assert folder == f"{tmp_path / 'file'}: is not a folder"
+    assert index.startswith(said)
+    assert "secret" not in index
+
+
+async def test_an_index_that_is_there(index_url: str, tmp_path: Path) -> None:
+    if index_url.startswith("postgresql"):
+        assert await problems(NodeOptions(data=tmp_path, port=0, index=index_url)) == []
