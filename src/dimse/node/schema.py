@@ -85,7 +85,7 @@ study: Final = Table(
     _required("changed_at", Double()),
     Column("settled_at", Double),
     _text("settled_because"),
-    Column("source", SmallInteger, ForeignKey("source.id")),
+    Column("source", Integer, ForeignKey("source.id")),
     _required("key_version", SmallInteger()),
     _required("attributes", LargeBinary()),
     Index("study_patient", "patient_id", "id"),
@@ -140,23 +140,23 @@ instance: Final = Table(
     Column("series_id", _ID, ForeignKey("series.id", ondelete="CASCADE"), nullable=False),
     Column("uid", _TEXT, nullable=False),
     _required("uid_hash", BigInteger()),
-    Column("sop_class", SmallInteger, ForeignKey("uid.id"), nullable=False),
-    Column("transfer_syntax", SmallInteger, ForeignKey("uid.id"), nullable=False),
+    Column("sop_class", Integer, ForeignKey("uid.id"), nullable=False),
+    Column("transfer_syntax", Integer, ForeignKey("uid.id"), nullable=False),
     Column("number", Integer),
     Column("frames", Integer),
     Column("rows", Integer),
     Column("columns", Integer),
-    Column("bits", SmallInteger),
+    Column("bits", Integer),
     # Of the file, and where its data set begins in it
     _required("bytes", BigInteger()),
     _required("offset", Integer()),
     # blake2b, 16 bytes, of the data set as it arrived
     _required("digest", LargeBinary()),
-    Column("storage", SmallInteger, ForeignKey("storage.id"), nullable=False),
+    Column("storage", Integer, ForeignKey("storage.id"), nullable=False),
     # Only where it is not the usual one
     _text("path"),
     _required("received_at", Double()),
-    Column("source", SmallInteger, ForeignKey("source.id")),
+    Column("source", Integer, ForeignKey("source.id")),
     UniqueConstraint("series_id", "uid"),
     Index("instance_uid_hash", "uid_hash"),
 )
@@ -172,13 +172,13 @@ name_word: Final = Table(
 # Small tables of texts that many rows share
 
 uid: Final = Table(
-    "uid", metadata, Column("id", SmallInteger, primary_key=True), Column("uid", _TEXT, nullable=False, unique=True)
+    "uid", metadata, Column("id", Integer, primary_key=True), Column("uid", _TEXT, nullable=False, unique=True)
 )
 source: Final = Table(
-    "source", metadata, Column("id", SmallInteger, primary_key=True), Column("name", Text, nullable=False, unique=True)
+    "source", metadata, Column("id", Integer, primary_key=True), Column("name", Text, nullable=False, unique=True)
 )
 storage: Final = Table(
-    "storage", metadata, Column("id", SmallInteger, primary_key=True), Column("url", Text, nullable=False, unique=True)
+    "storage", metadata, Column("id", Integer, primary_key=True), Column("url", Text, nullable=False, unique=True)
 )
 
 # Besides the instances
@@ -194,7 +194,7 @@ set_aside: Final = Table(
     _required("bytes", BigInteger()),
     _required("path", Text()),
     _required("received_at", Double()),
-    Column("source", SmallInteger, ForeignKey("source.id")),
+    Column("source", Integer, ForeignKey("source.id")),
     UniqueConstraint("study_uid", "series_uid", "uid", "digest"),
 )
 

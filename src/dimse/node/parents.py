@@ -1,0 +1,212 @@
+"""The rows of the studies and series of a batch of arrivals: they are found or made, and at the end counted up.
+
+1. Studies are locked first, in the order of their UIDs; what is below a study belongs to the transaction then. So
+   several processes may add to one study, and what was read stays true.
+2. The first instance of a study or series decides its attributes. What later ones say is in their files alone.
+3. An instance may name another patient than its study. The first one of a series decides whether an event tells so:
+   more would be an event for each instance.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from dimse.node.arrival import Arrival
+from dimse.node.events import EventKind, record
+from dimse.node.index import insert_missing
+from dimse.node.keys import KEY_VERSION
+from dimse.node.recount import correct, listed, recount
+from dimse.node.schema import name_word, request, series, study
+
+SeriesKey = tuple[str, str]
+"""The UIDs of a study and a series."""
+
+_STUDY_ROWS: Final = (
+    select(study.c.uid, study.c.id, study.c.patient_id, study.c.issuer, study.c.modalities, study.c.sop_classes)
+    .where(study.c.uid.in_(bindparam("uids", expanding=True)))
+    .order_by(study.c.uid)
+    .with_for_update(key_share=True)
+)
+_SERIES_ROWS: Final = select(series.c.study_id, series.c.uid, series.c.id).where(
+    series.c.study_id.in_(bindparam("studies", expanding=True)), series.c.uid.in_(bindparam("uids", expanding=True))
+)
+_SERIES_UPDATE: Final = (
+    update(series)
+    .where(series.c.id == bindparam("series"))
+    .values(
+        instance_count=series.c.instance_count + bindparam("new_instances"),
+        bytes=series.c.bytes + bindparam("new_bytes"),
+    )
+)
+_STUDY_UPDATE: Final = (
+    update(study)
+    .where(study.c.id == bindparam("study"))
+    .values(
+        series_count=study.c.series_count + bindparam("new_series"),
+        instance_count=study.c.instance_count + bindparam("new_instances"),
+        bytes=study.c.bytes + bindparam("new_bytes"),
+        modalities=bindparam("all_modalities"),
+        sop_classes=bindparam("all_sop_classes"),
+        changed_at=bindparam("at"),
+        settled_at=None,
+        settled_because=None,
+    )
+)
+
+
+@dataclass(slots=True)
+class StudyRow:
+    """A study whose row is locked, and what the batch adds to it."""
+
+    uid: str
+    id: int
+    patient_id: str | None
+    issuer: str | None
+    modalities: str
+    sop_classes: str
+    new_series: int = 0
+    new_instances: int = 0
+    new_bytes: int = 0
+    is_replaced: bool = False
+    """Whether an instance of it is replaced."""
+
+    def names_another_patient(self, columns: Mapping[str, Any]) -> bool:
+        """Whether an instance, with these columns of a study, is of another patient. An unknown one is no other."""
+        known = (self.patient_id, columns["patient_id"]), (self.issuer, columns["issuer"])
+        return any(None not in pair and pair[0] != pair[1] for pair in known)
+
+
+@dataclass(slots=True)
+class SeriesRow:
+    """A series, and what the batch adds to it."""
+
+    id: int
+    study: StudyRow
+    new_instances: int = 0
+    new_bytes: int = 0
+
+    def add(self, sop_class_uid: str, size: int) -> None:
+        """Count a new instance."""
+        self.new_instances += 1
+        self.new_bytes += size
+        if f"\\{sop_class_uid}\\" not in self.study.sop_classes:
+            self.study.sop_classes = listed((self.study.sop_classes, sop_class_uid))
+
+    def replace(self, added_bytes: int) -> None:
+        """Count an instance that is replaced by one that is longer by `added_bytes`."""
+        self.new_bytes += added_bytes
+        self.study.is_replaced = True
+
+
+class Parents:
+    """The studies and series of a batch. `first` is the first arrival of each series."""
+
+    def __init__(self, connection: Connection, first: Mapping[SeriesKey, Arrival], sources: Mapping[str, int]) -> None:
+        self._connection = connection
+        self._sources = sources
+        self._at = time.time()
+        self._studies: Final[dict[str, StudyRow]] = {}
+        self.series: Final[dict[SeriesKey, SeriesRow]] = {}
+        self._find_studies(first)
+        self._find_series(first)
+
+    def _find_studies(self, first: Mapping[SeriesKey, Arrival]) -> None:
+        arrivals: dict[str, Arrival] = {}
+        for (study_uid, _), arrival in first.items():
+            arrivals.setdefault(study_uid, arrival)
+        self._lock(arrivals)
+        new = {uid: arrivals[uid] for uid in sorted(arrivals.keys() - self._studies.keys())}
+        if new:
+            self._make_studies(new)
+        if len(self._studies) < len(arrivals):  # another process has made it
+            self._lock(arrivals.keys() - self._studies.keys())
+
+    def _lock(self, study_uids: Iterable[str]) -> None:
+        for row in self._connection.execute(_STUDY_ROWS, {"uids": list(study_uids)}):
+            self._studies[row[0]] = StudyRow(*row)
+
+    def _make_studies(self, new: Mapping[str, Arrival]) -> None:
+        rows = {uid: self._study_row(uid, arrival) for uid, arrival in new.items()}
+        statement = insert_missing(self._connection, study).returning(study.c.uid, study.c.id)
+        words = []
+        for uid, id_ in self._connection.execute(statement, list(rows.values())).all():
+            self._studies[uid] = StudyRow(uid, id_, rows[uid]["patient_id"], rows[uid]["issuer"], "", "")
+            words += [{"study_id": id_, "word": word} for word in new[uid].description.name_words()]
+            record(self._connection, EventKind.STUDY_CREATED, study_uid=uid, detail={"source": new[uid].source})
+        if words:
+            self._connection.execute(insert(name_word), words)
+
+    def _study_row(self, uid: str, arrival: Arrival) -> dict[str, Any]:
+        columns, attributes = arrival.description.study()
+        return {
+            **columns,
+            "uid": uid,
+            "created_at": self._at,
+            "changed_at": self._at,
+            "source": self._sources[arrival.source],
+            "key_version": KEY_VERSION,
+            "attributes": attributes,
+        }
+
+    def _find_series(self, first: Mapping[SeriesKey, Arrival]) -> None:
+        studies = {found.id: found for found in self._studies.values()}
+        wanted = {"studies": list(studies), "uids": list({uid for _, uid in first})}
+        for study_id, uid, id_ in self._connection.execute(_SERIES_ROWS, wanted):
+            self.series[studies[study_id].uid, uid] = SeriesRow(id_, studies[study_id])
+        requests: list[dict[str, Any]] = []
+        for key, arrival in first.items():
+            if key not in self.series:
+                id_ = self._make_series(key, arrival)
+                requests += [{"series_id": id_, **each} for each in arrival.description.requests()]
+        if requests:
+            self._connection.execute(insert(request), requests)
+
+    def _make_series(self, key: SeriesKey, arrival: Arrival) -> int:
+        its_study = self._studies[key[0]]
+        columns, attributes = arrival.description.series()
+        row = {**columns, "study_id": its_study.id, "uid": key[1], "attributes": attributes}
+        id_: int = self._connection.execute(insert(series).returning(series.c.id), row).scalar_one()
+        self.series[key] = SeriesRow(id_, its_study)
+        its_study.new_series += 1
+        its_study.modalities = listed((its_study.modalities, columns["modality"] or ""))
+        if its_study.names_another_patient(arrival.description.study().columns):
+            detail = {"source": arrival.source}
+            record(self._connection, EventKind.CONFLICT, study_uid=key[0], series_uid=key[1], detail=detail)
+        return id_
+
+    def count(self) -> None:
+        """Store what was added, in the series and studies that have changed."""
+        changed_series = [each for each in self.series.values() if each.new_instances or each.study.is_replaced]
+        if not changed_series:
+            return
+        for each in changed_series:
+            each.study.new_instances += each.new_instances
+            each.study.new_bytes += each.new_bytes
+        self._connection.execute(
+            _SERIES_UPDATE,
+            [
+                {"series": each.id, "new_instances": each.new_instances, "new_bytes": each.new_bytes}
+                for each in changed_series
+            ],
+        )
+        changed = {each.study.id: each.study for each in changed_series}.values()
+        self._connection.execute(_STUDY_UPDATE, [self._changes(each) for each in changed])
+        for each_study in changed:
+            if each_study.is_replaced:  # by one of another SOP class, perhaps
+                correct(self._connection, recount(self._connection, each_study.uid))
+
+    def _changes(self, changed: StudyRow) -> dict[str, Any]:
+        return {
+            "study": changed.id,
+            "new_series": changed.new_series,
+            "new_instances": changed.new_instances,
+            "new_bytes": changed.new_bytes,
+            "all_modalities": changed.modalities,
+            "all_sop_classes": changed.sop_classes,
+            "at": self._at,
+        }
