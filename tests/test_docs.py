@@ -606,7 +606,7 @@ def test_public_names_that_the_documents_use_exist() -> None:
 def test_the_map_names_every_module() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rooms = re.findall(r"^### ([a-z_]+)/\n(.*?)(?=^##)", text, flags=re.MULTILINE | re.DOTALL)
-    named = {f"{room}/{module}" for room, content in rooms for module in re.findall(r"`([a-z0-9_]+\.py)`", content)}
+    named = {f"{room}/{module}" for room, content in rooms for module in re.findall(r"`([a-z0-9_/]+\.py)`", content)}
     files = {file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py") if file.parent != PACKAGE}
     assert named == {file for file in files if not file.endswith("__init__.py")}
 

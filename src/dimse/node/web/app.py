@@ -39,7 +39,7 @@ MAX_CONNECTIONS: Final = 200
 """Connections and requests of browsers at once; more are answered with 503."""
 
 _PAGE: Final = Path(__file__).parent / "page"
-_FILES: Final = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}
+_FILES: Final = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/icon.svg": "icon.svg"}
 
 
 class WebServer:
