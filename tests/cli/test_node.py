@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from tests.cli.conftest import ENVIRONMENT
@@ -52,7 +53,7 @@ class Serving:
 
 @asynccontextmanager
 async def serving(start: Start, *options: object) -> AsyncIterator[Serving]:
-    node = Serving(await start("node", "--port", "0", *options))
+    node = Serving(await start("node", "--port", "0", "--web", "off", *options))
     try:
         yield node
     finally:
@@ -98,6 +99,14 @@ async def test_quiet_prints_where_it_listens_and_the_summary(start: Start, tmp_p
         await library.echo(node.address)
         _, out, _ = await node.end()
     assert [json.loads(line)["event"] for line in out.splitlines()] == ["summary"]
+
+
+async def test_the_page(start: Start, tmp_path: Path) -> None:
+    async with serving(start, "--data", tmp_path, "--web", "0") as node:
+        before, _, after = (await node.line()).partition(" with its page at ")
+        assert before == f"Archive DIMSE in {tmp_path},"
+        with await asyncio.to_thread(urlopen, f"{after.partition(';')[0]}healthz") as answer:
+            assert answer.status == 200
 
 
 async def test_the_usual_data_folder_and_the_configuration_in_it(
@@ -176,7 +185,7 @@ def test_a_wrong_configuration_is_refused_with_its_place(
 
 def test_check_changes_nothing(dimse: Dimse, tmp_path: Path) -> None:
     config = tmp_path / "n.toml"
-    config.write_text('[node]\nport = 0\n[[peer]]\nae_title = "CT1"\n', encoding="utf-8")
+    config.write_text('web = false\n[node]\nport = 0\n[[peer]]\nae_title = "CT1"\n', encoding="utf-8")
     done = dimse("node", "--config", config, "--data", tmp_path / "data", "--check")
     assert (done.code, done.out, done.err) == (0, f"{config}: no errors\n", "")
     assert not (tmp_path / "data").exists()
@@ -188,9 +197,9 @@ def test_check_changes_nothing(dimse: Dimse, tmp_path: Path) -> None:
 
 async def test_a_port_or_a_folder_that_is_in_use(beside: Start, tmp_path: Path) -> None:
     async with Node(NodeOptions(data=tmp_path / "one", port=0)) as node:
-        done: Any = await beside("node", "--data", tmp_path / "two", "--port", node.port)
+        done: Any = await beside("node", "--data", tmp_path / "two", "--port", node.port, "--web", "off")
         assert (done.code, done.err) == (1, f"dimse: cannot listen on localhost:{node.port}: Address already in use\n")
-        done = await beside("node", "--data", tmp_path / "one", "--port", 0)
+        done = await beside("node", "--data", tmp_path / "one", "--port", 0, "--web", "off")
         assert (done.code, done.err) == (1, f"dimse: {tmp_path / 'one'}: another node serves from this folder\n")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dimse.access import Access, Peer
 from dimse.address import Address, check_ae_title
@@ -21,7 +21,7 @@ from dimse.cli.serving import stop, until_signals
 from dimse.cli.unread import never_waiting
 
 if TYPE_CHECKING:
-    from dimse.node import NodeOptions
+    from dimse.node import NodeOptions, WebOptions
 
 EXIT_CODES: Final = (
     "0 ended by Ctrl-C or SIGTERM, after open associations had ended; 1 the port, the data folder or the index cannot "
@@ -67,9 +67,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Admit this peer, and reject all others: CT1, CT1@10.1.0.0/16, @10.1.0.0/16 or CT1=ct1.example. Repeat "
         "the option for several. [default: the peers of the configuration, else every peer]",
     )
+    parser.add_argument(
+        "--web",
+        metavar="PORT|off",
+        type=_port_or_off,
+        help="Port of the page, at the address that the configuration has for it, else 127.0.0.1; off has no page. "
+        "[default: that of the configuration, else 8080]",
+    )
     parser.add_argument("--check", action="store_true", help="Check the configuration and what it needs, and exit.")
     arguments.add_json(parser, "Print one JSON object per line.")
     parser.add_argument("--quiet", action="store_true", help="Print no lines about associations.")
+
+
+def _port_or_off(text: str) -> int | Literal["off"]:
+    return "off" if text == "off" else arguments.integer_from(0, 65535)(text)
 
 
 def node(
@@ -81,6 +92,7 @@ def node(
     title: str | None,
     destinations: list[Address],
     allow: list[Peer] | None,
+    web: int | Literal["off"] | None,
     check: bool,
     json: bool,
     quiet: bool,
@@ -100,6 +112,8 @@ def node(
             if allow is not None:
                 called = options.server.access.called_ae_titles
                 changes["server"] = replace(options.server, access=Access(peers=allow, called_ae_titles=called))
+            if web is not None:
+                changes["web"] = _page(options.web, web)
             changes["destinations"] = {**options.destinations, **{each.ae_title: each for each in destinations}}
             return replace(options, **changes)
 
@@ -109,6 +123,12 @@ def node(
         return _check(options, config, report)
     with never_waiting():
         return runtime.run(_serve(options, report, read))
+
+
+def _page(options: WebOptions | None, web: int | Literal["off"]) -> WebOptions | None:
+    from dimse.node import WebOptions
+
+    return None if web == "off" else replace(options or WebOptions(), port=web)
 
 
 async def _serve(options: NodeOptions, report: NodeReport, read: Callable[[], NodeOptions]) -> int:

@@ -26,10 +26,11 @@ class NodeReport(Report):
     def listening(self, node: Node) -> None:
         """Write the first line: where the node listens, and how to try it."""
         server, data = node.server, node.options.data
-        fields = {"host": server.host, "port": server.port, "title": server.ae_title, "data": str(data)}
+        page = None if node.page is None else node.page.url
+        fields = {"host": server.host, "port": server.port, "title": server.ae_title, "data": str(data), "page": page}
         send = "dimse send" if server.options.tls is None else "dimse send --tls"
         text = f"Archive {server.ae_title} in {data}; store to it with: {send} {address_of(server)} PATH"
-        self.write("listening", fields, text)
+        self.write("listening", fields, text if page is None else f"{text}\nIts page is at {page}")
 
     def event(self, event: AssociationEvent) -> None:
         """Count an association that has ended, and write its line."""

@@ -20,13 +20,15 @@ _PATIENCE = 10
 
 
 async def problems(options: NodeOptions) -> list[str]:
-    """What of the folder, the index and the port cannot be used, in words. It changes nothing.
+    """What of the folder, the index and the ports cannot be used, in words. It changes nothing.
 
-    If a node serves from the folder now, it has the port, which is not checked.
+    If a node serves from the folder now, it has the ports, which are not checked.
     """
     found = [_folder_problem(options.data), None if options.index is None else _index_problem(options.index)]
     if not _is_served(options.data):
         found.append(await _port_problem(options.host, options.port))
+        if options.web is not None:
+            found.append(await _port_problem(options.web.host, options.web.port))
     return [each for each in found if each is not None]
 
 

@@ -38,6 +38,16 @@ class Destinations:
         self._callers = {title for title, found in self._known.items() if _is_where_it_calls_from(found)}
         self._hosts = {title: host for title, host in self._hosts.items() if title in self._callers}
 
+    @property
+    def depend_on_callers(self) -> bool:
+        """Whether a destination depends on the host that its application entity calls from."""
+        return bool(self._callers)
+
+    def reachable(self) -> Mapping[str, MoveDestination]:
+        """The destinations by AE title, without those that have not called yet."""
+        found = {title: self._found(title) for title in self._known}
+        return {title: destination for title, destination in found.items() if destination is not None}
+
     def note(self, event: AssociationEvent) -> None:
         """Remember from where an application entity calls."""
         if not isinstance(event, AssociationOpened) or event.association.is_requestor:
@@ -48,16 +58,19 @@ class Destinations:
 
     def __call__(self, title: str) -> MoveDestination | None:
         """The destination of this AE title; None if it has none, or has not called since the node began."""
-        destination = self._known.get(title)
-        if destination is None:
+        found = self._found(title)
+        if found is None and title in self._known:
+            logger.warning("no destination for %a: it has not called since the node began", title)
+        elif found is None:
             logger.warning("no destination for %a: add a [[peer]] with a host to node.toml, or --destination", title)
+        return found
+
+    def _found(self, title: str) -> MoveDestination | None:
+        destination = self._known.get(title)
         if destination is None or title not in self._callers:
             return destination
         host = self._hosts.get(title)
-        if host is None:
-            logger.warning("no destination for %a: it has not called since the node began", title)
-            return None
-        return replace(destination, address=replace(_address(destination), host=host))
+        return None if host is None else replace(destination, address=replace(_address(destination), host=host))
 
 
 def destination_of(found: str | Address | MoveDestination) -> MoveDestination:

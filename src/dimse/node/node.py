@@ -2,36 +2,45 @@
 
 1. The lock of the data folder, the index, what receives instances, what answers; the server listens when all of it
    works, and the page comes last.
-2. The server ends first: its associations may finish. What they have stored is then in the index and in its place.
+2. The page ends first, then the server, whose associations may finish. What they have stored is then in the index and
+   in its place.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from dimse.address import Address
 from dimse.events import AssociationEvent
 from dimse.network.signals import run_until_signal
 from dimse.node.checking import cannot_listen
+from dimse.node.commitment import committing
 from dimse.node.data_folder import index_url, served
-from dimse.node.destinations import FROM_ASSOCIATION, Destinations, destination_of
+from dimse.node.deleting import KIND, FileDeletion
+from dimse.node.destinations import Destinations
 from dimse.node.index import Index
+from dimse.node.jobs import Jobs
 from dimse.node.options import NodeOptions
 from dimse.node.retrieving import Retriever
 from dimse.options import ServerOptions
 from dimse.services.server import Server
+
+if TYPE_CHECKING:
+    from dimse.node.web.app import WebServer
+    from dimse.node.web.metrics import Metrics
 
 
 class Node:
     """An archive that serves inside its block: storage, queries, retrieval and storage commitment.
 
     Everything that it keeps is in the folder `options.data`, which one node at a time can serve from. It raises
-    `OSError` if the folder or the port cannot be used, and `sqlalchemy.exc.SQLAlchemyError` for the index.
+    `OSError` if the folder or a port cannot be used, and `sqlalchemy.exc.SQLAlchemyError` for the index.
 
     >>> async with Node(NodeOptions(data="archive", port=0)) as node:  # doctest: +SKIP
     ...     await dimse.send(str(node.address), ["ct.dcm"])
@@ -42,7 +51,10 @@ class Node:
 
     def __init__(self, options: NodeOptions) -> None:
         self.options = options
+        self.page: WebServer | None = None
+        """The page, inside the block; None if there is none."""
         self._destinations = Destinations(options.destinations)
+        self._metrics = None if options.web is None else _new_metrics()
         self.server = Server(
             options.ae_title,
             host=options.host,
@@ -73,18 +85,39 @@ class Node:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._parts.aclose()
+        self.page = None
 
     async def _begin(self, parts: AsyncExitStack) -> None:
-        options = self.options
-        parts.enter_context(served(options.data))
-        self.index = await asyncio.to_thread(Index, options.index or index_url(options.data))
-        parts.push_async_callback(asyncio.to_thread, self.index.close)
-        unknown_matches = options.query.unknown_matches
-        Retriever(self.index, options.data, _where_it_belongs, unknown_matches=unknown_matches).register(self.server)
+        options, server, data = self.options, self.server, self.options.data
+        parts.enter_context(served(data))
+        self.index = index = await asyncio.to_thread(Index, options.index or index_url(data))
+        parts.push_async_callback(asyncio.to_thread, index.close)
+        locate = _where_it_belongs
+        Retriever(index, data, locate, unknown_matches=options.query.unknown_matches).register(server)
+        await parts.enter_async_context(committing(server, index, data, locate))
+        await parts.enter_async_context(Jobs(index, {KIND: FileDeletion(index, data)}))
         try:
-            await parts.enter_async_context(self.server)
+            await parts.enter_async_context(server)
         except OSError as error:
-            raise OSError(error.errno, cannot_listen(self.server.host, self.server.port, error)) from error
+            raise OSError(error.errno, cannot_listen(server.host, server.port, error)) from error
+        if options.web is not None:
+            self.page = await parts.enter_async_context(self._page())
+
+    def _page(self) -> WebServer:
+        from dimse.node.web.app import WebServer  # few programs have one
+
+        options = self.options
+        assert options.web is not None  # noqa: S101 - see above
+        return WebServer(
+            options.web,
+            index=self.index,
+            server=self.server,
+            data=options.data,
+            minimum_free=options.storage.minimum_free,
+            locate=_where_it_belongs,
+            destinations=self._destinations.reachable,
+            metrics=self._metrics,
+        )
 
     def run(self) -> None:
         """Serve until Ctrl-C or SIGTERM, in an event loop of its own; call it from the main thread.
@@ -109,17 +142,25 @@ class Node:
 
     def _server_options(self, options: NodeOptions) -> ServerOptions:
         """Those of associations; events are asked for only where somebody needs them, as each costs time."""
-        addresses = (Address.parse(destination_of(each).address) for each in options.destinations.values())
-        if all(address.host != FROM_ASSOCIATION for address in addresses):
-            return options.server
-        tell = options.server.on_event
+        listeners: list[Callable[[AssociationEvent], object]] = []
+        if self._destinations.depend_on_callers:
+            listeners.append(self._destinations.note)
+        if self._metrics is not None:
+            listeners.append(self._metrics.note)
+        if options.server.on_event is not None:
+            listeners.append(options.server.on_event)
 
         def note(event: AssociationEvent) -> None:
-            self._destinations.note(event)
-            if tell is not None:
-                tell(event)
+            for listener in listeners:
+                listener(event)
 
-        return replace(options.server, on_event=note)
+        return replace(options.server, on_event=note) if listeners else options.server
+
+
+def _new_metrics() -> Metrics:
+    from dimse.node.web.metrics import Metrics  # it imports what only the page needs
+
+    return Metrics()
 
 
 def _where_it_belongs(path: Path) -> Path:
