@@ -29,8 +29,9 @@ class NodeReport(Report):
         page = None if node.page is None else node.page.url
         fields = {"host": server.host, "port": server.port, "title": server.ae_title, "data": str(data), "page": page}
         send = "dimse send" if server.options.tls is None else "dimse send --tls"
-        text = f"Archive {server.ae_title} in {data}; store to it with: {send} {address_of(server)} PATH"
-        self.write("listening", fields, text if page is None else f"{text}\nIts page is at {page}")
+        where = f"{data}" if page is None else f"{data}, with its page at {page}"
+        text = f"Archive {server.ae_title} in {where}; store to it with: {send} {address_of(server)} PATH"
+        self.write("listening", fields, text)
 
     def event(self, event: AssociationEvent) -> None:
         """Count an association that has ended, and write its line."""
