@@ -177,6 +177,12 @@ def test_tls_of_the_node_and_to_a_destination(tmp_path: Path) -> None:
             "[[peer]]\nae_title = 'A'\nhost = 'x'\n[[peer]]\nae_title = 'A'\nhost = 'y'",
             "[[peer]] 2: ae_title: another peer has A and a host too",
         ),
+        (
+            "[web]\nhost = '::'",
+            "[web]: host: must be 127.0.0.1, localhost or ::1 without a password or a token, not '::'",
+        ),
+        ("[web]\nport = -1", "[web]: port: must be 0 to 65535, not -1"),
+        ("[settling]\nquiet = 0", "[settling]: quiet: must be a positive number of seconds, not 0"),
         ("[limits]\nmaximum_associations = 0", "[limits]: maximum_associations: must be at least 1, not 0"),
         ("[limits]\nidle = -1", "[limits]: timeout idle must be a positive number of seconds or None, not -1"),
         ("[tls]\ncertificate = 'none.pem'", "[tls]: cannot read"),

@@ -31,6 +31,7 @@ from dimse.node.options import (
     StorageOptions,
     WebhookOptions,
     WebOptions,
+    check_port,
     server_options,
 )
 from dimse.options import ClientOptions, ServerOptions, Timeouts
@@ -74,9 +75,6 @@ class _Node:
     audit: Path | None = None
     proxy_networks: Sequence[str] = ()
 
-    def __post_init__(self) -> None:
-        _check_range("port", self.port, 0, 65535)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Index:
@@ -99,7 +97,7 @@ class _Peer:
     tls: bool = False
 
     def __post_init__(self) -> None:
-        _check_range("port", self.port, 1, 65535)
+        check_port("port", self.port, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,11 +337,6 @@ _TYPES: Final = {
     "array": "an array",
     "object": "a table",
 }
-
-
-def _check_range(name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise ValueError(f"{name}: must be {least} to {most}, not {value}")
 
 
 def _in_words(message: str, kind: type) -> str:

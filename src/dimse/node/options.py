@@ -15,6 +15,14 @@ from dimse.options import ServerOptions
 from dimse.programs import CommandLine
 from dimse.services.move_scp import MoveDestination
 
+_LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "::1"))
+
+
+def check_port(name: str, port: int, least: int = 0) -> None:
+    """Raise `ValueError` for a number that is not that of a port."""
+    if not least <= port <= 65535:
+        raise ValueError(f"{name} must be {least} to 65535, not {port}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageOptions:
@@ -33,6 +41,10 @@ class StorageOptions:
     fsync: bool = True
     minimum_free: int = 256 * 1024 * 1024
 
+    def __post_init__(self) -> None:
+        if self.minimum_free < 0:
+            raise ValueError(f"minimum_free must be at least 0 bytes, not {self.minimum_free}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryOptions:
@@ -46,6 +58,10 @@ class QueryOptions:
     unknown_matches: bool = True
     scan_limit: int = 100_000
 
+    def __post_init__(self) -> None:
+        if self.scan_limit < 0:
+            raise ValueError(f"scan_limit must be at least 0, not {self.scan_limit}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettlingOptions:
@@ -58,12 +74,17 @@ class SettlingOptions:
     quiet: float = 60
     quiet_after_association: float = 5
 
+    def __post_init__(self) -> None:
+        for name in ("quiet", "quiet_after_association"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be a positive number of seconds, not {getattr(self, name)!r}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebOptions:
     """The page.
 
-    :param host: The address to listen on. Any other than a loopback address needs a password, a token or a certificate.
+    :param host: The address to listen on. Any other than a loopback address needs a password or a token.
     :param port: The port; 0 picks a free one.
     :param password: The password of the user "dimse".
     :param token: A bearer token.
@@ -77,6 +98,15 @@ class WebOptions:
     token: str | None = field(default=None, repr=False)
     certificate: Path | None = None
     key: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_port("port", self.port)
+        if self.host not in _LOOPBACK and not self.password and not self.token:
+            raise ValueError(
+                f"host must be 127.0.0.1, localhost or ::1 without a password or a token, not {self.host!r}"
+            )
+        if self.key is not None and self.certificate is None:
+            raise ValueError("key must not be given without the certificate that it belongs to")
 
 
 def server_options(**given: Any) -> ServerOptions:
@@ -178,3 +208,4 @@ class NodeOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", Path(self.data))
         object.__setattr__(self, "ae_title", check_ae_title(self.ae_title))
+        check_port("port", self.port)
