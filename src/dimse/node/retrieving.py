@@ -143,7 +143,7 @@ class _Retrieval:
     def _located(self, row: Row[Any]) -> Located:
         file = _File(self, row.id, self._series[row.series_id], row.uid, row.path, row.offset, row.bytes)
         syntax = self._uids[row.transfer_syntax]
-        return Located(self._uids[row.sop_class], row.uid, syntax, row.bytes - row.offset, file.open)
+        return Located(self._uids[row.sop_class], row.uid, syntax, row.bytes - row.offset, file)
 
     def place(self, file: _File) -> tuple[Path, Path]:
         """Where a file may be: where it is now, and where it is once it has been renamed."""
@@ -185,8 +185,8 @@ class _File:
     offset: int
     size: int
 
-    def open(self) -> FileIO:
-        """Open it at its data set. Raises `DatasetError`, without its path, in which may be the name of a patient."""
+    def __call__(self) -> FileIO:
+        """Open the file at its data set. Raises `DatasetError`, without its path, in which may be the name of a patient."""
         for path in self.retrieval.place(self):
             try:
                 return self._opened(path)
