@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from sqlalchemy import Connection, Table, func, insert, select
 from tests.sample_objects import EXPLICIT, dataset_bytes, instance, save
 
@@ -17,6 +18,7 @@ from dimse.node import schema
 from dimse.node.index import Index
 from dimse.node.keys import uid_hash
 from dimse.node.places import place
+from dimse.node.placing import FOLDER
 from dimse.node.retrieving import Retriever
 
 
@@ -30,17 +32,22 @@ def member(study: str, series: str, number: int, **attributes: Any) -> Dataset:
     return dataset
 
 
-def put(index: Index, data: Path, *datasets: Dataset, syntax: str = EXPLICIT) -> list[Path]:
-    """Write files and rows; returns the files."""
+def put(index: Index, data: Path, *given: Dataset | Path, syntax: str = EXPLICIT) -> list[Path]:
+    """Put data sets, or files as they are, into their places and into the index; returns the files."""
     with index.writing() as connection:
-        return [_put(connection, data, dataset, syntax) for dataset in datasets]
+        return [_put(connection, data, each, syntax) for each in given]
 
 
-def _put(connection: Connection, data: Path, dataset: Dataset, syntax: str) -> Path:
+def _put(connection: Connection, data: Path, given: Dataset | Path, syntax: str) -> Path:
+    dataset = dcmread(given) if isinstance(given, Path) else given
     path = place(data, dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID)
     path.parent.mkdir(parents=True, exist_ok=True)
-    encoded = dataset_bytes(save(dataset, path, syntax))
-    size = path.stat().st_size
+    if isinstance(given, Path):
+        shutil.copyfile(given, path)
+        syntax = str(dataset.file_meta.TransferSyntaxUID)
+    else:
+        save(dataset, path, syntax)
+    encoded, size = dataset_bytes(path), path.stat().st_size
     found = {
         "uid": dataset.SOPInstanceUID,
         "uid_hash": uid_hash(dataset.SOPInstanceUID),
@@ -50,7 +57,7 @@ def _put(connection: Connection, data: Path, dataset: Dataset, syntax: str) -> P
         "bytes": size,
         "offset": size - len(encoded),
         "digest": blake2b(encoded, digest_size=16).digest(),
-        "storage": _id(connection, schema.storage, url=""),
+        "storage": _id(connection, schema.storage, url=FOLDER),
         "received_at": 0.0,
     }
     connection.execute(insert(schema.instance).values(series_id=_series(connection, dataset), **found))
@@ -87,10 +94,10 @@ def _id(connection: Connection, table: Table, *, given: dict[str, Any] | None = 
 
 @asynccontextmanager
 async def serving(
-    index: Index, data: Path, options: ServerOptions | None = None, destinations: Any = None
+    index: Index, data: Path, options: ServerOptions | None = None, destinations: Any = None, port: int = 0
 ) -> AsyncIterator[Server]:
     """A server that answers retrievals from an index."""
-    server = Server("DIMSE", host="127.0.0.1", port=0, options=options, destinations=destinations)
+    server = Server("DIMSE", host="127.0.0.1", port=port, options=options, destinations=destinations)
     Retriever(index, data, lambda path: path).register(server)
     async with server:
         yield server

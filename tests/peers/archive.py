@@ -105,13 +105,13 @@ def make(name: str, folder: Path) -> Archive:
 
 async def fill(archive: Archive) -> None:
     """Send it the studies."""
-    sources = [*archive.mixed.values(), *named(), *tree(), *_numbered(SOME, "2.25.55100", SOME_COUNT)]
+    sources = [*archive.mixed.values(), *named(), *tree(), *numbered(SOME, "2.25.55100", SOME_COUNT)]
     await dimse.send(archive.address, sources)
 
 
 async def fill_up(archive: Archive) -> None:
     """Send it `MANY`."""
-    await dimse.send(archive.address, list(_numbered(MANY, MANY_SERIES, archive.many)))
+    await dimse.send(archive.address, list(numbered(MANY, MANY_SERIES, archive.many)))
 
 
 def study_uid(name: str) -> str:
@@ -176,7 +176,8 @@ def tree() -> Iterator[Dataset]:
             yield dataset
 
 
-def _numbered(study: str, series: str, count: int) -> Iterator[Dataset]:
+def numbered(study: str, series: str, count: int) -> Iterator[Dataset]:
+    """A study of one series."""
     for number in range(1, count + 1):
         dataset = _instance(study, series, number)
         dataset.PatientName, dataset.PatientID, dataset.StudyDate = "Many", "MANY", "20180101"

@@ -186,7 +186,7 @@ class _File:
     size: int
 
     def __call__(self) -> FileIO:
-        """Open the file at its data set. Raises `DatasetError`, without its path, in which may be the name of a patient."""
+        """Open the file at its data set. Raises `DatasetError` without its path, which may name a patient."""
         for path in self.retrieval.place(self):
             try:
                 return self._opened(path)
