@@ -179,7 +179,7 @@ def test_tls_of_the_node_and_to_a_destination(tmp_path: Path) -> None:
         ),
         (
             "[web]\nhost = '::'",
-            "[web]: host: must be 127.0.0.1, localhost or ::1 without a password or a token, not '::'",
+            "[web]: host: must be a loopback address without a password, a token or client_authorities, not '::'",
         ),
         ("[web]\nport = -1", "[web]: port: must be 0 to 65535, not -1"),
         ("[settling]\nquiet = 0", "[settling]: quiet: must be a positive number of seconds, not 0"),

@@ -5,7 +5,8 @@
 2. Between the removal of a study and this job it may have been sent again, to the same places. So a file in its usual
    place is deleted in a transaction that writes, in which the index has no instance there: what has been committed
    stays, and what comes waits. Files in other places have names that are not used again.
-3. Files that are not there are fine, since a job may run twice. Folders that have become empty are removed.
+3. The thumbnails of a study go when its folder does.
+4. Files that are not there are fine, since a job may run twice. Folders that have become empty are removed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sqlalchemy import Connection, select
 from dimse.node.index import Index
 from dimse.node.jobs import GiveUp, Job
 from dimse.node.schema import instance, series, study
+from dimse.node.web.thumbnails import remove_thumbnails
 
 KIND: Final = "delete-files"
 """The kind of its jobs."""
@@ -65,13 +67,16 @@ def delete(connection: Connection, data: Path, paths: Sequence[PurePosixPath]) -
     for folder in sorted({parent for path in paths for parent in _folders(path)}, key=_depth, reverse=True):
         with suppress(OSError):  # it is not empty, or gone
             data.joinpath(folder).rmdir()
+    for study_uid in {path.parts[1] for path in paths if _is_usual(path)}:
+        if not data.joinpath("studies", study_uid).exists():
+            remove_thumbnails(data, study_uid)
 
 
 def _in_index(connection: Connection, paths: Sequence[PurePosixPath]) -> Iterator[PurePosixPath]:
     """Those in their usual place of which there is an instance."""
     of_series = defaultdict(list)
     for path in paths:
-        if len(path.parts) == _USUAL and path.parts[0] == "studies":
+        if _is_usual(path):
             of_series[path.parent].append(path)
     for folder, files in of_series.items():
         found = connection.execute(
@@ -82,6 +87,10 @@ def _in_index(connection: Connection, paths: Sequence[PurePosixPath]) -> Iterato
             .where(instance.c.uid.in_([path.name.removesuffix(".dcm") for path in files]))
         )
         yield from (folder / f"{uid}.dcm" for uid in found.scalars())
+
+
+def _is_usual(path: PurePosixPath) -> bool:
+    return len(path.parts) == _USUAL and path.parts[0] == "studies"
 
 
 def _folders(path: PurePosixPath) -> list[PurePosixPath]:

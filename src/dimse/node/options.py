@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -14,8 +15,6 @@ from dimse.node.events import EventKind
 from dimse.options import ServerOptions
 from dimse.programs import CommandLine
 from dimse.services.move_scp import MoveDestination
-
-_LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 def check_port(name: str, port: int, least: int = 0) -> None:
@@ -80,16 +79,30 @@ class SettlingOptions:
                 raise ValueError(f"{name} must be a positive number of seconds, not {getattr(self, name)!r}")
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine alone: "localhost", or a loopback address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
+    (True, False)
+    """
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebOptions:
-    """The page.
+    """The page. Raises `ValueError` for a host that others can reach, without anything that keeps them out.
 
-    :param host: The address to listen on. Any other than a loopback address needs a password or a token.
+    :param host: The address to listen on. Any other than a loopback address needs a password, a token or
+        `client_authorities`.
     :param port: The port; 0 picks a free one.
     :param password: The password of the user "dimse".
     :param token: A bearer token.
-    :param certificate: A file with the certificate of the server, for HTTPS.
-    :param key: A file with its key.
+    :param certificate: A file with the certificate of the server, for HTTPS. It keeps nobody out.
+    :param key: A file with its key, if that is not in the file of the certificate.
+    :param client_authorities: A file with the authorities that certify clients: then each needs a certificate of one.
     """
 
     host: str = "127.0.0.1"
@@ -98,15 +111,28 @@ class WebOptions:
     token: str | None = field(default=None, repr=False)
     certificate: Path | None = None
     key: Path | None = None
+    client_authorities: Path | None = None
 
     def __post_init__(self) -> None:
         check_port("port", self.port)
-        if self.host not in _LOOPBACK and not self.password and not self.token:
+        for name in ("password", "token"):
+            if getattr(self, name) == "":
+                raise ValueError(f"{name} must not be empty")
+        for name in ("certificate", "key", "client_authorities"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(given))
+        for name in ("key", "client_authorities"):
+            if getattr(self, name) is not None and self.certificate is None:
+                raise ValueError(f"{name} must not be given without a certificate of the server")
+        if not self.has_login and not is_loopback(self.host):
             raise ValueError(
-                f"host must be 127.0.0.1, localhost or ::1 without a password or a token, not {self.host!r}"
+                f"host must be a loopback address without a password, a token or client_authorities, not {self.host!r}"
             )
-        if self.key is not None and self.certificate is None:
-            raise ValueError("key must not be given without the certificate that it belongs to")
+
+    @property
+    def has_login(self) -> bool:
+        """Whether it takes more than to reach the page to use it."""
+        return bool(self.password or self.token or self.client_authorities)
 
 
 def server_options(**given: Any) -> ServerOptions:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import uvicorn
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -22,7 +23,7 @@ from dimse.address import host_and_port
 from dimse.network.listening import listening_sockets
 from dimse.network.server import AssociationServer
 from dimse.node.index import Index
-from dimse.node.options import WebOptions
+from dimse.node.options import WebOptions, is_loopback
 from dimse.node.web.api import Api, Parts
 from dimse.node.web.health import Health
 from dimse.node.web.login import Gate, refused
@@ -85,7 +86,7 @@ class WebServer:
             destinations=destinations,
             exposition=self._exposition,
             renderer=self._renderer,
-            thumbnails=Thumbnails(data / "thumbnails"),
+            thumbnails=Thumbnails(data),
         )
         self._app: ASGIApp = Gate(self._starlette(Api(parts)), options)
         self._server: _Uvicorn | None = None
@@ -131,8 +132,7 @@ class WebServer:
             proxy_headers=False,
             timeout_graceful_shutdown=STOP_TIME,
             limit_concurrency=MAX_CONNECTIONS,
-            ssl_certfile=self.options.certificate,
-            ssl_keyfile=self.options.key,
+            **_tls(self.options),
         )
         config.load()
         sockets = await listening_sockets(self.options.host, self.options.port)
@@ -140,6 +140,8 @@ class WebServer:
         self._server = _Uvicorn(config)
         self._serving = asyncio.create_task(self._server.serve(sockets))
         logger.info("the page is at %s", self.url)
+        if self.options.certificate is None and not is_loopback(self.options.host):
+            logger.warning("the page and its password or token cross the network in clear text: set a certificate")
 
     async def stop(self) -> None:
         """Let requests end, for `STOP_TIME` seconds, and stop listening."""
@@ -167,6 +169,15 @@ class _Uvicorn(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _tls(options: WebOptions) -> dict[str, Any]:
+    if options.certificate is None:
+        return {}
+    given = {"ssl_certfile": options.certificate, "ssl_keyfile": options.key}
+    if options.client_authorities is None:
+        return given
+    return given | {"ssl_ca_certs": str(options.client_authorities), "ssl_cert_reqs": ssl.CERT_REQUIRED}
 
 
 def _file(name: str) -> Callable[[Request], FileResponse]:

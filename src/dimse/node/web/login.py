@@ -1,9 +1,11 @@
 """Who may use the page: the gate before each request. An ASGI middleware.
 
-1. Without a password and a token, only the loopback address is served (`WebOptions` refuses others), and the request
-   must be for a loopback host: else a foreign site could reach it through a name that it points to this machine.
-2. Else a request has the password of the user "dimse" (HTTP Basic, RFC 7617) or the token (Bearer, RFC 6750). Both are
-   compared in constant time. A host with `MAX_FAILURES` wrong ones in `FAILURE_TIME` seconds is answered 429.
+1. Without a login, only a loopback address is served (`WebOptions` refuses others), and the request must be for a
+   loopback host: else a foreign site could reach it through a name that it points to this machine. Certificates of
+   clients are looked at before this, by TLS.
+2. With a password or a token, a request has the password of the user "dimse" (HTTP Basic, RFC 7617) or the token
+   (Bearer, RFC 6750). Both are compared in constant time. A host with `MAX_FAILURES` wrong ones in `FAILURE_TIME`
+   seconds is answered 429.
 3. A browser says where a request comes from (Sec-Fetch-Site, Origin). Other sites may only link to the page.
 4. A POST has JSON, which no form of another site can send. Bodies have a limit.
 5. `/healthz` and `/readyz` are open to all who can connect: they say nothing about what is stored.
@@ -24,7 +26,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dimse.node.options import WebOptions
+from dimse.node.options import WebOptions, is_loopback
 
 USER: Final = "dimse"
 """The user of the password."""
@@ -37,7 +39,6 @@ MAX_BODY: Final = 64 * 1024
 """Bytes of the body of a request."""
 
 OPEN_PATHS: Final = frozenset(("/healthz", "/readyz"))
-_LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 _SECURITY: Final = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -53,6 +54,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, options: WebOptions) -> None:
         self._app = app
+        self._has_login = options.has_login
         self._password = options.password and f"{USER}:{options.password}".encode()
         self._token = options.token and options.token.encode()
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
@@ -78,7 +80,7 @@ class Gate:
     def _who(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         """Why this client may not come in."""
         if not self._password and not self._token:
-            if _hostname(headers.get("host", "")) in _LOOPBACK:
+            if self._has_login or is_loopback(_hostname(headers.get("host", ""))):
                 return None
             return refused(421, "this page answers to localhost alone; set a password or a token to use other names")
         client = scope["client"][0] if scope.get("client") else ""

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+FOLDER: Final = "thumbnails"
+"""The folder in the data folder."""
 THUMBNAIL: Final = 192
 """Width and height of a thumbnail."""
 MAX_FOLDERS: Final = 2000
@@ -15,10 +17,10 @@ MAX_FOLDERS: Final = 2000
 
 
 class Thumbnails:
-    """Thumbnails in `folder`, by study. Its methods block."""
+    """Thumbnails in the data folder `data`, by study. Its methods block."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, data: Path) -> None:
+        self._folder = data / FOLDER
 
     def get(self, study_uid: str, name: str) -> bytes | None:
         """The picture `name` of a study, if it is kept."""
@@ -46,9 +48,9 @@ class Thumbnails:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_thumbnails(folder: Path, study_uid: str) -> None:
-    """Remove what is kept of a study. Blocks."""
-    shutil.rmtree(folder / study_uid, ignore_errors=True)
+def remove_thumbnails(data: Path, study_uid: str) -> None:
+    """Remove what is kept of a study in the data folder `data`. Blocks."""
+    shutil.rmtree(data / FOLDER / study_uid, ignore_errors=True)
 
 
 def _age(path: Path) -> float:
