@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dimse.node.arrival import OnDuplicate
     from dimse.node.node import Node
-    from dimse.node.options import NodeOptions, QueryOptions, SettlingOptions, StorageOptions, WebOptions
+    from dimse.node.options import (
+        CommandOptions,
+        NodeOptions,
+        QueryOptions,
+        SettlingOptions,
+        StorageOptions,
+        WebhookOptions,
+        WebOptions,
+    )
 
 __all__ = [
+    "CommandOptions",
     "Node",
     "NodeOptions",
     "OnDuplicate",
@@ -21,6 +30,7 @@ __all__ = [
     "SettlingOptions",
     "StorageOptions",
     "WebOptions",
+    "WebhookOptions",
 ]
 
 _MODULES = {"Node": "node", "OnDuplicate": "arrival"}

@@ -42,7 +42,7 @@ class Node:
     Everything that it keeps is in the folder `options.data`, which one node at a time can serve from. It raises
     `OSError` if the folder or a port cannot be used, and `sqlalchemy.exc.SQLAlchemyError` for the index.
 
-    >>> async with Node(NodeOptions(data="archive", port=0)) as node:  # doctest: +SKIP
+    >>> async with Node(NodeOptions(data=Path("archive"), port=0)) as node:  # doctest: +SKIP
     ...     await dimse.send(str(node.address), ["ct.dcm"])
     """
 
