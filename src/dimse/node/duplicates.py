@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, update
+from sqlalchemy import Connection, update
 
 from dimse.node.arrival import Arrival, OnDuplicate, Outcome, Placed
 from dimse.node.events import EventKind, record
@@ -21,10 +21,20 @@ from dimse.node.removing import defer_deletion
 from dimse.node.schema import instance, set_aside
 
 
+class StoredRow(NamedTuple):
+    """What the index has of an instance that is there already."""
+
+    uid: str
+    id: int
+    digest: bytes
+    path: str | None
+    bytes: int
+
+
 def place_duplicate(
     connection: Connection,
     arrival: Arrival,
-    old: Row[Any],
+    old: StoredRow,
     its_series: SeriesRow,
     columns: Mapping[str, Any],
     on_duplicate: OnDuplicate,
@@ -61,7 +71,7 @@ def _set_aside(connection: Connection, arrival: Arrival, source: int) -> Placed:
 
 
 def _replace(
-    connection: Connection, arrival: Arrival, old: Row[Any], its_series: SeriesRow, columns: Mapping[str, Any]
+    connection: Connection, arrival: Arrival, old: StoredRow, its_series: SeriesRow, columns: Mapping[str, Any]
 ) -> Placed:
     about = arrival.description
     path = arrival.path

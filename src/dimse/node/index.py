@@ -121,9 +121,10 @@ def insert_missing(connection: Connection, table: Table) -> sqlite.Insert | post
 
 def _engine(url: str) -> Engine:
     made = make_url(url)
+    options: dict[str, Any] = {"pool_size": READERS + 2, "hide_parameters": True}  # which are data of patients
     if made.get_backend_name() == "postgresql":
-        return create_engine(made.set(drivername="postgresql+psycopg"), pool_size=READERS + 2, pool_pre_ping=True)
-    engine = create_engine(made, pool_size=READERS + 2, connect_args={"timeout": BUSY})
+        return create_engine(made.set(drivername="postgresql+psycopg"), pool_pre_ping=True, **options)
+    engine = create_engine(made, connect_args={"timeout": BUSY}, **options)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

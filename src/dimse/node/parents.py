@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, null, select, update
 
 from dimse.node.arrival import Arrival
 from dimse.node.events import EventKind, record
@@ -22,20 +22,20 @@ from dimse.node.index import insert_missing
 from dimse.node.keys import KEY_VERSION
 from dimse.node.recount import correct, listed, recount
 from dimse.node.schema import name_word, request, series, study
+from dimse.node.statements import Statement
 
 SeriesKey = tuple[str, str]
 """The UIDs of a study and a series."""
 
-_STUDY_ROWS: Final = (
+_FIND_STUDY: Final = Statement(
     select(study.c.uid, study.c.id, study.c.patient_id, study.c.issuer, study.c.modalities, study.c.sop_classes)
-    .where(study.c.uid.in_(bindparam("uids", expanding=True)))
-    .order_by(study.c.uid)
+    .where(study.c.uid == bindparam("uid"))
     .with_for_update(key_share=True)
 )
-_SERIES_ROWS: Final = select(series.c.study_id, series.c.uid, series.c.id).where(
-    series.c.study_id.in_(bindparam("studies", expanding=True)), series.c.uid.in_(bindparam("uids", expanding=True))
+_FIND_SERIES: Final = Statement(
+    select(series.c.id).where(series.c.study_id == bindparam("study"), series.c.uid == bindparam("uid"))
 )
-_SERIES_UPDATE: Final = (
+_UPDATE_SERIES: Final = Statement(
     update(series)
     .where(series.c.id == bindparam("series"))
     .values(
@@ -43,7 +43,7 @@ _SERIES_UPDATE: Final = (
         bytes=series.c.bytes + bindparam("new_bytes"),
     )
 )
-_STUDY_UPDATE: Final = (
+_UPDATE_STUDY: Final = Statement(
     update(study)
     .where(study.c.id == bindparam("study"))
     .values(
@@ -53,8 +53,8 @@ _STUDY_UPDATE: Final = (
         modalities=bindparam("all_modalities"),
         sop_classes=bindparam("all_sop_classes"),
         changed_at=bindparam("at"),
-        settled_at=None,
-        settled_because=None,
+        settled_at=null(),
+        settled_because=null(),
     )
 )
 
@@ -120,15 +120,14 @@ class Parents:
         for (study_uid, _), arrival in first.items():
             arrivals.setdefault(study_uid, arrival)
         self._lock(arrivals)
-        new = {uid: arrivals[uid] for uid in sorted(arrivals.keys() - self._studies.keys())}
-        if new:
-            self._make_studies(new)
-        if len(self._studies) < len(arrivals):  # another process has made it
-            self._lock(arrivals.keys() - self._studies.keys())
+        if len(self._studies) < len(arrivals):
+            self._make_studies({uid: arrivals[uid] for uid in sorted(arrivals.keys() - self._studies.keys())})
+            self._lock(arrivals.keys() - self._studies.keys())  # those that another process has made meanwhile
 
     def _lock(self, study_uids: Iterable[str]) -> None:
-        for row in self._connection.execute(_STUDY_ROWS, {"uids": list(study_uids)}):
-            self._studies[row[0]] = StudyRow(*row)
+        for uid in sorted(study_uids):
+            for row in _FIND_STUDY.rows(self._connection, uid=uid):
+                self._studies[uid] = StudyRow(*row)
 
     def _make_studies(self, new: Mapping[str, Arrival]) -> None:
         rows = {uid: self._study_row(uid, arrival) for uid, arrival in new.items()}
@@ -154,14 +153,14 @@ class Parents:
         }
 
     def _find_series(self, first: Mapping[SeriesKey, Arrival]) -> None:
-        studies = {found.id: found for found in self._studies.values()}
-        wanted = {"studies": list(studies), "uids": list({uid for _, uid in first})}
-        for study_id, uid, id_ in self._connection.execute(_SERIES_ROWS, wanted):
-            self.series[studies[study_id].uid, uid] = SeriesRow(id_, studies[study_id])
         requests: list[dict[str, Any]] = []
-        for key, arrival in first.items():
-            if key not in self.series:
-                id_ = self._make_series(key, arrival)
+        for (study_uid, uid), arrival in first.items():
+            its_study = self._studies[study_uid]
+            found = _FIND_SERIES.rows(self._connection, study=its_study.id, uid=uid)
+            if found:
+                self.series[study_uid, uid] = SeriesRow(found[0][0], its_study)
+            else:
+                id_ = self._make_series((study_uid, uid), arrival)
                 requests += [{"series_id": id_, **each} for each in arrival.description.requests()]
         if requests:
             self._connection.execute(insert(request), requests)
@@ -187,15 +186,15 @@ class Parents:
         for each in changed_series:
             each.study.new_instances += each.new_instances
             each.study.new_bytes += each.new_bytes
-        self._connection.execute(
-            _SERIES_UPDATE,
+        _UPDATE_SERIES.run(
+            self._connection,
             [
                 {"series": each.id, "new_instances": each.new_instances, "new_bytes": each.new_bytes}
                 for each in changed_series
             ],
         )
         changed = {each.study.id: each.study for each in changed_series}.values()
-        self._connection.execute(_STUDY_UPDATE, [self._changes(each) for each in changed])
+        _UPDATE_STUDY.run(self._connection, [self._changes(each) for each in changed])
         for each_study in changed:
             if each_study.is_replaced:  # by one of another SOP class, perhaps
                 correct(self._connection, recount(self._connection, each_study.uid))

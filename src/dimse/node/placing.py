@@ -14,15 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from dimse.node.arrival import Arrival, OnDuplicate, Outcome, Placed
-from dimse.node.duplicates import place_duplicate
+from dimse.node.duplicates import StoredRow, place_duplicate
 from dimse.node.keys import uid_hash
 from dimse.node.parents import Parents, SeriesKey, SeriesRow
 from dimse.node.places import usual_path
 from dimse.node.schema import instance, series, set_aside, source, storage, study, uid
 from dimse.node.shared_texts import SharedTexts
+from dimse.node.statements import Statement
 
 FOLDER: Final = "folder:"
 """The URL of the data folder in the table `storage`."""
@@ -31,8 +32,11 @@ _Numbered = tuple[int, Arrival]
 """An arrival with its place in the batch."""
 
 _STORED: Final = select(instance.c.uid, instance.c.id, instance.c.digest, instance.c.path, instance.c.bytes).where(
-    instance.c.series_id == bindparam("series"), instance.c.uid.in_(bindparam("uids", expanding=True))
+    instance.c.series_id == bindparam("series")
 )
+_FIND_ONE: Final = Statement(_STORED.where(instance.c.uid == bindparam("uid")))
+_FIND_MANY: Final = _STORED.where(instance.c.uid.in_(bindparam("uids", expanding=True)))
+_INSERT: Final = Statement(insert(instance), [column.name for column in instance.c if not column.primary_key])
 
 
 def place(
@@ -111,7 +115,7 @@ def _place(
                 rows.append(_new_row(its_series, arrival, columns))
                 placed[number] = Placed(arrival, Outcome.NEW, _usual_place(arrival))
     if rows:
-        connection.execute(insert(instance), rows)
+        _INSERT.run(connection, rows)
     parents.count()
     return placed
 
@@ -140,12 +144,14 @@ class _Numbers:
         }
 
 
-def _stored(
-    connection: Connection, its_series: SeriesRow, items: Sequence[_Numbered]
-) -> Mapping[str, Row[*tuple[Any, ...]]]:
+def _stored(connection: Connection, its_series: SeriesRow, items: Sequence[_Numbered]) -> dict[str, StoredRow]:
     """The instances of a series that are in the index already, by their UIDs."""
-    wanted = {"series": its_series.id, "uids": [arrival.description.uid for _, arrival in items]}
-    return {row.uid: row for row in connection.execute(_STORED, wanted)}
+    if len(items) == 1:
+        rows = _FIND_ONE.rows(connection, series=its_series.id, uid=items[0][1].description.uid)
+    else:
+        wanted = {"series": its_series.id, "uids": [arrival.description.uid for _, arrival in items]}
+        rows = [tuple(row) for row in connection.execute(_FIND_MANY, wanted)]
+    return {row[0]: StoredRow(*row) for row in rows}
 
 
 def _new_row(its_series: SeriesRow, arrival: Arrival, columns: dict[str, Any]) -> dict[str, Any]:
