@@ -1,0 +1,131 @@
+"""Procedure steps that a node keeps, and what they say about studies."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import pytest
+from sqlalchemy import select, update
+from tests.node.studies import arrive, settled
+from tests.sample_objects import instance
+from tests.services.test_procedure_step import dataset, worklist_match
+
+from dimse import (
+    NormalizedSCU,
+    Server,
+    Status,
+    StatusError,
+    StepStatus,
+    connect,
+    performed_step,
+    started_step,
+    uids,
+)
+from dimse.node import procedure_steps
+from dimse.node.index import Index
+from dimse.node.options import SettlingOptions
+from dimse.node.procedure_steps import KEPT, forget_old, instances_of, serve_procedure_steps, studies_of
+from dimse.node.schema import expected, procedure_step
+from dimse.node.settling import Settling
+
+STEP = started_step(worklist_match())
+STUDY = STEP.ScheduledStepAttributesSequence[0].StudyInstanceUID
+MPPS, RETRIEVE = uids.PERFORMED_PROCEDURE_STEP, uids.PERFORMED_PROCEDURE_STEP_RETRIEVE
+
+
+@asynccontextmanager
+async def serving(index: Index, ended: list[None] | None = None) -> AsyncIterator[str]:
+    server = Server("ARCHIVE", port=0)
+    serve_procedure_steps(server, index, lambda: ended.append(None) if ended is not None else None)
+    async with server:
+        yield f"ARCHIVE@127.0.0.1:{server.port}"
+
+
+async def expectations(index: Index) -> dict[str, list[str] | None]:
+    """What is expected of the studies of the steps that are kept."""
+    return await index.read(lambda c: {row.study_uid: row.instances for row in c.execute(select(expected))})
+
+
+async def test_what_a_step_lists_settles_its_study(index: Index) -> None:
+    ended: list[None] = []
+    settling = Settling(index, SettlingOptions(quiet=1e9), clock=lambda: 0)
+    async with serving(index, ended) as address, performed_step(address, STEP) as step:
+        assert await expectations(index) == {STUDY: None}
+        for uid in ("1.1", "1.2"):
+            await index.write(partial(arrive, study_uid=STUDY, instance_uid=uid, at=0))
+            step.add(instance(uid, pixels=0))
+        await settling.look()
+        assert settled(index) == {}
+        assert ended == []
+    assert ended == [None]
+    await settling.look()
+    assert settled(index) == {STUDY: "mpps"}
+    assert await expectations(index) == {}
+
+
+async def test_a_step_that_began_before_a_restart(index: Index) -> None:
+    async with serving(index) as address:
+        contexts = [(uid, uids.LITTLE_ENDIAN) for uid in (MPPS, RETRIEVE)]
+        async with connect(address, contexts=contexts) as association:
+            await NormalizedSCU(association).create(MPPS, STEP, sop_instance_uid="8.1")
+    async with serving(index) as address, connect(address, contexts=contexts) as association:
+        scu = NormalizedSCU(association)
+        with pytest.raises(StatusError) as refused:
+            await scu.create(MPPS, STEP, sop_instance_uid="8.1")
+        assert refused.value.status == Status.DUPLICATE_SOP_INSTANCE
+        await scu.set(MPPS, "8.1", dataset(PerformedProcedureStepDescription="Schädel"))
+        read = (await scu.get(RETRIEVE, "8.1")).dataset
+        assert read is not None
+        assert (read.PatientID, read.PerformedProcedureStepDescription) == (STEP.PatientID, "Schädel")
+    assert await expectations(index) == {STUDY: None}
+
+
+async def test_a_step_that_lists_nothing_says_nothing(index: Index) -> None:
+    async with serving(index) as address:
+        async with performed_step(address, STEP):
+            pass
+        with suppress(RuntimeError):
+            async with performed_step(address, STEP) as step:
+                step.add(instance("1.1", pixels=0))
+                raise RuntimeError("out of film")
+    assert await expectations(index) == {STUDY: ["1.1"]}, "also a discontinued one lists what it has"
+
+
+async def test_there_are_no_more_than_a_number_and_none_is_kept_forever(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(procedure_steps, "MAXIMUM_STEPS", 1)
+    async with serving(index) as address:
+        async with performed_step(address, STEP) as step:
+            with pytest.raises(StatusError) as refused:
+                async with performed_step(address, STEP):
+                    pass
+            assert refused.value.status == Status.RESOURCE_LIMITATION
+            step.add(instance("1.1", pixels=0))
+        old = update(procedure_step).values(changed_at=1000.0)
+        await index.write(lambda c: c.execute(old))
+        await index.write(lambda c: forget_old(c, 999 + KEPT))
+        assert list(await expectations(index)) == [STUDY]
+        await index.write(lambda c: forget_old(c, 1001 + KEPT))
+        assert await expectations(index) == {}
+        async with performed_step(address, STEP) as step:
+            assert step.status is StepStatus.IN_PROGRESS
+
+
+def test_what_a_step_names() -> None:
+    def references(*values: str) -> list[dict[str, str]]:
+        return [{"ReferencedSOPInstanceUID": value} for value in values]
+
+    images, others = references("1", "2", "1"), references("3", "")
+    series = [
+        {"ReferencedImageSequence": images, "ReferencedNonImageCompositeSOPInstanceSequence": others},
+        {"ReferencedImageSequence": references("4")},
+        {},
+    ]
+    studies = [{"StudyInstanceUID": uid} for uid in ("8", "9", "8", "")]
+    step = dataset(PerformedSeriesSequence=series, ScheduledStepAttributesSequence=studies)
+    assert instances_of(step) == ["1", "2", "3", "4"]
+    assert studies_of(step) == ["8", "9"]
+    assert (instances_of(dataset()), studies_of(dataset())) == ([], [])
