@@ -1045,6 +1045,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("requests of a series in it", "node.keys.MAX_REQUESTS", str),
     ("value of an attribute of a study or series in it", "node.attributes.MAX_VALUE", size),
     ("sequence of a study or series in it", "node.attributes.MAX_SEQUENCE", size),
+    ("instances that `dimse node` commits together", "node.batches.MAXIMUM_BATCH", str),
     ("interval between progress reports", "services.transfer_progress._REPORT_INTERVAL", seconds),
 ]
 

@@ -64,7 +64,7 @@ class Part10File:
         buffers = [*self._header, *buffers]
         self._header = []
         for start in range(0, len(buffers), _MAX_BUFFERS):
-            _write_all(self._descriptor, buffers[start : start + _MAX_BUFFERS])
+            write_all(self._descriptor, buffers[start : start + _MAX_BUFFERS])
 
     def commit(self, name: str) -> bool:
         """Give the file its final name, a path below the root. Returns True when it is durably stored.
@@ -193,4 +193,4 @@ def _write_each(descriptor: int, buffers: Sequence[memoryview]) -> None:
             remaining = remaining[os.write(descriptor, remaining) :]
 
 
-_write_all: Final = _write_together if hasattr(os, "writev") else _write_each
+write_all: Final = _write_together if hasattr(os, "writev") else _write_each

@@ -283,16 +283,24 @@ class IncomingDataset:
         bulk = self.scanner.bulk
         return bulk is not None and not self.is_deflated and (bulk.length is not None or bulk.tag in PIXEL_DATA_TAGS)
 
+    def header(self) -> bytes:
+        """The elements before the bulk data, inflated."""
+        return bytes(self._head())
+
+    def _head(self) -> memoryview:
+        scanner, bulk = self.scanner, self.scanner.bulk
+        return memoryview(scanner.metadata)[: scanner.surplus if bulk is None else bulk.header_offset]
+
     def decode(self) -> Dataset:
         """Decode the whole data set if it is buffered, else the part before the bulk data. Raises `DatasetError`."""
         from dimse.dataset.assembling import assemble  # imports pydicom
         from dimse.dataset.codec import decode
 
-        scanner, bulk = self.scanner, self.scanner.bulk
-        encoding = uids.IMPLICIT_VR_LITTLE_ENDIAN if scanner.implicit else uids.EXPLICIT_VR_LITTLE_ENDIAN
+        bulk = self.scanner.bulk
+        encoding = uids.IMPLICIT_VR_LITTLE_ENDIAN if self.scanner.implicit else uids.EXPLICIT_VR_LITTLE_ENDIAN
         if self._negotiated == uids.EXPLICIT_VR_BIG_ENDIAN:
             encoding = uids.EXPLICIT_VR_BIG_ENDIAN
-        head = memoryview(scanner.metadata)[: scanner.surplus if bulk is None else bulk.header_offset]
+        head = self._head()
         if self._rest is None:
             return decode(head, encoding, limits=STREAMED_LIMITS)
         if bulk is None or not self._is_assembled:

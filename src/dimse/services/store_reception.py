@@ -285,7 +285,7 @@ class Reception:
         self._reading = Reading.COPYING
         beginning = await self._beginning(edits)
         if part10:
-            yield self._file_meta(edits)
+            yield self.file_meta(edits)
         async for chunk in self.incoming.everything(beginning):
             yield chunk
         self.end_reading()
@@ -334,10 +334,11 @@ class Reception:
         instance = Instance(self.sop_instance_uid_in(edits), self.transfer_syntax_uid)
         replaces = self._options.duplicates is Duplicates.REPLACE
         return FileWriter(
-            root, names, self._file_meta(edits), self._disk, instance, fsync=self._options.fsync, replaces=replaces
+            root, names, self.file_meta(edits), self._disk, instance, fsync=self._options.fsync, replaces=replaces
         )
 
-    def _file_meta(self, edits: Edits | None) -> bytes:
+    def file_meta(self, edits: Edits | None) -> bytes:
+        """The preamble and the File Meta Information of its file."""
         return encode_file_meta(
             sop_class_uid=self.command.affected_sop_class_uid,
             sop_instance_uid=self.sop_instance_uid_in(edits),

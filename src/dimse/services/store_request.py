@@ -104,6 +104,19 @@ class StoreRequest:
         """The whole encoded data set as received, joined on each access. Only with `StoreMode.BUFFERED`."""
         return self._reception.joined()
 
+    @property
+    def header(self) -> bytes:
+        """The encoded elements before the pixel data, inflated if the data set is deflated.
+
+        It can also be read after `save`; for programs that decode only some of them.
+        """
+        return self._reception.incoming.header()
+
+    @property
+    def file_meta(self) -> bytes:
+        """The preamble and the File Meta Information (PS3.10 7.1) of the file that `save` writes."""
+        return self._reception.file_meta(None)
+
     async def pixels(self) -> AsyncIterator[bytes]:
         """The value of the pixel data as it arrives, in pieces.
 

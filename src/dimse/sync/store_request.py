@@ -56,6 +56,16 @@ class StoreRequest(Facade[store_request.StoreRequest]):
         return self._asynchronous.transfer_syntax_uid
 
     @property
+    def header(self) -> bytes:
+        """The encoded elements before the pixel data."""
+        return self._asynchronous.header
+
+    @property
+    def file_meta(self) -> bytes:
+        """The preamble and the File Meta Information (PS3.10 7.1) of the file that `save` writes."""
+        return self._asynchronous.file_meta
+
+    @property
     def dataset(self) -> Dataset:
         """The data set; while streaming, the part before the pixel data. Raises `DatasetError`."""
         return self._asynchronous.dataset

@@ -1,0 +1,104 @@
+"""Batches of arrivals: one transaction for all of them, with the names of their files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+
+from dimse.dataset import folders
+from dimse.node.arrival import Arrival, OnDuplicate, Placed
+from dimse.node.incoming import IncomingFolder
+from dimse.node.index import Index
+from dimse.node.naming import Names
+from dimse.node.placing import place, stored_path
+from dimse.node.shared_texts import SharedTexts
+
+MAXIMUM_BATCH: Final = 512
+"""Instances of a batch."""
+
+UNAVAILABLE: Final = (InterfaceError, OperationalError)
+"""The index is locked, full or gone: another arrival would meet the same."""
+
+
+class InDoubt(Exception):
+    """Whether an instance is in the index is not known. Its file is left in `incoming/`, for the next start."""
+
+
+class Batches:
+    """Puts arrivals into the index and their files into their places, in one thread; for node and commands.
+
+    The files are whole, and on the disk if they are to survive a power failure: with `fsync` their names in `folder`
+    are forced to it here. What becomes of an instance that was stored before, `on_duplicate` decides.
+    """
+
+    def __init__(
+        self, index: Index, data: Path, folder: IncomingFolder, *, on_duplicate: OnDuplicate, fsync: bool
+    ) -> None:
+        self._index = index
+        self._data = data
+        self._folder = folder
+        self._on_duplicate = on_duplicate
+        self._fsync = fsync
+        self._texts = SharedTexts()
+
+    def place(self, arrivals: Sequence[Arrival]) -> list[Placed | Exception]:
+        """What became of each arrival; an exception if it is not stored, and then its file is gone.
+
+        Files in place are left alone.
+        """
+        if not arrivals:
+            return []
+        try:
+            if self._fsync:
+                self._folder.sync()
+            placed: list[Placed | Exception] = list(self._place(arrivals))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the senders are told
+            placed = self._apart(arrivals, error)
+        for arrival, result in zip(arrivals, placed, strict=True):
+            is_superfluous = result.path is None if isinstance(result, Placed) else not isinstance(result, InDoubt)
+            if is_superfluous and not arrival.is_in_place:
+                folders.remove(str(arrival.path))
+        return placed
+
+    def _apart(self, arrivals: Sequence[Arrival], error: Exception) -> list[Placed | Exception]:
+        """Try each arrival of a batch that failed alone, unless all would fail."""
+        if len(arrivals) == 1 or isinstance(error, UNAVAILABLE):
+            return [error] * len(arrivals)
+        results: list[Placed | Exception] = []
+        for arrival in arrivals:
+            try:
+                results += self._place([arrival])
+            except Exception as failure:  # noqa: BLE001 - as in `place`
+                results.append(failure)
+        return results
+
+    def _place(self, arrivals: Sequence[Arrival]) -> list[Placed]:
+        names = Names(self._data)
+        placed: list[Placed] | None = None
+        try:
+            with self._index.writing() as connection:
+                decided = place(connection, arrivals, self._on_duplicate, self._texts)
+                for each in decided:
+                    if each.path is not None and not each.arrival.is_in_place:
+                        names.give(each.arrival.path, each.path)
+                placed = decided
+        except BaseException as error:
+            if placed is None or not self._is_committed(placed, error):
+                names.undo()
+                raise
+        names.keep()
+        return placed
+
+    def _is_committed(self, placed: Sequence[Placed], error: BaseException) -> bool:
+        """Whether a transaction was committed whose commit failed, as a server may do just before it is gone."""
+        for each in placed:
+            if each.path is not None:
+                try:
+                    with self._index.reading() as connection:
+                        return stored_path(connection, each.arrival) is not None
+                except SQLAlchemyError:
+                    raise InDoubt from error
+        return False

@@ -1,0 +1,270 @@
+"""Receives instances: from a C-STORE to a row in the index and a file in its place.
+
+1. An instance is written to `incoming/` while it arrives, with the digest of its data set.
+2. Then it waits for the writer, which takes all that wait: it forces their files to the disk, several at once, and then
+   their names; commits one transaction for all; and gives the files their names (see `naming`). Then each sender gets
+   its answer. So Success means there, and the disk is waited for once per batch.
+3. A large file is forced to the disk before it waits, so that no other instance waits for it.
+4. A sender that is gone before the writer has taken its instance leaves nothing; afterwards, its instance is stored.
+5. What cannot be stored for want of room, or as the index or the disk fails, is answered with Out of Resources
+   (0xA700), and is the `problem` until something is stored again, or `check` finds that it could be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from dimse.dataset.file_writer import Disk
+from dimse.dataset.threads import in_worker
+from dimse.errors import DatasetError
+from dimse.node.arrival import Arrival, Outcome, Placed
+from dimse.node.batches import MAXIMUM_BATCH, UNAVAILABLE, Batches
+from dimse.node.incoming import IncomingFile, IncomingFolder
+from dimse.node.index import Index
+from dimse.node.keys import Description, describe
+from dimse.node.options import NodeOptions
+from dimse.node.recovering import recover
+from dimse.services.store_request import StoreRequest
+from dimse.status import Status
+
+logger = logging.getLogger("dimse.storage")
+
+_LARGE: Final = 4 * 1024 * 1024
+"""Bytes of a file that is forced to the disk before it waits for its batch."""
+
+_FORCED_AT_ONCE: Final = 4
+"""Files of a batch that are forced to the disk at the same time."""
+
+_DUPLICATE: Final = "stored before with different content"
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """An arrival that waits for the writer."""
+
+    arrival: Arrival
+    file: IncomingFile
+    done: asyncio.Future[Placed]
+
+
+class Ingest:
+    """Stores what arrives, inside its block; what ended processes left undone is finished when it begins.
+
+    Raises `OSError` or `sqlalchemy.exc.SQLAlchemyError` then.
+    """
+
+    problem: str | None = None
+    """Why the last instance could not be stored, without data of patients; None if it could."""
+
+    def __init__(self, index: Index, options: NodeOptions) -> None:
+        self._index = index
+        self._data = options.data
+        self._options = options.storage
+        self._disk = Disk()
+        self._waiting: deque[_Waiting] = deque()
+        self._wake: asyncio.Future[None] | None = None
+        self._is_ending = False
+        self._checking = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self._begin)
+        self._writer = asyncio.create_task(self._write(), name="dimse-ingest")
+        return self
+
+    def _begin(self) -> None:
+        options = self._options
+        self._folder = IncomingFolder(self._data, options.minimum_free)
+        self._batches = Batches(
+            self._index, self._data, self._folder, on_duplicate=options.on_duplicate, fsync=options.fsync
+        )
+        self._forcing = ThreadPoolExecutor(_FORCED_AT_ONCE, "dimse-fsync")
+        try:
+            recover(self._index, self._data, self._batches)
+        except BaseException:
+            self._end()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._is_ending = True
+        self._wake_up()
+        await self._writer
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        self._forcing.shutdown()
+        self._folder.close()
+
+    # Storing
+
+    async def store(self, request: StoreRequest) -> Status:
+        """Store an instance; the handler of C-STORE.
+
+        Raises what ended the association if it ended first, and `DatasetError` if the data set is truncated; then
+        nothing is left of the instance.
+        """
+        try:
+            description = describe(request.header, request.transfer_syntax_uid)
+        except DatasetError as error:
+            return Status.DATASET_DOES_NOT_MATCH.with_comment(str(error))
+        try:
+            placed = await self._receive(request, description)
+        except (OSError, SQLAlchemyError) as error:
+            logger.warning("an instance of %s is not stored: %s", _source(request), _problem(error))
+            return Status.OUT_OF_RESOURCES.with_comment(_comment(error))
+        return self._answer(placed.outcome)
+
+    async def _receive(self, request: StoreRequest, description: Description) -> Placed:
+        file = IncomingFile(self._folder, request.file_meta, self._disk)
+        try:
+            async for chunk in request.dataset_chunks():
+                await file.write(chunk)
+            if file.size >= _LARGE and self._options.fsync:
+                await in_worker(file.force)
+        except BaseException as error:
+            if isinstance(error, OSError):
+                self.problem = _problem(error)
+            await file.discard()
+            raise
+        arrival = Arrival(
+            description=description,
+            transfer_syntax_uid=request.transfer_syntax_uid,
+            path=file.path,
+            is_in_place=False,
+            size=file.size,
+            offset=file.offset,
+            digest=file.digest,
+            source=_source(request),
+            received_at=time.time(),
+        )
+        return await self._add(arrival, file)
+
+    def _answer(self, outcome: Outcome) -> Status:
+        if outcome is Outcome.REJECTED or (outcome is Outcome.SET_ASIDE and self._options.answer_duplicate):
+            return Status.DUPLICATE_SOP_INSTANCE.with_comment(_DUPLICATE)
+        return Status.SUCCESS
+
+    async def _add(self, arrival: Arrival, file: IncomingFile) -> Placed:
+        """Wait for the writer. A caller that is cancelled before the writer has begun leaves nothing."""
+        waiting = _Waiting(arrival, file, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._wake_up()
+        try:
+            return await waiting.done
+        except asyncio.CancelledError:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+                await file.discard()
+            raise
+
+    # The writer
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _write(self) -> None:
+        """Store what waits, batch by batch, until the block ends."""
+        while self._waiting or not self._is_ending:
+            if not self._waiting:
+                self._wake = asyncio.get_running_loop().create_future()
+                await self._wake
+                continue
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAXIMUM_BATCH))]
+            try:
+                results = await self._index.in_writer(partial(self._store, batch))
+            except Exception as error:  # noqa: BLE001 - each sender is told, whatever it is
+                results = [error] * len(batch)
+            for waiting, result in zip(batch, results, strict=True):
+                self._tell(waiting.done, result)
+
+    def _tell(self, done: asyncio.Future[Placed], result: Placed | Exception) -> None:
+        self.problem = None if isinstance(result, Placed) else _problem(result)
+        if done.done():  # its sender is gone
+            return
+        if isinstance(result, Placed):
+            done.set_result(result)
+        else:
+            done.set_exception(result)
+
+    def _store(self, batch: Sequence[_Waiting]) -> list[Placed | Exception]:
+        """Store a batch, in the thread of the writer."""
+        results = self._force(batch)
+        whole = [number for number, result in enumerate(results) if result is None]
+        placed = self._batches.place([batch[number].arrival for number in whole])
+        for number, each in zip(whole, placed, strict=True):
+            results[number] = each
+        return [result for result in results if result is not None]
+
+    def _force(self, batch: Sequence[_Waiting]) -> list[Placed | Exception | None]:
+        """Force the files of a batch to the disk, and close them; the errors of those for which that failed."""
+        files = [waiting.file for waiting in batch]
+        force = partial(_finish, fsync=self._options.fsync)
+        if len(files) == 1 or not self._options.fsync:
+            return [force(file) for file in files]
+        return list(self._forcing.map(force, files))
+
+    # Its state
+
+    async def check(self) -> str | None:
+        """The `problem`, unless what kept it from storing is over. Disk and index are tried only if there is one."""
+        if self.problem is not None and not self._checking.locked():
+            async with self._checking:
+                try:
+                    await self._index.in_writer(self._try)
+                except (OSError, SQLAlchemyError) as error:
+                    self.problem = _problem(error)
+                else:
+                    self.problem = None
+        return self.problem
+
+    def _try(self) -> None:
+        self._folder.try_to_write()
+        with self._index.writing() as connection:
+            connection.execute(select(1))
+
+
+def _finish(file: IncomingFile, *, fsync: bool) -> OSError | None:
+    """Force a file to the disk if wanted, and close it. If that fails, it is removed."""
+    try:
+        if fsync:
+            file.force()
+        file.close()
+    except OSError as error:
+        file.remove()
+        return error
+    return None
+
+
+def _source(request: StoreRequest) -> str:
+    association = request.association
+    return f"{association.peer_ae_title}@{association.peer_name.rpartition(':')[0]}"
+
+
+def _comment(error: Exception) -> str:
+    """What the sender is told: neither paths nor addresses."""
+    if isinstance(error, OSError):
+        return error.strerror or "the disk fails"
+    return "the index cannot be written"
+
+
+def _problem(error: Exception) -> str:
+    """What log and health say. Only errors of the database itself have a text that has no values of attributes."""
+    if isinstance(error, OSError):
+        return _comment(error)
+    if isinstance(error, UNAVAILABLE):
+        return f"{_comment(error)}: {' '.join(str(error.orig).split())}"
+    return f"{_comment(error)}: {type(error).__name__}"
