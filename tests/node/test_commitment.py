@@ -17,6 +17,7 @@ import dimse
 from dimse import CommitmentFailure, Commitments, CommitmentSCU, InstanceReference, OpenTransaction, Server, uids
 from dimse.node import commitment
 from dimse.node.commitment import IndexTransactions, committing
+from dimse.node.destinations import Destinations
 from dimse.node.index import Index
 
 from .rows import member, put
@@ -28,7 +29,7 @@ NO_SUCH, CONFLICT = CommitmentFailure.NO_SUCH_INSTANCE, CommitmentFailure.CLASS_
 async def outcomes(index: Index, data: Path, *instances: tuple[str, str]) -> list[int | None]:
     """What is reported of each: a Failure Reason, or None if it is committed."""
     server = Server("DIMSE", host="127.0.0.1", port=0)
-    async with committing(server, index, data, lambda path: path), server:
+    async with committing(server, index, data, lambda path: path, Destinations({})), server:
         report = await dimse.commit(f"DIMSE@127.0.0.1:{server.port}", instances, raise_failures=False)
     errors = {result.sop_instance_uid: result.error for result in report.results}
     return [getattr(errors[uid], "reason", None) for _, uid in instances]
@@ -110,7 +111,7 @@ async def does(store: IndexTransactions, prefix: str, steps: list[tuple[str, str
 
 
 async def test_open_transactions_are_what_a_dictionary_has(index: Index) -> None:
-    loop, store = asyncio.get_running_loop(), IndexTransactions(index)
+    loop, store = asyncio.get_running_loop(), IndexTransactions(index, Destinations({}))
 
     @settings(max_examples=30, deadline=None)
     @given(steps=STEPS)
@@ -118,6 +119,19 @@ async def test_open_transactions_are_what_a_dictionary_has(index: Index) -> None
         asyncio.run_coroutine_threadsafe(does(store, f"2.25.{next(_numbers)}", steps), loop).result()
 
     await asyncio.to_thread(check)
+
+
+async def test_the_host_of_a_requestor_is_known_after_a_restart(index: Index) -> None:
+    known = {"WS1": "WS1@from-association:104", "WS2": "WS2@10.0.0.2:104"}
+    destinations = Destinations(known)
+    for title in known:
+        destinations.called(title, "10.0.0.7")
+        await IndexTransactions(index, destinations).add(OpenTransaction(f"1.{title[-1]}", title, INSTANCES))
+    later = Destinations(known)
+    assert later("WS1") is None
+    await IndexTransactions(index, later).open()
+    found = [later(title) for title in known]
+    assert [str(each and each.address) for each in found] == ["WS1@10.0.0.7:104", "WS2@10.0.0.2:104"]
 
 
 # A node that is killed

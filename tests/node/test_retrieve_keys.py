@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
+from sqlalchemy import select
 
 from dimse import Association, QueryRetrieveLevel, QueryRetrieveModel, ServerOptions, Status
-from dimse.node import retrieve_keys
 from dimse.node.index import Index
+from dimse.node.retrieve_keys import RetrieveKeys
+from dimse.node.schema import instance, series, study
 from dimse.options import Strictness
 from dimse.upper_layer.extended import QueryFeatures
 
@@ -159,6 +161,23 @@ async def test_values_have_padding_and_come_twice(sqlite_index: Index, tmp_path:
         assert await got(association, query) == (Status.SUCCESS, ["1.4.1.1"])
 
 
-def test_long_lists_are_cut_and_empty_ones_are_one_part() -> None:
-    keys = retrieve_keys.RetrieveKeys(IMAGE, uids=[f"1.{number}" for number in range(1001)])
-    assert len(list(keys.conditions(unknown_matches=True))) == 3
+KEYS = {
+    "patient": RetrieveKeys(PATIENT, patient_ids=["A"], issuers=["X"]),
+    "study": RetrieveKeys(STUDY, study_uids=["1.1", "1.2"]),
+    "study of a patient": RetrieveKeys(STUDY, patient_ids=["A"], study_uids=["1.1", "1.2"]),
+    "series": RetrieveKeys(SERIES, series_uids=["1.1", "1.2"]),
+    "series of a study": RetrieveKeys(SERIES, study_uids=["1.1"], series_uids=["1.1.1", "1.1.2"]),
+    "instances": RetrieveKeys(IMAGE, uids=["1.1", "1.2"]),
+    "instances of a series": RetrieveKeys(IMAGE, study_uids=["1"], series_uids=["1.1"], uids=["1.1.1", "1.1.2"]),
+}
+
+
+@pytest.mark.parametrize("keys", KEYS.values(), ids=KEYS)
+def test_no_table_is_read_through(sqlite_index: Index, keys: RetrieveKeys) -> None:
+    (conditions,) = keys.conditions(unknown_matches=True)
+    statement = select(instance.c.id).select_from(study.join(series).join(instance)).where(*conditions)
+    compiled = statement.compile(sqlite_index.engine, compile_kwargs={"literal_binds": True})
+    with sqlite_index.reading() as connection:
+        plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")]
+    assert len(plan) >= 3
+    assert not [line for line in plan if line.startswith("SCAN")]

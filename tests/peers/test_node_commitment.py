@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from dimse import Server
 from dimse.node.commitment import committing
+from dimse.node.destinations import Destinations
 from dimse.node.index import Index
 from tests.node.rows import put
 from tests.ports import free_port
@@ -30,9 +31,9 @@ async def provider(data: Path, destinations: dict[str, str], port: int = 0) -> A
     index = Index.at(data / "index.sqlite")
     *_, damaged = put(index, data, *map(instance, [*STORED, DAMAGED]))
     damaged.write_bytes(b"")
-    server = Server("DIMSE", host="127.0.0.1", port=port, destinations=destinations)
+    server = Server("DIMSE", host="127.0.0.1", port=port)
     try:
-        async with committing(server, index, data, lambda path: path), server:
+        async with committing(server, index, data, lambda path: path, Destinations(destinations)), server:
             yield server.port
     finally:
         index.close()

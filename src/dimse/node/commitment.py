@@ -19,6 +19,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from dimse.node.destinations import Destinations
 from dimse.node.index import Index
 from dimse.node.keys import uid_hash
 from dimse.node.places import place
@@ -32,13 +33,20 @@ _INSTANCES_AT_ONCE: Final = 500
 """Instances that are looked up, and whose files are looked at, in one go."""
 
 
-def committing(server: Server, index: Index, data: Path, locate: Callable[[Path], Path]) -> CommitmentSCP:
+def committing(
+    server: Server,
+    index: Index,
+    data: Path,
+    locate: Callable[[Path], Path],
+    destinations: Destinations,
+) -> CommitmentSCP:
     """The provider of storage commitment for an index and its data folder, to be entered before `server` listens.
 
-    `locate` says where a file is now, by where it belongs. Reports go to the destinations of the server.
+    `locate` says where a file is now, by where it belongs; `destinations`, where reports go.
     """
-    decide = Decision(index, data, locate)
-    return CommitmentSCP(server, decide, IndexTransactions(index), retrieve_ae_title=server.ae_title)
+    transactions = IndexTransactions(index, destinations)
+    decide, title = Decision(index, data, locate), server.ae_title
+    return CommitmentSCP(server, decide, transactions, destinations=destinations, retrieve_ae_title=title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +103,27 @@ def _size(path: Path) -> int | None:
 class IndexTransactions:
     """Open transactions in the index, each committed to it before its request is answered."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, destinations: Destinations) -> None:
         self._index = index
+        self._destinations = destinations
 
     async def open(self) -> Sequence[tuple[str, str, int]]:
         """As `Transactions`."""
         count = func.json_array_length(commitment.c.instances)
-        query = select(commitment.c.transaction_uid, commitment.c.requestor, count)
+        query = select(commitment.c.transaction_uid, commitment.c.requestor, count, commitment.c.host)
         query = query.order_by(commitment.c.asked_at, commitment.c.transaction_uid)
         rows = await self._index.read(lambda connection: connection.execute(query).all())
-        return [(row[0], row[1], row[2]) for row in rows]
+        for _, requestor, _, host in rows:
+            if host is not None:
+                self._destinations.called(requestor, host)
+        return [(transaction, requestor, instances) for transaction, requestor, instances, _ in rows]
 
     async def add(self, transaction: OpenTransaction) -> OpenTransaction | None:
         """As `Transactions`."""
         row = {
             "transaction_uid": transaction.transaction_uid,
             "requestor": transaction.requestor,
+            "host": self._destinations.host_of(transaction.requestor),
             "asked_at": time.time(),
             "instances": transaction.instances,
         }

@@ -1,7 +1,7 @@
 """Where C-MOVE and reports of storage commitment go, by AE title.
 
 1. A destination is an address, or a port at the host from which the application entity called last: that of its last
-   association, while the node runs.
+   association while the node runs, or of a request for storage commitment that is not answered yet.
 2. The destinations may be replaced while the node runs; what is under way keeps its own.
 """
 
@@ -52,9 +52,16 @@ class Destinations:
         """Remember from where an application entity calls."""
         if not isinstance(event, AssociationOpened) or event.association.is_requestor:
             return
-        title, peer = event.association.calling_ae_title, event.association.peer
+        self.called(event.association.calling_ae_title, event.association.peer.rpartition(":")[0].strip("[]"))
+
+    def called(self, title: str, host: str) -> None:
+        """Remember that an application entity has called from a host."""
         if title in self._callers:
-            self._hosts[title] = peer.rpartition(":")[0].strip("[]")
+            self._hosts[title] = host
+
+    def host_of(self, title: str) -> str | None:
+        """The host from which an application entity called last, if its destination depends on it."""
+        return self._hosts.get(title)
 
     def __call__(self, title: str) -> MoveDestination | None:
         """The destination of this AE title; None if it has none, or has not called since the node began."""

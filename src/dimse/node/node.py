@@ -94,7 +94,7 @@ class Node:
         parts.push_async_callback(asyncio.to_thread, index.close)
         locate = _where_it_belongs
         Retriever(index, data, locate, unknown_matches=options.query.unknown_matches).register(server)
-        await parts.enter_async_context(committing(server, index, data, locate))
+        await parts.enter_async_context(committing(server, index, data, locate, self._destinations))
         await parts.enter_async_context(Jobs(index, {KIND: FileDeletion(index, data)}))
         try:
             await parts.enter_async_context(server)

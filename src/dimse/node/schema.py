@@ -216,6 +216,8 @@ commitment: Final = Table(
     metadata,
     Column("transaction_uid", Text, primary_key=True),
     _required("requestor", Text()),
+    # From where it called, if its reports go there
+    _text("host"),
     _required("asked_at", Double()),
     Column("instances", JSON, nullable=False),
     Column("outcomes", JSON),
