@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from dimse.cli import old_spellings
@@ -41,15 +41,28 @@ def in_words(message: str, arguments: Sequence[str], command: str | None, parser
     words = old_spellings.answer(arguments, lambda name: options_of(commands[name]) if name in commands else {})
     if words is not None:
         return words
+    words = _about_commands(message, arguments, command, commands)
+    return _about_options(message, command or "", commands) if words is None else words
+
+
+def _about_commands(
+    message: str, arguments: Sequence[str], command: str | None, commands: Mapping[str, Parser]
+) -> str | None:
+    """What to say of a command that is misspelled or in the wrong place; None if it is not about one."""
+    found = _COMMAND.match(message)
     if command is None:
-        if (found := _COMMAND.match(message)) is None:
+        if found is None:
             return f"{message}; dimse --help lists the commands"
         return _no_such(f"command {found['word']}", found["word"], commands, "dimse --help")
     below = {name.rpartition(" ")[2]: name for name in commands if name.startswith(f"{command} ")}
     if (word := next((each for each in arguments if each in below), None)) is not None:
         return f"{word} comes right behind {command}: write dimse {below[word]} [options]"
-    if (found := _COMMAND.match(message)) is not None:
-        return _no_such(f"command {command} {found['word']}", found["word"], below, f"dimse {command} --help")
+    if found is None:
+        return None
+    return _no_such(f"command {command} {found['word']}", found["word"], below, f"dimse {command} --help")
+
+
+def _about_options(message: str, command: str, commands: Mapping[str, Parser]) -> str:
     options = options_of(commands[command])
     if (found := _UNKNOWN.match(message)) and found["word"].startswith("-"):
         word = found["word"].partition("=")[0]

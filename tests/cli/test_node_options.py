@@ -1,0 +1,40 @@
+"""The options that `dimse node` and the commands below it share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dimse.cli.node_options import read
+from dimse.cli.parser import ConfigurationError, UsageError
+
+
+def test_without_a_file_everything_is_usual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    options = read(None, None)
+    assert options.data == tmp_path / "dimse" / "node"
+    assert options.web is not None
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read(None, None).data == tmp_path / ".local" / "share" / "dimse" / "node"
+
+
+def test_the_file_in_the_data_folder_or_the_one_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_text('[node]\nae_title = "A"\n')
+    (tmp_path / "other.toml").write_text('[node]\nae_title = "B"\ndata = "other"\n')
+    assert read(tmp_path, None).ae_title == "A"
+    other = read(None, tmp_path / "other.toml")
+    assert (other.ae_title, other.data) == ("B", tmp_path / "other")
+    assert read(tmp_path / "third", tmp_path / "other.toml").data == tmp_path / "third"
+
+
+def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"none\.toml: No such file"):
+        read(tmp_path, tmp_path / "none.toml")
+
+
+def test_the_extra_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dimse.cli.node_options.find_spec", lambda name: None if name == "alembic" else object())
+    with pytest.raises(UsageError, match=r'needs alembic; install it with: pip install "dimse\[node\]"'):
+        read(None, None)

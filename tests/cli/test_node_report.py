@@ -1,0 +1,54 @@
+"""What `dimse node` prints."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from dimse import AssociationEnd, AssociationEnded, AssociationInfo, ConnectionLost
+from dimse.cli.node_report import NodeReport
+from dimse.node import NodeOptions
+
+
+def ended(*, error: Exception | None = None, is_requestor: bool = False) -> AssociationEnded:
+    info = AssociationInfo(
+        id=1, peer="10.0.0.7:99", calling_ae_title="CT1", called_ae_title="A", is_requestor=is_requestor
+    )
+    return AssociationEnded(
+        association=info,
+        time=datetime.now(UTC),
+        seconds=1.5,
+        end=AssociationEnd.RELEASED_BY_PEER,
+        error=error,
+        requested=0,
+        served=3,
+        bytes_received=2_000_000,
+        bytes_sent=50,
+    )
+
+
+def test_an_association_and_the_summary(capfd: pytest.CaptureFixture[str]) -> None:
+    report = NodeReport(json=False, quiet=False)
+    report.event(ended())
+    report.event(ended(error=ConnectionLost("the connection was lost")))
+    report.event(ended(is_requestor=True))
+    report.finish()
+    first, second, summary = capfd.readouterr().out.splitlines()
+    in_all = "CT1 at 10.0.0.7:99: 3 requests in 1.5 s, 2.0 MB received, 50 bytes sent"
+    assert first.split("  ", 1)[1] == in_all
+    assert second.split("  ", 1)[1] == f"{in_all}; ended by an error: the connection was lost"
+    assert summary == "2 associations, 6 requests, 4.0 MB received"
+
+
+def test_json_has_the_same(capfd: pytest.CaptureFixture[str]) -> None:
+    report = NodeReport(json=True, quiet=False)
+    report.event(ended())
+    report.reloaded(NodeOptions(data=Path("x"), destinations={"WS1": "WS1@ws1"}))
+    report.finish()
+    association, reloaded, summary = map(json.loads, capfd.readouterr().out.splitlines())
+    assert (association["event"], association["requests"], association["seconds"]) == ("association", 3, 1.5)
+    assert reloaded == {"event": "reloaded", "peers": None, "destinations": 1}
+    assert (summary["associations"], summary["requests"], summary["bytes"]) == (1, 3, 2_000_000)
