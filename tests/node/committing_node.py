@@ -15,7 +15,7 @@ from dimse.node.index import Index
 async def main(destination: str, data: Path) -> None:
     server = Server("DIMSE", host="127.0.0.1", port=0)
     index = Index.at(data / "index.sqlite")
-    async with committing(server, index, data, lambda path: path, Destinations({"WS1": destination})), server:
+    async with committing(server, index, data, Destinations({"WS1": destination})), server:
         print(server.port, flush=True)  # noqa: T201
         await asyncio.get_running_loop().create_future()
 

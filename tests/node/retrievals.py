@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,13 +65,14 @@ class Got:
     failed: list[str] = field(default_factory=list)
 
 
-async def got(association: dimse.Association, query: Query) -> Got:
-    """Get it, and keep all of it."""
+async def got(association: dimse.Association, query: Query, before: Callable[[str], object] = str) -> Got:
+    """Get it, and keep all of it. `before` is called with each SOP Instance UID, before its C-STORE is answered."""
     came = Got(-1)
 
     async def store(request: dimse.StoreRequest) -> Status:
         came.data[request.sop_instance_uid] = b"".join([bytes(chunk) async for chunk in request.chunks()])
         came.uids.append(request.sop_instance_uid)
+        before(request.sop_instance_uid)
         return Status.SUCCESS
 
     results = CGetSCU(association).get(query, handler=store, raise_failures=False)

@@ -98,7 +98,7 @@ async def serving(
 ) -> AsyncIterator[Server]:
     """A server that answers retrievals from an index."""
     server = Server("DIMSE", host="127.0.0.1", port=port, options=options, destinations=destinations)
-    Retriever(index, data, lambda path: path).register(server)
+    Retriever(index, data).register(server)
     async with server:
         yield server
 

@@ -29,7 +29,7 @@ NO_SUCH, CONFLICT = CommitmentFailure.NO_SUCH_INSTANCE, CommitmentFailure.CLASS_
 async def outcomes(index: Index, data: Path, *instances: tuple[str, str]) -> list[int | None]:
     """What is reported of each: a Failure Reason, or None if it is committed."""
     server = Server("DIMSE", host="127.0.0.1", port=0)
-    async with committing(server, index, data, lambda path: path, Destinations({})), server:
+    async with committing(server, index, data, Destinations({})), server:
         report = await dimse.commit(f"DIMSE@127.0.0.1:{server.port}", instances, raise_failures=False)
     errors = {result.sop_instance_uid: result.error for result in report.results}
     return [getattr(errors[uid], "reason", None) for _, uid in instances]
@@ -45,7 +45,7 @@ async def test_what_is_there_is_committed_and_the_rest_is_named(index: Index, tm
 
 
 async def decided(index: Index, data: Path, *asked: tuple[str, str]) -> dict[str, int | None]:
-    decide = commitment.Decision(index, data, lambda path: path)
+    decide = commitment.Decision(index, data)
     instances = tuple(InstanceReference(*each) for each in asked)
     return dict(await decide(dimse.CommitmentRequest("1.2", "WS1", instances)))
 
@@ -59,14 +59,6 @@ async def test_an_instance_in_two_series_is_committed_if_one_is_whole(index: Ind
     assert await decided(index, tmp_path, (CT, "1.1.1.1")) == {"1.1.1.1": None}
     first.unlink()
     assert (await decided(index, tmp_path, (CT, "1.1.1.1")))["1.1.1.1"] is not None
-
-
-async def test_a_file_that_waits_for_its_name_is_committed(sqlite_index: Index, tmp_path: Path) -> None:
-    (path,) = put(sqlite_index, tmp_path, member("1.1", "1", 1))
-    incoming = path.rename(tmp_path / "incoming.dcm")
-    decide = commitment.Decision(sqlite_index, tmp_path, lambda _: incoming)
-    request = dimse.CommitmentRequest("1.2", "WS1", (InstanceReference(CT, "1.1.1.1"),))
-    assert await decide(request) == {"1.1.1.1": None}
 
 
 async def test_long_requests_are_looked_up_in_parts(index: Index, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,20 +16,11 @@ from dimse import CMoveSCU, Query, QueryRetrieveLevel, QueryRetrieveModel, Serve
 from dimse.node import retrieving, schema
 from dimse.node.events import EventKind, since
 from dimse.node.index import Index
-from dimse.node.retrieving import Retriever
 
 from .retrievals import Got, getting, got, raw
 from .rows import member, put, serving, uids_of
 
 STUDY = Query.studies(StudyInstanceUID="1.1")
-
-
-@asynccontextmanager
-async def located(index: Index, data: Path, locate: Callable[[Path], Path]) -> AsyncIterator[dimse.Association]:
-    server = Server("DIMSE", host="127.0.0.1", port=0)
-    Retriever(index, data, locate).register(server)
-    async with server, getting(server.port) as association:
-        yield association
 
 
 async def test_series_and_instances_come_in_their_order_over_all_pages(
@@ -89,33 +80,19 @@ async def test_no_path_comes_into_the_log(
     assert "Smith" not in caplog.text
 
 
-async def test_a_file_that_waits_for_its_name_is_found_where_it_is(sqlite_index: Index, tmp_path: Path) -> None:
-    (path,) = put(sqlite_index, tmp_path, member("1.1", "1", 1))
-    incoming = path.rename(tmp_path / "incoming.dcm")
-    async with located(sqlite_index, tmp_path, lambda _: incoming) as association:
-        assert (await got(association, STUDY)).uids == ["1.1.1.1"]
-
-
-async def test_a_file_that_gets_its_name_meanwhile_is_found_there(sqlite_index: Index, tmp_path: Path) -> None:
-    (path,) = put(sqlite_index, tmp_path, member("1.1", "1", 1))
-    async with located(sqlite_index, tmp_path, lambda _: tmp_path / "gone") as association:
-        assert (await got(association, STUDY)).uids == [path.stem]
-
-
 async def test_a_study_that_is_deleted_meanwhile_fails(index: Index, tmp_path: Path) -> None:
     """And no event says that its files are missing."""
     paths = put(index, tmp_path, *(member("1.1", "1", number) for number in range(1, 6)))
 
-    def locate(path: Path) -> Path:
-        if path == paths[2]:
+    def remove(uid: str) -> None:
+        if uid == paths[1].stem:
             with index.writing() as connection:
                 connection.execute(delete(schema.study))
-            for each in paths:
-                each.unlink()
-        return path
+            for path in paths:
+                path.unlink()
 
-    async with located(index, tmp_path, locate) as association:
-        came = await got(association, STUDY)
+    async with serving(index, tmp_path) as server, getting(server.port) as association:
+        came = await got(association, STUDY, remove)
         assert came.uids == [path.stem for path in paths[:2]]
         assert came.failed == [path.stem for path in paths[2:]]
         assert await got(association, STUDY) == Got(Status.SUCCESS)

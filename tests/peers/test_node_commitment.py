@@ -33,7 +33,7 @@ async def provider(data: Path, destinations: dict[str, str], port: int = 0) -> A
     damaged.write_bytes(b"")
     server = Server("DIMSE", host="127.0.0.1", port=port)
     try:
-        async with committing(server, index, data, lambda path: path, Destinations(destinations)), server:
+        async with committing(server, index, data, Destinations(destinations)), server:
             yield server.port
     finally:
         index.close()

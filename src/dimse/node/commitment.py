@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,19 +33,13 @@ _INSTANCES_AT_ONCE: Final = 500
 """Instances that are looked up, and whose files are looked at, in one go."""
 
 
-def committing(
-    server: Server,
-    index: Index,
-    data: Path,
-    locate: Callable[[Path], Path],
-    destinations: Destinations,
-) -> CommitmentSCP:
+def committing(server: Server, index: Index, data: Path, destinations: Destinations) -> CommitmentSCP:
     """The provider of storage commitment for an index and its data folder, to be entered before `server` listens.
 
-    `locate` says where a file is now, by where it belongs; `destinations`, where reports go.
+    `destinations` says where reports go.
     """
     transactions = IndexTransactions(index, destinations)
-    decide, title = Decision(index, data, locate), server.ae_title
+    decide, title = Decision(index, data), server.ae_title
     return CommitmentSCP(server, decide, transactions, destinations=destinations, retrieve_ae_title=title)
 
 
@@ -55,7 +49,6 @@ class Decision:
 
     index: Index
     data: Path
-    locate: Callable[[Path], Path]
 
     async def __call__(self, request: CommitmentRequest) -> Mapping[str, CommitmentFailure | None]:
         """The outcome of each instance by its SOP Instance UID, by the rules above."""
@@ -89,8 +82,7 @@ class Decision:
         )
         for row in connection.execute(query).all():
             path = place(self.data, row.study, row.series, row.uid, row.path)
-            is_whole = _size(self.locate(path)) == row.bytes or _size(path) == row.bytes
-            yield row.sop_class, row.uid, is_whole
+            yield row.sop_class, row.uid, _size(path) == row.bytes
 
 
 def _size(path: Path) -> int | None:

@@ -92,9 +92,8 @@ class Node:
         parts.enter_context(served(data))
         self.index = index = await asyncio.to_thread(Index, options.index or index_url(data))
         parts.push_async_callback(asyncio.to_thread, index.close)
-        locate = _where_it_belongs
-        Retriever(index, data, locate, unknown_matches=options.query.unknown_matches).register(server)
-        await parts.enter_async_context(committing(server, index, data, locate, self._destinations))
+        Retriever(index, data, unknown_matches=options.query.unknown_matches).register(server)
+        await parts.enter_async_context(committing(server, index, data, self._destinations))
         await parts.enter_async_context(Jobs(index, {KIND: FileDeletion(index, data)}))
         try:
             await parts.enter_async_context(server)

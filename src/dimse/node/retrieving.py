@@ -5,14 +5,13 @@
 2. A file is opened when it is its turn. What was deleted meanwhile, or is not there, or is shorter than its row says,
    is a failed sub-operation.
 3. A file that should be there is an event, the first one of each study in a retrieval.
-4. Between commit and rename a file is not yet where it belongs: `locate` knows where it is.
 """
 
 from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
@@ -49,17 +48,11 @@ _MODELS: Final = (
 
 
 class Retriever:
-    """Answers C-GET and C-MOVE from an index and the data folder `data`.
+    """Answers C-GET and C-MOVE from an index and its data folder; `unknown_matches` is that of `QueryOptions`."""
 
-    `locate` says where a file is now, by where it belongs. `unknown_matches` is that of `QueryOptions`.
-    """
-
-    def __init__(
-        self, index: Index, data: Path, locate: Callable[[Path], Path], *, unknown_matches: bool = True
-    ) -> None:
+    def __init__(self, index: Index, data: Path, *, unknown_matches: bool = True) -> None:
         self.index: Final = index
         self.data: Final = data
-        self.locate: Final = locate
         self._unknown_matches = unknown_matches
 
     def register(self, server: Server) -> None:
@@ -145,10 +138,9 @@ class _Retrieval:
         syntax = self._uids[row.transfer_syntax]
         return Located(self._uids[row.sop_class], row.uid, syntax, row.bytes - row.offset, file)
 
-    def place(self, file: _File) -> tuple[Path, Path]:
-        """Where a file may be: where it is now, and where it is once it has been renamed."""
-        place_ = place(self._retriever.data, *file.series, file.uid, file.path)
-        return self._retriever.locate(place_), place_
+    def place(self, file: _File) -> Path:
+        """Where a file is."""
+        return place(self._retriever.data, *file.series, file.uid, file.path)
 
     def tell(self, file: _File, reason: str) -> None:
         """Record that a file is not there, unless its instance has been deleted."""
@@ -187,17 +179,12 @@ class _File:
 
     def __call__(self) -> FileIO:
         """Open the file at its data set. Raises `DatasetError` without its path, which may name a patient."""
-        for path in self.retrieval.place(self):
-            try:
-                return self._opened(path)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise self._failed(f"not readable: {error.strerror}") from None
-        raise self._failed("missing")
-
-    def _opened(self, path: Path) -> FileIO:
-        file = FileIO(path)
+        try:
+            file = FileIO(self.retrieval.place(self))
+        except FileNotFoundError:
+            raise self._failed("missing") from None
+        except OSError as error:
+            raise self._failed(f"not readable: {error.strerror}") from None
         if os.fstat(file.fileno()).st_size < self.size:
             file.close()
             raise self._failed("shorter than it was")
