@@ -113,6 +113,22 @@ def encode_text(text: str, character_sets: Sequence[str], vr: str = "LO") -> byt
     return value if decode_text(value, character_sets, vr) == text else None
 
 
+def encode_extended(text: str, character_sets: Sequence[str], vr: str = "LO") -> bytes | None:
+    """Encode a value with the terms of (0008,0005), with code extensions if there are several.
+
+    Returns None if they have not all of its characters.
+    """
+    encoded = encode_text(text, character_sets, vr)
+    if encoded is not None or len(character_sets) < 2 or not can_encode(text, character_sets):
+        return encoded
+    codecs = convert_encodings(list(character_sets))
+    delimiters = DELIMITERS.get(vr, b"\\").decode("ascii") + "\t\n\f\r"
+    pieces = re.split(f"([{re.escape(delimiters)}])", text)
+    # each piece begins anew, as a delimiter ends a code extension
+    encoded = b"".join(encode_string(piece, codecs) for piece in pieces)
+    return encoded if decode_text(encoded, character_sets, vr) == text else None
+
+
 def can_encode(text: str, character_sets: Sequence[str]) -> bool:
     """Whether pydicom can encode a text with the terms of (0008,0005), by code extensions if there are several."""
     if text.isascii():

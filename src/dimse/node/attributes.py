@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from dimse.dataset.character_sets import DELIMITERS
@@ -93,12 +94,12 @@ def is_of_series(tag: int) -> bool:
 
 def of_study(header: Header) -> bytes:
     """The attributes of the patient and the study in a header, encoded."""
-    return _chosen(header, [tag for tag in header.elements if is_of_study(tag)])
+    return chosen(header, [tag for tag in header.elements if is_of_study(tag)])
 
 
 def of_series(header: Header) -> bytes:
     """The attributes of the series in a header, encoded."""
-    return _chosen(header, [tag for tag in header.elements if tag in _SERIES])
+    return chosen(header, [tag for tag in header.elements if tag in _SERIES])
 
 
 def parse(attributes: bytes) -> dict[int, tuple[str, bytes]]:
@@ -130,7 +131,8 @@ def encode_element(tag: int, vr: str, value: bytes) -> bytes:
     return LITTLE.long.pack(tag >> 16, tag & 0xFFFF, vr.encode("ascii"), len(value)) + value
 
 
-def _chosen(header: Header, tags: list[int]) -> bytes:
+def chosen(header: Header, tags: Iterable[int]) -> bytes:
+    """The elements of a header with these tags, encoded as they are kept."""
     parts = []
     for tag in sorted(tags):
         element = header.elements[tag]

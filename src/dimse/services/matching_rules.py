@@ -171,10 +171,10 @@ def ranges_test(dates: str, times: str) -> Callable[[str, str | None], bool] | N
             return None
         low = day[0] + time[0]
     if last_date:
-        day, time = date_span(last_date, 0), time_span(last_time, 0) if last_time else (0, _DAY)
+        day, time = date_span(last_date, 0), time_span(last_time, 0) if last_time else (0, DAY)
         if day is None or time is None:
             return None
-        high = day[1] - _DAY + time[1]
+        high = day[1] - DAY + time[1]
 
     def test(date: str, time: str | None) -> bool:
         day, within = date_span(date, 0), time_span(time, 0) if time else None
@@ -193,14 +193,14 @@ def later(date_text: str, time_text: str, by: int) -> tuple[str, str] | None:
     ('20240301', '0030')
     """
     day, within = date_span(date_text, 0), time_span(time_text, 0)
-    if day is None or day[1] - day[0] != _DAY or within is None:
+    if day is None or day[1] - day[0] != DAY or within is None:
         return None
-    days, rest = divmod(int(day[0] + within[0]) + by, _DAY)
+    days, rest = divmod(int(day[0] + within[0]) + by, DAY)
     if not 0 < days <= date.max.toordinal():
         return None
     seconds, fraction = divmod(rest, _SECOND)
     whole, _, digits = time_text.replace(":", "").partition(".")
-    text = f"{seconds // 3600:02}{seconds // 60 % 60:02}{seconds % 60:02}"[: max(len(whole), 4 if by % _HOUR else 2)]
+    text = f"{seconds // 3600:02}{seconds // 60 % 60:02}{seconds % 60:02}"[: max(len(whole), 4 if by % HOUR else 2)]
     return f"{date.fromordinal(days):%Y%m%d}", f"{text}.{fraction:06}"[
         : len(text) + len(digits) + 1
     ] if digits else text
@@ -232,6 +232,16 @@ def _bounds(wanted: str, span_of: Callable[[str], _Span | None]) -> _Span:
     return span_of(wanted) or (0, 0)
 
 
+def range_of(vr: str, wanted: str) -> tuple[float, float] | None:
+    """The microseconds that a value of a key means, a DA from the first day of the year 1 on; None if it is not valid.
+
+    >>> range_of("TM", "10-") == (10 * HOUR, math.inf)
+    True
+    """
+    low, high = _bounds(wanted, lambda text: _SPANS[vr](text, 0))
+    return (low, high) if low < high else None
+
+
 # Dates and times as spans: the microsecond in which one begins, and the first one after its end
 
 
@@ -240,8 +250,8 @@ _Span = tuple[float, float]
 _EVER: Final = (-math.inf, math.inf)
 _SECOND: Final = 1_000_000
 _MINUTE: Final = 60 * _SECOND
-_HOUR: Final = 60 * _MINUTE
-_DAY: Final = 24 * _HOUR
+HOUR: Final = 60 * _MINUTE
+DAY: Final = 24 * HOUR
 
 OFFSET: Final = r"[+-](?:0\d|1[0-4])[0-5]\d"
 _TIME = re.compile(r"([01]\d|2[0-3])(?:([0-5]\d)(?:([0-5]\d|60)(?:\.(\d{1,6}))?)?)?", re.ASCII)
@@ -260,8 +270,8 @@ def date_span(text: str, _: int = 0) -> _Span | None:
         days = 1 if day else (monthrange(year, month)[1] if month else 365 + isleap(year))
     except ValueError:
         return None
-    start = first.toordinal() * _DAY
-    return start, start + days * _DAY
+    start = first.toordinal() * DAY
+    return start, start + days * DAY
 
 
 def time_span(text: str, _: int = 0) -> _Span | None:
@@ -270,12 +280,12 @@ def time_span(text: str, _: int = 0) -> _Span | None:
     if found is None:
         return None
     hour, minute, second, fraction = found.groups()
-    start = int(hour) * _HOUR + int(minute or 0) * _MINUTE + int(second or 0) * _SECOND
+    start = int(hour) * HOUR + int(minute or 0) * _MINUTE + int(second or 0) * _SECOND
     if fraction:
         unit = 10 ** (6 - len(fraction))
         start += int(fraction) * unit
         return start, start + unit
-    return start, start + (_SECOND if second else _MINUTE if minute else _HOUR)
+    return start, start + (_SECOND if second else _MINUTE if minute else HOUR)
 
 
 def _date_time_span(text: str, offset: int) -> _Span | None:
@@ -292,7 +302,7 @@ def _date_time_span(text: str, offset: int) -> _Span | None:
 
 def offset_of(text: str) -> int:
     """An offset from UTC in microseconds."""
-    minutes = int(text[1:3]) * _HOUR + int(text[3:]) * _MINUTE
+    minutes = int(text[1:3]) * HOUR + int(text[3:]) * _MINUTE
     return -minutes if text[0] == "-" else minutes
 
 

@@ -1,0 +1,70 @@
+"""Data sets in an index and its folder, as their arrival puts them there; queries of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+from tests.sample_objects import EXPLICIT, dataset_bytes, save
+
+from dimse.node.arrival import Arrival, OnDuplicate
+from dimse.node.finding import Finder
+from dimse.node.index import Index
+from dimse.node.keys import describe
+from dimse.node.options import QueryOptions
+from dimse.node.placing import place
+from dimse.node.shared_texts import SharedTexts
+from dimse.services.query_models import QueryRetrieveLevel
+
+
+def put(index: Index, data: Path, datasets: Iterable[Dataset], syntax: str = EXPLICIT) -> None:
+    """Write the files of data sets, and place them in the index."""
+    arrivals = [_arrival(data, dataset, syntax) for dataset in datasets]
+    with index.writing() as connection:
+        placed = place(connection, arrivals, OnDuplicate.KEEP, SharedTexts())
+    for each in placed:
+        assert each.path is not None
+        path = data / each.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        each.arrival.path.rename(path)
+
+
+def _arrival(data: Path, dataset: Dataset, syntax: str) -> Arrival:
+    path = data / "incoming" / str(dataset.SOPInstanceUID)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoded = dataset_bytes(save(dataset, path, syntax))
+    size = path.stat().st_size
+    return Arrival(
+        description=describe(encoded, syntax),
+        transfer_syntax_uid=syntax,
+        path=path,
+        is_in_place=False,
+        size=size,
+        offset=size - len(encoded),
+        digest=blake2b(encoded, digest_size=16).digest(),
+        source="TEST",
+        received_at=1.0,
+    )
+
+
+def finder(index: Index, data: Path, **options: Any) -> Finder:
+    """What answers queries of an index."""
+    return Finder(index, data, ae_title="DIMSE", options=QueryOptions(**options))
+
+
+def keys(level: str, **values: Any) -> Dataset:
+    """An identifier."""
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = level
+    for keyword, value in values.items():
+        setattr(identifier, keyword, value)
+    return identifier
+
+
+async def found(finder: Finder, level: str, *, unknown_matches: bool = True, **values: Any) -> list[Dataset]:
+    """The answers to an identifier."""
+    identifier, at = keys(level, **values), QueryRetrieveLevel(level)
+    return await finder.search(identifier, at, unknown_matches=unknown_matches, limit=10_000)
