@@ -135,6 +135,7 @@ async def _serve(options: NodeOptions, report: NodeReport, read: Callable[[], No
     from sqlalchemy.exc import SQLAlchemyError
 
     from dimse.node import Node
+    from dimse.node.migrating import UnknownVersion
 
     node = Node(_told(options, report))
 
@@ -151,7 +152,7 @@ async def _serve(options: NodeOptions, report: NodeReport, read: Callable[[], No
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(node)
-            except (OSError, OverflowError, SQLAlchemyError) as error:
+            except (OSError, OverflowError, SQLAlchemyError, UnknownVersion) as error:
                 print_failure(_why(error), exit_codes.FAILED, json=report.is_json)
                 return exit_codes.FAILED
             report.listening(node)

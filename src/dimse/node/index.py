@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 
-from dimse.node.schema import metadata
+from dimse.node.migrating import is_current, migrate
 
 logger = logging.getLogger("dimse.storage")
 
@@ -38,15 +38,23 @@ _WRITES: Final = "dimse_writes"
 class Index:
     """The index of an archive, in a SQLite file or in PostgreSQL.
 
-    `url` is one of SQLAlchemy. Missing tables are made. Raises `sqlalchemy.exc.SQLAlchemyError` if the database cannot
-    be used.
+    `url` is one of SQLAlchemy. Missing tables are made, and older ones brought up to date. Raises `UnknownVersion` if
+    they are of a newer dimse, or of something else; `sqlalchemy.exc.SQLAlchemyError` if the database cannot be used.
     """
 
     def __init__(self, url: str) -> None:
-        self.engine: Final = _engine(url)
+        self.engine: Final = make_engine(url)
         self._writer = ThreadPoolExecutor(1, "dimse-index-writer")
         self._readers = ThreadPoolExecutor(READERS, "dimse-index-reader")
-        metadata.create_all(self.engine)
+        try:
+            with self.reading() as connection:
+                current = is_current(connection)
+            if not current:
+                with self.writing() as connection:
+                    migrate(connection)
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def at(cls, path: Path) -> Index:
@@ -119,7 +127,8 @@ def insert_missing(connection: Connection, table: Table) -> sqlite.Insert | post
     return postgresql.insert(table).on_conflict_do_nothing()
 
 
-def _engine(url: str) -> Engine:
+def make_engine(url: str) -> Engine:
+    """Connections to a database, configured as an index needs them."""
     made = make_url(url)
     options: dict[str, Any] = {"pool_size": READERS + 2, "hide_parameters": True}  # which are data of patients
     if made.get_backend_name() == "postgresql":

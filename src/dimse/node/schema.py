@@ -7,6 +7,8 @@
 4. `attributes` has all other attributes of a study or series, encoded (see `attributes`).
 5. The indexes of `study` end in `id`: with a key, it is the order in which a query reads its pages.
 6. Counters are right whenever a transaction has been committed.
+7. What changes here changes in `migrations` too. As long as there was no release with this room,
+   `PYTHONPATH=. python tests/node/test_migrating.py` writes the first version anew.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.types import TypeEngine
+
+VERSION: Final = "0001"
+"""Of the tables, and the last one in `dimse.node.migrations`."""
 
 metadata: Final = MetaData()
 
