@@ -63,6 +63,7 @@ COMMANDS: Final = {
     "node stats": Command(
         "dimse.cli.node_stats", "Print how much an archive has, and how much of it waits for something."
     ),
+    "node events": Command("dimse.cli.node_events", "Print what has happened in an archive, and what happens."),
     "peers": Command("dimse.cli.peers", "List the peers of the configuration, with their last state."),
     "completion": Command("dimse.cli.completion", "Print a script that completes dimse in a shell."),
     "certificates": Command(

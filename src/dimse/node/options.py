@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -166,13 +167,25 @@ class WebhookOptions:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"url must be one of http or https, not {self.url!r}")
+        if parts.scheme not in ("http", "https") or not parts.hostname or not _URL.fullmatch(self.url):
+            raise ValueError(f"url must be one of http or https, in ASCII and without spaces, not {self.url!r}")
+        try:
+            parts.port  # noqa: B018 - it is checked when it is read
+        except ValueError as error:
+            raise ValueError(f"url is not valid: {error}") from None
         if parts.username is not None or parts.password is not None:
             raise ValueError("url must not have a user or a password; use secret, which signs the body")
         if not self.timeout > 0:
             raise ValueError(f"timeout must be a positive number of seconds, not {self.timeout!r}")
 
+    @property
+    def place(self) -> str:
+        """The URL without its query, which may have secrets."""
+        return urlsplit(self.url)._replace(query="", fragment="").geturl()
+
+
+_URL: Final = re.compile(r"[!-~]+")
+"""The characters that a URL may have."""
 
 COMMAND_PLACEHOLDERS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "folder", "kind", "event")
 
@@ -235,3 +248,7 @@ class NodeOptions:
         object.__setattr__(self, "data", Path(self.data))
         object.__setattr__(self, "ae_title", check_ae_title(self.ae_title))
         check_port("port", self.port)
+        if len({each.place for each in self.webhooks}) < len(self.webhooks):
+            raise ValueError("webhooks must have different URLs, apart from their queries")
+        if len({tuple(each.run) for each in self.commands}) < len(self.commands):
+            raise ValueError("commands must be different")
