@@ -60,6 +60,7 @@ COMMANDS: Final = {
     "node": Command(
         "dimse.cli.node", "Serve an archive: store, find, get and move instances, and answer Storage Commitment."
     ),
+    "node import": Command("dimse.cli.node_import", "Put files, or all of another archive, into an archive."),
     "node stats": Command(
         "dimse.cli.node_stats", "Print how much an archive has, and how much of it waits for something."
     ),

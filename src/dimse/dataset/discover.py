@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from dimse.dataset.folders import TEMPORARY_NAME
 from dimse.dataset.recognizing import NotDicom
@@ -51,31 +51,50 @@ def discover(paths: Iterable[str | os.PathLike[str]]) -> Iterator[DatasetSource 
     Folders are searched recursively, sorted by name. A zip archive stands for its members, a DICOMDIR for the files
     that it refers to.
     """
+    for found in files(paths):
+        if isinstance(found, NotSent):
+            yield found
+        else:
+            yield from sources(found)
+
+
+class Found(NamedTuple):
+    """A path that may be one of a DICOM file."""
+
+    path: Path
+    named: bool
+    """Whether the caller has named it, and not a folder above it."""
+
+
+def files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Found | NotSent]:
+    """The paths at and below `paths`, as `discover` finds them; nothing is opened."""
     for path in map(Path, paths):
         if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where it may not look
             yield from _folder(path)
         else:
-            yield from _file(path, named=True)
+            yield Found(path, named=True)
 
 
-def _folder(folder: Path) -> Iterator[DatasetSource | NotSent]:
+def _folder(folder: Path) -> Iterator[Found | NotSent]:
     unreadable: list[NotSent] = []
 
     def note(error: OSError) -> None:
         unreadable.append(NotSent(str(error.filename), error, skipped=False))
 
-    for root, folders, files in os.walk(folder, onerror=note):
+    for root, folders, names in os.walk(folder, onerror=note):
         folders.sort()
-        for name in sorted(files):
+        for name in sorted(names):
             path = Path(root, name)
             if TEMPORARY_NAME.fullmatch(name):
                 yield NotSent(str(path), DatasetError(f"{path}: a file that is being received"), skipped=True)
             else:
-                yield from _file(path, named=False)
+                yield Found(path, named=False)
     yield from unreadable
 
 
-def _file(path: Path, *, named: bool) -> Iterator[DatasetSource | NotSent]:
+def sources(found: Found) -> Iterator[DatasetSource | NotSent]:
+    """The SOP instances of a path: one, or those of a zip archive or a DICOMDIR."""
+    path, named = found
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
             yield NotSent(str(path), DatasetError(f"{path}: not a file"), not named)
@@ -131,11 +150,11 @@ def _referred_to(folder: Path, parts: Sequence[str], listings: _Listings) -> Ite
     path = folder.joinpath(*parts)
     if not os.path.lexists(path):
         for other in _renamed(folder, parts, listings):
-            found = list(_file(other, named=False))
+            found = list(sources(Found(other, named=False)))
             if any(isinstance(each, DatasetSource) for each in found):
                 yield from found
                 return
-    yield from _file(path, named=False)
+    yield from sources(Found(path, named=False))
 
 
 _Listings = dict[Path, dict[str, list[str]]]

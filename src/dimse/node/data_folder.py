@@ -14,6 +14,7 @@ from dimse.dataset import folders
 
 _LOCK: Final = "node.lock"
 _COMMANDS_LOCK: Final = "commands.lock"
+_MIGRATION_LOCK: Final = "migration.lock"
 
 
 def default_data() -> Path:
@@ -63,6 +64,13 @@ def alone(data: Path) -> Iterator[None]:
         _locked(data, _LOCK, folders.lock, "a node serves from this folder; stop it first"),
         _locked(data, _COMMANDS_LOCK, folders.lock, "another command works on this folder; wait for its end"),
     ):
+        yield
+
+
+@contextmanager
+def migrating(data: Path) -> Iterator[None]:
+    """In the block, this process alone retrieves studies of another archive into the folder. Raises `OSError`."""
+    with _locked(data, _MIGRATION_LOCK, folders.lock, "another import --from is under way; wait for its end"):
         yield
 
 

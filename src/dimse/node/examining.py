@@ -12,83 +12,118 @@ from contextlib import ExitStack, suppress
 from hashlib import blake2b
 from io import BytesIO, FileIO
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from dimse.dataset.completeness import StreamedDataset
-from dimse.dataset.encoding import Encoding
-from dimse.dataset.part10 import MAX_FILE_META, FileMeta, read_file_meta
+from dimse.dataset.encoding import Buffer, Encoding
+from dimse.dataset.part10 import MAX_FILE_META, read_file_meta, read_transfer_syntax
 from dimse.dataset.scanner import check_not_cut_short
+from dimse.dataset.structure import shows_implicit
 from dimse.errors import DatasetError
 from dimse.node.arrival import Arrival
-from dimse.node.keys import describe
-from dimse.uids import MEDIA_STORAGE_DIRECTORY_STORAGE
+from dimse.node.headers import Header
+from dimse.node.keys import description_of, header_of
 
 PIECE: Final = MAX_FILE_META
 """Bytes of a file that are in memory at a time."""
+
+
+class Content(NamedTuple):
+    """What a file has."""
+
+    header: Header
+    transfer_syntax_uid: str
+    size: int
+    """Length of the file."""
+    offset: int
+    """Where the data set begins in it."""
+    digest: bytes
 
 
 def examine(path: Path, source: str, *, copy: Path | None = None, received_at: float | None = None) -> Arrival:
     """Read a whole file, and copy it into the new file `copy`; without one, the arrival is the file where it is.
 
     `received_at` is by default the present moment. Raises `DatasetError` for a file that is not of an instance, or is
-    truncated, and `OSError`.
+    truncated, and `OSError`; then there is no copy.
     """
+    content = read(path, copy)
+    try:
+        description = description_of(content.header)
+    except DatasetError:
+        if copy is not None:
+            copy.unlink()
+        raise
+    return Arrival(
+        description=description,
+        transfer_syntax_uid=content.transfer_syntax_uid,
+        path=path if copy is None else copy,
+        is_in_place=copy is None,
+        size=content.size,
+        offset=content.offset,
+        digest=content.digest,
+        source=source,
+        received_at=time.time() if received_at is None else received_at,
+    )
+
+
+def read(path: Path, copy: Path | None = None) -> Content:
+    """Read a whole file, and copy it into the new file `copy`. Raises as `examine` does."""
     with ExitStack() as undo, ExitStack() as open_files:
         file = open_files.enter_context(FileIO(path))
-        length = os.fstat(file.fileno()).st_size
-        first = file.read(min(length + 1, PIECE))
-        meta = read_file_meta(BytesIO(first))
-        if meta.sop_class_uid == MEDIA_STORAGE_DIRECTORY_STORAGE:
-            raise DatasetError("a DICOMDIR is not an instance")
-        digest = blake2b(memoryview(first)[meta.length :], digest_size=16)
+        first = file.read(min(os.fstat(file.fileno()).st_size + 1, PIECE))
+        syntax, offset = _begins(first)
+        digest = blake2b(memoryview(first)[offset:], digest_size=16)
         target = None
         if copy is not None:
             target = open_files.enter_context(FileIO(copy, "x"))
             undo.callback(copy.unlink)
             write_all(target, first)
-        size, header = len(first), first[meta.length :]
-        if size == PIECE or not _is_whole(header, meta):
-            followed = StreamedDataset(meta.transfer_syntax_uid)
-            followed.feed(memoryview(header))
+        size = len(first)
+        header = _header_of_all(first[offset:], syntax) if size < PIECE else None
+        if header is None:
+            followed = StreamedDataset(syntax)
+            followed.feed(memoryview(first)[offset:])
             while piece := file.read(PIECE):
                 followed.feed(memoryview(piece))
                 digest.update(piece)
                 size += len(piece)
                 if target is not None:
                     write_all(target, piece)
-            header = _header(followed)
-        description = describe(header, meta.transfer_syntax_uid)
+            header = header_of(_metadata(followed), syntax)
         undo.pop_all()
-    return Arrival(
-        description=description,
-        transfer_syntax_uid=meta.transfer_syntax_uid,
-        path=path if copy is None else copy,
-        is_in_place=copy is None,
-        size=size,
-        offset=meta.length,
-        digest=digest.digest(),
-        source=source,
-        received_at=time.time() if received_at is None else received_at,
-    )
+    return Content(header, syntax, size, offset, digest.digest())
 
 
-def _is_whole(data: bytes, meta: FileMeta) -> bool:
-    """Whether a data set is whole; False if it must be followed to know. Raises `DatasetError` if it is truncated."""
-    encoding = Encoding.of(meta.transfer_syntax_uid)
+def _begins(beginning: bytes) -> tuple[str, int]:
+    """The transfer syntax, as the data set shows it, and where it begins."""
+    syntax, offset = read_transfer_syntax(BytesIO(beginning))
+    encoding = Encoding.of(syntax)
+    if encoding.deflated or shows_implicit(beginning, offset) == encoding.implicit:
+        return syntax, offset
+    meta = read_file_meta(BytesIO(beginning))
+    return meta.transfer_syntax_uid, meta.length
+
+
+def _header_of_all(data: bytes, syntax: str) -> Header | None:
+    """The header of a data set that is whole; None if it must be followed. Raises `DatasetError` if it is truncated."""
+    encoding = Encoding.of(syntax)
     if encoding.deflated or encoding.encapsulated:
-        return False
-    check_not_cut_short(memoryview(data), len(data), meta.transfer_syntax_uid)
-    return True
+        return None
+    header = header_of(data, syntax)
+    if not header.end:
+        return None
+    check_not_cut_short(memoryview(data)[header.end :], len(data) - header.end, syntax)
+    return header
 
 
-def _header(followed: StreamedDataset) -> bytes:
+def _metadata(followed: StreamedDataset) -> bytes:
     """The elements before the pixel data. Raises `DatasetError` if the data set is truncated."""
     followed.finish()
     scanner = followed.scanner
     return bytes(scanner.metadata if scanner.bulk is None else scanner.metadata[: scanner.bulk.header_offset])
 
 
-def write_all(file: FileIO, data: bytes) -> None:
+def write_all(file: FileIO, data: Buffer) -> None:
     """Write all of it: a disk that is nearly full may take a part."""
     rest = memoryview(data)
     while rest:

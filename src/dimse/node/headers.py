@@ -49,8 +49,10 @@ class Header:
         self.data: Final = encoded
         self.elements: dict[int, Element] = {}
         """Those of the top level, by tag."""
+        self.end = 0
+        """Where the elements end that were looked at; 0 if one of them is malformed."""
         with suppress(*MALFORMED):
-            _walk(encoded, 0, len(encoded), shows_implicit(encoded), self.elements, last)
+            self.end = _walk(encoded, 0, len(encoded), shows_implicit(encoded), self.elements, last)
         self.character_sets: Final = character_sets_in(encoded, self.elements)
 
     def value(self, tag: int) -> bytes:

@@ -124,7 +124,17 @@ def describe(header: bytes, transfer_syntax_uid: str) -> Description:
     Raises `DatasetError` if it lacks a UID of study, series or instance, or has one that cannot be a file name, and for
     malformed elements in Explicit VR Big Endian.
     """
-    return _Description(Header(header, transfer_syntax_uid, attributes.LAST))
+    return description_of(header_of(header, transfer_syntax_uid))
+
+
+def header_of(header: bytes, transfer_syntax_uid: str) -> Header:
+    """The elements that `description_of` needs, for a caller who needs them too."""
+    return Header(header, transfer_syntax_uid, attributes.LAST)
+
+
+def description_of(header: Header) -> Description:
+    """What elements say, as `describe` has it."""
+    return _Description(header)
 
 
 class _Description:

@@ -1,0 +1,279 @@
+"""Puts files into an archive: copies of them, or the files where they are.
+
+1. A copy goes the way of an instance that is received: to `incoming/`, to the disk, into the index, to its place. A
+   file is said to be stored only then.
+2. Many files are read and copied by other processes, while the batch before is put into the index.
+3. The same file again is no failure: an import that was interrupted is run again.
+4. A disk that is full ends the import: each file after that would fail too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from io import FileIO
+from itertools import chain, islice
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from dimse.dataset import folders
+from dimse.dataset.discover import Found, NotSent, files, sources
+from dimse.dataset.part10 import encode_file_meta
+from dimse.dataset.sources import DatasetSource, FileSource
+from dimse.errors import DatasetError
+from dimse.node.arrival import Outcome
+from dimse.node.batches import MAXIMUM_BATCH, Batches, InDoubt
+from dimse.node.examining import PIECE, write_all
+from dimse.node.forcing import force
+from dimse.node.incoming import IncomingFolder
+from dimse.node.index import Index
+from dimse.node.options import NodeOptions
+from dimse.node.readers import PROCESSES, Read, Readers, Result, Task, work
+
+SOURCE: Final = "import"
+"""Where the index says that imported instances come from."""
+
+CHUNK: Final = 32
+"""Files that a process reads at a time."""
+
+_FATAL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a file."""
+
+    name: str
+    """Its path; that of a member of a zip archive is behind an exclamation mark."""
+    outcome: Outcome | None = None
+    """None if it is not stored."""
+    size: int = 0
+    uid: str | None = None
+    error: Exception | None = None
+    is_skipped: bool = False
+    """Whether it is no instance, and was merely found in a folder."""
+
+
+class _Read(NamedTuple):
+    """A file that was read, and its copy if it has one."""
+
+    name: str
+    path: Path
+    content: Read
+
+
+_Tasks = list[tuple[Found, Task]]
+
+
+class Importer:
+    """Puts files into an archive, inside its block. All of it blocks.
+
+    `in_place` leaves the files where they are: the index then has their absolute paths. `source` is where the index
+    says that they come from. Raises `OSError` if the data folder cannot be written.
+    """
+
+    def __init__(self, index: Index, options: NodeOptions, *, in_place: bool = False, source: str = SOURCE) -> None:
+        self._index = index
+        self._options = options
+        self._in_place = in_place
+        self._source = source
+        self._data = options.data.resolve()
+        self._copies: set[str] = set()
+        """Files in `incoming/` that are not stored yet."""
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        storage = self._options.storage
+        with ExitStack() as opened:
+            self._incoming = IncomingFolder(self._options.data, storage.minimum_free)
+            opened.callback(self._incoming.close)
+            opened.callback(self._discard)
+            self._batches = Batches(
+                self._index,
+                self._options.data,
+                self._incoming,
+                on_duplicate=storage.on_duplicate,
+                fsync=storage.fsync,
+            )
+            self._readers = opened.enter_context(Readers())
+            self._open = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def _discard(self) -> None:
+        for copy in self._copies:
+            folders.remove(copy)
+
+    def run(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Imported]:
+        """What became of each file at and below `paths`. Raises `OSError` if nothing more can be stored."""
+        batch: list[_Read] = []
+        for each in self._read(self._chunks(paths)):
+            if isinstance(each, _Read):
+                batch.append(each)
+            else:
+                yield each
+            if len(batch) == MAXIMUM_BATCH:
+                yield from self._store(batch)
+                batch = []
+        yield from self._store(batch)
+
+    def take(self, paths: Sequence[Path]) -> Iterator[Imported]:
+        """Move files into the archive, at most `MAXIMUM_BATCH`. They are in the file system of the data folder."""
+        batch: list[_Read] = []
+        for path in paths:
+            copy = self._new_copy()
+            path.rename(copy)
+            (result,) = work([Task(str(copy), None)])
+            if isinstance(result, Read):
+                batch.append(_Read(str(path), copy, result))
+            else:
+                yield _failed(str(path), result)
+        yield from self._store(batch)
+
+    # Reading
+
+    def _chunks(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[_Tasks | Imported]:
+        chunk: _Tasks = []
+        for found in files(paths):
+            if isinstance(found, NotSent):
+                yield _not_read(found)
+                continue
+            folder = _resolved(found.path.parent)
+            if folder.is_relative_to(self._data):
+                yield _failed(str(found.path), DatasetError("is in the data folder of the archive"))
+                continue
+            chunk.append((found, self._task(found.path)))
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+        yield chunk
+
+    def _task(self, path: Path) -> Task:
+        if self._in_place:
+            return Task(str(path), None)
+        return Task(str(path), str(self._new_copy()))
+
+    def _new_copy(self) -> Path:
+        copy = self._incoming.new_path()
+        self._copies.add(str(copy))
+        return copy
+
+    def _read(self, chunks: Iterator[_Tasks | Imported]) -> Iterator[_Read | Imported]:
+        """Read the files; a few of them here, as other processes take longer to begin than to read them."""
+        first = list(islice(chunks, MAXIMUM_BATCH // CHUNK))
+        is_few = len(first) < MAXIMUM_BATCH // CHUNK
+        under_way: deque[tuple[_Tasks, Callable[[], list[Result]]]] = deque()
+        for chunk in chain(first, chunks):
+            if isinstance(chunk, Imported):
+                yield chunk
+                continue
+            tasks = [task for _, task in chunk]
+            under_way.append((chunk, partial(work, tasks) if is_few else self._readers.submit(tasks).result))
+            if len(under_way) > 2 * PROCESSES:
+                yield from self._results(*under_way.popleft())
+        for each in under_way:
+            yield from self._results(*each)
+
+    def _results(self, chunk: _Tasks, results: Callable[[], list[Result]]) -> Iterator[_Read | Imported]:
+        for (found, task), result in zip(chunk, results(), strict=True):
+            if isinstance(result, Read):
+                path = _resolved(found.path.parent) / found.path.name if task.copy is None else Path(task.copy)
+                yield _Read(str(found.path), path, result)
+                continue
+            self._copies.discard(task.copy or "")
+            if isinstance(result, DatasetError):
+                yield from self._look_inside(found, result)
+            else:
+                yield _failed(str(found.path), result)
+
+    def _look_inside(self, found: Found, error: DatasetError) -> Iterator[_Read | Imported]:
+        """What is no instance may be a zip archive or a DICOMDIR, or else is not imported for the reason `error`."""
+        for source in sources(found):
+            if isinstance(source, NotSent):
+                yield _not_read(source)
+            elif isinstance(source, FileSource) and source.path == str(found.path):
+                yield Imported(source.path, error=error)
+            elif isinstance(source, FileSource):
+                task = self._task(Path(source.path))
+                yield from self._results([(Found(Path(source.path), named=True), task)], partial(work, [task]))
+            elif self._in_place:
+                why = "is in a zip archive, so it cannot be adopted in place"
+                yield Imported(source.name, error=DatasetError(why))
+            else:
+                yield self._unpack(source)
+
+    def _unpack(self, source: DatasetSource) -> _Read | Imported:
+        path = self._new_copy()
+        try:
+            asyncio.run(_write(source, path))
+        except (DatasetError, OSError) as error:
+            return _failed(source.name, error)
+        (result,) = work([Task(str(path), None)])
+        return _Read(source.name, path, result) if isinstance(result, Read) else _failed(source.name, result)
+
+    # Storing
+
+    def _store(self, batch: Sequence[_Read]) -> Iterator[Imported]:
+        if not self._in_place and batch:
+            self._incoming.check_room()
+            if self._options.storage.fsync:
+                force([each.path for each in batch])
+        now = time.time()
+        arrivals = [
+            each.content.arrival(each.path, self._source, is_in_place=self._in_place, received_at=now) for each in batch
+        ]
+        results = self._batches.place(arrivals)
+        self._copies.difference_update(str(each.path) for each in batch)
+        for each, result in zip(batch, results, strict=True):
+            if isinstance(result, Exception):
+                yield _failed(each.name, result)
+            else:
+                yield Imported(each.name, result.outcome, each.content.size, each.content.uids[2])
+
+
+@lru_cache(maxsize=8)
+def _resolved(folder: Path) -> Path:
+    """A folder without symbolic links; for many files, one after another."""
+    return folder.resolve()
+
+
+def _not_read(source: NotSent) -> Imported:
+    return _failed(source.name, source.error, is_skipped=source.skipped)
+
+
+def _failed(name: str, error: Exception, *, is_skipped: bool = False) -> Imported:
+    """Raises the error if each file after this one would meet it too."""
+    if isinstance(error, SQLAlchemyError | InDoubt) or getattr(error, "errno", None) in _FATAL:
+        raise error
+    return Imported(name, error=error, is_skipped=is_skipped)
+
+
+async def _write(source: DatasetSource, path: Path) -> None:
+    """Write a member of a zip archive into a new file."""
+    meta = encode_file_meta(
+        sop_class_uid=source.sop_class_uid,
+        sop_instance_uid=source.sop_instance_uid,
+        transfer_syntax_uid=source.transfer_syntax_uid,
+    )
+    buffer, reader = memoryview(bytearray(PIECE)), source.open()
+    try:
+        with FileIO(path, "x") as file:
+            write_all(file, meta)
+            while count := await reader.read_into(buffer):
+                write_all(file, buffer[:count])
+    finally:
+        reader.close()
