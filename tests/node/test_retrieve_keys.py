@@ -138,6 +138,17 @@ async def test_a_request_that_names_nothing_is_refused(
         assert await got(association, query) == (Status.SUCCESS, ["1.3.1.1"])
 
 
+async def test_a_missing_key_above_is_said_once(
+    sqlite_index: Index, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(sqlite_index, tmp_path, *ARCHIVE)
+    query = raw(QueryRetrieveModel.STUDY_ROOT, SERIES, SeriesInstanceUID="1.1.2")
+    async with serving(sqlite_index, tmp_path) as server, getting(server.port) as association:
+        for _ in range(2):
+            assert await got(association, query) == (Status.SUCCESS, ["1.1.2.1", "1.1.2.2"])
+    assert caplog.text.count("C-GET-RQ: StudyInstanceUID has no value, above the SERIES level") == 1
+
+
 @pytest.mark.parametrize("keys", [{}, {"StudyInstanceUID": ("1.1", "1.2")}])
 async def test_a_strict_association_needs_one_key_of_each_level_above(
     sqlite_index: Index, tmp_path: Path, keys: dict[str, Any]

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
@@ -82,12 +82,7 @@ def read_keys(request: QueryRequest) -> RetrieveKeys:
     if not values[level]:
         raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, f"{level.unique_key} has no value")
     if not request.features.relational:
-        deviations = exchange_of(request.association).deviations
-        for each in above:
-            if len(values[each]) != 1:
-                said = "several values" if values[each] else "no value"
-                comment = f"{each.unique_key} has {said}, above the {level} level"
-                deviations.malformed(StatusError(Status.DATASET_DOES_NOT_MATCH, name, comment))
+        _check_above(request, {each: values[each] for each in above})
     patient_ids = values.get(QueryRetrieveLevel.PATIENT, ())
     return RetrieveKeys(
         level,
@@ -97,6 +92,18 @@ def read_keys(request: QueryRequest) -> RetrieveKeys:
         series_uids=values.get(QueryRetrieveLevel.SERIES, ()),
         uids=values.get(QueryRetrieveLevel.IMAGE, ()),
     )
+
+
+def _check_above(request: QueryRequest, values: Mapping[QueryRetrieveLevel, Sequence[str]]) -> None:
+    """Complain of each level above that of the request whose key does not have one value."""
+    deviations, name = exchange_of(request.association).deviations, request.command.name
+    for each, given in values.items():
+        if len(given) != 1:
+            said = "several values" if given else "no value"
+            comment = f"{each.unique_key} has {said}, above the {request.level} level"
+            if deviations.is_strict:
+                raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, comment)
+            deviations.tolerated(f"{name}: {comment}")
 
 
 def _values(identifier: Dataset, tag: int) -> Sequence[str]:
