@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
 
 import dimse
-from dimse import Access, AssociationRejected, CEchoSCU, ServerOptions, Status
-from dimse.node import Node, NodeOptions
+from dimse import Access, AssociationRejected, CEchoSCU, ServerOptions, Status, uids
+from dimse.node import Node, NodeOptions, SettlingOptions, WebOptions
+from dimse.node.events import Event, EventKind, since
 from dimse.services.move_scp import destination_of
+
+CT = Path(str(get_testdata_file("CT_small.dcm", download=False)))
+STUDY = dcmread(CT).StudyInstanceUID
 
 
 def options(data: Path, **more: object) -> NodeOptions:
@@ -64,3 +73,50 @@ async def test_a_destination_where_the_peer_calls_from(tmp_path: Path) -> None:
         found = await destination_of(node.server.destinations or {}, "WS1")
         assert found is not None
         assert str(found.address) in ("WS1@127.0.0.1:104", "WS1@[::1]:104")
+
+
+async def test_what_is_stored_comes_back_after_a_restart(tmp_path: Path) -> None:
+    data = tmp_path / "archive"
+    async with Node(options(data)) as node:
+        await dimse.send(node.address, [CT])
+    async with Node(options(data)) as node, dimse.connect(node.address, contexts=dimse.retrieval_contexts()) as peer:
+        study = dimse.Query.studies(StudyInstanceUID=STUDY)
+        (got,) = [each async for each in dimse.CGetSCU(peer).get(study, into=tmp_path / "got")]
+    assert got.path is not None
+    assert dcmread(got.path) == dcmread(CT)
+
+
+async def test_a_study_is_settled_when_its_association_has_ended(tmp_path: Path) -> None:
+    settling = SettlingOptions(quiet=600, quiet_after_association=0.01)
+    async with Node(options(tmp_path, settling=settling)) as node:
+        await dimse.send(node.address, [CT])
+        event = await asyncio.wait_for(settled(node), 20)
+    assert (event.study_uid, event.detail["because"]) == (STUDY, "association-end")
+
+
+async def settled(node: Node) -> Event:
+    """The event of the first study that is settled."""
+    while True:
+        for event in await node.index.read(partial(since, last=0)):
+            if event.kind is EventKind.STUDY_SETTLED:
+                return event
+        await asyncio.sleep(0.02)  # the index tells nobody
+
+
+async def test_the_page_says_what_is_stored(tmp_path: Path) -> None:
+    async with Node(options(tmp_path, web=WebOptions(port=0))) as node:
+        assert node.page is not None
+        await dimse.send(node.address, [CT])
+        with await asyncio.to_thread(urlopen, f"{node.page.url}metrics") as answer:
+            assert 'dimse_instances_stored_total{outcome="new"} 1.0' in answer.read().decode()
+
+
+async def test_what_is_stored_is_found_with_what_was_negotiated(tmp_path: Path) -> None:
+    async with Node(options(tmp_path, ae_title="ARCHIVE")) as node:
+        await dimse.send(node.address, [CT])
+        query = dimse.Query.studies(PatientName="comp*").returning("RetrieveAETitle")
+        assert [each.RetrieveAETitle async for each in dimse.find(node.address, query)] == ["ARCHIVE"]
+        features = dimse.QueryFeatures(relational=True, fuzzy_names=True)
+        contexts = [dimse.ProposedContext(uids.STUDY_ROOT_FIND, [uids.EXPLICIT_VR_LITTLE_ENDIAN], features=features)]
+        async with dimse.connect(node.address, contexts=contexts) as association:
+            assert association.query_features(uids.STUDY_ROOT_FIND) == features

@@ -66,7 +66,8 @@ async def test_what_is_stored_is_found_got_and_moved(
     assert f"[{dataset.PatientID}" in output
     code, output = await scu(node, "getscu", "READER", *keys, "+B", "-od", str(tmp_path))
     assert code == 0, output
-    assert dataset_bytes(tmp_path / uid) == dataset_bytes(ct)
+    (stored,) = (node.folder / "studies").rglob("*.dcm")
+    assert dataset_bytes(tmp_path / uid) == dataset_bytes(stored)
     code, output = await scu(node, "movescu", "READER", *keys, "-aem", "STORESCP")
     assert code == 0, output
     assert dcmread(peer("storescp").received(uid)).SOPInstanceUID == uid

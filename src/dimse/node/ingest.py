@@ -16,7 +16,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -62,14 +62,24 @@ class _Waiting:
 class Ingest:
     """Stores what arrives, inside its block; what ended processes left undone is finished when it begins.
 
+    `stored` is called with each request whose instance was placed, and `committed` with each batch and its seconds.
     Raises `OSError` or `sqlalchemy.exc.SQLAlchemyError` then.
     """
 
     problem: str | None = None
     """Why the last instance could not be stored, without data of patients; None if it could."""
 
-    def __init__(self, index: Index, options: NodeOptions) -> None:
+    def __init__(
+        self,
+        index: Index,
+        options: NodeOptions,
+        *,
+        stored: Callable[[StoreRequest, Placed], object] | None = None,
+        committed: Callable[[Sequence[Placed], float], object] | None = None,
+    ) -> None:
         self._index = index
+        self._stored = stored
+        self._committed = committed
         self._data = options.data
         self._options = options.storage
         self._disk = Disk()
@@ -125,6 +135,8 @@ class Ingest:
         except (OSError, SQLAlchemyError) as error:
             logger.warning("an instance of %s is not stored: %s", _source(request), _problem(error))
             return Status.OUT_OF_RESOURCES.with_comment(_comment(error))
+        if self._stored is not None:
+            self._stored(request, placed)
         return self._answer(placed.outcome)
 
     async def _receive(self, request: StoreRequest, description: Description) -> Placed:
@@ -184,10 +196,14 @@ class Ingest:
                 await self._wake
                 continue
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAXIMUM_BATCH))]
+            began = time.perf_counter()
             try:
                 results = await self._index.in_writer(partial(self._store, batch))
             except Exception as error:  # noqa: BLE001 - each sender is told, whatever it is
                 results = [error] * len(batch)
+            if self._committed is not None:
+                placed = [result for result in results if isinstance(result, Placed)]
+                self._committed(placed, time.perf_counter() - began)
             for waiting, result in zip(batch, results, strict=True):
                 self._tell(waiting.done, result)
 
@@ -218,6 +234,11 @@ class Ingest:
         return list(self._forcing.map(force, files))
 
     # Its state
+
+    @property
+    def waiting(self) -> int:
+        """How many instances wait for the writer."""
+        return len(self._waiting)
 
     async def check(self) -> str | None:
         """The `problem`, unless what kept it from storing is over. Disk and index are tried only if there is one."""

@@ -12,13 +12,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from dimse.address import Address
 from dimse.events import AssociationEvent
 from dimse.network.signals import run_until_signal
+from dimse.node.arrival import Placed
 from dimse.node.checking import cannot_listen
 from dimse.node.commitment import committing
 from dimse.node.data_folder import index_url, served
@@ -26,11 +26,15 @@ from dimse.node.deleting import KIND, FileDeletion
 from dimse.node.destinations import Destinations
 from dimse.node.finding import Finder
 from dimse.node.index import Index
+from dimse.node.ingest import Ingest
 from dimse.node.jobs import Jobs
-from dimse.node.options import NodeOptions
+from dimse.node.options import NodeOptions, WebOptions
+from dimse.node.procedure_steps import serve_procedure_steps
 from dimse.node.retrieving import Retriever
+from dimse.node.settling import Settling
 from dimse.options import ServerOptions
 from dimse.services.server import Server
+from dimse.services.store_request import StoreRequest
 
 if TYPE_CHECKING:
     from dimse.node.web.app import WebServer
@@ -93,29 +97,39 @@ class Node:
         parts.enter_context(served(data))
         self.index = index = await asyncio.to_thread(Index, options.index or index_url(data))
         parts.push_async_callback(asyncio.to_thread, index.close)
+        await parts.enter_async_context(Jobs(index, {KIND: FileDeletion(index, data)}))
+        settling = await parts.enter_async_context(Settling(index, options.settling))
+        serve_procedure_steps(server, index, settling.wake)
+        ingest = await parts.enter_async_context(self._ingest(settling))
+        server.on_c_store(ingest.store)
         Finder(index, data, ae_title=server.ae_title, options=options.query).register(server)
         Retriever(index, data, unknown_matches=options.query.unknown_matches).register(server)
         await parts.enter_async_context(committing(server, index, data, self._destinations))
-        await parts.enter_async_context(Jobs(index, {KIND: FileDeletion(index, data)}))
         try:
             await parts.enter_async_context(server)
         except OSError as error:
             raise OSError(error.errno, cannot_listen(server.host, server.port, error)) from error
         if options.web is not None:
-            self.page = await parts.enter_async_context(self._page())
+            self.page = await parts.enter_async_context(self._page(options.web, ingest))
 
-    def _page(self) -> WebServer:
+    def _ingest(self, settling: Settling) -> Ingest:
+        def stored(request: StoreRequest, placed: Placed) -> None:
+            settling.stored(request.association, placed.arrival.description.study_uid)
+
+        committed = None if self._metrics is None else self._metrics.committed
+        return Ingest(self.index, self.options, stored=stored, committed=committed)
+
+    def _page(self, web: WebOptions, ingest: Ingest) -> WebServer:
         from dimse.node.web.app import WebServer  # few programs have one
 
-        options = self.options
-        assert options.web is not None  # noqa: S101 - see above
         return WebServer(
-            options.web,
+            web,
             index=self.index,
             server=self.server,
-            data=options.data,
-            minimum_free=options.storage.minimum_free,
-            locate=_where_it_belongs,
+            data=self.options.data,
+            minimum_free=self.options.storage.minimum_free,
+            problem=ingest.check,
+            queue=lambda: ingest.waiting,
             destinations=self._destinations.reachable,
             metrics=self._metrics,
         )
@@ -162,7 +176,3 @@ def _new_metrics() -> Metrics:
     from dimse.node.web.metrics import Metrics  # it imports what only the page needs
 
     return Metrics()
-
-
-def _where_it_belongs(path: Path) -> Path:
-    return path

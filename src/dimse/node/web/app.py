@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -43,6 +43,10 @@ _PAGE: Final = Path(__file__).parent / "page"
 _FILES: Final = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/icon.svg": "icon.svg"}
 
 
+async def _no_problem() -> None:
+    """Nothing keeps instances from being stored."""
+
+
 class WebServer:
     """The page of a node, its API, `/metrics`, `/healthz` and `/readyz`. As a context manager it listens in the block.
 
@@ -67,7 +71,7 @@ class WebServer:
         data: Path,
         minimum_free: int = 0,
         locate: Callable[[Path], Path] = lambda path: path,
-        problem: Callable[[], str | None] = lambda: None,
+        problem: Callable[[], Awaitable[str | None]] = _no_problem,
         queue: Callable[[], int] = lambda: 0,
         destinations: Callable[[], Mapping[str, MoveDestination]] = dict,
         metrics: Metrics | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,9 @@ WITHIN: Final = 3.0
 class Health:
     """Looks whether the index can be written, and whether there is room; `ingest` says what keeps it from storing."""
 
-    def __init__(self, index: Index, data: Path, minimum_free: int, ingest: Callable[[], str | None]) -> None:
+    def __init__(
+        self, index: Index, data: Path, minimum_free: int, ingest: Callable[[], Awaitable[str | None]]
+    ) -> None:
         self._index = index
         self._data = data
         self._minimum_free = minimum_free
@@ -28,7 +30,7 @@ class Health:
 
     async def problems(self) -> dict[str, str]:
         """What is wrong, by where: "index", "disk" or "ingest". Empty if the node can store."""
-        found = {"index": await self._index_problem(), "disk": self._disk_problem(), "ingest": self._ingest()}
+        found = {"index": await self._index_problem(), "disk": self._disk_problem(), "ingest": await self._ingest()}
         return {where: problem for where, problem in found.items() if problem}
 
     def free(self) -> int:
