@@ -20,6 +20,16 @@ _FLAGS: Final = (
 )
 _START: Final = 'exec "$@" 3<&{commands} 4>&{answers}'
 """Chromium reads commands from descriptor 3, and writes answers to 4. For bash: dash knows no descriptors above 9."""
+_UNTIL: Final = """new Promise((done) => {{
+    const look = () => {{
+        let found;
+        try {{ found = {condition}; }} catch {{ }}
+        if (found) done(found); else setTimeout(look, 10);
+    }};
+    look();
+}})"""
+_PATIENCE: Final = 20
+"""Seconds after which a page does not come to what is expected."""
 _LIMIT: Final = 64 * 1024 * 1024
 
 
@@ -59,11 +69,12 @@ class Page:
         return answer["result"].get("value")
 
     async def until(self, condition: str) -> Any:
-        """Wait until an expression is true; it is looked at with each frame that the browser draws."""
-        script = (
-            f"new Promise((done) => {{ const look = () => {{ let found; try {{ found = {condition}; }} catch {{ }} "
-        )
-        return await self.run(script + "found ? done(found) : setTimeout(look, 10); }; look(); })")
+        """Wait until an expression is true. Raises `PageFailed`, with what is seen, if it never is."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await self.run(_UNTIL.format(condition=condition))
+        except TimeoutError:
+            raise PageFailed(f"not so: {condition}\n{await self.text()}\n{self.problems}") from None
 
     async def text(self) -> str:
         """The text that is seen."""

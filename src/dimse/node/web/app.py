@@ -77,6 +77,7 @@ class WebServer:
         metrics: Metrics | None = None,
     ) -> None:
         self.options = options
+        self.server = server
         self.port = options.port
         self.metrics = metrics or Metrics()
         self._health = Health(index, data, minimum_free, problem)

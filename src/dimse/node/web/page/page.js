@@ -186,18 +186,19 @@ async function studiesView({ query, signal }) {
       said.replaceChildren(failure(error));
     } finally {
       isLoading = more.disabled = false;
+      watch();
     }
   };
   more.onclick = load;
   const watcher = new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting)) load(); }, { rootMargin: "600px" });
-  signal.addEventListener("abort", () => watcher.disconnect());
-  window.addEventListener("scroll", () => { state.top = window.scrollY; }, { signal, passive: true });
+  const watch = () => { watcher.disconnect(); if (!signal.aborted) watcher.observe(more); }; // tells at once if it is seen already
+  signal.addEventListener("abort", () => { state.top = window.scrollY; watch(); });
   if (isKept && state.studies.length) {
     const top = state.top;
     put(state.studies);
     window.scrollTo(0, top);
+    watch();
   } else await load();
-  watcher.observe(more);
 }
 
 function studyRow(study) {
@@ -246,14 +247,24 @@ function thumbnail(uid, series) {
 
 const PRESETS = [["Soft tissue", 40, 400], ["Lung", -600, 1500], ["Bone", 300, 1500], ["Brain", 40, 80], ["Liver", 60, 160]];
 const KEPT_PICTURES = 100;
+const MAX_STACK = 20000;
 
 async function seriesView(study, seriesUid, signal) {
   const base = `/api/studies/${study.uid}/series/${encodeURIComponent(seriesUid)}`;
   const { instances } = await get(base, signal);
   const series = study.series.find((each) => each.uid === seriesUid) || {};
-  const stack = instances.flatMap((each) => Array.from({ length: each.is_image ? each.frames : 1 },
-    (_, frame) => ({ uid: each.uid, frame: frame + 1, isImage: each.is_image, kind: each.kind })));
-  new Viewer(study, series, base, stack, signal);
+  new Viewer(study, series, base, stackOf(instances), signal);
+}
+
+/** The frames of the instances, one after another. A number of frames is what the file says: it may be absurd. */
+function stackOf(instances) {
+  const stack = [];
+  for (const each of instances) {
+    const frames = each.is_image ? each.frames : 1;
+    for (let frame = 1; frame <= frames && stack.length < MAX_STACK; frame++)
+      stack.push({ uid: each.uid, frame, isImage: each.is_image, kind: each.kind });
+  }
+  return stack;
 }
 
 /** Shows the images of a stack. There is one request at a time; what was asked for meanwhile comes next. */

@@ -1,0 +1,214 @@
+"""The page in a browser, at the sizes of a desk and a phone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from sqlalchemy import insert
+from tests.node.web.archive import add, serving
+from tests.node.web.browser import CHROMIUM, Page, browsing
+from tests.node.web.test_browsing import rows
+
+import dimse
+from dimse.node.events import EventKind, record
+from dimse.node.index import Index
+from dimse.node.schema import study
+from dimse.node.web.app import WebServer
+from dimse.services.move_scp import MoveDestination
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+CT = Path(str(get_testdata_file("CT_small.dcm", download=False)))
+PLAN = Path(str(get_testdata_file("rtplan.dcm", download=False)))
+MIDDLE: Final = """(({ width, height }, context) => context.getImageData(width / 2, height / 2, 1, 1).data[0])(
+    document.querySelector('canvas'), document.querySelector('canvas').getContext('2d'))"""
+SIZES: Final = {"desk": (1440, 900), "phone": (390, 844)}
+
+
+def stack(folder: Path, number: int) -> list[Path]:
+    """A series of `number` images."""
+    dataset = dcmread(CT)
+    dataset.PatientName = "<b>Doe</b>^Jane"
+    files = []
+    for each in range(number):
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{each + 1}"
+        dataset.InstanceNumber = each + 1
+        files.append(folder / f"{each}.dcm")
+        dataset.save_as(files[-1])
+    return files
+
+
+@asynccontextmanager
+async def opened(index: Index, data: Path, size: str = "desk", **parts: Any) -> AsyncIterator[tuple[WebServer, Page]]:
+    """The page of an archive in a browser. What its console says in the end is a failure."""
+    async with serving(index, data, **parts) as web, browsing() as page:
+        width, height = SIZES[size]
+        await page.size(width, height, is_phone=size == "phone")
+        await page.go(web.url)
+        await page.until(
+            "document.querySelector('h1')?.textContent === 'Studies' && !document.querySelector('[disabled]')"
+        )
+        yield web, page
+        assert page.problems == []
+
+
+async def fits(page: Page) -> bool:
+    """Whether nothing is wider than the window."""
+    fitting: bool = await page.run("document.documentElement.scrollWidth <= innerWidth")
+    return fitting
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_from_the_list_to_an_image_and_back(sqlite_index: Index, tmp_path: Path, size: str) -> None:
+    add(sqlite_index, tmp_path, *stack(tmp_path, 5), PLAN)
+    async with opened(sqlite_index, tmp_path, size) as (_, page):
+        assert "<b>Doe</b>, Jane" in await page.text()  # as text, not as an element
+        assert await fits(page)
+        await page.run(
+            "[...document.querySelectorAll('tr.link a')].find((each) => each.textContent.includes('Jane')).click()"
+        )
+        await page.until("document.querySelector('.thumb img')?.naturalWidth")
+        assert "5 images" in await page.text()
+        assert await fits(page)
+        await page.run("document.querySelector('.grid a').click()")
+        await page.until("document.querySelector('.over.br').textContent === 'C 136  W 2063'")
+        assert await fits(page)
+        assert "Image 3 of 5" in await page.text()
+        await page.key("ArrowDown")
+        await page.key("ArrowDown")
+        await page.key("ArrowDown")
+        await page.until("document.querySelector('.over.bl').textContent === 'Image 5 of 5'")
+        await page.run("history.back()")
+        await page.until("document.querySelector('.grid a')")
+        await page.run("history.back()")
+        await page.until("document.querySelectorAll('tr.link').length === 2")
+
+
+async def test_the_window_is_changed_by_dragging_typing_and_presets(sqlite_index: Index, tmp_path: Path) -> None:
+    add(sqlite_index, tmp_path, CT)
+    header = dcmread(CT, stop_before_pixels=True)
+    async with opened(sqlite_index, tmp_path) as (_, page):
+        await page.run(f"location.hash = '#/study/{header.StudyInstanceUID}/{header.SeriesInstanceUID}'")
+        level = "document.querySelector('.over.br').textContent"
+        await page.until(f"{level} === 'C 136  W 2063'")
+        await page.mouse("mousePressed", 600, 400, button="left", buttons=1, clickCount=1)
+        await page.mouse("mouseMoved", 650, 420, button="left", buttons=1)
+        await page.mouse("mouseReleased", 650, 420, button="left", clickCount=1)
+        await page.until(f"{level} === 'C 273  W 2407'")
+        await page.run(
+            "(() => { const select = document.querySelector('select'); select.value = '-600,1500'; "
+            "select.dispatchEvent(new Event('change', { bubbles: true })); })()"
+        )
+        await page.until(f"{level} === 'C -600  W 1500'")
+        await page.run("document.querySelector('#width').focus()")
+        await page.run("document.querySelector('#width').select()")
+        await page.call("Input.insertText", text="300")
+        await page.key("Enter")
+        await page.until(f"{level} === 'C -600  W 300'")
+        await page.until(f"{MIDDLE} > 200")  # all of the body is above this window
+
+
+async def test_the_tags_of_an_instance_can_be_searched(sqlite_index: Index, tmp_path: Path) -> None:
+    add(sqlite_index, tmp_path, PLAN)
+    header = dcmread(PLAN, stop_before_pixels=True)
+    async with opened(sqlite_index, tmp_path, "phone") as (_, page):
+        await page.run(f"location.hash = '#/study/{header.StudyInstanceUID}/{header.SeriesInstanceUID}'")
+        await page.until(
+            "document.querySelector('.stage .says').textContent.includes('RT Plan Storage: it has no image')"
+        )
+        await page.run("[...document.querySelectorAll('button')].find((each) => each.textContent === 'Tags').click()")
+        await page.until("document.querySelectorAll('.tree .tag').length > 20")
+        assert await fits(page)
+        await page.run(
+            "(() => { const find = document.querySelector('.find input'); find.value = '300a00c2'; find.oninput(); })()"
+        )
+        tree = await page.run("document.querySelector('.tree').innerText")
+        assert "Beam Name" in tree
+        assert "Patient's Name" not in tree
+
+
+async def test_a_search_is_in_the_address_and_back_undoes_it(sqlite_index: Index, tmp_path: Path) -> None:
+    add(sqlite_index, tmp_path, CT, PLAN)
+    async with opened(sqlite_index, tmp_path) as (_, page):
+        await page.run("document.querySelector('[name=modality]').focus()")
+        await page.call("Input.insertText", text="ct")
+        await page.key("Enter")
+        await page.until("document.querySelectorAll('tr.link').length === 1")
+        assert (await page.run("location.hash")) == "#/?modality=ct"
+        await page.run("location.hash = '#/?name=nobody'")
+        await page.until("document.body.innerText.includes('No study matches.')")
+        await page.run("history.back()")
+        await page.until("document.querySelectorAll('tr.link').length === 1")
+        assert await page.run("document.querySelector('[name=modality]').value") == "ct"
+        await page.run("history.back()")
+        await page.until("document.querySelectorAll('tr.link').length === 2")
+
+
+async def test_an_empty_archive_says_what_to_do(sqlite_index: Index, tmp_path: Path) -> None:
+    async with opened(sqlite_index, tmp_path, "phone") as (_, page):
+        await page.until("document.body.innerText.includes('The archive is empty: send instances to it')")
+        for name, says in (
+            ("transfers", "No association is open."),
+            ("peers", "knows no destinations"),
+            ("events", "no events yet"),
+            ("x", "There is no such page."),
+        ):
+            await page.run(f"location.hash = '#/{name}'")
+            await page.until(f"document.body.innerText.includes('{says}')")
+            assert await fits(page)
+
+
+async def test_more_studies_come_while_scrolling_and_back_is_where_one_was(sqlite_index: Index, tmp_path: Path) -> None:
+    with sqlite_index.writing() as connection:
+        connection.execute(insert(study), list(rows(230)))
+    async with opened(sqlite_index, tmp_path) as (_, page):
+        await page.until(
+            "(scrollTo(0, document.body.scrollHeight), document.querySelectorAll('tr.link').length === 230)"
+        )
+        await page.run("scrollTo(0, 4000)")
+        await page.until("scrollY === 4000")
+        await page.run("document.querySelectorAll('tr.link a')[100].click()")
+        await page.until("document.querySelector('h2')?.textContent === '0 series'")
+        await page.run("history.back()")
+        await page.until("document.querySelectorAll('tr.link').length === 230 && scrollY === 4000")
+
+
+async def test_transfers_peers_and_events_live(sqlite_index: Index, tmp_path: Path) -> None:
+    known = {"PACS2": MoveDestination("PACS2@127.0.0.1:1")}
+    async with opened(sqlite_index, tmp_path, destinations=lambda: known) as (web, page):
+        await page.run("location.hash = '#/peers'")
+        await page.until("document.querySelector('.list button')")
+        await page.run("document.querySelector('.list button').click()")
+        await page.until("document.querySelector('.list .bad')?.textContent.includes('Cannot connect')")
+        await page.run("location.hash = '#/events'")
+        await page.until("document.body.innerText.includes('no events yet')")
+        with sqlite_index.writing() as connection:
+            record(connection, EventKind.STUDY_SETTLED, study_uid="1.2.3", detail={"because": "quiet"})
+        await page.until("document.querySelector('.list')?.innerText.includes('because: quiet')")
+        await page.run("location.hash = '#/transfers'")
+        async with dimse.connect(
+            f"NODE@127.0.0.1:{web.server.port}", options=dimse.ClientOptions(calling_ae_title="CT1")
+        ):
+            await page.until("document.querySelector('tbody')?.innerText.includes('CT1')")
+            await page.until("document.querySelector('.rates').innerText.includes('/s')")
+
+
+async def test_a_node_that_is_gone_or_full_is_said(sqlite_index: Index, tmp_path: Path) -> None:
+    async with (
+        serving(sqlite_index, tmp_path, problem=lambda: "the disk is full: make room") as web,
+        browsing() as page,
+    ):
+        await page.size(390, 844, is_phone=True)
+        await page.go(web.url)
+        await page.until("document.getElementById('problem').innerText === 'The disk is full: make room.'")
+        assert await fits(page)
+        await web.stop()
+        await page.run("document.querySelector('form').requestSubmit()")
+        await page.until("document.querySelector('.failure')?.textContent.includes('The node does not answer')")
+        await web.start()
