@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,15 @@ async def ask(
             connection.close()
 
     return await asyncio.to_thread(exchange)
+
+
+def problem(says: str | None) -> Callable[[], Awaitable[str | None]]:
+    """What keeps instances from being stored."""
+
+    async def said() -> str | None:
+        return says
+
+    return said
 
 
 @asynccontextmanager

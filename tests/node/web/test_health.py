@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.node.web.archive import ask, serving
+from tests.node.web.archive import ask, problem, serving
 
 from dimse.node.index import Index
 from dimse.node.web import health
@@ -22,11 +22,10 @@ async def test_a_node_that_can_store_is_ready(index: Index, tmp_path: Path) -> N
 
 
 async def test_what_keeps_it_from_storing_is_said(sqlite_index: Index, tmp_path: Path) -> None:
-    problem: list[str] = ["the disk is full: make room"]
-    async with serving(sqlite_index, tmp_path, minimum_free=2**62, problem=lambda: problem[0]) as web:
+    async with serving(sqlite_index, tmp_path, minimum_free=2**62, problem=problem("the disk is full")) as web:
         answer = await ask(web, "/readyz")
         assert answer.status == 503
-        assert answer.json["problems"]["ingest"] == problem[0]
+        assert answer.json["problems"]["ingest"] == "the disk is full"
         assert f"minimum_free is {2**62}" in answer.json["problems"]["disk"]
         assert (await ask(web, "/healthz")).status == 200
         assert (await ask(web, "/api/node")).json["problems"].keys() == {"disk", "ingest"}
@@ -35,16 +34,16 @@ async def test_what_keeps_it_from_storing_is_said(sqlite_index: Index, tmp_path:
 async def test_an_index_that_is_gone_is_said(tmp_path: Path) -> None:
     opened = Index.at(tmp_path / "index.sqlite")
     opened.close()
-    looked = Health(opened, tmp_path, 0, lambda: None)
+    looked = Health(opened, tmp_path, 0, problem(None))
     assert "cannot be written" in (await looked.problems())["index"]
-    assert (await Health(opened, tmp_path / "gone", 0, lambda: None).problems())["disk"]
+    assert (await Health(opened, tmp_path / "gone", 0, problem(None)).problems())["disk"]
 
 
 async def test_an_index_that_is_busy_is_said_and_asked_once(
     sqlite_index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "WITHIN", 0.01)
-    looked, free = Health(sqlite_index, tmp_path, 0, lambda: None), threading.Event()
+    looked, free = Health(sqlite_index, tmp_path, 0, problem(None)), threading.Event()
     busy = asyncio.create_task(sqlite_index.write(lambda _: free.wait()))
     await asyncio.sleep(0)
     for _ in range(3):

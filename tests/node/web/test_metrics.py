@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 from pydicom.data import get_testdata_file
-from tests.node.web.archive import Answer, add, ask, serving
+from tests.node.web.archive import Answer, add, ask, problem, serving
 
 import dimse
 from dimse.node.arrival import Outcome, Placed
@@ -26,7 +26,7 @@ def samples(answer: Answer) -> dict[tuple[str, ...], float]:
 
 async def test_what_the_node_holds_and_whether_it_can_store(index: Index, tmp_path: Path) -> None:
     add(index, tmp_path, CT)
-    async with serving(index, tmp_path, queue=lambda: 7, problem=lambda: "no") as web:
+    async with serving(index, tmp_path, queue=lambda: 7, problem=problem("no")) as web:
         answer = await ask(web, "/metrics")
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         found = samples(answer)

@@ -10,8 +10,9 @@ from typing import Any, Final
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from pydicom.uid import UID
 from sqlalchemy import insert
-from tests.node.web.archive import add, serving
+from tests.node.web.archive import add, problem, serving
 from tests.node.web.browser import CHROMIUM, Page, browsing
 from tests.node.web.test_browsing import rows
 
@@ -37,7 +38,7 @@ def stack(folder: Path, number: int) -> list[Path]:
     dataset.PatientName = "<b>Doe</b>^Jane"
     files = []
     for each in range(number):
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{each + 1}"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.3.{each + 1}")
         dataset.InstanceNumber = each + 1
         files.append(folder / f"{each}.dcm")
         dataset.save_as(files[-1])
@@ -201,7 +202,7 @@ async def test_transfers_peers_and_events_live(sqlite_index: Index, tmp_path: Pa
 
 async def test_a_node_that_is_gone_or_full_is_said(sqlite_index: Index, tmp_path: Path) -> None:
     async with (
-        serving(sqlite_index, tmp_path, problem=lambda: "the disk is full: make room") as web,
+        serving(sqlite_index, tmp_path, problem=problem("the disk is full: make room")) as web,
         browsing() as page,
     ):
         await page.size(390, 844, is_phone=True)

@@ -49,8 +49,6 @@ class Parts:
     index: Index
     server: AssociationServer
     data: Path
-    locate: Callable[[Path], Path]
-    """Where a file is now that belongs to a path, also between commit and rename."""
     destinations: Callable[[], Mapping[str, MoveDestination]]
     exposition: Exposition
     renderer: Renderer
@@ -150,7 +148,7 @@ class Api:
         return self._path(study, series, _existing(found, "instance"))
 
     def _path(self, study: str, series: str, found: browsing.Place) -> Path:
-        return self._parts.locate(place(self._parts.data, study, series, found.uid, found.path))
+        return place(self._parts.data, study, series, found.uid, found.path)
 
 
 def _safe(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:

@@ -55,7 +55,6 @@ class WebServer:
     :param server: The server whose associations are shown.
     :param data: The folder of the data.
     :param minimum_free: Bytes that must be free on the disk to be ready.
-    :param locate: Where a file is now that belongs to a path, also between commit and rename.
     :param problem: What keeps instances from being stored, in words; None if nothing does.
     :param queue: The number of instances that wait to be committed.
     :param destinations: The peers that can be reached, by AE title.
@@ -70,7 +69,6 @@ class WebServer:
         server: AssociationServer,
         data: Path,
         minimum_free: int = 0,
-        locate: Callable[[Path], Path] = lambda path: path,
         problem: Callable[[], Awaitable[str | None]] = _no_problem,
         queue: Callable[[], int] = lambda: 0,
         destinations: Callable[[], Mapping[str, MoveDestination]] = dict,
@@ -87,7 +85,6 @@ class WebServer:
             index=index,
             server=server,
             data=data,
-            locate=locate,
             destinations=destinations,
             exposition=self._exposition,
             renderer=self._renderer,

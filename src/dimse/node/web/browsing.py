@@ -17,7 +17,9 @@ from dimse.dataset.codec import decode, text_of
 from dimse.dataset.pydicom_names import Dataset
 from dimse.errors import DatasetError
 from dimse.node.events import since
-from dimse.node.schema import event, instance, name_word, series, study, uid
+from dimse.node.schema import event, instance, series, study, uid
+from dimse.node.terms import texts, with_word
+from dimse.services.matching_rules import name_words
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, name_of
 
 PAGE: Final = 50
@@ -37,8 +39,9 @@ class Wanted:
     """The studies that are searched for. An empty text matches all."""
 
     name: str = ""
-    """Words that parts of the patient's name begin with."""
+    """Words that parts of the patient's name begin with, as in fuzzy matching."""
     patient_id: str = ""
+    """May have wild cards, as the accession number may."""
     accession: str = ""
     first_date: int | None = None
     last_date: int | None = None
@@ -77,13 +80,10 @@ def studies(
 
 def _conditions(wanted: Wanted) -> tuple[list[ColumnElement[bool]], bool]:
     """What a study must be; and whether a key is among it that few studies have."""
-    conditions: list[ColumnElement[bool]] = []
-    for word in wanted.name.casefold().replace("^", " ").split():
-        words = select(name_word.c.study_id).where(name_word.c.word.startswith(word, autoescape=True))
-        conditions.append(study.c.id.in_(words))
+    conditions: list[ColumnElement[bool]] = [study.c.id.in_(with_word(word)) for word in name_words(wanted.name)]
     for column, text in ((study.c.patient_id, wanted.patient_id), (study.c.accession_number, wanted.accession)):
         if text:
-            conditions.append(column == text)
+            conditions.append(texts(column, [text]))
     is_driven = bool(conditions)
     if wanted.first_date is not None:
         conditions.append(study.c.date >= wanted.first_date)

@@ -26,11 +26,11 @@ class Health:
         self._data = data
         self._minimum_free = minimum_free
         self._ingest = ingest
-        self._probe: asyncio.Task[str | None] | None = None
+        self._probe: asyncio.Task[dict[str, str | None]] | None = None
 
     async def problems(self) -> dict[str, str]:
         """What is wrong, by where: "index", "disk" or "ingest". Empty if the node can store."""
-        found = {"index": await self._index_problem(), "disk": self._disk_problem(), "ingest": await self._ingest()}
+        found = {"disk": self._disk_problem(), **await self._probed()}
         return {where: problem for where, problem in found.items() if problem}
 
     def free(self) -> int:
@@ -46,18 +46,19 @@ class Health:
             return None
         return f"{free} bytes are free on the disk; minimum_free is {self._minimum_free}: make room"
 
-    async def _index_problem(self) -> str | None:
-        if self._probe is None or self._probe.done():  # one at a time, as each may wait for the writer
-            self._probe = asyncio.create_task(self._write())
+    async def _probed(self) -> dict[str, str | None]:
+        """What a look at the index and at ingest says; there is one look at a time, as each may wait for the writer."""
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._look())
         done, _ = await asyncio.wait([self._probe], timeout=WITHIN)
-        return self._probe.result() if done else f"the index could not be written within {WITHIN:g} s"
+        return self._probe.result() if done else {"index": f"the index could not be written within {WITHIN:g} s"}
 
-    async def _write(self) -> str | None:
+    async def _look(self) -> dict[str, str | None]:
         try:
             await self._index.write(lambda _: None)
         except (SQLAlchemyError, OSError, RuntimeError) as error:
-            return f"the index cannot be written: {type(error).__name__}"
-        return None
+            return {"index": f"the index cannot be written: {type(error).__name__}"}
+        return {"ingest": await self._ingest()}
 
     async def close(self) -> None:
         """End the look that is under way."""
