@@ -10,11 +10,14 @@ from urllib.request import urlopen
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from sqlalchemy import select
 
 import dimse
 from dimse import Access, AssociationRejected, CEchoSCU, ServerOptions, Status, uids
-from dimse.node import Node, NodeOptions, SettlingOptions, WebOptions
+from dimse.node import CommandOptions, Node, NodeOptions, SettlingOptions, WebOptions
 from dimse.node.events import Event, EventKind, since
+from dimse.node.schema import job
+from dimse.node.webhooks import COMMAND
 from dimse.services.move_scp import destination_of
 
 CT = Path(str(get_testdata_file("CT_small.dcm", download=False)))
@@ -120,3 +123,19 @@ async def test_what_is_stored_is_found_with_what_was_negotiated(tmp_path: Path) 
         contexts = [dimse.ProposedContext(uids.STUDY_ROOT_FIND, [uids.EXPLICIT_VR_LITTLE_ENDIAN], features=features)]
         async with dimse.connect(node.address, contexts=contexts) as association:
             assert association.query_features(uids.STUDY_ROOT_FIND) == features
+
+
+async def test_a_command_is_run_for_a_study(tmp_path: Path) -> None:
+    run = ("sh", "-c", 'mkdir -p "$1" && touch "$1/$2"', "-", str(tmp_path / "told"), "{StudyInstanceUID}")
+    commands = [CommandOptions(run=run, on=[EventKind.STUDY_CREATED])]
+    async with Node(options(tmp_path / "data", commands=commands)) as node:
+        await dimse.send(node.address, [CT])
+        await asyncio.wait_for(until_idle(node), 20)
+    assert (tmp_path / "told" / STUDY).exists()
+
+
+async def until_idle(node: Node) -> None:
+    """Wait until no job of a command waits."""
+    waiting = select(job.c.id).where(job.c.kind == COMMAND)
+    while await node.index.read(lambda connection: connection.execute(waiting).all()):  # noqa: ASYNC110
+        await asyncio.sleep(0.02)  # the index tells nobody

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dimse.access import Access, Peer
 from dimse.address import Address, check_ae_title
-from dimse.cli import arguments, exit_codes, node_options, runtime
+from dimse.cli import arguments, exit_codes, node_archive, node_options, runtime
 from dimse.cli.node_report import NodeReport
-from dimse.cli.output import print_failure, reason
+from dimse.cli.output import print_failure
 from dimse.cli.parser import UsageError
 from dimse.cli.serving import stop, until_signals
 from dimse.cli.unread import never_waiting
@@ -135,7 +135,6 @@ async def _serve(options: NodeOptions, report: NodeReport, read: Callable[[], No
     from sqlalchemy.exc import SQLAlchemyError
 
     from dimse.node import Node
-    from dimse.node.migrating import UnknownVersion
 
     node = Node(_told(options, report))
 
@@ -152,9 +151,8 @@ async def _serve(options: NodeOptions, report: NodeReport, read: Callable[[], No
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(node)
-            except (OSError, OverflowError, SQLAlchemyError, UnknownVersion) as error:
-                print_failure(_why(error), exit_codes.FAILED, json=report.is_json)
-                return exit_codes.FAILED
+            except SQLAlchemyError as error:
+                raise node_archive.unusable(error) from error
             report.listening(node)
             with _at_hangup(reload):
                 await stopping.wait()
@@ -166,15 +164,6 @@ async def _serve(options: NodeOptions, report: NodeReport, read: Callable[[], No
 def _told(options: NodeOptions, report: NodeReport) -> NodeOptions:
     """The options with the events of associations, for the report."""
     return replace(options, server=replace(options.server, on_event=report.event))
-
-
-def _why(error: Exception) -> str:
-    from sqlalchemy.exc import DBAPIError
-
-    if not isinstance(error, DBAPIError):
-        return reason(error)
-    text = " ".join(str(error.orig).split())
-    return f"the index cannot be used: {text}"
 
 
 @contextmanager

@@ -18,20 +18,22 @@ from typing import TYPE_CHECKING, Self
 from dimse.address import Address
 from dimse.events import AssociationEvent
 from dimse.network.signals import run_until_signal
+from dimse.node import deleting, forgetting
 from dimse.node.arrival import Placed
 from dimse.node.checking import cannot_listen
 from dimse.node.commitment import committing
 from dimse.node.data_folder import index_url, served
-from dimse.node.deleting import KIND, FileDeletion
 from dimse.node.destinations import Destinations
 from dimse.node.finding import Finder
+from dimse.node.forgetting import defer_forgetting
 from dimse.node.index import Index
 from dimse.node.ingest import Ingest
-from dimse.node.jobs import Jobs
+from dimse.node.jobs import Handler, Jobs
 from dimse.node.options import NodeOptions, WebOptions
 from dimse.node.procedure_steps import serve_procedure_steps
 from dimse.node.retrieving import Retriever
 from dimse.node.settling import Settling
+from dimse.node.webhooks import Hooks
 from dimse.options import ServerOptions
 from dimse.services.server import Server
 from dimse.services.store_request import StoreRequest
@@ -97,7 +99,7 @@ class Node:
         parts.enter_context(served(data))
         self.index = index = await asyncio.to_thread(Index, options.index or index_url(data))
         parts.push_async_callback(asyncio.to_thread, index.close)
-        await parts.enter_async_context(Jobs(index, {KIND: FileDeletion(index, data)}))
+        await parts.enter_async_context(await self._jobs())
         settling = await parts.enter_async_context(Settling(index, options.settling))
         serve_procedure_steps(server, index, settling.wake)
         ingest = await parts.enter_async_context(self._ingest(settling))
@@ -111,6 +113,17 @@ class Node:
             raise OSError(error.errno, cannot_listen(server.host, server.port, error)) from error
         if options.web is not None:
             self.page = await parts.enter_async_context(self._page(options.web, ingest))
+
+    async def _jobs(self) -> Jobs:
+        index, options = self.index, self.options
+        hooks = Hooks(index, options.data, options.webhooks, options.commands)
+        await index.write(hooks.subscribe)
+        await index.write(defer_forgetting)
+        own: dict[str, Handler] = {
+            deleting.KIND: deleting.FileDeletion(index, options.data),
+            forgetting.KIND: forgetting.Forgetting(index),
+        }
+        return Jobs(index, {**own, **hooks.handlers})
 
     def _ingest(self, settling: Settling) -> Ingest:
         def stored(request: StoreRequest, placed: Placed) -> None:
