@@ -162,7 +162,8 @@ class _Search:
     def page(self, connection: Connection) -> list[bytes]:
         """Read on, and encode the answers of what was read."""
         found, read, ranges = list[bytes](), 0, 0
-        while self._ranges and read < self._most and ranges < _RANGES:
+        is_first = self._most == FIRST_PAGE
+        while self._ranges and read < self._most and ranges < _RANGES and not (is_first and found):
             rows = self._read(connection)
             found += self._answered(rows)
             read, ranges = read + len(rows), ranges + 1

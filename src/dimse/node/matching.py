@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from dimse.node.schema import instance, request, series, study
 from dimse.node.terms import (
     ACCESSION_NUMBER,
     FIELDS,
+    NAME_GROUPS,
     PATIENT_NAME,
     PROCEDURE_ID,
     REQUEST_ATTRIBUTES,
@@ -235,25 +236,27 @@ class Plan:
         return [*ranges, *self._unknown(tag, column.is_(None))]
 
     def _of_name(self) -> list[Range]:
-        """A name may also be found by another group than the first, whose words are in an index of their own."""
+        """A name without "=" may be any of the groups, each with an index."""
         values = self.keys.values[PATIENT_NAME]
         if len(values) > 1:
             return []
         if self.keys.features.fuzzy_names and (words := name_words(values[0])):
             found = study.c.id.in_(with_word(max(words, key=len)))
-            unknown = self._unknown(PATIENT_NAME, and_(study.c.name_key.is_(None), ~found))
-            return [Range(_STUDY, found, _ID), *unknown]
-        name = normal_name(values[0])
-        groups = name.split("=")
-        first = _narrow(study.c.name_key, groups[0])
-        if first is None or (len(groups) == 1 and not name_words(literal_prefix(name))):
-            return []
-        unknown = [Range(_STUDY, study.c.name_key.is_(None), _ID)]
+            return [Range(_STUDY, found, _ID), *self._unknown(PATIENT_NAME, and_(study.c.name_key.is_(None), ~found))]
+        groups = normal_name(values[0]).split("=")
+        columns: Sequence[Column] = NAME_GROUPS
         if len(groups) > 1:
-            return [first, *unknown]
-        longest = max(name_words(literal_prefix(name)), key=len)
-        others = and_(~first.where, study.c.id.in_(with_word(longest)))
-        return [first, Range(_STUDY, others, _ID), *unknown]
+            first = next(number for number, group in enumerate(groups) if group)
+            columns, groups = NAME_GROUPS[first : first + 1], groups[first:]
+        ranges, before = list[Range](), list[Condition]()
+        for column in columns:
+            narrow = _narrow(column, groups[0])
+            if narrow is None:
+                return []
+            where = and_(narrow.where, study.c.name_key.is_not(None), *before)
+            ranges.append(replace(narrow, where=where))
+            before.append(or_(column.is_(None), ~narrow.where))
+        return [*ranges, Range(_STUDY, study.c.name_key.is_(None), _ID)]
 
     def _unknown(self, tag: int, where: Condition) -> list[Range]:
         return [Range(_STUDY, where, _ID)] if self._terms[tag].unknown_matches else []

@@ -95,6 +95,14 @@ study: Final = Table(
     _required("attributes", LargeBinary()),
     Index("study_patient", "patient_id", "id"),
     Index("study_name", "name_key", "id"),
+    *(
+        # Few archives have such names
+        Index(f"study_{name}", column, "id", sqlite_where=text(there), postgresql_where=text(there))
+        for name, column, there in (
+            ("ideographic", "name_ideographic_key", "name_ideographic_key IS NOT NULL"),
+            ("phonetic", "name_phonetic_key", "name_phonetic_key IS NOT NULL"),
+        )
+    ),
     Index("study_date", "date", "id"),
     Index("study_accession", "accession_number", "id"),
     Index("study_study_id", "dicom_study_id", "id"),

@@ -33,6 +33,7 @@ MAX_VALUES: Final = 500
 MAX_STARS: Final = 3
 """Wild cards "*" of one condition: each takes a database as much longer as the text is long."""
 
+NAME_GROUPS: Final = (study.c.name_key, study.c.name_ideographic_key, study.c.name_phonetic_key)
 PATIENT_NAME: Final = 0x00100010
 REQUEST_ATTRIBUTES: Final = 0x00400275
 STEP_ID: Final = 0x00400009
@@ -179,18 +180,16 @@ def _of_name(wanted: str) -> Condition:
         return false()
     if len(groups) > 1:
         return _of_groups(groups)
-    columns = [study.c.name_key, study.c.name_ideographic_key, study.c.name_phonetic_key]
-    whole: Column = func.coalesce(columns[0], "")
-    for column in columns[1:]:
+    whole: Column = func.coalesce(NAME_GROUPS[0], "")
+    for column in NAME_GROUPS[1:]:
         whole = whole + "=" + func.coalesce(column, "")
     across = [whole.like(f"{pattern(name)}%", escape=_ESCAPE)] if _WILD.search(name[:-1]) else []
-    return or_(*(texts(column, [name]) for column in columns), *across)
+    return or_(*(texts(column, [name]) for column in NAME_GROUPS), *across)
 
 
 def _of_groups(groups: Sequence[str]) -> Condition:
     if not any(_WILD.search(group) for group in groups):
-        columns = (study.c.name_key, study.c.name_ideographic_key, study.c.name_phonetic_key)
-        return and_(true(), *(column == group for column, group in zip(columns, groups, strict=False) if group))
+        return and_(true(), *(column == group for column, group in zip(NAME_GROUPS, groups, strict=False) if group))
     prefix = literal_prefix(groups[0])
     if prefix:
         return begins(study.c.name_key, prefix)

@@ -220,7 +220,7 @@ class Keys:
 
     def add(self, keys: Dataset, supported: frozenset[int] | None = None) -> Keys:
         """Add the keys of a data set, those that are not supported without their values."""
-        for tag in sorted(keys.keys()):
+        for tag in sorted(map(int, keys.keys())):  # those of pydicom are slow to compare
             if tag in _NEVER_MATCHED or tag & 0xFFFF == 0 or (tag & 0x10000 and self._is_creator(keys, tag)):
                 continue
             self._add_key(keys, tag, is_supported=supported is None or tag in supported)

@@ -229,6 +229,22 @@ def _study_indexes() -> None:
     )
     op.create_index("study_birth_date", "study", ["birth_date", "id"], unique=False)
     op.create_index("study_date", "study", ["date", "id"], unique=False)
+    op.create_index(
+        "study_ideographic",
+        "study",
+        ["name_ideographic_key", "id"],
+        unique=False,
+        sqlite_where=sa.text("name_ideographic_key IS NOT NULL"),
+        postgresql_where=sa.text("name_ideographic_key IS NOT NULL"),
+    )
+    op.create_index(
+        "study_phonetic",
+        "study",
+        ["name_phonetic_key", "id"],
+        unique=False,
+        sqlite_where=sa.text("name_phonetic_key IS NOT NULL"),
+        postgresql_where=sa.text("name_phonetic_key IS NOT NULL"),
+    )
     op.create_index("study_name", "study", ["name_key", "id"], unique=False)
     op.create_index("study_patient", "study", ["patient_id", "id"], unique=False)
     op.create_index("study_study_id", "study", ["dicom_study_id", "id"], unique=False)
