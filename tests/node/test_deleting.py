@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, text
 
 from dimse.node.deleting import KIND, FileDeletion
 from dimse.node.index import Index
@@ -72,6 +73,22 @@ async def test_what_was_stored_again_stays(index: Index, data: Path) -> None:
     await delete(index, data, *(path.relative_to(data).as_posix() for path in (stored, other)))
     assert stored.exists()
     assert not other.exists()
+
+
+async def test_what_another_process_is_storing_stays(index: Index, index_url: str, data: Path) -> None:
+    other = Index(index_url)
+    path = place(data, "1", "2", "3")
+    file(data, path.relative_to(data).as_posix())
+    with other.writing() as connection:
+        _store(connection)
+        deleting = asyncio.create_task(delete(index, data, path.relative_to(data).as_posix()))
+        if not index.is_sqlite:
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            while not deleting.done() and not await index.read(lambda c: c.execute(waiting).scalar()):
+                pass
+    await deleting
+    assert path.exists()
+    other.close()
 
 
 def _store(connection: Connection) -> None:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from dimse.node.index import Index
 from dimse.node.jobs import GiveUp, Job
@@ -60,6 +60,8 @@ def checked(paths: Iterable[str]) -> list[PurePosixPath]:
 
 def delete(connection: Connection, data: Path, paths: Sequence[PurePosixPath]) -> None:
     """Delete files that the index does not have, in a transaction that writes."""
+    if connection.dialect.name == "postgresql":  # where transactions that write do not exclude each other
+        connection.execute(text("LOCK TABLE instance IN SHARE MODE"))
     kept = set(_in_index(connection, paths))
     for path in paths:
         if path not in kept:

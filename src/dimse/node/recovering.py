@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from dimse.dataset import folders
 from dimse.errors import DatasetError
 from dimse.node.arrival import Arrival
 from dimse.node.batches import MAXIMUM_BATCH, Batches
-from dimse.node.examining import examine
+from dimse.node.examining import examine, read
 from dimse.node.forcing import force
 from dimse.node.incoming import abandoned
 from dimse.node.index import Index
@@ -55,7 +56,7 @@ def _is_mended(index: Index, data: Path, arrival: Arrival) -> bool:
         path = stored_path(connection, arrival)
     if path is None:
         return False
-    if (data / path).exists():
+    if _has_content(data / path, arrival.digest):
         folders.remove(str(arrival.path))
     else:
         force([arrival.path])
@@ -63,6 +64,13 @@ def _is_mended(index: Index, data: Path, arrival: Arrival) -> bool:
         names.give(arrival.path, Path(path))
         names.keep()
     return True
+
+
+def _has_content(place: Path, digest: bytes) -> bool:
+    """Whether the file at a place has this data set: it may be of a study that was deleted, and sent again."""
+    with suppress(FileNotFoundError, DatasetError):
+        return read(place).digest == digest
+    return False
 
 
 def _store(batches: Batches, arrivals: list[Arrival]) -> None:
