@@ -52,7 +52,10 @@ async def decided(index: Index, data: Path, *asked: tuple[str, str]) -> dict[str
 
 async def test_an_instance_in_two_series_is_committed_if_one_is_whole(index: Index, tmp_path: Path) -> None:
     other = member("1.1", "2", 1, SOPInstanceUID="1.1.1.1", SOPClassUID=MR)
-    first, second = put(index, tmp_path, member("1.1", "1", 1), other)
+    damaged = [member("1.1", series, 1, SOPInstanceUID="1.1.1.1") for series in ("0", "3")]
+    first, second, *files = put(index, tmp_path, member("1.1", "1", 1), other, *damaged)
+    for file in files:
+        file.write_bytes(b"")
     assert await decided(index, tmp_path, (CT, "1.1.1.1")) == {"1.1.1.1": None}
     assert await decided(index, tmp_path, (MR, "1.1.1.1")) == {"1.1.1.1": None}
     second.unlink()

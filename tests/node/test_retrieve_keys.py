@@ -103,12 +103,14 @@ async def test_each_level_of_each_model_is_what_a_naive_filter_says(index: Index
 
 async def test_lists_of_thousands_of_uids(index: Index, tmp_path: Path) -> None:
     put(index, tmp_path, *ARCHIVE)
-    absent = tuple(f"2.25.{number}" for number in range(3000))
+    absent = [f"2.25.{number}" for number in range(5000)]
     async with serving(index, tmp_path) as server, getting(server.port) as association:
         for level in (STUDY, SERIES, IMAGE):
             uids = {str(dataset.get(KEYWORDS[level])): None for dataset in reversed(ARCHIVE)}
-            mixed = tuple(uid for pair in itertools.zip_longest(uids, absent) for uid in pair if uid)
-            keys = {KEYWORDS[level]: mixed}
+            mixed = [*absent]
+            for number, uid in enumerate(uids):
+                mixed.insert(700 * number, uid)
+            keys = {KEYWORDS[level]: tuple(mixed)}
             wanted = expected(QueryRetrieveModel.STUDY_ROOT, level, keys)
             assert len(wanted) == len(ARCHIVE)
             assert await got(association, raw(QueryRetrieveModel.STUDY_ROOT, level, **keys)) == (0, wanted)

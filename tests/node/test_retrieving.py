@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, event, select, update
 from tests.sample_objects import dataset_bytes
 
 import dimse
@@ -60,10 +60,10 @@ async def test_a_file_that_is_not_there_fails_and_is_an_event(index: Index, tmp_
         came = await got(association, STUDY)
         assert (came.status, came.uids) == (Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES, [whole.stem])
         assert came.failed == [path.stem for path in broken]
-    (event,) = await index.write(lambda connection: since(connection, 0))
-    assert (event.kind, event.study_uid, event.series_uid) == (EventKind.MISSING, "1.1", "1.1.1")
-    assert event.instance_uid == broken[0].stem
-    assert event.detail["found by"] == "retrieval"
+    (told,) = await index.write(lambda connection: since(connection, 0))
+    assert (told.kind, told.study_uid, told.series_uid) == (EventKind.MISSING, "1.1", "1.1.1")
+    assert told.instance_uid == broken[0].stem
+    assert told.detail["found by"] == "retrieval"
 
 
 async def test_no_path_comes_into_the_log(
@@ -97,6 +97,22 @@ async def test_a_study_that_is_deleted_meanwhile_fails(index: Index, tmp_path: P
         assert came.failed == [path.stem for path in paths[2:]]
         assert await got(association, STUDY) == Got(Status.SUCCESS)
     assert await index.write(lambda connection: connection.execute(select(schema.event)).all()) == []
+
+
+async def test_a_study_that_is_deleted_while_it_is_listed_is_not_sent(index: Index, tmp_path: Path) -> None:
+    put(index, tmp_path, *(member("1.1", "1", number) for number in range(1, 4)))
+    listed: list[str] = []
+
+    def remove(_: object, __: object, statement: str, *___: object) -> None:
+        if not statement.startswith("SELECT") or listed:
+            return
+        listed.append(statement)
+        with index.writing() as connection:
+            connection.execute(delete(schema.instance).where(schema.instance.c.number == 2))
+
+    async with serving(index, tmp_path) as server, getting(server.port) as association:
+        event.listen(index.engine, "after_cursor_execute", remove)
+        assert (await got(association, STUDY)).uids == ["1.1.1.1", "1.1.1.3"]
 
 
 # C-MOVE
