@@ -144,10 +144,10 @@ async def test_sighup_reads_the_peers_again_and_a_wrong_file_changes_nothing(sta
         refused = await node.event("not-reloaded")
         assert refused["error"] == f"{config}: [[peer]] 1: port: must be 1 to 65535, not 0"
         await library.echo(node.address, calling_ae_title="CT1")
-        await asyncio.to_thread(write, config, '[[peer]]\nae_title = "CT2"\nhost = "ct2"\n')
+        await asyncio.to_thread(write, config, '[[peer]]\nae_title = "CT2"\nhost = "ct2"\n[query]\nscan_limit = 5\n')
         node.process.send_signal(signal.SIGHUP)
         reloaded = await node.event("reloaded")
-        assert (reloaded["peers"], reloaded["destinations"]) == (1, 1)
+        assert (reloaded["peers"], reloaded["destinations"], reloaded["restart"]) == (1, 1, ["query"])
         await library.echo(node.address, calling_ae_title="CT2")
         with pytest.raises(AssociationRejected):
             await library.echo(node.address, calling_ae_title="CT1")

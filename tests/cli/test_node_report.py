@@ -43,12 +43,22 @@ def test_an_association_and_the_summary(capfd: pytest.CaptureFixture[str]) -> No
     assert summary == "2 associations, 6 requests, 4.0 MB received"
 
 
+def test_what_needs_a_restart_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    report = NodeReport(json=False, quiet=False)
+    report.reloaded(NodeOptions(data=Path("x")), [])
+    report.reloaded(NodeOptions(data=Path("x")), ["storage", "web"])
+    assert capfd.readouterr().out.splitlines() == [
+        "Reloaded: every peer, 0 destinations",
+        "Reloaded: every peer, 0 destinations; storage, web as before, until the node is restarted",
+    ]
+
+
 def test_json_has_the_same(capfd: pytest.CaptureFixture[str]) -> None:
     report = NodeReport(json=True, quiet=False)
     report.event(ended())
-    report.reloaded(NodeOptions(data=Path("x"), destinations={"WS1": "WS1@ws1"}))
+    report.reloaded(NodeOptions(data=Path("x"), destinations={"WS1": "WS1@ws1"}), ["storage"])
     report.finish()
     association, reloaded, summary = map(json.loads, capfd.readouterr().out.splitlines())
     assert (association["event"], association["requests"], association["seconds"]) == ("association", 3, 1.5)
-    assert reloaded == {"event": "reloaded", "peers": None, "destinations": 1}
+    assert reloaded == {"event": "reloaded", "peers": None, "destinations": 1, "restart": ["storage"]}
     assert (summary["associations"], summary["requests"], summary["bytes"]) == (1, 3, 2_000_000)

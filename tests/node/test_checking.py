@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dimse.node import Node, NodeOptions
+from dimse import AuditLog, ServerOptions
+from dimse.node import Node, NodeOptions, WebhookOptions, WebOptions
 from dimse.node.checking import problems
 
 
@@ -40,3 +41,19 @@ async def test_a_folder_that_is_a_file_and_an_index_that_is_not_there(tmp_path: 
 async def test_an_index_that_is_there(index_url: str, tmp_path: Path) -> None:
     if index_url.startswith("postgresql"):
         assert await problems(NodeOptions(data=tmp_path, port=0, index=index_url)) == []
+
+
+async def test_files_that_the_configuration_names(tmp_path: Path) -> None:
+    nothing = tmp_path / "none" / "file"
+    options = NodeOptions(
+        data=tmp_path,
+        port=0,
+        server=ServerOptions(audit=AuditLog(nothing)),
+        webhooks=[WebhookOptions(url="https://ris", ca=nothing)],
+        web=WebOptions(port=0, certificate=nothing),
+    )
+    assert await problems(options) == [
+        f"[[webhook]] ca: {nothing}: No such file or directory",
+        f"[node] audit: {nothing}: cannot be written",
+        f"[web] certificate: cannot read {nothing}: No such file or directory",
+    ]

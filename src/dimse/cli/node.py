@@ -144,18 +144,16 @@ async def _serve(options: NodeOptions, report: NodeReport, read: Callable[[], No
         except UsageError as error:
             report.write("not-reloaded", {"error": str(error)}, f"Not reloaded: {error}", is_problem=True)
             return
-        node.reconfigure(_told(again, report))
-        report.reloaded(again)
+        report.reloaded(again, node.reconfigure(_told(again, report)))
 
-    with until_signals() as (stopping, aborting):
+    with until_signals() as (stopping, aborting), _at_hangup(reload):
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(node)
             except SQLAlchemyError as error:
                 raise node_archive.unusable(error) from error
             report.listening(node)
-            with _at_hangup(reload):
-                await stopping.wait()
+            await stopping.wait()
             await stop(node.server, aborting)
     report.finish()
     return exit_codes.INTERRUPTED if aborting.is_set() else exit_codes.OK

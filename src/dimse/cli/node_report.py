@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import strftime
@@ -62,12 +63,13 @@ class NodeReport(Report):
         with suppress(OSError):
             self.write("association", fields, text)
 
-    def reloaded(self, options: NodeOptions) -> None:
-        """Write that the configuration was read again."""
+    def reloaded(self, options: NodeOptions, others: Sequence[str]) -> None:
+        """Write that the configuration was read again, and which other options have changed in it."""
         peers, destinations = options.server.access.peers, len(options.destinations)
-        fields = {"peers": None if peers is None else len(peers), "destinations": destinations}
+        fields = {"peers": None if peers is None else len(peers), "destinations": destinations, "restart": list(others)}
         known = "every peer" if peers is None else counted(len(peers), "peer")
         text = f"Reloaded: {known}, {counted(destinations, 'destination')}"
+        text += f"; {', '.join(others)} as before, until the node is restarted" if others else ""
         self.write("reloaded", fields, text)
 
     def checked(self, where: Path | None, options: NodeOptions) -> None:

@@ -13,18 +13,25 @@ from sqlalchemy.exc import SQLAlchemyError
 from dimse.address import host_and_port
 from dimse.network.listening import listening_sockets
 from dimse.node.data_folder import served
-from dimse.node.options import NodeOptions
+from dimse.node.options import NodeOptions, WebhookOptions
+from dimse.node.webhooks import Webhook
+from dimse.tls import TLSOptions
 
 _PATIENCE = 10
 """Seconds to wait for a database."""
 
 
 async def problems(options: NodeOptions) -> list[str]:
-    """What of the folder, the index and the ports cannot be used, in words. It changes nothing.
+    """What of the folder, the index, the ports and other files cannot be used, in words. It changes nothing.
 
     If a node serves from the folder now, it has the ports, which are not checked.
     """
     found = [_folder_problem(options.data), None if options.index is None else _index_problem(options.index)]
+    found += [*map(_webhook_problem, options.webhooks)]
+    if options.server.audit is not None:
+        found.append(_audit_problem(options.server.audit.path))
+    if options.web is not None and options.web.certificate is not None:
+        found.append(_certificate_problem(options.web.certificate, options.web.key))
     if not _is_served(options.data):
         found.append(await _port_problem(options.host, options.port))
         if options.web is not None:
@@ -56,6 +63,27 @@ def _index_problem(url: str) -> str | None:
     except SQLAlchemyError as error:
         return f"the index cannot be used: {' '.join(str(getattr(error, 'orig', None) or error).split())}"
     engine.dispose()
+    return None
+
+
+def _webhook_problem(options: WebhookOptions) -> str | None:
+    try:
+        Webhook(options)
+    except OSError as error:
+        return f"[[webhook]] ca: {options.ca}: {error.strerror or 'has no certificate in PEM, or a damaged one'}"
+    return None
+
+
+def _audit_problem(path: Path) -> str | None:
+    is_writable = not path.is_dir() and os.access(path if path.exists() else path.parent, os.W_OK)
+    return None if is_writable else f"[node] audit: {path}: cannot be written"
+
+
+def _certificate_problem(certificate: Path, key: Path | None) -> str | None:
+    try:
+        TLSOptions(certificate=certificate, key=key).context(server_side=True)
+    except ValueError as error:
+        return f"[web] certificate: {error}"
     return None
 
 

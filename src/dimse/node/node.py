@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -159,14 +159,17 @@ class Node:
 
         run_until_signal(serve)
 
-    def reconfigure(self, options: NodeOptions) -> None:
+    def reconfigure(self, options: NodeOptions) -> Sequence[str]:
         """Use the peers, the destinations and the limits of `options` for associations that are requested from now on.
 
-        Those that are open keep theirs. All other options stay as they were.
+        Those that are open keep theirs. Returns the names of other options that differ: they stay as they were.
         """
         self._destinations.replace(options.destinations)
         self.options = replace(self.options, server=options.server, destinations=options.destinations)
         self.server.reconfigure(self._server_options(self.options))
+        return [
+            each.name for each in fields(options) if getattr(options, each.name) != getattr(self.options, each.name)
+        ]
 
     def _server_options(self, options: NodeOptions) -> ServerOptions:
         """Those of associations; events are asked for only where somebody needs them, as each costs time."""
