@@ -25,16 +25,22 @@ def postgresql_server() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> str:
+    """The URL of an empty schema in PostgreSQL."""
+    schema = f"test{next(_numbers)}"
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}".encode())
+    return f"{postgresql_server}&options=-csearch_path%3D{schema}"
+
+
 @pytest.fixture(params=DATABASES)
 def index_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database: a SQLite file, or a schema in PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'index.sqlite'}"
-    server: str = request.getfixturevalue("postgresql_server")
-    schema = f"test{next(_numbers)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}".encode())
-    return f"{server}&options=-csearch_path%3D{schema}"
+    url: str = request.getfixturevalue("postgresql_url")
+    return url
 
 
 @pytest.fixture

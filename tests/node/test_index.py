@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
+import psycopg
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import OperationalError
 
 from dimse.node.events import EventKind, record, since
 from dimse.node.index import Index
@@ -28,6 +33,91 @@ async def test_of_work_that_raises_nothing_is_kept(index: Index) -> None:
     with pytest.raises(RuntimeError, match="no"):
         await index.write(work)
     assert await index.read(lambda connection: connection.execute(select(event)).all()) == []
+
+
+async def test_what_is_read_in_a_block_is_of_one_moment(index: Index) -> None:
+    with index.reading() as connection:
+        assert since(connection, 0) == []
+        await index.write(_record)
+        assert since(connection, 0) == []
+    with index.reading() as connection:
+        assert len(since(connection, 0)) == 1
+
+
+async def test_work_that_has_begun_goes_on_without_its_caller(index: Index) -> None:
+    await _cancel(index)
+
+
+def test_the_same_on_uvloop(index: Index) -> None:
+    uvloop = pytest.importorskip("uvloop")  # there is none for Windows
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_cancel(index))
+
+
+async def _cancel(index: Index) -> None:
+    """Cancel a caller whose work has begun, and one whose work waits."""
+    begun, may_end = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def work(connection: Connection) -> None:
+        _record(connection)
+        loop.call_soon_threadsafe(begun.set)
+        may_end.wait()
+
+    tasks = [asyncio.ensure_future(index.write(work)), asyncio.ensure_future(index.write(_record))]
+    await begun.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert all(task.cancelled() for task in tasks)
+    may_end.set()
+    await index.write(_record)
+    assert len(await index.read(lambda connection: since(connection, 0))) == 2
+    assert await index.read(lambda connection: connection.execute(select(1)).scalar()) == 1
+
+
+async def test_another_process_that_writes_too_long(index_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dimse.node.index.BUSY", 0.1)
+    index, other = Index(index_url), Index(index_url)
+    with other.writing() as connection:
+        if not other.is_sqlite:
+            connection.execute(text("LOCK TABLE event"))
+        with pytest.raises(OperationalError, match="lock"):
+            await index.write(_record)
+    await index.write(_record)
+    index.close()
+    other.close()
+
+
+async def test_a_server_that_was_restarted(postgresql_url: str) -> None:
+    """The connections of before are gone, both those that wait and those in a transaction."""
+    index = Index(postgresql_url)
+    me = text("SELECT pg_backend_pid()")
+    pids = [await run(lambda connection: connection.execute(me).scalar()) for run in (index.read, index.write)]
+
+    def end_itself(connection: Connection) -> None:
+        _record(connection)
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    with psycopg.connect(postgresql_url) as connection:
+        for pid in pids:
+            connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+    assert await index.read(lambda connection: connection.execute(me).scalar()) not in pids
+    with pytest.raises(OperationalError):
+        await index.write(end_itself)
+    await index.write(_record)
+    assert len(await index.read(lambda connection: since(connection, 0))) == 1
+    index.close()
+
+
+async def test_an_index_that_is_closed(index: Index) -> None:
+    index.close()
+    for use in (index.read, index.write):
+        with pytest.raises(RuntimeError, match="the index is closed"):
+            await use(_record)
+    for block in (index.reading, index.writing):
+        with pytest.raises(RuntimeError, match="the index is closed"), block():
+            pass
 
 
 async def test_what_is_there_is_found_again(index_url: str) -> None:

@@ -29,7 +29,13 @@ READERS: Final = 4
 """Pieces of work that read the index at the same time."""
 
 BUSY: Final = 10
-"""Seconds that a transaction of SQLite waits for one of another process."""
+"""Seconds that a transaction waits for one of another process, and a connection for a server."""
+
+SILENT: Final = 30
+"""Seconds after which a server that does not answer is taken for gone."""
+
+WAL_LEFT: Final = 64 * 1024 * 1024
+"""Bytes that the write-ahead log of SQLite keeps on the disk after it was longer."""
 
 _WRITES: Final = "dimse_writes"
 """The execution option of connections that write."""
@@ -44,6 +50,10 @@ class Index:
 
     def __init__(self, url: str) -> None:
         self.engine: Final = make_engine(url)
+        self._writing: Final = self.engine.execution_options(**{_WRITES: True})
+        snapshot = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._reading: Final = self.engine.execution_options(**snapshot)
+        self._is_closed = False
         self._writer = ThreadPoolExecutor(1, "dimse-index-writer")
         self._readers = ThreadPoolExecutor(READERS, "dimse-index-reader")
         try:
@@ -68,14 +78,16 @@ class Index:
         return self.engine.dialect.name == "sqlite"
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` with a connection of a reader, in a thread."""
+        """Run `work` with a connection of a reader, in a thread. A caller that is cancelled does not stop it."""
+        self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction of the writer, and commit it. If it raises, nothing of it is kept.
 
-        A caller that is cancelled does not stop it: it may still be committed.
+        A caller that is cancelled does not stop it, unless it has not begun: it may still be committed.
         """
+        self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
 
     def write_later(self, work: Callable[[Connection], object]) -> None:
@@ -91,19 +103,26 @@ class Index:
 
     async def in_writer(self, work: Callable[[], T]) -> T:
         """Run `work` in the thread of the writer, which begins its own transactions with `writing`."""
+        self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection to read with, in the thread of the caller."""
-        with self.engine.connect() as connection:
+        """A connection to read with, in the thread of the caller. All that is read in the block is of one moment."""
+        self._check_open()
+        with self._reading.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction, in the thread of the caller; committed at the end of the block, unless that raises."""
-        with self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+        self._check_open()
+        with self._writing.begin() as connection:
             yield connection
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RuntimeError("the index is closed")
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         with self.reading() as connection:
@@ -114,7 +133,8 @@ class Index:
             return work(connection)
 
     def close(self) -> None:
-        """Wait for what is under way, and close the connections."""
+        """Wait for what is under way, and close the connections. What comes later raises `RuntimeError`."""
+        self._is_closed = True
         self._writer.shutdown()
         self._readers.shutdown()
         self.engine.dispose()
@@ -132,16 +152,33 @@ def make_engine(url: str) -> Engine:
     made = make_url(url)
     options: dict[str, Any] = {"pool_size": READERS + 2, "hide_parameters": True}  # which are data of patients
     if made.get_backend_name() == "postgresql":
-        return create_engine(made.set(drivername="postgresql+psycopg"), pool_pre_ping=True, **options)
+        waits = {"connect_timeout": BUSY, "keepalives_idle": SILENT // 2, "tcp_user_timeout": SILENT * 1000}
+        engine = create_engine(
+            made.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=waits, **options
+        )
+        event.listen(engine, "connect", _configure_postgresql)
+        return engine
     engine = create_engine(made, connect_args={"timeout": BUSY}, **options)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
+def _configure_postgresql(connection: Any, _: object) -> None:
+    connection.execute(f"SET lock_timeout = '{BUSY}s'")
+    connection.commit()
+
+
 def _configure_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # else Python begins transactions, and later than they should
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", "temp_store=MEMORY"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "cache_size=-65536",
+        "temp_store=MEMORY",
+        f"journal_size_limit={WAL_LEFT}",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 
