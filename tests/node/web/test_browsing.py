@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
-from sqlalchemy import insert
+from sqlalchemy import event, insert
 
 from dimse.dataset.codec import encode
 from dimse.node.index import Index
@@ -87,22 +87,45 @@ def test_the_pages_together_are_all_matches_newest_first(filled: Index, wanted: 
     assert all(len(page) == PAGE for page in pages[:-1])
 
 
-def test_a_page_of_the_list_is_a_range_of_the_index_of_dates(sqlite_index: Index) -> None:
-    """However many studies there are, no page looks at more than it shows."""
-    from sqlalchemy import event
+@pytest.mark.parametrize(
+    "wanted", [{}, {"patient_id": "P3"}, {"modality": "SR"}, {"patient_id": "P3", "modality": "CT"}], ids=str
+)
+def test_what_is_not_among_the_newest_is_found_all_the_same(
+    filled: Index, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browsing, "LOOK", 70)
+    assert [each["uid"] for page in all_pages(filled, Wanted(**wanted)) for each in page] == expected(**wanted)
 
-    with sqlite_index.writing() as connection:
-        connection.execute(insert(study), list(rows(500)))
+
+@pytest.mark.parametrize(
+    ("wanted", "driving"),
+    [
+        ({}, "study_date (date=?"),
+        ({"patient_id": "P3"}, "study_patient (patient_id=?)"),
+        ({"patient_id": "P3*"}, "study_patient (patient_id>? AND patient_id<?)"),
+        ({"accession": "A1"}, "study_accession (accession_number=?)"),
+        ({"name": "doe"}, "name_word_word (word>? AND word<?)"),
+    ],
+    ids=str,
+)
+def test_a_page_reads_a_range_of_an_index(sqlite_index: Index, wanted: dict[str, Any], driving: str) -> None:
+    """However many studies there are."""
     statements: list[tuple[str, Any]] = []
-    listen = lambda _, __, statement, parameters, ___, ____: statements.append((statement, parameters))  # noqa: E731
-    event.listen(sqlite_index.engine, "before_cursor_execute", listen)
-    _, after = all_pages(sqlite_index, Wanted())[0], None
-    event.remove(sqlite_index.engine, "before_cursor_execute", listen)
-    assert after is None
-    assert len(statements) > 3
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, ____: Any) -> None:
+        if statement.startswith("SELECT"):
+            statements.append((statement, parameters))
+
+    event.listen(sqlite_index.engine, "before_cursor_execute", note)
     with sqlite_index.reading() as connection:
-        for statement, parameters in statements:
-            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
-            steps = [row[-1] for row in plan]
-            assert not any("TEMP B-TREE" in step or step.startswith("SCAN study\n") for step in steps), steps
-            assert all("study_date" in step for step in steps), steps
+        browsing.studies(connection, Wanted(**wanted))
+    event.remove(sqlite_index.engine, "before_cursor_execute", note)
+    with sqlite_index.reading() as connection:
+        plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {each}", given).all() for each, given in statements]
+    looked, *others = ([row[-1] for row in plan] for plan in plans)
+    assert any("SEARCH study USING COVERING INDEX study_date (date>?)" in step for step in looked)
+    assert len(others) == (2 if wanted else 1)
+    for steps in others:
+        assert any(driving in step for step in steps) or any("study_date (date=?" in step for step in steps[:1]), steps
+    for steps in (looked, *others):
+        assert not any(step.startswith(("SCAN study", "SCAN name_word")) for step in steps), steps

@@ -2,7 +2,8 @@
 
 1. Studies are listed newest first: by date, then by when they were stored; those without a date come last. A page of
    them begins after a study of the page before (a keyset), so that the last page is as quick as the first.
-2. A key that few studies have drives the query, and its matches are sorted; else the index of dates does, in its order.
+2. A page looks through the newest `LOOK` studies first, in the order of the index of dates: a key that many have fills
+   it there. Otherwise all that match are sorted: those that the index of a key has, or that a scan of the table finds.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from dimse.dataset.codec import decode, text_of
 from dimse.dataset.pydicom_names import Dataset
 from dimse.errors import DatasetError
 from dimse.node.events import since
-from dimse.node.schema import event, instance, series, study, uid
+from dimse.node.schema import event, instance, name_word, series, study, uid
 from dimse.node.terms import texts, with_word
 from dimse.services.matching_rules import name_words
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, name_of
 
 PAGE: Final = 50
 """Studies of a page of the list."""
+LOOK: Final = 2000
+"""Studies that are looked through before others are searched for."""
 MAX_SHOWN: Final = 10_000
 """Series of a study, and instances of a series, that are shown."""
 
@@ -31,7 +34,6 @@ Json = dict[str, Any]
 
 _PATIENT_NAME: Final = 0x00100010
 _SERIES_DESCRIPTION: Final = 0x0008103E
-_ORDER: Final = (study.c.date, study.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +59,13 @@ def studies(
 
     `after` is where it begins, as given with the page before.
     """
-    conditions, is_driven = _conditions(wanted)
-    date: ColumnElement[Any] = study.c.date + 0 if is_driven else study.c.date.expression
-    query = select(study).where(*conditions)
     found: list[Row[Any]] = []
     last_date, last_id = after or (None, None)
     if after is None or last_date is not None:
-        dated = query.where(study.c.date.is_not(None)).order_by(date.desc(), study.c.id.desc())
-        if last_date is not None:
-            earlier = and_(study.c.date == last_date, study.c.id < last_id)
-            dated = dated.where(study.c.date <= last_date, or_(study.c.date < last_date, earlier))
-        found += connection.execute(dated.limit(PAGE + 1)).all()
+        found += _dated(connection, wanted, last_date, last_id)
         last_id = None
-    if len(found) <= PAGE and wanted.first_date is None and wanted.last_date is None:
-        undated = query.where(study.c.date.is_(None)).order_by(study.c.id.desc())
+    if len(found) <= PAGE and not _of_dates(wanted):
+        undated = select(study).where(study.c.date.is_(None), *_of_keys(wanted)).order_by(study.c.id.desc())
         if last_id is not None:
             undated = undated.where(study.c.id < last_id)
         found += connection.execute(undated.limit(PAGE + 1 - len(found))).all()
@@ -78,22 +73,52 @@ def studies(
     return [_study(row) for row in page], [page[-1].date, page[-1].id] if len(found) > PAGE else None
 
 
-def _conditions(wanted: Wanted) -> tuple[list[ColumnElement[bool]], bool]:
-    """What a study must be; and whether a key is among it that few studies have."""
-    conditions: list[ColumnElement[bool]] = [study.c.id.in_(with_word(word)) for word in name_words(wanted.name)]
-    for column, text in ((study.c.patient_id, wanted.patient_id), (study.c.accession_number, wanted.accession)):
-        if text:
-            conditions.append(texts(column, [text]))
-    is_driven = bool(conditions)
+def _dated(connection: Connection, wanted: Wanted, last_date: int | None, last_id: int | None) -> Sequence[Row[Any]]:
+    """The studies with a date of a page, and one more if there is another page."""
+    order = (study.c.date.desc(), study.c.id.desc())
+    newest = select(study.c.id).where(*_behind(study.c.date, last_date, last_id), *_of_dates(wanted)).order_by(*order)
+    some = newest.limit(LOOK).subquery()
+    looked = select(study).join(some, some.c.id == study.c.id).where(*_of_keys(wanted, drive=False)).order_by(*order)
+    found = connection.execute(looked.limit(PAGE + 1)).all()
+    keys = _of_keys(wanted)
+    if len(found) > PAGE or not keys:
+        return found
+    date = study.c.date + 0  # an expression, lest the index of dates drives it
+    query = select(study).where(*_behind(date, last_date, last_id), *_of_dates(wanted), *keys)
+    return connection.execute(query.order_by(date.desc(), study.c.id.desc()).limit(PAGE + 1)).all()
+
+
+def _behind(date: ColumnElement[Any], last_date: int | None, last_id: int | None) -> list[ColumnElement[bool]]:
+    """What comes after the last study of a page, in the order of `date`."""
+    if last_date is None:
+        return [date.is_not(None)]
+    return [date <= last_date, or_(date < last_date, and_(date == last_date, study.c.id < last_id))]
+
+
+def _of_dates(wanted: Wanted) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
     if wanted.first_date is not None:
         conditions.append(study.c.date >= wanted.first_date)
     if wanted.last_date is not None:
         conditions.append(study.c.date <= wanted.last_date)
+    return conditions
+
+
+def _of_keys(wanted: Wanted, *, drive: bool = True) -> list[ColumnElement[bool]]:
+    """What a study must be. With `drive`, words are looked up in their index, else for each study."""
+    conditions: list[ColumnElement[bool]] = []
+    for word in name_words(wanted.name):
+        begin_so = with_word(word)
+        its_own = begin_so.where(name_word.c.study_id == study.c.id).exists()
+        conditions.append(study.c.id.in_(begin_so) if drive else its_own)
+    for column, text in ((study.c.patient_id, wanted.patient_id), (study.c.accession_number, wanted.accession)):
+        if text:
+            conditions.append(texts(column, [text]))
     if wanted.modality:
         conditions.append(study.c.modalities.contains(f"\\{wanted.modality}\\", autoescape=True))
     if wanted.description:
         conditions.append(study.c.description.icontains(wanted.description, autoescape=True))
-    return conditions, is_driven
+    return conditions
 
 
 def study_with_series(connection: Connection, study_uid: str) -> Json | None:
