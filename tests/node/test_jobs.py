@@ -8,13 +8,17 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.exc import OperationalError
 
 from dimse.node import jobs
 from dimse.node.events import EventKind, since
 from dimse.node.index import Index
 from dimse.node.jobs import AT_ONCE, GiveUp, Job, Jobs, QueueState, defer, queues
-from dimse.node.schema import job
+from dimse.node.schema import event, job
 from dimse.options import RetryPolicy
 
 
@@ -148,25 +152,39 @@ async def test_a_dead_destination_delays_no_other_and_what_waits_for_it_is_not_l
     assert sorted(handler.done[3:]) == names, "all at once, as the destination is back"
 
 
-async def test_what_runs_at_once(index: Index, clock: Clock) -> None:
-    running, most, all_run = Counter[str](), Counter[str](), asyncio.Event()
+@pytest.mark.parametrize("count", [2, AT_ONCE + 2])
+async def test_what_runs_at_once(index: Index, clock: Clock, count: int) -> None:
+    """One of each queue, and no more than a number in all."""
+    running, gate = list[str](), asyncio.Event()
 
     async def work(each: Job) -> None:
-        running.update([each.queue, "all"])
-        most[each.queue] = max(most[each.queue], running[each.queue])
-        most["all"] = max(most["all"], running["all"])
-        if running["all"] == AT_ONCE:
-            all_run.set()
-        await all_run.wait()
-        running.subtract([each.queue, "all"])
+        running.append(each.queue)
+        await gate.wait()
 
     runner = Jobs(index, {"work": work}, clock=clock)
-    for number in range(3 * (AT_ONCE + 2)):
-        await add(index, str(number), queue=str(number % (AT_ONCE + 2)))
+    for number in range(3 * count):
+        await add(index, str(number), queue=str(number % count))
+    for _ in range(3):
+        await runner.start_due()
+        await asyncio.sleep(0)
+    assert sorted(running) == [str(number) for number in range(min(count, AT_ONCE))]
+    gate.set()
+    await runner.until_idle()
     await run(runner)
-    assert await waiting(index) == []
-    assert most.pop("all") == AT_ONCE
-    assert set(most.values()) == {1}
+    assert Counter(running) == {str(number): 3 for number in range(count)}
+
+
+async def test_a_success_ends_the_rest_of_a_queue(index: Index, runner: Jobs, handler: Handler, clock: Clock) -> None:
+    handler.failing["bad"] = OSError("down")
+    await add(index, "bad")
+    for pause in (10, 30):
+        assert await run(runner) == pause
+        clock.now += pause
+    handler.failing.clear()
+    await run(runner)
+    handler.failing["other"] = OSError("down")
+    await add(index, "other")
+    assert await run(runner) == 10
 
 
 async def test_there_is_one_job_with_a_key_and_the_latest_counts(
@@ -278,3 +296,103 @@ async def test_an_index_that_cannot_be_used_for_a_while(
 
 def _rename(former: str, latter: str, connection: Connection) -> None:
     connection.exec_driver_sql(f"ALTER TABLE {former} RENAME TO {latter}")
+
+
+QUEUES = st.sampled_from(["a", "b"])
+
+
+class Running(RuleBasedStateMachine):
+    """Jobs of two queues, handlers that fail, ends that cannot be noted, restarts: no job is lost."""
+
+    index: Index
+
+    @initialize()
+    def begin(self) -> None:
+        with self.index.writing() as connection:
+            connection.execute(delete(job))
+            connection.execute(delete(event))
+        self.clock, self.added = Clock(), 0
+        self.done: Counter[int] = Counter()
+        self.ends_fail, self.failing = False, set[str]()
+        self.again: set[int] = set()
+        """Jobs whose end was not noted."""
+        self.restart()
+
+    @rule()
+    def restart(self) -> None:
+        retry = RetryPolicy(retries=2, delay=10, factor=3)
+        self.runner = Jobs(self.index, {"work": self.handle}, retry=retry, clock=self.clock)
+
+    async def handle(self, each: Job) -> None:
+        if each.queue in self.failing:
+            raise OSError("down")
+        self.done[each.payload["name"]] += 1
+        if self.ends_fail:
+            self.again.add(each.payload["name"])
+
+    @rule(queue=QUEUES, count=st.integers(1, 3))
+    def add(self, queue: str, count: int) -> None:
+        with self.index.writing() as connection:
+            for _ in range(count):
+                self.added += 1
+                defer(connection, "work", {"name": self.added}, queue=queue, not_before=1)
+
+    @rule(failing=st.sets(QUEUES))
+    def fail(self, failing: set[str]) -> None:
+        self.failing = failing
+
+    @rule(seconds=st.sampled_from([5, 10, 1000, -1000]))
+    def wait(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    @rule(ends_fail=st.booleans())
+    def run(self, ends_fail: bool) -> None:
+        self.ends_fail = ends_fail
+        with pytest.MonkeyPatch.context() as patch:
+            if ends_fail:  # as of a node that is killed then
+                patch.setattr(jobs, "_finish", _fail)
+                asyncio.run(self.run_once())
+            else:
+                asyncio.run(self.run_all())
+        if ends_fail:
+            self.restart()
+
+    async def run_once(self) -> None:
+        await self.runner.start_due()
+        await self.runner.until_idle()
+
+    async def run_all(self) -> None:
+        await run(self.runner)
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        with self.index.reading() as connection:
+            waiting = {row.payload["name"] for row in connection.execute(select(job))}
+            given_up = connection.scalar(select(func.count()).select_from(event))
+        assert waiting & set(self.done) <= self.again
+        assert len(waiting | set(self.done)) + (given_up or 0) >= self.added
+        assert all(count == 1 for name, count in self.done.items() if name not in self.again)
+
+    def teardown(self) -> None:
+        """In the end all is done, or given up."""
+        self.failing, self.ends_fail = set(), False
+        for _ in range(5):
+            self.clock.now += 1000
+            asyncio.run(self.run_all())
+        with self.index.reading() as connection:
+            assert list(queues(connection)) == []
+            given_up = connection.scalar(select(func.count()).select_from(event)) or 0
+        assert self.added - len(self.done) <= given_up
+
+
+def _fail(*_: object) -> None:
+    raise OperationalError("DELETE", {}, OSError("killed"))
+
+
+def test_no_job_is_lost_whatever_happens(index: Index) -> None:
+    class OfIndex(Running):
+        pass
+
+    OfIndex.index = index
+    few = settings(max_examples=25 if index.is_sqlite else 8, stateful_step_count=20, deadline=None)
+    run_state_machine_as_test(OfIndex, settings=few)

@@ -61,6 +61,9 @@ COMMANDS: Final = {
         "dimse.cli.node", "Serve an archive: store, find, get and move instances, and answer Storage Commitment."
     ),
     "node import": Command("dimse.cli.node_import", "Put files, or all of another archive, into an archive."),
+    "node verify": Command("dimse.cli.node_verify", "Compare the index of an archive with its files."),
+    "node backup": Command("dimse.cli.node_backup", "Copy an archive into a folder, while a node serves from it."),
+    "node delete": Command("dimse.cli.node_delete", "Delete studies from an archive, with their files."),
     "node stats": Command(
         "dimse.cli.node_stats", "Print how much an archive has, and how much of it waits for something."
     ),

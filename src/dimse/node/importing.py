@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dimse.dataset import folders
 from dimse.dataset.discover import Found, NotSent, files, sources
 from dimse.dataset.part10 import encode_file_meta
+from dimse.dataset.part10_file import NO_LINKS
 from dimse.dataset.sources import DatasetSource, FileSource
 from dimse.errors import DatasetError
 from dimse.node.arrival import Outcome
@@ -38,6 +40,7 @@ from dimse.node.forcing import force
 from dimse.node.incoming import IncomingFolder
 from dimse.node.index import Index
 from dimse.node.options import NodeOptions
+from dimse.node.placing import stored_path
 from dimse.node.readers import PROCESSES, Read, Readers, Result, Task, work
 
 SOURCE: Final = "import"
@@ -143,6 +146,27 @@ class Importer:
             else:
                 yield _failed(str(path), result)
         yield from self._store(batch)
+
+    def adopt(self, path: Path) -> Imported:
+        """Put a file that is in the data folder already into the index, and into its place."""
+        copy = self._new_copy()
+        try:
+            os.link(path, copy)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            shutil.copy2(path, copy)
+        (result,) = work([Task(str(copy), None)])
+        if not isinstance(result, Read):
+            return _failed(str(path), result)
+        (imported,) = self._store([_Read(str(path), copy, result)])
+        if imported.outcome not in (None, Outcome.REJECTED):
+            arrival = result.arrival(path, self._source, is_in_place=False, received_at=0)
+            with self._index.reading() as connection:
+                place = stored_path(connection, arrival)
+            if place is not None and self._data / place != path.resolve():
+                path.unlink()
+        return imported
 
     # Reading
 

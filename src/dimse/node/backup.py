@@ -1,0 +1,291 @@
+"""Copies an archive into a folder from which a node can serve, while the archive works.
+
+1. First the index, as it is at one moment, then the files that it names: each instance that was stored before has its
+   file. Only when all of them are durable does the new index take the place of the one of the backup before.
+2. The index of a backup is a SQLite file, also that of an archive whose index is in PostgreSQL.
+3. A file that is there, with the same length and time, is not copied again. Files are copied, never linked: a fault of
+   a disk, or a program that changes a file, must not reach both.
+4. A copy is compared with the digest in the index. A damaged file replaces nothing.
+5. An instance whose file was adopted where it is has its file in the backup, at the usual place.
+6. An instance that is deleted while the backup is made is not in it.
+7. Files that the archive has no longer are moved to `removed/`: they may be what the backup is wanted for.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Collection, Generator, Iterator, Mapping
+from contextlib import closing, suppress
+from enum import Enum
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, insert, select, update
+
+from dimse.dataset.folders import sync_path
+from dimse.node.data_folder import served
+from dimse.node.examining import data_set_begins, write_all
+from dimse.node.forcing import force
+from dimse.node.index import Index
+from dimse.node.inventory import Stored, files, files_set_aside, instances, is_stored, studies, study_folders, total
+from dimse.node.places import usual_path
+from dimse.node.removing import remove_instance
+from dimse.node.schema import instance, metadata, set_aside
+
+_INDEX: Final = "index.sqlite"
+_NEW: Final = "index.new.sqlite"
+_COPYING: Final = "copying"
+_REMOVED: Final = "removed"
+_BATCH: Final = 256
+"""Files that are forced to the disk together."""
+
+_READ: Final = 1024 * 1024
+_RECENT: Final = 5
+"""Seconds since an instance was received for which its file may still be on its way to its place."""
+
+_PAUSE: Final = 0.1
+"""Seconds between two looks for it."""
+
+_ROWS: Final = 5000
+"""Rows of PostgreSQL that are copied at a time."""
+
+
+class Outcome(Enum):
+    """What became of a file."""
+
+    COPIED = "copied"
+    SAME = "same"
+    """The backup has it already."""
+    DAMAGED = "damaged"
+    """Its content is not the one that was stored; if the backup has a file, that stays."""
+    MISSING = "missing"
+    """The archive has lost it."""
+    REMOVED = "removed"
+    """The archive has it no longer."""
+
+
+class Step(NamedTuple):
+    """What became of a file."""
+
+    outcome: Outcome
+    path: str
+    """As the archive names it."""
+    size: int
+
+
+class _File(NamedTuple):
+    """A file to copy."""
+
+    path: str
+    target: str
+    size: int
+    offset: int | None
+    """Where its data set begins; None if the index does not have it."""
+    digest: bytes
+    received_at: float
+
+
+class _Copied(NamedTuple):
+    """A copy that has no name yet."""
+
+    temporary: Path
+    file: _File
+    is_whole: bool
+
+
+class Backup:
+    """A backup of the archive with this index and data folder into the folder `target`.
+
+    All of it blocks. Raises `ValueError` if one of the folders is in the other one, and `OSError`.
+    """
+
+    def __init__(self, index: Index, data: Path, target: Path) -> None:
+        self._data, self._target = data.resolve(), target.resolve()
+        if self._data.is_relative_to(self._target) or self._target.is_relative_to(self._data):
+            raise ValueError(f"{target} must be outside of the data folder, and not above it")
+        self._index = index
+        self._waiting: list[_Copied] = []
+        self._numbers = 0
+        self.total = 0
+        """Instances in the index that is copied, once it is."""
+
+    def steps(self) -> Generator[Step, None, None]:
+        """Make it, file by file. It is complete when the iteration has ended."""
+        with served(self._target):
+            shutil.rmtree(self._target / _COPYING, ignore_errors=True)
+            (self._target / _COPYING).mkdir()
+            self._copy_index()
+            copy = Index.at(self._target / _NEW)
+            try:
+                yield from self._copy_files(copy)
+            finally:
+                copy.close()
+            self._take_index()
+            (self._target / _COPYING).rmdir()
+            yield from self._remove()
+
+    # The index
+
+    def _copy_index(self) -> None:
+        new = self._target / _NEW
+        for name in (_NEW, f"{_NEW}-wal", f"{_NEW}-shm"):
+            (self._target / name).unlink(missing_ok=True)
+        if self._index.is_sqlite:
+            with closing(self._index.engine.raw_connection()) as connection:
+                connection.cursor().execute("VACUUM INTO ?", (str(new),))
+            return
+        copy = Index.at(new)
+        try:
+            with self._index.reading() as source, copy.writing() as target:
+                _copy_tables(source.execution_options(isolation_level="REPEATABLE READ"), target)
+        finally:
+            copy.close()
+
+    def _take_index(self) -> None:
+        force([self._target / _NEW])
+        if (self._target / _INDEX).exists():
+            with closing(sqlite3.connect(self._target / _INDEX)) as old:
+                old.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # its log must not be taken for that of the new one
+        (self._target / _NEW).replace(self._target / _INDEX)
+        sync_path(str(self._target))
+
+    # The files
+
+    def _copy_files(self, copy: Index) -> Iterator[Step]:
+        with copy.reading() as connection:
+            self.total = total(connection)
+        for row in studies(copy):
+            with copy.reading() as connection:
+                rows = instances(connection, row.uid)
+            yield from self._copy_study(copy, row.uid, rows)
+        with copy.reading() as connection:
+            aside = connection.execute(select(set_aside)).all()
+        for row in aside:
+            target = row.path
+            if Path(row.path).is_absolute():
+                target = f"set-aside/{row.uid}-{row.digest.hex()}.dcm"
+                with copy.writing() as connection:
+                    connection.execute(update(set_aside).where(set_aside.c.id == row.id).values(path=target))
+            yield from self._copy(_File(row.path, target, row.bytes, None, row.digest, row.received_at))
+        yield from self._finish()
+
+    def _copy_study(self, copy: Index, study_uid: str, rows: list[Stored]) -> Iterator[Step]:
+        adopted, gone = [], []
+        for row in rows:
+            target = row.path
+            if Path(row.path).is_absolute():
+                target = usual_path(study_uid, row.series_uid, row.uid)
+                adopted.append(row.id)
+            for step in self._copy(_File(row.path, target, row.size, row.offset, row.digest, row.received_at)):
+                if step.outcome is Outcome.MISSING and not self._has(study_uid, row):
+                    gone.append(row)
+                else:
+                    yield step
+        if adopted or gone:
+            with copy.writing() as connection:
+                connection.execute(update(instance).where(instance.c.id.in_(adopted)).values(path=None))
+                for row in gone:
+                    remove_instance(connection, study_uid, row.series_uid, row.uid)
+
+    def _has(self, study_uid: str, row: Stored) -> bool:
+        """Whether the archive still has an instance."""
+        with self._index.reading() as connection:
+            return is_stored(connection, study_uid, row.series_uid, row.uid)
+
+    def _copy(self, file: _File) -> Iterator[Step]:
+        """Copy a file, unless it is there; it gets its name with the other ones of its batch."""
+        source, target = self._data / file.path, self._target / file.target
+        try:
+            found = _when_there(source, file.received_at)
+        except FileNotFoundError:
+            yield Step(Outcome.MISSING, file.path, file.size)
+            return
+        if _is_same(target, found):
+            yield Step(Outcome.SAME, file.path, file.size)
+            return
+        self._numbers += 1
+        temporary = self._target / _COPYING / str(self._numbers)
+        is_whole = _copy_content(source, temporary, file)
+        os.utime(temporary, ns=(found.st_atime_ns, found.st_mtime_ns))
+        if not is_whole:
+            yield Step(Outcome.DAMAGED, file.path, file.size)
+        if not is_whole and target.exists():
+            temporary.unlink()
+            return
+        self._waiting.append(_Copied(temporary, file, is_whole))
+        if len(self._waiting) == _BATCH:
+            yield from self._finish()
+
+    def _finish(self) -> Iterator[Step]:
+        """Give the files of a batch their names, when they are durable."""
+        force([each.temporary for each in self._waiting])
+        for each in self._waiting:
+            target = self._target / each.file.target
+            target.parent.mkdir(parents=True, exist_ok=True)
+            each.temporary.replace(target)
+            if each.is_whole:
+                yield Step(Outcome.COPIED, each.file.path, each.file.size)
+        self._waiting.clear()
+
+    def _remove(self) -> Iterator[Step]:
+        """Move away what the index of the backup does not name."""
+        index = Index.at(self._target / _INDEX)
+        try:
+            for page in study_folders(self._target):
+                for study_uid in page:
+                    with index.reading() as connection:
+                        named = {row.path for row in instances(connection, study_uid)}
+                    yield from self._move_away(files(self._target, study_uid), named)
+            with index.reading() as connection:
+                named = set(connection.scalars(select(set_aside.c.path)))
+            yield from self._move_away(files_set_aside(self._target), named)
+        finally:
+            index.close()
+
+    def _move_away(self, found: Mapping[str, int], named: Collection[str]) -> Iterator[Step]:
+        for path, size in found.items():
+            if path not in named:
+                target = self._target / _REMOVED / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (self._target / path).replace(target)
+                yield Step(Outcome.REMOVED, path, size)
+
+
+def _when_there(path: Path, received_at: float) -> os.stat_result:
+    """The file; one that was received just now may be on its way to its place. Raises `FileNotFoundError`."""
+    while time.time() < received_at + _RECENT:
+        with suppress(FileNotFoundError):
+            return path.stat()
+        time.sleep(_PAUSE)
+    return path.stat()
+
+
+def _is_same(path: Path, other: os.stat_result) -> bool:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return False
+    return (found.st_size, found.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
+
+
+def _copy_content(source: Path, target: Path, file: _File) -> bool:
+    """Copy a file. Returns whether it is the one that was stored."""
+    offset = data_set_begins(source) if file.offset is None else file.offset
+    hashed, size = blake2b(digest_size=16), 0
+    with source.open("rb", buffering=0) as reading, target.open("xb", buffering=0) as writing:
+        while piece := reading.read(_READ):
+            hashed.update(memoryview(piece)[max(0, offset - size) :])
+            write_all(writing, piece)
+            size += len(piece)
+    return size == file.size and hashed.digest() == file.digest
+
+
+def _copy_tables(source: Connection, target: Connection) -> None:
+    for table in metadata.sorted_tables:
+        with source.execution_options(yield_per=_ROWS).execute(select(table)) as found:
+            for rows in found.mappings().partitions():
+                target.execute(insert(table), [dict(row) for row in rows])

@@ -1,0 +1,207 @@
+"""Compares the index of an archive with its files.
+
+1. A study is compared at a time, so memory does not grow with the archive.
+2. What is found is looked at again, since a node may be at work: a file gets its name just before its row is committed,
+   so there is a pause if the file has just got it; and rows are removed before the files of them. A file that a job is
+   to delete is no finding.
+3. Nothing is changed here; see `repairing`.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from dimse.node.index import Index
+from dimse.node.inventory import Stored, files, instances, paths_to_delete, studies, study_folders, total, unknown
+from dimse.node.recount import recount
+from dimse.node.schema import instance, set_aside
+
+_LOOKS: Final = 3
+"""How often something is found before it is believed."""
+
+_PAUSE: Final = 0.25
+"""Seconds between two looks at a file that has just got its name."""
+
+_RECENT: Final = 10
+"""Seconds after which the row of a file that has got its name must be committed."""
+
+_READ: Final = 1024 * 1024
+_THREADS: Final = 4
+
+
+class Fault(Enum):
+    """How index and files disagree."""
+
+    NO_FILE = "no file"
+    """An instance in the index has no file."""
+    WRONG_LENGTH = "wrong length"
+    """The file of an instance has another length than when it was stored."""
+    OTHER_CONTENT = "other content"
+    """The data set of an instance is not the one that was stored."""
+    UNREADABLE = "unreadable"
+    """The file of an instance cannot be read."""
+    NO_ROW = "not in the index"
+    """A file among those of the instances is not in the index."""
+    COUNTERS = "wrong counters"
+    """The counters of a study or of its series are not those of a recount."""
+    NOT_SET_ASIDE = "no file set aside"
+    """An instance that was set aside has no file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A disagreement."""
+
+    fault: Fault
+    study_uid: str
+    series_uid: str = ""
+    uid: str = ""
+    path: str = ""
+    """The file: relative to the data folder, or absolute for one that was adopted where it is."""
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether an instance is missing or damaged, which no repair brings back."""
+        return self.fault not in (Fault.NO_ROW, Fault.COUNTERS)
+
+
+class Verifier:
+    """Compares the index with the files in the data folder; with `digests`, also their content.
+
+    All of it blocks. Raises `sqlalchemy.exc.SQLAlchemyError` if the index cannot be read, and `FileNotFoundError` if
+    there are instances but no files at all, as where a disk is not mounted.
+    """
+
+    def __init__(self, index: Index, data: Path, *, digests: bool = False) -> None:
+        self.instances = 0
+        """Instances that were compared."""
+        self.bytes = 0
+        """Bytes of their files."""
+        self.total = 0
+        """Instances in the index when the comparison began."""
+        self._index = index
+        self._data = data
+        self._digests = digests
+        self._threads = ThreadPoolExecutor(_THREADS, "dimse-verify")
+
+    def findings(self) -> Iterator[list[Finding]]:
+        """What is found, study by study; nothing for a study that is as it should be."""
+        self._begin()
+        with self._threads:
+            for row in studies(self._index):
+                yield self._confirmed(partial(self._study, row.uid))
+                self.instances += row.instance_count
+                self.bytes += row.bytes
+            for page in study_folders(self._data):
+                yield self._confirmed(partial(self._without_rows, page))
+            yield self._confirmed(self._set_aside)
+
+    def _begin(self) -> None:
+        folder = self._data / "studies"
+        with self._index.reading() as connection:
+            self.total = total(connection)
+            has_files = select(instance.c.id).where(instance.c.path.is_(None)).limit(1)
+            if connection.execute(has_files).first() is not None and next(study_folders(self._data), None) is None:
+                raise FileNotFoundError(errno.ENOENT, "has no files of the archive; is its disk mounted?", str(folder))
+
+    def _confirmed(self, look: Callable[[], list[Finding]]) -> list[Finding]:
+        found = look()
+        for _ in range(_LOOKS - 1):
+            if not found:
+                break
+            if any(each.fault is Fault.NO_ROW and _is_new(self._data / each.path) for each in found):
+                time.sleep(_PAUSE)
+            again = set(look())
+            found = [each for each in found if each in again]
+        return found
+
+    def _study(self, study_uid: str) -> list[Finding]:
+        there = files(self._data, study_uid)
+        with self._index.reading() as connection:
+            rows = instances(connection, study_uid)
+            differences = recount(connection, study_uid)
+            found = self._strays(connection, study_uid, there.keys() - {each.path for each in rows})
+        found += self._damaged(study_uid, rows, there)
+        if differences:
+            found.append(Finding(Fault.COUNTERS, study_uid))
+        return found
+
+    def _damaged(self, study_uid: str, rows: Sequence[Stored], there: dict[str, int]) -> Iterator[Finding]:
+        lengths = (there.get(each.path) or _length(self._data / each.path) for each in rows)
+        faults: list[Fault | None] = [_wrong(each.size, length) for each, length in zip(rows, lengths, strict=True)]
+        if self._digests:
+            faults = list(self._threads.map(self._content, rows, faults))
+        for each, fault in zip(rows, faults, strict=True):
+            if fault is not None:
+                yield Finding(fault, study_uid, each.series_uid, each.uid, each.path)
+
+    def _content(self, stored: Stored, fault: Fault | None) -> Fault | None:
+        if fault is not None:
+            return fault
+        try:
+            return None if digest(self._data / stored.path, stored.offset) == stored.digest else Fault.OTHER_CONTENT
+        except OSError:
+            return Fault.UNREADABLE
+
+    def _without_rows(self, study_uids: Sequence[str]) -> list[Finding]:
+        with self._index.reading() as connection:
+            return [
+                finding
+                for uid in unknown(connection, study_uids)
+                for finding in self._strays(connection, uid, files(self._data, uid))
+            ]
+
+    @staticmethod
+    def _strays(connection: Connection, study_uid: str, paths: Collection[str]) -> list[Finding]:
+        leaving = paths_to_delete(connection) if paths else frozenset()
+        return [Finding(Fault.NO_ROW, study_uid, path=path) for path in sorted(paths) if path not in leaving]
+
+    def _set_aside(self) -> list[Finding]:
+        with self._index.reading() as connection:
+            rows = connection.execute(select(set_aside)).all()
+        return [
+            Finding(Fault.NOT_SET_ASIDE, row.study_uid, row.series_uid, row.uid, row.path)
+            for row in rows
+            if _length(self._data / row.path) != row.bytes
+        ]
+
+
+def _is_new(path: Path) -> bool:
+    try:
+        return path.stat().st_ctime > time.time() - _RECENT
+    except OSError:
+        return False
+
+
+def _wrong(expected: int, length: int | None) -> Fault | None:
+    if length is None:
+        return Fault.NO_FILE
+    return None if length == expected else Fault.WRONG_LENGTH
+
+
+def _length(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def digest(path: Path, offset: int) -> bytes:
+    """The digest of the data set that begins at `offset` in a file. Raises `OSError`."""
+    hashed = blake2b(digest_size=16)
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        while piece := file.read(_READ):
+            hashed.update(piece)
+    return hashed.digest()

@@ -1,0 +1,129 @@
+"""A repair mends the index, and loses no file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, select, update
+from tests.node.archives import left_in_incoming, put_in, save_all, stored
+from tests.node.rows import member
+
+from dimse.node import verifying
+from dimse.node.index import Index
+from dimse.node.options import NodeOptions
+from dimse.node.repairing import Repairer, note
+from dimse.node.schema import event, instance, set_aside, study
+from dimse.node.verifying import Fault, Finding, Verifier
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying, "_PAUSE", 0)
+
+
+@pytest.fixture
+def options(index: Index, tmp_path: Path) -> NodeOptions:
+    """An archive with four instances, and one that was set aside."""
+    options = NodeOptions(data=tmp_path / "data")
+    put_in(index, options, *save_all(tmp_path / "a", [member("1.2", "1", number) for number in range(1, 5)]))
+    put_in(index, options, *save_all(tmp_path / "b", [member("1.2", "1", 1, Rows=7)]))
+    return options
+
+
+def repair(index: Index, options: NodeOptions) -> dict[Finding, bool]:
+    """What was found, and whether it was mended."""
+    result = {}
+    with Repairer(index, options) as repairer:
+        for found in Verifier(index, options.data).findings():
+            mended = repairer.repair(found)
+            note(index, found, mended)
+            result.update({each: each in mended for each in found})
+    return result
+
+
+def file_of(options: NodeOptions, number: int) -> Path:
+    return options.data / "studies" / "1.2" / "1.2.1" / f"1.2.1.{number}.dcm"
+
+
+def is_right(index: Index, options: NodeOptions) -> bool:
+    return not any(Verifier(index, options.data, digests=True).findings()) and not left_in_incoming(options.data)
+
+
+def test_files_without_a_row_are_put_into_the_index(index: Index, options: NodeOptions) -> None:
+    before = stored(index, options.data)
+    with index.writing() as connection:
+        connection.execute(delete(study))
+    assert set(repair(index, options).values()) == {True}
+    assert stored(index, options.data) == before
+    assert is_right(index, options)
+
+
+def test_a_file_in_another_place_gets_its_own(index: Index, options: NodeOptions, tmp_path: Path) -> None:
+    (new,) = save_all(tmp_path / "c", [member("1.5", "1", 1)])
+    content = new.read_bytes()
+    new.rename(file_of(options, 1).with_name("x.dcm"))
+    assert list(repair(index, options).values()) == [True]
+    assert stored(index, options.data)["1.5.1.1"] == content
+    assert is_right(index, options)
+
+
+def test_a_file_that_is_stored_already_is_not_twice(index: Index, options: NodeOptions) -> None:
+    before = stored(index, options.data)
+    file_of(options, 1).with_name("x.dcm").write_bytes(file_of(options, 1).read_bytes())
+    assert list(repair(index, options).values()) == [True]
+    assert stored(index, options.data) == before
+    assert is_right(index, options)
+
+
+def test_other_content_is_set_aside(index: Index, options: NodeOptions, tmp_path: Path) -> None:
+    before = stored(index, options.data)
+    (other,) = save_all(tmp_path / "c", [member("1.2", "1", 2, Rows=9)])
+    content = other.read_bytes()
+    other.rename(file_of(options, 1).with_name("x.dcm"))
+    assert list(repair(index, options).values()) == [True]
+    assert stored(index, options.data) == before
+    assert content in [each.read_bytes() for each in (options.data / "set-aside").iterdir()]
+
+
+def test_what_is_no_instance_stays(index: Index, options: NodeOptions) -> None:
+    stray = file_of(options, 1).with_name("x.dcm")
+    stray.write_bytes(b"text")
+    assert list(repair(index, options).values()) == [False]
+    assert stray.read_bytes() == b"text"
+    assert left_in_incoming(options.data) == []
+
+
+def test_rows_without_a_file_are_removed_with_an_event(index: Index, options: NodeOptions) -> None:
+    file_of(options, 2).unlink()
+    file_of(options, 3).unlink()
+    found = repair(index, options)
+    assert {(each.fault, each.is_loss, mended) for each, mended in found.items()} == {(Fault.NO_FILE, True, True)}
+    assert set(stored(index, options.data)) == {"1.2.1.1", "1.2.1.4"}
+    with index.reading() as connection:
+        (detail,) = connection.scalars(select(event.c.detail).where(event.c.kind == "missing"))
+    assert detail == {"faults": {"no file": 2}, "instances": ["1.2.1.2", "1.2.1.3"], "removed": 2}
+    assert is_right(index, options)
+
+
+def test_damaged_files_stay_with_their_rows(index: Index, options: NodeOptions) -> None:
+    file_of(options, 2).write_bytes(b"")
+    assert list(repair(index, options).values()) == [False]
+    assert len(stored(index, options.data)) == 4
+
+
+def test_counters_are_corrected(index: Index, options: NodeOptions) -> None:
+    with index.writing() as connection:
+        connection.execute(delete(instance).where(instance.c.uid == "1.2.1.4"))
+        connection.execute(update(study).values(modalities="\\XX\\"))
+    file_of(options, 4).unlink()
+    assert {each.fault for each in repair(index, options)} == {Fault.COUNTERS}
+    assert is_right(index, options)
+
+
+def test_what_was_set_aside_and_is_missing_is_forgotten(index: Index, options: NodeOptions) -> None:
+    for each in (options.data / "set-aside").iterdir():
+        each.unlink()
+    assert list(repair(index, options).values()) == [True]
+    with index.reading() as connection:
+        assert connection.execute(select(set_aside)).all() == []
