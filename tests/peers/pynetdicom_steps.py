@@ -2,6 +2,7 @@
 
 python pynetdicom_steps.py serve PORT      keeps steps, and prints each request as JSON until it is terminated
 python pynetdicom_steps.py report PORT      performs a step, and prints the status of each of its requests
+python pynetdicom_steps.py perform PORT FILE    is a modality that performs a step of one image, which it stores
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import sys
 from typing import Any
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.tag import Tag
 from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
@@ -100,5 +101,26 @@ def report(port: int) -> None:
     association.release()
 
 
+def perform(port: int, path: str) -> None:
+    """Begin a step, store its image, and complete it."""
+    image = dcmread(path)
+    ae, mpps, uid = AE("PYNETDICOM"), CLASSES[0], generate_uid()
+    ae.add_requested_context(mpps)
+    ae.add_requested_context(image.SOPClassUID, image.file_meta.TransferSyntaxUID)
+    association: Any = ae.associate("127.0.0.1", port, ae_title="ARCHIVE")
+    assert association.is_established
+    step, end, reference = begun(), ended(), Dataset()
+    step.ScheduledStepAttributesSequence[0].StudyInstanceUID = image.StudyInstanceUID
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+    end.PerformedSeriesSequence[0].ReferencedImageSequence = [reference]
+    answers = [
+        association.send_n_create(step, mpps, uid)[0],
+        association.send_c_store(image),
+        association.send_n_set(end, mpps, uid)[0],
+    ]
+    print(*(answer.Status for answer in answers))  # noqa: T201
+    association.release()
+
+
 if __name__ == "__main__":
-    {"serve": serve, "report": report}[sys.argv[1]](int(sys.argv[2]))
+    {"serve": serve, "report": report, "perform": perform}[sys.argv[1]](int(sys.argv[2]), *sys.argv[3:])
