@@ -1046,6 +1046,15 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("value of an attribute of a study or series in it", "node.attributes.MAX_VALUE", size),
     ("sequence of a study or series in it", "node.attributes.MAX_SEQUENCE", size),
     ("instances that `dimse node` commits together", "node.batches.MAXIMUM_BATCH", str),
+    ("jobs of a node at once", "node.jobs.AT_ONCE", str),
+    ("longest pause between two attempts at a job", "node.jobs.MAXIMUM_PAUSE", seconds),
+    ("characters that are kept of the reason why a job failed", "node.jobs.MAXIMUM_PROBLEM", str),
+    ("line in the answer to a webhook", "node.webhooks.MAXIMUM_LINE", size),
+    ("events that a node keeps", "node.events.MAXIMUM_EVENTS", str),
+    ("procedure steps that a node keeps", "node.procedure_steps.MAXIMUM_STEPS", str),
+    ("studies of which a node remembers who sends them", "node.settling.MAXIMUM_WATCHED", str),
+    ("studies that it settles in one transaction", "node.settling.PAGE", str),
+    ("files that it deletes in one transaction", "node.deleting.AT_ONCE", str),
     ("interval between progress reports", "services.transfer_progress._REPORT_INTERVAL", seconds),
 ]
 

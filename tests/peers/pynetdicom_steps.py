@@ -123,4 +123,5 @@ def perform(port: int, path: str) -> None:
 
 
 if __name__ == "__main__":
-    {"serve": serve, "report": report, "perform": perform}[sys.argv[1]](int(sys.argv[2]), *sys.argv[3:])
+    modes: dict[str, Any] = {"serve": serve, "report": report, "perform": perform}
+    modes[sys.argv[1]](int(sys.argv[2]), *sys.argv[3:])
