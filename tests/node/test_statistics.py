@@ -8,8 +8,8 @@ from sqlalchemy import update
 from tests.node.rows import member, put
 
 from dimse.node.index import Index
-from dimse.node.jobs import defer
-from dimse.node.schema import study
+from dimse.node.jobs import QueueState, defer
+from dimse.node.schema import job, study
 from dimse.node.statistics import statistics
 
 
@@ -29,9 +29,13 @@ def test_counters_are_added_up(index: Index, tmp_path: Path) -> None:
         connection.execute(update(study).where(study.c.uid == "1.2").values(created_at=5, changed_at=7, settled_at=8))
         connection.execute(update(study).where(study.c.uid == "1.3").values(created_at=6, changed_at=9))
         defer(connection, "webhook", {})
+        defer(connection, "command", {})
+        defer(connection, "next week", {}, not_before=1e12)
+        connection.execute(update(job).where(job.c.kind == "webhook").values(attempts=3, problem="HTTP status 500"))
     with index.reading() as connection:
         found = statistics(connection)
     assert (found.studies, found.series, found.instances, found.bytes) == (2, 4, 60, 8000)
-    assert (found.unsettled, found.jobs, found.set_aside) == (1, 1, 0)
+    assert (found.unsettled, found.jobs, found.set_aside) == (1, 2, 0)
+    assert found.failing == [QueueState("webhook", 1, 3, "HTTP status 500")]
     assert (found.oldest, found.newest) == (5, 9)
     assert found.index_bytes_per_instance == found.index_bytes / 60

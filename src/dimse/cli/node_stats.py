@@ -48,6 +48,8 @@ def _lines(found: Statistics) -> Iterator[tuple[str, str]]:
     yield "set aside", f"{found.set_aside}"
     yield "unsettled", f"{found.unsettled}"
     yield "jobs waiting", f"{found.jobs}"
+    for each in found.failing:
+        yield "failing", f"{each.queue}: {each.waiting} waiting, tried {each.attempts} times: {each.problem}"
     if found.oldest is not None and found.newest is not None:
         yield "first stored", _moment(found.oldest)
         yield "last stored", _moment(found.newest)

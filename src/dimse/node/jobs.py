@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -104,7 +104,7 @@ Handler = Callable[[Job], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """The jobs of a queue that have not ended."""
+    """The jobs of a queue that wait."""
 
     queue: str
     waiting: int
@@ -115,11 +115,10 @@ class QueueState:
 
 
 def queues(connection: Connection) -> Sequence[QueueState]:
-    """What waits, by queue, for statistics and the page."""
+    """What waits, by queue: what is due, and what has failed. What is to be done later does not count."""
     columns = (job.c.queue, func.count(), func.max(job.c.attempts), func.max(job.c.problem))
-    return [
-        QueueState(*row) for row in connection.execute(select(*columns).group_by(job.c.queue).order_by(job.c.queue))
-    ]
+    waiting = select(*columns).where(or_(job.c.attempts > 0, job.c.not_before <= time.time()))
+    return [QueueState(*row) for row in connection.execute(waiting.group_by(job.c.queue).order_by(job.c.queue))]
 
 
 @dataclass(slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, text
 
-from dimse.node.schema import job, metadata, set_aside, study
+from dimse.node.jobs import QueueState, queues
+from dimse.node.schema import metadata, set_aside, study
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Statistics:
     """Studies of which more is expected."""
     jobs: int
     """Pieces of work that wait."""
+    failing: Sequence[QueueState]
+    """The queues of them of which some have failed, such as that of a webhook."""
     oldest: float | None
     """When the first of the studies was begun, in seconds since 1970, UTC."""
     newest: float | None
@@ -50,6 +54,7 @@ def statistics(connection: Connection) -> Statistics:
         )
     ).one()
     unsettled = select(func.count()).select_from(study).where(study.c.settled_at.is_(None))
+    waiting = queues(connection)
     return Statistics(
         studies=counted[0],
         series=int(counted[1]),
@@ -58,7 +63,8 @@ def statistics(connection: Connection) -> Statistics:
         index_bytes=_length(connection),
         set_aside=connection.scalars(select(func.count()).select_from(set_aside)).one(),
         unsettled=connection.scalars(unsettled).one(),
-        jobs=connection.scalars(select(func.count()).select_from(job)).one(),
+        jobs=sum(each.waiting for each in waiting),
+        failing=[each for each in waiting if each.problem is not None],
         oldest=counted[4],
         newest=counted[5],
     )

@@ -19,7 +19,8 @@ from dimse.events import AssociationEvent, OperationEnded
 from dimse.network.tally import ServerStats
 from dimse.node.arrival import Outcome, Placed
 from dimse.node.index import Index
-from dimse.node.schema import event, job, study
+from dimse.node.jobs import queues
+from dimse.node.schema import event, study
 from dimse.node.web.health import Health
 
 TOTALS_AGE: Final = 15.0
@@ -53,7 +54,7 @@ def totals(connection: Connection) -> Totals:
     )
     studies, series, instances, size = connection.execute(select(func.count(), *sums).select_from(study)).one()
     events = connection.execute(select(func.coalesce(func.max(event.c.id), 0))).scalar_one()
-    jobs = connection.execute(select(func.count()).select_from(job)).scalar_one()
+    jobs = sum(each.waiting for each in queues(connection))
     return Totals(studies, int(series), int(instances), int(size), events, jobs)
 
 
