@@ -38,3 +38,11 @@ def test_the_extra_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dimse.cli.node_options.find_spec", lambda name: None if name == "alembic" else object())
     with pytest.raises(UsageError, match=r'needs alembic; install it with: pip install "dimse\[node\]"'):
         read(None, None)
+
+
+def test_postgresql_needs_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "node.toml").write_text('[index]\nurl = "postgresql://dimse@db/archive"\n')
+    assert read(tmp_path, None).index == "postgresql://dimse@db/archive"
+    monkeypatch.setattr("dimse.cli.node_options.find_spec", lambda name: None if name == "psycopg" else object())
+    with pytest.raises(UsageError, match="needs psycopg"):
+        read(tmp_path, None)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from dimse import AuditLog, ServerOptions
 from dimse.node import Node, NodeOptions, WebhookOptions, WebOptions
 from dimse.node.checking import problems
@@ -23,18 +21,12 @@ async def test_a_node_that_serves_has_its_port(tmp_path: Path) -> None:
     assert found == [f"cannot listen on localhost:{node.port}: Address already in use"]
 
 
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("mysql://db/archive", "[index] url: must be one of PostgreSQL, such as postgresql://dimse@db/archive"),
-        ("postgresql://dimse:secret@localhost:1/archive", "the index cannot be used: "),
-    ],
-)
-async def test_a_folder_that_is_a_file_and_an_index_that_is_not_there(tmp_path: Path, url: str, said: str) -> None:
+async def test_a_folder_that_is_a_file_and_an_index_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
+    url = "postgresql://dimse:secret@localhost:1/archive"
     folder, index = await problems(NodeOptions(data=tmp_path / "file" / "data", port=0, index=url))
     assert folder == f"{tmp_path / 'file'}: is not a folder"
-    assert index.startswith(said)
+    assert index.startswith("the index cannot be used: ")
     assert "secret" not in index
 
 

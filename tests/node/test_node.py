@@ -16,6 +16,7 @@ import dimse
 from dimse import Access, AssociationRejected, CEchoSCU, ServerOptions, Status, uids
 from dimse.node import CommandOptions, Node, NodeOptions, SettlingOptions, WebOptions
 from dimse.node.events import Event, EventKind, since
+from dimse.node.node_file import read
 from dimse.node.schema import job
 from dimse.node.webhooks import COMMAND
 from dimse.services.move_scp import destination_of
@@ -139,3 +140,26 @@ async def until_idle(node: Node) -> None:
     waiting = select(job.c.id).where(job.c.kind == COMMAND)
     while await node.index.read(lambda connection: connection.execute(waiting).all()):  # noqa: ASYNC110
         await asyncio.sleep(0.02)  # the index tells nobody
+
+
+async def test_an_index_in_postgresql(tmp_path: Path, index_url: str) -> None:
+    index = index_url if index_url.startswith("postgresql") else None
+    async with Node(options(tmp_path, index=index)) as node:
+        await dimse.send(node.address, [CT])
+        assert len([each async for each in dimse.find(node.address, dimse.Query.studies())]) == 1
+    assert (tmp_path / "index.sqlite").exists() == (index is None)
+
+
+async def test_with_tls_each_title_needs_its_certificate(tmp_path: Path, pki: Path) -> None:
+    config = tmp_path / "node.toml"
+    tls = f'certificate = "{pki / "server.pem"}"\nkey = "{pki / "server.key"}"\nca = "{pki / "ca.pem"}"'
+    peers = "".join(
+        f'[[peer]]\nae_title = "{title}"\ncertificate_names = ["{name}"]\n'
+        for title, name in (("CT1", "client"), ("CT2", "other"))
+    )
+    await asyncio.to_thread(config.write_text, f"web = false\n[node]\nport = 0\n[tls]\n{tls}\n{peers}")
+    mine = dimse.TLSOptions(ca=pki / "ca.pem", certificate=pki / "client.pem", key=pki / "client.key")
+    async with Node(read(config, tmp_path / "data")) as node:
+        await dimse.echo(node.address, options=dimse.ClientOptions(calling_ae_title="CT1", tls=mine))
+        with pytest.raises(AssociationRejected):
+            await dimse.echo(node.address, options=dimse.ClientOptions(calling_ae_title="CT2", tls=mine))

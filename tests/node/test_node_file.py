@@ -185,10 +185,14 @@ def test_tls_of_the_node_and_to_a_destination(tmp_path: Path) -> None:
         ("[settling]\nquiet = 0", "[settling]: quiet: must be a positive number of seconds, not 0"),
         ("[limits]\nmaximum_associations = 0", "[limits]: maximum_associations: must be at least 1, not 0"),
         ("[limits]\nidle = -1", "[limits]: timeout idle must be a positive number of seconds or None, not -1"),
+        (
+            "[index]\nurl = 'mysql://db/archive'",
+            "[index]: url: must be one of PostgreSQL, such as postgresql://dimse@db",
+        ),
         ("[tls]\ncertificate = 'none.pem'", "[tls]: cannot read"),
         ("[tls]", "[tls]: certificate: is missing"),
         ("[storage]\non_duplicate = 'x'", "[storage]: on_duplicate: must be one of keep, replace, reject, not 'x'"),
-        ("[[webhook]]\nurl = 'ftp://x'", "[[webhook]] 1: url: must be one of http or https, not 'ftp://x'"),
+        ("[[webhook]]\nurl = 'ftp://x'", "[[webhook]] 1: url: must be one of http or https"),
         (
             "[[command]]\nrun = ['cat']\ntimeout = 0",
             "[[command]] 1: timeout: must be a positive number of seconds, not 0",

@@ -57,4 +57,6 @@ def read(data: Path | None, config: Path | None) -> NodeOptions:
         options = read_file(file, folder)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
+    if options.index is not None and find_spec("psycopg") is None:
+        raise UsageError('an index in PostgreSQL needs psycopg; install it with: pip install "psycopg[binary]"')
     return options if data is None else replace(options, data=data)

@@ -52,14 +52,10 @@ def _folder_problem(data: Path) -> str | None:
 
 def _index_problem(url: str) -> str | None:
     try:
-        made = make_url(url)
-        if made.get_backend_name() != "postgresql":
-            return "[index] url: must be one of PostgreSQL, such as postgresql://dimse@db/archive"
-        engine = create_engine(made.set(drivername="postgresql+psycopg"), connect_args={"connect_timeout": _PATIENCE})
+        made = make_url(url).set(drivername="postgresql+psycopg")
+        engine = create_engine(made, connect_args={"connect_timeout": _PATIENCE})
         with engine.connect():
             pass
-    except ModuleNotFoundError:
-        return 'the index needs psycopg; install it with: pip install "psycopg[binary]"'
     except SQLAlchemyError as error:
         return f"the index cannot be used: {' '.join(str(getattr(error, 'orig', None) or error).split())}"
     engine.dispose()

@@ -82,6 +82,10 @@ class _Index:
 
     url: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.url is not None and not self.url.startswith("postgresql://"):
+            raise ValueError("url must be one of PostgreSQL, such as postgresql://dimse@db/archive")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Peer:
