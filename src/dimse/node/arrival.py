@@ -25,7 +25,7 @@ class Outcome(Enum):
 
     NEW = "new"
     SAME = "same"
-    """It was stored already with the same content; its file is to be deleted."""
+    """It was stored already with the same content; its file is to be deleted, unless that of the other is missing."""
     SET_ASIDE = "set aside"
     """It was stored already with other content, which stays."""
     REPLACED = "replaced"

@@ -12,6 +12,7 @@ from dimse.dataset import folders
 from dimse.node.arrival import Arrival, OnDuplicate, Placed
 from dimse.node.incoming import IncomingFolder
 from dimse.node.index import Index
+from dimse.node.mending import mend
 from dimse.node.naming import Names
 from dimse.node.placing import place, stored_path
 from dimse.node.shared_texts import SharedTexts
@@ -81,6 +82,7 @@ class Batches:
         try:
             with self._index.writing() as connection:
                 decided = place(connection, arrivals, self._on_duplicate, self._texts)
+                decided = mend(connection, decided, self._data)
                 for each in decided:
                     if each.path is not None and not each.arrival.is_in_place:
                         names.give(each.arrival.path, each.path)
