@@ -473,6 +473,10 @@ def test_configurations_are_accepted(block: Block, here: Path) -> None:
     file.write_text(block.source)
     if "[node]" in block.source:
         assert node_file.read(file, here).server.access.peers
+    elif "[web]" in block.source:
+        page = node_file.read(file, here).web
+        assert page is not None
+        assert page.has_login
     elif "[destinations." in block.source:
         assert route_rules.read(file, "ROUTER").rules
     else:
@@ -1055,6 +1059,21 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("studies of which a node remembers who sends them", "node.settling.MAXIMUM_WATCHED", str),
     ("studies that it settles in one transaction", "node.settling.PAGE", str),
     ("files that it deletes in one transaction", "node.deleting.AT_ONCE", str),
+    ("pixels of a frame that the page of a node shows", "dataset.displaying.MAX_DISPLAYED_PIXELS", str),
+    ("characters of a value among the tags on the page", "dataset.displaying.MAX_TEXT", str),
+    ("processes that draw pictures for the page", "node.web.rendering.PROCESSES", str),
+    ("time of a picture", "node.web.rendering.MAX_SECONDS", seconds),
+    ("addresses of memory of a process that draws", "node.web.drawing.MAX_MEMORY", size),
+    ("pictures that wait to be drawn", "node.web.rendering.MAX_WAITING", str),
+    ("width and height of a picture", "node.web.rendering.MAX_SIZE", str),
+    ("studies whose thumbnails are kept", "node.web.thumbnails.MAX_FOLDERS", str),
+    ("connections of browsers at once", "node.web.app.MAX_CONNECTIONS", str),
+    ("body of a request of a browser", "node.web.login.MAX_BODY", size),
+    ("wrong passwords of a host in a minute", "node.web.login.MAX_FAILURES", str),
+    ("hosts whose wrong passwords are counted", "node.web.login.MAX_HOSTS", str),
+    ("characters of a key of a search on the page", "node.web.api.MAX_KEY", str),
+    ("series of a study, instances of a series on the page", "node.web.browsing.MAX_SHOWN", str),
+    ("studies that a search of the page looks through first", "node.web.browsing.LOOK", str),
     ("interval between progress reports", "services.transfer_progress._REPORT_INTERVAL", seconds),
 ]
 

@@ -1,0 +1,92 @@
+"""What a file shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
+
+from dimse.dataset.displaying import MAX_TEXT, displayed, header_of, tags_of
+from dimse.errors import DatasetError
+
+
+def shipped(name: str) -> Path:
+    return Path(str(get_testdata_file(name, download=False)))
+
+
+CT = shipped("CT_small.dcm")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "is_color"),
+    [
+        ("CT_small.dcm", (128, 128), False),
+        ("MR_small_RLE.dcm", (64, 64), False),
+        ("MR_small_bigendian.dcm", (64, 64), False),
+        ("SC_rgb_rle_16bit.dcm", (100, 100, 3), True),
+        ("examples_palette.dcm", (350, 800, 3), True),
+        ("SC_ybr_full_422_uncompressed.dcm", (100, 100, 3), True),
+        ("rtdose.dcm", (10, 10), False),
+        ("liver_1frame.dcm", (512, 512), False),
+    ],
+)
+def test_a_frame_has_eight_bits_and_its_window(name: str, shape: tuple[int, ...], is_color: bool) -> None:
+    shown = displayed(shipped(name), header_of(shipped(name)), 0)
+    assert (str(shown.pixels.dtype), shown.pixels.shape) == ("uint8", shape)
+    assert (shown.window is None) == is_color
+    assert shown.pixels.max() > shown.pixels.min()
+
+
+def test_each_frame_is_its_own() -> None:
+    path = shipped("rtdose.dcm")
+    header = header_of(path)
+    frames = [displayed(path, header, frame, (1e7, 2e7)).pixels for frame in range(int(header.NumberOfFrames))]
+    assert len({each.tobytes() for each in frames}) > 1
+    with pytest.raises(DatasetError, match="there is no frame 16: the image has 15"):
+        displayed(path, header, 15)
+
+
+@pytest.mark.parametrize("name", ["rtplan.dcm", "reportsi.dcm"])
+def test_what_is_no_image_is_said_by_its_name(name: str) -> None:
+    with pytest.raises(DatasetError, match="has no image"):
+        header_of(shipped(name))
+
+
+def test_the_plugins_that_are_missing_are_named() -> None:
+    path = shipped("JPEG-lossy.dcm")
+    with pytest.raises(DatasetError, match="pillow"):
+        displayed(path, header_of(path), 0)
+
+
+def test_values_that_are_not_valid_are_not_in_the_error(tmp_path: Path) -> None:
+    dataset = dcmread(CT)
+    dataset.add_new("PatientName", "PN", "Doe^Jane")
+    del dataset.BitsStored
+    dataset.save_as(tmp_path / "broken.dcm")
+    with pytest.raises(DatasetError) as raised:
+        displayed(tmp_path / "broken.dcm", header_of(tmp_path / "broken.dcm"), 0)
+    assert "Doe" not in str(raised.value)
+
+
+def test_elements_are_a_tree_with_names_and_decoded_texts(tmp_path: Path) -> None:
+    dataset = dcmread(CT)
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.PatientName = "Müller^Anna=山田^太郎"
+    item = Dataset()
+    item.CodeMeaning = "größer"
+    dataset.AnatomicRegionSequence = [item]
+    dataset.PatientComments = "x" * 5000
+    dataset.add_new(0x00090010, "LO", "ACME")
+    dataset.add_new(0x00091001, "OB", b"\1\2")
+    dataset.save_as(tmp_path / "it.dcm")
+    tags = {each["tag"]: each for each in tags_of(tmp_path / "it.dcm")}
+    assert "(7FE0,0010)" not in tags
+    assert tags["(0010,0010)"]["value"] == "Müller^Anna=山田^太郎"
+    assert tags["(0002,0010)"]["name"] == "Transfer Syntax UID"
+    assert len(tags["(0010,4000)"]["value"]) == MAX_TEXT
+    assert tags["(0009,1001)"] == {"tag": "(0009,1001)", "name": "Private", "vr": "OB", "value": "01 02"}
+    region = tags["(0008,2218)"]
+    assert (region["value"], region["items"][0][0]["value"]) == ("1 item", "größer")
+    assert tags["(0028,0010)"]["value"] == "128"
