@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.certificate import CERTIFICATE, KEY
 
 from dimse import Address, MoveDestination, Operation
 from dimse.access import Peer
 from dimse.node import NodeOptions, OnDuplicate
 from dimse.node.events import EventKind
-from dimse.node.node_file import read
+from dimse.node.node_file import _ARRAYS, _TABLES, _Reader, read
 from dimse.tls import TLSOptions
 
 EVERYTHING = """
@@ -184,7 +188,7 @@ def test_tls_of_the_node_and_to_a_destination(tmp_path: Path) -> None:
         ("[web]\nport = -1", "[web]: port: must be 0 to 65535, not -1"),
         ("[settling]\nquiet = 0", "[settling]: quiet: must be a positive number of seconds, not 0"),
         ("[limits]\nmaximum_associations = 0", "[limits]: maximum_associations: must be at least 1, not 0"),
-        ("[limits]\nidle = -1", "[limits]: timeout idle must be a positive number of seconds or None, not -1"),
+        ("[limits]\nidle = -1", "[limits]: idle: must be at least 0 seconds, not -1"),
         (
             "[index]\nurl = 'mysql://db/archive'",
             "[index]: url: must be one of PostgreSQL, such as postgresql://dimse@db",
@@ -209,3 +213,34 @@ def test_what_is_refused_with_file_place_and_reason(tmp_path: Path, text: str, s
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"node\.toml: No such file"):
         read(tmp_path / "node.toml", tmp_path)
+
+
+VALUES = st.recursive(
+    st.none().map(lambda _: datetime(2026, 1, 1, tzinfo=UTC))
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["CT1", "10.0.0.0/8", "postgresql://a", "https://a", "store", "study-settled", "keep", "cat"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+def tables() -> st.SearchStrategy[dict[str, object]]:
+    def table(kind: type) -> st.SearchStrategy[object]:
+        names = [each.name for each in fields(kind)]
+        return st.dictionaries(st.sampled_from(names), VALUES, max_size=3)
+
+    known: dict[str, st.SearchStrategy[object]] = {name: table(kind) | VALUES for name, kind in _TABLES.items()}
+    known |= {name: st.lists(table(kind), max_size=2) | VALUES for name, kind in _ARRAYS.items()}
+    return st.fixed_dictionaries({}, optional=known)
+
+
+@given(tables())
+def test_whatever_is_in_the_file_it_is_read_or_refused_with_its_place(content: dict[str, object]) -> None:
+    reader = _Reader(Path("node.toml"))
+    try:
+        assert isinstance(reader.options(reader.file(content), Path("data")), NodeOptions)
+    except ValueError as error:
+        assert str(error).startswith("node.toml: ")  # noqa: PT017 - both may be

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -33,9 +34,9 @@ async def problems(options: NodeOptions) -> list[str]:
     if options.web is not None and options.web.certificate is not None:
         found.append(_certificate_problem(options.web.certificate, options.web.key))
     if not _is_served(options.data):
-        found.append(await _port_problem(options.host, options.port))
+        found.append(await _port_problem(options.host, options.port, cannot_listen))
         if options.web is not None:
-            found.append(await _port_problem(options.web.host, options.web.port))
+            found.append(await _port_problem(options.web.host, options.web.port, cannot_show))
     return [each for each in found if each is not None]
 
 
@@ -91,13 +92,13 @@ def _is_served(data: Path) -> bool:
     return True
 
 
-async def _port_problem(host: str, port: int) -> str | None:
+async def _port_problem(host: str, port: int, say: Callable[[str, int, OSError], str]) -> str | None:
     with ExitStack() as stack:
         try:
             for sock in await listening_sockets(host.strip("[]"), port):
                 stack.callback(sock.close)
         except OSError as error:
-            return cannot_listen(host, port, error)
+            return say(host, port, error)
     return None
 
 
@@ -105,3 +106,8 @@ def cannot_listen(host: str, port: int, error: OSError) -> str:
     """Why a port cannot be used, without the text of asyncio, which repeats the address."""
     why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
     return f"cannot listen on {host_and_port(host, port)}: {why}"
+
+
+def cannot_show(host: str, port: int, error: OSError) -> str:
+    """The same for the page, whose port others use too."""
+    return f"the page {cannot_listen(host, port, error)}; choose another port for it, or no page"

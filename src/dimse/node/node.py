@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import fields, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -20,7 +20,7 @@ from dimse.events import AssociationEvent
 from dimse.network.signals import run_until_signal
 from dimse.node import deleting, forgetting
 from dimse.node.arrival import Placed
-from dimse.node.checking import cannot_listen
+from dimse.node.checking import cannot_listen, cannot_show
 from dimse.node.commitment import committing
 from dimse.node.data_folder import index_url, served
 from dimse.node.destinations import Destinations
@@ -107,12 +107,12 @@ class Node:
         Finder(index, data, ae_title=server.ae_title, options=options.query).register(server)
         Retriever(index, data, unknown_matches=options.query.unknown_matches).register(server)
         await parts.enter_async_context(committing(server, index, data, self._destinations))
-        try:
+        with _said(cannot_listen, server.host, server.port):
             await parts.enter_async_context(server)
-        except OSError as error:
-            raise OSError(error.errno, cannot_listen(server.host, server.port, error)) from error
         if options.web is not None:
-            self.page = await parts.enter_async_context(self._page(options.web, ingest))
+            page = self._page(options.web, ingest)
+            with _said(cannot_show, options.web.host, options.web.port):
+                self.page = await parts.enter_async_context(page)
 
     async def _jobs(self) -> Jobs:
         index, options = self.index, self.options
@@ -186,6 +186,15 @@ class Node:
                 listener(event)
 
         return replace(options.server, on_event=note) if listeners else options.server
+
+
+@contextmanager
+def _said(say: Callable[[str, int, OSError], str], host: str, port: int) -> Iterator[None]:
+    """In the block, an address is listened on. Says which one if that fails."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, say(host, port, error)) from error
 
 
 def _new_metrics() -> Metrics:

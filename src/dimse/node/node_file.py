@@ -117,6 +117,10 @@ class _Limits:
     idle: float | None = None
     stop_timeout: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.idle is not None and not self.idle >= 0:
+            raise ValueError(f"idle must be at least 0 seconds, not {self.idle:g}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TLS:
