@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from functools import partial
 from itertools import takewhile
 from typing import Any, Final
 
-from sqlalchemy import JSON, Connection, Double, Text, bindparam, delete, func, insert, literal, select
+from sqlalchemy import JSON, Connection, Double, Text, bindparam, delete, func, insert, select
 
 from dimse.node.index import Index
 from dimse.node.schema import event, job, subscription
+from dimse.node.statements import Statement
 
 MAXIMUM_EVENTS: Final = 100_000
 """Events that are kept."""
@@ -71,16 +73,20 @@ class Event:
     """More, without data of patients."""
 
 
-_INSERT: Final = insert(event).returning(event.c.id)
-_TELL: Final = insert(job).from_select(
-    ["kind", "payload", "queue", "event_id", "not_before"],
-    select(
-        subscription.c.job_kind,
-        literal({}, JSON()),
-        subscription.c.queue,
-        bindparam("told_event", type_=job.c.event_id.type),
-        bindparam("told_at", type_=Double()),
-    ).where(subscription.c.event_kind == bindparam("told_kind", type_=Text())),
+_INSERT: Final = Statement(
+    insert(event).returning(event.c.id), ("at", "kind", "study_uid", "series_uid", "instance_uid", "detail")
+)
+_TELL: Final = Statement(
+    insert(job).from_select(
+        ["kind", "payload", "queue", "event_id", "not_before"],
+        select(
+            subscription.c.job_kind,
+            bindparam("payload", type_=JSON()),
+            subscription.c.queue,
+            bindparam("number", type_=job.c.event_id.type),
+            bindparam("at", type_=Double()),
+        ).where(subscription.c.event_kind == bindparam("kind", type_=Text())),
+    )
 )
 
 
@@ -95,16 +101,9 @@ def record(
 ) -> None:
     """Write an event, and the jobs of those that want to be told of it, in the transaction of `connection`."""
     now = time.time()
-    row = {
-        "at": now,
-        "kind": kind.value,
-        "study_uid": study_uid,
-        "series_uid": series_uid,
-        "instance_uid": instance_uid,
-        "detail": dict(detail or {}),
-    }
-    number = connection.execute(_INSERT, row).scalar_one()
-    connection.execute(_TELL, {"told_kind": kind.value, "told_event": number, "told_at": now})
+    about = {"study_uid": study_uid, "series_uid": series_uid, "instance_uid": instance_uid}
+    rows = _INSERT.rows(connection, at=now, kind=kind.value, detail=json.dumps(dict(detail or {})), **about)
+    _TELL.run(connection, [{"kind": kind.value, "number": rows[0][0], "at": now, "payload": "{}"}])
 
 
 def since(connection: Connection, last: int, most: int = 500) -> Sequence[Event]:

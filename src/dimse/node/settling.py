@@ -29,7 +29,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Double, bindparam, delete, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from dimse.network.association import Association
@@ -37,6 +37,7 @@ from dimse.node.events import EventKind, record
 from dimse.node.index import Index
 from dimse.node.options import SettlingOptions
 from dimse.node.schema import expected, instance, series, study
+from dimse.node.statements import Statement
 
 logger = logging.getLogger("dimse.node")
 
@@ -212,13 +213,21 @@ class Settling:
             await self._index.write(partial(settle, found=found, now=self._clock()))
 
 
+_SETTLE: Final = Statement(
+    update(study)
+    .where(study.c.id == bindparam("study"), study.c.settled_at.is_(None))
+    .where(study.c.changed_at == bindparam("changed", type_=Double()))
+    .values(settled_at=bindparam("now"), settled_because=bindparam("because"))
+    .returning(study.c.id)
+)
+
+
 def settle(connection: Connection, found: Sequence[Settled], now: float) -> None:
     """Settle studies that have not changed since their evidence was found, in a transaction that writes."""
     for each in sorted(found, key=lambda each: each.id):
-        same = (study.c.id == each.id, study.c.settled_at.is_(None), study.c.changed_at == each.changed_at)
-        changes = {"settled_at": now, "settled_because": each.because.value}
-        if connection.execute(update(study).where(*same).values(changes)).rowcount:
-            detail = {"because": each.because.value} | each.evidence
+        because = each.because.value
+        if _SETTLE.rows(connection, study=each.id, changed=each.changed_at, now=now, because=because):
+            detail = {"because": because} | each.evidence
             record(connection, EventKind.STUDY_SETTLED, study_uid=each.uid, detail=detail)
             if each.steps:
                 used = (expected.c.study_uid == each.uid, expected.c.step_uid.in_(each.steps))
