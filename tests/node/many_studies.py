@@ -8,16 +8,26 @@ from sqlalchemy import Connection, insert
 
 from dimse import uids
 from dimse.node.attributes import encode_element
-from dimse.node.keys import describe
-from dimse.node.schema import name_word, request, series, study
+from dimse.node.keys import describe, uid_hash
+from dimse.node.schema import instance, name_word, request, series, storage, study, uid
 
+CT = "1.2.840.10008.5.1.4.1.1.2"
+INSTANCE = {
+    "sop_class": 1,
+    "transfer_syntax": 2,
+    "storage": 1,
+    "bytes": 1000,
+    "offset": 400,
+    "digest": bytes(16),
+    "received_at": 0.0,
+}
 NAMES = ("Smith", "Jones", "Taylor", "Brown", "Williams", "Wilson", "Johnson", "Davies", "Patel", "Wright")
 
 
 def header(number: int, **texts: str) -> bytes:
     """The encoded header of the only instance of a study."""
     elements = {
-        (0x00080016, "UI"): "1.2.840.10008.5.1.4.1.1.2",
+        (0x00080016, "UI"): CT,
         (0x00080018, "UI"): f"1.2.{number}.1.1",
         (0x00080020, "DA"): f"{2000 + number % 24}{number % 12 + 1:02}{number % 28 + 1:02}",
         (0x00080030, "TM"): f"{number % 24:02}3000",
@@ -41,8 +51,11 @@ def header(number: int, **texts: str) -> bytes:
 
 
 def fill(connection: Connection, numbers: range, texts: Any = None) -> None:
-    """Insert a study and its series for each number; `texts` gives other values of one, by keyword."""
-    studies, serieses, words, requests = [], [], [], []
+    """Insert a study with a series and an instance for each number; `texts` gives other values of one, by keyword."""
+    studies, serieses, words, requests, instances = [], [], [], [], []
+    if not numbers.start:
+        connection.execute(insert(uid), [{"id": 1, "uid": CT}, {"id": 2, "uid": uids.EXPLICIT_VR_LITTLE_ENDIAN}])
+        connection.execute(insert(storage), {"id": 1, "url": ""})
     for number in numbers:
         given = texts(number) if texts is not None else {}
         about = describe(header(number, **given), uids.EXPLICIT_VR_LITTLE_ENDIAN)
@@ -61,5 +74,14 @@ def fill(connection: Connection, numbers: range, texts: Any = None) -> None:
         requests.append(
             {"series_id": number + 1, "scheduled_step_id": f"STEP{number}", "requested_procedure_id": f"R{number}"}
         )
-    for table, rows in ((study, studies), (series, serieses), (name_word, words), (request, requests)):
+        instances.append(
+            {"id": number + 1, "series_id": number + 1, "uid": about.uid, "uid_hash": uid_hash(about.uid)} | INSTANCE
+        )
+    for table, rows in (
+        (study, studies),
+        (series, serieses),
+        (name_word, words),
+        (request, requests),
+        (instance, instances),
+    ):
         connection.execute(insert(table), rows)

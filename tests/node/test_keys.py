@@ -183,6 +183,7 @@ def test_requests_are_rows_once_each_and_within_a_limit() -> None:
     assert rows == [
         {"accession_number": "A1", "requested_procedure_id": "R1", "scheduled_step_id": "S1"},
         {"accession_number": None, "requested_procedure_id": "R2", "scheduled_step_id": None},
+        {"accession_number": None, "requested_procedure_id": None, "scheduled_step_id": None},
     ]
     many = described(RequestAttributesSequence=[{"RequestedProcedureID": str(each)} for each in range(500)])
     assert len(many.requests()) == MAX_REQUESTS

@@ -183,7 +183,7 @@ class _Description:
             for item in items(header.data, element):
                 own = character_sets_in(header.data, item, header.character_sets)
                 row = {name: _column(_values(header.data, tag, item, own)) for name, tag in _REQUEST_TEXTS}
-                if any(row.values()) and row not in rows:
+                if row not in rows:  # also one of NULLs only: its item matches any key
                     rows.append(row)
                 if len(rows) == MAX_REQUESTS:
                     break

@@ -142,7 +142,7 @@ def _after(prefix: str) -> str | None:
 def like(column: Column, value: str) -> Condition:
     """A text with wild cards."""
     prefix = literal_prefix(value)
-    conditions = [begins(column, prefix)] if prefix else []
+    conditions = [begins(column, prefix) if prefix else column.is_not(None)]
     if value != f"{prefix}*":
         conditions.append(column.like(pattern(value), escape=_ESCAPE))
     return and_(*conditions)
