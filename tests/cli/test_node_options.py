@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,16 @@ def test_postgresql_needs_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("dimse.cli.node_options.find_spec", lambda name: None if name == "psycopg" else object())
     with pytest.raises(UsageError, match="needs psycopg"):
         read(tmp_path, None)
+
+
+def test_help_needs_nothing_of_the_extra() -> None:
+    """So that completion, man pages and the help of `dimse node` are there for those who have not installed it."""
+    code = (
+        "import sys\n"
+        "for name in ('sqlalchemy', 'alembic', 'msgspec', 'starlette', 'uvicorn', 'prometheus_client', 'psycopg'):\n"
+        "    sys.modules[name] = None\n"
+        "from dimse.cli.app import make_parser\n"
+        "make_parser()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    assert (done.returncode, done.stderr) == (0, "")
