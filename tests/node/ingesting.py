@@ -61,8 +61,8 @@ async def status_of(association: dimse.Association, dataset: Dataset) -> Status:
 
 
 def files_of(data: Path) -> list[str]:
-    """All files of instances in a data folder."""
-    return [name for name in files_under(data) if name.endswith(".dcm")]
+    """All files of instances in a data folder; those that wait for one in `incoming/` are empty."""
+    return [name for name in files_under(data) if name.endswith(".dcm") and (data / name).stat().st_size]
 
 
 @asynccontextmanager

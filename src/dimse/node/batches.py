@@ -39,7 +39,7 @@ class Batches:
         self, index: Index, data: Path, folder: IncomingFolder, *, on_duplicate: OnDuplicate, fsync: bool
     ) -> None:
         self._index = index
-        self._data = data
+        self._data = str(data)
         self._folder = folder
         self._on_duplicate = on_duplicate
         self._fsync = fsync
@@ -55,7 +55,7 @@ class Batches:
         try:
             if self._fsync:
                 self._folder.sync()
-            placed: list[Placed | Exception] = list(self._place(arrivals))
+            placed: list[Placed | Exception] = [*self._place(arrivals)]
         except Exception as error:  # noqa: BLE001 - whatever it is, the senders are told
             placed = self._apart(arrivals, error)
         for arrival, result in zip(arrivals, placed, strict=True):
@@ -85,7 +85,7 @@ class Batches:
                 decided = mend(connection, decided, self._data)
                 for each in decided:
                     if each.path is not None and not each.arrival.is_in_place:
-                        names.give(each.arrival.path, each.path)
+                        names.give(str(each.arrival.path), str(each.path))
                 placed = decided
         except BaseException as error:
             if placed is None or not self._is_committed(placed, error):

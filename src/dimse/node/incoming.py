@@ -12,6 +12,7 @@ import errno
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
@@ -30,6 +31,12 @@ DIGEST_SIZE: Final = 16
 _LOCK: Final = "lock"
 _SUFFIX: Final = ".dcm"
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+PREPARED: Final = 64
+"""Empty files that are made at a time."""
+
+_LOOK_AGAIN: Final = 0.1
+"""Seconds after which the room on the disk is looked at again."""
+
 _CHECKED: Final = 16 * 1024 * 1024
 """Bytes of an instance after which the room on the disk is looked at again."""
 _TRIED: Final = 64 * 1024
@@ -44,37 +51,77 @@ class IncomingFolder:
 
     def __init__(self, data: Path, minimum_free: int = 0) -> None:
         self._minimum_free = minimum_free
+        self._next_look = 0.0
         self._numbers = count()
         self.path, self._lock = _new_folder(data / "incoming")
+        self._path = str(self.path)
+        self._prepared: list[tuple[str, int]] = []
+        self._has_new_names = False
+        self._is_made_by_others = False
         folders.sync_path(str(self.path.parent))
 
     def new_path(self) -> Path:
-        """The path of a file that is not there yet."""
-        return self.path / f"{next(self._numbers):x}{_SUFFIX}"
+        """The path of a file that is not there yet, for a caller who makes it."""
+        self._is_made_by_others = True
+        return Path(self._new_path())
+
+    def _new_path(self) -> str:
+        return f"{self._path}{os.sep}{next(self._numbers):x}{_SUFFIX}"
+
+    def open_new(self) -> tuple[str, int]:
+        """The path and the descriptor of an empty file: a prepared one, if there is one. Raises `OSError`."""
+        self.check_room()
+        try:
+            return self._prepared.pop()
+        except IndexError:
+            return self._create()
+
+    def _create(self) -> tuple[str, int]:
+        path = self._new_path()
+        descriptor = os.open(path, _CREATE, 0o666)
+        self._has_new_names = True  # only now: `sync` in another thread may just have begun
+        return path, descriptor
+
+    def prepare(self) -> None:
+        """Make some empty files, if there are few: then their names are forced to the disk together."""
+        if len(self._prepared) < PREPARED // 4:
+            with suppress(OSError):  # who needs one learns of it
+                for _ in range(PREPARED):
+                    self._prepared.append(self._create())
 
     def check_room(self) -> None:
-        """Raise `OSError` (ENOSPC) if less than `minimum_free` bytes are free."""
-        if self._minimum_free and shutil.disk_usage(self.path).free < self._minimum_free:
-            raise OSError(errno.ENOSPC, "the disk is nearly full", str(self.path.parent))
+        """Raise `OSError` (ENOSPC) if less than `minimum_free` bytes are free, or were just now."""
+        if self._minimum_free and time.monotonic() >= self._next_look:
+            if shutil.disk_usage(self._path).free < self._minimum_free:
+                raise OSError(errno.ENOSPC, "the disk is nearly full", str(self.path.parent))
+            self._next_look = time.monotonic() + _LOOK_AGAIN
 
     def try_to_write(self) -> None:
         """Write a file, force it to the disk and remove it. Raises `OSError`."""
         self.check_room()
-        path = self.new_path()
+        path, descriptor = self._create()
         try:
-            with path.open("xb") as file:
-                file.write(bytes(_TRIED))
-                file.flush()
-                os.fsync(file.fileno())
+            write_all(descriptor, [memoryview(bytes(_TRIED))])
+            os.fsync(descriptor)
         finally:
-            path.unlink(missing_ok=True)
+            folders.close(descriptor)
+            folders.remove(path)
 
     def sync(self) -> None:
         """Force the names in it to the disk."""
-        folders.sync_path(str(self.path))
+        if self._has_new_names or self._is_made_by_others:
+            self._has_new_names = False
+            try:
+                folders.sync_path(self._path)
+            except OSError:
+                self._has_new_names = True
+                raise
 
     def close(self) -> None:
         """Give it up, and remove it if nothing is left in it."""
+        for path, descriptor in self._prepared:
+            folders.close(descriptor)
+            folders.remove(path)
         _give_up(self.path, self._lock)
 
 
@@ -93,7 +140,7 @@ def _new_folder(incoming: Path) -> tuple[Path, int]:
 def abandoned(data: Path) -> Iterator[list[Path]]:
     """The files that ended processes left in `incoming/`. In the block no other process takes them over.
 
-    Their folders are removed at its end, as far as they are empty.
+    Empty files, which have no instance, are removed; and at the end their folders, as far as they are empty.
     """
     locks: list[tuple[Path, int]] = []
     try:
@@ -101,7 +148,11 @@ def abandoned(data: Path) -> Iterator[list[Path]]:
             lock = _take_over(folder)
             if lock is not None:
                 locks.append((folder, lock))
-        yield [file for folder, _ in locks for file in sorted(folder.glob(f"*{_SUFFIX}"))]
+        files = [file for folder, _ in locks for file in sorted(folder.glob(f"*{_SUFFIX}"))]
+        for file in files:
+            if not file.stat().st_size:
+                file.unlink()
+        yield [file for file in files if file.exists()]
     finally:
         for folder, lock in locks:
             _give_up(folder, lock)
@@ -135,7 +186,8 @@ class IncomingFile:
     """
 
     def __init__(self, folder: IncomingFolder, head: bytes, disk: Disk) -> None:
-        self.path: Final = folder.new_path()
+        self.path = ""
+        """Its path, after the first write."""
         self.offset: Final = len(head)
         """Where the data set begins."""
         self.size = 0
@@ -157,8 +209,7 @@ class IncomingFile:
 
     def _write(self, data: bytes) -> None:
         if self._descriptor is None:
-            self._folder.check_room()
-            self._descriptor = os.open(self.path, _CREATE, 0o666)
+            self.path, self._descriptor = self._folder.open_new()
             write_all(self._descriptor, [memoryview(self._head), memoryview(data)])
             self.size = self.offset
         else:
@@ -189,4 +240,4 @@ class IncomingFile:
         """Remove it; blocks."""
         with suppress(OSError):
             self.close()
-        folders.remove(str(self.path))
+        folders.remove(self.path)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -102,6 +103,8 @@ class Ingest:
         self._forcing = ThreadPoolExecutor(_FORCED_AT_ONCE, "dimse-fsync")
         try:
             recover(self._index, self._data, self._batches)
+            if options.fsync:
+                self._folder.prepare()
         except BaseException:
             self._end()
             raise
@@ -154,7 +157,7 @@ class Ingest:
         arrival = Arrival(
             description=description,
             transfer_syntax_uid=request.transfer_syntax_uid,
-            path=file.path,
+            path=Path(file.path),
             is_in_place=False,
             size=file.size,
             offset=file.offset,
@@ -223,6 +226,8 @@ class Ingest:
         placed = self._batches.place([batch[number].arrival for number in whole])
         for number, each in zip(whole, placed, strict=True):
             results[number] = each
+        if self._options.fsync:
+            self._folder.prepare()
         return [result for result in results if result is not None]
 
     def _force(self, batch: Sequence[_Waiting]) -> list[Placed | Exception | None]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from dimse.dataset import folders
@@ -25,63 +24,55 @@ from dimse.dataset.part10_file import NO_LINKS
 class Names:
     """The names that files get in one transaction, below the data folder `data`. All methods block."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: str) -> None:
         self._data: Final = data
-        self._given: list[tuple[Path, Path]] = []
+        self._given: list[tuple[str, str]] = []
 
-    def give(self, file: Path, place: Path) -> None:
-        """Give a file its final name. Raises `OSError`."""
-        place = self._data / place
-        for _ in range(folders.ATTEMPTS):
+    def give(self, file: str, place: str) -> None:
+        """Give a file its final name, below the data folder. Raises `OSError`."""
+        place = f"{self._data}{os.sep}{place}"
+        for attempt in range(folders.ATTEMPTS):
             try:
                 _link(file, place)
-            except FileNotFoundError:  # a folder is missing; the last file of the study may just have been deleted
-                place.parent.mkdir(parents=True, exist_ok=True)
+                break
+            except FileNotFoundError:  # a folder is missing: it is new, or a deletion has just removed it
+                if attempt == folders.ATTEMPTS - 1 or not os.path.exists(file):
+                    raise
+                os.makedirs(os.path.dirname(place), exist_ok=True)
             except FileExistsError:
-                if not _is_same(file, place):
-                    self._set_aside(place)
-                    continue
-                break
-            else:
-                break
-        else:
-            _link(file, place)
+                if os.path.samefile(file, place):
+                    break
+                self._set_aside(place)
         self._given.append((file, place))
 
-    def _set_aside(self, place: Path) -> None:
-        aside = self._data / "set-aside" / f"{place.stem}-{secrets.token_hex(8)}{place.suffix}"
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            place.rename(aside)
+    def _set_aside(self, place: str) -> None:
+        stem, suffix = os.path.splitext(os.path.basename(place))
+        folder = f"{self._data}{os.sep}set-aside"
+        os.makedirs(folder, exist_ok=True)
+        os.rename(place, f"{folder}{os.sep}{stem}-{secrets.token_hex(8)}{suffix}")
 
     def keep(self) -> None:
         """The transaction is committed: remove the names in `incoming/`."""
         for file, _ in self._given:
-            folders.remove(str(file))
+            folders.remove(file)
 
     def undo(self) -> None:
         """The transaction was not committed: remove the final names."""
         for file, place in self._given:
-            if file.exists():
-                folders.remove(str(place))
+            if os.path.exists(file):
+                folders.remove(place)
             else:
                 with suppress(OSError):
-                    place.rename(file)
+                    os.rename(place, file)
         self._given.clear()
 
 
-def _link(file: Path, place: Path) -> None:
+def _link(file: str, place: str) -> None:
     try:
         os.link(file, place)
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        if place.exists():
+        if os.path.exists(place):
             raise FileExistsError from None
-        file.rename(place)
-
-
-def _is_same(file: Path, place: Path) -> bool:
-    with suppress(FileNotFoundError):
-        return file.samefile(place)
-    return False
+        os.rename(file, place)

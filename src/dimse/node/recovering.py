@@ -60,8 +60,8 @@ def _is_mended(index: Index, data: Path, arrival: Arrival) -> bool:
         folders.remove(str(arrival.path))
     else:
         force([arrival.path])
-        names = Names(data)
-        names.give(arrival.path, Path(path))
+        names = Names(str(data))
+        names.give(str(arrival.path), path)
         names.keep()
     return True
 
