@@ -15,11 +15,12 @@ from sqlalchemy import select
 from tests.services.test_store_scp import files_under
 
 import dimse
-from dimse import CStoreSCU, RetryPolicy, Server, Status, StatusError
+from dimse import CStoreSCU, RetryPolicy, Server, ServerOptions, Status, StatusError
+from dimse.node.events import EventKind
 from dimse.node.index import Index
 from dimse.node.ingest import Ingest
 from dimse.node.options import NodeOptions, StorageOptions
-from dimse.node.schema import instance, series, set_aside, study
+from dimse.node.schema import event, instance, series, set_aside, study
 
 
 @dataclass
@@ -32,13 +33,18 @@ class Archive:
     server: Server
 
     @property
+    def address(self) -> str:
+        """Its address for peers."""
+        return f"ARCHIVE@127.0.0.1:{self.server.port}"
+
+    @property
     def files(self) -> list[str]:
         """All files of instances, by their paths in the data folder."""
         return files_of(self.data)
 
     async def send(self, *datasets: Dataset) -> list[Status]:
         """Send instances on one association; the statuses."""
-        async with dimse.connect(f"ARCHIVE@127.0.0.1:{self.server.port}", contexts=_contexts(datasets)) as association:
+        async with dimse.connect(self.address, contexts=_contexts(datasets)) as association:
             return [await status_of(association, each) for each in datasets]
 
     async def send_at_once(self, *datasets: Dataset) -> list[Status]:
@@ -70,7 +76,15 @@ async def storing(index: Index, data: Path, **options: Any) -> AsyncIterator[Arc
     """A server that stores in `data`, with `options` of `StorageOptions`."""
     made = NodeOptions(data=data, storage=StorageOptions(**{"fsync": False, "minimum_free": 0, **options}))
     async with Ingest(index, made) as ingest:
-        server = Server("ARCHIVE", port=0)
+        server = Server(
+            "ARCHIVE",
+            port=0,
+            options=ServerOptions(
+                maximum_connections_per_second=None,
+                maximum_associations_per_host=None,
+                maximum_associations_per_title=None,
+            ),
+        )
         server.on_c_store(ingest.store)
         async with server:
             yield Archive(ingest, index, data, server)
@@ -88,3 +102,9 @@ def aside(index: Index) -> dict[str, bytes]:
     """The digests of what was set aside, by its place."""
     with index.reading() as connection:
         return {row.path: row.digest for row in connection.execute(select(set_aside))}
+
+
+def events_of(index: Index) -> list[EventKind]:
+    """The kinds of all events, oldest first."""
+    with index.reading() as connection:
+        return [EventKind(kind) for kind in connection.execute(select(event.c.kind).order_by(event.c.id)).scalars()]

@@ -5,7 +5,7 @@
    their names; commits one transaction for all; and gives the files their names (see `naming`). Then each sender gets
    its answer. So Success means there, and the disk is waited for once per batch.
 3. A large file is forced to the disk before it waits, so that no other instance waits for it.
-4. A sender that is gone before the writer has taken its instance leaves nothing; afterwards, its instance is stored.
+4. A sender that is gone before its instance is whole leaves nothing; afterwards, its instance is stored.
 5. What cannot be stored for want of room, or as the index or the disk fails, is answered with Out of Resources
    (0xA700), and is the `problem` until something is stored again, or `check` finds that it could be.
 """
@@ -173,17 +173,11 @@ class Ingest:
         return Status.SUCCESS
 
     async def _add(self, arrival: Arrival, file: IncomingFile) -> Placed:
-        """Wait for the writer. A caller that is cancelled before the writer has begun leaves nothing."""
+        """Wait for the writer. It stores the instance even if the caller is cancelled."""
         waiting = _Waiting(arrival, file, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._wake_up()
-        try:
-            return await waiting.done
-        except asyncio.CancelledError:
-            if waiting in self._waiting:
-                self._waiting.remove(waiting)
-                await file.discard()
-            raise
+        return await waiting.done
 
     # The writer
 
