@@ -1050,6 +1050,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("value of an attribute of a study or series in it", "node.attributes.MAX_VALUE", size),
     ("sequence of a study or series in it", "node.attributes.MAX_SEQUENCE", size),
     ("instances that `dimse node` commits together", "node.batches.MAXIMUM_BATCH", str),
+    ("empty files that it makes in advance", "node.incoming.PREPARED", str),
     ("jobs of a node at once", "node.jobs.AT_ONCE", str),
     ("longest pause between two attempts at a job", "node.jobs.MAXIMUM_PAUSE", seconds),
     ("characters that are kept of the reason why a job failed", "node.jobs.MAXIMUM_PROBLEM", str),

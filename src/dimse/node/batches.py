@@ -39,7 +39,7 @@ class Batches:
         self, index: Index, data: Path, folder: IncomingFolder, *, on_duplicate: OnDuplicate, fsync: bool
     ) -> None:
         self._index = index
-        self._data = str(data)
+        self._data = data
         self._folder = folder
         self._on_duplicate = on_duplicate
         self._fsync = fsync
@@ -77,7 +77,7 @@ class Batches:
         return results
 
     def _place(self, arrivals: Sequence[Arrival]) -> list[Placed]:
-        names = Names(self._data)
+        names = Names(str(self._data))
         placed: list[Placed] | None = None
         try:
             with self._index.writing() as connection:
