@@ -74,9 +74,15 @@ def displayed(path: Path, header: Dataset, frame: int, center_width: tuple[float
             shown = in_color(pixels, attributes)
         else:
             own = first_window(pixels, attributes)
-            window = own if center_width is None else (*center_width, own[2])
+            window = own if center_width is None else _given(center_width, own[2])
             shown = windowed(pixels, attributes, None if center_width is None else window)
         return Displayed(np.rint(shown * 255).astype(np.uint8), window, aspect_of(attributes))
+
+
+def _given(center_width: tuple[float, float], function: str) -> Window:
+    """A given window with the function of the image's own, which for a width below 1 cannot be LINEAR (C.11.2.1.2)."""
+    center, width = center_width
+    return center, width, "LINEAR_EXACT" if function == "LINEAR" and width < 1 else function
 
 
 def tags_of(path: Path) -> list[Json]:

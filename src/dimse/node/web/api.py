@@ -35,6 +35,8 @@ from dimse.services.move_scp import MoveDestination
 
 MAX_KEY: Final = 200
 """Characters of a key of a search."""
+MAX_WINDOW: Final = 1e9
+"""Center and width of a window."""
 EVENTS: Final = 200
 """Events that are given at once."""
 
@@ -102,7 +104,7 @@ class Api:
         study, series = _uid(request, "study"), _uid(request, "series")
         middle = await self._parts.index.read(lambda c: browsing.middle_of(c, study, series))
         if middle is None:
-            raise HTTPException(404, "the series has no image")
+            return Response(status_code=204)  # it has no image, which is no failure
         name, kept = f"{middle.digest.hex()}.jpg", self._parts.thumbnails
         jpeg = await beside_the_loop(lambda: kept.get(study, name))
         if jpeg is None:
@@ -233,8 +235,8 @@ def _window(given: str | None) -> tuple[float, float] | None:
         center, width = (float(each) for each in given.split(","))
     except ValueError:
         raise HTTPException(400, "window must be center,width") from None
-    if not abs(center) < 1e9 or not 1 <= width < 1e9:
-        raise HTTPException(400, "window: the width must be at least 1")
+    if not abs(center) < MAX_WINDOW or not 0 < width < MAX_WINDOW:
+        raise HTTPException(400, "window: the width must be more than 0")
     return center, width
 
 

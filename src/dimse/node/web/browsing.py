@@ -14,14 +14,12 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
 
-from dimse.dataset.codec import decode, text_of
-from dimse.dataset.pydicom_names import Dataset
-from dimse.errors import DatasetError
+from dimse.node.attributes import parse as attributes_of
 from dimse.node.events import since
 from dimse.node.schema import event, instance, name_word, series, study, uid
 from dimse.node.terms import texts, with_word
 from dimse.services.matching_rules import name_words
-from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, name_of
+from dimse.uids import name_of
 
 PAGE: Final = 50
 """Studies of a page of the list."""
@@ -33,7 +31,6 @@ MAX_SHOWN: Final = 10_000
 Json = dict[str, Any]
 
 _PATIENT_NAME: Final = 0x00100010
-_SERIES_DESCRIPTION: Final = 0x0008103E
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +194,9 @@ def events(connection: Connection, after: int | None, most: int) -> list[Json]:
 
 
 def _study(row: Row[Any]) -> Json:
-    attributes = _attributes(row.attributes)
     return {
         "uid": row.uid,
-        "name": _text(attributes, _PATIENT_NAME),
+        "name": _text(row.attributes, _PATIENT_NAME),
         "patient_id": row.patient_id,
         "birth_date": row.birth_date,
         "sex": row.sex,
@@ -221,22 +217,14 @@ def _series(row: Row[Any]) -> Json:
         "uid": row.uid,
         "modality": row.modality,
         "number": row.number,
-        "description": _text(_attributes(row.attributes), _SERIES_DESCRIPTION) or row.description,
+        "description": row.description,
         "body_part": row.body_part,
         "instance_count": row.instance_count,
         "bytes": row.bytes,
     }
 
 
-def _attributes(encoded: bytes) -> Dataset:
-    try:
-        return decode(encoded, EXPLICIT_VR_LITTLE_ENDIAN)
-    except DatasetError:
-        return Dataset()
-
-
-def _text(dataset: Dataset, tag: int) -> str:
-    try:
-        return text_of(dataset, tag)
-    except DatasetError:
-        return ""
+def _text(attributes: bytes, tag: int) -> str:
+    """The text of one of the attributes that are kept."""
+    _, value = attributes_of(attributes).get(tag, ("", b""))
+    return value.decode("utf-8", "replace").rstrip(" \0")

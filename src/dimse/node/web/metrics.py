@@ -23,8 +23,8 @@ from dimse.node.jobs import queues
 from dimse.node.schema import event, study
 from dimse.node.web.health import Health
 
-TOTALS_AGE: Final = 15.0
-"""Seconds after which the studies are counted again."""
+TOTALS_SHARE: Final = 0.02
+"""The share of the time in which the studies are counted, at most."""
 
 _COMMIT_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _OPERATION_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 600)
@@ -118,7 +118,8 @@ class Exposition:
         self._stats = stats
         self._queue = queue
         self._totals: Totals | None = None
-        self._counted_at = 0.0
+        self._count_at = 0.0
+        """When they are counted again."""
 
     async def text(self) -> bytes:
         """All metrics, in the text format of Prometheus."""
@@ -135,10 +136,11 @@ class Exposition:
 
     async def _counted(self, problems: dict[str, str]) -> Totals | None:
         """The totals; old ones while the index has a problem."""
-        now = asyncio.get_running_loop().time()
-        if "index" not in problems and (self._totals is None or now - self._counted_at > TOTALS_AGE):
+        time = asyncio.get_running_loop().time
+        began = time()
+        if "index" not in problems and (self._totals is None or began > self._count_at):
             self._totals = await self._index.read(totals)
-            self._counted_at = now
+            self._count_at = began + (time() - began) / TOTALS_SHARE
         return self._totals
 
     def _of_node(self, problems: dict[str, str], held: Totals | None) -> Iterator[Metric]:

@@ -335,19 +335,24 @@ class Viewer {
     if (down.button || !this.own) return;
     this.stage.setPointerCapture(down.pointerId);
     const [center, width] = this.window || this.own;
-    const speed = Math.max(width, 20) / 300;
-    const move = (event) => this.setWindow([center + (event.clientY - down.clientY) * speed, Math.max(1, width + (event.clientX - down.clientX) * speed)]);
+    const speed = Math.max(width, this.own[1] / 100) / 300;
+    const move = (event) => this.setWindow([center + (event.clientY - down.clientY) * speed, Math.max(this.least(), width + (event.clientX - down.clientX) * speed)]);
     this.stage.addEventListener("pointermove", move);
     for (const name of ["pointerup", "pointercancel"]) this.stage.addEventListener(name, () => this.stage.removeEventListener("pointermove", move), { once: true });
   }
 
+  /** The least width of a window: the values of some images are all below 1. */
+  least() {
+    return Math.min(1, this.own[1] / 1000);
+  }
+
   typed() {
     const [center, width] = [this.center, this.width].map((label) => Number(label.lastChild.value));
-    if (Number.isFinite(center) && width >= 1) this.setWindow([center, width]);
+    if (Number.isFinite(center) && width > 0) this.setWindow([center, width]);
   }
 
   setWindow(window) {
-    this.window = window && window.map((each) => Math.round(each * 10) / 10);
+    this.window = window && window.map((each) => Number(each.toPrecision(6)));
     const select = this.preset.lastChild, value = this.window ? this.window.join(",") : "";
     select.value = [...select.options].some((each) => each.value === value) ? value : "own";
     this.ask();
@@ -432,7 +437,8 @@ class Viewer {
   tell(window) {
     if (!this.window) this.own = window;
     for (const label of [this.center, this.width, this.preset]) label.lastChild.disabled = !window;
-    this.level.textContent = window ? `C ${Math.round(window[0])}  W ${Math.round(window[1])}` : "Color";
+    const short = (number) => (window[1] < 20 ? Number(number.toPrecision(3)) : Math.round(number));
+    this.level.textContent = window ? `C ${short(window[0])}  W ${short(window[1])}` : "Color";
     if (!window) return;
     if (document.activeElement !== this.center.lastChild) this.center.lastChild.value = window[0];
     if (document.activeElement !== this.width.lastChild) this.width.lastChild.value = window[1];
@@ -441,6 +447,7 @@ class Viewer {
   fail(error) {
     this.shown = null;
     this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.tell(null);
     this.level.textContent = "";
     this.says.textContent = error.message;
   }
