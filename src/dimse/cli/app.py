@@ -62,6 +62,7 @@ COMMANDS: Final = {
     ),
     "node import": Command("dimse.cli.node_import", "Put files, or all of another archive, into an archive."),
     "node verify": Command("dimse.cli.node_verify", "Compare the index of an archive with its files."),
+    "node reindex": Command("dimse.cli.node_reindex", "Build the index of an archive anew, from its files."),
     "node backup": Command("dimse.cli.node_backup", "Copy an archive into a folder, while a node serves from it."),
     "node delete": Command("dimse.cli.node_delete", "Delete studies from an archive, with their files."),
     "node stats": Command(

@@ -35,22 +35,28 @@ def opened(data: Path | None, config: Path | None, use: Use = Use.READ) -> Itera
     Raises `UsageError` if there is none, and `DimseError` if the index cannot be used, also in the block.
     """
     options = node_options.read(data, config)
-    from sqlalchemy.exc import SQLAlchemyError
-
     from dimse.node.data_folder import index_url, worked_on
     from dimse.node.index import Index
 
     if use is not Use.MAKE and options.index is None and not (options.data / "index.sqlite").exists():
         raise UsageError(f"there is no archive in {options.data}; name its folder with --data")
-    with ExitStack() as stack:
+    with usable(), ExitStack() as stack:
         if use is not Use.READ:
             stack.enter_context(worked_on(options.data))
-        try:
-            index = Index(options.index or index_url(options.data))
-            stack.callback(index.close)
-            yield index, options
-        except SQLAlchemyError as error:
-            raise unusable(error) from error
+        index = Index(options.index or index_url(options.data))
+        stack.callback(index.close)
+        yield index, options
+
+
+@contextmanager
+def usable() -> Iterator[None]:
+    """In the block, an error of the database becomes a `DimseError`."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise unusable(error) from error
 
 
 def unusable(error: SQLAlchemyError) -> DimseError:

@@ -101,13 +101,14 @@ class _MigrationReport(Report):
         outcome = "skipped" if result.is_skipped else "failed" if result.errors else "stored"
         self.counts[outcome] += 1
         self.bytes += result.bytes
-        self._instances += 0 if result.is_skipped else result.stored
+        self._instances += result.stored
         errors = [reason(each, with_peer=False) for each in result.errors]
         fields = {
             "study_instance_uid": result.study_uid,
             "outcome": outcome,
             "listed": result.listed,
             "stored": result.stored,
+            "here": result.here,
             "bytes": result.bytes,
             "errors": errors,
         }

@@ -141,7 +141,7 @@ class Backup:
         copy = Index.at(new)
         try:
             with self._index.reading() as source, copy.writing() as target:
-                _copy_tables(source.execution_options(isolation_level="REPEATABLE READ"), target)
+                _copy_tables(source, target)
         finally:
             copy.close()
 

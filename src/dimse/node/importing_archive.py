@@ -49,13 +49,18 @@ class Migrated:
     listed: int = 0
     """Instances that the other archive has."""
     stored: int = 0
-    """Those that are in this one now."""
+    """Those that were retrieved, and are in this one now."""
     bytes: int = 0
     """Bytes of the files that were retrieved."""
-    is_skipped: bool = False
-    """Whether it was here already."""
+    here: int = 0
+    """Those that were here before, if these were all, and none was retrieved."""
     errors: list[Exception] = field(default_factory=list)
     """Why instances are missing."""
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether it was here already."""
+        return self.here > 0
 
 
 class ArchiveImport:
@@ -120,8 +125,8 @@ class ArchiveImport:
         here = await self._index.read(
             lambda connection: connection.scalar(select(study.c.instance_count).where(study.c.uid == uid))
         )
-        if count is not None and here == count:
-            return Migrated(uid, count, count, is_skipped=True)
+        if count and here == count:
+            return Migrated(uid, count, here=count)
         result = Migrated(uid, count or 0)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         try:

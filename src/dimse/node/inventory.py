@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, func, select
 from dimse.node import deleting
 from dimse.node.index import Index
 from dimse.node.places import usual_path
-from dimse.node.schema import instance, job, series, study
+from dimse.node.schema import instance, job, series, source, study
 
 PAGE: Final = 200
 """Studies that are read from the index at a time."""
@@ -34,6 +34,8 @@ class Stored(NamedTuple):
     """Where the data set begins in it."""
     digest: bytes
     received_at: float
+    source: str | None
+    """Where it came from."""
 
 
 def studies(index: Index) -> Iterator[Row[Any]]:
@@ -60,8 +62,9 @@ def instances(connection: Connection, study_uid: str) -> list[Stored]:
             instance.c.offset,
             instance.c.digest,
             instance.c.received_at,
+            source.c.name,
         )
-        .select_from(study.join(series).join(instance))
+        .select_from(study.join(series).join(instance).outerjoin(source, instance.c.source == source.c.id))
         .where(study.c.uid == study_uid)
     )
     return [Stored(*row[:3], row[3] or usual_path(study_uid, row[1], row[2]), *row[4:]) for row in found]

@@ -1,0 +1,92 @@
+"""`dimse node reindex`: builds the index of an archive anew."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from dimse.cli import arguments, exit_codes, node_archive, node_options
+from dimse.cli.output import counted, duration, print_error, reason_with_name, size
+from dimse.cli.parser import UsageError
+from dimse.cli.progress import CounterBar
+from dimse.cli.report import Report
+
+if TYPE_CHECKING:
+    from dimse.node.reindexing import Indexed, Reindexing
+
+EXIT_CODES: Final = (
+    "0 each file is in the new index; 1 a file is not, each reported, or the archive is in use; 2 wrong usage or a "
+    "wrong configuration; 130 interrupted."
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Define the command's arguments."""
+    node_options.add_arguments(parser)
+    arguments.add_json(parser)
+
+
+def node_reindex(*, data: Path | None, config: Path | None, json: bool) -> int:
+    """Build the index of an archive anew, from its files.
+
+    The node must be stopped. What the files do not tell, such as events and what was settled, comes from the index
+    before, if that can be read. The new index takes its place when it is complete; no file is moved or deleted.
+    """
+    options = node_options.read(data, config)
+    if not any((options.data / name).exists() for name in ("studies", "index.sqlite")) and options.index is None:
+        raise UsageError(f"there is no archive in {options.data}; name its folder with --data")
+    from dimse.node.reindexing import Reindexing
+
+    report = _ReindexReport(json=json)
+    with node_archive.usable(), ExitStack() as stack:
+        reindexing = Reindexing(options)
+        if not json:
+            stack.enter_context(report.bar.shown())
+        for each in reindexing.results():
+            report.add(reindexing, each)
+    report.finish(reindexing)
+    return exit_codes.FAILED if report.counts["failed"] else exit_codes.OK
+
+
+class _ReindexReport(Report):
+    """Counts what became of the files."""
+
+    def __init__(self, *, json: bool) -> None:
+        super().__init__(json=json)
+        self.bar = CounterBar("Indexing")
+
+    def add(self, reindexing: Reindexing, result: Indexed) -> None:
+        """Count what became of a file, and write it if it is of interest."""
+        outcome = "failed" if result.outcome is None else result.outcome.value
+        self.counts[outcome] += 1
+        self.bytes += result.size
+        if outcome != "new":
+            error = result.error
+            fields = {"path": result.path, "outcome": outcome, "error": None if error is None else str(error)}
+            text = f"{outcome}: {result.path}" if error is None else f"failed: {reason_with_name(result.path, error)}"
+            self.write("file", fields, text, is_problem=True)
+        done, total = self.counts.total(), reindexing.total
+        of_total = "" if total is None else f"/{total}"
+        self.bar.update(done, total, f"{done}{of_total} files, {done / self.seconds:.0f}/s")
+
+    def finish(self, reindexing: Reindexing) -> None:
+        """Write the summary."""
+        seconds, done = self.seconds, self.counts.total()
+        if reindexing.problem is not None:
+            why = f"the index before cannot be read ({reindexing.problem})"
+            print_error(f"dimse: {why}: events, jobs and files that were adopted elsewhere are lost")
+        fields = {
+            "indexed": self.counts["new"],
+            "same": self.counts["same"],
+            "set_aside": self.counts["set aside"],
+            "failed": self.counts["failed"],
+            "bytes": self.bytes,
+            "seconds": round(seconds, 3),
+            "problem": reindexing.problem,
+        }
+        parts = [f"{counted(self.counts['new'], 'instance')} indexed"]
+        parts += [f"{self.counts[name]} {name}" for name in ("same", "set aside", "failed") if self.counts[name]]
+        rate = f", {done / seconds:.0f} files/s" if seconds else ""
+        self.write("summary", fields, f"{', '.join(parts)}: {size(self.bytes)} in {duration(seconds)}{rate}")

@@ -1,0 +1,95 @@
+"""A place for an index that is built anew, and how it takes the place of the one before.
+
+1. A SQLite file is built beside the other one, and renamed when it is complete. It is forced to the disk only then:
+   what a crash leaves is thrown away.
+2. In PostgreSQL it is built in a schema of its own. In one transaction, its tables are moved to where the other ones
+   were.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Connection, event, inspect, make_url, text
+
+from dimse.dataset.folders import sync_path
+from dimse.node.forcing import force
+from dimse.node.index import Index, make_engine
+
+_FILE: Final = "index.new.sqlite"
+_SCHEMA: Final = "dimse_reindex"
+
+
+class NewIndex(Protocol):
+    """An index that is built anew."""
+
+    def open(self) -> Index:
+        """An empty one."""
+
+    def take_place(self) -> None:
+        """Replace the index before by it. Both are closed."""
+
+
+def new_index(data: Path, url: str | None) -> NewIndex:
+    """A new index for the data folder `data`; with `url` in PostgreSQL."""
+    return _File(data) if url is None else _Schema(url)
+
+
+class _File:
+    def __init__(self, data: Path) -> None:
+        self._new = data / _FILE
+        self._old = data / "index.sqlite"
+
+    def open(self) -> Index:
+        _remove(self._new)
+        self._new.parent.mkdir(parents=True, exist_ok=True)
+        index = Index(f"sqlite:///{self._new}")
+        event.listen(index.engine, "connect", _do_not_wait_for_the_disk)
+        index.engine.dispose()
+        return index
+
+    def take_place(self) -> None:
+        force([self._new])
+        for name in ("-wal", "-shm"):  # of an index that could not be closed, as it is damaged
+            self._old.with_name(self._old.name + name).unlink(missing_ok=True)
+        self._new.replace(self._old)
+        sync_path(str(self._old.parent))
+
+
+def _remove(file: Path) -> None:
+    for name in ("", "-wal", "-shm"):
+        file.with_name(file.name + name).unlink(missing_ok=True)
+
+
+def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF")
+
+
+class _Schema:
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def open(self) -> Index:
+        engine = make_engine(self._url)
+        with engine.begin() as connection:
+            connection.execute(text(f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE"))
+            connection.execute(text(f"CREATE SCHEMA {_SCHEMA}"))
+        engine.dispose()
+        url = make_url(self._url)
+        options = f"{url.query.get('options', '')} -csearch_path={_SCHEMA}".strip()
+        return Index(url.update_query_dict({"options": options}).render_as_string(hide_password=False))
+
+    def take_place(self) -> None:
+        engine = make_engine(self._url)
+        with engine.begin() as connection:
+            self._move(connection)
+        engine.dispose()
+
+    @staticmethod
+    def _move(connection: Connection) -> None:
+        own = connection.scalar(text("SELECT current_schema()"))
+        for name in inspect(connection).get_table_names(schema=_SCHEMA):
+            connection.execute(text(f'DROP TABLE IF EXISTS "{own}"."{name}" CASCADE'))
+            connection.execute(text(f'ALTER TABLE {_SCHEMA}."{name}" SET SCHEMA "{own}"'))
+        connection.execute(text(f"DROP SCHEMA {_SCHEMA}"))

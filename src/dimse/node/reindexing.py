@@ -1,0 +1,294 @@
+"""Builds the index of an archive anew, from its files.
+
+1. The new index is built beside the one before, and takes its place when it is complete. Nobody else may use the
+   archive meanwhile.
+2. What the files do not tell comes from the index before, if that can be read: when and from where an instance came,
+   what was settled, which files elsewhere were adopted; and events, jobs, commitments, steps and what was set aside.
+3. Without it, a study counts as settled: nobody wants to be told of all of them again.
+4. No file is moved or deleted: the index has the places where they are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from dimse.errors import DimseError
+from dimse.node.arrival import Arrival, OnDuplicate, Outcome
+from dimse.node.batches import MAXIMUM_BATCH
+from dimse.node.data_folder import alone, index_url
+from dimse.node.index import Index, insert_missing
+from dimse.node.inventory import (
+    Stored,
+    files,
+    files_set_aside,
+    instances,
+    paths_to_delete,
+    studies,
+    study_folders,
+    total,
+)
+from dimse.node.new_index import new_index
+from dimse.node.options import NodeOptions
+from dimse.node.places import usual_path
+from dimse.node.placing import place
+from dimse.node.readers import PROCESSES, Read, Readers, Result, Task, work
+from dimse.node.schema import event, job, metadata, set_aside, source, study
+from dimse.node.shared_texts import SharedTexts
+
+SOURCE: Final = "reindex"
+"""Where instances come from of which no index says it, and why their studies are settled."""
+
+CHUNK: Final = 32
+"""Files that a process reads at a time."""
+
+_REBUILT: Final = frozenset(
+    ("study", "series", "request", "instance", "name_word", "uid", "source", "storage", "set_aside")
+)
+"""The tables that are made of the files; the other ones are copied."""
+
+_PAGE: Final = 500
+"""Rows that are copied at a time."""
+
+_TIMES: Final = ("created_at", "changed_at", "settled_at", "settled_because", "source")
+"""What the files do not tell of a study."""
+
+_STUDIES: Final = (
+    select(study.c.id, study.c.uid.label("its_uid"), *(study.c[name] for name in _TIMES))
+    .order_by(study.c.id)
+    .limit(_PAGE)
+)
+_UPDATE: Final = (
+    update(study).where(study.c.uid == bindparam("its_uid")).values({name: bindparam(name) for name in _TIMES})
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What became of a file."""
+
+    path: str
+    """Relative to the data folder, or absolute for a file that was adopted where it is."""
+    outcome: Outcome | None = None
+    """None if it is not in the index."""
+    size: int = 0
+    error: Exception | None = None
+
+
+class _File(NamedTuple):
+    """A file to put into the index, and what the index before had of it."""
+
+    path: str
+    known: Stored | None
+
+
+class Reindexing:
+    """Builds the index of an archive anew. All of it blocks."""
+
+    def __init__(self, options: NodeOptions) -> None:
+        self.total: int | None = None
+        """Instances of the index before; None if that is not known."""
+        self.problem: str | None = None
+        """Why the index before cannot be read, without data of patients; None if it can."""
+        self._options = options
+        self._data = options.data
+        self._new = new_index(options.data, options.index)
+        self._before: Index | None = None
+        self._texts = SharedTexts()
+
+    def results(self) -> Generator[Indexed, None, None]:
+        """What became of each file. The new index is in its place when the iteration has ended.
+
+        Raises `OSError` if a node or another command uses the archive, or the index cannot be written, and
+        `sqlalchemy.exc.SQLAlchemyError` for a database that cannot be used.
+        """
+        with alone(self._data):
+            self._open_before()
+            index = self._new.open()
+            try:
+                with Readers() as readers:
+                    yield from self._index_all(index, readers)
+                self._carry_over(index)
+            finally:
+                index.close()
+                if self._before is not None:
+                    self._before.close()
+            self._new.take_place()
+
+    # The index before
+
+    def _open_before(self) -> None:
+        if self._options.index is None and not (self._data / "index.sqlite").exists():
+            self.problem = "there is none"
+            return
+        try:
+            self._before = Index(self._options.index or index_url(self._data))
+            with self._before.reading() as connection:
+                self.total = total(connection)
+        except (DimseError, SQLAlchemyError) as error:
+            if self._options.index is not None:
+                raise
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """Do without the index before."""
+        self.problem = " ".join(str(getattr(error, "orig", error)).split())
+        if self._before is not None:
+            self._before.close()
+            self._before = None
+
+    def _known(self, study_uid: str) -> dict[str, Stored]:
+        """The instances of a study in the index before, by their files."""
+        if self._before is None:
+            return {}
+        try:
+            with self._before.reading() as connection:
+                return {each.path: each for each in instances(connection, study_uid)}
+        except SQLAlchemyError as error:
+            self._give_up(error)
+            return {}
+
+    # The files
+
+    def _files(self) -> Iterator[_File]:
+        """The files of all instances, study by study; first those that the index before has."""
+        leaving = self._leaving()
+        for page in study_folders(self._data):
+            for study_uid in page:
+                known = self._known(study_uid)
+                elsewhere = [path for path in known if Path(path).is_absolute()]
+                here = [path for path in files(self._data, study_uid) if path not in leaving]
+                for path in sorted([*here, *elsewhere], key=lambda path: (path not in known, path)):
+                    yield _File(path, known.get(path))
+        for row in self._studies_before():
+            if not (self._data / "studies" / row).is_dir():
+                for path, known_one in self._known(row).items():
+                    if Path(path).is_absolute():
+                        yield _File(path, known_one)
+
+    def _leaving(self) -> frozenset[str]:
+        """The files that are to be deleted."""
+        if self._before is None:
+            return frozenset()
+        with self._before.reading() as connection:
+            return paths_to_delete(connection)
+
+    def _studies_before(self) -> Iterator[str]:
+        try:
+            if self._before is not None:
+                for row in studies(self._before):
+                    yield row.uid
+        except SQLAlchemyError as error:
+            self._give_up(error)
+
+    def _index_all(self, index: Index, readers: Readers) -> Iterator[Indexed]:
+        batch: list[tuple[_File, Read]] = []
+        for file, result in self._read(readers):
+            if isinstance(result, Read):
+                batch.append((file, result))
+            else:
+                yield Indexed(file.path, error=result)
+            if len(batch) == MAXIMUM_BATCH:
+                yield from self._place(index, batch)
+                batch = []
+        yield from self._place(index, batch)
+
+    def _read(self, readers: Readers) -> Iterator[tuple[_File, Result]]:
+        under_way: deque[tuple[list[_File], Future[list[Result]]]] = deque()
+        found = self._files()
+        while chunk := list(islice(found, CHUNK)):
+            tasks = [Task(str(self._data / file.path), None) for file in chunk]
+            under_way.append((chunk, readers.submit(tasks)))
+            if len(under_way) > 2 * PROCESSES:
+                files_read, results = under_way.popleft()
+                yield from zip(files_read, results.result(), strict=True)
+        for files_read, results in under_way:
+            yield from zip(files_read, results.result(), strict=True)
+
+    def _place(self, index: Index, batch: Sequence[tuple[_File, Read]]) -> Iterator[Indexed]:
+        arrivals = [_arrival(file, read) for file, read in batch]
+        with index.writing() as connection:
+            placed = place(connection, arrivals, OnDuplicate.KEEP, self._texts)
+            for (file, _), each in zip(batch, placed, strict=True):
+                if each.outcome is Outcome.SET_ASIDE and each.path is not None:  # it is not moved there
+                    which = set_aside.c.path == str(each.path)
+                    connection.execute(update(set_aside).where(which).values(path=file.path))
+        for (file, read), each in zip(batch, placed, strict=True):
+            yield Indexed(file.path, each.outcome, read.size)
+
+    # What is not in the files
+
+    def _carry_over(self, index: Index) -> None:
+        if self._before is not None:
+            try:
+                self._copy(self._before, index)
+            except SQLAlchemyError as error:
+                self._give_up(error)
+        with index.writing() as connection:
+            if self._before is None:
+                settled = {"settled_at": time.time(), "settled_because": SOURCE}
+                connection.execute(update(study).where(study.c.settled_at.is_(None)).values(settled))
+            self._set_aside(connection)
+
+    def _copy(self, before: Index, index: Index) -> None:
+        with before.reading() as old, index.writing() as new:
+            for table in (job, event):
+                new.execute(delete(table))
+            for table in metadata.sorted_tables:
+                if table.name not in _REBUILT:
+                    _copy_table(old, new, table)
+            names = {row.id: row.name for row in old.execute(select(source))}
+            numbers = self._texts.numbers(new, source, names.values())
+            for row in old.execute(select(set_aside)).mappings():
+                if (self._data / row["path"]).exists():
+                    new.execute(insert_missing(new, set_aside), _renumbered(dict(row), names, numbers))
+            last = 0
+            while page := old.execute(_STUDIES.where(study.c.id > last)).mappings().all():
+                new.execute(_UPDATE, [_renumbered(dict(row), names, numbers) for row in page])
+                last = page[-1]["id"]
+
+    def _set_aside(self, connection: Connection) -> None:
+        """Note files that were set aside, if the index before has not told of them."""
+        known = set(connection.scalars(select(set_aside.c.path)))
+        missing = [path for path in files_set_aside(self._data) if path not in known]
+        for path, result in zip(missing, work([Task(str(self._data / path), None) for path in missing]), strict=True):
+            if isinstance(result, Read):
+                study_uid, series_uid, uid, _ = result.uids
+                row: dict[str, Any] = {"study_uid": study_uid, "series_uid": series_uid, "uid": uid}
+                row |= {"digest": result.digest, "bytes": result.size}
+                row |= {"path": path, "received_at": result.changed_at}
+                connection.execute(insert_missing(connection, set_aside), row)
+
+
+def _arrival(file: _File, read: Read) -> Arrival:
+    """The arrival of a file that stays where it is. Its path is in the index if it is not the usual one."""
+    known, is_usual = file.known, file.path == usual_path(*read.uids[:3])
+    from_where = SOURCE if known is None or known.source is None else known.source
+    received_at = read.changed_at if known is None else known.received_at
+    return read.arrival(Path(file.path), from_where, is_in_place=not is_usual, received_at=received_at)
+
+
+def _copy_table(old: Connection, new: Connection, table: Table) -> None:
+    """Copy a table, with the numbers of its rows."""
+    with old.execution_options(yield_per=_PAGE).execute(select(table)) as found:
+        for rows in found.mappings().partitions():
+            new.execute(insert(table), [dict(row) for row in rows])
+    if new.dialect.name == "postgresql" and "id" in table.c:
+        last = select(func.max(table.c.id)).scalar_subquery()
+        new.execute(select(func.setval(func.pg_get_serial_sequence(table.name, "id"), last)))
+
+
+def _renumbered(row: Mapping[str, Any], names: Mapping[int, str], numbers: Mapping[str, int]) -> dict[str, Any]:
+    """A row with the number that its source has in the new index."""
+    found = {name: value for name, value in row.items() if name != "id"}
+    found["source"] = None if row["source"] is None else numbers[names[row["source"]]]
+    return found
