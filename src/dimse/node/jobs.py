@@ -15,7 +15,6 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -26,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dimse.node.events import EventKind, record
 from dimse.node.index import Index
+from dimse.node.recurring import Recurring, reason
 from dimse.node.schema import job
 from dimse.options import RetryPolicy
 
@@ -149,23 +149,20 @@ class Jobs:
         self._running: dict[str, asyncio.Task[None]] = {}
         """The tasks of queues whose job runs."""
         self._resting: dict[str, _Rest] = {}
-        self._woken = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Recurring("the work of jobs", self._look, PACE)
 
     def wake(self) -> None:
         """Look for jobs at once, as one was added."""
-        self._woken.set()
+        self._looking.wake()
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        await self._looking.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._task is not None  # noqa: S101 - it was entered
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await self._looking.__aexit__(kind, error, traceback)
         running = list(self._running.values())
         if running:
             _, late = await asyncio.wait(running, timeout=STOP_GRACE)
@@ -174,20 +171,8 @@ class Jobs:
             if late:
                 await asyncio.wait(late)
 
-    async def _run(self) -> None:
-        trouble = ""
-        while True:
-            self._woken.clear()
-            try:
-                pause = await self.start_due()
-                trouble = ""
-            except SQLAlchemyError as error:
-                pause, former, trouble = PACE, trouble, _problem(error)
-                if trouble != former:
-                    logger.warning("jobs wait, as the index cannot be used: %s", trouble)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(pause, PACE)):
-                    await self._woken.wait()
+    async def _look(self) -> float:
+        return min(await self.start_due(), PACE)
 
     async def start_due(self) -> float:
         """Start the jobs that are due, and return the seconds until the next one is."""
@@ -221,7 +206,7 @@ class Jobs:
             await self._handlers[each.kind](each)
         except Exception as error:  # noqa: BLE001 - it is in the row and in the log
             self._rest(each.queue)
-            problem = _problem(error)
+            problem = reason(error)[:MAXIMUM_PROBLEM]
             gives_up = isinstance(error, GiveUp)
             await self._end(lambda connection: self._fail(connection, each, problem, gives_up=gives_up))
         else:
@@ -229,13 +214,13 @@ class Jobs:
             await self._end(lambda connection: _finish(connection, each))
         finally:
             del self._running[each.queue]
-            self._woken.set()
+            self.wake()
 
     async def _end(self, work: Callable[[Connection], None]) -> None:
         try:
             await self._index.write(work)
         except SQLAlchemyError as error:
-            logger.warning("the end of a job cannot be noted, so it will run again: %s", _problem(error))
+            logger.warning("the end of a job cannot be noted, so it will run again: %s", reason(error))
 
     def _rest(self, queue: str) -> None:
         rest = self._resting.setdefault(queue, _Rest())
@@ -273,9 +258,3 @@ def _finish(connection: Connection, each: Job) -> None:
 
 def _pull_forward(connection: Connection, now: float) -> None:
     connection.execute(update(job).where(job.c.not_before > now).values(not_before=now))
-
-
-def _problem(error: Exception) -> str:
-    """Why it failed, in a line."""
-    lines = str(error).splitlines()
-    return (lines[0] if lines else type(error).__name__)[:MAXIMUM_PROBLEM]

@@ -18,11 +18,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -30,16 +27,14 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from sqlalchemy import ColumnElement, Connection, Double, bindparam, delete, func, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from dimse.network.association import Association
 from dimse.node.events import EventKind, record
 from dimse.node.index import Index
 from dimse.node.options import SettlingOptions
+from dimse.node.recurring import Recurring
 from dimse.node.schema import expected, instance, series, study
 from dimse.node.statements import Statement
-
-logger = logging.getLogger("dimse.node")
 
 PACE: Final = 1.0
 """Seconds between two looks at the studies that are not settled."""
@@ -140,8 +135,7 @@ class Settling:
         self._index = index
         self._options = options
         self._clock = clock
-        self._woken = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Recurring("the settling of studies", self._look, PACE)
 
     def stored(self, association: Association, study_uid: str) -> None:
         """An instance was stored that an association has sent."""
@@ -149,33 +143,20 @@ class Settling:
 
     def wake(self) -> None:
         """Look at once, as there is new evidence."""
-        self._woken.set()
+        self._looking.wake()
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        await self._looking.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._task is not None  # noqa: S101 - it was entered
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await self._looking.__aexit__(kind, error, traceback)
 
-    async def _run(self) -> None:
-        trouble = ""
-        while True:
-            self._woken.clear()
-            try:
-                await self.look()
-                trouble = ""
-            except SQLAlchemyError as error:
-                former, trouble = trouble, str(error).splitlines()[0]
-                if trouble != former:
-                    logger.warning("studies are settled later, as the index cannot be used: %s", trouble)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PACE):
-                    await self._woken.wait()
+    async def _look(self) -> float:
+        await self.look()
+        return PACE
 
     async def look(self) -> None:
         """Settle the studies for which there is evidence now."""
