@@ -153,6 +153,29 @@ async def test_sighup_reads_the_peers_again_and_a_wrong_file_changes_nothing(sta
             await library.echo(node.address, calling_ae_title="CT1")
 
 
+async def test_a_store_that_is_under_way_ends_and_is_kept(start: Start, tmp_path: Path, ct: Path) -> None:
+    content = await asyncio.to_thread(ct.read_bytes)
+    is_open, is_told = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield content[:20000]
+        await is_told.wait()
+        yield content[20000:]
+
+    options = library.ClientOptions(on_event=lambda _: is_open.set())
+    async with with_json(start, "--data", tmp_path) as node:
+        assert node.process.stderr is not None
+        sending = asyncio.create_task(library.send(node.address, [slowly()], options=options))
+        await is_open.wait()
+        node.process.send_signal(signal.SIGTERM)
+        assert b"waiting for 1 association to end" in await node.process.stderr.readline()
+        is_told.set()
+        assert len((await sending).stored) == 1
+        assert await node.process.wait() == 0
+    async with Node(NodeOptions(data=tmp_path, port=0)) as again:
+        assert len([each async for each in library.find(again.address, library.Query.studies())]) == 1
+
+
 async def test_the_first_signal_waits_for_associations_and_the_second_aborts_them(start: Start, tmp_path: Path) -> None:
     async def be_aborted(node: Serving) -> None:
         async with library.connect(node.address) as association:

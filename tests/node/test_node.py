@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
@@ -163,3 +165,30 @@ async def test_with_tls_each_title_needs_its_certificate(tmp_path: Path, pki: Pa
         await dimse.echo(node.address, options=dimse.ClientOptions(calling_ae_title="CT1", tls=mine))
         with pytest.raises(AssociationRejected):
             await dimse.echo(node.address, options=dimse.ClientOptions(calling_ae_title="CT2", tls=mine))
+
+
+RUN = """
+import sys
+from pathlib import Path
+from dimse.node import Node, NodeOptions
+
+class Told(Node):
+    async def __aenter__(self):
+        await super().__aenter__()
+        print(self.address, flush=True)
+        return self
+
+Told(NodeOptions(data=Path(sys.argv[1]), port=0)).run()
+print("ended")
+"""
+
+
+async def test_run_serves_until_a_signal(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", RUN, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    await dimse.echo((await process.stdout.readline()).decode().strip())
+    process.send_signal(signal.SIGTERM)
+    assert (await process.communicate())[0] == b"ended\n"
+    assert process.returncode == 0
