@@ -44,7 +44,7 @@ host = "10.1.2.3"
 port = 4242
 
 [[peer]]
-ae_title = "WS1"
+ae_title = "WS1 "
 host = "from-association"
 
 [[peer]]

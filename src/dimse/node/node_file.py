@@ -288,12 +288,11 @@ class _Reader:
             if peer.host is None:
                 continue
             with self._refusing(f"[[peer]] {number}"):
-                if peer.ae_title in found:
-                    raise ValueError(f"ae_title: another peer has {peer.ae_title} and a host too")
+                address = Address(peer.ae_title, peer.host.strip("[]"), peer.port)
+                if address.ae_title in found:
+                    raise ValueError(f"ae_title: another peer has {address.ae_title} and a host too")
                 options = ClientOptions(tls=(tls or TLSOptions()) if peer.tls else None)
-                found[peer.ae_title] = MoveDestination(
-                    Address(peer.ae_title, peer.host.strip("[]"), peer.port), options
-                )
+                found[address.ae_title] = MoveDestination(address, options)
         return found
 
     def _tls(self, table: _TLS | None) -> TLSOptions | None:
