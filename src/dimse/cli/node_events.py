@@ -42,9 +42,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def node_events(*, data: Path | None, config: Path | None, since: int | None, follow: bool, json: bool) -> int:
-    """Print what has happened in an archive: new studies, settled ones, duplicates, conflicts, deletions.
+    """Print what has happened in an archive, and what happens.
 
-    The node may run meanwhile. The number of each event is at the beginning of its line.
+    These are new studies, settled ones, duplicates, conflicts and deletions. The node may run meanwhile. The number of
+    each event is at the beginning of its line.
     """
     with node_archive.opened(data, config) as (index, _):
         from dimse.node import events
