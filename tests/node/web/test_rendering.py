@@ -14,6 +14,7 @@ from pydicom.data import get_testdata_file
 
 from dimse.errors import DatasetError
 from dimse.node.web import rendering
+from dimse.node.web.drawing import MAX_MEMORY
 from dimse.node.web.rendering import PROCESSES, Busy, Renderer
 
 CT = Path(str(get_testdata_file("CT_small.dcm", download=False)))
@@ -47,7 +48,8 @@ async def test_processes_begin_when_they_are_needed_and_are_used_again(renderer:
         picture = await renderer.render(CT)
         assert picture.jpeg.startswith(b"\xff\xd8")
         assert picture.window == (135.5, 2063.0)
-    assert len(drawing()) == 1
+    (process,) = drawing()
+    assert process.rlimit(psutil.RLIMIT_AS) == (MAX_MEMORY, MAX_MEMORY)
 
 
 async def test_many_at_once_have_a_bounded_number_of_processes(renderer: Renderer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,6 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import uvicorn
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -39,6 +39,8 @@ STOP_TIME: Final = 3
 MAX_CONNECTIONS: Final = 200
 """Connections and requests of browsers at once; more are answered with 503."""
 
+_METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""The text format of Prometheus that `generate_latest` writes."""
 _PAGE: Final = Path(__file__).parent / "page"
 _FILES: Final = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/icon.svg": "icon.svg"}
 
@@ -120,7 +122,7 @@ class WebServer:
         )
 
     async def _metrics_text(self, _: Request) -> Response:
-        return Response(await self._exposition.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return Response(await self._exposition.text(), headers={"Content-Type": _METRICS})
 
     async def start(self) -> None:
         """Listen. Raises `OSError` where the port is taken, or the certificate cannot be read."""
@@ -139,8 +141,11 @@ class WebServer:
         config.load()
         sockets = await listening_sockets(self.options.host, self.options.port)
         self.port = sockets[0].getsockname()[1]
-        self._server = _Uvicorn(config)
+        started = asyncio.Event()
+        self._server = _Uvicorn(config, started)
         self._serving = asyncio.create_task(self._server.serve(sockets))
+        self._serving.add_done_callback(lambda _: started.set())
+        await started.wait()  # one that is stopped before leaves its sockets open
         logger.info("the page is at %s", self.url)
         if self.options.certificate is None and not is_loopback(self.options.host):
             logger.warning("the page and its password or token cross the network in clear text: set a certificate")
@@ -166,7 +171,15 @@ class WebServer:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers: the node has its own."""
+    """uvicorn without its signal handlers, as the node has its own. It sets `begun` when it serves."""
+
+    def __init__(self, config: uvicorn.Config, begun: asyncio.Event) -> None:
+        super().__init__(config)
+        self._begun = begun
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._begun.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
