@@ -30,7 +30,7 @@ from dimse.node.index import Index, make_engine
 from dimse.node.migrating import FOLDER, UnknownVersion, is_current, migrate
 from dimse.node.schema import VERSION, metadata
 
-SCRIPTS = ScriptDirectory(FOLDER, version_locations=[FOLDER])
+SCRIPTS = ScriptDirectory(str(FOLDER), version_locations=[str(FOLDER)])
 
 
 def first_version() -> str:

@@ -71,7 +71,7 @@ def _upgrade(connection: Connection, found: str) -> None:
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory(FOLDER, version_locations=[FOLDER])
+    scripts = ScriptDirectory(str(FOLDER), version_locations=[str(FOLDER)])
     if found not in {script.revision for script in scripts.walk_revisions()}:
         raise UnknownVersion(
             f"the index has version {found}, and this dimse knows those up to {VERSION}: a newer dimse has used it, so"
