@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,3 +86,20 @@ async def test_what_a_transaction_that_failed_has_added_is_forgotten(index: Inde
     with index.reading() as connection:
         found = connection.execute(select(study.c.uid, study.c.sop_classes).order_by(study.c.uid)).all()
     assert [tuple(row) for row in found] == [("1.1", f"\\{CT}\\"), ("9.1", f"\\{MR}\\")]
+
+
+def test_no_statement_of_a_batch_looks_through_a_table(sqlite_index: Index) -> None:
+    found: list[str] = []
+    with sqlite_index.writing() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.set_trace_callback(found.append)
+        place(connection, [arrival(ONE), arrival(replace(ONE, uid="1.1.1.2"))], OnDuplicate.KEEP, SharedTexts())
+        place(connection, [arrival(ONE, "other")], OnDuplicate.REPLACE, SharedTexts())
+        place(connection, [arrival(ONE, "another")], OnDuplicate.KEEP, SharedTexts())
+        stored_path(connection, arrival(ONE, "another"))
+        driver.set_trace_callback(None)
+        plans = {text: driver.execute(f"EXPLAIN QUERY PLAN {text}").fetchall() for text in found}
+    assert len(plans) > 20
+    looks = {text: step[3] for text, plan in plans.items() for step in plan if step[3].startswith("SCAN")}
+    assert all("FROM subscription" in text for text in looks), looks
