@@ -86,6 +86,7 @@ async def test_a_step_that_lists_nothing_says_nothing(index: Index) -> None:
     async with serving(index) as address:
         async with performed_step(address, STEP):
             pass
+        assert await expectations(index) == {}
         with suppress(RuntimeError):
             async with performed_step(address, STEP) as step:
                 step.add(instance("1.1", pixels=0))

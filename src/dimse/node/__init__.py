@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dimse.node.arrival import OnDuplicate
+    from dimse.node.events import EventKind
     from dimse.node.node import Node
     from dimse.node.options import (
         CommandOptions,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CommandOptions",
+    "EventKind",
     "Node",
     "NodeOptions",
     "OnDuplicate",
@@ -33,7 +35,7 @@ __all__ = [
     "WebhookOptions",
 ]
 
-_MODULES = {"Node": "node", "OnDuplicate": "arrival"}
+_MODULES = {"EventKind": "events", "Node": "node", "OnDuplicate": "arrival"}
 """The modules of the names that are not in `options`."""
 
 
