@@ -81,7 +81,7 @@ async def test_what_it_prints(start: Start, tmp_path: Path) -> None:
     association, summary = out.splitlines()
     assert association.split("  ", 1)[1].startswith("CT1 at 127.0.0.1:")
     assert ": 1 request in " in association
-    assert summary.startswith("1 association, 1 request, ")
+    assert summary.startswith("1 association, 1 C-ECHO; ")
     assert (code, err) == (0, "")
 
 
@@ -91,7 +91,7 @@ async def test_json_lines(start: Start, tmp_path: Path) -> None:
         line = await node.event("association")
         assert (line["calling_ae_title"], line["requests"], line["error"]) == ("DIMSE", 1, None)
         code, out, _ = await node.end()
-    assert (code, json.loads(out)["event"], json.loads(out)["requests"]) == (0, "summary", 1)
+    assert (code, json.loads(out)["event"], json.loads(out)["operations"]) == (0, "summary", {"C-ECHO": 1})
 
 
 async def test_quiet_prints_where_it_listens_and_the_summary(start: Start, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dimse import AssociationEnd, AssociationEnded, AssociationInfo, ConnectionLost
+from dimse import AssociationEnd, AssociationEnded, AssociationInfo, ConnectionLost, ServerStats, StatusCategory
 from dimse.cli.node_report import NodeReport
 from dimse.node import NodeOptions
 
@@ -30,17 +30,28 @@ def ended(*, error: Exception | None = None, is_requestor: bool = False) -> Asso
     )
 
 
-def test_an_association_and_the_summary(capfd: pytest.CaptureFixture[str]) -> None:
+STATS = ServerStats(
+    since=datetime.now(UTC),
+    associations=0,
+    accepted=2,
+    rejected={},
+    operations={("C-STORE", StatusCategory.SUCCESS): 5, ("C-STORE", StatusCategory.FAILURE): 1},
+    bytes_received=4_000_000,
+    bytes_sent=50,
+)
+
+
+def test_associations_and_the_summary(capfd: pytest.CaptureFixture[str]) -> None:
     report = NodeReport(json=False, quiet=False)
     report.event(ended())
     report.event(ended(error=ConnectionLost("the connection was lost")))
     report.event(ended(is_requestor=True))
-    report.finish()
+    report.finish(STATS)
     first, second, summary = capfd.readouterr().out.splitlines()
     in_all = "CT1 at 10.0.0.7:99: 3 requests in 1.5 s, 2.0 MB received, 50 bytes sent"
     assert first.split("  ", 1)[1] == in_all
     assert second.split("  ", 1)[1] == f"{in_all}; ended by an error: the connection was lost"
-    assert summary == "2 associations, 6 requests, 4.0 MB received"
+    assert summary == "2 associations, 6 C-STORE; 4.0 MB received, 50 bytes sent; 1 operation failed"
 
 
 def test_what_needs_a_restart_is_said(capfd: pytest.CaptureFixture[str]) -> None:
@@ -57,8 +68,8 @@ def test_json_has_the_same(capfd: pytest.CaptureFixture[str]) -> None:
     report = NodeReport(json=True, quiet=False)
     report.event(ended())
     report.reloaded(NodeOptions(data=Path("x"), destinations={"WS1": "WS1@ws1"}), ["storage"])
-    report.finish()
+    report.finish(STATS)
     association, reloaded, summary = map(json.loads, capfd.readouterr().out.splitlines())
     assert (association["event"], association["requests"], association["seconds"]) == ("association", 3, 1.5)
     assert reloaded == {"event": "reloaded", "peers": None, "destinations": 1, "restart": ["storage"]}
-    assert (summary["associations"], summary["requests"], summary["bytes"]) == (1, 3, 2_000_000)
+    assert (summary["associations"], summary["operations"], summary["failed"]) == (2, {"C-STORE": 6}, 1)

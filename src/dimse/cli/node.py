@@ -155,13 +155,13 @@ async def _serve(options: NodeOptions, report: NodeReport, read: Callable[[], No
             report.listening(node)
             await stopping.wait()
             await stop(node.server, aborting)
-    report.finish()
+    report.finish(node.server.stats())
     return exit_codes.INTERRUPTED if aborting.is_set() else exit_codes.OK
 
 
 def _told(options: NodeOptions, report: NodeReport) -> NodeOptions:
-    """The options with the events of associations, for the report."""
-    return replace(options, server=replace(options.server, on_event=report.event))
+    """The options with the events of associations, for the report, if it writes lines about them."""
+    return options if report.is_quiet else replace(options, server=replace(options.server, on_event=report.event))
 
 
 @contextmanager

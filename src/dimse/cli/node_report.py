@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,17 +13,19 @@ from dimse.cli.output import counted, duration, reason, size
 from dimse.cli.report import Report
 from dimse.cli.serving import address_of
 from dimse.events import AssociationEnded, AssociationEvent
+from dimse.network.tally import ServerStats
+from dimse.status import StatusCategory
 
 if TYPE_CHECKING:
     from dimse.node import Node, NodeOptions
 
 
 class NodeReport(Report):
-    """Counts `associations` and `requests`."""
+    """Writes lines, unless they are details and it is `quiet`."""
 
     def __init__(self, *, json: bool, quiet: bool) -> None:
         super().__init__(json=json)
-        self._quiet = quiet
+        self.is_quiet = quiet
 
     def listening(self, node: Node) -> None:
         """Write the first line: where the node listens, and how to try it."""
@@ -35,13 +38,8 @@ class NodeReport(Report):
         self.write("listening", fields, text)
 
     def event(self, event: AssociationEvent) -> None:
-        """Count an association that has ended, and write its line."""
+        """Write the line of an association that has ended. With `is_quiet` it need not be told: events cost time."""
         if not isinstance(event, AssociationEnded) or event.association.is_requestor:
-            return
-        self.counts["associations"] += 1
-        self.counts["requests"] += event.served
-        self.bytes += event.bytes_received
-        if self._quiet:
             return
         association = event.association
         error = None if event.error is None else reason(event.error, with_peer=False)
@@ -78,10 +76,20 @@ class NodeReport(Report):
         fields = {"data": str(options.data), "peers": None if peers is None else len(peers)}
         self.write("checked", fields, f"{where or options.data}: no errors")
 
-    def finish(self) -> None:
+    def finish(self, stats: ServerStats) -> None:
         """Write the summary."""
-        associations, requests = self.counts["associations"], self.counts["requests"]
-        fields: dict[str, float] = {"associations": associations, "requests": requests, "bytes": self.bytes}
-        fields |= {"seconds": round(self.seconds, 3)}
-        text = f"{counted(associations, 'association')}, {counted(requests, 'request')}, {size(self.bytes)} received"
-        self.write("summary", fields, text)
+        operations, failed = Counter[str](), 0
+        for (name, category), number in stats.operations.items():
+            operations[name] += number
+            failed += number if category is StatusCategory.FAILURE else 0
+        fields = {
+            "associations": stats.accepted,
+            "operations": dict(operations),
+            "failed": failed,
+            "bytes_received": stats.bytes_received,
+            "bytes_sent": stats.bytes_sent,
+            "seconds": round(self.seconds, 3),
+        }
+        words = [counted(stats.accepted, "association"), *(f"{number} {name}" for name, number in operations.items())]
+        text = f"{', '.join(words)}; {size(stats.bytes_received)} received, {size(stats.bytes_sent)} sent"
+        self.write("summary", fields, f"{text}; {counted(failed, 'operation')} failed" if failed else text)
