@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -54,7 +55,9 @@ class Index:
         snapshot = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._reading: Final = self.engine.execution_options(**snapshot)
         self._is_closed = False
-        self._writer = ThreadPoolExecutor(1, "dimse-index-writer")
+        self._own = threading.local()
+        self._kept: Connection | None = None
+        self._writer = ThreadPoolExecutor(1, "dimse-index-writer", self._keep_connection)
         self._readers = ThreadPoolExecutor(READERS, "dimse-index-reader")
         try:
             with self.reading() as connection:
@@ -117,8 +120,18 @@ class Index:
     def writing(self) -> Iterator[Connection]:
         """A transaction, in the thread of the caller; committed at the end of the block, unless that raises."""
         self._check_open()
-        with self._writing.begin() as connection:
-            yield connection
+        if not getattr(self._own, "is_kept", False):
+            with self._writing.begin() as connection:
+                yield connection
+            return
+        if self._kept is None:
+            self._kept = self._writing.connect()
+        with self._kept.begin():
+            yield self._kept
+
+    def _keep_connection(self) -> None:
+        """The thread of the writer keeps its connection to a SQLite file: another one takes longer than an instance."""
+        self._own.is_kept = self.is_sqlite
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -137,6 +150,8 @@ class Index:
         self._is_closed = True
         self._writer.shutdown()
         self._readers.shutdown()
+        if self._kept is not None:
+            self._kept.close()
         self.engine.dispose()
 
 
