@@ -145,13 +145,15 @@ class Webhook:
         self._tls = ssl.create_default_context(cafile=options.ca) if self._is_secure else None
 
     async def post(self, event: Event) -> None:
-        """Tell of an event. Raises `NotTold`, and `OSError` if it cannot be reached."""
+        """Tell of an event. Raises `NotTold`."""
         body = json.dumps(as_json(event)).encode()
         try:
             async with asyncio.timeout(self._options.timeout):
                 status = await self._post(self._head(event, body) + body)
         except TimeoutError:
             raise NotTold(f"no answer in {self._options.timeout:g} s") from None
+        except OSError as error:
+            raise NotTold(f"no connection: {error.strerror or error}") from None
         if not 200 <= status < 300:
             raise NotTold(f"HTTP status {status}")
 
