@@ -204,8 +204,11 @@ _SETTLE: Final = Statement(
 
 
 def settle(connection: Connection, found: Sequence[Settled], now: float) -> None:
-    """Settle studies that have not changed since their evidence was found, in a transaction that writes."""
-    for each in sorted(found, key=lambda each: each.id):
+    """Settle studies that have not changed since their evidence was found, in a transaction that writes.
+
+    They are locked in the order of their UIDs, as by `placing`.
+    """
+    for each in sorted(found, key=lambda each: each.uid):
         because = each.because.value
         if _SETTLE.rows(connection, study=each.id, changed=each.changed_at, now=now, because=because):
             detail = {"because": because} | each.evidence
