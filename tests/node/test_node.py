@@ -21,7 +21,6 @@ from dimse.node.events import Event, EventKind, since
 from dimse.node.node_file import read
 from dimse.node.schema import job
 from dimse.node.webhooks import COMMAND
-from dimse.services.move_scp import destination_of
 
 CT = Path(str(get_testdata_file("CT_small.dcm", download=False)))
 STUDY = dcmread(CT).StudyInstanceUID
@@ -71,14 +70,25 @@ async def test_other_peers_destinations_and_limits_are_those_of_new_associations
                 await dimse.echo(address, calling_ae_title="CT2")
 
 
-async def test_a_destination_where_the_peer_calls_from(tmp_path: Path) -> None:
-    asked = options(tmp_path, destinations={"WS1": "WS1@from-association:104"})
-    async with Node(asked) as node:
-        assert await destination_of(node.server.destinations or {}, "WS1") is None
-        await dimse.echo(str(node.address), calling_ae_title="WS1")
-        found = await destination_of(node.server.destinations or {}, "WS1")
-        assert found is not None
-        assert str(found.address) in ("WS1@127.0.0.1:104", "WS1@[::1]:104")
+async def test_a_move_to_where_the_peer_calls_from(tmp_path: Path) -> None:
+    workstation, received = dimse.Server("WS1", port=0), list[str]()
+
+    @workstation.on_c_store
+    async def store(request: dimse.StoreRequest) -> Status:
+        received.append(request.sop_instance_uid)
+        return Status.SUCCESS
+
+    async with workstation:
+        destinations = {"WS1": f"WS1@from-association:{workstation.port}"}
+        async with Node(options(tmp_path, destinations=destinations)) as node:
+            await dimse.send(node.address, [CT], calling_ae_title="CT1")
+            query = dimse.Query.studies(StudyInstanceUID=STUDY)
+            async with dimse.connect(node.address, calling_ae_title="CT1") as peer:
+                with pytest.raises(dimse.StatusError, match="0xA801"):
+                    await anext(aiter(dimse.CMoveSCU(peer).move(query, "WS1")))
+            async with dimse.connect(node.address, calling_ae_title="WS1") as peer:
+                assert [each async for each in dimse.CMoveSCU(peer).move(query, "WS1")][-1].completed == 1
+    assert received == [dcmread(CT).SOPInstanceUID]
 
 
 async def test_what_is_stored_comes_back_after_a_restart(tmp_path: Path) -> None:
