@@ -61,7 +61,7 @@ def discover(paths: Iterable[str | os.PathLike[str]]) -> Iterator[DatasetSource 
 class Found(NamedTuple):
     """A path that may be one of a DICOM file."""
 
-    path: Path
+    path: str
     named: bool
     """Whether the caller has named it, and not a folder above it."""
 
@@ -72,7 +72,7 @@ def files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Found | NotSent]:
         if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where it may not look
             yield from _folder(path)
         else:
-            yield Found(path, named=True)
+            yield Found(str(path), named=True)
 
 
 def _folder(folder: Path) -> Iterator[Found | NotSent]:
@@ -84,9 +84,9 @@ def _folder(folder: Path) -> Iterator[Found | NotSent]:
     for root, folders, names in os.walk(folder, onerror=note):
         folders.sort()
         for name in sorted(names):
-            path = Path(root, name)
+            path = os.path.join(root, name)  # noqa: PTH118 - for each of many files
             if TEMPORARY_NAME.fullmatch(name):
-                yield NotSent(str(path), DatasetError(f"{path}: a file that is being received"), skipped=True)
+                yield NotSent(path, DatasetError(f"{path}: a file that is being received"), skipped=True)
             else:
                 yield Found(path, named=False)
     yield from unreadable
@@ -94,7 +94,7 @@ def _folder(folder: Path) -> Iterator[Found | NotSent]:
 
 def sources(found: Found) -> Iterator[DatasetSource | NotSent]:
     """The SOP instances of a path: one, or those of a zip archive or a DICOMDIR."""
-    path, named = found
+    path, named = Path(found.path), found.named
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
             yield NotSent(str(path), DatasetError(f"{path}: not a file"), not named)
@@ -150,11 +150,11 @@ def _referred_to(folder: Path, parts: Sequence[str], listings: _Listings) -> Ite
     path = folder.joinpath(*parts)
     if not os.path.lexists(path):
         for other in _renamed(folder, parts, listings):
-            found = list(sources(Found(other, named=False)))
+            found = list(sources(Found(str(other), named=False)))
             if any(isinstance(each, DatasetSource) for each in found):
                 yield from found
                 return
-    yield from sources(Found(path, named=False))
+    yield from sources(Found(str(path), named=False))
 
 
 _Listings = dict[Path, dict[str, list[str]]]

@@ -75,7 +75,8 @@ class _Read(NamedTuple):
     content: Read
 
 
-_Tasks = list[tuple[Found, Task]]
+_Chunk = list[tuple[Found, Path | None]]
+"""Files to read, and where to copy them to."""
 
 
 class Importer:
@@ -91,7 +92,7 @@ class Importer:
         self._in_place = in_place
         self._source = source
         self._data = options.data.resolve()
-        self._copies: set[str] = set()
+        self._copies: set[Path] = set()
         """Files in `incoming/` that are not stored yet."""
         self._open = ExitStack()
 
@@ -119,7 +120,7 @@ class Importer:
 
     def _discard(self) -> None:
         for copy in self._copies:
-            folders.remove(copy)
+            folders.remove(str(copy))
 
     def run(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Imported]:
         """What became of each file at and below `paths`. Raises `OSError` if nothing more can be stored."""
@@ -170,70 +171,71 @@ class Importer:
 
     # Reading
 
-    def _chunks(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[_Tasks | Imported]:
-        chunk: _Tasks = []
+    def _chunks(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[_Chunk | Imported]:
+        chunk: _Chunk = []
         for found in files(paths):
             if isinstance(found, NotSent):
                 yield _not_read(found)
                 continue
-            folder = _resolved(found.path.parent)
-            if folder.is_relative_to(self._data):
-                yield _failed(str(found.path), DatasetError("is in the data folder of the archive"))
+            if _is_below(_folder_of(found.path), self._data):
+                yield _failed(found.path, DatasetError("is in the data folder of the archive"))
                 continue
-            chunk.append((found, self._task(found.path)))
+            chunk.append((found, None if self._in_place else self._new_copy()))
             if len(chunk) == CHUNK:
                 yield chunk
                 chunk = []
         yield chunk
 
-    def _task(self, path: Path) -> Task:
-        if self._in_place:
-            return Task(str(path), None)
-        return Task(str(path), str(self._new_copy()))
-
     def _new_copy(self) -> Path:
+        """A new file in `incoming/`."""
         copy = self._incoming.new_path()
-        self._copies.add(str(copy))
+        self._copies.add(copy)
         return copy
 
-    def _read(self, chunks: Iterator[_Tasks | Imported]) -> Iterator[_Read | Imported]:
+    def _read(self, chunks: Iterator[_Chunk | Imported]) -> Iterator[_Read | Imported]:
         """Read the files; a few of them here, as other processes take longer to begin than to read them."""
         first = list(islice(chunks, MAXIMUM_BATCH // CHUNK))
         is_few = len(first) < MAXIMUM_BATCH // CHUNK
-        under_way: deque[tuple[_Tasks, Callable[[], list[Result]]]] = deque()
+        under_way: deque[tuple[_Chunk, Callable[[], list[Result]]]] = deque()
         for chunk in chain(first, chunks):
             if isinstance(chunk, Imported):
                 yield chunk
                 continue
-            tasks = [task for _, task in chunk]
+            tasks = self._tasks(chunk)
             under_way.append((chunk, partial(work, tasks) if is_few else self._readers.submit(tasks).result))
             if len(under_way) > 2 * PROCESSES:
                 yield from self._results(*under_way.popleft())
         for each in under_way:
             yield from self._results(*each)
 
-    def _results(self, chunk: _Tasks, results: Callable[[], list[Result]]) -> Iterator[_Read | Imported]:
-        for (found, task), result in zip(chunk, results(), strict=True):
+    @staticmethod
+    def _tasks(chunk: _Chunk) -> list[Task]:
+        return [Task(found.path, None if copy is None else str(copy)) for found, copy in chunk]
+
+    def _results(self, chunk: _Chunk, results: Callable[[], list[Result]]) -> Iterator[_Read | Imported]:
+        for (found, copy), result in zip(chunk, results(), strict=True):
             if isinstance(result, Read):
-                path = _resolved(found.path.parent) / found.path.name if task.copy is None else Path(task.copy)
-                yield _Read(str(found.path), path, result)
+                path = copy or _resolved(_folder_of(found.path)) / Path(found.path).name
+                yield _Read(found.path, path, result)
                 continue
-            self._copies.discard(task.copy or "")
+            if copy is not None:
+                self._copies.discard(copy)
             if isinstance(result, DatasetError):
                 yield from self._look_inside(found, result)
             else:
-                yield _failed(str(found.path), result)
+                yield _failed(found.path, result)
 
     def _look_inside(self, found: Found, error: DatasetError) -> Iterator[_Read | Imported]:
         """What is no instance may be a zip archive or a DICOMDIR, or else is not imported for the reason `error`."""
         for source in sources(found):
             if isinstance(source, NotSent):
                 yield _not_read(source)
-            elif isinstance(source, FileSource) and source.path == str(found.path):
+            elif isinstance(source, FileSource) and source.path == found.path:
                 yield Imported(source.path, error=error)
             elif isinstance(source, FileSource):
-                task = self._task(Path(source.path))
-                yield from self._results([(Found(Path(source.path), named=True), task)], partial(work, [task]))
+                copy = None if self._in_place else self._new_copy()
+                chunk: _Chunk = [(Found(source.path, named=True), copy)]
+                yield from self._results(chunk, partial(work, self._tasks(chunk)))
             elif self._in_place:
                 why = "is in a zip archive, so it cannot be adopted in place"
                 yield Imported(source.name, error=DatasetError(why))
@@ -261,7 +263,7 @@ class Importer:
             each.content.arrival(each.path, self._source, is_in_place=self._in_place, received_at=now) for each in batch
         ]
         results = self._batches.place(arrivals)
-        self._copies.difference_update(str(each.path) for each in batch)
+        self._copies.difference_update(each.path for each in batch)
         for each, result in zip(batch, results, strict=True):
             if isinstance(result, Exception):
                 yield _failed(each.name, result)
@@ -270,9 +272,18 @@ class Importer:
 
 
 @lru_cache(maxsize=8)
-def _resolved(folder: Path) -> Path:
+def _resolved(folder: str) -> Path:
     """A folder without symbolic links; for many files, one after another."""
-    return folder.resolve()
+    return Path(folder).resolve()
+
+
+@lru_cache(maxsize=8)
+def _is_below(folder: str, other: Path) -> bool:
+    return Path(folder).resolve().is_relative_to(other)
+
+
+def _folder_of(path: str) -> str:
+    return os.path.dirname(path)  # noqa: PTH120 - for each file
 
 
 def _not_read(source: NotSent) -> Imported:
