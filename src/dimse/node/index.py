@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -42,6 +43,11 @@ _WRITES: Final = "dimse_writes"
 """The execution option of connections that write."""
 
 
+class _State(Enum):
+    OPEN = auto()
+    CLOSED = auto()
+
+
 class Index:
     """The index of an archive, in a SQLite file or in PostgreSQL.
 
@@ -54,7 +60,7 @@ class Index:
         self._writing: Final = self.engine.execution_options(**{_WRITES: True})
         snapshot = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._reading: Final = self.engine.execution_options(**snapshot)
-        self._is_closed = False
+        self._state = _State.OPEN
         self._own = threading.local()
         self._kept: Connection | None = None
         self._writer = ThreadPoolExecutor(1, "dimse-index-writer", self._keep_connection)
@@ -134,7 +140,7 @@ class Index:
         self._own.is_kept = self.is_sqlite
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self._state is _State.CLOSED:
             raise RuntimeError("the index is closed")
 
     def _read(self, work: Callable[[Connection], T]) -> T:
@@ -147,7 +153,7 @@ class Index:
 
     def close(self) -> None:
         """Wait for what is under way, and close the connections. What comes later raises `RuntimeError`."""
-        self._is_closed = True
+        self._state = _State.CLOSED
         self._writer.shutdown()
         self._readers.shutdown()
         if self._kept is not None:

@@ -72,8 +72,7 @@ class StudyRow:
     new_series: int = 0
     new_instances: int = 0
     new_bytes: int = 0
-    is_replaced: bool = False
-    """Whether an instance of it is replaced."""
+    replaced_instances: int = 0
 
     def names_another_patient(self, columns: Mapping[str, Any]) -> bool:
         """Whether an instance, with these columns of a study, is of another patient. An unknown one is no other."""
@@ -100,7 +99,7 @@ class SeriesRow:
     def replace(self, added_bytes: int) -> None:
         """Count an instance that is replaced by one that is longer by `added_bytes`."""
         self.new_bytes += added_bytes
-        self.study.is_replaced = True
+        self.study.replaced_instances += 1
 
 
 class Parents:
@@ -180,7 +179,7 @@ class Parents:
 
     def count(self) -> None:
         """Store what was added, in the series and studies that have changed."""
-        changed_series = [each for each in self.series.values() if each.new_instances or each.study.is_replaced]
+        changed_series = [each for each in self.series.values() if each.new_instances or each.study.replaced_instances]
         if not changed_series:
             return
         for each in changed_series:
@@ -196,7 +195,7 @@ class Parents:
         changed = {each.study.id: each.study for each in changed_series}.values()
         _UPDATE_STUDY.run(self._connection, [self._changes(each) for each in changed])
         for each_study in changed:
-            if each_study.is_replaced:  # by one of another SOP class, perhaps
+            if each_study.replaced_instances:  # by one of another SOP class, perhaps
                 correct(self._connection, recount(self._connection, each_study.uid))
 
     def _changes(self, changed: StudyRow) -> dict[str, Any]:
