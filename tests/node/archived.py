@@ -7,9 +7,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
+from pydicom.config import IGNORE
+from pydicom.datadict import dictionary_VR
 from tests.sample_objects import EXPLICIT, dataset_bytes, save
 
+from dimse.dataset.encoding import Encoding, inflate
 from dimse.node.arrival import Arrival, OnDuplicate
 from dimse.node.finding import Finder
 from dimse.node.index import Index
@@ -37,8 +40,9 @@ def _arrival(data: Path, dataset: Dataset, syntax: str) -> Arrival:
     path.parent.mkdir(parents=True, exist_ok=True)
     encoded = dataset_bytes(save(dataset, path, syntax))
     size = path.stat().st_size
+    header = inflate(encoded, 2**20) if Encoding.of(syntax).deflated else encoded
     return Arrival(
-        description=describe(encoded, syntax),
+        description=describe(header, syntax),
         transfer_syntax_uid=syntax,
         path=path,
         is_in_place=False,
@@ -58,9 +62,9 @@ def finder(index: Index, data: Path, **options: Any) -> Finder:
 def keys(level: str, **values: Any) -> Dataset:
     """An identifier."""
     identifier = Dataset()
-    identifier.QueryRetrieveLevel = level
-    for keyword, value in values.items():
-        setattr(identifier, keyword, value)
+    for keyword, value in {"QueryRetrieveLevel": level, **values}.items():
+        vr = dictionary_VR(keyword)
+        identifier[keyword] = DataElement(keyword, vr, value, validation_mode=IGNORE)
     return identifier
 
 

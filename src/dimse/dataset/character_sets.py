@@ -133,7 +133,7 @@ def can_encode(text: str, character_sets: Sequence[str]) -> bool:
     """Whether pydicom can encode a text with the terms of (0008,0005), by code extensions if there are several."""
     if text.isascii():
         return True
-    if not _are_usual(character_sets):
+    if not are_usual(character_sets):
         return False
     # pydicom would replace characters that no codec has, with a warning
     codecs = convert_encodings(list(character_sets))
@@ -142,7 +142,7 @@ def can_encode(text: str, character_sets: Sequence[str]) -> bool:
     return decode_text(encode_string(text, codecs), character_sets) == text
 
 
-def _are_usual(terms: Sequence[str]) -> bool:
+def are_usual(terms: Sequence[str]) -> bool:
     """Whether it is one term of PS3.3 C.12.1.1.2, or several with code extensions, of which the first may be empty."""
     if len(terms) == 1:
         return terms[0] in python_encoding and terms[0] != ""

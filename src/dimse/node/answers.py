@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dimse import uids
-from dimse.dataset.character_sets import DELIMITERS, encode_extended
+from dimse.dataset.character_sets import DELIMITERS, are_usual, encode_extended
 from dimse.dataset.codec import decode, encode
 from dimse.dataset.encoding import (
     LITTLE,
@@ -48,8 +48,10 @@ class Answers:
         self._syntax = transfer_syntax_uid
         self._is_implicit = transfer_syntax_uid == uids.IMPLICIT_VR_LITTLE_ENDIAN
         self._is_native = transfer_syntax_uid in uids.LITTLE_ENDIAN
-        creators = {tag: "LO" for tag in keys.creators if tag not in keys.vrs}
-        self._vrs = dict(sorted((keys.vrs | _ALWAYS | creators).items()))
+        self._creators = {
+            tag: ("LO", _padded(creator.encode())) for tag, creator in keys.creators.items() if tag not in keys.vrs
+        }
+        self._vrs = dict(sorted((keys.vrs | _ALWAYS | dict.fromkeys(self._creators, "LO")).items()))
         self._plain = [
             (tag, tag >> 16, tag & 0xFFFF, _encoded(tag, vr, b"", implicit=self._is_implicit))
             for tag, vr in self._vrs.items()
@@ -62,6 +64,7 @@ class Answers:
 
     def encoded(self, elements: Elements) -> bytes:
         """The response with these elements, in the transfer syntax of the request."""
+        elements = {**elements, **self._creators}
         plain = self._encoded_plain(elements) if self._is_native else None
         if plain is not None:
             return plain
@@ -98,7 +101,7 @@ class Answers:
         if _is_ascii(chosen):
             return chosen
         terms = self._character_sets
-        found = _recoded(chosen, terms) if terms and terms != _UTF_8 else None
+        found = _recoded(chosen, terms) if are_usual(terms) and terms != _UTF_8 else None
         if found is None:
             terms, found = _UTF_8, chosen
         name = "\\".join(terms).encode("latin-1", "replace")

@@ -166,7 +166,9 @@ def _uids(column: Column, values: Sequence[str]) -> Condition:
 
 def _listed(column: Column, values: Sequence[str]) -> Condition:
     r"""One of the values of a study, which are kept as \CT\SR\ ."""
-    return or_(*(column.like(f"%\\{pattern(value)}\\%", escape=_ESCAPE) for value in values if "\0" not in value))
+    return or_(
+        false(), *(column.like(f"%\\{pattern(value)}\\%", escape=_ESCAPE) for value in values if "\0" not in value)
+    )
 
 
 # Person names
