@@ -161,3 +161,69 @@ async def test_pages_leave_nothing_out(
 ) -> None:
     matches = await found(many, level, **{"StudyInstanceUID": "", **values})
     assert sorted(str(each.StudyInstanceUID) for each in matches) == sorted(f"1.2.{n}" for n in expected)
+
+
+async def test_keys_that_are_not_matched(archived: Finder) -> None:
+    """PS3.4 C.4.1.1.4: Pending (0xFF01), exactly if a key with a value is not matched."""
+
+    async def statuses(level: str, **values: Any) -> set[int]:
+        async with (
+            serving(archived) as server,
+            dimse.connect(f"DIMSE@127.0.0.1:{server.port}") as association,
+            dimse.CFindSCU(association).find(dimse.QueryRetrieveLevel(level), keys(level, **values)) as matches,
+        ):
+            return {matches.unsupported_keys async for _ in matches}
+
+    assert await statuses("STUDY", StudyInstanceUID="1.1", PatientComments="x") == {0}
+    assert await statuses("STUDY", StudyInstanceUID="1.1", ContentDate="") == {0}
+    assert await statuses("STUDY", StudyInstanceUID="1.1", ContentDate="20240101") == {1}
+    assert await statuses("IMAGE", SOPInstanceUID="1.1.1.1", ContentDate="20240101") == {0}
+
+
+async def test_keys_without_a_column_are_matched_up_to_a_limit(index: Index, tmp_path: Path) -> None:
+    put(index, tmp_path, DATA)
+    asked = {"StudyInstanceUID": "", "PatientComments": "x"}
+    for limit, count in ((3, 0), (2, 1), (0, 3)):
+        archived = finder(index, tmp_path, scan_limit=limit)
+        assert len(await found(archived, "STUDY", unknown_matches=False, **asked)) == count
+
+
+@pytest.mark.parametrize("features", [QueryFeatures(), QueryFeatures(relational=True)])
+@pytest.mark.parametrize("strictness", list(dimse.Strictness))
+async def test_a_strict_node_wants_the_keys_of_the_levels_above(
+    archived: Finder, strictness: dimse.Strictness, features: QueryFeatures
+) -> None:
+    async with (
+        serving(archived, strictness) as server,
+        dimse.connect(
+            f"DIMSE@127.0.0.1:{server.port}",
+            contexts=[dimse.ProposedContext(uids.STUDY_ROOT_FIND, uids.LITTLE_ENDIAN, features=features)],
+        ) as association,
+    ):
+        is_refused = strictness is dimse.Strictness.STRICT and not features.relational
+        level = dimse.QueryRetrieveLevel.SERIES
+        results = dimse.CFindSCU(association).find(level, keys("SERIES", Modality="SR"), raise_failures=False)
+        assert len([match async for match in results]) == (0 if is_refused else 1)
+        assert results.status == (0xA900 if is_refused else 0)
+
+
+async def test_an_index_that_cannot_be_read_is_out_of_resources(archived: Finder) -> None:
+    async with (
+        serving(archived) as server,
+        dimse.connect(f"DIMSE@127.0.0.1:{server.port}") as association,
+    ):
+        with archived.index.writing() as connection:
+            for table in ("instance", "name_word", "request", "series", "study"):
+                connection.exec_driver_sql(f"DROP TABLE {table}")
+        results = dimse.CFindSCU(association).find(dimse.Query.studies(), raise_failures=False)
+        assert not [match async for match in results]
+        assert results.status == 0xA700
+
+
+async def test_names_in_all_component_groups(index: Index, tmp_path: Path) -> None:
+    name = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    put(index, tmp_path, [member("1.1", "1", 1, PatientName=name, SpecificCharacterSet="ISO_IR 192")])
+    for wanted in ("yamada*", "山田*", "やまだ^たろう", "=山田*", "yam*=山*", "*太郎", "Yamada^Tarou", "y*う"):
+        assert len(await found(finder(index, tmp_path), "STUDY", PatientName=wanted)) == 1, wanted
+    for wanted in ("tarou*", "太郎*", "=yamada*", "yam*=太*"):
+        assert not await found(finder(index, tmp_path), "STUDY", PatientName=wanted), wanted

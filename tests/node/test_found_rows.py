@@ -29,7 +29,7 @@ def image(**more: object) -> Dataset:
 )
 async def test_they_are_returned_and_matched(index: Index, tmp_path: Path, syntax: str) -> None:
     put(index, tmp_path, [image()], syntax)
-    asked = {
+    asked: dict[str, Any] = {
         "SOPInstanceUID": "",
         "ContentCreatorName": "люк*",
         "ContentDate": "2024",

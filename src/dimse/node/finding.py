@@ -152,7 +152,11 @@ class _Search:
         self._is_by_patient = any(study.c.patient_id is each for place in plan.ranges for each in place.order)
         self._patient_id: str | None = None
         self._most = FIRST_PAGE
-        self.has_unsupported = bool(plan.unsupported)
+
+    @property
+    def has_unsupported(self) -> bool:
+        """Whether there are keys with values that are not matched."""
+        return bool(self._plan.unsupported)
 
     @property
     def is_done(self) -> bool:
@@ -198,9 +202,9 @@ class _Search:
     def _note_scanned(self) -> None:
         self._left_to_scan -= 1
         if self._left_to_scan < 0:
+            self._plan.unsupported |= self._plan.scanned
             self._plan.leave_out(self._plan.scanned)
             self._plan.scanned.clear()
-            self.has_unsupported = True
 
     def _is_new(self, row: Sequence[Any]) -> bool:
         entity = self._rows.entity(row)

@@ -102,7 +102,7 @@ class Plan:
     ) -> None:
         self.level: Final = level
         self.keys: Final = Keys(identifier, (), 0, features, unknown_matches=unknown_matches).add(identifier)
-        self.unsupported: Final = {*self.keys.unsupported, *self._not_matched()}
+        self.unsupported = {*self.keys.unsupported, *self._not_matched()}
         self.leave_out(self.unsupported)
         self._terms: dict[int, Term] = {tag: found for tag in self._matched if (found := self._term(tag)) is not None}
         self.scanned: Final = self._matched - self._terms.keys() - {tag for tag, _ in _UIDS}
