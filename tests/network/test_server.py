@@ -978,3 +978,23 @@ async def test_a_client_learns_of_an_abort_of_the_server() -> None:
     await server.start()
     with pytest.raises(AssociationAborted):
         await ask()
+
+
+async def test_other_options_are_those_of_new_associations() -> None:
+    server = Server(port=0, options=ServerOptions(access=Access(peers=["A"])))
+    async with server:
+        address = f"ANY@localhost:{server.port}"
+        async with connect(address, calling_ae_title="A") as before:
+            server.reconfigure(
+                ServerOptions(access=Access(peers=["B"]), maximum_associations=2, store=StoreOptions(fsync=False))
+            )
+            assert server.options.store.fsync
+            assert (await CEchoSCU(before).echo()).status == Status.SUCCESS
+            with pytest.raises(AssociationRejected, match="calling AE title"):
+                async with connect(address, calling_ae_title="A"):
+                    pass
+            async with connect(address, calling_ae_title="B") as after:
+                assert (await CEchoSCU(after).echo()).status == Status.SUCCESS
+                with pytest.raises(AssociationRejected, match="limit"):
+                    async with connect(address, calling_ae_title="B"):
+                        pass
