@@ -21,6 +21,7 @@ from dimse.node.options import QueryOptions
 from dimse.node.placing import place
 from dimse.node.shared_texts import SharedTexts
 from dimse.services.query_models import QueryRetrieveLevel
+from dimse.upper_layer.extended import QueryFeatures
 
 
 def put(index: Index, data: Path, datasets: Iterable[Dataset], syntax: str = EXPLICIT) -> None:
@@ -69,6 +70,6 @@ def keys(level: str, **values: Any) -> Dataset:
 
 
 async def found(finder: Finder, level: str, *, unknown_matches: bool = True, **values: Any) -> list[Dataset]:
-    """The answers to an identifier."""
+    """The answers to an identifier, without extended negotiation."""
     identifier, at = keys(level, **values), QueryRetrieveLevel(level)
-    return await finder.search(identifier, at, unknown_matches=unknown_matches, limit=10_000)
+    return await finder.search(identifier, at, features=QueryFeatures(), unknown_matches=unknown_matches, limit=10_000)

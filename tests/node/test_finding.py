@@ -227,3 +227,11 @@ async def test_names_in_all_component_groups(index: Index, tmp_path: Path) -> No
         assert len(await found(finder(index, tmp_path), "STUDY", PatientName=wanted)) == 1, wanted
     for wanted in ("tarou*", "太郎*", "=yamada*", "yam*=太*"):
         assert not await found(finder(index, tmp_path), "STUDY", PatientName=wanted), wanted
+
+
+async def test_fuzzy_matching_of_names(archived: Finder) -> None:
+    """The words of the key begin words of the name, in any order."""
+    for wanted, count in (("jan do", 1), ("DOE^J*", 1), ("roe ric", 1), ("an", 0), ("do ric", 0)):
+        asked = keys("PATIENT", PatientName=wanted, PatientID="")
+        level, fuzzy = dimse.QueryRetrieveLevel.PATIENT, QueryFeatures(fuzzy_names=True)
+        assert len(await archived.search(asked, level, features=fuzzy, limit=10)) == count, wanted
