@@ -97,6 +97,29 @@ def test_what_is_not_among_the_newest_is_found_all_the_same(
     assert [each["uid"] for page in all_pages(filled, Wanted(**wanted)) for each in page] == expected(**wanted)
 
 
+def plans_of(index: Index, wanted: Wanted) -> list[list[str]]:
+    """How SQLite executes each statement for a page."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, ____: Any) -> None:
+        if statement.startswith("SELECT"):
+            statements.append((statement, parameters))
+
+    event.listen(index.engine, "before_cursor_execute", note)
+    with index.reading() as connection:
+        browsing.studies(connection, wanted)
+    event.remove(index.engine, "before_cursor_execute", note)
+    with index.reading() as connection:
+        plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {each}", given).all() for each, given in statements]
+    return [[row[-1] for row in plan] for plan in plans]
+
+
+def test_a_rare_key_without_an_index_is_looked_for_in_the_order_of_the_table(sqlite_index: Index) -> None:
+    """In the order of dates, each row would be somewhere else on the disk."""
+    _, by_value, _ = plans_of(sqlite_index, Wanted(modality="XX"))
+    assert by_value == ["SCAN study", "USE TEMP B-TREE FOR ORDER BY"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "driving"),
     [
@@ -110,19 +133,7 @@ def test_what_is_not_among_the_newest_is_found_all_the_same(
 )
 def test_a_page_reads_a_range_of_an_index(sqlite_index: Index, wanted: dict[str, Any], driving: str) -> None:
     """However many studies there are."""
-    statements: list[tuple[str, Any]] = []
-
-    def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, ____: Any) -> None:
-        if statement.startswith("SELECT"):
-            statements.append((statement, parameters))
-
-    event.listen(sqlite_index.engine, "before_cursor_execute", note)
-    with sqlite_index.reading() as connection:
-        browsing.studies(connection, Wanted(**wanted))
-    event.remove(sqlite_index.engine, "before_cursor_execute", note)
-    with sqlite_index.reading() as connection:
-        plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {each}", given).all() for each, given in statements]
-    looked, *others = ([row[-1] for row in plan] for plan in plans)
+    looked, *others = plans_of(sqlite_index, Wanted(**wanted))
     assert any("SEARCH study USING COVERING INDEX study_date (date>?)" in step for step in looked)
     assert len(others) == (2 if wanted else 1)
     for steps in others:

@@ -19,10 +19,12 @@ def shipped(name: str) -> Path:
     return Path(str(get_testdata_file(name, download=False)))
 
 
-def drawn(*requests: dict[str, Any]) -> list[tuple[dict[str, Any], bytes]]:
+def drawn(
+    *requests: dict[str, Any], program: tuple[str, str] = ("-m", "dimse.node.web.drawing")
+) -> list[tuple[dict[str, Any], bytes]]:
     """The answers of a process to requests."""
     lines = b"".join(json.dumps(each).encode() + b"\n" for each in requests)
-    command = [sys.executable, "-m", "dimse.node.web.drawing"]
+    command = [sys.executable, *program]
     ended = subprocess.run(command, input=lines, capture_output=True, check=True, timeout=50)  # noqa: S603 - ours
     file, answers = io.BytesIO(ended.stdout), []
     while line := file.readline():
@@ -102,3 +104,11 @@ def test_what_is_no_dicom_file_is_said(tmp_path: Path) -> None:
     answers = drawn(picture(tmp_path / "text.dcm"), {"path": str(tmp_path / "text.dcm")}, picture(tmp_path / "none"))
     errors = [answer["error"] for answer, _ in answers]
     assert errors == ["its file is not a DICOM file"] * 2 + ["its file is missing"]
+
+
+def test_what_a_decoder_prints_is_not_among_the_answers() -> None:
+    program = (
+        "import os; from dimse.node.web import drawing; drawing.tags_of = lambda path: os.write(1, b'noise') and []"
+    )
+    ((answer, body),) = drawn({"path": "any"}, program=("-c", f"{program}; drawing.main()"))
+    assert (answer["length"], json.loads(body)) == (12, {"tags": []})

@@ -85,6 +85,8 @@ async def test_from_the_list_to_an_image_and_back(sqlite_index: Index, tmp_path:
         await page.key("ArrowDown")
         await page.key("ArrowDown")
         await page.until("document.querySelector('.over.bl').textContent === 'Image 5 of 5'")
+        await page.mouse("mouseWheel", 150, 400, deltaX=0, deltaY=-90)
+        await page.until("document.querySelector('.over.bl').textContent !== 'Image 5 of 5'")
         await page.run("history.back()")
         await page.until("document.querySelector('.grid a')")
         await page.run("history.back()")

@@ -81,12 +81,16 @@ async def test_one_that_dies_is_replaced(renderer: Renderer, endless: Path) -> N
 
 
 async def test_a_picture_that_nobody_waits_for_is_not_given_to_the_next(renderer: Renderer, endless: Path) -> None:
+    await asyncio.gather(*(renderer.render(CT) for _ in range(PROCESSES)))
     hanging = [asyncio.create_task(renderer.render(endless)) for _ in range(PROCESSES)]
-    for _ in range(3):
-        await asyncio.sleep(0)
-    for each in hanging:
-        each.cancel()
-    assert (await renderer.render(CT)).window == (135.5, 2063.0)
+    writer = await asyncio.to_thread(os.open, endless, os.O_WRONLY)  # as soon as one reads it
+    try:
+        for each in hanging:
+            each.cancel()
+        pictures = await asyncio.gather(*(renderer.render(CT) for _ in range(PROCESSES)))
+        assert {each.window for each in pictures} == {(135.5, 2063.0)}
+    finally:
+        os.close(writer)
 
 
 async def test_too_many_that_wait_are_refused(

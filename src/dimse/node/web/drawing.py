@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
 import warnings
 from collections import OrderedDict
@@ -40,11 +41,11 @@ def main() -> None:
     """Draw until standard input ends."""
     _limit_memory()
     warnings.simplefilter("ignore")
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # a library that prints must not break the answers
     headers: _Headers = OrderedDict()
-    for line in requests:
-        _answer(json.loads(line), answers, headers)
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)  # what decoders print must not get among the answers
+        for line in sys.stdin.buffer:
+            _answer(json.loads(line), answers, headers)
 
 
 def _limit_memory() -> None:
