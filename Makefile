@@ -73,9 +73,10 @@ bench: .venv/installed $(COMPILED)/installed
 soak: .venv/installed
 	$(BIN)/python benchmarks/soak.py --seconds $(or $(SECONDS),600)
 
-# Nothing acknowledged is lost: make kill KILLS=50
+# Nothing acknowledged is lost, by a receiver and by an archive: make kill KILLS=50
 kill: .venv/installed
 	$(BIN)/python benchmarks/kill.py --kills $(or $(KILLS),500)
+	$(BIN)/python benchmarks/kill_node.py --kills $(or $(KILLS),300)
 
 format: .venv/installed
 	$(BIN)/ruff check --fix
