@@ -211,5 +211,5 @@ class Archive(RuleBasedStateMachine):
 
 @pytest.mark.timeout(120)
 def test_any_mixture(index: Index, tmp_path: Path) -> None:
-    few = settings(max_examples=25, stateful_step_count=20, phases=[Phase.generate])
+    few = settings(max_examples=15, stateful_step_count=20, phases=[Phase.generate])
     run_state_machine_as_test(lambda: Archive(index, tmp_path / "data"), settings=few)  # type: ignore[arg-type]
