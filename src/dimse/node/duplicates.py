@@ -28,7 +28,6 @@ class StoredRow(NamedTuple):
     id: int
     digest: bytes
     path: str | None
-    bytes: int
 
 
 def place_duplicate(
@@ -78,7 +77,7 @@ def _replace(
     if not arrival.is_in_place:
         path = Path(replacing_path(about.study_uid, about.series_uid, about.uid))
     connection.execute(update(instance).where(instance.c.id == old.id).values({**columns, "path": str(path)}))
-    its_series.replace(arrival.size - old.bytes)
+    its_series.replace()
     defer_deletion(connection, [old.path or usual_path(about.study_uid, about.series_uid, about.uid)])
     _record(connection, arrival, Outcome.REPLACED)
     return Placed(arrival, Outcome.REPLACED, path)

@@ -96,9 +96,8 @@ class SeriesRow:
         if f"\\{sop_class_uid}\\" not in self.study.sop_classes:
             self.study.sop_classes = listed((self.study.sop_classes, sop_class_uid))
 
-    def replace(self, added_bytes: int) -> None:
-        """Count an instance that is replaced by one that is longer by `added_bytes`."""
-        self.new_bytes += added_bytes
+    def replace(self) -> None:
+        """Note that an instance is replaced: its study is recounted."""
         self.study.replaced_instances += 1
 
 
@@ -195,7 +194,7 @@ class Parents:
         changed = {each.study.id: each.study for each in changed_series}.values()
         _UPDATE_STUDY.run(self._connection, [self._changes(each) for each in changed])
         for each_study in changed:
-            if each_study.replaced_instances:  # by one of another SOP class, perhaps
+            if each_study.replaced_instances:  # by longer ones, or those of another SOP class
                 correct(self._connection, recount(self._connection, each_study.uid))
 
     def _changes(self, changed: StudyRow) -> dict[str, Any]:

@@ -31,7 +31,7 @@ FOLDER: Final = "folder:"
 _Numbered = tuple[int, Arrival]
 """An arrival with its place in the batch."""
 
-_STORED: Final = select(instance.c.uid, instance.c.id, instance.c.digest, instance.c.path, instance.c.bytes).where(
+_STORED: Final = select(instance.c.uid, instance.c.id, instance.c.digest, instance.c.path).where(
     instance.c.series_id == bindparam("series")
 )
 _FIND_ONE: Final = Statement(_STORED.where(instance.c.uid == bindparam("uid")))
