@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
@@ -43,6 +44,14 @@ _TRIED: Final = 64 * 1024
 """Bytes that are written to find out whether a disk works."""
 
 
+class _Names(Enum):
+    """Which names in a folder may not have been forced to the disk."""
+
+    NONE = "none"
+    SOME = "those of files that were made since"
+    UNKNOWN = "others make files, so that nobody knows"
+
+
 class IncomingFolder:
     """The folder of this process in `incoming/` of the data folder `data`; it is made.
 
@@ -56,13 +65,12 @@ class IncomingFolder:
         self.path, self._lock = _new_folder(data / "incoming")
         self._path = str(self.path)
         self._prepared: list[tuple[str, int]] = []
-        self._has_new_names = False
-        self._is_made_by_others = False
+        self._unforced = _Names.NONE
         folders.sync_path(str(self.path.parent))
 
     def new_path(self) -> Path:
         """The path of a file that is not there yet, for a caller who makes it."""
-        self._is_made_by_others = True
+        self._unforced = _Names.UNKNOWN
         return Path(self._new_path())
 
     def _new_path(self) -> str:
@@ -79,7 +87,8 @@ class IncomingFolder:
     def _create(self) -> tuple[str, int]:
         path = self._new_path()
         descriptor = os.open(path, _CREATE, 0o666)
-        self._has_new_names = True  # only now: `sync` in another thread may just have begun
+        if self._unforced is _Names.NONE:  # only now: `sync` in another thread may just have begun
+            self._unforced = _Names.SOME
         return path, descriptor
 
     def prepare(self) -> None:
@@ -109,13 +118,15 @@ class IncomingFolder:
 
     def sync(self) -> None:
         """Force the names in it to the disk."""
-        if self._has_new_names or self._is_made_by_others:
-            self._has_new_names = False
-            try:
-                folders.sync_path(self._path)
-            except OSError:
-                self._has_new_names = True
-                raise
+        if self._unforced is _Names.NONE:
+            return
+        if self._unforced is _Names.SOME:
+            self._unforced = _Names.NONE
+        try:
+            folders.sync_path(self._path)
+        except OSError:
+            self._unforced = _Names.UNKNOWN
+            raise
 
     def close(self) -> None:
         """Give it up, and remove it if nothing is left in it."""

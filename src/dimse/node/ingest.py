@@ -86,7 +86,7 @@ class Ingest:
         self._disk = Disk()
         self._waiting: deque[_Waiting] = deque()
         self._wake: asyncio.Future[None] | None = None
-        self._is_ending = False
+        self._ended = asyncio.Event()
         self._checking = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -112,7 +112,7 @@ class Ingest:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._is_ending = True
+        self._ended.set()
         self._wake_up()
         await self._writer
         await asyncio.to_thread(self._end)
@@ -187,7 +187,7 @@ class Ingest:
 
     async def _write(self) -> None:
         """Store what waits, batch by batch, until the block ends."""
-        while self._waiting or not self._is_ending:
+        while self._waiting or not self._ended.is_set():
             if not self._waiting:
                 self._wake = asyncio.get_running_loop().create_future()
                 await self._wake
