@@ -128,3 +128,13 @@ async def test_what_is_there_is_found_again(index_url: str) -> None:
     index = Index(index_url)
     assert len(await index.read(lambda connection: since(connection, 0))) == 2
     index.close()
+
+
+@pytest.mark.parametrize("fsync", [True, False])
+def test_a_commit_waits_for_the_disk_if_it_is_to(index_url: str, fsync: bool) -> None:
+    index = Index(index_url, fsync=fsync)
+    for block in (index.reading(), index.writing()):
+        with block as connection:
+            how = connection.exec_driver_sql("PRAGMA synchronous" if index.is_sqlite else "SHOW synchronous_commit")
+            assert how.scalar_one() in ((2, "on") if fsync else (0, "off"))
+    index.close()

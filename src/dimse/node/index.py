@@ -53,10 +53,11 @@ class Index:
 
     `url` is one of SQLAlchemy. Missing tables are made, and older ones brought up to date. Raises `UnknownVersion` if
     they are of a newer dimse, or of something else; `sqlalchemy.exc.SQLAlchemyError` if the database cannot be used.
+    Without `fsync` a power failure may take what was committed last, or, of SQLite, damage the file.
     """
 
-    def __init__(self, url: str) -> None:
-        self.engine: Final = make_engine(url)
+    def __init__(self, url: str, *, fsync: bool = True) -> None:
+        self.engine: Final = make_engine(url, fsync=fsync)
         self._writing: Final = self.engine.execution_options(**{_WRITES: True})
         snapshot = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._reading: Final = self.engine.execution_options(**snapshot)
@@ -76,10 +77,10 @@ class Index:
             raise
 
     @classmethod
-    def at(cls, path: Path) -> Index:
+    def at(cls, path: Path, *, fsync: bool = True) -> Index:
         """The index in a SQLite file, which is made if it is missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        return cls(f"sqlite:///{path}")
+        return cls(f"sqlite:///{path}", fsync=fsync)
 
     @property
     def is_sqlite(self) -> bool:
@@ -168,7 +169,7 @@ def insert_missing(connection: Connection, table: Table) -> sqlite.Insert | post
     return postgresql.insert(table).on_conflict_do_nothing()
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, *, fsync: bool = True) -> Engine:
     """Connections to a database, configured as an index needs them."""
     made = make_url(url)
     options: dict[str, Any] = {"pool_size": READERS + 2, "hide_parameters": True}  # which are data of patients
@@ -178,9 +179,13 @@ def make_engine(url: str) -> Engine:
             made.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=waits, **options
         )
         event.listen(engine, "connect", _configure_postgresql)
+        if not fsync:
+            event.listen(engine, "connect", _hurry_postgresql)
         return engine
     engine = create_engine(made, connect_args={"timeout": BUSY}, **options)
     event.listen(engine, "connect", _configure_sqlite)
+    if not fsync:
+        event.listen(engine, "connect", _hurry_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -188,6 +193,15 @@ def make_engine(url: str) -> Engine:
 def _configure_postgresql(connection: Any, _: object) -> None:
     connection.execute(f"SET lock_timeout = '{BUSY}s'")
     connection.commit()
+
+
+def _hurry_postgresql(connection: Any, _: object) -> None:
+    connection.execute("SET synchronous_commit = off")
+    connection.commit()
+
+
+def _hurry_sqlite(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF")
 
 
 def _configure_sqlite(connection: Any, _: object) -> None:

@@ -97,7 +97,9 @@ class Node:
     async def _begin(self, parts: AsyncExitStack) -> None:
         options, server, data = self.options, self.server, self.options.data
         parts.enter_context(served(data))
-        self.index = index = await asyncio.to_thread(Index, options.index or index_url(data))
+        self.index = index = await asyncio.to_thread(
+            Index, options.index or index_url(data), fsync=options.storage.fsync
+        )
         parts.push_async_callback(asyncio.to_thread, index.close)
         await parts.enter_async_context(await self._jobs())
         settling = await parts.enter_async_context(Settling(index, options.settling))
