@@ -100,3 +100,18 @@ def _store(connection: Connection) -> None:
     connection.execute(insert(series).values(id=1, study_id=1, uid="2", attributes=b""))
     numbers = {"uid_hash": 0, "sop_class": 1, "transfer_syntax": 1, "bytes": 4, "offset": 0, "storage": 1}
     connection.execute(insert(instance).values(series_id=1, uid="3", digest=b"", received_at=0, **numbers))
+
+
+async def test_the_thumbnails_of_a_study_go_with_its_last_file(index: Index, data: Path) -> None:
+    for path in (
+        "studies/1/2/1.dcm",
+        "studies/1/2/2.dcm",
+        "studies/3/4/5.dcm",
+        "thumbnails/1/a.jpg",
+        "thumbnails/3/a.jpg",
+    ):
+        file(data, path)
+    await delete(index, data, "studies/1/2/1.dcm", "studies/3/4/5.dcm")
+    assert [path.parent.name for path in data.glob("thumbnails/*/*")] == ["1"]
+    await delete(index, data, "studies/1/2/2.dcm")
+    assert list(data.glob("thumbnails/*/*")) == []
