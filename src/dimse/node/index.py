@@ -53,7 +53,7 @@ class Index:
 
     `url` is one of SQLAlchemy. Missing tables are made, and older ones brought up to date. Raises `UnknownVersion` if
     they are of a newer dimse, or of something else; `sqlalchemy.exc.SQLAlchemyError` if the database cannot be used.
-    Without `fsync` a power failure may take what was committed last, or, of SQLite, damage the file.
+    Without `fsync` a power failure may take what was committed last.
     """
 
     def __init__(self, url: str, *, fsync: bool = True) -> None:
@@ -201,7 +201,7 @@ def _hurry_postgresql(connection: Any, _: object) -> None:
 
 
 def _hurry_sqlite(connection: Any, _: object) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
+    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _configure_sqlite(connection: Any, _: object) -> None:
