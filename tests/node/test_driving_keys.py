@@ -19,6 +19,7 @@ from dimse.node.schema import study
 from dimse.services.query_models import QueryRetrieveLevel
 
 COUNT = 2000
+LAST = {"date": 20040301, "birth_date": 19500101}
 ITEM = Dataset()
 ITEM.ScheduledProcedureStepID = "STEP471"
 DRIVING: Mapping[str, tuple[str, dict[str, Any], str]] = {
@@ -71,7 +72,7 @@ def test_a_driving_key_uses_its_index_and_nothing_is_sorted(
     identifier = keys(level, **values)
     plan = Plan(identifier, QueryRetrieveLevel(level), QueryFeatures(), unknown_matches=True)
     first, index = plan.ranges[0], filled_indexes[database]
-    last = ["5" if isinstance(each.type, Text) else 5 for each in plan.order(first)]
+    last = ["Smith" if isinstance(each.type, Text) else LAST.get(each.name, 5) for each in plan.order(first)]
     if is_later and not last:
         return
     statement = plan.statement(first, [study.c.uid], last if is_later else None, 500)
@@ -97,4 +98,5 @@ def explain(index: Index, statement: Any) -> list[str]:
             return [str(row[-1]) for row in rows]
         for kind in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):
             connection.exec_driver_sql(f"SET LOCAL enable_{kind} = off")
+        connection.exec_driver_sql("SET LOCAL random_page_cost = 0.1")
         return [row[0] for row in connection.exec_driver_sql(f"EXPLAIN {str(compiled).replace('%', '%%')}").all()]

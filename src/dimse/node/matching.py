@@ -37,7 +37,7 @@ from dimse.node.terms import (
     Column,
     Condition,
     Term,
-    begins,
+    beginning,
     days,
     literal_prefix,
     request_term,
@@ -76,6 +76,13 @@ class Range:
     where: Condition
     order: tuple[Column, ...]
     newest_first: bool = False
+    low: Condition | None = None
+    """Where it begins. A later page has a higher beginning, of which a database would not know that it is higher."""
+
+    @property
+    def whole(self) -> Condition:
+        """All of it."""
+        return self.where if self.low is None else and_(self.low, self.where)
 
     def after(self, last: Sequence[Any], within: Sequence[Column]) -> Condition:
         """The rows behind the one with the values `last` of its order, and of `within`, the order below its level."""
@@ -105,6 +112,8 @@ class Plan:
         self.unsupported = {*self.keys.unsupported, *self._not_matched()}
         self.leave_out(self.unsupported)
         self._terms: dict[int, Term] = {tag: found for tag in self._matched if (found := self._term(tag)) is not None}
+        self._drivers = set[int]()
+        """The key that drives, if its ranges have an order."""
         self.scanned: Final = self._matched - self._terms.keys() - {tag for tag, _ in _UIDS}
         """The keys that only a look at each row decides."""
 
@@ -132,9 +141,10 @@ class Plan:
     def statement(self, place: Range, columns: Sequence[Any], last: Sequence[Any] | None, most: int) -> Any:
         """The rows of a range behind `last`; each begins with the values of its `order`."""
         order = self.order(place)
-        where = [place.where, *(each.condition for each in self._terms.values())]
-        if last is not None:
-            where.append(place.after(last, order[len(place.order) :]))
+        where = [place.whole if last is None else and_(place.where, place.after(last, order[len(place.order) :]))]
+        for tag, each in self._terms.items():
+            # As an alternative, it is no second beginning of the range
+            where.append(or_(each.known, each.unknown) if tag in self._drivers else each.condition)
         found = select(*order, *columns).select_from(self._joined(place.level)).where(*where)
         if not order:
             return found
@@ -197,6 +207,7 @@ class Plan:
         found = self._of_requests()
         for tag in _AFTER_REQUESTS:
             if not found and tag in self._terms:
+                self._drivers = {tag}
                 found = self._of_name() if tag == PATIENT_NAME else self._of_column(tag)
         return iter(found or self._of_all())
 
@@ -217,7 +228,7 @@ class Plan:
         for tag in (STEP_ID, PROCEDURE_ID):
             values = keys.values.get(tag, [])
             if len(values) == 1 and keys.vrs[tag] in ("SH", "LO") and (found := _narrow(REQUESTS[tag], values[0])):
-                known = series.c.id.in_(select(request.c.series_id).where(found.where))
+                known = series.c.id.in_(select(request.c.series_id).where(found.whole))
                 ranges = [Range(_SERIES, known, (series.c.id,))]
                 if self._terms[REQUEST_ATTRIBUTES].unknown_matches:
                     its = select(request.c.series_id).where(request.c.series_id == series.c.id)
@@ -253,9 +264,9 @@ class Plan:
             narrow = _narrow(column, groups[0])
             if narrow is None:
                 return []
-            where = and_(narrow.where, study.c.name_key.is_not(None), *before)
-            ranges.append(replace(narrow, where=where))
-            before.append(or_(column.is_(None), ~narrow.where))
+            there = true() if column is study.c.name_key else study.c.name_key.is_not(None)
+            ranges.append(replace(narrow, where=and_(narrow.where, there, *before)))
+            before.append(or_(column.is_(None), ~narrow.whole))
         return [*ranges, Range(_STUDY, study.c.name_key.is_(None), _ID)]
 
     def _unknown(self, tag: int, where: Condition) -> list[Range]:
@@ -265,7 +276,8 @@ class Plan:
         if self.level is not _PATIENT:
             return [Range(_STUDY, true(), _ID, newest_first=True)]
         column = study.c.patient_id
-        return [Range(_STUDY, column.is_not(None), (column, study.c.id)), Range(_STUDY, column.is_(None), _ID)]
+        there = Range(_STUDY, true(), (column, study.c.id), low=column.is_not(None))
+        return [there, Range(_STUDY, column.is_(None), _ID)]
 
 
 _ID: Final = (study.c.id,)
@@ -298,7 +310,8 @@ def _narrow(column: Column, value: str) -> Range | None:
         return None
     if prefix == value:
         return Range(_STUDY, column == value, _ID)
-    return Range(_STUDY, begins(column, prefix), (column, study.c.id))
+    low, end = beginning(column, prefix)
+    return Range(_STUDY, end, (column, study.c.id), low=low)
 
 
 def _narrow_date(column: Column, value: str) -> Range | None:
@@ -307,4 +320,4 @@ def _narrow_date(column: Column, value: str) -> Range | None:
         return None
     if found[0] == found[1]:
         return Range(_STUDY, column == found[0], _ID)
-    return Range(_STUDY, column.between(*found), (column, study.c.id))
+    return Range(_STUDY, column <= found[1], (column, study.c.id), low=column >= found[0])

@@ -126,8 +126,13 @@ def literal_prefix(value: str) -> str:
 
 def begins(column: Column, prefix: str) -> Condition:
     """A text that begins so, as a range of its index."""
+    return and_(*beginning(column, prefix))
+
+
+def beginning(column: Column, prefix: str) -> tuple[Condition, Condition]:
+    """The two ends of the range of texts that begin so."""
     end = _after(prefix)
-    return column >= prefix if end is None else and_(column >= prefix, column < end)
+    return column >= prefix, true() if end is None else column < end
 
 
 def _after(prefix: str) -> str | None:
