@@ -38,6 +38,8 @@ class Content(NamedTuple):
     offset: int
     """Where the data set begins in it."""
     digest: bytes
+    changed_at: float
+    """When it was changed last, in seconds since 1970."""
 
 
 def examine(path: Path, source: str, *, copy: Path | None = None, received_at: float | None = None) -> Arrival:
@@ -66,17 +68,18 @@ def examine(path: Path, source: str, *, copy: Path | None = None, received_at: f
     )
 
 
-def read(path: Path, copy: Path | None = None) -> Content:
+def read(path: str | Path, copy: str | Path | None = None) -> Content:
     """Read a whole file, and copy it into the new file `copy`. Raises as `examine` does."""
     with ExitStack() as undo, ExitStack() as open_files:
         file = open_files.enter_context(FileIO(path))
-        first = file.read(min(os.fstat(file.fileno()).st_size + 1, PIECE))
+        status = os.fstat(file.fileno())
+        first = file.read(min(status.st_size + 1, PIECE))
         syntax, offset = _begins(first)
         digest = blake2b(memoryview(first)[offset:], digest_size=16)
         target = None
         if copy is not None:
             target = open_files.enter_context(FileIO(copy, "x"))
-            undo.callback(copy.unlink)
+            undo.callback(os.unlink, copy)
             write_all(target, first)
         size = len(first)
         header = _header_of_all(first[offset:], syntax) if size < PIECE else None
@@ -91,7 +94,7 @@ def read(path: Path, copy: Path | None = None) -> Content:
                     write_all(target, piece)
             header = header_of(_metadata(followed), syntax)
         undo.pop_all()
-    return Content(header, syntax, size, offset, digest.digest())
+    return Content(header, syntax, size, offset, digest.digest(), status.st_mtime)
 
 
 def _begins(beginning: bytes) -> tuple[str, int]:

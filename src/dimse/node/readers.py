@@ -116,9 +116,9 @@ def work(tasks: Sequence[Task]) -> list[Result]:
 
 def _read(path: str, copy: str | None) -> Result:
     try:
-        content = read(Path(path), None if copy is None else Path(copy))
+        content = read(path, copy)
         try:
-            return _described(content, os.stat(path).st_mtime)  # noqa: PTH116 - for each file
+            return _described(content)
         except DatasetError:
             if copy is not None:
                 Path(copy).unlink()
@@ -131,7 +131,7 @@ def _read(path: str, copy: str | None) -> Result:
         return error
 
 
-def _described(content: Content, changed_at: float) -> Read:
+def _described(content: Content) -> Read:
     header, syntax = content.header, content.transfer_syntax_uid
     found = description_of(header)
     return Read(
@@ -144,7 +144,7 @@ def _described(content: Content, changed_at: float) -> Read:
         size=content.size,
         offset=content.offset,
         digest=content.digest,
-        changed_at=changed_at,
+        changed_at=content.changed_at,
     )
 
 
