@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from sqlalchemy import make_url
 
 _SETTINGS: Final = (
     "fsync=off",
@@ -43,6 +44,37 @@ def _programs() -> Path | None:
     return found[-1] if found else None
 
 
+def _user() -> str | None:
+    """The user that a server runs as: it refuses to run as root."""
+    return "postgres" if os.geteuid() == 0 else None
+
+
+def stop(url: str) -> None:
+    """End a server, of which `url` is a database, as if it had crashed."""
+    _control(url, "-m", "immediate", "stop")
+
+
+def start(url: str) -> None:
+    """Start a server again that was stopped."""
+    settings = " ".join(f"-c {setting}" for setting in _SETTINGS)
+    folder = _folder(url)
+    _control(url, "-l", f"{folder}/log", "-o", f"-k {folder} {settings}", "start")
+
+
+def _folder(url: str) -> str:
+    host = make_url(url).query["host"]
+    assert isinstance(host, str)
+    return host
+
+
+def _control(url: str, *arguments: str) -> None:
+    programs = _programs()
+    assert programs is not None
+    folder = _folder(url)
+    command = [str(programs / "pg_ctl"), "-D", f"{folder}/data", "-w", *arguments]
+    subprocess.run(command, user=_user(), cwd=folder, stdout=subprocess.DEVNULL, check=True)  # noqa: S603 - our own
+
+
 @contextmanager
 def serve() -> Iterator[str]:
     """A server of its own. Gives the URL of its database."""
@@ -52,10 +84,9 @@ def serve() -> Iterator[str]:
         if os.environ.get("CI") == "true" and sys.platform == "linux":  # where each of our runners has it
             pytest.fail(reason)
         pytest.skip(reason)
-    user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
     settings = " ".join(f"-c {setting}" for setting in _SETTINGS)
     command = ["sh", "-c", _SERVE, "sh", str(programs), settings]
-    with subprocess.Popen(command, user=user, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - no input of others
+    with subprocess.Popen(command, user=_user(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - no input of others
         assert process.stdin is not None
         assert process.stdout is not None
         folder = process.stdout.readline().strip()
