@@ -235,3 +235,13 @@ async def test_fuzzy_matching_of_names(archived: Finder) -> None:
         asked = keys("PATIENT", PatientName=wanted, PatientID="")
         level, fuzzy = dimse.QueryRetrieveLevel.PATIENT, QueryFeatures(fuzzy_names=True)
         assert len(await archived.search(asked, level, features=fuzzy, limit=10)) == count, wanted
+
+
+@pytest.mark.parametrize(
+    ("wanted", "studies"),
+    [("1045-1050", ["1.0"]), ("1030", ["1.0", "1.1"]), ("-095959", []), ("103059.5", ["1.0", "1.1"]), ("11-", [])],
+)
+async def test_a_time_may_mean_a_whole_hour(index: Index, tmp_path: Path, wanted: str, studies: list[str]) -> None:
+    put(index, tmp_path, [member(f"1.{n}", "1", 1, StudyTime=time) for n, time in enumerate(("10", "1030"))])
+    matches = await found(finder(index, tmp_path), "STUDY", StudyInstanceUID="", StudyTime=wanted)
+    assert sorted(match.StudyInstanceUID for match in matches) == studies
