@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.exc import OperationalError
 from tests.node.ingesting import files_of, stored
 from tests.sample_objects import instance, save
 
+from dimse.dataset import folders
 from dimse.node import batches as module
 from dimse.node.arrival import Arrival, OnDuplicate, Outcome, Placed
 from dimse.node.batches import Batches, InDoubt
@@ -74,6 +78,54 @@ def test_a_commit_of_which_nothing_is_known_leaves_the_file_for_the_next_start(
     assert left.startswith("incoming/")
     assert [place] == list(stored(index))
     (tmp_path / "archive" / left).unlink()
+
+
+def test_names_that_are_not_on_the_disk_are_of_no_stored_instance(
+    index: Index, folder: IncomingFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = Batches(index, tmp_path / "archive", folder, on_duplicate=OnDuplicate.KEEP, fsync=True)
+    arrivals = [arrival_of(folder, tmp_path, uid) for uid in ("1.1", "1.2")]
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "sync_path", _broken)
+        results = batches.place(arrivals)
+    assert [type(each) for each in results] == [OSError, OSError]
+    assert files_of(tmp_path / "archive") == list(stored(index)) == []
+
+
+def test_what_was_there_before_does_not_tell_that_others_are_committed(
+    index: Index, batches: Batches, folder: IncomingFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches.place([arrival_of(folder, tmp_path, "1.1")])
+    (place,) = files_of(tmp_path / "archive")
+    (tmp_path / "archive" / place).unlink()
+    arrivals = [arrival_of(folder, tmp_path, uid) for uid in ("1.1", "1.2")]
+    with monkeypatch.context() as patch:
+        patch.setattr(index.engine.dialect, "do_commit", _gone)
+        results = batches.place(arrivals)
+    assert [type(each) for each in results] == [OperationalError, OperationalError]
+    assert list(stored(index)) == [place]
+
+
+def test_the_names_are_undone_while_nobody_else_can_write(
+    index: Index, batches: Batches, folder: IncomingFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrivals = [arrival_of(folder, tmp_path, uid) for uid in ("1.1", "1.2")]
+    left, rollback = [], index.engine.dialect.do_rollback
+
+    def roll_back(connection: PoolProxiedConnection) -> None:
+        left.append([name for name in files_of(tmp_path / "archive") if not name.startswith("incoming/")])
+        rollback(connection)
+
+    monkeypatch.setattr(index.engine.dialect, "do_rollback", roll_back)
+    arrivals[1].path.unlink()
+    results = batches.place(arrivals)
+    assert [type(each) for each in results] == [Placed, FileNotFoundError]
+    assert left
+    assert not any(left[:1])
+
+
+def _broken(_: str) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def _gone(*_: object) -> None:

@@ -69,3 +69,22 @@ def test_a_file_that_has_its_name_already_keeps_it(file: Path, tmp_path: Path) -
 def test_a_file_that_is_gone_is_not_named(names: Names, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         names.give(str(tmp_path / "gone.dcm"), PLACE)
+
+
+def test_what_another_process_has_put_there_meanwhile_stays(file: Path, tmp_path: Path) -> None:
+    names, others = Names(str(tmp_path)), Names(str(tmp_path))
+    names.give(str(file), PLACE)
+    other = file.with_name("2.dcm")
+    other.write_bytes(b"other")
+    others.give(str(other), PLACE)
+    others.keep()
+    names.undo()
+    assert (tmp_path / PLACE).read_bytes() == b"other"
+    assert file.read_bytes() == b"new"
+
+
+def test_a_block_that_raises_undoes_them(names: Names, file: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), names:
+        for each in (file, tmp_path / "gone.dcm"):
+            names.give(str(each), PLACE)
+    assert files_under(tmp_path) == ["incoming/1.dcm"]

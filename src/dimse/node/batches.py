@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from dimse.dataset import folders
-from dimse.node.arrival import Arrival, OnDuplicate, Placed
+from dimse.node.arrival import Arrival, OnDuplicate, Outcome, Placed
 from dimse.node.incoming import IncomingFolder
 from dimse.node.index import Index
 from dimse.node.mending import mend
@@ -52,17 +52,23 @@ class Batches:
         """
         if not arrivals:
             return []
-        try:
-            if self._fsync:
-                self._folder.sync()
-            placed: list[Placed | Exception] = [*self._place(arrivals)]
-        except Exception as error:  # noqa: BLE001 - whatever it is, the senders are told
-            placed = self._apart(arrivals, error)
+        placed = self._try(arrivals)
         for arrival, result in zip(arrivals, placed, strict=True):
             is_superfluous = result.path is None if isinstance(result, Placed) else not isinstance(result, InDoubt)
             if is_superfluous and not arrival.is_in_place:
                 folders.remove(str(arrival.path))
         return placed
+
+    def _try(self, arrivals: Sequence[Arrival]) -> list[Placed | Exception]:
+        try:
+            if self._fsync:
+                self._folder.sync()
+        except OSError as error:  # no name of them is known to be on the disk
+            return [error] * len(arrivals)
+        try:
+            return [*self._place(arrivals)]
+        except Exception as error:  # noqa: BLE001 - whatever it is, the senders are told
+            return self._apart(arrivals, error)
 
     def _apart(self, arrivals: Sequence[Arrival], error: Exception) -> list[Placed | Exception]:
         """Try each arrival of a batch that failed alone, unless all would fail."""
@@ -72,7 +78,7 @@ class Batches:
         for arrival in arrivals:
             try:
                 results += self._place([arrival])
-            except Exception as failure:  # noqa: BLE001 - as in `place`
+            except Exception as failure:  # noqa: BLE001 - as in `_try`
                 results.append(failure)
         return results
 
@@ -80,7 +86,7 @@ class Batches:
         names = Names(str(self._data))
         placed: list[Placed] | None = None
         try:
-            with self._index.writing() as connection:
+            with self._index.writing() as connection, names:
                 decided = place(connection, arrivals, self._on_duplicate, self._texts)
                 decided = mend(connection, decided, self._data)
                 for each in decided:
@@ -95,12 +101,15 @@ class Batches:
         return placed
 
     def _is_committed(self, placed: Sequence[Placed], error: BaseException) -> bool:
-        """Whether a transaction was committed whose commit failed, as a server may do just before it is gone."""
-        for each in placed:
-            if each.path is not None:
-                try:
-                    with self._index.reading() as connection:
-                        return stored_path(connection, each.arrival) is not None
-                except SQLAlchemyError:
-                    raise InDoubt from error
-        return False
+        """Whether a transaction was committed whose commit failed, as a server may do just before it is gone.
+
+        What the last arrival has added tells: it was not there before, and no other one has replaced it.
+        """
+        added = [each.arrival for each in placed if each.path is not None and each.outcome is not Outcome.SAME]
+        if not added:
+            return False
+        try:
+            with self._index.reading() as connection:
+                return stored_path(connection, added[-1]) is not None
+        except SQLAlchemyError:
+            raise InDoubt from error

@@ -3,7 +3,8 @@
 1. A file gets its final name, a hard link, before the transaction is committed, and loses the one in `incoming/`
    afterwards. So whoever finds an instance in the index, in whatever process, finds its file; and a crash between the
    two leaves a name in `incoming/`, by which it is mended.
-2. If the transaction is not committed, the final names are removed again.
+2. If the transaction is not committed, the final names are removed again: before it is rolled back, if it fails before
+   its commit, as another process may then store the instance in the same place. What that one has put there stays.
 3. A file that has the final name already, and that the index does not know, is not ours to overwrite: it is moved to
    `set-aside/`.
 4. On a file system without hard links a file is renamed before the commit. A crash between the two leaves a file
@@ -15,18 +16,31 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import suppress
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from dimse.dataset import folders
 from dimse.dataset.part10_file import NO_LINKS
 
 
 class Names:
-    """The names that files get in one transaction, below the data folder `data`. All methods block."""
+    """The names that files get in one transaction, below the data folder `data`. All methods block.
+
+    A block that raises has them undone.
+    """
 
     def __init__(self, data: str) -> None:
         self._data: Final = data
         self._given: list[tuple[str, str]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.undo()
 
     def give(self, file: str, place: str) -> None:
         """Give a file its final name, below the data folder. Raises `OSError`."""
@@ -59,11 +73,11 @@ class Names:
     def undo(self) -> None:
         """The transaction was not committed: remove the final names."""
         for file, place in self._given:
-            if os.path.exists(file):
-                folders.remove(place)
-            else:
-                with suppress(OSError):
+            with suppress(OSError):
+                if not os.path.exists(file):
                     os.rename(place, file)
+                elif os.path.samefile(file, place):
+                    os.unlink(place)
         self._given.clear()
 
 
