@@ -24,7 +24,7 @@ from dimse.node.index import Index
 from dimse.node.places import usual_path
 from dimse.node.placing import place, stored_path
 from dimse.node.recount import recount
-from dimse.node.removing import remove_instance, remove_study
+from dimse.node.removing import remove_lost, remove_study
 from dimse.node.schema import instance, job, metadata, series, set_aside, study
 from dimse.node.shared_texts import SharedTexts
 
@@ -143,9 +143,9 @@ class Archive(RuleBasedStateMachine):
             self._forget({key for key in self.instances if key[0] == str(number)})
 
     @rule(key=keys, end=ends)
-    def remove_instance(self, key: Key, end: str) -> None:
+    def remove_lost(self, key: Key, end: str) -> None:
         with transaction(self.index, killed=end == "killed before") as connection:
-            assert remove_instance(connection, *key) == (key in self.instances)
+            assert remove_lost(connection, key[0], {key[1:]}) == (key in self.instances)
         if end != "killed before":
             self._forget({key} & self.instances.keys())
 

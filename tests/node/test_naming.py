@@ -84,7 +84,7 @@ def test_what_another_process_has_put_there_meanwhile_stays(file: Path, tmp_path
 
 
 def test_a_block_that_raises_undoes_them(names: Names, file: Path, tmp_path: Path) -> None:
+    names.give(str(file), PLACE)
     with pytest.raises(FileNotFoundError), names:
-        for each in (file, tmp_path / "gone.dcm"):
-            names.give(str(each), PLACE)
+        names.give(str(tmp_path / "gone.dcm"), PLACE)
     assert files_under(tmp_path) == ["incoming/1.dcm"]

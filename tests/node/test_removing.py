@@ -11,7 +11,7 @@ from tests.node.arrivals import MR, ONE, Said, arrival, events, put, rows
 from dimse.node import removing
 from dimse.node.index import Index
 from dimse.node.recount import recount
-from dimse.node.removing import remove_instance, remove_study
+from dimse.node.removing import remove_lost, remove_study
 from dimse.node.schema import event, instance, job, name_word, request, series, set_aside, study
 
 TWO = replace(ONE, uid="1.1.1.2")
@@ -48,20 +48,22 @@ def test_many_files_are_several_jobs(index: Index, monkeypatch: pytest.MonkeyPat
     assert sorted(path for row in rows(index, job) for path in row.payload["paths"]) == paths
 
 
-def test_instances_one_after_another(index: Index) -> None:
+def test_lost_instances_one_after_another(index: Index) -> None:
     put(index, arrival(ONE), arrival(TWO), arrival(Said("1.1", "1.1.2", "1.1.2.1", MR, "MR")))
+    put(index, arrival(ONE, "other"))
     with index.writing() as connection:
-        assert remove_instance(connection, "1.1", "1.1.2", "1.1.2.1")
+        assert remove_lost(connection, "1.1", [("1.1.2", "1.1.2.1")]) == 1
         assert recount(connection) == []
     (the_study,) = rows(index, study)
     assert (the_study.series_count, the_study.instance_count, the_study.modalities) == (1, 2, "\\CT\\")
     with index.writing() as connection:
-        assert not remove_instance(connection, "1.1", "1.1.2", "1.1.2.1")
-        assert remove_instance(connection, "1.1", "1.1.1", "1.1.1.1")
+        assert remove_lost(connection, "1.1", [("1.1.2", "1.1.2.1"), ("1.1.1", "1.1.1.1")]) == 1
+        assert remove_lost(connection, "1.2", [("1.1.1", "1.1.1.2")]) == 0
     assert rows(index, study)[0].instance_count == 1
-    assert events(index) == [("study-created", None, None)]
+    assert ("study-deleted", None, None) not in events(index)
     with index.writing() as connection:
-        assert remove_instance(connection, "1.1", "1.1.1", "1.1.1.2")
+        remove_lost(connection, "1.1", [("1.1.1", "1.1.1.2")])
     assert rows(index, study) == rows(index, series) == rows(index, instance) == []
-    assert events(index)[1:] == [("study-deleted", None, None)]
-    assert len(rows(index, job)) == 3
+    assert events(index)[-1] == ("study-deleted", None, None)
+    assert rows(index, job) == []
+    assert len(rows(index, set_aside)) == 1

@@ -13,7 +13,7 @@ from dimse.node import verifying
 from dimse.node.index import Index
 from dimse.node.options import NodeOptions
 from dimse.node.repairing import Repairer, note
-from dimse.node.schema import event, instance, set_aside, study
+from dimse.node.schema import event, instance, job, set_aside, study
 from dimse.node.verifying import Fault, Finding, Verifier
 
 
@@ -127,3 +127,30 @@ def test_what_was_set_aside_and_is_missing_is_forgotten(index: Index, options: N
     assert list(repair(index, options).values()) == [True]
     with index.reading() as connection:
         assert connection.execute(select(set_aside)).all() == []
+
+
+def test_a_file_that_has_come_again_is_kept_with_its_row(index: Index, options: NodeOptions) -> None:
+    before = stored(index, options.data)
+    content = file_of(options, 2).read_bytes()
+    file_of(options, 2).unlink()
+    (found,) = (found for found in Verifier(index, options.data).findings() if found)
+    file_of(options, 2).write_bytes(content)
+    with Repairer(index, options) as repairer:
+        assert repairer.repair(found) == set()
+    assert stored(index, options.data) == before
+    with index.reading() as connection:
+        assert connection.execute(select(job)).all() == []
+
+
+def test_the_row_of_a_file_on_a_disk_that_is_not_mounted_stays(
+    index: Index, options: NodeOptions, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "mounted" / "c"
+    put_in(index, options, *save_all(elsewhere, [member("1.3", "1", 1), member("1.3", "1", 2)]), in_place=True)
+    before = stored(index, options.data)
+    elsewhere.rename(tmp_path / "away")
+    assert list(repair(index, options).values()) == [False, False]
+    (tmp_path / "away").rename(elsewhere)
+    assert stored(index, options.data) == before
+    (elsewhere / "1.3.1.1.dcm").unlink()
+    assert list(repair(index, options).values()) == [True]

@@ -24,7 +24,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from dimse.dataset.folders import sync_path
 from dimse.node.data_folder import served
@@ -33,7 +33,7 @@ from dimse.node.forcing import force
 from dimse.node.index import Index
 from dimse.node.inventory import Stored, files, files_set_aside, instances, is_stored, studies, study_folders, total
 from dimse.node.places import usual_path
-from dimse.node.removing import remove_instance
+from dimse.node.removing import remove_lost
 from dimse.node.schema import instance, metadata, set_aside
 
 _INDEX: Final = "index.sqlite"
@@ -52,6 +52,9 @@ _PAUSE: Final = 0.1
 
 _ROWS: Final = 5000
 """Rows of PostgreSQL that are copied at a time."""
+
+
+_AT_USUAL_PLACE: Final = update(instance).where(instance.c.id == bindparam("adopted")).values(path=None)
 
 
 class Outcome(Enum):
@@ -179,17 +182,17 @@ class Backup:
             target = row.path
             if Path(row.path).is_absolute():
                 target = usual_path(study_uid, row.series_uid, row.uid)
-                adopted.append(row.id)
+                adopted.append({"adopted": row.id})
             for step in self._copy(_File(row.path, target, row.size, row.offset, row.digest, row.received_at)):
                 if step.outcome is Outcome.MISSING and not self._has(study_uid, row):
-                    gone.append(row)
+                    gone.append((row.series_uid, row.uid))
                 else:
                     yield step
         if adopted or gone:
             with copy.writing() as connection:
-                connection.execute(update(instance).where(instance.c.id.in_(adopted)).values(path=None))
-                for row in gone:
-                    remove_instance(connection, study_uid, row.series_uid, row.uid)
+                if adopted:
+                    connection.execute(_AT_USUAL_PLACE, adopted)
+                remove_lost(connection, study_uid, gone)
 
     def _has(self, study_uid: str, row: Stored) -> bool:
         """Whether the archive still has an instance."""

@@ -1,17 +1,17 @@
-"""Removes studies and instances from an archive, and the files that no row names any more.
+"""Removes studies from an archive, and the files that no row names any more; and rows whose files are lost.
 
-1. Rows go in one transaction, and with them, as a job, goes the order to delete the files. So a file is deleted only
-   after its row is gone for good.
+1. The rows of a study go in one transaction, and with them, as a job, goes the order to delete the files. So a file is
+   deleted only after its row is gone for good.
 2. Files that are not ours stay: those that were adopted in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from dimse.node import deleting, jobs
 from dimse.node.events import EventKind, record
@@ -21,6 +21,9 @@ from dimse.node.schema import instance, series, set_aside, study
 
 FILES_OF_A_JOB: Final = 5000
 """Paths that one job has."""
+
+InstanceKey = tuple[str, str]
+"""The UIDs of a series and an instance."""
 
 
 def remove_study(connection: Connection, study_uid: str) -> list[str]:
@@ -44,27 +47,32 @@ def remove_study(connection: Connection, study_uid: str) -> list[str]:
     return paths
 
 
-def remove_instance(connection: Connection, study_uid: str, series_uid: str, uid: str) -> bool:
-    """Remove an instance, and its series and study if they have no other. Returns whether it was there."""
-    found = connection.execute(
-        select(study.c.id.label("study_id"), series.c.id.label("series_id"), instance.c.id, instance.c.path)
-        .select_from(study.join(series).join(instance))
-        .where(study.c.uid == study_uid, series.c.uid == series_uid, instance.c.uid == uid)
-        .with_for_update(of=study)
-    ).first()
-    if found is None:
-        return False
-    connection.execute(delete(instance).where(instance.c.id == found.id))
-    for table, id_, below in (
-        (series, found.series_id, instance.c.series_id),
-        (study, found.study_id, series.c.study_id),
-    ):
-        empty = ~select(below).where(below == id_).exists()
-        if connection.execute(delete(table).where(table.c.id == id_, empty)).rowcount and table is study:
-            record(connection, EventKind.STUDY_DELETED, study_uid=study_uid, detail={"series": 1, "instances": 1})
-    correct(connection, recount(connection, study_uid))
-    defer_deletion(connection, [found.path or usual_path(study_uid, series_uid, uid)])
-    return True
+def remove_lost(connection: Connection, study_uid: str, lost: Collection[InstanceKey]) -> int:
+    """Remove the rows of instances of a study whose files are lost; and those of series and study that have no others.
+
+    Returns how many there were. No file is deleted, also not what was set aside of the study.
+    """
+    number = lock_study(connection, study_uid)
+    if number is None:
+        return 0
+    below = select(series.c.uid, instance.c.uid, instance.c.id).join_from(series, instance)
+    rows = connection.execute(below.where(series.c.study_id == number)).all()
+    gone = [{"gone": row[2]} for row in rows if (row[0], row[1]) in lost]
+    if gone:
+        connection.execute(delete(instance).where(instance.c.id == bindparam("gone")), gone)
+        empty = ~select(instance.c.id).where(instance.c.series_id == series.c.id).exists()
+        connection.execute(delete(series).where(series.c.study_id == number, empty))
+        if len(gone) == len(rows):
+            connection.execute(delete(study).where(study.c.id == number))
+            detail = {"series": len({row[0] for row in rows}), "instances": len(rows)}
+            record(connection, EventKind.STUDY_DELETED, study_uid=study_uid, detail=detail)
+        correct(connection, recount(connection, study_uid))
+    return len(gone)
+
+
+def lock_study(connection: Connection, study_uid: str) -> int | None:
+    """The number of a study's row; what is below it belongs to the transaction then. None if there is no such study."""
+    return connection.scalar(select(study.c.id).where(study.c.uid == study_uid).with_for_update())
 
 
 def defer_deletion(connection: Connection, paths: Iterable[str]) -> None:

@@ -1,7 +1,8 @@
 """Mends the index where it and the files of an archive disagree.
 
 1. A file without a row is put into the index if it is a whole instance; else it stays where it is. None is deleted.
-2. The row of an instance without a file is removed, with an event: a query must not offer what cannot be retrieved.
+2. The row of an instance without a file is removed, with an event: a query must not offer what cannot be retrieved. One
+   whose file was adopted in a folder that is not there stays, as that may be on a disk that is not mounted.
 3. A damaged file stays, and so does its row: what is left of it may be all that there is.
 """
 
@@ -10,18 +11,21 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from sqlalchemy import delete
+from sqlalchemy import Connection, delete
 
 from dimse.node.arrival import OnDuplicate
 from dimse.node.events import EventKind, record
 from dimse.node.importing import Importer
 from dimse.node.index import Index
+from dimse.node.inventory import instances
 from dimse.node.options import NodeOptions
+from dimse.node.places import is_ours
 from dimse.node.recount import correct, recount
-from dimse.node.removing import remove_instance
+from dimse.node.removing import lock_study, remove_lost
 from dimse.node.schema import set_aside
 from dimse.node.verifying import Fault, Finding
 
@@ -69,17 +73,40 @@ class Repairer:
         """Mend what was found of a study. Returns what was mended."""
         mended = {each for each in found if each.fault is Fault.NO_ROW and self._adopt(each)}
         with self._index.writing() as connection:
-            for each in found:
-                if each.fault is Fault.NO_FILE:
-                    remove_instance(connection, each.study_uid, each.series_uid, each.uid)
-                elif each.fault is Fault.NOT_SET_ASIDE and not (self._data / each.path).exists():
-                    connection.execute(delete(set_aside).where(set_aside.c.path == each.path))
-                elif each.fault is Fault.COUNTERS:
-                    correct(connection, recount(connection, each.study_uid))
-                else:
-                    continue
-                mended.add(each)
+            for study_uid in sorted({each.study_uid for each in found if each.fault is not Fault.NO_ROW}):
+                mended |= self._mend(connection, study_uid, [each for each in found if each.study_uid == study_uid])
         return mended
+
+    def _mend(self, connection: Connection, study_uid: str, found: Sequence[Finding]) -> set[Finding]:
+        lock_study(connection, study_uid)  # first, as what is found then stays true
+        lost = self._lost(connection, study_uid, found)
+        remove_lost(connection, study_uid, {(each.series_uid, each.uid) for each in lost})
+        mended = set(lost)
+        for each in found:
+            if each.fault is Fault.NOT_SET_ASIDE and not (self._data / each.path).exists():
+                connection.execute(delete(set_aside).where(set_aside.c.path == each.path))
+            elif each.fault is Fault.COUNTERS:
+                correct(connection, recount(connection, study_uid))
+            else:
+                continue
+            mended.add(each)
+        return mended
+
+    def _lost(self, connection: Connection, study_uid: str, found: Sequence[Finding]) -> list[Finding]:
+        """Those without a file that have none now either: it may have come again, and to another place.
+
+        The files of a folder elsewhere that is not there are not lost: its disk may not be mounted.
+        """
+        without = [each for each in found if each.fault is Fault.NO_FILE]
+        paths = {(row.series_uid, row.uid): row.path for row in instances(connection, study_uid)} if without else {}
+        lost = []
+        for each in without:
+            path = paths.get((each.series_uid, each.uid))
+            if path is None or (self._data / path).exists():
+                continue
+            if is_ours(path) or Path(path).parent.exists():
+                lost.append(each)
+        return lost
 
     def _adopt(self, finding: Finding) -> bool:
         with suppress(FileNotFoundError):
