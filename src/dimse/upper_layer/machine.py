@@ -130,7 +130,8 @@ class Machine:
         self._pdv_left = 0
         self._pdv = (0, False, False)
         self._empty_fragments = 0
-        self._has_reported_length = self._has_reported_odd_fragments = False
+        self._reported: set[str] = set()
+        """The kinds of oddities that were reported: each is once."""
         self._broken = False
 
     # Local user
@@ -352,9 +353,12 @@ class Machine:
             message = f"P-DATA-TF of {length} bytes exceeds our maximum length of {limit}"
             if self._strict or length > 2 * limit:
                 raise invalid(message)
-            if not self._has_reported_length:
-                self._has_reported_length = True
-                self._events.append(Oddity(message, is_harmless=False))
+            self._report_once("length", message, is_harmless=False)
+
+    def _report_once(self, kind: str, message: str, *, is_harmless: bool) -> None:
+        if kind not in self._reported:
+            self._reported.add(kind)
+            self._events.append(Oddity(message, is_harmless=is_harmless))
 
     def _count_empty(self) -> None:
         self._empty_fragments += 1
@@ -372,10 +376,8 @@ class Machine:
             raise invalid(f"PDV of {length} bytes does not fit the {self._pdu_left} left in its P-DATA-TF")
         self._pdu_left -= 6
         self._pdv_left = length - 2
-        if length % 2 and not self._has_reported_odd_fragments:
-            # PS3.8 9.3.1 requires even ones; joined, they are the same.
-            self._has_reported_odd_fragments = True
-            self._events.append(Oddity("fragments of an odd length", is_harmless=True))
+        if length % 2:  # PS3.8 9.3.1 requires even ones; joined, they are the same.
+            self._report_once("odd fragments", "fragments of an odd length", is_harmless=True)
         self._pdv = (context_id, bool(control & COMMAND), bool(control & LAST))
         if self._pdv_left:
             self._empty_fragments = 0
