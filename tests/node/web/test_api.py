@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
@@ -58,7 +59,10 @@ async def test_a_study_is_found_by_each_key_and_by_none(index: Index, tmp_path: 
 
 @pytest.mark.parametrize(
     "keys",
-    [{"name": 5}, {"name": "x" * 201}, {"first_date": "2004"}, {"first_date": True}, {"after": [1]}, ["name"], "x"],
+    [
+        *({"name": 5}, {"name": "x" * 201}, {"name": "\ud800"}, {"modality": "\0"}, {"first_date": "2004"}),
+        *({"first_date": True}, {"after": [1]}, {"after": [20240101, 2**63]}, ["name"], "x"),
+    ],
 )
 async def test_a_search_that_is_not_valid_is_refused_with_words(
     sqlite_index: Index, tmp_path: Path, keys: object
@@ -102,6 +106,14 @@ async def test_a_frame_is_drawn_in_the_window_and_size_that_are_asked_for(sqlite
         assert (await ask(web, path_of(MR, "frames/1"))).status == 200  # RLE
         for query in ("window=1", "window=a,b", "window=1,0", "window=1,-5", "window=nan,5", "size=9999", "size=x"):
             assert (await ask(web, path_of(CT, f"frames/1?{query}"))).status == 400
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 19, "²", "-1", "x"], ids=["long", "large", "square", "less", "x"])
+async def test_a_number_that_is_none_is_refused(sqlite_index: Index, tmp_path: Path, number: str) -> None:
+    add(sqlite_index, tmp_path, CT)
+    async with serving(sqlite_index, tmp_path) as web:
+        for path in (f"/api/events?after={quote(number)}", path_of(CT, f"frames/{quote(number)}")):
+            assert (await ask(web, path)).status == 400, path
 
 
 async def test_why_there_is_no_picture_is_said(sqlite_index: Index, tmp_path: Path) -> None:

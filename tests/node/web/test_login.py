@@ -20,6 +20,7 @@ from dimse.node.options import WebOptions
 from dimse.node.web.login import MAX_FAILURES
 
 PASSWORD = WebOptions(port=0, password="pass wörd:x")  # noqa: S106 - of a test
+NOT_BASE64 = [{"Authorization": "Basic %"}, {"Authorization": "Basic é"}]
 TOKEN = WebOptions(port=0, token="a.b-c")  # noqa: S106 - of a test
 
 
@@ -40,7 +41,7 @@ async def test_without_a_login_it_answers_to_loopback_names_alone(sqlite_index: 
 @pytest.mark.parametrize(
     ("options", "right", "wrong"),
     [
-        (PASSWORD, basic("pass wörd:x"), [basic("pass"), basic("pass wörd:x", "root"), {"Authorization": "Basic %"}]),
+        (PASSWORD, basic("pass wörd:x"), [basic("pass"), basic("pass wörd:x", "root"), *NOT_BASE64]),
         (TOKEN, {"Authorization": "bearer a.b-c"}, [{"Authorization": "Bearer a.b-d"}, basic("a.b-c"), {}]),
     ],
     ids=["password", "token"],

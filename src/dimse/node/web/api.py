@@ -40,6 +40,10 @@ MAX_WINDOW: Final = 1e9
 EVENTS: Final = 200
 """Events that are given at once."""
 
+_LARGEST: Final = 2**63 - 1
+"""The number of a row, at most."""
+_NUMBER: Final = re.compile("[0-9]{1,18}")
+
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 _INSTANCE: Final = "/api/studies/{study}/series/{series}/instances/{instance}"
 
@@ -71,7 +75,7 @@ class Api:
             Route("/api/studies/{study}", _safe(self.study)),
             Route("/api/studies/{study}/series/{series}", _safe(self.series)),
             Route("/api/studies/{study}/series/{series}/thumbnail", _safe(self.thumbnail)),
-            Route(f"{_INSTANCE}/frames/{{frame:int}}", _safe(self.frame)),
+            Route(f"{_INSTANCE}/frames/{{frame}}", _safe(self.frame)),
             Route(f"{_INSTANCE}/tags", _safe(self.tags)),
             Route("/api/transfers", _safe(self.transfers)),
             Route("/api/peers", _safe(self.peers)),
@@ -117,8 +121,8 @@ class Api:
     async def frame(self, request: Request) -> Response:
         path = await self._requested(request)
         window, size = _window(request.query_params.get("window")), _size(request.query_params.get("size"))
-        frame = request.path_params["frame"] - 1
-        picture = await self._parts.renderer.render(path, frame, window=window, size=size)
+        frame = _number("frame", request.path_params["frame"])
+        picture = await self._parts.renderer.render(path, frame - 1, window=window, size=size)
         return Response(picture.jpeg, media_type="image/jpeg", headers=_window_header(picture))
 
     async def tags(self, request: Request) -> Response:
@@ -138,8 +142,8 @@ class Api:
         return JSONResponse(await echo_peer(self._parts.server, destination))
 
     async def events(self, request: Request) -> Response:
-        after = request.query_params.get("after", "")
-        last = int(after) if after.isdecimal() else None
+        after = request.query_params.get("after")
+        last = None if after is None else _number("after", after)
         found = await self._parts.index.read(lambda c: browsing.events(c, last, EVENTS))
         return JSONResponse({"events": found})
 
@@ -208,9 +212,13 @@ def _wanted(keys: dict[str, Any]) -> Wanted:
 
 def _text(keys: dict[str, Any], key: str) -> str:
     text = keys.get(key) or ""
-    if not isinstance(text, str) or len(text) > MAX_KEY:
+    if not isinstance(text, str) or len(text) > MAX_KEY or not _NOT_TEXT.isdisjoint(text):
         raise HTTPException(400, f"{key} must be a text of at most {MAX_KEY} characters")
     return text.strip()
+
+
+_NOT_TEXT: Final = frozenset(map(chr, (0, *range(0xD800, 0xE000))))
+"""What JSON may have, and a database does not take: NUL and halves of characters."""
 
 
 def _date(keys: dict[str, Any], key: str) -> int | None:
@@ -223,9 +231,19 @@ def _date(keys: dict[str, Any], key: str) -> int | None:
 def _after(given: Any) -> list[int | None] | None:
     if given is None:
         return None
-    if isinstance(given, list) and len(given) == 2 and type(given[1]) is int and type(given[0]) in (int, type(None)):
+    if isinstance(given, list) and len(given) == 2 and _is_row(given[1]) and (given[0] is None or _is_row(given[0])):
         return given
     raise HTTPException(400, "after must be that of the page before")
+
+
+def _is_row(given: Any) -> bool:
+    return type(given) is int and 0 <= given <= _LARGEST
+
+
+def _number(name: str, given: str) -> int:
+    if not _NUMBER.fullmatch(given):
+        raise HTTPException(400, f"{name} must be a number")
+    return int(given)
 
 
 def _window(given: str | None) -> tuple[float, float] | None:
@@ -247,6 +265,7 @@ def _window_header(picture: Picture) -> dict[str, str]:
 def _size(given: str | None) -> int:
     if given is None:
         return MAX_SIZE
-    if not given.isdecimal() or not 16 <= int(given) <= MAX_SIZE:
+    size = _number("size", given)
+    if not 16 <= size <= MAX_SIZE:
         raise HTTPException(400, f"size must be 16 to {MAX_SIZE}")
-    return int(given)
+    return size

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import time
 from collections import OrderedDict
@@ -109,7 +108,7 @@ class Gate:
         if scheme.lower() == "basic" and self._password:
             try:
                 decoded = base64.b64decode(credentials, validate=True)
-            except binascii.Error:
+            except ValueError:  # also for what is not ASCII
                 return False
             return hmac.compare_digest(decoded, self._password)
         return False
