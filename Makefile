@@ -67,6 +67,7 @@ conversations: .venv/installed
 	$(BIN)/python tests/conversations/run.py $(GROUPS)
 
 bench: .venv/installed $(COMPILED)/installed
+	$(BIN)/python -m pip install --quiet --group bench
 	PYTHONPATH=$(COMPILED) $(BIN)/python benchmarks/run.py $(PARTS)
 
 # Ten minutes of mixed load, a fifth of it hostile; a shorter one: make soak SECONDS=60

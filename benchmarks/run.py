@@ -1,8 +1,8 @@
 """Compares `dimse` with DCMTK, Orthanc, pynetdicom and a plain socket: `make bench`.
 
-Everything is started here and ends here. The files are in memory (/dev/shm), so that no disk is measured, and
-what arrives is compared with what was sent after every run. The table is printed and written to RESULTS.md, the
-numbers to results/<date>.json.
+Everything is started here and ends here. The files are in memory (/dev/shm), so that no disk is measured but where
+whole archives are compared; what arrives is compared with what was sent after every run. The table is printed and
+written to RESULTS.md, the numbers to results/<date>.json.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import growth
 import idle
 import installed
 import latency
+import node_compare
+import node_scale
 import query_report
 import report
 import secure
@@ -38,6 +40,8 @@ SECTIONS: dict[str, Callable[[Path, str, int], Section]] = {
     "idle": lambda folder, scale, _: idle.section(folder, scale),
     "scale": lambda folder, scale, _: crowds.section(folder, scale),
     "start": lambda folder, scale, _: start.section(folder, scale),
+    "node": node_compare.section,
+    "node-scale": node_scale.section,
     "growth": lambda folder, scale, runs: growth.section(folder, scale, min(runs, 2)),
 }
 PARTS = ("store", *QUERIES, *SECTIONS)

@@ -1,6 +1,6 @@
 """The objects that are sent: `python workloads.py FOLDER SCALE` makes them, each set in a folder of its own.
 
-With keys after that it makes those of `GROWN` instead.
+With keys after that it makes those of `GROWN` and `SENT_TOGETHER` instead.
 
 It runs as a process of its own, so that pydicom's memory is not counted to the processes that are measured.
 """
@@ -54,6 +54,12 @@ def _grown(large: Workload, small: Workload) -> tuple[Workload, ...]:
 
 GROWN = {"full": _grown(FULL[0], FULL[2]), "quick": _grown(QUICK[0], QUICK[2])}
 """Made on demand: sent by `growth.py` in addition to those of `SCALES`."""
+
+SENT_TOGETHER = {
+    scale: tuple(Workload(key, f"{count} CT of 512 KiB", count, 1, 512, 512) for key in "defg")
+    for scale, count in (("full", 100), ("quick", 20))
+}
+"""Made on demand: sent to an archive by four senders at the same time."""
 
 
 def root_of(workload: Workload) -> str:
@@ -129,5 +135,6 @@ def _write_header(path: Path, workload: Workload, sop_class: str, number: int) -
 
 if __name__ == "__main__":
     keys = sys.argv[3:]
-    for each in [grown for grown in GROWN[sys.argv[2]] if grown.key in keys] if keys else SCALES[sys.argv[2]]:
+    others = (*GROWN[sys.argv[2]], *SENT_TOGETHER[sys.argv[2]])
+    for each in [other for other in others if other.key in keys] if keys else SCALES[sys.argv[2]]:
         make(each, Path(sys.argv[1]) / each.key)
