@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 from tests.node.archives import left_in_incoming, put_in, save_all, stored
+from tests.node.arrivals import Said, arrival
 from tests.node.rows import member
 
 from dimse.node import verifying
+from dimse.node.arrival import OnDuplicate
 from dimse.node.index import Index
 from dimse.node.options import NodeOptions
+from dimse.node.placing import place
+from dimse.node.recount import recount
 from dimse.node.repairing import Repairer, note
 from dimse.node.schema import event, instance, job, set_aside, study
+from dimse.node.shared_texts import SharedTexts
 from dimse.node.verifying import Fault, Finding, Verifier
 
 
@@ -154,3 +160,26 @@ def test_the_row_of_a_file_on_a_disk_that_is_not_mounted_stays(
     assert stored(index, options.data) == before
     (elsewhere / "1.3.1.1.dcm").unlink()
     assert list(repair(index, options).values()) == [True]
+
+
+def test_what_another_process_adds_meanwhile_is_counted(index: Index, index_url: str, options: NodeOptions) -> None:
+    with index.writing() as connection:
+        connection.execute(update(study).values(instance_count=9))
+    (found,) = (found for found in Verifier(index, options.data).findings() if found)
+    other = Index(index_url)
+    with ThreadPoolExecutor(1) as thread, Repairer(index, options) as repairer:
+        with other.writing() as connection:
+            place(connection, [arrival(Said("1.2", "1.2.1", "1.2.1.5"))], OnDuplicate.KEEP, SharedTexts())
+            mending = thread.submit(repairer.repair, found)
+            while not index.is_sqlite and not mending.done() and not _waits(other):
+                pass
+        assert mending.result() == set(found)
+    other.close()
+    with index.reading() as connection:
+        assert recount(connection) == []
+
+
+def _waits(index: Index) -> bool:
+    """Whether a transaction of PostgreSQL waits for another one."""
+    with index.reading() as connection:
+        return bool(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
