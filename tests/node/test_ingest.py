@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from sqlalchemy.exc import OperationalError
 from tests.node.ingesting import Archive, aside, events_of, files_of, status_of, stored, storing
 from tests.peers.processes import until
 from tests.sample_objects import CT, EXPLICIT, encoded, instance
@@ -20,6 +21,7 @@ import dimse
 from dimse import Association, Status
 from dimse.dataset.part10 import read_file_meta
 from dimse.messages.message import C_STORE_RQ
+from dimse.node import batches
 from dimse.node import index as index_module
 from dimse.node.arrival import OnDuplicate
 from dimse.node.events import EventKind
@@ -203,6 +205,33 @@ async def test_an_index_that_fails_in_the_middle_leaves_nothing(index: Index, tm
         assert await status_of(association, instance()) == Status.SUCCESS
         assert archive.ingest.problem is None
         assert archive.files == list(stored(index)) == [PLACE]
+
+
+async def test_a_commit_of_which_nothing_is_known_is_out_of_resources(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a server that is lost at the commit; the files of the batch stay for the next start."""
+
+    def lost(*_: object) -> None:
+        raise OperationalError("COMMIT", None, Exception("the server is gone"))
+
+    writer = threading.Event()
+    async with storing(index, tmp_path) as archive:
+        blocked = asyncio.ensure_future(index.in_writer(writer.wait))
+        sending = asyncio.ensure_future(archive.send_at_once(*(instance(f"1.2.3.{number}") for number in range(3))))
+        await until(lambda: len(archive.files) == 3)
+        with monkeypatch.context() as patch:
+            patch.setattr(index.engine.dialect, "do_commit", lost)
+            patch.setattr(batches, "stored_path", lost)
+            writer.set()
+            await blocked
+            statuses = await sending
+        assert statuses == [Status.OUT_OF_RESOURCES] * 3
+        assert statuses[0].comment == "the index cannot be written"
+        assert len([name for name in archive.files if name.startswith("incoming/")]) == 3
+    async with storing(index, tmp_path) as archive:
+        assert archive.files == sorted(stored(index))
+        assert len(archive.files) == 3
 
 
 async def test_one_instance_that_fails_fails_alone(

@@ -72,7 +72,7 @@ class Batches:
 
     def _apart(self, arrivals: Sequence[Arrival], error: Exception) -> list[Placed | Exception]:
         """Try each arrival of a batch that failed alone, unless all would fail."""
-        if len(arrivals) == 1 or isinstance(error, UNAVAILABLE):
+        if len(arrivals) == 1 or isinstance(error, (InDoubt, *UNAVAILABLE)):
             return [error] * len(arrivals)
         results: list[Placed | Exception] = []
         for arrival in arrivals:

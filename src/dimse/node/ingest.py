@@ -31,7 +31,7 @@ from dimse.dataset.file_writer import Disk
 from dimse.dataset.threads import in_worker
 from dimse.errors import DatasetError
 from dimse.node.arrival import Arrival, Outcome, Placed
-from dimse.node.batches import MAXIMUM_BATCH, UNAVAILABLE, Batches
+from dimse.node.batches import MAXIMUM_BATCH, UNAVAILABLE, Batches, InDoubt
 from dimse.node.incoming import IncomingFile, IncomingFolder
 from dimse.node.index import Index
 from dimse.node.keys import Description, describe
@@ -135,7 +135,7 @@ class Ingest:
             return Status.DATASET_DOES_NOT_MATCH.with_comment(str(error))
         try:
             placed = await self._receive(request, description)
-        except (OSError, SQLAlchemyError) as error:
+        except (InDoubt, OSError, SQLAlchemyError) as error:
             logger.warning("an instance of %s is not stored: %s", _source(request), _problem(error))
             return Status.OUT_OF_RESOURCES.with_comment(_comment(error))
         if self._stored is not None:
