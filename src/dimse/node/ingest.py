@@ -85,13 +85,12 @@ class Ingest:
         self._options = options.storage
         self._disk = Disk()
         self._waiting: deque[_Waiting] = deque()
-        self._wake: asyncio.Future[None] | None = None
-        self._ended = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()  # while no batch is with the writer
         self._checking = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._begin)
-        self._writer = asyncio.create_task(self._write(), name="dimse-ingest")
         return self
 
     def _begin(self) -> None:
@@ -112,9 +111,7 @@ class Ingest:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._ended.set()
-        self._wake_up()
-        await self._writer
+        await self._idle.wait()
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
@@ -176,33 +173,34 @@ class Ingest:
         """Wait for the writer. It stores the instance even if the caller is cancelled."""
         waiting = _Waiting(arrival, file, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
-        self._wake_up()
+        if self._idle.is_set():
+            self._write()
         return await waiting.done
 
     # The writer
 
-    def _wake_up(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+    def _write(self) -> None:
+        """Have the writer, which is not at work for us, store what waits as one batch."""
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAXIMUM_BATCH))]
+        began = time.perf_counter()
+        self._index.begin_in_writer(partial(self._store, batch), partial(self._written, batch, began))
+        self._idle.clear()
 
-    async def _write(self) -> None:
-        """Store what waits, batch by batch, until the block ends."""
-        while self._waiting or not self._ended.is_set():
-            if not self._waiting:
-                self._wake = asyncio.get_running_loop().create_future()
-                await self._wake
-                continue
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAXIMUM_BATCH))]
-            began = time.perf_counter()
-            try:
-                results = await self._index.in_writer(partial(self._store, batch))
-            except Exception as error:  # noqa: BLE001 - each sender is told, whatever it is
-                results = [error] * len(batch)
-            if self._committed is not None:
-                placed = [result for result in results if isinstance(result, Placed)]
-                self._committed(placed, time.perf_counter() - began)
-            for waiting, result in zip(batch, results, strict=True):
-                self._tell(waiting.done, result)
+    def _written(
+        self, batch: Sequence[_Waiting], began: float, results: Sequence[Placed | Exception] | Exception
+    ) -> None:
+        """Tell the senders of a batch, and go on with what waits by now."""
+        if isinstance(results, Exception):
+            results = [results] * len(batch)
+        if self._committed is not None:
+            placed = [result for result in results if isinstance(result, Placed)]
+            self._committed(placed, time.perf_counter() - began)
+        for waiting, result in zip(batch, results, strict=True):
+            self._tell(waiting.done, result)
+        if self._waiting:
+            self._write()
+        else:
+            self._idle.set()
 
     def _tell(self, done: asyncio.Future[Placed], result: Placed | Exception) -> None:
         self.problem = None if isinstance(result, Placed) else _problem(result)

@@ -33,23 +33,9 @@ class Statement:
     def _run(
         self, connection: Connection, parameters: Sequence[Mapping[str, Any]], *, fetches: bool
     ) -> list[tuple[Any, ...]]:
-        dialect = connection.dialect
-        text, names = self._compiled.get(dialect.name) or self._compile(dialect)
+        text, names = self._compiled.get(connection.dialect.name) or self._compile(connection.dialect)
         values: Sequence[Any] = parameters if names is None else [[each[name] for name in names] for each in parameters]
-        cursor = connection.connection.cursor()
-        try:
-            if len(values) == 1:
-                cursor.execute(text, values[0])
-            else:
-                cursor.executemany(text, values)
-            return list(cursor.fetchall()) if fetches else []
-        except dialect.loaded_dbapi.Error as error:
-            wrapped = DBAPIError.instance(
-                text, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect
-            )
-            raise wrapped from error
-        finally:
-            cursor.close()
+        return _run(connection, text, values, fetches=fetches)
 
     def _compile(self, dialect: Dialect) -> tuple[str, Sequence[str] | None]:
         compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
@@ -57,3 +43,26 @@ class Statement:
         names = compiled.positiontup if compiled.positional else None
         self._compiled[dialect.name] = compiled.string, names
         return compiled.string, names
+
+
+def run_text(connection: Connection, text: str) -> None:
+    """Run a statement without values. Raises `sqlalchemy.exc.DBAPIError`."""
+    _run(connection, text, [()], fetches=False)
+
+
+def _run(connection: Connection, text: str, values: Sequence[Any], *, fetches: bool) -> list[tuple[Any, ...]]:
+    cursor = connection.connection.cursor()
+    try:
+        if len(values) == 1:
+            cursor.execute(text, values[0])
+        else:
+            cursor.executemany(text, values)
+        return list(cursor.fetchall()) if fetches else []
+    except connection.dialect.loaded_dbapi.Error as error:
+        dialect = connection.dialect
+        wrapped = DBAPIError.instance(
+            text, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect
+        )
+        raise wrapped from error
+    finally:
+        cursor.close()
