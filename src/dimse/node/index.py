@@ -152,8 +152,13 @@ class Index:
             return
         if self._kept is None:
             self._kept = self._writing.connect()
-        with self._kept.begin():
-            yield self._kept
+        try:
+            with self._kept.begin():
+                yield self._kept
+        except BaseException:  # also of a commit, and then it may still be in its transaction
+            self._kept.close()
+            self._kept = None
+            raise
 
     def _keep_connection(self) -> None:
         """The thread of the writer keeps its connection to a SQLite file: another one takes longer than an instance."""
