@@ -71,7 +71,7 @@ def test_a_driving_key_uses_its_index_and_nothing_is_sorted(
     level, values, wanted = DRIVING[name]
     identifier = keys(level, **values)
     plan = Plan(identifier, QueryRetrieveLevel(level), QueryFeatures(), unknown_matches=True)
-    first, index = plan.ranges[0], filled_indexes[database]
+    first, index = next(plan.ranges()), filled_indexes[database]
     last = ["Smith" if isinstance(each.type, Text) else LAST.get(each.name, 5) for each in plan.order(first)]
     if is_later and not last:
         return

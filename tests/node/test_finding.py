@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from tests.node.archived import finder, found, keys, put
 from tests.node.many_studies import fill
 from tests.node.rows import member
@@ -16,8 +18,11 @@ from tests.server_options import server_options
 
 import dimse
 from dimse import uids
+from dimse.node import finding
 from dimse.node.finding import FIRST_PAGE, OFFERED, PAGE, Finder
 from dimse.node.index import Index
+from dimse.node.matching import Plan, Range
+from dimse.services.query_models import LEVELS
 from dimse.upper_layer.extended import QueryFeatures
 
 DATA = [
@@ -93,6 +98,51 @@ async def test_counts(archived: Finder) -> None:
     assert (match.ModalitiesInStudy, match.SOPClassesInStudy) == (["CT", "SR"], DATA[0].SOPClassUID)
     (match,) = await found(archived, "SERIES", SeriesInstanceUID="1.1.1", NumberOfSeriesRelatedInstances="")
     assert match.NumberOfSeriesRelatedInstances == 2
+
+
+async def test_the_studies_of_a_patient_are_counted_once(index: Index, tmp_path: Path) -> None:
+    """Many an archive has one Patient ID for all whose names were removed."""
+    with index.writing() as connection:
+        fill(connection, range(2 * PAGE), lambda _: {"PatientID": "ANON"})
+    counting: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        counting.extend([statement] if "count(" in statement else [])
+
+    event.listen(index.engine, "before_cursor_execute", note)
+    matches = await found(finder(index, tmp_path), "STUDY", PatientID="ANON", NumberOfPatientRelatedStudies="")
+    assert {match.NumberOfPatientRelatedStudies for match in matches} == {2 * PAGE}
+    assert (len(matches), len(counting)) == (2 * PAGE, 1)
+
+
+async def test_counts_of_patients_without_id_and_with_several_issuers(index: Index, tmp_path: Path) -> None:
+    ids = [("P", "A"), ("P", "A"), ("P", "B"), ("P", ""), ("", "A"), ("", "")]
+    put(index, tmp_path, [member(f"1.{n}", "1", 1, PatientID=i, IssuerOfPatientID=o) for n, (i, o) in enumerate(ids)])
+    matches = await found(finder(index, tmp_path), "STUDY", StudyInstanceUID="", NumberOfPatientRelatedStudies="")
+    counts = {str(match.StudyInstanceUID): match.NumberOfPatientRelatedStudies for match in matches}
+    assert counts == {"1.0": 2, "1.1": 2, "1.2": 1, "1.3": 1, "1.4": None, "1.5": None}
+
+
+async def test_the_event_loop_does_not_wait_for_long_lists(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The conditions of 250 000 UIDs take seconds: they are made in a thread, and when it is their turn."""
+    threads, made = set[int](), list[Range]()
+
+    class Noted(Plan):
+        def ranges(self) -> Iterator[Range]:
+            threads.add(threading.get_ident())
+            for each in super().ranges():
+                made.append(each)
+                threads.add(threading.get_ident())
+                yield each
+
+    monkeypatch.setattr(finding, "Plan", Noted)
+    put(index, tmp_path, DATA)
+    uids = ["1.1", *(f"9.{number}" for number in range(1000))]
+    assert await finder(index, tmp_path).search(keys("IMAGE", StudyInstanceUID=uids), LEVELS[-1], limit=1)
+    assert threading.get_ident() not in threads
+    assert len(made) < len(uids)
 
 
 async def test_extended_negotiation(archived: Finder) -> None:

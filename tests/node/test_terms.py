@@ -85,7 +85,8 @@ def test_what_a_column_cannot_say_has_no_condition() -> None:
 
     assert of("PatientID", "1") is not None
     assert of("PatientComments", "1") is None
-    assert of("PatientID", [str(number) for number in range(MAX_VALUES + 1)]) is None
+    assert of("PatientID", [f"{number}*" for number in range(MAX_VALUES + 1)]) is None
+    assert of("PatientID", [str(number) for number in range(2 * MAX_VALUES)]) is not None
 
 
 @pytest.mark.parametrize("value", ["P\0X", "\0*"])

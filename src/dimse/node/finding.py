@@ -21,13 +21,14 @@ from dimse.dataset.codec import decode
 from dimse.dataset.encoding import QUERY_RETRIEVE_LEVEL
 from dimse.dataset.pydicom_names import Dataset
 from dimse.dataset.texts import Texts, character_sets_of
+from dimse.dataset.threads import beside_the_loop
 from dimse.errors import StatusError
 from dimse.network.association import exchange_of
 from dimse.node.answers import INSTANCE_AVAILABILITY, RETRIEVE_AE_TITLE, Answers
 from dimse.node.candidates import Element, match
 from dimse.node.found_rows import FoundRows
 from dimse.node.index import Index
-from dimse.node.matching import Plan
+from dimse.node.matching import Plan, Range
 from dimse.node.options import QueryOptions
 from dimse.node.schema import study
 from dimse.services.find_scp import Match
@@ -85,7 +86,7 @@ class Finder:
         """The matches of a query. Raises `StatusError` or `DatasetError` if it is refused."""
         assert request.level is not None  # noqa: S101 - all models of archives have levels
         _check_hierarchy(request)
-        search = self._search(
+        search = await self._search(
             request.identifier,
             request.level,
             request.features,
@@ -107,7 +108,9 @@ class Finder:
         limit: int,
     ) -> list[Dataset]:
         """At most `limit` matches of an identifier, in the order of a C-FIND. Raises `DatasetError` for its keys."""
-        search = self._search(identifier, level, features, EXPLICIT_VR_LITTLE_ENDIAN, unknown_matches=unknown_matches)
+        search = await self._search(
+            identifier, level, features, EXPLICIT_VR_LITTLE_ENDIAN, unknown_matches=unknown_matches
+        )
         found = list[bytes]()
         while len(found) < limit and not search.is_done:
             found += await self._page(search)
@@ -119,7 +122,7 @@ class Finder:
         except SQLAlchemyError as error:
             raise StatusError(Status.OUT_OF_RESOURCES, "the index cannot be read") from error
 
-    def _search(
+    async def _search(
         self,
         identifier: Dataset,
         level: QueryRetrieveLevel,
@@ -128,12 +131,15 @@ class Finder:
         *,
         unknown_matches: bool,
     ) -> _Search:
-        plan = Plan(identifier, level, features, unknown_matches=unknown_matches)
-        answers = Answers(plan.keys, character_sets_of(identifier), transfer_syntax_uid)
-        tags = answers.tags | plan.tags
-        constant = self._constant | {QUERY_RETRIEVE_LEVEL: ("CS", _even(level))}
-        rows = FoundRows(level, plan.depth, tags, constant, self.data)
-        return _Search(plan, answers, rows, self.options.scan_limit)
+        def begin() -> _Search:
+            plan = Plan(identifier, level, features, unknown_matches=unknown_matches)
+            answers = Answers(plan.keys, character_sets_of(identifier), transfer_syntax_uid)
+            tags = answers.tags | plan.tags
+            constant = self._constant | {QUERY_RETRIEVE_LEVEL: ("CS", _even(level))}
+            rows = FoundRows(level, plan.depth, tags, constant, self.data)
+            return _Search(plan, answers, rows, self.options.scan_limit)
+
+        return await beside_the_loop(begin)  # it may have thousands of values
 
 
 class _Search:
@@ -144,12 +150,13 @@ class _Search:
         self._answers = answers
         self._rows = rows
         self._left_to_scan = scan_limit
-        self._ranges = list(reversed(plan.ranges))
+        self._ranges = plan.ranges()
+        self._place = next(self._ranges, None)
+        """The range that is read; None at the end."""
         self._last: Sequence[Any] | None = None
-        """Of the last row that was read of the first range: the values of its order."""
+        """Of the last row that was read of it: the values of its order."""
         self._seen: set[tuple[Any, ...]] = set()
         """The entities that were answered; in the order of patients, those of `_patient_id` only."""
-        self._is_by_patient = any(study.c.patient_id is each for place in plan.ranges for each in place.order)
         self._patient_id: str | None = None
         self._most = FIRST_PAGE
 
@@ -161,41 +168,40 @@ class _Search:
     @property
     def is_done(self) -> bool:
         """Whether all was read."""
-        return not self._ranges
+        return self._place is None
 
     def page(self, connection: Connection) -> list[bytes]:
         """Read on, and encode the answers of what was read."""
         found, read, ranges = list[bytes](), 0, 0
         is_first = self._most == FIRST_PAGE
-        while self._ranges and read < self._most and ranges < _RANGES and not (is_first and found):
-            rows = self._read(connection)
-            found += self._answered(rows)
+        while self._place is not None and read < self._most and ranges < _RANGES and not (is_first and found):
+            is_by_patient = any(study.c.patient_id is each for each in self._place.order)
+            rows = self._read(connection, self._place)
+            found += self._answered(rows, is_by_patient=is_by_patient)
             read, ranges = read + len(rows), ranges + 1
         self._most = PAGE
         return found
 
-    def _read(self, connection: Connection) -> list[Sequence[Any]]:
+    def _read(self, connection: Connection, place: Range) -> list[Sequence[Any]]:
         """Read the next rows, without the values of their order."""
-        place = self._ranges[-1]
         order = len(self._plan.order(place))
         rows = connection.execute(self._plan.statement(place, self._rows.columns, self._last, self._most)).all()
         if order and len(rows) == self._most:
             self._last = rows[-1][:order]
         else:
-            self._ranges.pop()
+            self._place = next(self._ranges, None)
             self._last = None
         columns: list[Sequence[Any]] = [row[order:] for row in rows]
         self._rows.look_up(connection, columns)
         return columns
 
-    def _answered(self, rows: Sequence[Sequence[Any]]) -> list[bytes]:
-        found = list[bytes]()
-        plan, is_new = self._plan, None if self._plan.has_one_row else self._is_new
+    def _answered(self, rows: Sequence[Sequence[Any]], *, is_by_patient: bool) -> list[bytes]:
+        found, plan = list[bytes](), self._plan
         for row in rows:
             if plan.scanned:
                 self._note_scanned()
             elements = self._rows.elements(row)
-            if match(plan.keys, elements) and (is_new is None or is_new(row)):
+            if match(plan.keys, elements) and (plan.has_one_row or self._is_new(row, is_by_patient=is_by_patient)):
                 found.append(self._answers.encoded(elements))
         return found
 
@@ -206,9 +212,9 @@ class _Search:
             self._plan.leave_out(self._plan.scanned)
             self._plan.scanned.clear()
 
-    def _is_new(self, row: Sequence[Any]) -> bool:
+    def _is_new(self, row: Sequence[Any], *, is_by_patient: bool) -> bool:
         entity = self._rows.entity(row)
-        if self._is_by_patient and entity[0] != self._patient_id:
+        if is_by_patient and entity[0] != self._patient_id:
             self._patient_id = entity[0]
             self._seen.clear()
         if entity in self._seen:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -34,8 +34,9 @@ _SHARED_UIDS: Final[Mapping[int, Column[Any]]] = {
     SOP_CLASS_UID: instance.c.sop_class,
     0x00083002: instance.c.transfer_syntax,  # Available Transfer Syntax UID
 }
+_PATIENT_KEYS: Final = (study.c.patient_id, study.c.issuer)
 _ENTITY: Final[Mapping[QueryRetrieveLevel, tuple[Column[Any], ...]]] = {
-    _PATIENT: (study.c.patient_id, study.c.issuer),
+    _PATIENT: _PATIENT_KEYS,
     _STUDY: (study.c.id,),
     _SERIES: (series.c.id,),
     _IMAGE: (instance.c.id,),
@@ -75,19 +76,7 @@ def _even(value: bytes, padding: bytes) -> bytes:
     return value + padding * (len(value) % 2)
 
 
-_other: Final = study.alias("of_patient")
-
-
-def _of_patient(counted: ColumnElement[Any]) -> Any:
-    """A count over all studies of the patient; none without a Patient ID."""
-    same = (_other.c.patient_id == study.c.patient_id, _other.c.issuer.is_not_distinct_from(study.c.issuer))
-    return select(func.nullif(counted, 0)).select_from(_other).where(*same).scalar_subquery()
-
-
 COMPUTED: Final[Mapping[int, Computed]] = {
-    0x00201200: Computed(_STUDY, "IS", _of_patient(func.count()), _number),
-    0x00201202: Computed(_STUDY, "IS", _of_patient(func.sum(_other.c.series_count)), _number),
-    0x00201204: Computed(_STUDY, "IS", _of_patient(func.sum(_other.c.instance_count)), _number),
     0x00080061: Computed(_STUDY, "CS", study.c.modalities, _list(b" ")),
     0x00080062: Computed(_STUDY, "UI", study.c.sop_classes, _list(b"\0")),
     0x00201206: Computed(_STUDY, "IS", study.c.series_count, _number),
@@ -100,6 +89,13 @@ COMPUTED: Final[Mapping[int, Computed]] = {
     0x00280011: Computed(_IMAGE, "US", instance.c.columns, _size),
     0x00280100: Computed(_IMAGE, "US", instance.c.bits, _size),
 }
+
+OF_PATIENT: Final[Mapping[int, ColumnElement[Any]]] = {
+    0x00201200: func.count(),
+    0x00201202: func.sum(study.c.series_count),
+    0x00201204: func.sum(study.c.instance_count),
+}
+"""The attributes that are counts over all studies of a patient."""
 
 
 class FoundRows:
@@ -126,7 +122,8 @@ class FoundRows:
             for tag, computed in COMPUTED.items()
             if tag in tags and computed.level in levels
         ]
-        others = frozenset(tags) - COMPUTED.keys() - constant.keys()
+        self._patients = _Patients(tags, self._place)
+        others = frozenset(tags) - COMPUTED.keys() - OF_PATIENT.keys() - constant.keys()
         of_level = {_STUDY: attributes.is_of_study, _SERIES: attributes.is_of_series}
         self._kept = [
             _Kept(frozenset(filter(of_level[each], others)), self._place(table.c.id), self._place(table.c.attributes))
@@ -149,8 +146,9 @@ class FoundRows:
         """The columns to read."""
         return list(self._columns)
 
-    def look_up(self, connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
-        """Read the UIDs that the rows share, if there are new ones."""
+    def look_up(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """Read the UIDs and the counts that the rows share, if there are new ones."""
+        self._patients.look_up(connection, rows)
         places = [each for _, each in self._shared] + self._file[-1:]
         if places and not all(row[each] in self._uids for row in rows for each in places):
             self._uids = {row.id: row.uid for row in connection.execute(select(uid))}
@@ -172,6 +170,7 @@ class FoundRows:
             elements[tag] = "UI", _uid(self._uids[row[column]])
         if self._of_file:
             elements.update(self._read(row))
+        self._patients.add(row, elements)
         return elements
 
     def _read(self, row: Sequence[Any]) -> dict[int, Element]:
@@ -179,6 +178,39 @@ class FoundRows:
         study_uid, series_uid, instance_uid, path, offset, syntax = (row[each] for each in self._file)
         file = place(self._data, study_uid, series_uid, instance_uid, path)
         return read_elements(file, offset, self._uids[syntax], self._of_file)
+
+
+class _Patients:
+    """The counts over all studies of a patient, each counted once for all its rows that follow one another.
+
+    There are none without a Patient ID. `place` is that of `FoundRows`.
+    """
+
+    def __init__(self, tags: Collection[int], place: Callable[[Any], int]) -> None:
+        self._tags = [tag for tag in OF_PATIENT if tag in tags]
+        self._keys = [place(column) for column in _PATIENT_KEYS] if self._tags else []
+        self._counts: dict[tuple[Any, ...], Sequence[int]] = {}
+
+    def look_up(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """Count for the patients of some rows."""
+        if not self._tags:
+            return
+        wanted = {self._key(row) for row in rows}
+        self._counts = {key: counts for key, counts in self._counts.items() if key in wanted}
+        ids = {key[0] for key in wanted - self._counts.keys()} - {None}
+        if ids:
+            query = select(*_PATIENT_KEYS, *(OF_PATIENT[tag] for tag in self._tags))
+            query = query.where(study.c.patient_id.in_(ids)).group_by(*_PATIENT_KEYS)
+            self._counts |= {(row[0], row[1]): row[2:] for row in connection.execute(query)}
+
+    def add(self, row: Sequence[Any], elements: dict[int, Element]) -> None:
+        """Add the counts to the elements of a row."""
+        if self._tags:
+            for tag, count in zip(self._tags, self._counts.get(self._key(row), ()), strict=False):
+                elements[tag] = "IS", _number(count)
+
+    def _key(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple([row[each] for each in self._keys])
 
 
 class _Kept:

@@ -128,10 +128,9 @@ class Plan:
         combined = (tag for pair in self.keys.combined for tag in pair[:2])
         return frozenset((*self.keys.tests, *self.keys.items, *combined, _TIMEZONE_OFFSET_FROM_UTC))
 
-    @cached_property
-    def ranges(self) -> Sequence[Range]:
-        """Where the rows are, in order."""
-        return [*self._driving()]
+    def ranges(self) -> Iterator[Range]:
+        """Where the rows are, in order; a peer may ask for hundreds of thousands."""
+        return self._driving()
 
     @property
     def has_one_row(self) -> bool:

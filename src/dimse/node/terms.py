@@ -28,7 +28,7 @@ from dimse.services.matching_rules import DAY, HOUR, name_words, normal_name, ra
 from dimse.services.query_models import QueryRetrieveLevel
 
 MAX_VALUES: Final = 500
-"""Values of a key in one condition."""
+"""Values of a key in one condition, not counting texts without wild cards."""
 
 MAX_STARS: Final = 3
 """Wild cards "*" of one condition: each takes a database as much longer as the text is long."""
@@ -78,7 +78,7 @@ def term(keys: Keys, tag: int) -> Term | None:
     """The conditions of the key with this tag, which has values; None if its column, or a lack of it, cannot say."""
     values = list(dict.fromkeys(keys.values[tag]))
     field = FIELDS.get(tag)
-    if field is None or keys.vrs[tag] != field.vr or len(values) > MAX_VALUES:
+    if field is None or keys.vrs[tag] != field.vr or _dear(field, values) > MAX_VALUES:
         return None
     unknown = field.column == "" if field.known is _listed else field.column.is_(None)
     if tag == PATIENT_NAME:
@@ -88,6 +88,11 @@ def term(keys: Keys, tag: int) -> Term | None:
     else:
         known = field.known(field.column, values)
     return Term(field.level, known, unknown, keys.match_unknown(tag))
+
+
+def _dear(field: Field, values: Sequence[Any]) -> int:
+    """How many values take a condition each: texts without wild cards share one."""
+    return sum(map(bool, map(_WILD.search, values))) if field.known is texts and field.vr != "PN" else len(values)
 
 
 def request_term(keys: Keys) -> Term | None:
