@@ -78,3 +78,19 @@ async def test_an_instance_that_comes_many_times_at_once_is_not_mended(
         assert await archive.send_at_once(*[instance("1.2.3.4")] * 8) == [Status.SUCCESS] * 8
         assert archive.files == [PLACE]
     assert "stored again" not in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["missing", "short"])
+async def test_so_it_is_with_one_that_was_set_aside(index: Index, tmp_path: Path, fault: str) -> None:
+    other = instance("1.2.3.4", pixels=500)
+    async with storing(index, tmp_path) as archive:
+        await archive.send(instance("1.2.3.4"), other)
+        (path,) = (tmp_path / each for each in aside(index))
+        content = path.read_bytes()
+        path.unlink()
+        if fault == "short":
+            path.write_bytes(content[:-10])
+        await archive.send(other, other)
+        (again,) = (tmp_path / each for each in aside(index))
+        assert again.read_bytes() == content
+        assert list((tmp_path / "incoming").glob("*/*.dcm")) == []

@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from tests.node.ingesting import files_of, stored, storing
 from tests.sample_objects import instance, save
 
-from dimse.node import recovering
+from dimse.node import recovering, schema
 from dimse.node.arrival import Arrival, OnDuplicate
 from dimse.node.batches import Batches
 from dimse.node.examining import examine
@@ -150,4 +151,20 @@ def test_a_file_that_was_to_be_deleted_is_not_taken_for_one_sent_later(sqlite_in
         place(connection, [later], OnDuplicate.KEEP, SharedTexts())
     recover(sqlite_index, tmp_path, batches)
     assert examine(place_of(tmp_path, about.study_uid, about.series_uid, about.uid), "").digest == later.digest
+    folder.close()
+
+
+def test_the_place_of_a_file_that_is_not_ours_is_not_taken(sqlite_index: Index, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    folder = IncomingFolder(data)
+    batches = Batches(sqlite_index, data, folder, on_duplicate=OnDuplicate.KEEP, fsync=False)
+    (tmp_path / "foreign").mkdir()
+    foreign = save(instance(), tmp_path / "foreign" / "1.dcm")
+    batches.place([examine(foreign, "import")])
+    (data / "incoming" / "a").mkdir()
+    foreign.rename(data / "incoming" / "a" / "1.dcm")
+    recover(sqlite_index, data, batches)
+    with sqlite_index.reading() as connection:
+        path = connection.execute(select(schema.instance.c.path)).scalar_one()
+    assert files_of(data) == [path]
     folder.close()

@@ -82,6 +82,15 @@ def test_a_file_that_is_stored_already_is_not_twice(index: Index, options: NodeO
     assert is_right(index, options)
 
 
+def test_a_file_that_may_be_the_only_whole_one_stays(index: Index, options: NodeOptions) -> None:
+    content = file_of(options, 1).read_bytes()
+    stray = file_of(options, 1).with_name("x.dcm")
+    stray.write_bytes(content)
+    file_of(options, 1).write_bytes(content[:-1] + b"?")
+    assert list(repair(index, options).values()) == [False]
+    assert stray.read_bytes() == content
+
+
 def test_other_content_is_set_aside(index: Index, options: NodeOptions, tmp_path: Path) -> None:
     before = stored(index, options.data)
     (other,) = save_all(tmp_path / "c", [member("1.2", "1", 2, Rows=9)])

@@ -133,6 +133,13 @@ def write_all(file: FileIO, data: Buffer) -> None:
         rest = rest[file.write(rest) :]
 
 
+def has_content(path: Path, file: Path, digest: bytes) -> bool:
+    """Whether there is a file `path` with the data set of `file`, which has this digest. Raises `OSError`."""
+    with suppress(FileNotFoundError, DatasetError):
+        return path.samefile(file) or read(path).digest == digest
+    return False
+
+
 def data_set_begins(path: Path) -> int:
     """Where the data set begins in a file; 0 if it is not DICOM. Raises `OSError`."""
     with suppress(DatasetError), FileIO(path) as file:

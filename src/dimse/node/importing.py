@@ -35,7 +35,7 @@ from dimse.dataset.sources import DatasetSource, FileSource
 from dimse.errors import DatasetError
 from dimse.node.arrival import Outcome
 from dimse.node.batches import MAXIMUM_BATCH, Batches, InDoubt
-from dimse.node.examining import PIECE, write_all
+from dimse.node.examining import PIECE, has_content, write_all
 from dimse.node.forcing import force
 from dimse.node.incoming import IncomingFolder
 from dimse.node.index import Index
@@ -161,12 +161,15 @@ class Importer:
         if not isinstance(result, Read):
             return _failed(str(path), result)
         (imported,) = self._store([_Read(str(path), copy, result)])
-        if imported.outcome not in (None, Outcome.REJECTED):
-            arrival = result.arrival(path, self._source, is_in_place=False, received_at=0)
-            with self._index.reading() as connection:
-                place = stored_path(connection, arrival)
-            if place is not None and self._data / place != path.resolve():
-                path.unlink()
+        if imported.outcome in (None, Outcome.REJECTED):
+            return imported
+        arrival = result.arrival(path, self._source, is_in_place=False, received_at=0)
+        with self._index.reading() as connection:
+            place = stored_path(connection, arrival)
+        if place is None or not has_content(self._data / place, path, result.digest):
+            return _failed(str(path), DatasetError("is in the index with a file that is damaged; both stay"))
+        if self._data / place != path.resolve():
+            path.unlink()
         return imported
 
     # Reading

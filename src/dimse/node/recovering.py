@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -12,11 +11,12 @@ from dimse.dataset import folders
 from dimse.errors import DatasetError
 from dimse.node.arrival import Arrival
 from dimse.node.batches import MAXIMUM_BATCH, Batches
-from dimse.node.examining import examine, read
+from dimse.node.examining import examine, has_content
 from dimse.node.forcing import force
 from dimse.node.incoming import abandoned
 from dimse.node.index import Index
 from dimse.node.naming import Names
+from dimse.node.places import is_ours
 from dimse.node.placing import stored_path
 
 logger = logging.getLogger("dimse.storage")
@@ -51,12 +51,15 @@ def recover(index: Index, data: Path, batches: Batches) -> int:
 
 
 def _is_mended(index: Index, data: Path, arrival: Arrival) -> bool:
-    """Whether the index has it; then its file has its place now."""
+    """Whether the index has it, in a place that is ours; then its file has its place now.
+
+    What is there may have other content: that of a study that was deleted, and sent again.
+    """
     with index.reading() as connection:
         path = stored_path(connection, arrival)
-    if path is None:
+    if path is None or not is_ours(path):
         return False
-    if _has_content(data / path, arrival.digest):
+    if has_content(data / path, arrival.path, arrival.digest):
         folders.remove(str(arrival.path))
     else:
         force([arrival.path])
@@ -64,13 +67,6 @@ def _is_mended(index: Index, data: Path, arrival: Arrival) -> bool:
         names.give(str(arrival.path), path)
         names.keep()
     return True
-
-
-def _has_content(place: Path, digest: bytes) -> bool:
-    """Whether the file at a place has this data set: it may be of a study that was deleted, and sent again."""
-    with suppress(FileNotFoundError, DatasetError):
-        return read(place).digest == digest
-    return False
 
 
 def _store(batches: Batches, arrivals: list[Arrival]) -> None:
