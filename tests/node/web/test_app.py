@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 import socket
 from pathlib import Path
@@ -24,6 +25,8 @@ async def test_the_page_and_its_files_are_served(sqlite_index: Index, tmp_path: 
             answer = await ask(web, path)
             assert answer.status == 200
             assert kind in answer.headers["content-type"]
+        for module in re.findall(r'from "\.(/\w+\.js)"', (await ask(web, "/page.js")).body.decode()):
+            assert (await ask(web, module)).status == 200
         page = (await ask(web, "/")).body.decode()
         assert "//" not in page.replace("<!doctype html>", "")  # nothing from elsewhere
         for path in ("/index.html", "/page/", "/../app.py", "/%2e%2e/app.py", "//etc/passwd", "/api/"):

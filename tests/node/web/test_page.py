@@ -75,7 +75,7 @@ async def test_from_the_list_to_an_image_and_back(sqlite_index: Index, tmp_path:
             "[...document.querySelectorAll('tr.link a')].find((each) => each.textContent.includes('Jane')).click()"
         )
         await page.until("document.querySelector('.thumb img')?.naturalWidth")
-        assert "5 images" in await page.text()
+        assert "5 instances" in await page.text()
         assert await fits(page)
         await page.run("document.querySelector('.grid a').click()")
         await page.until("document.querySelector('.over.br').textContent === 'C 136  W 2063'")
@@ -122,9 +122,7 @@ async def test_the_tags_of_an_instance_can_be_searched(sqlite_index: Index, tmp_
     header = dcmread(PLAN, stop_before_pixels=True)
     async with opened(sqlite_index, tmp_path, "phone") as (_, page):
         await page.run(f"location.hash = '#/study/{header.StudyInstanceUID}/{header.SeriesInstanceUID}'")
-        await page.until(
-            "document.querySelector('.stage .says').textContent.includes('RT Plan Storage: it has no image')"
-        )
+        await page.until("document.querySelector('.stage .says').textContent.includes('RT Plan Storage has no image')")
         await page.run("[...document.querySelectorAll('button')].find((each) => each.textContent === 'Tags').click()")
         await page.until("document.querySelectorAll('.tree .tag').length > 20")
         assert await fits(page)
@@ -136,21 +134,47 @@ async def test_the_tags_of_an_instance_can_be_searched(sqlite_index: Index, tmp_
         assert "Patient's Name" not in tree
 
 
-async def test_a_search_is_in_the_address_and_back_undoes_it(sqlite_index: Index, tmp_path: Path) -> None:
+async def test_back_undoes_a_search(sqlite_index: Index, tmp_path: Path) -> None:
     add(sqlite_index, tmp_path, CT, PLAN)
     async with opened(sqlite_index, tmp_path) as (_, page):
-        await page.run("document.querySelector('[name=modality]').focus()")
-        await page.call("Input.insertText", text="ct")
-        await page.key("Enter")
+        await search(page, "modality", "ct")
         await page.until("document.querySelectorAll('tr.link').length === 1")
-        assert (await page.run("location.hash")) == "#/?modality=ct"
-        await page.run("location.hash = '#/?name=nobody'")
+        await page.run("document.querySelector('[name=modality]').value = ''")
+        await search(page, "name", "nobody")
         await page.until("document.body.innerText.includes('No study matches.')")
         await page.run("history.back()")
         await page.until("document.querySelectorAll('tr.link').length === 1")
         assert await page.run("document.querySelector('[name=modality]').value") == "ct"
         await page.run("history.back()")
         await page.until("document.querySelectorAll('tr.link').length === 2")
+        for way in ("'.search [type=button]'", "'nav a'"):
+            await search(page, "name", "comp")
+            await page.until("document.querySelectorAll('tr.link').length === 1")
+            await page.run(f"document.querySelector({way}).click()")
+            await page.until("document.querySelectorAll('tr.link').length === 2")
+            assert await page.run("document.querySelector('[name=name]').value") == ""
+
+
+async def test_browsers_are_given_no_patient_to_keep(sqlite_index: Index, tmp_path: Path) -> None:
+    add(sqlite_index, tmp_path, CT)
+    async with opened(sqlite_index, tmp_path) as (_, page):
+        await search(page, "name", "compressed")
+        await page.until("document.querySelector('.search [type=button]') && document.querySelector('tr.link a')")
+        kept = [await page.run("location.href + document.title")]
+        await page.run("document.querySelector('tr.link a').click()")
+        await page.until("document.querySelector('.thumb img')?.naturalWidth")
+        kept.append(await page.run("location.href + document.title"))
+        await page.run("document.querySelector('.grid a').click()")
+        await page.until("document.querySelector('.over.br')?.textContent")
+        kept.append(await page.run("location.href + document.title"))
+        assert "compressed" not in "".join(kept).lower()
+
+
+async def search(page: Page, key: str, text: str) -> None:
+    """Search by the form."""
+    await page.run(f"document.querySelector('[name={key}]').focus()")
+    await page.call("Input.insertText", text=text)
+    await page.key("Enter")
 
 
 async def test_an_empty_archive_says_what_to_do(sqlite_index: Index, tmp_path: Path) -> None:
@@ -192,8 +216,12 @@ async def test_transfers_peers_and_events_live(sqlite_index: Index, tmp_path: Pa
         await page.run("location.hash = '#/events'")
         await page.until("document.body.innerText.includes('no events yet')")
         with sqlite_index.writing() as connection:
-            record(connection, EventKind.STUDY_SETTLED, study_uid="1.2.3", detail={"because": "quiet"})
-        await page.until("document.querySelector('.list')?.innerText.includes('because: quiet')")
+            for kind in EventKind:
+                record(connection, kind, study_uid="1.2.3", detail={"senders": ["CT1", "CT2"], "bytes": 12345})
+        await page.until("document.querySelector('.list')?.innerText.includes('senders: CT1 CT2, bytes: 12 kB')")
+        names = await page.run("[...document.querySelectorAll('.list .kind')].map((each) => each.textContent)")
+        assert len(names) == len(EventKind)
+        assert not {each.value for each in EventKind if "-" in each.value} & {*names}
         await page.run("location.hash = '#/transfers'")
         async with dimse.connect(
             f"NODE@127.0.0.1:{web.server.port}", options=dimse.ClientOptions(calling_ae_title="CT1")

@@ -42,7 +42,10 @@ MAX_CONNECTIONS: Final = 200
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The text format of Prometheus that `generate_latest` writes."""
 _PAGE: Final = Path(__file__).parent / "page"
-_FILES: Final = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/icon.svg": "icon.svg"}
+_MODULES: Final = ("page", "elements", "requests", "studies", "viewer", "live")
+_FILES: Final = {"": "index.html"} | {
+    name: name for name in (*(f"{each}.js" for each in _MODULES), "page.css", "icon.svg")
+}
 
 
 async def _no_problem() -> None:
@@ -103,7 +106,7 @@ class WebServer:
         return f"{scheme}://{host_and_port(self.options.host, self.port)}/"
 
     def _starlette(self, api: Api) -> Starlette:
-        routes: list[BaseRoute] = [Route(path, _file(name)) for path, name in _FILES.items()]
+        routes: list[BaseRoute] = [Route(f"/{path}", _file(name)) for path, name in _FILES.items()]
         routes += [
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
