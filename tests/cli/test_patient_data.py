@@ -19,7 +19,7 @@ from dimse.testing import Answer, FakeArchive
 from .conftest import COMMAND
 
 
-def _make_files(folder: Path) -> None:
+def make_files(folder: Path) -> None:
     """A good file, and damaged ones."""
     folder.mkdir()
     dataset = marked("1.2.3.4.1")
@@ -56,7 +56,7 @@ async def _receiving(folder: Path, *options: str) -> AsyncIterator[str]:
 
 async def test_no_command_shows_values(beside: Callable[..., Awaitable[Any]], tmp_path: Path) -> None:
     files, password = tmp_path / "files", tmp_path / "password"
-    await asyncio.to_thread(_make_files, files)
+    await asyncio.to_thread(make_files, files)
     await asyncio.to_thread(password.write_text, "QXZ7 PASSWORD\n")
     user, study = ("--user", "me", "--password-file", password), ("-k", "StudyInstanceUID=1.2.3.1")
     async with _receiving(tmp_path / "lenient") as lenient, _receiving(tmp_path / "strict", "--strict") as strict:
