@@ -148,3 +148,12 @@ async def test_a_move_goes_to_its_destination(index: Index, tmp_path: Path) -> N
     assert moved.status == Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES
     assert came == [paths[0].stem, paths[2].stem]
     assert moved.suboperations.failed == 1
+
+
+async def test_an_index_that_cannot_be_read_is_out_of_resources(index: Index, tmp_path: Path) -> None:
+    put(index, tmp_path, member("1.1", "1", 1))
+    async with serving(index, tmp_path) as server, getting(server.port) as association:
+        with index.writing() as connection:
+            for table in ("instance", "name_word", "request", "series", "study"):
+                connection.exec_driver_sql(f"DROP TABLE {table}")
+        assert (await got(association, STUDY)).status == 0xA701

@@ -4,25 +4,27 @@
    are short reads: a slow peer holds no connection.
 2. A file is opened when it is its turn. What was deleted meanwhile, or is not there, or is shorter than its row says,
    is a failed sub-operation.
-3. A file that should be there is an event, the first one of each study in a retrieval.
+3. If the index cannot be read, the answer is Unable to calculate number of matches (0xA701).
+4. A file that should be there is an event, the first one of each study in a retrieval.
 """
 
 from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from dimse.dataset.located import Located
 from dimse.dataset.threads import beside_the_loop
-from dimse.errors import DatasetError
+from dimse.errors import DatasetError, StatusError
 from dimse.node.events import EventKind, record
 from dimse.node.index import Index
 from dimse.node.places import place
@@ -31,11 +33,15 @@ from dimse.node.schema import instance, series, study, uid
 from dimse.services.query_models import QueryRetrieveModel
 from dimse.services.query_request import QueryRequest
 from dimse.services.server import Server
+from dimse.status import Status
 from dimse.upper_layer.extended import QueryFeatures
+
+T = TypeVar("T")
 
 PAGE: Final = 500
 """Rows that are read at a time."""
 
+_UNABLE_TO_CALCULATE: Final = Status(0xA701)
 _LAST: Final = 2**31 - 1
 """The order of what has no number."""
 
@@ -74,18 +80,24 @@ class Retriever:
         retrieval = _Retrieval(self)
         for start in range(0, len(numbers), PAGE):
             page = numbers[start : start + PAGE]
-            for located in await self.index.read(partial(retrieval.page, page)):
+            for located in await self._read(partial(retrieval.page, page)):
                 yield located
 
     async def _listed(self, keys: RetrieveKeys) -> Sequence[int]:
         """The numbers of their rows, in the order in which they are sent."""
         listed, parts = list[tuple[int, ...]](), 0
         for conditions in keys.conditions(unknown_matches=self._unknown_matches):
-            listed += await self.index.read(partial(_order, conditions))
+            listed += await self._read(partial(_order, conditions))
             parts += 1
         if parts > 1:
             listed.sort()
         return array("q", (each[-1] for each in listed))
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        try:
+            return await self.index.read(work)
+        except SQLAlchemyError as error:
+            raise StatusError(_UNABLE_TO_CALCULATE, "the index cannot be read") from error
 
 
 def _order(conditions: Iterable[ColumnElement[bool]], connection: Connection) -> list[tuple[int, ...]]:
