@@ -55,6 +55,16 @@ def test_a_file_that_is_in_its_place_is_set_aside(names: Names, file: Path, tmp_
     aside, place = files_under(tmp_path)
     assert aside.startswith("set-aside/3-")
     assert ((tmp_path / aside).read_bytes(), (tmp_path / place).read_bytes()) == (b"old", b"new")
+    assert names.set_aside == {PLACE: aside}
+
+
+def test_without_a_commit_it_has_its_place_again(names: Names, file: Path, tmp_path: Path) -> None:
+    (tmp_path / PLACE).parent.mkdir(parents=True)
+    (tmp_path / PLACE).write_bytes(b"old")
+    names.give(str(file), PLACE)
+    names.undo()
+    assert files_under(tmp_path) == ["incoming/1.dcm", PLACE]
+    assert (file.read_bytes(), (tmp_path / PLACE).read_bytes()) == (b"new", b"old")
 
 
 def test_a_file_that_has_its_name_already_keeps_it(file: Path, tmp_path: Path) -> None:

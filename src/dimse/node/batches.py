@@ -10,6 +10,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from dimse.dataset import folders
 from dimse.node.arrival import Arrival, OnDuplicate, Outcome, Placed
+from dimse.node.displacing import note_displaced
 from dimse.node.incoming import IncomingFolder
 from dimse.node.index import Index
 from dimse.node.mending import mend
@@ -92,6 +93,7 @@ class Batches:
                 for each in decided:
                     if each.path is not None and not each.arrival.is_in_place:
                         names.give(str(each.arrival.path), str(each.path))
+                note_displaced(connection, self._data, names.set_aside)
                 placed = decided
         except BaseException as error:
             if placed is None or not self._is_committed(placed, error):

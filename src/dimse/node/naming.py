@@ -6,7 +6,7 @@
 2. If the transaction is not committed, the final names are removed again: before it is rolled back, if it fails before
    its commit, as another process may then store the instance in the same place. What that one has put there stays.
 3. A file that has the final name already, and that the index does not know, is not ours to overwrite: it is moved to
-   `set-aside/`.
+   `set-aside/`, and back if the transaction is not committed. The caller writes into the index that it is there.
 4. On a file system without hard links a file is renamed before the commit. A crash between the two leaves a file
    that the index does not know, for `dimse node verify`; it was never acknowledged.
 """
@@ -14,13 +14,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
 from dimse.dataset import folders
 from dimse.dataset.part10_file import NO_LINKS
+from dimse.node.places import set_aside_path
 
 
 class Names:
@@ -32,6 +32,8 @@ class Names:
     def __init__(self, data: str) -> None:
         self._data: Final = data
         self._given: list[tuple[str, str]] = []
+        self.set_aside: dict[str, str] = {}
+        """Where the files are that had the final names before, by these. All are below the data folder."""
 
     def __enter__(self) -> Self:
         return self
@@ -44,7 +46,7 @@ class Names:
 
     def give(self, file: str, place: str) -> None:
         """Give a file its final name, below the data folder. Raises `OSError`."""
-        place = f"{self._data}{os.sep}{place}"
+        relative, place = place, f"{self._data}{os.sep}{place}"
         for attempt in range(folders.ATTEMPTS):
             try:
                 _link(file, place)
@@ -56,14 +58,14 @@ class Names:
             except FileExistsError:
                 if os.path.samefile(file, place):
                     break
-                self._set_aside(place)
+                self._set_aside(relative)
         self._given.append((file, place))
 
     def _set_aside(self, place: str) -> None:
-        stem, suffix = os.path.splitext(os.path.basename(place))
-        folder = f"{self._data}{os.sep}set-aside"
-        os.makedirs(folder, exist_ok=True)
-        os.rename(place, f"{folder}{os.sep}{stem}-{secrets.token_hex(8)}{suffix}")
+        aside = set_aside_path(os.path.basename(place).removesuffix(".dcm"))
+        os.makedirs(f"{self._data}{os.sep}set-aside", exist_ok=True)
+        os.rename(f"{self._data}{os.sep}{place}", f"{self._data}{os.sep}{aside}")
+        self.set_aside[place] = aside
 
     def keep(self) -> None:
         """The transaction is committed: remove the names in `incoming/`."""
@@ -71,14 +73,19 @@ class Names:
             folders.remove(file)
 
     def undo(self) -> None:
-        """The transaction was not committed: remove the final names."""
+        """The transaction was not committed: remove the final names, and give them to the files that had them."""
         for file, place in self._given:
             with suppress(OSError):
                 if not os.path.exists(file):
                     os.rename(place, file)
                 elif os.path.samefile(file, place):
                     os.unlink(place)
+        for relative, aside in self.set_aside.items():
+            with suppress(OSError):
+                _link(f"{self._data}{os.sep}{aside}", f"{self._data}{os.sep}{relative}")
+                folders.remove(f"{self._data}{os.sep}{aside}")
         self._given.clear()
+        self.set_aside.clear()
 
 
 def _link(file: str, place: str) -> None:

@@ -11,6 +11,7 @@ from dimse.dataset import folders
 from dimse.errors import DatasetError
 from dimse.node.arrival import Arrival
 from dimse.node.batches import MAXIMUM_BATCH, Batches
+from dimse.node.displacing import note_displaced
 from dimse.node.examining import examine, has_content
 from dimse.node.forcing import force
 from dimse.node.incoming import abandoned
@@ -63,8 +64,9 @@ def _is_mended(index: Index, data: Path, arrival: Arrival) -> bool:
         folders.remove(str(arrival.path))
     else:
         force([arrival.path])
-        names = Names(str(data))
-        names.give(str(arrival.path), path)
+        with index.writing() as connection, Names(str(data)) as names:
+            names.give(str(arrival.path), path)
+            note_displaced(connection, data, names.set_aside)
         names.keep()
     return True
 
