@@ -1056,6 +1056,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("beginning of a file that it reads for a query", "node.found_rows.MAX_HEADER", size),
     ("instances that `dimse node` commits together", "node.batches.MAXIMUM_BATCH", str),
     ("empty files that it makes in advance", "node.incoming.PREPARED", str),
+    ("time that the file of an instance is kept which was replaced", "node.duplicates.REPLACED_STAYS", seconds),
     ("jobs of a node at once", "node.jobs.AT_ONCE", str),
     ("longest pause between two attempts at a job", "node.jobs.MAXIMUM_PAUSE", seconds),
     ("characters that are kept of the reason why a job failed", "node.jobs.MAXIMUM_PROBLEM", str),

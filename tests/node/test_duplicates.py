@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sqlalchemy import update
 from tests.node.arrivals import CT, MR, ONE, arrival, events, put, rows
 
 from dimse.node.arrival import OnDuplicate, Outcome
+from dimse.node.duplicates import REPLACED_STAYS
 from dimse.node.index import Index
 from dimse.node.places import is_ours
 from dimse.node.schema import instance, job, series, set_aside, study
@@ -54,7 +56,9 @@ def test_other_content_replaces(index: Index) -> None:
     assert placed.outcome is Outcome.REPLACED
     first, _ = rows(index, instance)
     assert (first.digest, first.bytes, Path(first.path)) == (other.digest, 1, placed.path)
-    assert [row.payload["paths"] for row in rows(index, job)] == [["studies/1.1/1.1.1/1.1.1.1.dcm"]]
+    (deletion,) = rows(index, job)
+    assert deletion.payload["paths"] == ["studies/1.1/1.1.1/1.1.1.1.dcm"]
+    assert deletion.not_before > time.time() + REPLACED_STAYS - 60, "it may be about to be sent"
     (the_study,) = rows(index, study)
     assert (the_study.bytes, the_study.instance_count) == (1001, 2)
     assert the_study.sop_classes == f"\\{CT}\\{MR}\\"

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
-from tests.node.ingesting import aside, stored, storing
+from tests.node.arrivals import rows
+from tests.node.ingesting import aside, events_of, stored, storing
 from tests.sample_objects import instance
 
 from dimse import Status
 from dimse.node import schema
+from dimse.node.arrival import OnDuplicate
+from dimse.node.events import EventKind
 from dimse.node.index import Index
 from dimse.node.recount import recount
 
@@ -94,3 +97,34 @@ async def test_so_it_is_with_one_that_was_set_aside(index: Index, tmp_path: Path
         (again,) = (tmp_path / each for each in aside(index))
         assert again.read_bytes() == content
         assert list((tmp_path / "incoming").glob("*/*.dcm")) == []
+
+
+@pytest.mark.parametrize("on_duplicate", OnDuplicate)
+@pytest.mark.parametrize("fault", ["missing", "short"])
+async def test_other_content_replaces_a_file_that_is_not_whole(
+    index: Index, tmp_path: Path, on_duplicate: OnDuplicate, fault: str
+) -> None:
+    path = tmp_path / PLACE
+    async with storing(index, tmp_path, on_duplicate=on_duplicate) as archive:
+        await archive.send(instance("1.2.3.4"))
+        if fault == "short":
+            path.write_bytes(path.read_bytes()[:-10])
+        else:
+            path.unlink()
+        others = instance("1.2.3.4", pixels=500), instance("1.2.3.4", pixels=500)
+        assert await archive.send_at_once(*others) == [Status.SUCCESS] * 2
+        (row,) = rows(index, schema.instance)
+        assert (tmp_path / row.path).stat().st_size == row.bytes
+        assert [events_of(index), aside(index)] == [[EventKind.STUDY_CREATED, EventKind.DUPLICATE], {}]
+        assert rows(index, schema.event)[-1].detail["outcome"] == "replaced"
+        with index.reading() as connection:
+            assert not list(recount(connection))
+
+
+async def test_one_of_two_in_a_batch_is_not_missing(index: Index, tmp_path: Path) -> None:
+    """Its file has no name yet when the other one is looked at."""
+    async with storing(index, tmp_path) as archive:
+        await archive.send_at_once(*(instance("1.2.3.4", pixels=pixels) for pixels in range(400, 408)))
+        assert len(aside(index)) == 7
+        assert set(events_of(index)[1:]) == {EventKind.DUPLICATE}
+        assert {each.detail["outcome"] for each in rows(index, schema.event)[1:]} == {"set aside"}

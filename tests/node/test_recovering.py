@@ -36,7 +36,7 @@ from dimse.node.index import Index
 from tests.node.ingesting import storing
 from tests.sample_objects import instance
 
-def kill(*_):
+def kill(*_, **named):
     os.kill(os.getpid(), signal.SIGKILL)
 
 def after(owner, name):

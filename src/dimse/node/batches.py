@@ -88,7 +88,7 @@ class Batches:
         placed: list[Placed] | None = None
         try:
             with self._index.writing() as connection, names:
-                decided = place(connection, arrivals, self._on_duplicate, self._texts)
+                decided = place(connection, arrivals, self._on_duplicate, self._texts, data=self._data)
                 decided = mend(connection, decided, self._data)
                 for each in decided:
                     if each.path is not None and not each.arrival.is_in_place:

@@ -31,7 +31,7 @@ FOLDER: Final = "folder:"
 _Numbered = tuple[int, Arrival]
 """An arrival with its place in the batch."""
 
-_STORED: Final = select(instance.c.uid, instance.c.id, instance.c.digest, instance.c.path).where(
+_STORED: Final = select(instance.c.uid, instance.c.id, instance.c.digest, instance.c.path, instance.c.bytes).where(
     instance.c.series_id == bindparam("series")
 )
 _FIND_ONE: Final = Statement(_STORED.where(instance.c.uid == bindparam("uid")))
@@ -40,15 +40,22 @@ _INSERT: Final = Statement(insert(instance), [column.name for column in instance
 
 
 def place(
-    connection: Connection, arrivals: Sequence[Arrival], on_duplicate: OnDuplicate, cache: SharedTexts
+    connection: Connection,
+    arrivals: Sequence[Arrival],
+    on_duplicate: OnDuplicate,
+    cache: SharedTexts,
+    *,
+    data: Path | None = None,
 ) -> list[Placed]:
     """Put arrivals into the index, in the transaction of `connection`, which is one of a writer.
 
-    `cache` is for all batches of one thread. Returns what became of each arrival, in their order.
+    `cache` is for all batches of one thread. With the data folder `data`, an instance whose file is missing or short is
+    replaced by other content. Returns what became of each arrival, in their order.
     """
     placed: dict[int, Placed] = {}
     for batch in _batches(arrivals):
-        placed.update(_place(connection, batch, on_duplicate, cache))
+        placed.update(_place(connection, batch, on_duplicate, cache, data))
+        data = None  # those of the next batch were looked at, or have no file in its place before the commit
     return [placed[number] for number in range(len(arrivals))]
 
 
@@ -97,6 +104,7 @@ def _place(
     batch: Mapping[SeriesKey, Sequence[_Numbered]],
     on_duplicate: OnDuplicate,
     cache: SharedTexts,
+    data: Path | None,
 ) -> dict[int, Placed]:
     """Put arrivals of different instances into the index."""
     numbers = _Numbers(connection, [arrival for items in batch.values() for _, arrival in items], cache)
@@ -110,7 +118,7 @@ def _place(
             columns = numbers.columns(arrival)
             old = stored.get(arrival.description.uid)
             if old is not None:
-                placed[number] = place_duplicate(connection, arrival, old, its_series, columns, on_duplicate)
+                placed[number] = place_duplicate(connection, arrival, old, its_series, columns, on_duplicate, data=data)
             else:
                 rows.append(_new_row(its_series, arrival, columns))
                 placed[number] = Placed(arrival, Outcome.NEW, _usual_place(arrival))

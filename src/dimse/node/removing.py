@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Final
@@ -75,11 +76,11 @@ def lock_study(connection: Connection, study_uid: str) -> int | None:
     return connection.scalar(select(study.c.id).where(study.c.uid == study_uid).with_for_update())
 
 
-def defer_deletion(connection: Connection, paths: Iterable[str]) -> None:
-    """Note that files are to be deleted once the transaction is committed; those that are not ours are left out."""
+def defer_deletion(connection: Connection, paths: Iterable[str], *, delay: float = 0) -> None:
+    """Note that files are to be deleted `delay` seconds after the transaction; those that are not ours are left out."""
     ours = (path for path in paths if is_ours(path))
     while chunk := list(islice(ours, FILES_OF_A_JOB)):
-        jobs.defer(connection, deleting.KIND, {"paths": chunk})
+        jobs.defer(connection, deleting.KIND, {"paths": chunk}, not_before=time.time() + delay)
 
 
 def _paths(connection: Connection, study_uid: str) -> Iterator[str]:
