@@ -116,6 +116,19 @@ async def test_lists_of_thousands_of_uids(index: Index, tmp_path: Path) -> None:
             assert await got(association, raw(QueryRetrieveModel.STUDY_ROOT, level, **keys)) == (0, wanted)
 
 
+async def test_lists_of_patients_and_long_lists_above_the_level(index: Index, tmp_path: Path) -> None:
+    """Of two lists, each part of one would be looked up with each part of the other."""
+    put(index, tmp_path, *ARCHIVE)
+    many = tuple(f"2.25.{number}" for number in range(5000))
+    features = QueryFeatures(relational=True)
+    async with serving(index, tmp_path) as server, getting(server.port, features) as association:
+        patients = raw(QueryRetrieveModel.PATIENT_ROOT, PATIENT, PatientID=(*map(str, range(5000)), "BOB"))
+        assert await got(association, patients) == (Status.SUCCESS, ["1.4.1.1"])
+        query = raw(QueryRetrieveModel.STUDY_ROOT, IMAGE, StudyInstanceUID=many, SOPInstanceUID="1.4.1.1")
+        came = await _got(association, query)
+        assert (came.status, came.uids) == (Status.DATASET_DOES_NOT_MATCH, [])
+
+
 @pytest.mark.parametrize(
     ("model", "level", "keys"),
     [

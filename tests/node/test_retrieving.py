@@ -66,6 +66,17 @@ async def test_a_file_that_is_not_there_fails_and_is_an_event(index: Index, tmp_
     assert told.detail["found by"] == "retrieval"
 
 
+async def test_the_events_of_a_disk_that_is_not_there_are_few(index: Index, tmp_path: Path) -> None:
+    paths = put(index, tmp_path, *(member(f"1.{number}", "1", 1, PatientID="P") for number in range(30)))
+    for path in paths:
+        path.unlink()
+    async with serving(index, tmp_path) as server, getting(server.port) as association:
+        patient = raw(QueryRetrieveModel.PATIENT_ROOT, QueryRetrieveLevel.PATIENT, PatientID="P")
+        assert len((await got(association, patient)).failed) == len(paths)
+    told = await index.write(lambda connection: since(connection, 0))
+    assert len({each.study_uid for each in told}) == len(told) == retrieving.MAX_TOLD
+
+
 async def test_no_path_comes_into_the_log(
     sqlite_index: Index, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from io import BytesIO
+from io import BytesIO, FileIO
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,7 @@ from dimse import (
     get as dimse_get,
 )
 from dimse.dataset.codec import decode, encode
+from dimse.dataset.located import Located
 from dimse.dataset.sources import Reader
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_GET_RQ, C_GET_RSP, C_STORE_RQ, C_STORE_RSP
 from dimse.services.given import Source
@@ -466,6 +467,22 @@ async def test_a_cancel_between_two_instances() -> None:
         assert result.stores == []
         await peer.send(get(2))
         assert (await outcome(peer, 2)).said == (Status.SUCCESS, (None, 4, 0, 0), [])
+        await check_usable(peer)
+
+
+async def test_a_cancel_while_one_instance_after_the_other_fails() -> None:
+    """As on a disk that is gone: nothing has to wait, but others must have their turns."""
+
+    def fail() -> FileIO:
+        raise OSError("no such disk")
+
+    sources = [Located(CT, f"1.2.{number}", EXPLICIT, 100, fail) for number in range(5000)]
+    async with serving(gives(*sources)) as server, peer_of(server) as peer:
+        await peer.send(get())
+        await peer.receive()
+        await peer.send(cancel())
+        result = await outcome(peer)
+        assert result.said[0] == Status.CANCEL
         await check_usable(peer)
 
 

@@ -7,14 +7,14 @@
 3. "*" is no value.
 4. A study without a Patient ID, or without its issuer, matches any, as in C-FIND (PS3.4 C.2.2.1.2). But a request for
    a patient is never for studies without a Patient ID.
-5. The issuer is that of a Patient ID; no other key counts, as these requests have none (PS3.4 C.4.2.1.4).
+5. Keys above the level have at most `UIDS_AT_ONCE` values each. Long lists are for the level itself, and read in parts.
+6. The issuer is that of a Patient ID; no other key counts, as these requests have none (PS3.4 C.4.2.1.4).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import ColumnElement, or_
@@ -31,9 +31,15 @@ from dimse.services.query_request import QueryRequest
 from dimse.status import Status
 
 UIDS_AT_ONCE: Final = 500
-"""Values of a key in one statement."""
+"""Values of a key in one statement, and of a key above the level."""
 
 _ISSUER: Final = 0x00100021
+_LISTS: Final = {
+    QueryRetrieveLevel.PATIENT: "patient_ids",
+    QueryRetrieveLevel.STUDY: "study_uids",
+    QueryRetrieveLevel.SERIES: "series_uids",
+    QueryRetrieveLevel.IMAGE: "uids",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +55,21 @@ class RetrieveKeys:
 
     def conditions(self, *, unknown_matches: bool) -> Iterator[Sequence[ColumnElement[bool]]]:
         """The conditions of each statement: long lists need several."""
-        patients = [*self._patient(unknown_matches=unknown_matches)]
-        lists = (self.study_uids, self.series_uids, self.uids)
-        for studies, serieses, uids in product(*(_chunks(values) for values in lists)):
-            conditions = list(patients)
-            if studies:
-                conditions.append(study.c.uid.in_(studies))
-            if serieses:
-                conditions.append(series.c.uid.in_(serieses))
-            if uids:
-                conditions += (instance.c.uid_hash.in_(map(uid_hash, uids)), instance.c.uid.in_(uids))
-            yield conditions
+        name = _LISTS[self.level]
+        values = getattr(self, name)
+        for start in range(0, max(len(values), 1), UIDS_AT_ONCE):
+            part = replace(self, **{name: values[start : start + UIDS_AT_ONCE]})
+            yield [*part._conditions(unknown_matches=unknown_matches)]
+
+    def _conditions(self, *, unknown_matches: bool) -> Iterator[ColumnElement[bool]]:
+        yield from self._patient(unknown_matches=unknown_matches)
+        if self.study_uids:
+            yield study.c.uid.in_(self.study_uids)
+        if self.series_uids:
+            yield series.c.uid.in_(self.series_uids)
+        if self.uids:
+            yield instance.c.uid_hash.in_(map(uid_hash, self.uids))
+            yield instance.c.uid.in_(self.uids)
 
     def _patient(self, *, unknown_matches: bool) -> Iterator[ColumnElement[bool]]:
         if self.patient_ids:
@@ -81,13 +91,18 @@ def read_keys(request: QueryRequest) -> RetrieveKeys:
     values = {each: _values(request.identifier, tag_of(each.unique_key)) for each in (*above, level)}
     if not values[level]:
         raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, f"{level.unique_key} has no value")
+    for each in above:
+        if len(values[each]) > UIDS_AT_ONCE:
+            comment = f"{each.unique_key} has over {UIDS_AT_ONCE} values, above the {level} level"
+            raise StatusError(Status.DATASET_DOES_NOT_MATCH, name, comment)
     if not request.features.relational:
         _check_above(request, {each: values[each] for each in above})
     patient_ids = values.get(QueryRetrieveLevel.PATIENT, ())
+    issuers = _values(request.identifier, _ISSUER)[:UIDS_AT_ONCE] if patient_ids else ()
     return RetrieveKeys(
         level,
         patient_ids=patient_ids,
-        issuers=_values(request.identifier, _ISSUER) if patient_ids else (),
+        issuers=issuers,
         study_uids=values.get(QueryRetrieveLevel.STUDY, ()),
         series_uids=values.get(QueryRetrieveLevel.SERIES, ()),
         uids=values.get(QueryRetrieveLevel.IMAGE, ()),
@@ -113,8 +128,3 @@ def _values(identifier: Dataset, tag: int) -> Sequence[str]:
     texts = Texts().of(identifier, tag, character_sets_of(identifier))
     values = dict.fromkeys(text.strip(" \0") for text in texts)
     return () if "*" in values else [value for value in values if value]
-
-
-def _chunks(values: Sequence[str]) -> Sequence[Sequence[str]]:
-    """Parts of a list; of an empty one, an empty part."""
-    return [values[start : start + UIDS_AT_ONCE] for start in range(0, max(len(values), 1), UIDS_AT_ONCE)]

@@ -5,7 +5,8 @@
 2. A file is opened when it is its turn. What was deleted meanwhile, or is not there, or is shorter than its row says,
    is a failed sub-operation.
 3. If the index cannot be read, the answer is Unable to calculate number of matches (0xA701).
-4. A file that should be there is an event, the first one of each study in a retrieval.
+4. A file that should be there is an event, the first one of each study in a retrieval, of `MAX_TOLD` studies: if the
+   disk is not there, no file is.
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ PAGE: Final = 500
 """Rows that are read at a time."""
 
 _UNABLE_TO_CALCULATE: Final = Status(0xA701)
+
+MAX_TOLD: Final = 20
+"""Studies of which a retrieval tells that a file is missing."""
+
 _LAST: Final = 2**31 - 1
 """The order of what has no number."""
 
@@ -156,7 +161,7 @@ class _Retrieval:
 
     def tell(self, file: _File, reason: str) -> None:
         """Record that a file is not there, unless its instance has been deleted."""
-        if file.series.study_uid in self._told:
+        if file.series.study_uid in self._told or len(self._told) >= MAX_TOLD:
             return
         self._told.add(file.series.study_uid)
 

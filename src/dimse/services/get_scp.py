@@ -60,7 +60,10 @@ class GetService:
             if request.cancellation.requested:
                 # Between two instances: a C-STORE can only be cut off by aborting the association.
                 return account.cancelled()
-            account.note(await _sent(scu, source))
+            result = await _sent(scu, source)
+            account.note(result)
+            if result.error is not None:
+                await asyncio.sleep(0)  # it may have failed at once, as thousands after it
             request.exchange.check_open()
         return account.final()
 

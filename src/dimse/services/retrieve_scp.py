@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
@@ -24,6 +25,9 @@ logger = logging.getLogger("dimse.query_retrieve")
 
 PENDING_PACE: Final = 0.1
 """Minimum seconds between two Pending responses, which are progress for people to read."""
+
+_TURN: Final = 1000
+"""Instances that are looked at in a row."""
 
 _LONGEST_UI: Final = 0xFFFE
 
@@ -51,7 +55,11 @@ class Account:
         # An async generator, as `Server` has checked.
         async with aclosing(cast("AsyncGenerator[Source]", handler(query))) as given:
             sources = [source async for source in given]
+        number = 0
         async for found in look_at(sources):
+            number += 1
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
             if not isinstance(found, SendResult):
                 self.sources.append(found)
             elif not found.skipped:
