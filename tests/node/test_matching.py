@@ -70,6 +70,12 @@ IMAGE = {
     "ContentTime": TIMES,
     "AcquisitionDateTime": ("20240229103000+0100", "2024", None),
 }
+MOMENTS = (
+    *("20240229103000+0100", "20240229093000", "2024", "202402290930+0000-", "-20240229103000+0100", "2023-2024"),
+    *("20240229113000+0200-20240229113001+0200", "20240229103000-0500-", "-20240229103000-0500", '""'),
+)
+"""Keys of date and time: an offset from UTC may look like a range."""
+
 Pools = Mapping[str, tuple[Any, ...]]
 
 OF_LEVEL: Mapping[QueryRetrieveLevel, Pools] = dict(zip(LEVELS, (PATIENT, STUDY, SERIES, IMAGE), strict=True))
@@ -171,7 +177,9 @@ def values_of(keyword: str, pool: tuple[Any, ...]) -> st.SearchStrategy[Any]:
         return moments(pool, ("2024", "202402"))
     if vr == "TM":
         return moments(pool, ("09", "1029"))
-    if vr in ("IS", "US", "DT", "AS", "UI"):
+    if vr == "DT":
+        return st.sampled_from(MOMENTS)
+    if vr in ("IS", "US", "AS", "UI"):
         return st.sampled_from([each for each in pool if each])
     return texts(pool) | st.lists(texts(pool), min_size=2, max_size=3)
 

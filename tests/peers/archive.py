@@ -32,6 +32,7 @@ NAMES: Final = {
     "chinese": ("GB18030", "Wang^XiaoDong=王^小东", "*小东*", "20200301"),
     "russian": ("ISO_IR 144", "Люксембург^Роза", "Люксем*", "20210101"),
     "latin-1": ("ISO_IR 100", "Äneas^Rüdiger", "*Rüdiger", "20231231"),
+    "greek": ("ISO_IR 126", "Διονύσιος^Σολωμός", "Διον*", "20200601"),
 }
 """Studies: Specific Character Set as it is stored, Patient's Name, a wild card that finds it, Study Date."""
 

@@ -91,7 +91,7 @@ async def test_names_of_the_world(archive: Archive, name: str) -> None:
     assert match.PatientName == patient
 
 
-@pytest.mark.parametrize("name", ["chinese", "russian", "latin-1"])
+@pytest.mark.parametrize("name", ["chinese", "russian", "latin-1", "greek"])
 async def test_names_asked_for_in_their_own_character_set(archive: Archive, name: str) -> None:
     identifier = Dataset()
     identifier.SpecificCharacterSet, patient, wild, _ = NAMES[name]
