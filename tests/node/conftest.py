@@ -9,7 +9,7 @@ from typing import Final
 
 import psycopg
 import pytest
-from tests.node.postgresql import serve
+from tests.node.postgresql import make_tables, serve
 
 from dimse.node.index import Index
 
@@ -46,6 +46,10 @@ def index_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def index(index_url: str) -> Iterator[Index]:
     """An empty index, in SQLite and in PostgreSQL."""
+    if not index_url.startswith("sqlite"):
+        server, _, schema = index_url.partition("&options=-csearch_path%3D")
+        with psycopg.connect(server, options=f"-csearch_path={schema}", autocommit=True) as connection:
+            make_tables(connection)
     opened = Index(index_url)
     yield opened
     opened.close()

@@ -7,11 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
+import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import create_mock_engine, make_url
+from sqlalchemy.schema import ExecutableDDLElement
+
+from dimse.node.schema import VERSION, metadata
 
 _SETTINGS: Final = (
     "fsync=off",
@@ -73,6 +78,25 @@ def _control(url: str, *arguments: str) -> None:
     folder = _folder(url)
     command = [str(programs / "pg_ctl"), "-D", f"{folder}/data", "-w", *arguments]
     subprocess.run(command, user=_user(), cwd=folder, stdout=subprocess.DEVNULL, check=True)  # noqa: S603 - our own
+
+
+def make_tables(connection: psycopg.Connection) -> None:
+    """Make the tables of an index, in the present schema, at once: one by one takes five times as long."""
+    connection.execute(_tables())
+    connection.execute("INSERT INTO alembic_version VALUES (%s)", [VERSION])
+
+
+@cache
+def _tables() -> bytes:
+    statements = []
+
+    def note(statement: ExecutableDDLElement, *_: object, **__: object) -> None:
+        statements.append(str(statement.compile(dialect=engine.dialect)))
+
+    engine = create_mock_engine("postgresql+psycopg://", note)
+    metadata.create_all(engine, checkfirst=False)
+    statements.append("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+    return ";".join(statements).encode()
 
 
 @contextmanager
