@@ -1087,6 +1087,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("width and height of a picture", "node.web.rendering.MAX_SIZE", str),
     ("studies whose thumbnails are kept", "node.web.thumbnails.MAX_FOLDERS", str),
     ("connections of browsers at once", "node.web.app.MAX_CONNECTIONS", str),
+    ("time in which a browser sends a request, or reads of a response", "node.web.connections.PATIENCE", seconds),
     ("body of a request of a browser", "node.web.login.MAX_BODY", size),
     ("wrong passwords of a host in a minute", "node.web.login.MAX_FAILURES", str),
     ("hosts whose wrong passwords are counted", "node.web.login.MAX_HOSTS", str),

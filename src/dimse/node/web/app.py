@@ -25,6 +25,7 @@ from dimse.network.server import AssociationServer
 from dimse.node.index import Index
 from dimse.node.options import WebOptions, is_loopback
 from dimse.node.web.api import Api, Parts
+from dimse.node.web.connections import BrowserConnection
 from dimse.node.web.health import Health
 from dimse.node.web.login import Gate, refused
 from dimse.node.web.metrics import Exposition, Metrics
@@ -134,6 +135,7 @@ class WebServer:
             log_config=None,  # the node's logging is the program's
             access_log=False,  # it would have what is searched for
             lifespan="off",
+            http=BrowserConnection,
             ws="none",
             server_header=False,
             proxy_headers=False,
