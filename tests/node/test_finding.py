@@ -216,11 +216,15 @@ async def test_pages_leave_nothing_out(
 async def test_keys_that_are_not_matched(archived: Finder) -> None:
     """PS3.4 C.4.1.1.4: Pending (0xFF01), exactly if a key with a value is not matched."""
 
-    async def statuses(level: str, **values: Any) -> set[int]:
+    async def statuses(level: str, private: tuple[str, Any] | None = None, **values: Any) -> set[int]:
+        identifier = keys(level, **values)
+        if private is not None:
+            identifier.add_new(0x00190010, "LO", "ACME")
+            identifier.add_new(0x00191001, *private)
         async with (
             serving(archived) as server,
             dimse.connect(f"DIMSE@127.0.0.1:{server.port}") as association,
-            dimse.CFindSCU(association).find(dimse.QueryRetrieveLevel(level), keys(level, **values)) as matches,
+            dimse.CFindSCU(association).find(dimse.QueryRetrieveLevel(level), identifier) as matches,
         ):
             return {matches.unsupported_keys async for _ in matches}
 
@@ -228,6 +232,10 @@ async def test_keys_that_are_not_matched(archived: Finder) -> None:
     assert await statuses("STUDY", StudyInstanceUID="1.1", ContentDate="") == {0}
     assert await statuses("STUDY", StudyInstanceUID="1.1", ContentDate="20240101") == {1}
     assert await statuses("IMAGE", SOPInstanceUID="1.1.1.1", ContentDate="20240101") == {0}
+    assert await statuses("STUDY", ("LO", ""), StudyInstanceUID="1.1") == {0}
+    assert await statuses("STUDY", ("LO", "x"), StudyInstanceUID="1.1") == {1}
+    assert await statuses("IMAGE", ("LO", "x"), SOPInstanceUID="1.1.1.1") == {0}
+    assert await statuses("IMAGE", ("UN", b"x "), SOPInstanceUID="1.1.1.1") == {1}
 
 
 async def test_keys_without_a_column_are_matched_up_to_a_limit(index: Index, tmp_path: Path) -> None:

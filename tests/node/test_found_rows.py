@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
-from tests.node.archived import finder, found, put
+from tests.node.archived import finder, found, keys, put
 from tests.node.rows import member
 from tests.sample_objects import EXPLICIT, IMPLICIT
 
 from dimse import uids
 from dimse.node.found_rows import HEADER
 from dimse.node.index import Index
+from dimse.services.query_models import QueryRetrieveLevel
 
 NAME = "Люксембург^Роза"
 
@@ -60,3 +61,27 @@ async def test_a_file_that_is_not_there_has_none(index: Index, tmp_path: Path) -
         path.unlink()
     (match,) = await found(finder(index, tmp_path), "IMAGE", SOPInstanceUID="", ContentDate="")
     assert (match.SOPInstanceUID, match.ContentDate) == ("1.1.1.1", "")
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+@pytest.mark.parametrize("block", [0x10, 0x11])
+async def test_a_private_key_is_that_of_its_creator(index: Index, tmp_path: Path, syntax: str, block: int) -> None:
+    stored = image()
+    for creator, value, number in (("ACME", "Роза", block), ("OTHER", "no", 0x21 - block)):
+        stored.add_new(0x00190000 | number, "LO", creator)
+        stored.add_new(0x00190001 | number << 8, "LO", value)
+    put(index, tmp_path, [stored], syntax)
+
+    async def values(vr: str, value: str, creator: str = "ACME") -> list[str]:
+        asked = keys("IMAGE", SOPInstanceUID="")
+        asked.add_new(0x00190010, "LO", creator)
+        asked.add_new(0x00191001, vr, value)
+        matches = await finder(index, tmp_path).search(asked, QueryRetrieveLevel.IMAGE, limit=9)
+        assert all(match[0x00190010].value == creator for match in matches)
+        return [match[0x00191001].value for match in matches]
+
+    assert await values("LO", "роз*") == []
+    assert await values("LO", "Роз*") == await values("LO", "") == ["Роза"]
+    assert await values("LO", "no", "OTHER") == ["no"]
+    assert await values("LO", "no") == []
+    assert await values("LO", "x", "NOBODY") == []

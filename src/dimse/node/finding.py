@@ -136,7 +136,7 @@ class Finder:
             answers = Answers(plan.keys, character_sets_of(identifier), transfer_syntax_uid)
             tags = answers.tags | plan.tags
             constant = self._constant | {QUERY_RETRIEVE_LEVEL: ("CS", _even(level))}
-            rows = FoundRows(level, plan.depth, tags, constant, self.data)
+            rows = FoundRows(level, plan.depth, tags, constant, self.data, plan.private)
             return _Search(plan, answers, rows, self.options.scan_limit)
 
         return await beside_the_loop(begin)  # it may have thousands of values

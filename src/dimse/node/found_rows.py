@@ -2,6 +2,8 @@
 
 1. What a study and a series have is in their `attributes`; what has changed since, such as counts, is in columns.
 2. An instance has few columns. For its other attributes the beginning of its file is read.
+3. A private attribute is that of its Private Creator, in whichever block the file has it (PS3.5 7.8.1). If the file
+   does not say its VR, it is that of the key.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Connection, func, select
 
-from dimse.dataset.encoding import LITTLE, SOP_CLASS_UID, SOP_INSTANCE_UID, Encoding
+from dimse.dataset.encoding import LITTLE, SOP_CLASS_UID, SOP_INSTANCE_UID, Encoding, unpadded_text
 from dimse.node import attributes
 from dimse.node.candidates import Element, pick
 from dimse.node.headers import Header
@@ -45,6 +47,13 @@ _FILE: Final = (
     *(study.c.uid, series.c.uid, instance.c.uid, instance.c.path),
     *(instance.c.offset, instance.c.transfer_syntax),
 )
+
+
+class Private(NamedTuple):
+    """What a key says of a private attribute."""
+
+    creator: str
+    vr: str
 
 
 class Computed(NamedTuple):
@@ -101,7 +110,7 @@ OF_PATIENT: Final[Mapping[int, ColumnElement[Any]]] = {
 class FoundRows:
     """Reads the columns that the attributes `tags` need, of rows as deep as `depth`, for answers at a level.
 
-    `constant` are the elements of every row. `data` is the data folder.
+    `constant` are the elements of every row. `data` is the data folder. `private` are the private ones of `tags`.
     """
 
     def __init__(
@@ -111,9 +120,11 @@ class FoundRows:
         tags: Collection[int],
         constant: Mapping[int, Element],
         data: Path,
+        private: Mapping[int, Private],
     ) -> None:
         self._constant = constant
         self._data = data
+        self._private = private
         self._columns: dict[Any, int] = {}
         levels = LEVELS[: LEVELS.index(depth) + 1]
         self._entity = [self._place(column) for column in _ENTITY[level]]
@@ -177,7 +188,7 @@ class FoundRows:
         """The elements of the file of an instance; none if it cannot be read."""
         study_uid, series_uid, instance_uid, path, offset, syntax = (row[each] for each in self._file)
         file = place(self._data, study_uid, series_uid, instance_uid, path)
-        return read_elements(file, offset, self._uids[syntax], self._of_file)
+        return read_elements(file, offset, self._uids[syntax], self._of_file, self._private)
 
 
 class _Patients:
@@ -231,9 +242,11 @@ class _Kept:
         return self._elements
 
 
-def read_elements(path: Path, offset: int, transfer_syntax_uid: str, tags: Collection[int]) -> dict[int, Element]:
+def read_elements(
+    path: Path, offset: int, transfer_syntax_uid: str, tags: Collection[int], private: Mapping[int, Private]
+) -> dict[int, Element]:
     """Some elements of a file whose data set begins at `offset`; none if it cannot be read."""
-    last = max(tags)
+    last = max(tag | 0xFFFF if tag in private else tag for tag in tags)
     for length in (HEADER, MAX_HEADER):
         try:
             with path.open("rb", buffering=0) as file:
@@ -243,9 +256,28 @@ def read_elements(path: Path, offset: int, transfer_syntax_uid: str, tags: Colle
             return {}
         encoded = _inflated(read) if Encoding.of(transfer_syntax_uid).deflated else read
         header = Header(encoded, transfer_syntax_uid, last)
+        _resolve(header, private)
         if len(read) < length or header.elements.keys() >= set(tags):
             break
     return pick(attributes.chosen(header, header.elements.keys() & tags), tags, last)
+
+
+def _resolve(header: Header, private: Mapping[int, Private]) -> None:
+    """Give the private elements of a header the tags and the VRs of their keys."""
+    blocks = {
+        (tag >> 16, unpadded_text(header.value(tag))): tag << 8 & 0xFF00
+        for tag in header.elements
+        if tag & 0x10000 and 0x10 <= tag & 0xFFFF < 0x100
+    }
+    found = {}
+    for tag, (creator, vr) in private.items():
+        block = blocks.get((tag >> 16, creator))
+        element = None if block is None else header.elements.get((tag & 0xFFFF00FF) | block)
+        if element is not None:
+            found[tag] = element if element[0] not in (b"", b"UN") else (vr.encode("ascii"), *element[1:])
+    for tag in private:
+        header.elements.pop(tag, None)
+    header.elements.update(found)
 
 
 def _inflated(deflated: bytes) -> bytes:

@@ -23,6 +23,7 @@ from sqlalchemy import and_, or_, select, true, tuple_
 from dimse.dataset.encoding import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from dimse.dataset.pydicom_names import Dataset
 from dimse.node import attributes
+from dimse.node.found_rows import Private
 from dimse.node.keys import uid_hash
 from dimse.node.schema import instance, request, series, study
 from dimse.node.terms import (
@@ -123,6 +124,12 @@ class Plan:
         return max((_STUDY, self.level, *map(level_of, self._matched)), key=LEVELS.index)
 
     @property
+    def private(self) -> Mapping[int, Private]:
+        """The private attributes, as their keys have them."""
+        keys = self.keys
+        return {tag: Private(creator, keys.vrs[tag]) for tag, creator in keys.creators.items() if tag in keys.vrs}
+
+    @property
     def tags(self) -> frozenset[int]:
         """The attributes that are matched, and the offset from UTC of their times."""
         combined = (tag for pair in self.keys.combined for tag in pair[:2])
@@ -187,9 +194,12 @@ class Plan:
         keys.combined[:] = [each for each in keys.combined if each[0] not in tags]
 
     def _not_matched(self) -> set[int]:
-        """The keys of instances that have no column: only a query for instances looks at their files."""
+        """The keys of instances that have no column: only a query for instances looks at their files.
+
+        There, those are left whose VR nobody knows: that of the file may be another one.
+        """
         if self.level is _IMAGE:
-            return set()
+            return {tag for tag in self._matched if tag in self.keys.creators and self.keys.vrs[tag] == "UN"}
         return {tag for tag in self._matched if level_of(tag) is _IMAGE and tag not in FIELDS}
 
     def _term(self, tag: int) -> Term | None:
