@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing, suppress
@@ -32,6 +31,7 @@ from dimse.node.examining import data_set_begins, write_all
 from dimse.node.forcing import force
 from dimse.node.index import Index
 from dimse.node.inventory import Stored, files, files_set_aside, instances, is_stored, studies, study_folders, total
+from dimse.node.new_index import write_log_back
 from dimse.node.places import usual_path
 from dimse.node.removing import remove_lost
 from dimse.node.schema import instance, metadata, set_aside
@@ -149,11 +149,12 @@ class Backup:
             copy.close()
 
     def _take_index(self) -> None:
-        force([self._target / _NEW])
-        if (self._target / _INDEX).exists():
-            with closing(sqlite3.connect(self._target / _INDEX)) as old:
-                old.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # its log must not be taken for that of the new one
-        (self._target / _NEW).replace(self._target / _INDEX)
+        new, old = self._target / _NEW, self._target / _INDEX
+        write_log_back(new)
+        force([new])
+        if old.exists():
+            write_log_back(old)  # its log must not be taken for that of the new one
+        new.replace(old)
         sync_path(str(self._target))
 
     # The files

@@ -8,6 +8,9 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -15,7 +18,7 @@ from sqlalchemy import Connection, event, inspect, make_url, text
 
 from dimse.dataset.folders import sync_path
 from dimse.node.forcing import force
-from dimse.node.index import Index, make_engine
+from dimse.node.index import BUSY, Index, make_engine
 
 _FILE: Final = "index.new.sqlite"
 _SCHEMA: Final = "dimse_reindex"
@@ -50,11 +53,26 @@ class _File:
         return index
 
     def take_place(self) -> None:
+        write_log_back(self._new)
         force([self._new])
         for name in ("-wal", "-shm"):  # of an index that could not be closed, as it is damaged
             self._old.with_name(self._old.name + name).unlink(missing_ok=True)
         self._new.replace(self._old)
         sync_path(str(self._old.parent))
+
+
+def write_log_back(file: Path) -> None:
+    """Have all of a SQLite database in its file, which is renamed alone.
+
+    To close it does that too, but in silence if it fails. Raises `OSError`, as for a disk that is full.
+    """
+    try:
+        with closing(sqlite3.connect(file, timeout=BUSY)) as connection:
+            is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except sqlite3.Error as error:
+        raise OSError(errno.EIO, f"the index cannot be completed: {error}", str(file)) from None
+    if is_busy:
+        raise OSError(errno.EBUSY, "the index is used by another program", str(file))
 
 
 def _remove(file: Path) -> None:
