@@ -70,6 +70,29 @@ async def test_other_peers_destinations_and_limits_are_those_of_new_associations
                 await dimse.echo(address, calling_ae_title="CT2")
 
 
+async def test_what_a_new_configuration_cannot_change_is_named(tmp_path: Path) -> None:
+    first, second = (dimse.AuditLog(tmp_path / name) for name in ("first.xml", "second.xml"))
+    async with Node(options(tmp_path, server=ServerOptions(audit=first))) as node:
+        assert node.reconfigure(options(tmp_path, server=ServerOptions(audit=first, maximum_associations=5))) == []
+        changed = options(tmp_path, ae_title="OTHER", server=ServerOptions(audit=second))
+        assert node.reconfigure(changed) == ["ae_title", "audit"]
+        await dimse.echo(node.address)
+    first.close()
+    assert (tmp_path / "first.xml").read_text()
+    assert not (tmp_path / "second.xml").exists()
+
+
+@pytest.mark.parametrize(
+    ("peers", "host", "is_told"), [(None, "::", True), (["CT1"], "::", False), (None, "::1", False)]
+)
+async def test_a_port_that_is_open_to_all_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, peers: list[str] | None, host: str, is_told: bool
+) -> None:
+    async with Node(NodeOptions(data=tmp_path, host=host, port=0, server=ServerOptions(access=Access(peers=peers)))):
+        pass
+    assert ("name the peers" in caplog.text) == is_told
+
+
 async def test_a_move_to_where_the_peer_calls_from(tmp_path: Path) -> None:
     workstation, received = dimse.Server("WS1", port=0), list[str]()
 

@@ -9,13 +9,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import fields, replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from dimse.address import Address
+from dimse.audit import AuditLog
 from dimse.events import AssociationEvent
 from dimse.network.signals import run_until_signal
 from dimse.node import deleting, forgetting
@@ -29,7 +32,7 @@ from dimse.node.forgetting import defer_forgetting
 from dimse.node.index import Index
 from dimse.node.ingest import Ingest
 from dimse.node.jobs import Handler, Jobs
-from dimse.node.options import NodeOptions, WebOptions
+from dimse.node.options import NodeOptions, WebOptions, is_loopback
 from dimse.node.procedure_steps import serve_procedure_steps
 from dimse.node.retrieving import Retriever
 from dimse.node.settling import Settling
@@ -41,6 +44,8 @@ from dimse.services.store_request import StoreRequest
 if TYPE_CHECKING:
     from dimse.node.web.app import WebServer
     from dimse.node.web.metrics import Metrics
+
+logger = logging.getLogger("dimse.node")
 
 
 class Node:
@@ -111,6 +116,8 @@ class Node:
         await parts.enter_async_context(committing(server, index, data, self._destinations))
         with _said(cannot_listen, server.host, server.port):
             await parts.enter_async_context(server)
+        if not is_loopback(server.host) and options.server.access.peers is None:
+            logger.warning("any peer that reaches port %d may store and read everything: name the peers", server.port)
         if options.web is not None:
             page = self._page(options.web, ingest)
             with _said(cannot_show, options.web.host, options.web.port):
@@ -167,11 +174,13 @@ class Node:
         Those that are open keep theirs. Returns the names of other options that differ: they stay as they were.
         """
         self._destinations.replace(options.destinations)
-        self.options = replace(self.options, server=options.server, destinations=options.destinations)
+        audit = self.options.server.audit
+        server = replace(options.server, audit=audit)
+        self.options = replace(self.options, server=server, destinations=options.destinations)
         self.server.reconfigure(self._server_options(self.options))
-        return [
-            each.name for each in fields(options) if getattr(options, each.name) != getattr(self.options, each.name)
-        ]
+        names = [each.name for each in fields(options) if each.name != "server"]
+        others = [name for name in names if getattr(options, name) != getattr(self.options, name)]
+        return [*others, "audit"] if _path(options.server.audit) != _path(audit) else others
 
     def _server_options(self, options: NodeOptions) -> ServerOptions:
         """Those of associations; events are asked for only where somebody needs them, as each costs time."""
@@ -188,6 +197,10 @@ class Node:
                 listener(event)
 
         return replace(options.server, on_event=note) if listeners else options.server
+
+
+def _path(audit: AuditLog | None) -> Path | None:
+    return None if audit is None else audit.path
 
 
 @contextmanager
