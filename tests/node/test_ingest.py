@@ -137,8 +137,10 @@ async def test_a_sender_that_is_lost_in_the_middle_leaves_nothing(sqlite_index: 
             *beginning, _ = message_pdvs(_request("1.2.3.4"), data)
             await peer.send(beginning)
             await until(lambda: bool(archive.files))
+            assert archive.ingest.arriving == {"1.2.3.1": 1}
         await archive.server.stop()
         assert archive.files == []
+        assert archive.ingest.arriving == {}
     assert stored(sqlite_index) == {}
 
 

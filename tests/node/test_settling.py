@@ -91,6 +91,23 @@ async def test_quiet_time_settles_once_for_each_change(index: Index, subject: Se
     assert [detail["instances"] for _, detail in events(index)] == [1, 2]
 
 
+async def test_an_instance_under_way_is_waited_for(index: Index, clock: Clock) -> None:
+    arriving = Counter({"1": 1, "2": 1})
+    subject, peer = Settling(index, OPTIONS, arriving=arriving, clock=clock), Peer()
+    for uid in "123":
+        come(index, clock, uid, f"{uid}.1")
+    subject.stored(peer, "1")  # type: ignore[arg-type]
+    peer.is_open = False
+    for _ in range(2):
+        await subject.look()
+        clock.now += 61
+    await subject.look()
+    assert settled(index) == {"3": "quiet"}
+    arriving.clear()
+    await subject.look()
+    assert settled(index) == {"1": "association-end", "2": "quiet", "3": "quiet"}
+
+
 async def test_the_last_association_that_sent_it_has_ended(index: Index, subject: Settling, clock: Clock) -> None:
     ct, pet = Peer("CT1"), Peer("PET")
     for number, peer in enumerate((ct, pet)):

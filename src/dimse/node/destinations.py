@@ -21,6 +21,10 @@ logger = logging.getLogger("dimse.node")
 FROM_ASSOCIATION: Final = "from-association"
 """The host of an address that stands for the one from which the application entity called last."""
 
+_UNKNOWN: Final = (
+    "no destination for %a: add --destination TITLE@HOST:PORT, or a [[peer]] with host and port to node.toml"
+)
+
 DestinationsByTitle = Mapping[str, str | Address | MoveDestination]
 
 
@@ -69,7 +73,7 @@ class Destinations:
         if found is None and title in self._known:
             logger.warning("no destination for %a: it has not called since the node began", title)
         elif found is None:
-            logger.warning("no destination for %a: add a [[peer]] with a host to node.toml, or --destination", title)
+            logger.warning(_UNKNOWN, title)
         return found
 
     def _found(self, title: str) -> MoveDestination | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,6 +64,7 @@ class Ingest:
     """Stores what arrives, inside its block; what ended processes left undone is finished when it begins.
 
     `stored` is called with each request whose instance was placed, and `committed` with each batch and its seconds.
+    `arriving` counts, by study, the instances that have begun to arrive and are not placed yet.
     Raises `OSError` or `sqlalchemy.exc.SQLAlchemyError` then.
     """
 
@@ -77,10 +78,12 @@ class Ingest:
         *,
         stored: Callable[[StoreRequest, Placed], object] | None = None,
         committed: Callable[[Sequence[Placed], float], object] | None = None,
+        arriving: Counter[str] | None = None,
     ) -> None:
         self._index = index
         self._stored = stored
         self._committed = committed
+        self.arriving = Counter[str]() if arriving is None else arriving
         self._data = options.data
         self._options = options.storage
         self._disk = Disk()
@@ -130,13 +133,19 @@ class Ingest:
             description = describe(request.header, request.transfer_syntax_uid)
         except DatasetError as error:
             return Status.DATASET_DOES_NOT_MATCH.with_comment(str(error))
+        study_uid = description.study_uid
+        self.arriving[study_uid] += 1
         try:
             placed = await self._receive(request, description)
+            if self._stored is not None:
+                self._stored(request, placed)
         except (InDoubt, OSError, SQLAlchemyError) as error:
             logger.warning("an instance of %s is not stored: %s", _source(request), _problem(error))
             return Status.OUT_OF_RESOURCES.with_comment(_comment(error))
-        if self._stored is not None:
-            self._stored(request, placed)
+        finally:
+            self.arriving[study_uid] -= 1
+            if not self.arriving[study_uid]:
+                del self.arriving[study_uid]
         return self._answer(placed.outcome)
 
     async def _receive(self, request: StoreRequest, description: Description) -> Placed:

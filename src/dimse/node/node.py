@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import fields, replace
@@ -107,9 +108,10 @@ class Node:
         )
         parts.push_async_callback(asyncio.to_thread, index.close)
         await parts.enter_async_context(await self._jobs())
-        settling = await parts.enter_async_context(Settling(index, options.settling))
+        arriving = Counter[str]()
+        settling = await parts.enter_async_context(Settling(index, options.settling, arriving=arriving))
         serve_procedure_steps(server, index, settling.wake)
-        ingest = await parts.enter_async_context(self._ingest(settling))
+        ingest = await parts.enter_async_context(self._ingest(settling, arriving))
         server.on_c_store(ingest.store)
         Finder(index, data, ae_title=server.ae_title, options=options.query).register(server)
         Retriever(index, data, unknown_matches=options.query.unknown_matches).register(server)
@@ -134,12 +136,12 @@ class Node:
         }
         return Jobs(index, {**own, **hooks.handlers})
 
-    def _ingest(self, settling: Settling) -> Ingest:
+    def _ingest(self, settling: Settling, arriving: Counter[str]) -> Ingest:
         def stored(request: StoreRequest, placed: Placed) -> None:
             settling.stored(request.association, placed.arrival.description.study_uid)
 
         committed = None if self._metrics is None else self._metrics.committed
-        return Ingest(self.index, self.options, stored=stored, committed=committed)
+        return Ingest(self.index, self.options, stored=stored, committed=committed, arriving=arriving)
 
     def _page(self, web: WebOptions, ingest: Ingest) -> WebServer:
         from dimse.node.web.app import WebServer  # few programs have one

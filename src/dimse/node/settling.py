@@ -9,7 +9,8 @@
        association end   all associations that sent something of it have ended, and it was quiet since; but no step of
                          it is in progress
        quiet time        it was quiet for longer
-   It is used once: steps that have settled a study are forgotten for what comes later.
+   The last two wait while an instance of it is under way, as a large one may take longer than that. Evidence is used
+   once: steps that have settled a study are forgotten for what comes later.
 3. Who sends what is known in memory alone: associations do not outlive the process. After a restart, for `import` and
    beyond `MAXIMUM_WATCHED` studies the quiet time settles.
 4. Looks are `PACE` seconds apart, as other processes change studies too. One of which nothing has changed is one query.
@@ -19,7 +20,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -127,13 +128,22 @@ class Settled:
 class Settling:
     """Settles studies inside its block. `clock` is `time.time`.
 
-    `stored` has to be called with each instance that an association stores.
+    `stored` has to be called with each instance that an association stores. `arriving` are the studies of which
+    instances are under way.
     """
 
-    def __init__(self, index: Index, options: SettlingOptions, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        index: Index,
+        options: SettlingOptions,
+        *,
+        arriving: Collection[str] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.senders = Senders()
         self._index = index
         self._options = options
+        self._arriving = arriving
         self._clock = clock
         self._looking = Recurring("the settling of studies", self._look, PACE)
 
@@ -170,7 +180,8 @@ class Settling:
             await self._settle_pages(by_count)
         await self._settle_ended(now)
         if newest is not None:
-            await self._settle_pages(partial(by_quiet, now=now, seconds=self._options.quiet))
+            quiet = partial(by_quiet, now=now, seconds=self._options.quiet, arriving=list(self._arriving))
+            await self._settle_pages(quiet)
 
     async def _settle_pages(self, find: Callable[[Connection], Sequence[Settled]]) -> None:
         is_full = True
@@ -182,7 +193,7 @@ class Settling:
     async def _settle_ended(self, now: float) -> None:
         quiet = now - self._options.quiet_after_association
         ended = self.senders.ended(quiet)
-        uids = list(ended)
+        uids = [uid for uid in ended if uid not in self._arriving]
         for begin in range(0, len(uids), PAGE):
             titles = {uid: ended[uid] for uid in uids[begin : begin + PAGE]}
             unsettled, found = await self._index.read(partial(by_associations, titles=titles, quiet=quiet))
@@ -234,9 +245,9 @@ def _settled(row: Any, because: Because, steps: Sequence[str] = (), /, **evidenc
     return Settled(row.id, row.uid, row.changed_at, because, evidence | counts, steps)
 
 
-def by_quiet(connection: Connection, now: float, seconds: float) -> Sequence[Settled]:
-    """A page of the studies of which nothing has changed for `seconds`, the longest first."""
-    quiet = select(*_COLUMNS).where(_UNSETTLED, study.c.changed_at <= now - seconds)
+def by_quiet(connection: Connection, now: float, seconds: float, arriving: Collection[str] = ()) -> Sequence[Settled]:
+    """A page of the studies of which nothing has changed for `seconds`, the longest first; not those `arriving`."""
+    quiet = select(*_COLUMNS).where(_UNSETTLED, study.c.changed_at <= now - seconds, study.c.uid.not_in(arriving))
     rows = connection.execute(quiet.order_by(study.c.changed_at).limit(PAGE))
     return [_settled(row, Because.QUIET, quiet_seconds=round(now - row.changed_at, 3)) for row in rows]
 
