@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
-from tests.node.conftest import postgresql_server, postgresql_url
+from tests.node.conftest import postgresql_schemas, postgresql_server, postgresql_url
 from tests.node.ingesting import files_of, status_of, stored
 from tests.node.postgresql import start, stop
 from tests.sample_objects import CT, EXPLICIT, instance
@@ -26,7 +26,7 @@ from dimse.node import index as index_module
 from dimse.node.events import EventKind, since
 from dimse.node.recount import recount
 
-__all__ = ["postgresql_server", "postgresql_url"]
+__all__ = ["postgresql_schemas", "postgresql_server", "postgresql_url"]
 
 CONTEXTS = [(CT, [EXPLICIT]), (dimse.uids.STUDY_ROOT_FIND, [EXPLICIT])]
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import psycopg
 import pytest
-from tests.node.postgresql import make_tables, serve
+from tests.node.postgresql import Schemas, serve
 
 from dimse.node.index import Index
 
 DATABASES: Final = ("sqlite", "postgresql")
-
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -25,32 +21,43 @@ def postgresql_server() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def postgresql_schemas(postgresql_server: str) -> Schemas:
+    """The schemas of that PostgreSQL."""
+    return Schemas(postgresql_server)
+
+
 @pytest.fixture
-def postgresql_url(postgresql_server: str) -> str:
+def postgresql_url(postgresql_schemas: Schemas) -> str:
     """The URL of an empty schema in PostgreSQL."""
-    schema = f"test{next(_numbers)}"
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}".encode())
-    return f"{postgresql_server}&options=-csearch_path%3D{schema}"
+    return postgresql_schemas.empty()
 
 
 @pytest.fixture(params=DATABASES)
-def index_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database: a SQLite file, or a schema in PostgreSQL."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'index.sqlite'}"
-    url: str = request.getfixturevalue("postgresql_url")
-    return url
+def database(request: pytest.FixtureRequest) -> str:
+    """Which database a test runs on: it runs on each."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
-def index(index_url: str) -> Iterator[Index]:
-    """An empty index, in SQLite and in PostgreSQL."""
-    if not index_url.startswith("sqlite"):
-        server, _, schema = index_url.partition("&options=-csearch_path%3D")
-        with psycopg.connect(server, options=f"-csearch_path={schema}", autocommit=True) as connection:
-            make_tables(connection)
-    opened = Index(index_url)
+def index_url(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> str:
+    """The URL of an empty database: a SQLite file, or a schema in PostgreSQL."""
+    if database == "sqlite":
+        return f"sqlite:///{tmp_path / 'index.sqlite'}"
+    schemas: Schemas = request.getfixturevalue("postgresql_schemas")
+    return schemas.empty()
+
+
+@pytest.fixture
+def index(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[Index]:
+    """An index without rows, in SQLite and in PostgreSQL, where all tests have the same tables."""
+    if database == "sqlite":
+        url = f"sqlite:///{tmp_path / 'index.sqlite'}"
+    else:
+        schemas: Schemas = request.getfixturevalue("postgresql_schemas")
+        url = schemas.with_tables()
+    opened = Index(url)
     yield opened
     opened.close()
 

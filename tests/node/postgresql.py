@@ -7,16 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 import psycopg
 import pytest
-from sqlalchemy import create_mock_engine, make_url
-from sqlalchemy.schema import ExecutableDDLElement
+from sqlalchemy import make_url
 
-from dimse.node.schema import VERSION, metadata
+from dimse.node.index import Index
+from dimse.node.schema import metadata
 
 _SETTINGS: Final = (
     "fsync=off",
@@ -28,17 +28,19 @@ _SETTINGS: Final = (
     "timezone=UTC",
 )
 
-# It ends with the process that tests, however that ends: then `cat` has read everything. The folder is not one of
-# pytest's, whose names are too long for a socket.
+_EMPTY: Final = f"SET lock_timeout = '5s'; TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY"
+
+# It ends with the process that tests, however that ends: then `read` has a line, or the end. The folder is not one of
+# pytest's, whose names are too long for a socket. Its many files are removed while nobody waits.
 _SERVE: Final = """
 set -e
 folder=$(mktemp -d /tmp/dimse-pg-XXXXXX)
-trap 'rm -rf "$folder"' EXIT
+trap 'rm -rf "$folder" &' EXIT
 cd "$folder"
 "$1/initdb" --no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C -D data > log 2>&1
 "$1/pg_ctl" -D data -l log -w -o "-k $folder $2" start > log.start
 echo "$folder"
-cat > input
+read -r line || true
 "$1/pg_ctl" -D data -m immediate -w stop > log.stop
 """
 
@@ -80,25 +82,6 @@ def _control(url: str, *arguments: str) -> None:
     subprocess.run(command, user=_user(), cwd=folder, stdout=subprocess.DEVNULL, check=True)  # noqa: S603 - our own
 
 
-def make_tables(connection: psycopg.Connection) -> None:
-    """Make the tables of an index, in the present schema, at once: one by one takes five times as long."""
-    connection.execute(_tables())
-    connection.execute("INSERT INTO alembic_version VALUES (%s)", [VERSION])
-
-
-@cache
-def _tables() -> bytes:
-    statements = []
-
-    def note(statement: ExecutableDDLElement, *_: object, **__: object) -> None:
-        statements.append(str(statement.compile(dialect=engine.dialect)))
-
-    engine = create_mock_engine("postgresql+psycopg://", note)
-    metadata.create_all(engine, checkfirst=False)
-    statements.append("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
-    return ";".join(statements).encode()
-
-
 @contextmanager
 def serve() -> Iterator[str]:
     """A server of its own. Gives the URL of its database."""
@@ -110,11 +93,52 @@ def serve() -> Iterator[str]:
         pytest.skip(reason)
     settings = " ".join(f"-c {setting}" for setting in _SETTINGS)
     command = ["sh", "-c", _SERVE, "sh", str(programs), settings]
-    with subprocess.Popen(command, user=_user(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - no input of others
+    with subprocess.Popen(  # noqa: S603 - no input of others
+        command,
+        user=_user(),
+        start_new_session=True,  # Ctrl-C is for the tests alone: a shell that it ends leaves the server behind
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         folder = process.stdout.readline().strip()
         assert folder, "PostgreSQL does not start"
         yield f"postgresql://postgres@/postgres?host={folder}"
+        process.stdin.write("stop\n")
         process.stdin.close()
-        process.wait(30)
+        process.wait(50)
+
+
+class Schemas:
+    """Schemas of the server at `server`, a URL: empty ones, and one with tables that serves test after test."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._numbers = count(1)
+        self._shared: str | None = None
+
+    def empty(self) -> str:
+        """The URL of a new schema, without tables."""
+        name = f"test{next(self._numbers)}"
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {name}".encode())
+        return f"{self._server}&options=-csearch_path%3D{name}"
+
+    def with_tables(self) -> str:
+        """The URL of a schema with the tables of an index, and nothing in them; it is the same for each test."""
+        if self._shared is None or not _is_emptied(self._shared):
+            self._shared = self.empty()
+            Index(self._shared).close()
+        return self._shared
+
+
+def _is_emptied(url: str) -> bool:
+    """Empty the tables. False if a test has left one locked, or dropped it."""
+    try:
+        with psycopg.connect(url) as connection:
+            connection.execute(_EMPTY.encode())
+    except (psycopg.errors.UndefinedTable, psycopg.errors.LockNotAvailable):
+        return False
+    return True

@@ -35,9 +35,7 @@ async def test_of_work_that_raises_nothing_is_kept(index: Index) -> None:
     assert await index.read(lambda connection: connection.execute(select(event)).all()) == []
 
 
-async def test_after_a_commit_that_fails_others_can_write(
-    index: Index, index_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_after_a_commit_that_fails_others_can_write(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise OperationalError("COMMIT", None, Exception("disk I/O error"))
 
@@ -45,7 +43,7 @@ async def test_after_a_commit_that_fails_others_can_write(
         patch.setattr(index.engine.dialect, "do_commit", fail)
         with pytest.raises(OperationalError):
             await index.write(_record)
-    other = Index(index_url)
+    other = Index(index.engine.url.render_as_string(hide_password=False))
     await other.write(_record)
     await index.write(_record)
     assert len(await other.read(lambda connection: since(connection, 0))) == 2

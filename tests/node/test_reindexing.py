@@ -162,7 +162,7 @@ def lose_it(data: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [break_it, lose_it])
-@pytest.mark.parametrize("index_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_without_the_index_before(harm: Callable[[Path], None], options: NodeOptions) -> None:
     harm(options.data)
     (options.data / "index.sqlite-wal").write_bytes(b"of the one before")
