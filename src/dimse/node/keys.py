@@ -50,7 +50,7 @@ MAX_WORD: Final = 64
 MAX_REQUESTS: Final = 100
 """Items of Request Attributes Sequence that become rows."""
 
-_UID: Final = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,63}", re.ASCII)
+UID: Final = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,63}", re.ASCII)
 """What may be the name of a file: also what PS3.5 9.1 does not allow, but devices send."""
 _DATE: Final = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)
 _INTEGER: Final = re.compile(r"[+-]?\d{1,10}", re.ASCII)
@@ -227,7 +227,7 @@ class _Description:
 
 def _uid(header: Header, tag: int) -> str:
     uid = unpadded_text(header.value(tag))
-    if not _UID.fullmatch(uid):
+    if not UID.fullmatch(uid):
         raise DatasetError(f"{tag_name(tag)} is {'not a valid UID' if uid else 'missing'}")
     return uid
 

@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from starlette.responses import JSONResponse
+from starlette.types import Message
 from tests.certificate import CERTIFICATE, KEY
 from tests.node.web.archive import ask, serving
 
 from dimse.node.index import Index
 from dimse.node.options import WebOptions
-from dimse.node.web.login import MAX_FAILURES
+from dimse.node.web.login import MAX_FAILURES, Gate
 
 PASSWORD = WebOptions(port=0, password="pass wörd:x")  # noqa: S106 - of a test
 NOT_BASE64 = [{"Authorization": "Basic %"}, {"Authorization": "Basic é"}]
@@ -152,3 +154,31 @@ async def test_a_password_in_clear_text_is_warned_of(
 def test_options_that_keep_nobody_out_are_refused(given: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"must|need"):
         WebOptions(**given)  # type: ignore[arg-type]
+
+
+async def test_a_network_of_ipv6_is_one_host() -> None:
+    """It has more addresses than anyone could count the wrong passwords of."""
+    gate = Gate(JSONResponse({}), PASSWORD)
+
+    async def status(address: str) -> int:
+        said: list[int] = []
+
+        async def send(message: Message) -> None:
+            said.append(message.get("status", 0))
+
+        async def receive() -> Message:
+            raise AssertionError
+
+        headers = [(b"authorization", b"Basic eA==")]
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "client": (address, 1)}
+        await gate(scope, receive, send)
+        return said[0]
+
+    tried = [await status(f"2001:db8::{number:x}") for number in range(MAX_FAILURES + 1)]
+    assert tried == [401] * MAX_FAILURES + [429]
+    assert await status("2001:db8:0:1::1") == 401
+
+
+async def test_an_origin_that_is_no_url_is_another_site(sqlite_index: Index, tmp_path: Path) -> None:
+    async with serving(sqlite_index, tmp_path) as web:
+        assert (await ask(web, "/api/node", headers={"Origin": "http://["})).status == 403

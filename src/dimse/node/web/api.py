@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -23,6 +23,7 @@ from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError
 from dimse.network.server import AssociationServer
 from dimse.node.index import Index
+from dimse.node.keys import UID
 from dimse.node.places import place
 from dimse.node.web import browsing
 from dimse.node.web.browsing import Wanted
@@ -44,7 +45,6 @@ _LARGEST: Final = 2**63 - 1
 """The number of a row, at most."""
 _NUMBER: Final = re.compile("[0-9]{1,18}")
 
-_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 _INSTANCE: Final = "/api/studies/{study}/series/{series}/instances/{instance}"
 
 
@@ -183,7 +183,7 @@ def _existing(found: Any, what: str) -> Any:
 
 def _uid(request: Request, name: str) -> str:
     uid: str = request.path_params[name]
-    if len(uid) > 64 or not _UID.fullmatch(uid):
+    if not UID.fullmatch(uid):
         raise HTTPException(404, f"{name}: not a UID")
     return uid
 
@@ -191,7 +191,7 @@ def _uid(request: Request, name: str) -> str:
 async def _object(request: Request) -> dict[str, Any]:
     try:
         found = json.loads(await request.body())
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, ClientDisconnect):
         found = None
     if not isinstance(found, dict):
         raise HTTPException(400, "the body must be an object in JSON")

@@ -4,8 +4,8 @@
    loopback host: else a foreign site could reach it through a name that it points to this machine. Certificates of
    clients are looked at before this, by TLS.
 2. With a password or a token, a request has the password of the user "dimse" (HTTP Basic, RFC 7617) or the token
-   (Bearer, RFC 6750). Both are compared in constant time. A host with `MAX_FAILURES` wrong ones in `FAILURE_TIME`
-   seconds is answered 429.
+   (Bearer, RFC 6750). Both are compared in constant time. A host, or network of IPv6, with `MAX_FAILURES` wrong ones
+   in `FAILURE_TIME` seconds is answered 429.
 3. A browser says where a request comes from (Sec-Fetch-Site, Origin). Other sites may only link to the page.
 4. A POST has JSON, which no form of another site can send. Bodies have a limit.
 5. `/healthz` and `/readyz` are open to all who can connect: they say nothing about what is stored.
@@ -25,6 +25,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dimse.network.arrivals import holder
 from dimse.node.options import WebOptions, is_loopback
 
 USER: Final = "dimse"
@@ -82,7 +83,7 @@ class Gate:
             if self._has_login or is_loopback(_hostname(headers.get("host", ""))):
                 return None
             return refused(421, "this page answers to localhost alone; set a password or a token to use other names")
-        client = scope["client"][0] if scope.get("client") else ""
+        client = holder(scope["client"][0]) if scope.get("client") else ""
         failures, began = self._failures.get(client, (0, 0.0))
         now = time.monotonic()
         if now - began >= FAILURE_TIME:
@@ -120,7 +121,7 @@ def _where_from(scope: Scope, headers: Headers) -> JSONResponse | None:
     is_link = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET" and scope["path"] == "/"
     if site not in ("same-origin", "none") and not is_link:
         return refused(403, "other sites may not use this page")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+    if origin is not None and origin.partition("://")[2] != headers.get("host"):
         return refused(403, "other sites may not use this page")
     return None
 
