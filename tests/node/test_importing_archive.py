@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,16 @@ async def test_what_does_not_come_is_told_and_the_rest_comes(
     assert "1.2.1.2" in str(first.errors[0])
     assert (second.stored, second.errors) == (4, [])
     assert len(stored(index, options.data)) == 7
+
+
+async def test_one_that_is_interrupted_leaves_no_images_behind(
+    index: Index, options: NodeOptions, tmp_path: Path
+) -> None:
+    async with other(tmp_path / "other") as (address, _):
+        results = ArchiveImport(index, options, address).run()
+        async with aclosing(results):
+            assert (await anext(results)).stored == 4
+    assert not (options.data / "migrating").exists()
 
 
 async def test_no_association(index: Index, options: NodeOptions) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dimse.dataset import folders
 from dimse.dataset.file_writer import Disk
 from dimse.node.incoming import PREPARED, IncomingFile, IncomingFolder, abandoned
 
@@ -27,6 +28,13 @@ async def test_a_file_has_what_was_written_and_the_digest_of_its_data_set(folder
     assert (file.offset, file.size) == (4, 804)
     assert file.digest == blake2b(b"data set" * 100, digest_size=16).digest()
     folder.close()
+
+
+def test_its_own_name_is_on_the_disk_and_those_above_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forced: list[str] = []
+    monkeypatch.setattr(folders, "sync_path", forced.append)
+    IncomingFolder(tmp_path / "data").close()
+    assert forced == [str(tmp_path / "data" / "incoming"), str(tmp_path / "data")]
 
 
 async def test_a_discarded_file_is_gone(folder: IncomingFolder) -> None:

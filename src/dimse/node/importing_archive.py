@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +86,7 @@ class ArchiveImport:
         self._client = client
         self._receiver = receiver
 
-    async def run(self) -> AsyncIterator[Migrated]:
+    async def run(self) -> AsyncGenerator[Migrated, None]:
         """What became of each study.
 
         Raises `AssociationError` if there is no association, and `StatusError` or `PresentationContextError` if the
@@ -118,8 +118,10 @@ class ArchiveImport:
         """A folder for a study in the data folder, where one migration is under way at a time."""
         folder = self._options.data / "migrating"
         with migrating(self._options.data):
-            yield folder
-            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def _bring(self, uid: str, count: int | None, folder: Path, importer: Importer) -> Migrated:
         here = await self._index.read(

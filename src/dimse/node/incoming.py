@@ -66,7 +66,8 @@ class IncomingFolder:
         self._path = str(self.path)
         self._prepared: list[tuple[str, int]] = []
         self._unforced = _Names.NONE
-        folders.sync_path(str(self.path.parent))
+        for folder in (self.path.parent, data):
+            folders.sync_path(str(folder))
 
     def new_path(self) -> Path:
         """The path of a file that is not there yet, for a caller who makes it."""
