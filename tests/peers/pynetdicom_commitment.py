@@ -1,7 +1,8 @@
 """pynetdicom as a peer of storage commitment, in a process of its own.
 
 python pynetdicom_commitment.py provide PORT same|new REPORT_PORT UID...      committed to these instances
-python pynetdicom_commitment.py ask PORT LISTEN_PORT CLASS UID...      prints the report as JSON: event type, failed
+python pynetdicom_commitment.py ask PORT same|new LISTEN_PORT CLASS UID...      prints the report as JSON: event type,
+whether its transaction is the one, what is committed, and what is not
 """
 
 from __future__ import annotations
@@ -50,12 +51,13 @@ def provide(port: int, where: str, report_port: int, safe: set[str]) -> None:
     ae.start_server(("127.0.0.1", port), block=True, evt_handlers=[(evt.EVT_N_ACTION, act)])
 
 
-def ask(port: int, listen_port: int, sop_class: str, instances: list[str]) -> None:
-    """Ask, release at once, and wait for the report on a new association."""
+def ask(port: int, where: str, listen_port: int, sop_class: str, instances: list[str]) -> None:
+    """Ask, and wait for the report on that association, or release at once and wait for a new one."""
     reports: queue.Queue[tuple[int, Dataset]] = queue.Queue()
 
     def report(event: Any) -> tuple[int, None]:
-        reports.put((event.event_type, event.event_information))
+        if where == "new" or event.assoc is association:
+            reports.put((event.event_type, event.event_information))
         return 0x0000, None
 
     handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, report)]
@@ -74,8 +76,11 @@ def ask(port: int, listen_port: int, sop_class: str, instances: list[str]) -> No
     status, _ = association.send_n_action(asked, 1, StorageCommitmentPushModel, INSTANCE)
     if status.Status != 0x0000:
         raise SystemExit(f"N-ACTION: 0x{status.Status:04X}")
-    association.release()
+    if where == "new":
+        association.release()
     event, information = reports.get(timeout=30)
+    if where == "same":
+        association.release()
     failed = {item.ReferencedSOPInstanceUID: item.FailureReason for item in information.get("FailedSOPSequence", [])}
     committed = [item.ReferencedSOPInstanceUID for item in information.get("ReferencedSOPSequence", [])]
     print(json.dumps([event, information.TransactionUID == asked.TransactionUID, committed, failed]))  # noqa: T201
@@ -87,4 +92,4 @@ if __name__ == "__main__":
     if command == "provide":
         provide(int(port), rest[0], int(rest[1]), set(rest[2:]))
     else:
-        ask(int(port), int(rest[0]), rest[1], rest[2:])
+        ask(int(port), rest[0], int(rest[1]), rest[2], rest[3:])

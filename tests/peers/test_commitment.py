@@ -96,7 +96,7 @@ async def test_pynetdicom_is_asked(where: str, tmp_path: Path) -> None:
 async def test_pynetdicom_asks() -> None:
     own = free_port()
     async with provider({"WS1": f"WS1@127.0.0.1:{own}"}) as port:
-        command = [need_pynetdicom(), str(SCRIPT), "ask", str(port), str(own), CT, *STORED, MISSING]
+        command = [need_pynetdicom(), str(SCRIPT), "ask", str(port), "new", str(own), CT, *STORED, MISSING]
         code, printed = await run(*command)
     assert code == 0, printed
     assert json.loads(printed) == [2, True, STORED, {MISSING: 0x0112}]

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from dimse import Server
 from dimse.node.commitment import committing
 from dimse.node.destinations import Destinations
@@ -58,10 +60,12 @@ async def test_orthanc_asks(tmp_path: Path) -> None:
     assert [each["SOPInstanceUID"] for each in report["Failures"]] == [DAMAGED, MISSING]
 
 
-async def test_pynetdicom_asks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["same", "new"])
+async def test_pynetdicom_asks(tmp_path: Path, where: str) -> None:
+    """It keeps its association for the report, or it is reported to on a new one."""
     own = free_port()
     async with provider(tmp_path, {"WS1": f"WS1@127.0.0.1:{own}"}) as port:
-        command = [need_pynetdicom(), str(SCRIPT), "ask", str(port), str(own), CT, *ASKED]
+        command = [need_pynetdicom(), str(SCRIPT), "ask", str(port), where, str(own), CT, *ASKED]
         code, printed = await run(*command)
     assert code == 0, printed
     assert json.loads(printed) == [2, True, STORED, {DAMAGED: 0x0112, MISSING: 0x0112}]
