@@ -13,6 +13,8 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from sqlalchemy import select
+from tests.node.ingesting import files_of, status_of, stored
+from tests.sample_objects import EXPLICIT, instance
 
 import dimse
 from dimse import Access, AssociationRejected, CEchoSCU, ServerOptions, Status, uids
@@ -112,6 +114,23 @@ async def test_a_move_to_where_the_peer_calls_from(tmp_path: Path) -> None:
             async with dimse.connect(node.address, calling_ae_title="WS1") as peer:
                 assert [each async for each in dimse.CMoveSCU(peer).move(query, "WS1")][-1].completed == 1
     assert received == [dcmread(CT).SOPInstanceUID]
+
+
+async def test_64_senders_at_once_of_one_host_and_title(tmp_path: Path) -> None:
+    """None is refused by the default limits, and nothing is lost."""
+    async with Node(options(tmp_path)) as node:
+        answers = [asyncio.get_running_loop().create_future() for _ in range(64)]
+
+        async def send(number: int) -> Status:
+            contexts = [(instance().SOPClassUID, [EXPLICIT])]
+            async with dimse.connect(node.address, contexts=contexts) as association:
+                answers[number].set_result(None)
+                await asyncio.gather(*answers)
+                return await status_of(association, instance(f"1.2.3.{number}"))
+
+        statuses = await asyncio.wait_for(asyncio.gather(*map(send, range(64))), 30)
+        assert statuses == [Status.SUCCESS] * 64
+        assert len(stored(node.index)) == len(files_of(tmp_path)) == 64
 
 
 async def test_what_is_stored_comes_back_after_a_restart(tmp_path: Path) -> None:
