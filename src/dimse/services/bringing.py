@@ -186,10 +186,15 @@ class _ByMove:
         try:
             await self._listening.enter_async_context(receiver(self._address, self._archive, service))
         except (OSError, ValueError) as error:
-            if RetrieveMethod.GET not in self._archive.listing.offers:
-                raise
             reason = getattr(error, "strerror", None) or error
-            raise _ReceiverError(f"cannot listen for a C-MOVE at {self._address}: {reason}") from error
+            text = f"cannot listen for a C-MOVE at {self._address}: {reason}"
+            if isinstance(error, OSError):
+                text += "; name another receiver, which the archive must know"
+            if RetrieveMethod.GET in self._archive.listing.offers:
+                raise _ReceiverError(text) from error
+            if isinstance(error, OSError):
+                raise OSError(error.errno, text) from error
+            raise
         self._service = service
         return service
 
