@@ -87,7 +87,7 @@ def arrivals(studies: int, series: int, instances: int) -> Iterator[Arrival]:
         yield Arrival(
             description=describe(encoded, uids.EXPLICIT_VR_LITTLE_ENDIAN),
             transfer_syntax_uid=uids.EXPLICIT_VR_LITTLE_ENDIAN,
-            path=Path("none"),
+            path="none",
             is_in_place=False,
             size=525_000,
             offset=400,

@@ -33,7 +33,7 @@ def put(index: Index, data: Path, datasets: Iterable[Dataset], syntax: str = EXP
         assert each.path is not None
         path = data / each.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        each.arrival.path.rename(path)
+        Path(each.arrival.path).rename(path)
 
 
 def _arrival(data: Path, dataset: Dataset, syntax: str) -> Arrival:
@@ -45,7 +45,7 @@ def _arrival(data: Path, dataset: Dataset, syntax: str) -> Arrival:
     return Arrival(
         description=describe(header, syntax),
         transfer_syntax_uid=syntax,
-        path=path,
+        path=str(path),
         is_in_place=False,
         size=size,
         offset=size - len(encoded),

@@ -66,7 +66,7 @@ def arrival(said: Said, content: str = "first", *, size: int = 1000, in_place: P
     return Arrival(
         description=said,
         transfer_syntax_uid=uids.EXPLICIT_VR_LITTLE_ENDIAN,
-        path=in_place or Path("/data/incoming/1") / f"{said.uid}.dcm",
+        path=str(in_place or f"/data/incoming/1/{said.uid}.dcm"),
         is_in_place=in_place is not None,
         size=size,
         offset=400,

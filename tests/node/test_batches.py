@@ -117,7 +117,7 @@ def test_the_names_are_undone_while_nobody_else_can_write(
         rollback(connection)
 
     monkeypatch.setattr(index.engine.dialect, "do_rollback", roll_back)
-    arrivals[1].path.unlink()
+    Path(arrivals[1].path).unlink()
     results = batches.place(arrivals)
     assert [type(each) for each in results] == [Placed, FileNotFoundError]
     assert left

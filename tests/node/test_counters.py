@@ -107,8 +107,7 @@ class Archive(RuleBasedStateMachine):
             path = each.path
             if end == "killed after":  # the next start finds where files in `incoming/` belong
                 with self.index.reading() as connection:
-                    stored = stored_path(connection, each.arrival)
-                path = None if stored is None else Path(stored)
+                    path = stored_path(connection, each.arrival)
             if path is not None:
                 (self.data / path).parent.mkdir(parents=True, exist_ok=True)
                 (self.data / path).write_text(str(content.number))

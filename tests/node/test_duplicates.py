@@ -36,7 +36,7 @@ def test_other_content_is_set_aside_once(index: Index) -> None:
     (placed,) = put(index, arrival(ONE, "second", size=5))
     assert placed.outcome is Outcome.SET_ASIDE
     (aside,) = rows(index, set_aside)
-    assert placed.path == Path(aside.path)
+    assert placed.path == aside.path
     assert aside.path.startswith("set-aside/1.1.1.1-")
     assert (aside.uid, aside.bytes, aside.digest) == ("1.1.1.1", 5, placed.arrival.digest)
     (again,) = put(index, arrival(ONE, "second", size=5))
@@ -55,7 +55,7 @@ def test_other_content_replaces(index: Index) -> None:
     (placed,) = put(index, other, on_duplicate=OnDuplicate.REPLACE)
     assert placed.outcome is Outcome.REPLACED
     first, _ = rows(index, instance)
-    assert (first.digest, first.bytes, Path(first.path)) == (other.digest, 1, placed.path)
+    assert (first.digest, first.bytes, first.path) == (other.digest, 1, placed.path)
     (deletion,) = rows(index, job)
     assert deletion.payload["paths"] == ["studies/1.1/1.1.1/1.1.1.1.dcm"]
     assert deletion.not_before > time.time() + REPLACED_STAYS - 60, "it may be about to be sent"
@@ -96,11 +96,11 @@ def test_one_instance_several_times_in_a_batch(index: Index) -> None:
 def test_a_file_adopted_in_place_stays_there(index: Index, tmp_path: Path) -> None:
     first, second, third = (tmp_path / f"{n}.dcm" for n in range(3))
     (placed,) = put(index, arrival(ONE, in_place=first))
-    assert placed.path == first
+    assert placed.path == str(first)
     assert rows(index, instance)[0].path == str(first)
     assert not is_ours(rows(index, instance)[0].path)
     (placed,) = put(index, arrival(ONE, "second", in_place=second))
-    assert (placed.outcome, placed.path) == (Outcome.SET_ASIDE, second)
+    assert (placed.outcome, placed.path) == (Outcome.SET_ASIDE, str(second))
     (placed,) = put(index, arrival(ONE, "third", in_place=third), on_duplicate=OnDuplicate.REPLACE)
-    assert placed.path == third
+    assert placed.path == str(third)
     assert rows(index, job) == [], "it is not ours to delete"

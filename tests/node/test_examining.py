@@ -61,7 +61,7 @@ def test_a_file_is_described(name: str, copies: bool, tmp_path: Path) -> None:
     told = arrival.description
     assert (told.study_uid, told.series_uid, told.uid, told.sop_class_uid) == ("1.2.3.1", "1.2.3.2", "1.2.3.4", CT)
     assert told.instance()["rows"] in (1, 16)
-    assert arrival.path == (copy or path)
+    assert arrival.path == str(copy or path)
     if copy is not None:
         assert copy.read_bytes() == FILES[name]
 

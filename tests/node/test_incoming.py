@@ -48,7 +48,7 @@ async def test_a_discarded_file_is_gone(folder: IncomingFolder) -> None:
 
 def test_the_files_of_a_process_are_taken_over_when_it_has_ended(tmp_path: Path) -> None:
     folder = IncomingFolder(tmp_path)
-    left = folder.new_path()
+    left = Path(folder.new_path())
     left.write_bytes(b"left")
     with abandoned(tmp_path) as files:
         assert files == [], "its process has not ended"

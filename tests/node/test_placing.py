@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, select
@@ -20,7 +19,7 @@ from dimse.node.shared_texts import SharedTexts
 
 def test_a_new_instance(index: Index) -> None:
     (placed,) = put(index, arrival(ONE))
-    assert (placed.outcome, placed.path) == (Outcome.NEW, Path("studies/1.1/1.1.1/1.1.1.1.dcm"))
+    assert (placed.outcome, placed.path) == (Outcome.NEW, "studies/1.1/1.1.1/1.1.1.1.dcm")
     (the_study,) = rows(index, study)
     assert (the_study.uid, the_study.patient_id, the_study.attributes) == ("1.1", "4711", b"study of 1.1.1.1")
     assert (the_study.series_count, the_study.instance_count, the_study.bytes) == (1, 1, 1000)
@@ -63,11 +62,11 @@ def test_where_a_file_belongs_whose_move_a_crash_undid(index: Index) -> None:
     (aside,) = put(index, arrival(ONE, "aside"))
     with index.reading() as connection:
         assert stored_path(connection, arrival(ONE)) == "studies/1.1/1.1.1/1.1.1.1.dcm"
-        assert stored_path(connection, arrival(ONE, "aside")) == str(aside.path)
+        assert stored_path(connection, arrival(ONE, "aside")) == aside.path
         assert stored_path(connection, arrival(ONE, "never")) is None
     (replacing,) = put(index, arrival(ONE, "new"), on_duplicate=OnDuplicate.REPLACE)
     with index.reading() as connection:
-        assert stored_path(connection, arrival(ONE, "new")) == str(replacing.path)
+        assert stored_path(connection, arrival(ONE, "new")) == replacing.path
 
 
 async def test_what_a_transaction_that_failed_has_added_is_forgotten(index: Index) -> None:

@@ -37,7 +37,7 @@ def test_what_is_read_is_what_is_examined(syntax: str, tmp_path: Path) -> None:
     (read,) = work([Task(str(path), None)])
     assert isinstance(read, Read)
     assert read.changed_at == path.stat().st_mtime
-    same(read.arrival(path, "CT1", is_in_place=True, received_at=5), examine(path, "CT1", received_at=5))
+    same(read.arrival(str(path), "CT1", is_in_place=True, received_at=5), examine(path, "CT1", received_at=5))
 
 
 def test_several_processes(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_several_processes(tmp_path: Path) -> None:
     for path, (read,) in zip(paths, results, strict=True):
         assert isinstance(read, Read)
         assert Path(f"{path}.copy").read_bytes() == path.read_bytes()
-        arrival = read.arrival(path, "CT1", is_in_place=True, received_at=5)
+        arrival = read.arrival(str(path), "CT1", is_in_place=True, received_at=5)
         same(arrival, examine(path, "CT1", received_at=5))
 
 

@@ -103,7 +103,7 @@ async def test_a_name_that_a_power_cut_took_is_given_again(index: Index, tmp_pat
 
 async def test_the_files_of_a_process_that_lives_are_left_alone(index: Index, tmp_path: Path) -> None:
     importing = IncomingFolder(tmp_path)
-    file = importing.new_path()
+    file = tmp_path / importing.new_path()
     file.write_bytes(b"half of")
     async with storing(index, tmp_path):
         assert file.exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 from dimse.node.keys import Description
 
@@ -40,7 +39,7 @@ class Arrival:
 
     description: Description
     transfer_syntax_uid: str
-    path: Path
+    path: str
     """Its file: one of `incoming/`, or one that is adopted in place."""
     is_in_place: bool
     """Whether the file stays where it is, and is not ours to move or delete."""
@@ -62,5 +61,5 @@ class Placed:
 
     arrival: Arrival
     outcome: Outcome
-    path: Path | None
+    path: str | None
     """Where its file belongs; None if it is to be deleted."""

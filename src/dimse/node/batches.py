@@ -57,7 +57,7 @@ class Batches:
         for arrival, result in zip(arrivals, placed, strict=True):
             is_superfluous = result.path is None if isinstance(result, Placed) else not isinstance(result, InDoubt)
             if is_superfluous and not arrival.is_in_place:
-                folders.remove(str(arrival.path))
+                folders.remove(arrival.path)
         return placed
 
     def _try(self, arrivals: Sequence[Arrival]) -> list[Placed | Exception]:
@@ -92,7 +92,7 @@ class Batches:
                 decided = mend(connection, decided, self._data)
                 for each in decided:
                     if each.path is not None and not each.arrival.is_in_place:
-                        names.give(str(each.arrival.path), str(each.path))
+                        names.give(each.arrival.path, each.path)
                 note_displaced(connection, self._data, names.set_aside)
                 placed = decided
         except BaseException as error:

@@ -65,14 +65,14 @@ def place_duplicate(
 
 def _set_aside(connection: Connection, arrival: Arrival, source: int) -> Placed:
     about = arrival.description
-    path = arrival.path if arrival.is_in_place else Path(set_aside_path(about.uid))
+    path = arrival.path if arrival.is_in_place else set_aside_path(about.uid)
     row = {
         "study_uid": about.study_uid,
         "series_uid": about.series_uid,
         "uid": about.uid,
         "digest": arrival.digest,
         "bytes": arrival.size,
-        "path": str(path),
+        "path": path,
         "received_at": arrival.received_at,
         "source": source,
     }
@@ -93,8 +93,8 @@ def _replace(
     about = arrival.description
     path = arrival.path
     if not arrival.is_in_place:
-        path = Path(replacing_path(about.study_uid, about.series_uid, about.uid))
-    connection.execute(update(instance).where(instance.c.id == old.id).values({**columns, "path": str(path)}))
+        path = replacing_path(about.study_uid, about.series_uid, about.uid)
+    connection.execute(update(instance).where(instance.c.id == old.id).values({**columns, "path": path}))
     its_series.replace()
     defer_deletion(connection, [_stored_path(arrival, old)], delay=REPLACED_STAYS)
     _record(connection, arrival, Outcome.REPLACED, **detail)

@@ -42,7 +42,7 @@ class Content(NamedTuple):
     """When it was changed last, in seconds since 1970."""
 
 
-def examine(path: Path, source: str, *, copy: Path | None = None, received_at: float | None = None) -> Arrival:
+def examine(path: Path, source: str, *, copy: str | Path | None = None, received_at: float | None = None) -> Arrival:
     """Read a whole file, and copy it into the new file `copy`; without one, the arrival is the file where it is.
 
     `received_at` is by default the present moment. Raises `DatasetError` for a file that is not of an instance, or is
@@ -53,12 +53,12 @@ def examine(path: Path, source: str, *, copy: Path | None = None, received_at: f
         description = description_of(content.header)
     except DatasetError:
         if copy is not None:
-            copy.unlink()
+            Path(copy).unlink()
         raise
     return Arrival(
         description=description,
         transfer_syntax_uid=content.transfer_syntax_uid,
-        path=path if copy is None else copy,
+        path=str(path if copy is None else copy),
         is_in_place=copy is None,
         size=content.size,
         offset=content.offset,

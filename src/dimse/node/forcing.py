@@ -10,7 +10,6 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 
@@ -27,7 +26,7 @@ def _syncfs() -> Callable[[int], int] | None:
 _SYNCFS: Final = _syncfs()
 
 
-def force(files: Sequence[Path]) -> None:
+def force(files: Sequence[str | os.PathLike[str]]) -> None:
     """Force files of one file system to the disk. Their names are not forced. Raises `OSError`."""
     if not files:
         return
@@ -39,12 +38,12 @@ def force(files: Sequence[Path]) -> None:
     try:
         if _SYNCFS(descriptor):
             error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error), str(files[0]))
+            raise OSError(error, os.strerror(error), os.fspath(files[0]))
     finally:
         os.close(descriptor)
 
 
-def _each(file: Path) -> None:
+def _each(file: str | os.PathLike[str]) -> None:
     descriptor = os.open(file, os.O_RDWR)
     try:
         os.fsync(descriptor)

@@ -71,11 +71,11 @@ class _Read(NamedTuple):
     """A file that was read, and its copy if it has one."""
 
     name: str
-    path: Path
+    path: str
     content: Read
 
 
-_Chunk = list[tuple[Found, Path | None]]
+_Chunk = list[tuple[Found, str | None]]
 """Files to read, and where to copy them to."""
 
 
@@ -92,7 +92,7 @@ class Importer:
         self._in_place = in_place
         self._source = source
         self._data = options.data.resolve()
-        self._copies: set[Path] = set()
+        self._copies: set[str] = set()
         """Files in `incoming/` that are not stored yet."""
         self._open = ExitStack()
 
@@ -120,7 +120,7 @@ class Importer:
 
     def _discard(self) -> None:
         for copy in self._copies:
-            folders.remove(str(copy))
+            folders.remove(copy)
 
     def run(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Imported]:
         """What became of each file at and below `paths`. Raises `OSError` if nothing more can be stored."""
@@ -141,7 +141,7 @@ class Importer:
         for path in paths:
             copy = self._new_copy()
             path.rename(copy)
-            (result,) = work([Task(str(copy), None)])
+            (result,) = work([Task(copy, None)])
             if isinstance(result, Read):
                 batch.append(_Read(str(path), copy, result))
             else:
@@ -157,13 +157,13 @@ class Importer:
             if error.errno not in NO_LINKS:
                 raise
             shutil.copy2(path, copy)
-        (result,) = work([Task(str(copy), None)])
+        (result,) = work([Task(copy, None)])
         if not isinstance(result, Read):
             return _failed(str(path), result)
         (imported,) = self._store([_Read(str(path), copy, result)])
         if imported.outcome in (None, Outcome.REJECTED):
             return imported
-        arrival = result.arrival(path, self._source, is_in_place=False, received_at=0)
+        arrival = result.arrival(copy, self._source, is_in_place=False, received_at=0)
         with self._index.reading() as connection:
             place = stored_path(connection, arrival)
         if place is None or not has_content(self._data / place, path, result.digest):
@@ -189,7 +189,7 @@ class Importer:
                 chunk = []
         yield chunk
 
-    def _new_copy(self) -> Path:
+    def _new_copy(self) -> str:
         """A new file in `incoming/`."""
         copy = self._incoming.new_path()
         self._copies.add(copy)
@@ -213,12 +213,12 @@ class Importer:
 
     @staticmethod
     def _tasks(chunk: _Chunk) -> list[Task]:
-        return [Task(found.path, None if copy is None else str(copy)) for found, copy in chunk]
+        return [Task(found.path, copy) for found, copy in chunk]
 
     def _results(self, chunk: _Chunk, results: Callable[[], list[Result]]) -> Iterator[_Read | Imported]:
         for (found, copy), result in zip(chunk, results(), strict=True):
             if isinstance(result, Read):
-                path = copy or _resolved(_folder_of(found.path)) / Path(found.path).name
+                path = copy or str(_resolved(_folder_of(found.path)) / Path(found.path).name)
                 yield _Read(found.path, path, result)
                 continue
             if copy is not None:
@@ -251,7 +251,7 @@ class Importer:
             asyncio.run(_write(source, path))
         except (DatasetError, OSError) as error:
             return _failed(source.name, error)
-        (result,) = work([Task(str(path), None)])
+        (result,) = work([Task(path, None)])
         return _Read(source.name, path, result) if isinstance(result, Read) else _failed(source.name, result)
 
     # Storing
@@ -300,7 +300,7 @@ def _failed(name: str, error: Exception, *, is_skipped: bool = False) -> Importe
     return Imported(name, error=error, is_skipped=is_skipped)
 
 
-async def _write(source: DatasetSource, path: Path) -> None:
+async def _write(source: DatasetSource, path: str) -> None:
     """Write a member of a zip archive into a new file."""
     meta = encode_file_meta(
         sop_class_uid=source.sop_class_uid,

@@ -69,10 +69,10 @@ class IncomingFolder:
         for folder in (self.path.parent, data):
             folders.sync_path(str(folder))
 
-    def new_path(self) -> Path:
+    def new_path(self) -> str:
         """The path of a file that is not there yet, for a caller who makes it."""
         self._unforced = _Names.UNKNOWN
-        return Path(self._new_path())
+        return self._new_path()
 
     def _new_path(self) -> str:
         return f"{self._path}{os.sep}{next(self._numbers):x}{_SUFFIX}"

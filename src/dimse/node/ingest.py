@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -163,7 +162,7 @@ class Ingest:
         arrival = Arrival(
             description=description,
             transfer_syntax_uid=request.transfer_syntax_uid,
-            path=Path(file.path),
+            path=file.path,
             is_in_place=False,
             size=file.size,
             offset=file.offset,

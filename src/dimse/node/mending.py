@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from dimse.node.arrival import Arrival, Outcome, Placed
 from dimse.node.keys import uid_hash
-from dimse.node.places import is_ours, place, replacing_path, set_aside_path
+from dimse.node.places import is_ours, place, replacing_path, set_aside_path, usual_path
 from dimse.node.schema import instance, series, set_aside, study
 
 logger = logging.getLogger("dimse.storage")
@@ -84,11 +84,11 @@ def _is_whole(row: Row[*tuple[Any, ...]], data: Path) -> bool:
     return _length(place(data, row.study_uid, row.series_uid, row.uid, row.path)) == size
 
 
-def _stored_again(connection: Connection, arrival: Arrival, row: Row[*tuple[Any, ...]]) -> Path:
+def _stored_again(connection: Connection, arrival: Arrival, row: Row[*tuple[Any, ...]]) -> str:
     """Write into the index where the file of an arrival belongs, and its size."""
     path: str | None = row.path
     if arrival.is_in_place:
-        path = str(arrival.path)
+        path = arrival.path
     elif path is not None and not is_ours(path):
         path = replacing_path(row.study_uid, row.series_uid, row.uid)
     found = {"path": path, "bytes": arrival.size, "offset": arrival.offset}
@@ -97,10 +97,10 @@ def _stored_again(connection: Connection, arrival: Arrival, row: Row[*tuple[Any,
         more = table.c.bytes + (arrival.size - row.bytes)
         connection.execute(update(table).where(table.c.id == number).values(bytes=more))
     logger.warning("an instance of study %s is stored again: its file was missing or short", row.study_uid)
-    return place(Path(), row.study_uid, row.series_uid, row.uid, path)
+    return path or usual_path(row.study_uid, row.series_uid, row.uid)
 
 
-def _set_aside_again(connection: Connection, arrival: Arrival, data: Path) -> Path | None:
+def _set_aside_again(connection: Connection, arrival: Arrival, data: Path) -> str | None:
     """Write into the index where the file of an arrival belongs that was set aside before; None if it is there."""
     study_uid, series_uid, uid = _key(arrival)
     its_row = (
@@ -112,10 +112,10 @@ def _set_aside_again(connection: Connection, arrival: Arrival, data: Path) -> Pa
     row = connection.execute(select(set_aside.c.path, set_aside.c.bytes).where(its_row)).one()
     if _length(data / row.path) == row.bytes:
         return None
-    path = str(arrival.path) if arrival.is_in_place else set_aside_path(uid)
+    path = arrival.path if arrival.is_in_place else set_aside_path(uid)
     connection.execute(update(set_aside).where(its_row).values(path=path, bytes=arrival.size))
     logger.warning("an instance of study %s is set aside again: its file was missing or short", study_uid)
-    return Path(path)
+    return path
 
 
 def _length(path: Path) -> int | None:

@@ -169,12 +169,12 @@ def _new_row(its_series: SeriesRow, arrival: Arrival, columns: dict[str, Any]) -
     columns["series_id"] = its_series.id
     columns["uid"] = about.uid
     columns["uid_hash"] = uid_hash(about.uid)
-    columns["path"] = str(arrival.path) if arrival.is_in_place else None
+    columns["path"] = arrival.path if arrival.is_in_place else None
     return columns
 
 
-def _usual_place(arrival: Arrival) -> Path:
+def _usual_place(arrival: Arrival) -> str:
     if arrival.is_in_place:
         return arrival.path
     about = arrival.description
-    return Path(usual_path(about.study_uid, about.series_uid, about.uid))
+    return usual_path(about.study_uid, about.series_uid, about.uid)

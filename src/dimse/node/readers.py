@@ -57,7 +57,7 @@ class Read(NamedTuple):
     changed_at: float
     """When the file was changed last, in seconds since 1970."""
 
-    def arrival(self, path: Path, source: str, *, is_in_place: bool, received_at: float) -> Arrival:
+    def arrival(self, path: str, source: str, *, is_in_place: bool, received_at: float) -> Arrival:
         """The arrival of it, in the file `path`."""
         return Arrival(
             description=_Described(self),

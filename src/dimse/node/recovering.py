@@ -60,12 +60,12 @@ def _is_mended(index: Index, data: Path, arrival: Arrival) -> bool:
         path = stored_path(connection, arrival)
     if path is None or not is_ours(path):
         return False
-    if has_content(data / path, arrival.path, arrival.digest):
-        folders.remove(str(arrival.path))
+    if has_content(data / path, Path(arrival.path), arrival.digest):
+        folders.remove(arrival.path)
     else:
         force([arrival.path])
         with index.writing() as connection, Names(str(data)) as names:
-            names.give(str(arrival.path), path)
+            names.give(arrival.path, path)
             note_displaced(connection, data, names.set_aside)
         names.keep()
     return True

@@ -220,7 +220,7 @@ class Reindexing:
             placed = place(connection, arrivals, OnDuplicate.KEEP, self._texts)
             for (file, _), each in zip(batch, placed, strict=True):
                 if each.outcome is Outcome.SET_ASIDE and each.path is not None:  # it is not moved there
-                    which = set_aside.c.path == str(each.path)
+                    which = set_aside.c.path == each.path
                     connection.execute(update(set_aside).where(which).values(path=file.path))
         for (file, read), each in zip(batch, placed, strict=True):
             yield Indexed(file.path, each.outcome, read.size)
@@ -274,7 +274,7 @@ def _arrival(file: _File, read: Read) -> Arrival:
     known, is_usual = file.known, file.path == usual_path(*read.uids[:3])
     from_where = SOURCE if known is None or known.source is None else known.source
     received_at = read.changed_at if known is None else known.received_at
-    return read.arrival(Path(file.path), from_where, is_in_place=not is_usual, received_at=received_at)
+    return read.arrival(file.path, from_where, is_in_place=not is_usual, received_at=received_at)
 
 
 def _copy_table(old: Connection, new: Connection, table: Table) -> None:

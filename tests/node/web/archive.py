@@ -31,7 +31,7 @@ def add(index: Index, data: Path, *files: Path) -> None:
         for each in place(connection, arrivals, OnDuplicate.KEEP, SharedTexts()):
             assert each.path is not None
             (data / each.path).parent.mkdir(parents=True, exist_ok=True)
-            each.arrival.path.rename(data / each.path)
+            Path(each.arrival.path).rename(data / each.path)
 
 
 @dataclass(frozen=True)
