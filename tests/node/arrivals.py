@@ -13,7 +13,7 @@ from sqlalchemy import Table, select
 from dimse import uids
 from dimse.node.arrival import Arrival, OnDuplicate, Placed
 from dimse.node.index import Index
-from dimse.node.keys import Columns
+from dimse.node.keys import Claims, Columns
 from dimse.node.placing import place
 from dimse.node.recount import recount
 from dimse.node.schema import event
@@ -43,9 +43,13 @@ class Said:
     modality: str = "CT"
     patient_id: str | None = "4711"
     issuer: str | None = None
+    announced: int | None = None
+
+    def claims(self) -> Claims:
+        return Claims(self.patient_id, self.issuer, self.announced)
 
     def study(self) -> Columns:
-        columns = {**dict.fromkeys(_STUDY), "patient_id": self.patient_id, "issuer": self.issuer}
+        columns = {**dict.fromkeys(_STUDY), **self.claims()._asdict()}
         return Columns(columns, b"study of " + self.uid.encode())
 
     def series(self) -> Columns:

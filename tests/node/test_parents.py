@@ -30,12 +30,20 @@ def test_another_patient_is_told_once_a_series_without_saying_whom(index: Index)
     other = replace(ONE, patient_id="0815", series_uid="1.1.2")
     put(index, arrival(other), arrival(replace(other, uid="2")))
     put(index, arrival(replace(other, uid="3")))
+    put(index, arrival(replace(other, series_uid="1.1.0", uid="4")))
+    put(index, arrival(replace(other, series_uid="1.1.0", uid="5")))
     put(index, arrival(replace(other, patient_id="4711", issuer="I", series_uid="1.1.3")))
     conflicts = [row for row in rows(index, event) if row.kind == "conflict"]
-    assert [(row.study_uid, row.series_uid) for row in conflicts] == [("1.1", "1.1.2")]
+    assert [(row.study_uid, row.series_uid) for row in conflicts] == [("1.1", "1.1.2"), ("1.1", "1.1.0")]
     assert conflicts[0].detail == {"source": "CT1@10.0.0.7"}
     assert rows(index, study)[0].patient_id == "4711"
-    assert rows(index, study)[0].instance_count == 6
+    assert rows(index, study)[0].instance_count == 8
+
+
+def test_the_greatest_number_that_is_announced_counts(index: Index) -> None:
+    for number, announced in enumerate((None, 3, 7, 5, None)):
+        put(index, arrival(replace(ONE, uid=f"1.{number}", announced=announced)))
+    assert rows(index, study)[0].announced == 7
 
 
 def test_a_study_that_another_process_has_removed_is_made_again(index: Index) -> None:

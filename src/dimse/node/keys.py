@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -63,6 +63,7 @@ _MODALITY: Final = 0x00080060
 _REQUEST_ATTRIBUTES: Final = 0x00400275
 _INSTANCE_NUMBER: Final = 0x00200013
 _NUMBER_OF_FRAMES: Final = 0x00280008
+_CLAIMED: Final = (0x00100020, 0x00100021, 0x00201208)
 _SIZES: Final = (("rows", 0x00280010), ("columns", 0x00280011), ("bits", 0x00280100))
 
 _STUDY_TEXTS: Final = (
@@ -98,6 +99,15 @@ class Columns(NamedTuple):
     """All attributes of it, encoded as `dimse.node.attributes` has them."""
 
 
+class Claims(NamedTuple):
+    """What each instance says of its study that matters also if the study is known."""
+
+    patient_id: str | None
+    issuer: str | None
+    announced: int | None
+    """Number of Study Related Instances (0020,1208)."""
+
+
 class Description(Protocol):
     """What an instance says of itself, of its series and its study."""
 
@@ -111,6 +121,7 @@ class Description(Protocol):
     def sop_class_uid(self) -> str: ...
     @property
     def modality(self) -> str: ...
+    def claims(self) -> Claims: ...
     def study(self) -> Columns: ...
     def series(self) -> Columns: ...
     def requests(self) -> list[dict[str, str | None]]: ...
@@ -152,6 +163,11 @@ class _Description:
         """Modality (0008,0060), empty if it is missing."""
         return self._text(_MODALITY) or ""
 
+    def claims(self) -> Claims:
+        """What it says of its study."""
+        header = self._header
+        return _claims(*map(header.value, _CLAIMED), tuple(header.character_sets))
+
     def study(self) -> Columns:
         """The row of its study."""
         columns: dict[str, Any] = {name: self._text(tag) for name, tag in _STUDY_TEXTS}
@@ -160,7 +176,7 @@ class _Description:
         columns["date"] = _date(self._text(0x00080020))
         columns["time"] = _time(self._text(0x00080030))
         columns["referring_key"] = self._name(0x00080090)
-        columns["announced"] = _integer(self._text(0x00201208))
+        columns["announced"] = self.claims().announced
         return Columns(columns, attributes.of_study(self._header))
 
     def series(self) -> Columns:
@@ -225,6 +241,13 @@ class _Description:
         return _column([name for value in self._values(tag) if (name := normal_name(value))])
 
 
+@lru_cache(maxsize=1024)  # the instances of a study say the same
+def _claims(patient_id: bytes, issuer: bytes, announced: bytes, character_sets: tuple[str, ...]) -> Claims:
+    said = (patient_id, "LO"), (issuer, "LO"), (announced, "IS")
+    texts = [_column(_texts(value, vr, [*character_sets])) for value, vr in said]
+    return Claims(texts[0], texts[1], _integer(texts[2]))
+
+
 def _uid(header: Header, tag: int) -> str:
     uid = unpadded_text(header.value(tag))
     if not UID.fullmatch(uid):
@@ -238,9 +261,13 @@ def _values(data: bytes, tag: int, elements: dict[int, Element], character_sets:
     if element is None or element[1] == element[2]:
         return []
     vr = vr_of(tag, element[0])
-    if vr not in TEXT_VRS or element[2] - element[1] > attributes.MAX_VALUE:
+    return _texts(data[element[1] : element[2]], vr, character_sets) if vr in TEXT_VRS else []
+
+
+def _texts(value: bytes, vr: str, character_sets: list[str]) -> list[str]:
+    if not value or len(value) > attributes.MAX_VALUE:
         return []
-    return significant(split_values(decoded_value(data[element[1] : element[2]], character_sets, vr), vr), vr)
+    return significant(split_values(decoded_value(value, character_sets, vr), vr), vr)
 
 
 def _column(values: list[str]) -> str | None:

@@ -3,8 +3,9 @@
 1. Studies are locked first, in the order of their UIDs; what is below a study belongs to the transaction then. So
    several processes may add to one study, and what was read stays true.
 2. The first instance of a study or series decides its attributes. What later ones say is in their files alone.
-3. An instance may name another patient than its study. The first one of a series decides whether an event tells so:
-   more would be an event for each instance.
+3. An instance may name another patient than its study. One event for each series tells so: more would be one for each
+   instance.
+4. Of the numbers of instances that are announced, the greatest counts: a device may count up while it sends.
 """
 
 from __future__ import annotations
@@ -14,21 +15,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, insert, null, select, update
+from sqlalchemy import Connection, bindparam, insert, null, select, text, update
 
 from dimse.node.arrival import Arrival
 from dimse.node.events import EventKind, record
 from dimse.node.index import insert_missing
-from dimse.node.keys import KEY_VERSION
+from dimse.node.keys import KEY_VERSION, Claims
 from dimse.node.recount import correct, listed, recount
-from dimse.node.schema import name_word, request, series, study
+from dimse.node.schema import CONFLICTS, event, name_word, request, series, study
 from dimse.node.statements import Statement
 
 SeriesKey = tuple[str, str]
 """The UIDs of a study and a series."""
 
 _FIND_STUDY: Final = Statement(
-    select(study.c.uid, study.c.id, study.c.patient_id, study.c.issuer, study.c.modalities, study.c.sop_classes)
+    select(
+        *(study.c.uid, study.c.id, study.c.patient_id, study.c.issuer),
+        *(study.c.announced, study.c.modalities, study.c.sop_classes),
+    )
     .where(study.c.uid == bindparam("uid"))
     .with_for_update(key_share=True)
 )
@@ -52,6 +56,7 @@ _UPDATE_STUDY: Final = Statement(
         bytes=study.c.bytes + bindparam("new_bytes"),
         modalities=bindparam("all_modalities"),
         sop_classes=bindparam("all_sop_classes"),
+        announced=bindparam("greatest_announced"),
         changed_at=bindparam("at"),
         settled_at=null(),
         settled_because=null(),
@@ -67,6 +72,7 @@ class StudyRow:
     id: int
     patient_id: str | None
     issuer: str | None
+    announced: int | None
     modalities: str
     sop_classes: str
     new_series: int = 0
@@ -74,9 +80,9 @@ class StudyRow:
     new_bytes: int = 0
     replaced_instances: int = 0
 
-    def names_another_patient(self, columns: Mapping[str, Any]) -> bool:
-        """Whether an instance, with these columns of a study, is of another patient. An unknown one is no other."""
-        known = (self.patient_id, columns["patient_id"]), (self.issuer, columns["issuer"])
+    def is_of_another(self, claims: Claims) -> bool:
+        """Whether an instance names another patient. An unknown one is no other."""
+        known = (self.patient_id, claims.patient_id), (self.issuer, claims.issuer)
         return any(None not in pair and pair[0] != pair[1] for pair in known)
 
 
@@ -88,6 +94,16 @@ class SeriesRow:
     study: StudyRow
     new_instances: int = 0
     new_bytes: int = 0
+    conflicting: Arrival | None = None
+    """The first one that names another patient than the study."""
+
+    def hear(self, arrival: Arrival) -> None:
+        """Note what an instance says of the study."""
+        claims, its_study = arrival.description.claims(), self.study
+        if claims.announced is not None:
+            its_study.announced = max(claims.announced, its_study.announced or 0)
+        if self.conflicting is None and its_study.is_of_another(claims):
+            self.conflicting = arrival
 
     def add(self, sop_class_uid: str, size: int) -> None:
         """Count a new instance."""
@@ -132,7 +148,7 @@ class Parents:
         statement = insert_missing(self._connection, study).returning(study.c.uid, study.c.id)
         words = []
         for uid, id_ in self._connection.execute(statement, list(rows.values())).all():
-            self._studies[uid] = StudyRow(uid, id_, rows[uid]["patient_id"], rows[uid]["issuer"], "", "")
+            self._studies[uid] = StudyRow(uid, id_, *new[uid].description.claims(), "", "")
             words += [{"study_id": id_, "word": word} for word in new[uid].description.name_words()]
             record(self._connection, EventKind.STUDY_CREATED, study_uid=uid, detail={"source": new[uid].source})
         if words:
@@ -171,10 +187,14 @@ class Parents:
         self.series[key] = SeriesRow(id_, its_study)
         its_study.new_series += 1
         its_study.modalities = listed((its_study.modalities, columns["modality"] or ""))
-        if its_study.names_another_patient(arrival.description.study().columns):
-            detail = {"source": arrival.source}
-            record(self._connection, EventKind.CONFLICT, study_uid=key[0], series_uid=key[1], detail=detail)
         return id_
+
+    def tell_conflicts(self) -> None:
+        """Record the series with an instance that names another patient than the study, each once."""
+        for (study_uid, uid), each in self.series.items():
+            if each.conflicting is not None and not _is_told(self._connection, study_uid, uid):
+                detail = {"source": each.conflicting.source}
+                record(self._connection, EventKind.CONFLICT, study_uid=study_uid, series_uid=uid, detail=detail)
 
     def count(self) -> None:
         """Store what was added, in the series and studies that have changed."""
@@ -205,5 +225,11 @@ class Parents:
             "new_bytes": changed.new_bytes,
             "all_modalities": changed.modalities,
             "all_sop_classes": changed.sop_classes,
+            "greatest_announced": changed.announced,
             "at": self._at,
         }
+
+
+def _is_told(connection: Connection, study_uid: str, series_uid: str) -> bool:
+    its = (event.c.study_uid == study_uid, event.c.series_uid == series_uid)
+    return connection.execute(select(event.c.id).where(text(CONFLICTS), *its).limit(1)).first() is not None

@@ -115,6 +115,7 @@ def _place(
         its_series = parents.series[key]
         stored = _stored(connection, its_series, items)
         for number, arrival in items:
+            its_series.hear(arrival)
             columns = numbers.columns(arrival)
             old = stored.get(arrival.description.uid)
             if old is not None:
@@ -124,6 +125,7 @@ def _place(
                 placed[number] = Placed(arrival, Outcome.NEW, _usual_place(arrival))
     if rows:
         _INSERT.run(connection, rows)
+    parents.tell_conflicts()
     parents.count()
     return placed
 

@@ -27,7 +27,7 @@ from dimse.dataset.recognizing import NotDicom
 from dimse.errors import DatasetError
 from dimse.node.arrival import Arrival
 from dimse.node.examining import Content, read
-from dimse.node.keys import Columns, Description, describe, description_of
+from dimse.node.keys import Claims, Columns, Description, describe, description_of
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 PROCESSES: Final = max(1, min(4, os.cpu_count() or 1))
@@ -47,6 +47,7 @@ class Read(NamedTuple):
     uids: tuple[str, str, str, str]
     """Of study, series, instance and SOP class."""
     modality: str
+    claims: Claims
     columns: dict[str, Any]
     header: bytes
     header_syntax: str
@@ -83,6 +84,10 @@ class _Described:
     @cached_property
     def _whole(self) -> Description:
         return describe(self._read.header, self._read.header_syntax)
+
+    def claims(self) -> Claims:
+        """What it says of its study."""
+        return self._read.claims
 
     def study(self) -> Columns:
         """The row of its study."""
@@ -137,6 +142,7 @@ def _described(content: Content) -> Read:
     return Read(
         uids=(found.study_uid, found.series_uid, found.uid, found.sop_class_uid),
         modality=found.modality,
+        claims=found.claims(),
         columns=found.instance(),
         header=header.data[: header.end or len(header.data)],
         header_syntax=EXPLICIT_VR_LITTLE_ENDIAN if Encoding.of(syntax).big_endian else syntax,  # it was swapped

@@ -211,6 +211,9 @@ set_aside: Final = Table(
     UniqueConstraint("study_uid", "series_uid", "uid", "digest"),
 )
 
+CONFLICTS: Final = "kind = 'conflict'"
+"""Of events, those whose series is told once."""
+
 event: Final = Table(
     "event",
     metadata,
@@ -221,6 +224,7 @@ event: Final = Table(
     _text("series_uid"),
     _text("instance_uid"),
     Column("detail", JSON, nullable=False),
+    _partial("event_conflict", "study_uid", CONFLICTS),
     sqlite_autoincrement=True,
 )
 

@@ -10,6 +10,7 @@ down_revision = None
 def upgrade() -> None:
     _commitment()
     _event()
+    _event_indexes()
     _procedure_step()
     _procedure_step_indexes()
     _source()
@@ -58,6 +59,17 @@ def _event() -> None:
         sa.Column("detail", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
+    )
+
+
+def _event_indexes() -> None:
+    op.create_index(
+        "event_conflict",
+        "event",
+        ["study_uid"],
+        unique=False,
+        sqlite_where=sa.text("kind = 'conflict'"),
+        postgresql_where=sa.text("kind = 'conflict'"),
     )
 
 
@@ -237,6 +249,8 @@ def _study_indexes() -> None:
         sqlite_where=sa.text("name_ideographic_key IS NOT NULL"),
         postgresql_where=sa.text("name_ideographic_key IS NOT NULL"),
     )
+    op.create_index("study_name", "study", ["name_key", "id"], unique=False)
+    op.create_index("study_patient", "study", ["patient_id", "id"], unique=False)
     op.create_index(
         "study_phonetic",
         "study",
@@ -245,8 +259,6 @@ def _study_indexes() -> None:
         sqlite_where=sa.text("name_phonetic_key IS NOT NULL"),
         postgresql_where=sa.text("name_phonetic_key IS NOT NULL"),
     )
-    op.create_index("study_name", "study", ["name_key", "id"], unique=False)
-    op.create_index("study_patient", "study", ["patient_id", "id"], unique=False)
     op.create_index("study_study_id", "study", ["dicom_study_id", "id"], unique=False)
     op.create_index(
         "study_unsettled",
