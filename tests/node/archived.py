@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR
 from tests.sample_objects import EXPLICIT, dataset_bytes, save
 
+from dimse.dataset.codec import decode
 from dimse.dataset.encoding import Encoding, inflate
 from dimse.node.arrival import Arrival, OnDuplicate
-from dimse.node.finding import Finder
+from dimse.node.finding import OFFERED, Finder
 from dimse.node.index import Index
 from dimse.node.keys import describe
 from dimse.node.options import QueryOptions
@@ -72,4 +74,24 @@ def keys(level: str, **values: Any) -> Dataset:
 async def found(finder: Finder, level: str, *, unknown_matches: bool = True, **values: Any) -> list[Dataset]:
     """The answers to an identifier, without extended negotiation."""
     identifier, at = keys(level, **values), QueryRetrieveLevel(level)
-    return await finder.search(identifier, at, features=QueryFeatures(), unknown_matches=unknown_matches, limit=10_000)
+    return await search(finder, identifier, at, features=QueryFeatures(), unknown_matches=unknown_matches, limit=10_000)
+
+
+async def search(
+    finder: Finder,
+    identifier: Dataset,
+    level: QueryRetrieveLevel,
+    *,
+    features: QueryFeatures = OFFERED,
+    unknown_matches: bool = False,
+    limit: int,
+) -> list[Dataset]:
+    """The first answers to an identifier, without an association."""
+    options = replace(finder.options, unknown_matches=unknown_matches)
+    begun = await Finder(finder.index, finder.data, ae_title="DIMSE", options=options)._search(
+        identifier, level, features, EXPLICIT
+    )
+    answers = list[bytes]()
+    while len(answers) < limit and not begun.is_done:
+        answers += await finder._page(begun)
+    return [decode(answer, EXPLICIT) for answer in answers[:limit]]

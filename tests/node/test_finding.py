@@ -1,4 +1,4 @@
-"""C-FIND from the index, over an association and by `Finder.search`."""
+"""C-FIND from the index, over an association and by `search`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
-from tests.node.archived import finder, found, keys, put
+from tests.node.archived import finder, found, keys, put, search
 from tests.node.many_studies import fill
 from tests.node.rows import member
 from tests.sample_objects import EXPLICIT, IMPLICIT
@@ -140,7 +140,7 @@ async def test_the_event_loop_does_not_wait_for_long_lists(
     monkeypatch.setattr(finding, "Plan", Noted)
     put(index, tmp_path, DATA)
     uids = ["1.1", *(f"9.{number}" for number in range(1000))]
-    assert await finder(index, tmp_path).search(keys("IMAGE", StudyInstanceUID=uids), LEVELS[-1], limit=1)
+    assert await search(finder(index, tmp_path), keys("IMAGE", StudyInstanceUID=uids), LEVELS[-1], limit=1)
     assert threading.get_ident() not in threads
     assert len(made) < len(uids)
 
@@ -292,7 +292,7 @@ async def test_fuzzy_matching_of_names(archived: Finder) -> None:
     for wanted, count in (("jan do", 1), ("DOE^J*", 1), ("roe ric", 1), ("an", 0), ("do ric", 0)):
         asked = keys("PATIENT", PatientName=wanted, PatientID="")
         level, fuzzy = dimse.QueryRetrieveLevel.PATIENT, QueryFeatures(fuzzy_names=True)
-        assert len(await archived.search(asked, level, features=fuzzy, limit=10)) == count, wanted
+        assert len(await search(archived, asked, level, features=fuzzy, limit=10)) == count, wanted
 
 
 @pytest.mark.parametrize(

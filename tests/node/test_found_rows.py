@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
-from tests.node.archived import finder, found, keys, put
+from tests.node.archived import finder, found, keys, put, search
 from tests.node.rows import member
 from tests.sample_objects import EXPLICIT, IMPLICIT
 
@@ -76,7 +76,7 @@ async def test_a_private_key_is_that_of_its_creator(index: Index, tmp_path: Path
         asked = keys("IMAGE", SOPInstanceUID="")
         asked.add_new(0x00190010, "LO", creator)
         asked.add_new(0x00191001, vr, value)
-        matches = await finder(index, tmp_path).search(asked, QueryRetrieveLevel.IMAGE, limit=9)
+        matches = await search(finder(index, tmp_path), asked, QueryRetrieveLevel.IMAGE, limit=9)
         assert all(match[0x00190010].value == creator for match in matches)
         return [match[0x00191001].value for match in matches]
 

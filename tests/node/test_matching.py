@@ -13,7 +13,7 @@ from pydicom import DataElement, Dataset
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from sqlalchemy import delete
-from tests.node.archived import finder, put
+from tests.node.archived import finder, put, search
 
 from dimse import Matcher, QueryFeatures
 from dimse.node.index import Index
@@ -272,8 +272,13 @@ def test_answers_are_those_of_the_matcher(index: Index, tmp_path: Path, data: st
     async def ask() -> None:
         for identifier, features in queries:
             level = QueryRetrieveLevel(identifier.QueryRetrieveLevel)
-            matches = await finder(index, tmp_path).search(
-                identifier, level, features=features, unknown_matches=unknown_matches, limit=1000
+            matches = await search(
+                finder(index, tmp_path),
+                identifier,
+                level,
+                features=features,
+                unknown_matches=unknown_matches,
+                limit=1000,
             )
             expected = Matcher(identifier, features, unknown_matches=unknown_matches).find(archive)
             assert answered(matches, identifier) == answered(expected, identifier), (identifier, features)

@@ -17,7 +17,6 @@ from typing import Any, Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from dimse.dataset.codec import decode
 from dimse.dataset.encoding import QUERY_RETRIEVE_LEVEL
 from dimse.dataset.pydicom_names import Dataset
 from dimse.dataset.texts import Texts, character_sets_of
@@ -37,7 +36,6 @@ from dimse.services.query_models import QueryRetrieveLevel, QueryRetrieveModel
 from dimse.services.query_request import QueryRequest
 from dimse.services.server import Server
 from dimse.status import Status
-from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from dimse.upper_layer.extended import QueryFeatures
 
 FIRST_PAGE: Final = 50
@@ -86,35 +84,11 @@ class Finder:
         """The matches of a query. Raises `StatusError` or `DatasetError` if it is refused."""
         assert request.level is not None  # noqa: S101 - all models of archives have levels
         _check_hierarchy(request)
-        search = await self._search(
-            request.identifier,
-            request.level,
-            request.features,
-            request.transfer_syntax_uid,
-            unknown_matches=self.options.unknown_matches,
-        )
+        search = await self._search(request.identifier, request.level, request.features, request.transfer_syntax_uid)
         while not search.is_done:
             page = await self._page(search)
             for encoded in page:
                 yield Match(encoded, unsupported_keys=search.has_unsupported)
-
-    async def search(
-        self,
-        identifier: Dataset,
-        level: QueryRetrieveLevel,
-        *,
-        features: QueryFeatures = OFFERED,
-        unknown_matches: bool = False,
-        limit: int,
-    ) -> list[Dataset]:
-        """At most `limit` matches of an identifier, in the order of a C-FIND. Raises `DatasetError` for its keys."""
-        search = await self._search(
-            identifier, level, features, EXPLICIT_VR_LITTLE_ENDIAN, unknown_matches=unknown_matches
-        )
-        found = list[bytes]()
-        while len(found) < limit and not search.is_done:
-            found += await self._page(search)
-        return [decode(encoded, EXPLICIT_VR_LITTLE_ENDIAN) for encoded in found[:limit]]
 
     async def _page(self, search: _Search) -> list[bytes]:
         try:
@@ -128,11 +102,9 @@ class Finder:
         level: QueryRetrieveLevel,
         features: QueryFeatures,
         transfer_syntax_uid: str,
-        *,
-        unknown_matches: bool,
     ) -> _Search:
         def begin() -> _Search:
-            plan = Plan(identifier, level, features, unknown_matches=unknown_matches)
+            plan = Plan(identifier, level, features, unknown_matches=self.options.unknown_matches)
             answers = Answers(plan.keys, character_sets_of(identifier), transfer_syntax_uid)
             tags = answers.tags | plan.tags
             constant = self._constant | {QUERY_RETRIEVE_LEVEL: ("CS", _even(level))}
