@@ -22,6 +22,10 @@ from dimse.cli.app import run
         ),
         ("find A@b C@d", "unrecognized arguments: C@d; write dimse find [options] TITLE@HOST:PORT"),
         ("find A@b --level", "argument -l/--level: expected one argument; write -l PATIENT|STUDY|SERIES|IMAGE"),
+        ("node improt x", "there is no command node improt; did you mean import?"),
+        ("node --quiet improt", "there is no command node improt; did you mean import?"),
+        ("node --prot 104", "there is no option --prot of dimse node; did you mean --port?"),
+        ("node -p 104", "there is no option -p of dimse node; dimse node --help lists them"),
         ("echo A@b --timeout 0", "argument --timeout: must be a positive number of seconds, not 0"),
     ],
 )

@@ -59,7 +59,15 @@ def _about_commands(
         return f"{word} comes right behind {command}: write dimse {below[word]} [options]"
     if found is None:
         return None
+    if (before := _option_before(found["word"], arguments)) and before not in options_of(commands[command]):
+        return _about_options(f"unrecognized arguments: {before}", command, commands)
     return _no_such(f"command {command} {found['word']}", found["word"], below, f"dimse {command} --help")
+
+
+def _option_before(word: str, arguments: Sequence[str]) -> str:
+    """The option whose value `word` may be meant to be; empty if there is none."""
+    before = arguments[arguments.index(word) - 1] if word in arguments[1:] else ""
+    return before if before.startswith("-") else ""
 
 
 def _about_options(message: str, command: str, commands: Mapping[str, Parser]) -> str:
