@@ -42,6 +42,15 @@ def test_what_cannot_be_indexed_is_told(dimse: Run, data: Path) -> None:
     assert f"failed: {stray.relative_to(data)}: not a DICOM file" in done.err
 
 
+def test_a_file_that_is_damaged_is_told(dimse: Run, data: Path) -> None:
+    file = min((data / "studies").rglob("*.dcm"))
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    done = dimse("node", "reindex", "--data", data)
+    assert done.code == 1
+    assert f"damaged: {file.relative_to(data)}: " in done.err
+    assert done.out.startswith("1 instance indexed, 1 damaged: ")
+
+
 def test_the_node_must_be_stopped(dimse: Run, data: Path) -> None:
     with served(data):
         done = dimse("node", "reindex", "--data", data)

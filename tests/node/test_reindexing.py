@@ -139,6 +139,24 @@ def test_rows_without_files_are_gone_and_files_without_rows_are_there(options: N
     assert "'1.3.1.9'" in found
 
 
+def test_a_file_that_is_damaged_is_told(options: NodeOptions) -> None:
+    path = "studies/1.3/1.3.1/1.3.1.1.dcm"
+    content = (options.data / path).read_bytes()
+    (options.data / path).write_bytes(content[:-1] + b"?")
+    damaged = [each for each in reindex(options) if each.error is not None]
+    assert [(each.path, each.outcome) for each in damaged] == [(path, Outcome.NEW)]
+    assert not [each for each in reindex(options) if each.error is not None], "it is what is stored now"
+
+
+def test_a_disk_that_is_not_mounted_changes_nothing(options: NodeOptions) -> None:
+    before = everything(options)
+    (options.data / "studies").rename(options.data / "away")
+    with pytest.raises(FileNotFoundError, match="is its disk mounted"):
+        reindex(options)
+    (options.data / "away").rename(options.data / "studies")
+    assert everything(options) == before
+
+
 def test_other_content_is_set_aside_where_it_is(options: NodeOptions, tmp_path: Path) -> None:
     (other,) = save_all(tmp_path / "f", [member("1.3", "1", 1, Rows=9)])
     stray = options.data / "studies" / "1.3" / "1.3.1" / "0.dcm"

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from dimse.node.reindexing import Indexed, Reindexing
 
 EXIT_CODES: Final = (
-    "0 each file is in the new index; 1 a file is not, each reported, or the archive is in use; 2 wrong usage or a "
-    "wrong configuration; 130 interrupted."
+    "0 each file is in the new index; 1 a file is not, or is damaged, each reported, or the archive is in use; 2 wrong "
+    "usage or a wrong configuration; 130 interrupted."
 )
 
 
@@ -47,7 +47,7 @@ def node_reindex(*, data: Path | None, config: Path | None, json: bool) -> int:
         for each in reindexing.results():
             report.add(reindexing, each)
     report.finish(reindexing)
-    return exit_codes.FAILED if report.counts["failed"] else exit_codes.OK
+    return exit_codes.FAILED if report.counts["failed"] or report.counts["damaged"] else exit_codes.OK
 
 
 class _ReindexReport(Report):
@@ -59,13 +59,13 @@ class _ReindexReport(Report):
 
     def add(self, reindexing: Reindexing, result: Indexed) -> None:
         """Count what became of a file, and write it if it is of interest."""
-        outcome = "failed" if result.outcome is None else result.outcome.value
+        outcome = _outcome(result)
         self.counts[outcome] += 1
         self.bytes += result.size
         if outcome != "new":
             error = result.error
             fields = {"path": result.path, "outcome": outcome, "error": None if error is None else str(error)}
-            text = f"{outcome}: {result.path}" if error is None else f"failed: {reason_with_name(result.path, error)}"
+            text = f"{outcome}: {result.path if error is None else reason_with_name(result.path, error)}"
             self.write("file", fields, text, is_problem=True)
         done, total = self.counts.total(), reindexing.total
         of_total = "" if total is None else f"/{total}"
@@ -81,12 +81,22 @@ class _ReindexReport(Report):
             "indexed": self.counts["new"],
             "same": self.counts["same"],
             "set_aside": self.counts["set aside"],
+            "damaged": self.counts["damaged"],
             "failed": self.counts["failed"],
             "bytes": self.bytes,
             "seconds": round(seconds, 3),
             "problem": reindexing.problem,
         }
         parts = [f"{counted(self.counts['new'], 'instance')} indexed"]
-        parts += [f"{self.counts[name]} {name}" for name in ("same", "set aside", "failed") if self.counts[name]]
+        parts += [
+            f"{self.counts[name]} {name}" for name in ("same", "set aside", "damaged", "failed") if self.counts[name]
+        ]
         rate = f", {done / seconds:.0f} files/s" if seconds else ""
         self.write("summary", fields, f"{', '.join(parts)}: {size(self.bytes)} in {duration(seconds)}{rate}")
+
+
+def _outcome(result: Indexed) -> str:
+    """What became of a file; also of one that is in the index, and damaged."""
+    if result.outcome is None:
+        return "failed"
+    return result.outcome.value if result.error is None else "damaged"

@@ -5,6 +5,7 @@ Files are named as in the index: relative to the data folder, or absolute if the
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -127,6 +128,14 @@ def is_stored(connection: Connection, study_uid: str, series_uid: str, uid: str)
 def total(connection: Connection) -> int:
     """The number of instances, by the counters of the studies."""
     return int(connection.scalar(select(func.coalesce(func.sum(study.c.instance_count), 0))) or 0)
+
+
+def check_mounted(connection: Connection, data: Path) -> None:
+    """Raise `FileNotFoundError` if the index has instances, but there are no files at all."""
+    has_files = select(instance.c.id).where(instance.c.path.is_(None)).limit(1)
+    if connection.execute(has_files).first() is not None and next(study_folders(data), None) is None:
+        why = "has no files of the archive; is its disk mounted?"
+        raise FileNotFoundError(errno.ENOENT, why, str(data / "studies"))
 
 
 def paths_to_delete(connection: Connection) -> frozenset[str]:

@@ -22,13 +22,14 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from dimse.errors import DimseError
+from dimse.errors import DatasetError, DimseError
 from dimse.node.arrival import Arrival, OnDuplicate, Outcome
 from dimse.node.batches import MAXIMUM_BATCH
 from dimse.node.data_folder import alone, index_url
 from dimse.node.index import Index, insert_missing
 from dimse.node.inventory import (
     Stored,
+    check_mounted,
     files,
     files_set_aside,
     instances,
@@ -82,6 +83,7 @@ class Indexed:
     """None if it is not in the index."""
     size: int = 0
     error: Exception | None = None
+    """Why it is not in the index, or what is wrong with it there."""
 
 
 class _File(NamedTuple):
@@ -108,7 +110,8 @@ class Reindexing:
     def results(self) -> Generator[Indexed, None, None]:
         """What became of each file. The new index is in its place when the iteration has ended.
 
-        Raises `OSError` if a node or another command uses the archive, or the index cannot be written, and
+        Raises `OSError` if a node or another command uses the archive, the index cannot be written, or there are no
+        files at all of what the index before has; and
         `sqlalchemy.exc.SQLAlchemyError` for a database that cannot be used.
         """
         with alone(self._data):
@@ -120,8 +123,7 @@ class Reindexing:
                 self._carry_over(index)
             finally:
                 index.close()
-                if self._before is not None:
-                    self._before.close()
+                self._close_before()
             self._new.take_place()
 
     # The index before
@@ -134,6 +136,10 @@ class Reindexing:
             self._before = Index(self._options.index or index_url(self._data))
             with self._before.reading() as connection:
                 self.total = total(connection)
+                check_mounted(connection, self._data)
+        except FileNotFoundError:
+            self._close_before()
+            raise
         except (DimseError, SQLAlchemyError) as error:
             if self._options.index is not None:
                 raise
@@ -142,6 +148,9 @@ class Reindexing:
     def _give_up(self, error: Exception) -> None:
         """Do without the index before."""
         self.problem = " ".join(str(getattr(error, "orig", error)).split())
+        self._close_before()
+
+    def _close_before(self) -> None:
         if self._before is not None:
             self._before.close()
             self._before = None
@@ -223,7 +232,7 @@ class Reindexing:
                     which = set_aside.c.path == each.path
                     connection.execute(update(set_aside).where(which).values(path=file.path))
         for (file, read), each in zip(batch, placed, strict=True):
-            yield Indexed(file.path, each.outcome, read.size)
+            yield Indexed(file.path, each.outcome, read.size, _damage(file, read))
 
     # What is not in the files
 
@@ -267,6 +276,12 @@ class Reindexing:
                 row |= {"digest": result.digest, "bytes": result.size}
                 row |= {"path": path, "received_at": result.changed_at}
                 connection.execute(insert_missing(connection, set_aside), row)
+
+
+def _damage(file: _File, read: Read) -> DatasetError | None:
+    if file.known is None or file.known.digest == read.digest:
+        return None
+    return DatasetError("is in the index, but its content is not the one that was stored")
 
 
 def _arrival(file: _File, read: Read) -> Arrival:

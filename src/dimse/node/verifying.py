@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +22,19 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from dimse.node.index import Index
-from dimse.node.inventory import Stored, files, instances, paths_to_delete, studies, study_folders, total, unknown
+from dimse.node.inventory import (
+    Stored,
+    check_mounted,
+    files,
+    instances,
+    paths_to_delete,
+    studies,
+    study_folders,
+    total,
+    unknown,
+)
 from dimse.node.recount import recount
-from dimse.node.schema import instance, set_aside
+from dimse.node.schema import set_aside
 
 _LOOKS: Final = 3
 """How often something is found before it is believed."""
@@ -108,12 +117,9 @@ class Verifier:
             yield self._confirmed(self._set_aside)
 
     def _begin(self) -> None:
-        folder = self._data / "studies"
         with self._index.reading() as connection:
             self.total = total(connection)
-            has_files = select(instance.c.id).where(instance.c.path.is_(None)).limit(1)
-            if connection.execute(has_files).first() is not None and next(study_folders(self._data), None) is None:
-                raise FileNotFoundError(errno.ENOENT, "has no files of the archive; is its disk mounted?", str(folder))
+            check_mounted(connection, self._data)
 
     def _confirmed(self, look: Callable[[], list[Finding]]) -> list[Finding]:
         found = look()
