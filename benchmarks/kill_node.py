@@ -5,7 +5,7 @@ study is deleted. Two of three kills come at random, the others at named points 
 when the next node serves:
 
 - each instance that was answered Success is found by C-FIND, and comes back by C-GET byte for byte; of those that came
-  with different contents, one is found, and the others are set aside;
+  with different contents, one is found, and the others are set aside, or were replaced in every other data folder;
 - index and files agree, digests included, and so do counters and recounts: what `dimse node verify` looks for;
 - `incoming/` has only what the next node has made.
 """
@@ -184,8 +184,11 @@ async def send_with_dcmtk(name: str, port: int, files: Sequence[str]) -> tuple[l
 class Killer:
     """An archive in a folder, and what was acknowledged by it."""
 
-    def __init__(self, folder: Path, figures: Figures, pynetdicom: Pynetdicom) -> None:
+    def __init__(self, folder: Path, figures: Figures, pynetdicom: Pynetdicom, on_duplicate: str) -> None:
         self.data = folder / "data"
+        self.data.mkdir()
+        (self.data / "node.toml").write_text(f'[storage]\non_duplicate = "{on_duplicate}"\n')
+        self._replaces = on_duplicate == "replace"
         self.figures = figures
         self._files = folder / "files"
         self._files.mkdir()
@@ -300,7 +303,7 @@ class Killer:
         if found != set(stored):
             self._fault(f"{study_uid}: found {len(found)} instances, got {len(stored)}")
         for uid, version in self._acknowledged:
-            if stored.get(uid) == version:
+            if stored.get(uid) == version or (self._replaces and uid in stored):
                 continue
             if uid in stored and (uid, version) in aside:
                 self.figures.aside += 1
@@ -359,7 +362,7 @@ async def run(kills: int, folder: Path, calls: int) -> Figures:
         for first in range(0, kills, ALIVE):
             room = folder / str(first)
             room.mkdir()
-            killer = Killer(room, figures, pynetdicom)
+            killer = Killer(room, figures, pynetdicom, ("keep", "replace")[first // ALIVE % 2])
             last = min(first + ALIVE, kills) - 1
             for kill in range(first, last + 1):
                 point = named[kill // 3 % len(named)] if kill % 3 == 1 else "random"
