@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.node.archived import finder, found, keys, put
 from tests.node.rows import member
 from tests.services.naive_matching import glob
 
-from dimse import QueryFeatures
+from dimse import Matcher, QueryFeatures
 from dimse.node.index import Index
 from dimse.node.schema import uid
 from dimse.node.terms import MAX_STARS, MAX_VALUES, begins, days, like, pattern, term, texts
@@ -74,6 +75,26 @@ def test_many_stars_take_no_longer_than_a_few() -> None:
 )
 def test_days(value: str, span: tuple[int, int] | None) -> None:
     assert days(value) == span
+
+
+GROUPS = ("", "*", "s*", "?*", "山*", "や?ま")
+NAMES = ("Smith^Ada", "Smith=山田=やまま", "=山田", "==やまま", "山田=s", "")
+
+
+async def test_component_groups(index: Index, tmp_path: Path) -> None:
+    """Each pair and triple of groups; a name need not have the group that a "*" is for."""
+    archive = [member(f"1.{n}", "1", 1, PatientName=n_) for n, n_ in enumerate(NAMES)]
+    for each in archive:
+        each.SpecificCharacterSet = "ISO_IR 192"
+    put(index, tmp_path, archive)
+    for groups in (*product(GROUPS, repeat=2), *product(GROUPS, repeat=3)):
+        name = "=".join(groups)
+        matches = await found(finder(index, tmp_path), "STUDY", PatientName=name, unknown_matches=False)
+        identifier = keys("STUDY", PatientName=name, StudyInstanceUID="")
+        expected = Matcher(identifier, unknown_matches=False).find(archive)
+        assert sorted(str(each.PatientName) for each in matches) == sorted(
+            str(each.PatientName) for each in expected
+        ), name
 
 
 def test_what_a_column_cannot_say_has_no_condition() -> None:

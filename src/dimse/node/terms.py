@@ -205,7 +205,9 @@ def _of_groups(groups: Sequence[str]) -> Condition:
     prefix = literal_prefix(groups[0])
     if prefix:
         return begins(study.c.name_key, prefix)
-    return true() if groups[0] else or_(study.c.name_key.is_(None), like(study.c.name_ideographic_key, groups[1]))
+    if groups[0] or not groups[1].strip("*"):  # which a name without this group matches, too
+        return true()
+    return or_(study.c.name_key.is_(None), like(study.c.name_ideographic_key, groups[1]))
 
 
 def _of_words(wanted: str) -> Condition:
