@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
+from sqlalchemy import text
 
 from dimse import AuditLog, ServerOptions
 from dimse.node import Node, NodeOptions, WebhookOptions, WebOptions
 from dimse.node.checking import problems
+from dimse.node.index import Index
 
 
 async def test_nothing_is_wrong_and_nothing_is_changed(tmp_path: Path) -> None:
@@ -31,8 +36,22 @@ async def test_a_folder_that_is_a_file_and_an_index_that_is_not_there(tmp_path: 
 
 
 async def test_an_index_that_is_there(index_url: str, tmp_path: Path) -> None:
-    if index_url.startswith("postgresql"):
-        assert await problems(NodeOptions(data=tmp_path, port=0, index=index_url)) == []
+    options = NodeOptions(data=tmp_path, port=0, index=index_url if index_url.startswith("postgresql") else None)
+    assert await problems(options) == []
+    index = Index(index_url)
+    assert await problems(options) == []
+    with index.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    index.close()
+    (problem,) = await problems(options)
+    assert "a newer dimse has used it" in problem
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.write_text("no database"), Path.mkdir], ids=["text", "folder"])
+async def test_an_index_that_is_none(harm: Callable[[Path], object], tmp_path: Path) -> None:
+    harm(tmp_path / "index.sqlite")
+    (problem,) = await problems(NodeOptions(data=tmp_path, port=0))
+    assert problem.startswith("the index cannot be used: ")
 
 
 async def test_files_that_the_configuration_names(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from hashlib import blake2b
 from pathlib import Path
@@ -11,8 +12,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit
 from tests.sample_objects import CT, EXPLICIT, IMPLICIT, encoded, instance, save
 
 from dimse.dataset.part10 import encode_file_meta
+from dimse.dataset.recognizing import NotDicom
 from dimse.errors import DatasetError
-from dimse.node.examining import PIECE, data_set_begins, examine
+from dimse.node.examining import PIECE, data_set_begins, examine, read
 
 
 def part10(data: bytes, syntax: str) -> bytes:
@@ -86,6 +88,14 @@ def test_what_is_no_instance_is_refused(tmp_path: Path) -> None:
         with pytest.raises(DatasetError):
             examine(path, "CT1", copy=tmp_path / "copy")
         assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_a_pipe_is_not_waited_for(copies: bool, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NotDicom, match="not a file"):
+        read(tmp_path / "pipe", tmp_path / "copy" if copies else None)
+    assert not (tmp_path / "copy").exists()
 
 
 def test_a_copy_overwrites_nothing(tmp_path: Path) -> None:

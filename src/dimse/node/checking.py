@@ -8,18 +8,16 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from dimse.address import host_and_port
 from dimse.network.listening import listening_sockets
-from dimse.node.data_folder import served
+from dimse.node.data_folder import index_url, served
+from dimse.node.index import make_engine
+from dimse.node.migrating import UnknownVersion, check_version
 from dimse.node.options import NodeOptions, WebhookOptions
 from dimse.node.webhooks import Webhook
 from dimse.tls import TLSOptions
-
-_PATIENCE = 10
-"""Seconds to wait for a database."""
 
 
 async def problems(options: NodeOptions) -> list[str]:
@@ -27,7 +25,9 @@ async def problems(options: NodeOptions) -> list[str]:
 
     If a node serves from the folder now, it has the ports, which are not checked.
     """
-    found = [_folder_problem(options.data), None if options.index is None else _index_problem(options.index)]
+    found = [_folder_problem(options.data)]
+    if options.index is not None or (options.data / "index.sqlite").exists():
+        found.append(_index_problem(options.index or index_url(options.data)))
     found += [*map(_webhook_problem, options.webhooks)]
     if options.server.audit is not None:
         found.append(_audit_problem(options.server.audit.path))
@@ -53,13 +53,15 @@ def _folder_problem(data: Path) -> str | None:
 
 def _index_problem(url: str) -> str | None:
     try:
-        made = make_url(url).set(drivername="postgresql+psycopg")
-        engine = create_engine(made, connect_args={"connect_timeout": _PATIENCE})
-        with engine.connect():
-            pass
+        engine = make_engine(url)
+        with ExitStack() as stack:
+            stack.callback(engine.dispose)
+            connection = stack.enter_context(engine.connect())
+            check_version(connection)
+    except UnknownVersion as error:
+        return str(error)
     except SQLAlchemyError as error:
         return f"the index cannot be used: {' '.join(str(getattr(error, 'orig', None) or error).split())}"
-    engine.dispose()
     return None
 
 

@@ -12,11 +12,13 @@ from contextlib import ExitStack, suppress
 from hashlib import blake2b
 from io import BytesIO, FileIO
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final, NamedTuple
 
 from dimse.dataset.completeness import StreamedDataset
 from dimse.dataset.encoding import Buffer, Encoding
 from dimse.dataset.part10 import MAX_FILE_META, read_file_meta, read_transfer_syntax
+from dimse.dataset.recognizing import NotDicom
 from dimse.dataset.scanner import check_not_cut_short
 from dimse.dataset.structure import shows_implicit
 from dimse.errors import DatasetError
@@ -71,8 +73,10 @@ def examine(path: Path, source: str, *, copy: str | Path | None = None, received
 def read(path: str | Path, copy: str | Path | None = None) -> Content:
     """Read a whole file, and copy it into the new file `copy`. Raises as `examine` does."""
     with ExitStack() as undo, ExitStack() as open_files:
-        file = open_files.enter_context(FileIO(path))
+        file = open_files.enter_context(FileIO(path, opener=_open))
         status = os.fstat(file.fileno())
+        if not S_ISREG(status.st_mode):
+            raise NotDicom("not a file")
         first = file.read(min(status.st_size + 1, PIECE))
         syntax, offset = _begins(first)
         digest = blake2b(memoryview(first)[offset:], digest_size=16)
@@ -95,6 +99,11 @@ def read(path: str | Path, copy: str | Path | None = None) -> Content:
             header = header_of(_metadata(followed), syntax)
         undo.pop_all()
     return Content(header, syntax, size, offset, digest.digest(), status.st_mtime)
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a file; a pipe too, whose writer would be waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _begins(beginning: bytes) -> tuple[str, int]:

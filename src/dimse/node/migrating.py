@@ -10,12 +10,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, insert, inspect, select, text
 
 from dimse.errors import DimseError
 from dimse.node.schema import VERSION, metadata
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 FOLDER: Final = Path(__file__).with_name("migrations")
 
@@ -55,20 +58,31 @@ def _found(connection: Connection) -> str | None:
     return connection.execute(select(_version.c.version_num)).scalar()
 
 
-def _create(connection: Connection) -> None:
+def check_version(connection: Connection) -> None:
+    """Raise `UnknownVersion` as `migrate` does; nothing is changed."""
+    found = _found(connection)
+    if found is None:
+        _check_foreign(connection)
+    elif found != VERSION:
+        _check_known(found)
+
+
+def _check_foreign(connection: Connection) -> None:
     present = set(inspect(connection).get_table_names()) & metadata.tables.keys()
     if present:
         raise UnknownVersion(
             f"the database has a table {min(present)!r}, but not one of dimse: choose another database"
         )
+
+
+def _create(connection: Connection) -> None:
+    _check_foreign(connection)
     metadata.create_all(connection, checkfirst=False)
     _version.create(connection)
     connection.execute(insert(_version).values(version_num=VERSION))
 
 
-def _upgrade(connection: Connection, found: str) -> None:
-    from alembic.config import Config
-    from alembic.runtime.environment import EnvironmentContext
+def _check_known(found: str) -> ScriptDirectory:
     from alembic.script import ScriptDirectory
 
     scripts = ScriptDirectory(str(FOLDER), version_locations=[str(FOLDER)])
@@ -77,6 +91,14 @@ def _upgrade(connection: Connection, found: str) -> None:
             f"the index has version {found}, and this dimse knows those up to {VERSION}: a newer dimse has used it, so"
             f" install that one, or restore a backup"
         )
+    return scripts
+
+
+def _upgrade(connection: Connection, found: str) -> None:
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+
+    scripts = _check_known(found)
     with EnvironmentContext(Config(), scripts) as environment:
         environment.configure(connection=connection, fn=lambda current, _: scripts._upgrade_revs(VERSION, current))
         environment.run_migrations()
