@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from sqlalchemy import insert
 from tests.node.web.archive import add, ask, serving
 
 from dimse.node.events import EventKind, record
 from dimse.node.index import Index
+from dimse.node.schema import job
 from dimse.services.move_scp import MoveDestination
 from dimse.services.server import Server
 
@@ -171,6 +173,16 @@ async def test_events_follow(index: Index, tmp_path: Path) -> None:
         assert (found[0]["kind"], found[0]["detail"]) == ("study-settled", {"because": "quiet"})
         following = (await ask(web, f"/api/events?after={found[1]['id']}")).json["events"]
         assert [each["study"] for each in following] == ["1.2"]
+
+
+async def test_failing_jobs_are_with_the_events(index: Index, tmp_path: Path) -> None:
+    with index.writing() as connection:
+        for number, failed in enumerate(({}, {"attempts": 2, "problem": "refused"})):
+            row = {"kind": "k", "payload": {}, "queue": f"q{number}", "not_before": 0.0}
+            connection.execute(insert(job).values({**row, **failed}))
+    async with serving(index, tmp_path) as web:
+        failing = (await ask(web, "/api/events")).json["failing"]
+    assert failing == [{"queue": "q1", "waiting": 1, "attempts": 2, "problem": "refused"}]
 
 
 async def test_peers_are_reached_by_an_echo_or_it_is_said_why_not(sqlite_index: Index, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import UID
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 from tests.node.web.archive import add, problem, serving
 from tests.node.web.browser import CHROMIUM, Page, browsing
 from tests.node.web.test_browsing import rows
@@ -19,7 +19,8 @@ from tests.node.web.test_browsing import rows
 import dimse
 from dimse.node.events import EventKind, record
 from dimse.node.index import Index
-from dimse.node.schema import study
+from dimse.node.jobs import defer
+from dimse.node.schema import job, study
 from dimse.node.web.app import WebServer
 from dimse.services.move_scp import MoveDestination
 
@@ -76,6 +77,12 @@ async def test_from_the_list_to_an_image_and_back(sqlite_index: Index, tmp_path:
         )
         await page.until("document.querySelector('.thumb img')?.naturalWidth")
         assert "5 instances" in await page.text()
+        assert "More may come" in await page.text()
+        with sqlite_index.writing() as connection:
+            connection.execute(update(study).values(settled_at=1.7e9, settled_because="quiet"))
+        await page.run("location.reload()")
+        await page.until("document.body.innerText.includes('Settled 2023-11-1')")
+        await page.until("document.querySelector('.thumb img')?.naturalWidth")
         assert await fits(page)
         await page.run("document.querySelector('.grid a').click()")
         await page.until("document.querySelector('.over.br').textContent === 'C 136  W 2063'")
@@ -222,6 +229,12 @@ async def test_transfers_peers_and_events_live(sqlite_index: Index, tmp_path: Pa
         names = await page.run("[...document.querySelectorAll('.list .kind')].map((each) => each.textContent)")
         assert len(names) == len(EventKind)
         assert not {each.value for each in EventKind if "-" in each.value} & {*names}
+        with sqlite_index.writing() as connection:
+            defer(connection, "k", {}, queue="webhook http://ris/")
+            connection.execute(update(job).values(attempts=3, problem="no connection"))
+        await page.until(
+            "document.body.innerText.includes('ris/: 1 job waiting, failed 3 times so far: No connection.')"
+        )
         await page.run("location.hash = '#/transfers'")
         async with dimse.connect(
             f"NODE@127.0.0.1:{web.server.port}", options=dimse.ClientOptions(calling_ae_title="CT1")

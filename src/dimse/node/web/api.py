@@ -144,8 +144,8 @@ class Api:
     async def events(self, request: Request) -> Response:
         after = request.query_params.get("after")
         last = None if after is None else _number("after", after)
-        found = await self._parts.index.read(lambda c: browsing.events(c, last, EVENTS))
-        return JSONResponse({"events": found})
+        found, failing = await self._parts.index.read(lambda c: (browsing.events(c, last, EVENTS), browsing.failing(c)))
+        return JSONResponse({"events": found, "failing": failing})
 
     async def _requested(self, request: Request) -> Path:
         """The file of the instance that is asked for."""

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
 
 from dimse.node.attributes import parse as attributes_of
 from dimse.node.events import since
+from dimse.node.jobs import queues
 from dimse.node.schema import event, instance, name_word, series, study, uid
 from dimse.node.terms import texts, with_word
 from dimse.services.matching_rules import name_words
@@ -193,6 +194,15 @@ def events(connection: Connection, after: int | None, most: int) -> list[Json]:
     ]
 
 
+def failing(connection: Connection) -> list[Json]:
+    """The queues of jobs of which one has failed and is tried again."""
+    return [
+        {"queue": each.queue, "waiting": each.waiting, "attempts": each.attempts, "problem": each.problem}
+        for each in queues(connection)
+        if each.problem is not None
+    ]
+
+
 def _study(row: Row[Any]) -> Json:
     return {
         "uid": row.uid,
@@ -208,7 +218,8 @@ def _study(row: Row[Any]) -> Json:
         "series_count": row.series_count,
         "instance_count": row.instance_count,
         "bytes": row.bytes,
-        "is_settled": row.settled_at is not None,
+        "settled_at": row.settled_at,
+        "settled_because": row.settled_because,
     }
 
 

@@ -29,6 +29,11 @@ export function timeText(milliseconds) {
   return [seconds / 3600, (seconds / 60) % 60].map((each) => String(Math.floor(each)).padStart(2, "0")).join(":");
 }
 
+export function momentText(seconds) {
+  const at = new Date(seconds * 1000);
+  return `${at.toLocaleDateString("sv")} ${at.toLocaleTimeString("sv")}`;
+}
+
 export function sizeText(bytes) {
   const units = ["B", "kB", "MB", "GB", "TB"];
   let unit = 0;

@@ -1,6 +1,6 @@
 // What goes on: transfers, peers, events.
 
-import { el, empty, failure, heading, main, sentence, sizeText, where } from "./elements.js";
+import { counted, el, empty, failure, heading, main, momentText, sentence, sizeText, where } from "./elements.js";
 import { get, post, repeat } from "./requests.js";
 
 // ---- Transfers
@@ -82,12 +82,14 @@ export async function eventsView({ signal }) {
   const list = el("ul", { className: "list", "aria-live": "polite", hidden: true });
   const none = empty("There are no events yet.");
   const failed = el("div");
-  main.append(heading("Events"), failed, list, none);
+  const jobs = el("div", { role: "status" });
+  main.append(heading("Events"), failed, jobs, list, none);
   let after = null;
   await repeat(async () => {
     try {
-      const { events } = await get(`/api/events${after === null ? "" : `?after=${after}`}`, signal);
+      const { events, failing } = await get(`/api/events${after === null ? "" : `?after=${after}`}`, signal);
       failed.replaceChildren();
+      jobs.replaceChildren(...failing.map(failingItem));
       if (events.length) after = events.at(-1).id;
       list.prepend(...events.reverse().map(eventItem));
       while (list.children.length > KEPT_EVENTS) list.lastChild.remove();
@@ -100,12 +102,15 @@ export async function eventsView({ signal }) {
   }, 2, signal);
 }
 
+function failingItem({ queue, waiting, attempts, problem }) {
+  return el("p", { className: "bad" }, `${queue}: ${counted(waiting, "job")} waiting, failed ${counted(attempts, "time")} so far: ${sentence(problem)}`);
+}
+
 const valueText = (key, value) => (key === "bytes" ? sizeText(value) : Array.isArray(value) ? value.join(" ") : String(value));
 
 function eventItem(event) {
-  const at = new Date(event.at * 1000);
   const detail = Object.entries(event.detail).map(([key, value]) => `${key.replaceAll("_", " ")}: ${valueText(key, value)}`).join(", ");
   const study = event.study && event.kind !== "study-deleted" ? el("a", { href: where(event.study) }, event.study) : event.study || "";
-  const time = el("time", { datetime: at.toISOString() }, `${at.toLocaleDateString("sv")} ${at.toLocaleTimeString("sv")}`);
+  const time = el("time", { datetime: new Date(event.at * 1000).toISOString() }, momentText(event.at));
   return el("li", {}, time, el("b", { className: "kind" }, EVENTS[event.kind] || event.kind), el("span", { className: "grow" }, study, detail ? el("div", { className: "soft" }, detail) : ""));
 }

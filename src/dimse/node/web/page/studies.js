@@ -1,6 +1,6 @@
 // The list of studies, and a study.
 
-import { counted, dateText, el, empty, failure, heading, main, nameText, sizeText, timeText, where } from "./elements.js";
+import { counted, dateText, el, empty, failure, heading, main, momentText, nameText, sizeText, timeText, where } from "./elements.js";
 import { ask, get } from "./requests.js";
 import { showSeries } from "./viewer.js";
 
@@ -119,6 +119,7 @@ export async function studyView({ rest: [uid, seriesUid], signal }) {
     ["ID", study.patient_id], ["Born", dateText(study.birth_date)], ["Sex", study.sex],
     ["Study", `${dateText(study.date)} ${timeText(study.time)}`.trim()], ["Description", study.description],
     ["Accession", study.accession], ["Instances", study.instance_count.toLocaleString("en")], ["Size", sizeText(study.bytes)],
+    ["State", stateText(study)],
   ]));
   const cards = study.series.map((series) => el("li", {}, el("a", { href: where(uid, series.uid) },
     el("div", { className: "thumb" }, thumbnail(uid, series)),
@@ -126,6 +127,16 @@ export async function studyView({ rest: [uid, seriesUid], signal }) {
       el("div", { className: "soft" }, [series.modality, series.number === null ? "" : `no. ${series.number}`,
         counted(series.instance_count, "instance")].filter(Boolean).join(" · "))))));
   main.append(el("h2", {}, counted(study.series.length, "series", "series")), el("ul", { className: "grid" }, cards));
+}
+
+const SETTLED = {
+  mpps: "its procedure steps have ended", count: "all instances that were announced are here", "association-end": "its senders have ended",
+  quiet: "nothing more has come", reindex: "the index was built anew",
+};
+
+function stateText({ settled_at: at, settled_because: because }) {
+  if (at === null) return "More may come";
+  return `Settled ${momentText(at)}: ${SETTLED[because] || because}`;
 }
 
 function thumbnail(uid, series) {
