@@ -154,7 +154,7 @@ async def test_back_undoes_a_search(sqlite_index: Index, tmp_path: Path) -> None
         assert await page.run("document.querySelector('[name=modality]').value") == "ct"
         await page.run("history.back()")
         await page.until("document.querySelectorAll('tr.link').length === 2")
-        for way in ("'.search [type=button]'", "'nav a'"):
+        for way in ("'.search .clear'", "'nav a'"):
             await search(page, "name", "comp")
             await page.until("document.querySelectorAll('tr.link').length === 1")
             await page.run(f"document.querySelector({way}).click()")
@@ -162,11 +162,24 @@ async def test_back_undoes_a_search(sqlite_index: Index, tmp_path: Path) -> None
             assert await page.run("document.querySelector('[name=name]').value") == ""
 
 
+async def test_a_phone_shows_keys_that_are_seldom_used_when_asked(sqlite_index: Index, tmp_path: Path) -> None:
+    add(sqlite_index, tmp_path, CT, PLAN)
+    async with opened(sqlite_index, tmp_path, "phone") as (_, page):
+        is_shown = "document.querySelector('[name=modality]').checkVisibility()"
+        assert not await page.run(is_shown)
+        await page.run("document.querySelector('.search .keys').click()")
+        assert await page.run(is_shown)
+        await search(page, "modality", "ct")
+        await page.until("document.querySelectorAll('tr.link').length === 1")
+        assert await page.run(is_shown)
+        assert await fits(page)
+
+
 async def test_browsers_are_given_no_patient_to_keep(sqlite_index: Index, tmp_path: Path) -> None:
     add(sqlite_index, tmp_path, CT)
     async with opened(sqlite_index, tmp_path) as (_, page):
         await search(page, "name", "compressed")
-        await page.until("document.querySelector('.search [type=button]') && document.querySelector('tr.link a')")
+        await page.until("document.querySelector('.search .clear') && document.querySelector('tr.link a')")
         kept = [await page.run("location.href + document.title")]
         await page.run("document.querySelector('tr.link a').click()")
         await page.until("document.querySelector('.thumb img')?.naturalWidth")

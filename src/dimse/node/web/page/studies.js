@@ -9,6 +9,8 @@ const FIELDS = [
   ["first_date", "From", "date"], ["last_date", "To", "date"], ["modality", "Modality", "search"],
   ["description", "Study description", "search"],
 ];
+/** Keys that a phone shows when they are asked for. */
+const SELDOM = new Set(["first_date", "last_date", "modality", "description"]);
 /** The list that was seen last: going back to it is instant, and where it was. */
 let listed = { key: null, studies: [], after: null, top: 0 };
 
@@ -22,11 +24,13 @@ export function search(keys) {
 const keysSought = () => new URLSearchParams(history.state?.keys || "");
 
 function searchForm(query) {
-  const fields = FIELDS.map(([key, label, type]) => el("label", { className: key === "name" ? "wide" : "" }, label,
+  const fields = FIELDS.map(([key, label, type]) => el("label", { className: key === "name" ? "wide" : SELDOM.has(key) && "seldom" }, label,
     el("input", { name: key, type, value: query.get(key) || "", autocomplete: "off", spellcheck: "false" })));
-  const form = el("form", { className: "search", role: "search" }, fields, el("div", { className: "actions" },
-    el("button", { className: "primary" }, "Search"),
-    query.size ? el("button", { type: "button", onclick: () => search(new URLSearchParams()) }, "Clear") : ""));
+  const hasSeldom = [...query.keys()].some((key) => SELDOM.has(key));
+  const showAll = () => form.classList.add("all");
+  const form = el("form", { className: `search ${hasSeldom ? "all" : ""}`, role: "search" }, fields, el("div", { className: "actions" },
+    el("button", { className: "primary" }, "Search"), el("button", { type: "button", className: "keys", onclick: showAll }, "More keys"),
+    query.size ? el("button", { type: "button", className: "clear", onclick: () => search(new URLSearchParams()) }, "Clear") : ""));
   form.onsubmit = (event) => {
     event.preventDefault();
     search(new URLSearchParams([...new FormData(form)].map(([key, value]) => [key, value.trim()]).filter(([, value]) => value)));
