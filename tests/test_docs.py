@@ -1055,6 +1055,8 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ('wild cards "*" in a condition of its index', "node.terms.MAX_STARS", str),
     ("studies of which a retrieval from it tells that files are missing", "node.retrieving.MAX_TOLD", str),
     ("values of a key above the level of a retrieval from it", "node.retrieve_keys.UIDS_AT_ONCE", str),
+    ("studies of a procedure step in it", "node.procedure_steps.MAXIMUM_STUDIES", str),
+    ("instances that a step lists, with each of its studies", "node.procedure_steps.MAXIMUM_LISTED", str),
     ("beginning of a file that it reads for a query", "node.found_rows.MAX_HEADER", size),
     ("instances that `dimse node` commits together", "node.batches.MAXIMUM_BATCH", str),
     ("empty files that it makes in advance", "node.incoming.PREPARED", str),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -17,6 +18,7 @@ from dimse import (
     Server,
     Status,
     StatusError,
+    StepLeftOpen,
     StepStatus,
     connect,
     performed_step,
@@ -130,3 +132,27 @@ def test_what_a_step_names() -> None:
     assert instances_of(step) == ["1", "2", "3", "4"]
     assert studies_of(step) == ["8", "9"]
     assert (instances_of(dataset()), studies_of(dataset())) == ([], [])
+
+
+async def test_what_a_step_lists_is_bounded_as_it_is_kept_with_each_study(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(procedure_steps, "MAXIMUM_LISTED", 5)
+    step = started_step(worklist_match())
+    item = step.ScheduledStepAttributesSequence[0]
+    others = [deepcopy(item) for _ in range(procedure_steps.MAXIMUM_STUDIES)]
+    for number, other in enumerate(others):
+        other.StudyInstanceUID = f"9.{number}"
+    async with serving(index) as address:
+        step.ScheduledStepAttributesSequence = [item, *others]
+        with pytest.raises(StatusError) as refused:
+            async with performed_step(address, step):
+                pass
+        assert refused.value.status == Status.RESOURCE_LIMITATION
+        step.ScheduledStepAttributesSequence = [item, others[0]]
+        performing = performed_step(address, step)
+        performed = await performing.__aenter__()
+        for uid in ("1.1", "1.2", "1.3"):
+            performed.add(instance(uid, pixels=0))
+        with pytest.raises(StepLeftOpen, match="too many studies and instances"):
+            await performing.__aexit__(None, None, None)

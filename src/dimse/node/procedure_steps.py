@@ -6,6 +6,8 @@
    also one that was discontinued; one that lists nothing says nothing.
 3. Steps are forgotten `KEPT` seconds after their last change. There are at most `MAXIMUM_STEPS`: beyond it a new one is
    refused with Resource Limitation (0x0213).
+4. So is one of more than `MAXIMUM_STUDIES` studies, or with more than `MAXIMUM_LISTED` instances, as what it lists is
+   kept with each of its studies.
 """
 
 from __future__ import annotations
@@ -29,6 +31,12 @@ from dimse.status import Status
 
 MAXIMUM_STEPS: Final = 10_000
 """Procedure steps that a node keeps."""
+
+MAXIMUM_STUDIES: Final = 100
+"""Studies that a procedure step belongs to."""
+
+MAXIMUM_LISTED: Final = 200_000
+"""Instances that a procedure step lists, counted with each of its studies."""
 
 KEPT: Final = 30 * 24 * 3600.0
 """Seconds after its last change until a procedure step is forgotten."""
@@ -64,6 +72,8 @@ class IndexStepStore:
         status = StepStatus(dataset.PerformedProcedureStepStatus)
         encoded = encode(dataset, _SYNTAX)
         studies, listed = studies_of(dataset), instances_of(dataset) if status.is_final else None
+        if len(studies) > MAXIMUM_STUDIES or len(studies) * len(listed or ()) > MAXIMUM_LISTED:
+            raise StatusError(Status.RESOURCE_LIMITATION, "the procedure step has too many studies and instances")
 
         def work(connection: Connection) -> None:
             row: dict[str, object] = {"status": status.value, "dataset": encoded, "changed_at": time.time()}

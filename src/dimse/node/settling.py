@@ -287,8 +287,9 @@ def by_steps(connection: Connection) -> Sequence[Settled]:
     )
     found = []
     for row in rows:
-        steps = connection.execute(select(expected).where(expected.c.study_uid == row.uid)).all()
-        if all(_are_here(connection, step.step_uid, step.instances) for step in steps):
+        its_own = expected.c.study_uid == row.uid
+        steps = connection.execute(select(expected.c.step_uid, expected.c.listed).where(its_own)).all()
+        if all(_are_here(connection, step.step_uid, row.uid) for step in steps):
             listed = sum(step.listed for step in steps)
             uids = [step.step_uid for step in steps]
             found.append(_settled(row, Because.MPPS, uids, steps=uids, listed=listed))
@@ -297,8 +298,10 @@ def by_steps(connection: Connection) -> Sequence[Settled]:
     return found
 
 
-def _are_here(connection: Connection, step_uid: str, uids: Sequence[str]) -> bool:
-    """Whether all instances are in one of the studies of a step."""
+def _are_here(connection: Connection, step_uid: str, study_uid: str) -> bool:
+    """Whether all instances that a step lists are in one of its studies. The lists are long: one is read at a time."""
+    its_own = (expected.c.step_uid == step_uid, expected.c.study_uid == study_uid)
+    uids: Sequence[str] = connection.scalar(select(expected.c.instances).where(*its_own)) or ()
     studies = select(expected.c.study_uid).where(expected.c.step_uid == step_uid)
     for begin in reversed(range(0, len(uids), _UIDS)):  # what is listed last comes last, and is missing longest
         some = uids[begin : begin + _UIDS]
