@@ -46,6 +46,17 @@ def test_a_study_is_deleted_with_its_files(dimse: Run, data: Path) -> None:
     assert dimse("node", "verify", "--data", data).code == 0
 
 
+def test_what_a_crash_left_of_it_is_deleted_too(dimse: Run, data: Path) -> None:
+    first, _ = studies_of(data)
+    (file,) = (data / "studies" / first).rglob("*.dcm")
+    left = data / "incoming" / "killed" / "1.dcm"
+    left.parent.mkdir(parents=True)
+    left.hardlink_to(file)
+    assert dimse("node", "delete", first, "--yes", "--data", data).code == 0
+    assert not left.exists()
+    assert first not in studies_of(data)
+
+
 def test_a_node_that_serves_deletes_the_files(dimse: Run, data: Path) -> None:
     first, second = studies_of(data)
     with served(data):

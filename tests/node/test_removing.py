@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from tests.node.arrivals import MR, ONE, Said, arrival, events, put, rows
 
 from dimse.node import removing
+from dimse.node.arrival import OnDuplicate
 from dimse.node.index import Index
 from dimse.node.recount import recount
 from dimse.node.removing import remove_lost, remove_study
@@ -31,6 +33,17 @@ def test_of_a_study_only_the_event_and_the_job_are_left(index: Index, tmp_path: 
     assert rows(index, set_aside) == []
     last = rows(index, event)[-1]
     assert (last.kind, last.study_uid, last.detail) == ("study-deleted", "1.1", {"series": 1, "instances": 2})
+
+
+def test_a_file_that_was_replaced_is_deleted_with_its_study(index: Index) -> None:
+    for said in (ONE, Said("1.2", "1.2.1", "1.2.1.1")):
+        put(index, arrival(said))
+        put(index, arrival(said, "other"), on_duplicate=OnDuplicate.REPLACE)
+    with index.writing() as connection:
+        remove_study(connection, "1.1")
+    due = {path for row in rows(index, job) if row.not_before <= time.time() for path in row.payload["paths"]}
+    assert len(due) == 2
+    assert {path.split("/")[1] for path in due} == {"1.1"}
 
 
 def test_a_study_that_is_not_there(index: Index) -> None:

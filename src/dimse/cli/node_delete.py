@@ -6,7 +6,7 @@ import errno
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -49,6 +49,10 @@ def node_delete(*, studies: Sequence[str], yes: bool, data: Path | None, config:
     if not yes and not sys.stdin.isatty():
         raise UsageError("delete asks before it deletes, and there is no terminal to ask at; add --yes")
     with node_archive.opened(data, config, Use.CHANGE) as (index, options):
+        from dimse.node.recovering import recover_alone
+
+        with suppress(OSError):  # what a crash left of a study would be stored again by the next start
+            recover_alone(index, options)
         found = _found(index, list(dict.fromkeys(studies)))
         missing = [uid for uid in dict.fromkeys(studies) if uid not in {each.uid for each in found}]
         for uid in missing:

@@ -14,9 +14,10 @@ from dimse.node.batches import MAXIMUM_BATCH, Batches
 from dimse.node.displacing import note_displaced
 from dimse.node.examining import examine, has_content
 from dimse.node.forcing import force
-from dimse.node.incoming import abandoned
+from dimse.node.incoming import IncomingFolder, abandoned
 from dimse.node.index import Index
 from dimse.node.naming import Names
+from dimse.node.options import NodeOptions
 from dimse.node.places import is_ours
 from dimse.node.placing import stored_path
 
@@ -49,6 +50,17 @@ def recover(index: Index, data: Path, batches: Batches) -> int:
     if files:
         logger.warning("%d files of an ended process were in incoming/, and are stored, or deleted if cut", len(files))
     return len(files)
+
+
+def recover_alone(index: Index, options: NodeOptions) -> None:
+    """`recover` for a command that stores nothing itself."""
+    folder = IncomingFolder(options.data)
+    try:
+        storage = options.storage
+        batches = Batches(index, options.data, folder, on_duplicate=storage.on_duplicate, fsync=storage.fsync)
+        recover(index, options.data, batches)
+    finally:
+        folder.close()
 
 
 def _is_mended(index: Index, data: Path, arrival: Arrival) -> bool:

@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from dimse.node import deleting, jobs
 from dimse.node.events import EventKind, record
 from dimse.node.places import is_ours, usual_path
 from dimse.node.recount import correct, recount
-from dimse.node.schema import instance, series, set_aside, study
+from dimse.node.schema import instance, job, series, set_aside, study
 
 FILES_OF_A_JOB: Final = 5000
 """Paths that one job has."""
@@ -40,6 +40,7 @@ def remove_study(connection: Connection, study_uid: str) -> list[str]:
     if row is None:
         return []
     paths = sorted(_paths(connection, study_uid))
+    _hasten(connection, study_uid)
     connection.execute(delete(study).where(study.c.id == row.id))  # and, by their keys, the rows below it
     connection.execute(delete(set_aside).where(set_aside.c.study_uid == study_uid))
     detail = {"series": row.series_count, "instances": row.instance_count}
@@ -81,6 +82,15 @@ def defer_deletion(connection: Connection, paths: Iterable[str], *, delay: float
     ours = (path for path in paths if is_ours(path))
     while chunk := list(islice(ours, FILES_OF_A_JOB)):
         jobs.defer(connection, deleting.KIND, {"paths": chunk}, not_before=time.time() + delay)
+
+
+def _hasten(connection: Connection, study_uid: str) -> None:
+    """Have those files of a study deleted at once that wait for it, as they were replaced."""
+    waiting = select(job.c.id, job.c.payload).where(job.c.kind == deleting.KIND, job.c.not_before > time.time())
+    folder = f"studies/{study_uid}/"
+    for number, payload in connection.execute(waiting).all():
+        if any(path.startswith(folder) for path in payload["paths"]):
+            connection.execute(update(job).where(job.c.id == number).values(not_before=time.time()))
 
 
 def _paths(connection: Connection, study_uid: str) -> Iterator[str]:
