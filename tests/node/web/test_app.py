@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from tests.node.web.archive import ask, serving
 
+from dimse import log_limit
 from dimse.node.index import Index
 from dimse.node.options import WebOptions
+from dimse.node.web import app
 from dimse.node.web.app import WebServer
 from dimse.services.server import Server
 
@@ -81,3 +83,17 @@ async def test_a_failure_of_the_node_is_an_answer(
         answer = await ask(web, "/api/transfers")
         assert answer.status == 500
         assert answer.json["problem"] == "the node failed: ZeroDivisionError; its log has more"
+
+
+async def test_requests_that_are_not_valid_do_not_fill_the_log(
+    sqlite_index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(log_limit, "MAXIMUM_ALIKE", 3)
+    monkeypatch.setattr(app._LIMIT, "_limit", log_limit.LineLimit())  # other tests have written lines
+    async with serving(sqlite_index, tmp_path) as web:
+        for _ in range(6):
+            reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+            writer.write(b"\x16\x03\x01 TLS\r\n\r\n")
+            assert b"400" in await reader.read()
+            writer.close()
+    assert caplog.text.count("Invalid HTTP request") == 3

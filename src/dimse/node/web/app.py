@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from dimse.address import host_and_port
+from dimse.log_limit import LogLimit
 from dimse.network.listening import listening_sockets
 from dimse.network.server import AssociationServer
 from dimse.node.index import Index
@@ -40,6 +41,8 @@ STOP_TIME: Final = 3
 MAX_CONNECTIONS: Final = 200
 """Connections and requests of browsers at once; more are answered with 503."""
 
+_LIMIT: Final = LogLimit()
+"""Of the lines that uvicorn writes for each request that is not valid, and each connection that is refused."""
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The text format of Prometheus that `generate_latest` writes."""
 _PAGE: Final = Path(__file__).parent / "page"
@@ -144,6 +147,7 @@ class WebServer:
             **_tls(self.options),
         )
         config.load()
+        logging.getLogger("uvicorn.error").addFilter(_LIMIT)
         sockets = await listening_sockets(self.options.host, self.options.port)
         self.port = sockets[0].getsockname()[1]
         started = asyncio.Event()
