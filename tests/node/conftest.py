@@ -50,10 +50,13 @@ def index_url(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> 
 
 
 @pytest.fixture
-def index(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[Index]:
-    """An index without rows, in SQLite and in PostgreSQL, where all tests have the same tables."""
-    if database == "sqlite":
-        url = f"sqlite:///{tmp_path / 'index.sqlite'}"
+def index(request: pytest.FixtureRequest, database: str) -> Iterator[Index]:
+    """An index without rows, in SQLite and in PostgreSQL, where all tests have the same tables.
+
+    For a test that takes `index_url` too, it is that one.
+    """
+    if database == "sqlite" or "index_url" in request.fixturenames:
+        url = request.getfixturevalue("index_url")
     else:
         schemas: Schemas = request.getfixturevalue("postgresql_schemas")
         url = schemas.with_tables()
