@@ -39,7 +39,7 @@ from dimse.node.headers import MALFORMED, Element, Header, character_sets_in, it
 from dimse.services.matching_rules import name_words, normal_name, significant, time_span
 
 KEY_VERSION: Final = 1
-"""The version of the rules by which texts are folded: rows of another version are folded anew."""
+"""The version of the rules by which texts are folded, kept with each study: other rules can find what to fold anew."""
 
 MAX_TEXT: Final = 256
 """Characters of a text in a column: each may have four bytes in PostgreSQL, whose index entries have up to 2704."""
