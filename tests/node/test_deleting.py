@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, text
+from sqlalchemy.event import listen
 
+from dimse.node import deleting
 from dimse.node.deleting import KIND, FileDeletion
 from dimse.node.index import Index
 from dimse.node.jobs import Jobs, defer
@@ -54,6 +56,20 @@ async def test_files_and_the_folders_that_become_empty(index: Index, data: Path)
     assert not gone[0].parent.exists()
     assert (data / "set-aside").is_dir()
     assert await failures(index) == []
+
+
+async def test_files_that_take_long_are_deleted_in_several_transactions(
+    sqlite_index: Index, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deleting, "LONGEST", 0)
+    begun: list[object] = []
+    listen(sqlite_index.engine, "commit", begun.append)
+    for number in range(3):
+        file(data, f"studies/1/2/{number}.dcm")
+    await delete(sqlite_index, data, *(f"studies/1/2/{number}.dcm" for number in range(3)))
+    assert files(data) == []
+    assert not (data / "studies" / "1").exists()
+    assert len(begun) == 5, "one for each, and those of the row of the job"
 
 
 @pytest.mark.parametrize("path", ["../outside.dcm", "studies/../../outside.dcm", "/etc/hostname", "."])

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -31,6 +32,9 @@ KIND: Final = "delete-files"
 AT_ONCE: Final = 200
 """Files that are deleted in one transaction, which other writers wait for."""
 
+LONGEST: Final = 0.25
+"""Seconds after which a transaction ends early: to delete a file of gigabytes may take as long."""
+
 _USUAL: Final = 4
 """Parts of a usual path: studies/{study}/{series}/{instance}.dcm."""
 
@@ -45,8 +49,9 @@ class FileDeletion:
     async def __call__(self, job: Job) -> None:
         """Delete the files of a job. Raises `GiveUp` for a path out of the data folder, and `OSError`."""
         paths = checked(job.payload["paths"])
-        for begin in range(0, len(paths), AT_ONCE):
-            await self._index.write(partial(delete, data=self._data, paths=paths[begin : begin + AT_ONCE]))
+        while paths:
+            done = await self._index.write(partial(delete, data=self._data, paths=paths[:AT_ONCE]))
+            paths = paths[done:]
 
 
 def checked(paths: Iterable[str]) -> list[PurePosixPath]:
@@ -58,20 +63,28 @@ def checked(paths: Iterable[str]) -> list[PurePosixPath]:
     return found
 
 
-def delete(connection: Connection, data: Path, paths: Sequence[PurePosixPath]) -> None:
-    """Delete files that the index does not have, in a transaction that writes."""
+def delete(connection: Connection, data: Path, paths: Sequence[PurePosixPath]) -> int:
+    """Delete files that the index does not have, in a transaction that writes.
+
+    Returns how many of `paths` it has dealt with: at least one, and not all if that took longer than `LONGEST`.
+    """
     if connection.dialect.name == "postgresql":  # where transactions that write do not exclude each other
         connection.execute(text("LOCK TABLE instance IN SHARE MODE"))
     kept = set(_in_index(connection, paths))
-    for path in paths:
+    end = time.monotonic() + LONGEST
+    for done, path in enumerate(paths, 1):
         if path not in kept:
             data.joinpath(path).unlink(missing_ok=True)
+        if time.monotonic() >= end:
+            paths = paths[:done]
+            break
     for folder in sorted({parent for path in paths for parent in _folders(path)}, key=_depth, reverse=True):
         with suppress(OSError):  # it is not empty, or gone
             data.joinpath(folder).rmdir()
     for study_uid in {path.parts[1] for path in paths if _is_usual(path)}:
         if not data.joinpath("studies", study_uid).exists():
             remove_thumbnails(data, study_uid)
+    return len(paths)
 
 
 def _in_index(connection: Connection, paths: Sequence[PurePosixPath]) -> Iterator[PurePosixPath]:
