@@ -47,7 +47,7 @@ export async function transfersView({ signal }) {
 export async function peersView({ signal }) {
   const { peers } = await get("/api/peers", signal);
   main.append(heading("Peers"));
-  if (!peers.length) return main.append(empty("The node knows no destinations. Its configuration file can name them."));
+  if (!peers.length) return main.append(empty("The node knows no destinations. Its configuration can name them; one that is where it calls from is known once it has called."));
   main.append(el("ul", { className: "list" }, peers.map((peer) => {
     const result = el("span", { className: "grow", role: "status" });
     const button = el("button", {}, "Echo");
