@@ -86,6 +86,7 @@ async def test_a_full_disk(small_disk: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert (status, status.comment) == (Status.OUT_OF_RESOURCES, "No space left on device")
         code, said = await readiness(node)
         assert (code, "No space left on device" in said) == (503, True)
+        assert len([match async for match in dimse.find(node.address, dimse.Query.studies())]) == 1
         filler.unlink()
         await until_ready(node)
         assert await status_of(association, instance("1.2.4.2", pixels=60_000)) == Status.SUCCESS
