@@ -17,7 +17,7 @@ from dimse.node.node import Node
 from dimse.node.options import NodeOptions
 from dimse.node.verifying import Verifier
 
-FILES = 700
+FILES = 300
 
 
 async def test_what_it_has_told_of_is_there(tmp_path: Path) -> None:

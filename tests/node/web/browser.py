@@ -17,6 +17,7 @@ CHROMIUM: Final = shutil.which("chromium")
 _FLAGS: Final = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe", "--hide-scrollbars"),
+    "--disable-dev-shm-usage",  # containers have little of it
 )
 _START: Final = 'exec "$@" 3<&{commands} 4>&{answers}'
 """Chromium reads commands from descriptor 3, and writes answers to 4. For bash: dash knows no descriptors above 9."""

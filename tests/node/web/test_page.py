@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,7 +26,10 @@ from dimse.node.schema import job, study
 from dimse.node.web.app import WebServer
 from dimse.services.move_scp import MoveDestination
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+IN_CI: Final = os.environ.get("CI") == "true" and sys.platform == "linux"
+"""Where each of our runners has it."""
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None and not IN_CI, reason="chromium is not installed")
 
 CT = Path(str(get_testdata_file("CT_small.dcm", download=False)))
 PLAN = Path(str(get_testdata_file("rtplan.dcm", download=False)))
