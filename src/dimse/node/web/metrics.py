@@ -165,8 +165,10 @@ def _of_server(stats: ServerStats) -> Iterator[Metric]:
     yield CounterMetricFamily("dimse_associations_accepted", "Associations that were accepted", stats.accepted)
     rejected = sum(stats.rejected.values())
     yield CounterMetricFamily("dimse_associations_rejected", "Associations that were rejected", rejected)
-    yield CounterMetricFamily("dimse_received_bytes", "Bytes received from peers", stats.bytes_received)
-    yield CounterMetricFamily("dimse_sent_bytes", "Bytes sent to peers", stats.bytes_sent)
+    yield CounterMetricFamily(
+        "dimse_received_bytes", "Bytes received on associations that peers requested", stats.bytes_received
+    )
+    yield CounterMetricFamily("dimse_sent_bytes", "Bytes sent on associations that peers requested", stats.bytes_sent)
     operations = CounterMetricFamily(
         "dimse_operations", "Operations that were answered", labels=["operation", "status"]
     )
