@@ -69,12 +69,22 @@ class Module:
     def tree(self) -> ast.Module:
         return ast.parse(self.source)
 
-    def functions(self) -> Iterator[tuple[str, Function]]:
-        """All functions and methods with their qualified names, nested ones too."""
-        return _functions(self.tree, "")
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        return list(ast.walk(self.tree))
 
-    def classes(self) -> Iterator[ast.ClassDef]:
-        return (node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef))
+    @cached_property
+    def tokens(self) -> list[tokenize.TokenInfo]:
+        return list(tokenize.generate_tokens(io.StringIO(self.source).readline))
+
+    @cached_property
+    def functions(self) -> list[tuple[str, Function]]:
+        """All functions and methods with their qualified names, nested ones too."""
+        return list(_functions(self.tree, ""))
+
+    @cached_property
+    def classes(self) -> list[ast.ClassDef]:
+        return [node for node in self.nodes if isinstance(node, ast.ClassDef)]
 
     def place(self, value: int, name: str, node: Function | ast.ClassDef | ast.expr) -> Place:
         return Place(value, self.name, name, node.lineno)
@@ -90,7 +100,7 @@ def _functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
 
 def _measured(modules: Iterable[Module], measure: Callable[[Function], int]) -> list[Place]:
     return [
-        module.place(measure(function), name, function) for module in modules for name, function in module.functions()
+        module.place(measure(function), name, function) for module in modules for name, function in module.functions
     ]
 
 
@@ -170,7 +180,7 @@ def flags(modules: Iterable[Module]) -> list[Place]:
     return [
         module.place(1, f"{owner.name}.{name}", node)
         for module in modules
-        for owner in module.classes()
+        for owner in module.classes
         for name, node in _flags_of(owner)
     ]
 
@@ -217,7 +227,7 @@ def class_sizes(modules: Iterable[Module]) -> list[Place]:
     return [
         module.place((owner.end_lineno or 0) - owner.lineno + 1, owner.name, owner)
         for module in modules
-        for owner in module.classes()
+        for owner in module.classes
     ]
 
 
@@ -227,7 +237,7 @@ def public_names(modules: Iterable[Module], module_name: str, class_name: str) -
         owner
         for module in modules
         if module.name == module_name
-        for owner in module.classes()
+        for owner in module.classes
         if owner.name == class_name
     )
     names = {each.name for each in owner.body if isinstance(each, Function)}
@@ -244,7 +254,7 @@ def private_uses(modules: Iterable[Module]) -> list[Place]:
     return [
         module.place(1, ast.unparse(node), node)
         for module in modules
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__")
         if not _is_self(node.value) and ast.unparse(node.value) != "super()"
     ]
@@ -275,17 +285,14 @@ def lines_of_code(module: Module) -> int:
 def _lines_with_tokens(module: Module) -> set[int]:
     nothing = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
     return {
-        line
-        for token in tokenize.generate_tokens(io.StringIO(module.source).readline)
-        if token.type not in nothing
-        for line in range(token.start[0], token.end[0] + 1)
+        line for token in module.tokens if token.type not in nothing for line in range(token.start[0], token.end[0] + 1)
     }
 
 
 def _docstring_lines(module: Module) -> set[int]:
     return {
         line
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         for line in range(node.lineno, (node.end_lineno or 0) + 1)
     }
@@ -293,8 +300,7 @@ def _docstring_lines(module: Module) -> set[int]:
 
 def own_line_comments(module: Module) -> int:
     """The lines with a comment and nothing else."""
-    tokens = tokenize.generate_tokens(io.StringIO(module.source).readline)
-    return sum(token.type == tokenize.COMMENT and token.line.lstrip().startswith("#") for token in tokens)
+    return sum(token.type == tokenize.COMMENT and token.line.lstrip().startswith("#") for token in module.tokens)
 
 
 def long_subjects() -> list[str]:

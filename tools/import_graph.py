@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 Graph = Mapping[str, frozenset[str]]
@@ -42,6 +43,7 @@ def imports_of(tree: ast.Module) -> Iterator[tuple[str, bool]]:
             yield from ((f"{node.module}.{alias.name}", node in for_types) for alias in node.names)
 
 
+@cache
 def import_graph(root: Path, *, type_only: bool = True) -> Graph:
     """The graph of the package in `root`: imports in functions count; those for type checkers only with `type_only`."""
     modules = modules_in(root)
