@@ -170,7 +170,8 @@ def test_columns_are_normal_forms(column: str, keyword: str, value: str, expecte
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(b"3", 3), (b"3.0 ", 3), (b"99999999999", None), (b"NaN ", None), (b"1\\2 ", None)]
+    ("value", "expected"),
+    [(b"3", 3), (b"3.0 ", 3), (b"99999999999", None), (b"NaN ", None), (b"1\\2 ", None), (b"1e999999999 ", None)],
 )
 def test_numbers_that_are_no_integers_are_null(value: bytes, expected: int | None) -> None:
     encoded = encoded_header(header()) + b"\x20\x00\x13\x00IS" + len(value).to_bytes(2, "little") + value

@@ -305,10 +305,10 @@ def _integer(text: str | None) -> int | None:
         return None
     try:
         number = int(text) if _INTEGER.fullmatch(text) else Decimal(text)
-        whole = int(number)
+        whole = int(number) if abs(number) <= _INT_32 else None  # 1e999999999 would take hours to write out
     except (ArithmeticError, ValueError):
         return None
-    return whole if whole == number and abs(whole) <= _INT_32 else None
+    return whole if whole == number else None
 
 
 def uid_hash(uid: str) -> int:
