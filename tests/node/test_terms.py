@@ -9,15 +9,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, insert, literal, select
-from tests.node.archived import finder, found, keys, put
+from tests.node.archived import finder, found, keys, put, search
 from tests.node.rows import member
+from tests.sample_objects import EXPLICIT
 from tests.services.naive_matching import glob
 
 from dimse import Matcher, QueryFeatures
+from dimse.dataset.codec import decode
+from dimse.node.attributes import encode_element
 from dimse.node.index import Index
 from dimse.node.schema import uid
 from dimse.node.terms import MAX_STARS, MAX_VALUES, begins, days, like, pattern, term, texts
 from dimse.services.matching import Keys
+from dimse.services.query_keys import tag_of
+from dimse.services.query_models import QueryRetrieveLevel
 
 ALPHABET = "aB*?%_!\\[]山\u00e9 "
 
@@ -108,6 +113,14 @@ def test_what_a_column_cannot_say_has_no_condition() -> None:
     assert of("PatientComments", "1") is None
     assert of("PatientID", [f"{number}*" for number in range(MAX_VALUES + 1)]) is None
     assert of("PatientID", [str(number) for number in range(2 * MAX_VALUES)]) is not None
+
+
+@pytest.mark.parametrize("value", ["1e999999999", "-1e9999999", "NaN", "Infinity", "1e-999999999", "9" * 300])
+async def test_numbers_that_no_column_has(index: Index, tmp_path: Path, value: str) -> None:
+    put(index, tmp_path, [member("1.1", "1", 1)])
+    for keyword in ("NumberOfStudyRelatedInstances", "NumberOfStudyRelatedSeries"):
+        encoded = encode_element(tag_of(keyword), "IS", value.encode())
+        assert not await search(finder(index, tmp_path), decode(encoded, EXPLICIT), QueryRetrieveLevel.STUDY, limit=9)
 
 
 @pytest.mark.parametrize("value", ["P\0X", "\0*"])

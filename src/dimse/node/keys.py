@@ -304,8 +304,8 @@ def _integer(text: str | None) -> int | None:
     if not text:
         return None
     try:
-        number = int(text) if _INTEGER.fullmatch(text) else Decimal(text)
-        whole = int(number) if abs(number) <= _INT_32 else None  # 1e999999999 would take hours to write out
+        number: int | Decimal = int(text) if _INTEGER.fullmatch(text) else Decimal(text)
+        whole = int(number) if -_INT_32 <= number <= _INT_32 else None  # 1e999999999 would take hours to write out
     except (ArithmeticError, ValueError):
         return None
     return whole if whole == number else None

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, false, func, or_, select, true
@@ -283,8 +283,8 @@ def _numbers(column: Column, values: Sequence[Any]) -> Condition:
 def _integer(value: Any) -> int | None:
     try:
         number = Decimal(value)
-        whole = int(number) if abs(number) <= _LARGEST else None
-    except (InvalidOperation, TypeError, ValueError, OverflowError):
+        whole = int(number) if -_LARGEST <= number <= _LARGEST else None
+    except (ArithmeticError, TypeError, ValueError):
         return None
     return whole if whole == number else None
 
