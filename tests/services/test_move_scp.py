@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +19,13 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from tests.certificate import CERTIFICATE, KEY
-from tests.sample_objects import EXPLICIT, IMPLICIT, encoded, instance, read
+from tests.sample_objects import CT, EXPLICIT, IMPLICIT, encoded, instance, read
 from tests.server_options import buffered, server_options
 
 import dimse
 from dimse import ClientOptions, QueryRequest, RetryPolicy, SendOptions, Server, Status, StoreRequest, uids
 from dimse.dataset.codec import decode, encode
+from dimse.dataset.located import Located
 from dimse.messages.message import C_CANCEL_RQ, C_ECHO_RSP, C_MOVE_RQ, C_MOVE_RSP, C_STORE_RQ, C_STORE_RSP
 from dimse.services.given import Source
 from dimse.services.move_scp import Destinations
@@ -570,6 +572,25 @@ async def test_a_cancel_just_as_the_destination_fails() -> None:
         assert (await outcome(peer)).status in (Status.CANCEL, 0xA702)
         await check_usable(peer)
     gc.collect()
+
+
+async def test_a_cancel_while_one_instance_after_the_other_fails(workstation: Workstation) -> None:
+    """As on a disk that is gone: nothing has to wait, but others must have their turns."""
+    peers, opened = list[ScriptedPeer](), list[None]()
+
+    def fail() -> FileIO:
+        opened.append(None)
+        if len(opened) == 100:
+            peers[0].writer.writelines(P_DATA_TF((pdv,)).encode() for pdv in cancel())
+        raise OSError("no such disk")
+
+    sources = [Located(CT, f"1.2.{number}", EXPLICIT, 100, fail) for number in range(5000)]
+    async with serving(gives(*sources), workstation.address) as server, peer_of(server) as peer:
+        peers.append(peer)
+        await peer.send(move())
+        assert (await outcome(peer)).status == Status.CANCEL
+        assert 100 <= len(opened) < len(sources)
+        await check_usable(peer)
 
 
 async def test_a_cancel_while_the_handler_works() -> None:

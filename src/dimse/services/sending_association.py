@@ -69,6 +69,7 @@ class SendingAssociation:
                     continue
                 except Exception as error:  # noqa: BLE001 - a user's source may raise anything; only its object fails
                     self._outcomes.failed(item, error)
+                    await asyncio.sleep(0)  # it may have failed at once, as thousands after it
                 self.has_settled = True
 
         async with asyncio.TaskGroup() as tasks:
