@@ -198,17 +198,18 @@ class Ingest:
         self, batch: Sequence[_Waiting], began: float, results: Sequence[Placed | Exception] | Exception
     ) -> None:
         """Tell the senders of a batch, and go on with what waits by now."""
+        seconds = time.perf_counter() - began
         if isinstance(results, Exception):
             results = [results] * len(batch)
-        if self._committed is not None:
-            placed = [result for result in results if isinstance(result, Placed)]
-            self._committed(placed, time.perf_counter() - began)
         for waiting, result in zip(batch, results, strict=True):
             self._tell(waiting.done, result)
         if self._waiting:
             self._write()
         else:
             self._idle.set()
+        if self._committed is not None:
+            placed = [result for result in results if isinstance(result, Placed)]
+            self._committed(placed, seconds)
 
     def _tell(self, done: asyncio.Future[Placed], result: Placed | Exception) -> None:
         self.problem = None if isinstance(result, Placed) else _problem(result)
