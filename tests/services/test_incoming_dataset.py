@@ -177,3 +177,33 @@ async def test_a_large_header_is_edited_beside_the_loop(
         assert await status_of(peer) == Status.SUCCESS
         await peer.release()
     assert {thread is not threading.current_thread() for thread in threads} == {leaves_the_loop}
+
+
+class Waiting:
+    """A data set of which the rest does not come."""
+
+    exhausted = False
+
+    def __init__(self) -> None:
+        self.is_waited_for = asyncio.Event()
+
+    def check_wanted(self) -> None: ...
+
+    async def pull(self) -> list[memoryview]:
+        self.is_waited_for.set()
+        await asyncio.Event().wait()
+        return []
+
+
+async def test_a_reader_that_waits_for_more_keeps_no_receive_buffer() -> None:
+    """Each association has as many buffers as it fills, and not the one that was read."""
+    data, buffer = Waiting(), bytearray(600_000)
+    reading = incoming_dataset.IncomingDataset(cast(IncomingData, data), IMPLICIT, is_strict=False).everything(
+        [memoryview(buffer)[:300_000], memoryview(buffer)[300_000:]]
+    )
+    assert sum([len(await anext(reading)) for _ in range(4)]) == len(buffer)
+    waiting = asyncio.ensure_future(anext(reading))
+    await data.is_waited_for.wait()
+    buffer.append(0)  # a BufferError, if there is a view of it
+    waiting.cancel()
+    await asyncio.wait([waiting])
