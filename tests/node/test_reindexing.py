@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, select, update
+from sqlalchemy import Table, select, text, update
 from tests.node.archives import put_in, save_all
 from tests.node.rows import member
 
 from dimse.node import reindexing
 from dimse.node.arrival import OnDuplicate, Outcome
-from dimse.node.data_folder import served, worked_on
-from dimse.node.index import Index
+from dimse.node.data_folder import index_url, served, worked_on
+from dimse.node.index import Index, make_engine
 from dimse.node.jobs import defer
+from dimse.node.migrating import NewerVersion
 from dimse.node.options import NodeOptions, StorageOptions
 from dimse.node.reindexing import Indexed, Reindexing
 from dimse.node.removing import remove_study
@@ -155,6 +156,20 @@ def test_a_disk_that_is_not_mounted_changes_nothing(options: NodeOptions) -> Non
         reindex(options)
     (options.data / "away").rename(options.data / "studies")
     assert everything(options) == before
+
+
+def test_an_index_of_a_newer_dimse_is_not_replaced(options: NodeOptions) -> None:
+    index = opened(options)
+    with index.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    index.close()
+    with pytest.raises(NewerVersion, match="a newer dimse has used it"):
+        reindex(options)
+    engine = make_engine(options.index or index_url(options.data))
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+    engine.dispose()
+    assert not [each.name for each in options.data.iterdir() if "new" in each.name]
 
 
 def test_other_content_is_set_aside_where_it_is(options: NodeOptions, tmp_path: Path) -> None:

@@ -32,6 +32,10 @@ class UnknownVersion(DimseError):
     """The database has tables that this version of dimse does not know."""
 
 
+class NewerVersion(UnknownVersion):
+    """The tables are those of a newer dimse."""
+
+
 def is_current(connection: Connection) -> bool:
     """Whether the tables are those of this version of dimse."""
     return _found(connection) == VERSION
@@ -40,7 +44,7 @@ def is_current(connection: Connection) -> bool:
 def migrate(connection: Connection) -> None:
     """Make the tables, or bring them up to date, in a transaction that writes.
 
-    Raises `UnknownVersion` if they are of a newer version, or not of an index.
+    Raises `NewerVersion` if they are of a newer version, and `UnknownVersion` if they are not of an index.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
@@ -87,7 +91,7 @@ def _check_known(found: str) -> ScriptDirectory:
 
     scripts = ScriptDirectory(str(FOLDER), version_locations=[str(FOLDER)])
     if found not in {script.revision for script in scripts.walk_revisions()}:
-        raise UnknownVersion(
+        raise NewerVersion(
             f"the index has version {found}, and this dimse knows those up to {VERSION}: a newer dimse has used it, so"
             f" install that one, or restore a backup"
         )

@@ -4,6 +4,7 @@
    archive meanwhile.
 2. What the files do not tell comes from the index before, if that can be read: when and from where an instance came,
    what was settled, which files elsewhere were adopted; and events, jobs, commitments, steps and what was set aside.
+   That of a newer dimse is refused, as it is whole.
 3. Without it, a study counts as settled: nobody wants to be told of all of them again.
 4. No file is moved or deleted: the index has the places where they are.
 """
@@ -38,6 +39,7 @@ from dimse.node.inventory import (
     study_folders,
     total,
 )
+from dimse.node.migrating import NewerVersion
 from dimse.node.new_index import new_index
 from dimse.node.options import NodeOptions
 from dimse.node.places import usual_path
@@ -111,7 +113,7 @@ class Reindexing:
         """What became of each file. The new index is in its place when the iteration has ended.
 
         Raises `OSError` if a node or another command uses the archive, the index cannot be written, or there are no
-        files at all of what the index before has; and
+        files at all of what the index before has; `NewerVersion` if a newer dimse has made that; and
         `sqlalchemy.exc.SQLAlchemyError` for a database that cannot be used.
         """
         with alone(self._data):
@@ -140,6 +142,11 @@ class Reindexing:
         except FileNotFoundError:
             self._close_before()
             raise
+        except NewerVersion as error:
+            if self._options.index is not None:
+                raise
+            away = f"move {self._data / 'index.sqlite'} away, to do without what it has"
+            raise NewerVersion(f"{error}; or {away}") from None
         except (DimseError, SQLAlchemyError) as error:
             if self._options.index is not None:
                 raise
