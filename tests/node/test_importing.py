@@ -13,6 +13,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from sqlalchemy import select
 from tests.node.archives import left_in_incoming, put_in, save_all, stored
+from tests.node.instances import dataset
 from tests.node.rows import member
 from tests.sample_objects import save
 
@@ -82,12 +83,16 @@ def test_what_cannot_be_imported_is_told(index: Index, options: NodeOptions, tmp
     (whole,) = save_all(folder, [member("1.2", "1", 1)])
     (folder / "cut.dcm").write_bytes(whole.read_bytes()[:-10])
     (folder / "text.txt").write_text("text")
+    option = member("1.2", "1", 2)
+    option.update(dataset(SeriesInstanceUID="-rf"))
+    save_all(folder / "option", [option])
     results = {Path(each.name).name: each for each in put_in(index, options, folder, folder / "none")}
     assert results[whole.name].outcome is Outcome.NEW
     assert "truncated" in str(results["cut.dcm"].error)
+    assert "(0020,000E) is not a valid UID" in str(results["1.2.1.2.dcm"].error)
     assert results["text.txt"].is_skipped
     assert isinstance(results["none"].error, FileNotFoundError)
-    assert len(results) == len(stored(index, options.data)) + 3
+    assert len(results) == len(stored(index, options.data)) + 4
     assert left_in_incoming(options.data) == []
 
 

@@ -13,6 +13,7 @@ import pytest
 from pydicom import dcmread
 from sqlalchemy.exc import OperationalError
 from tests.node.ingesting import Archive, aside, events_of, files_of, status_of, stored, storing
+from tests.node.instances import dataset
 from tests.peers.processes import until
 from tests.sample_objects import CT, EXPLICIT, encoded, instance
 from tests.services.test_store_scp import peer_of
@@ -128,6 +129,14 @@ async def test_an_instance_of_no_study_is_refused(index: Index, tmp_path: Path, 
         assert statuses[0].comment is not None
         assert "is missing" in statuses[0].comment
         assert len(archive.files) == 1
+
+
+async def test_a_uid_that_would_be_read_as_an_option_is_refused(index: Index, tmp_path: Path) -> None:
+    sent = instance()
+    sent.update(dataset(StudyInstanceUID="-rf"))
+    async with storing(index, tmp_path) as archive:
+        assert await archive.send(sent) == [Status.DATASET_DOES_NOT_MATCH]
+        assert archive.files == []
 
 
 async def test_a_sender_that_is_lost_in_the_middle_leaves_nothing(sqlite_index: Index, tmp_path: Path) -> None:

@@ -196,6 +196,8 @@ def test_requests_are_rows_once_each_and_within_a_limit() -> None:
     [
         ({"StudyInstanceUID": ""}, "0020,000D"),
         ({"SeriesInstanceUID": "../../etc"}, "0020,000E"),
+        ({"StudyInstanceUID": "-rf"}, "0020,000D"),
+        ({"SeriesInstanceUID": "-1"}, "0020,000E"),
         ({"SOPInstanceUID": "."}, "0008,0018"),
         ({"StudyInstanceUID": "1." * 33}, "0020,000D"),
     ],

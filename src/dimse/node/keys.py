@@ -50,8 +50,11 @@ MAX_WORD: Final = 64
 MAX_REQUESTS: Final = 100
 """Items of Request Attributes Sequence that become rows."""
 
-UID: Final = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,63}", re.ASCII)
-"""What may be the name of a file: also what PS3.5 9.1 does not allow, but devices send."""
+UID: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,63}", re.ASCII)
+"""What may be the name of a file: also what PS3.5 9.1 does not allow, but devices send.
+
+Not with a "-" in front: a program that is given the name would take it for an option.
+"""
 _DATE: Final = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)
 _INTEGER: Final = re.compile(r"[+-]?\d{1,10}", re.ASCII)
 _MICROSECONDS: Final = 1000
