@@ -213,7 +213,7 @@ def test_check_changes_nothing(dimse: Dimse, tmp_path: Path) -> None:
     assert (done.code, done.out, done.err) == (0, f"{config}: no errors\n", "")
     assert not (tmp_path / "data").exists()
     (tmp_path / "file").touch()
-    done = dimse("node", "--config", config, "--data", tmp_path / "file", "--check", "--json")
+    done = dimse("node", "--config", config, "--data", tmp_path / "file" / "data", "--check", "--json")
     assert (done.code, done.err) == (1, f"dimse: {tmp_path / 'file'}: is not a folder\n")
     assert done.lines[0]["error"] == f"{tmp_path / 'file'}: is not a folder"
 

@@ -21,6 +21,20 @@ def test_no_archive(dimse: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("", "--check", "stats", "events", "verify", "reindex", "backup x", "delete --yes 1.2"),
+        *("import x", "import --from A@localhost:1"),
+    ],
+)
+def test_a_data_folder_that_is_a_file(dimse: Run, tmp_path: Path, command: str) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    done = dimse("node", *command.split(), "--data", file)
+    assert (done.code, done.err) == (2, f"dimse: the data folder {file} is not a folder\n")
+
+
 def test_an_index_that_is_no_database(dimse: Run, tmp_path: Path) -> None:
     (tmp_path / "index.sqlite").write_bytes(b"SECRET" * 1000)
     done = dimse("node", "stats", "--data", tmp_path, "--json")

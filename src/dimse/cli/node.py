@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
@@ -80,7 +80,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def _port_or_off(text: str) -> int | Literal["off"]:
-    return "off" if text == "off" else arguments.integer_from(0, 65535)(text)
+    try:
+        return "off" if text == "off" else arguments.integer_from(0, 65535)(text)
+    except (ValueError, ArgumentTypeError):
+        raise ArgumentTypeError(f"must be a port, 0 to 65535, or off, not {text}") from None
 
 
 def node(

@@ -38,7 +38,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def read(data: Path | None, config: Path | None) -> NodeOptions:
     """The options of the node, from its configuration file if it has one.
 
-    Raises `UsageError` without the extra, and `ConfigurationError` with the file, the place and the reason.
+    Raises `UsageError` without the extra, or if the data folder is a file, and `ConfigurationError` with the file, the
+    place and the reason.
     """
     missing = next((name for name in _NEEDED if find_spec(name) is None), None)
     if missing is not None:
@@ -52,11 +53,15 @@ def read(data: Path | None, config: Path | None) -> NodeOptions:
     folder = data or default_data()
     file = config or folder / FILE
     if config is None and not file.exists():
-        return NodeOptions(data=folder, web=WebOptions())
-    try:
-        options = read_file(file, folder)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from None
+        options = NodeOptions(data=folder, web=WebOptions())
+    else:
+        try:
+            options = read_file(file, folder)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+        options = options if data is None else replace(options, data=data)
+    if options.data.exists() and not options.data.is_dir():
+        raise UsageError(f"the data folder {options.data} is not a folder")
     if options.index is not None and find_spec("psycopg") is None:
         raise UsageError('an index in PostgreSQL needs psycopg; install it with: pip install "psycopg[binary]"')
-    return options if data is None else replace(options, data=data)
+    return options

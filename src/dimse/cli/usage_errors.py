@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from dimse.cli import old_spellings
@@ -61,7 +62,14 @@ def _about_commands(
         return None
     if (before := _option_before(found["word"], arguments)) and before not in options_of(commands[command]):
         return _about_options(f"unrecognized arguments: {before}", command, commands)
+    if "--data" in options_of(commands[command]) and _is_path(found["word"]):
+        word = found["word"]
+        return f"there is no command {command} {word}; for a data folder, write dimse {command} --data {word}"
     return _no_such(f"command {command} {found['word']}", found["word"], below, f"dimse {command} --help")
+
+
+def _is_path(word: str) -> bool:
+    return bool(Path(word).anchor) or word.startswith(".") or "/" in word or Path(word).is_dir()
 
 
 def _option_before(word: str, arguments: Sequence[str]) -> str:
