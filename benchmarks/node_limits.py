@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kill import CT, SYNTAX
-from kill_node import content, is_content
+from kill_node import content
 from sqlalchemy import Connection, func, insert, select, update
 from tests.node.many_studies import INSTANCE, fill
 
@@ -43,7 +43,10 @@ RESTARTS: Final = 5
 PER_STUDY: Final = 200
 SENDERS: Final = 64
 EACH: Final = 60
-"""Instances that each of them sends."""
+"""Instances that each of them sends; the last has 8 MB."""
+
+LARGE: Final = struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, 8_000_000) + bytes(8_000_000)
+"""Pixel Data."""
 
 JPEG: Final = "1.2.840.10008.1.2.4.50"
 MULTI_FRAME: Final = "1.2.840.10008.5.1.4.1.1.7.4"
@@ -196,6 +199,12 @@ async def query(node: Node, sending: subprocess.Popen[str]) -> int:
     return asked
 
 
+def dataset_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(dimse.FileSource(path).offset)
+        return file.read()
+
+
 def senders(folder: Path) -> int:
     files = folder / "files"
     files.mkdir()
@@ -211,7 +220,8 @@ def senders(folder: Path) -> int:
             receiving_ae_title="B",
         )
         path = files / f"{number:05}.dcm"
-        path.write_bytes(meta + content((uid_, 0)))
+        is_large = number >= SENDERS * (EACH - 1)
+        path.write_bytes(meta + (_header(CT, uid_) + LARGE if is_large else content((uid_, 0))))
         sent[uid_] = path
     data = folder / "senders"
     make_rows(data, 1_000_000)
@@ -226,9 +236,9 @@ def senders(folder: Path) -> int:
         node.process.send_signal(signal.SIGTERM)
         node.process.wait()
     lost = 0
-    for uid_ in sent:
+    for uid_, path in sent.items():
         place = data / "studies" / uid_.rsplit(".", 2)[0] / uid_.rsplit(".", 1)[0] / f"{uid_}.dcm"
-        lost += not (place.exists() and is_content(place, (uid_, 0)))
+        lost += not (place.exists() and dataset_of(place) == dataset_of(path))
     wrong = wrongs(f"{SENDERS} senders: instances lost", value=lost, limit=0, unit="")
     wrong += wrongs(f"{SENDERS} senders: memory", value=peak / MEGABYTE, limit=300, unit="MB")
     return wrong
@@ -258,7 +268,9 @@ def write_huge(path: Path) -> None:
 
 def _header(sop_class: str, uid_: str) -> bytes:
     encoded = b""
-    texts = ((0x00080016, sop_class), (0x00080018, uid_), (0x0020000D, "1.2.5"), (0x0020000E, "1.2.5.1"))
+    series_uid = uid_.rpartition(".")[0]
+    study_uid = series_uid.rpartition(".")[0]
+    texts = ((0x00080016, sop_class), (0x00080018, uid_), (0x0020000D, study_uid), (0x0020000E, series_uid))
     for tag, text in texts:
         value = text.encode() + bytes(len(text) % 2)
         encoded += struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, b"UI", len(value)) + value
