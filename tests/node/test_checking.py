@@ -35,6 +35,18 @@ async def test_a_folder_that_is_a_file_and_an_index_that_is_not_there(tmp_path: 
     assert "secret" not in index
 
 
+async def test_folders_of_the_archive_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "studies").symlink_to(tmp_path / "not mounted")
+    (tmp_path / "incoming").touch()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "set-aside").symlink_to(tmp_path / "disk")
+    assert await problems(NodeOptions(data=tmp_path, port=0)) == [
+        f"{tmp_path / 'studies'}: is a link to {tmp_path / 'not mounted'}, which is not there; is its disk mounted?",
+        f"{tmp_path / 'incoming'}: is not a folder",
+    ]
+    assert [*(tmp_path / "disk").iterdir()] == []
+
+
 async def test_an_index_that_is_there(index_url: str, tmp_path: Path) -> None:
     options = NodeOptions(data=tmp_path, port=0, index=index_url if index_url.startswith("postgresql") else None)
     assert await problems(options) == []

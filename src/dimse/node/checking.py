@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,13 +20,16 @@ from dimse.node.options import NodeOptions, WebhookOptions
 from dimse.node.webhooks import Webhook
 from dimse.tls import TLSOptions
 
+_FOLDERS: Final = ("studies", "incoming", "set-aside")
+"""Of the data folder, if they are there. They may be links."""
+
 
 async def problems(options: NodeOptions) -> list[str]:
     """What of the folder, the index, the ports and other files cannot be used, in words. It changes nothing.
 
     If a node serves from the folder now, it has the ports, which are not checked.
     """
-    found = [_folder_problem(options.data)]
+    found = _folder_problems(options.data)
     if options.index is not None or (options.data / "index.sqlite").exists():
         found.append(_index_problem(options.index or index_url(options.data)))
     found += [*map(_webhook_problem, options.webhooks)]
@@ -40,8 +44,15 @@ async def problems(options: NodeOptions) -> list[str]:
     return [each for each in found if each is not None]
 
 
-def _folder_problem(data: Path) -> str | None:
-    existing = next(each for each in (data, *data.absolute().parents) if each.exists())
+def _folder_problems(data: Path) -> list[str | None]:
+    parts = [path for name in _FOLDERS if os.path.lexists(path := data / name)]
+    return [*map(_folder_problem, [data, *parts])]
+
+
+def _folder_problem(folder: Path) -> str | None:
+    if folder.is_symlink() and not folder.exists():
+        return f"{folder}: is a link to {folder.readlink()}, which is not there; is its disk mounted?"
+    existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not existing.is_dir():
         return f"{existing}: is not a folder"
     try:
