@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import event as event_of
 from sqlalchemy.exc import OperationalError
 
 from dimse.node import jobs
@@ -150,6 +151,32 @@ async def test_a_dead_destination_delays_no_other_and_what_waits_for_it_is_not_l
     clock.now += 30
     await run(runner)
     assert sorted(handler.done[3:]) == names, "all at once, as the destination is back"
+
+
+async def test_what_waits_for_a_dead_destination_is_not_looked_at(
+    sqlite_index: Index, handler: Handler, clock: Clock
+) -> None:
+    """A look takes as many steps of SQLite with 2000 such jobs as with 20."""
+    runner, steps = Jobs(sqlite_index, {"work": handler}, clock=clock), 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    handler.failing["dead"] = OSError("connection refused")
+    taken = []
+    for more in (20, 1980):
+        with sqlite_index.writing() as connection:
+            for _ in range(more):
+                defer(connection, "work", {"name": "dead"}, queue="dead", not_before=1)
+        await run(runner)
+        await add(sqlite_index, "alive", not_before=2)
+        event_of.listen(sqlite_index.engine, "checkout", lambda raw, *_: raw.set_progress_handler(count, 1))
+        steps = 0
+        await run(runner)
+        taken.append(steps)
+    assert handler.done == ["dead", "alive", "alive"]
+    assert taken[1] < 1.5 * taken[0]
 
 
 @pytest.mark.parametrize("count", [2, AT_ONCE + 2])

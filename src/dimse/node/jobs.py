@@ -5,7 +5,8 @@
 2. Jobs of a queue run one at a time. A handler that fails is called again after a pause that grows; the queue rests
    too, so that one that leads to a dead destination takes nobody's place, and delays no other queue.
 3. The row keeps how often it was tried, and why that failed. After the last attempt the row becomes an event.
-4. One process runs jobs, and others may add them: the table is looked at every `PACE` seconds, and on `wake`.
+4. A look reads the first job of each queue that does not rest, so what waits for a dead destination costs nothing.
+5. One process runs jobs, and others may add them: the table is looked at every `PACE` seconds, and on `wake`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -48,9 +49,6 @@ MAXIMUM_PROBLEM: Final = 500
 
 STOP_GRACE: Final = 5.0
 """Seconds that running jobs have to end when the node stops; those that do not are run again at its next start."""
-
-_LOOK: Final = 100
-"""Rows that one look at the table reads."""
 
 
 def defer(
@@ -185,14 +183,11 @@ class Jobs:
         if free <= 0:
             return PACE
         resting = {queue: rest.until for queue, rest in self._resting.items() if rest.until > now}
-        mine = and_(job.c.kind.in_(list(self._handlers)), job.c.queue.not_in([*self._running, *resting]))
-        due, following = await self._index.read(lambda connection: _due(connection, mine, now))
-        first: dict[str, Job] = {}
-        for each in due:
-            first.setdefault(each.queue, each)
-        for each in list(first.values())[:free]:
+        kinds, busy = list(self._handlers), {*self._running, *resting}
+        due, following = await self._index.read(lambda connection: _due(connection, kinds, busy, now))
+        for each in due[:free]:
             self._running[each.queue] = asyncio.get_running_loop().create_task(self._work(each))
-        if first:
+        if due:
             return 0.0  # others may be behind them
         return min([following - now, *(until - now for until in resting.values())])
 
@@ -244,12 +239,20 @@ class Jobs:
         return min(self._retry.delay * self._retry.factor ** min(failures - 1, 64), MAXIMUM_PAUSE)
 
 
-def _due(connection: Connection, mine: ColumnElement[bool], now: float) -> tuple[list[Job], float]:
-    """The jobs that are due, and when the next one is that is not."""
+def _due(connection: Connection, kinds: list[str], busy: Set[str], now: float) -> tuple[list[Job], float]:
+    """The first job of each queue that is due, and when the next one is that is not."""
     columns = (job.c.id, job.c.kind, job.c.payload, job.c.queue, job.c.event_id, job.c.attempts, job.c.deferrals)
-    due = select(*columns).where(mine, job.c.not_before <= now).order_by(job.c.not_before, job.c.id).limit(_LOOK)
-    following = connection.scalar(select(func.min(job.c.not_before)).where(mine, job.c.not_before > now))
-    return [Job(*row) for row in connection.execute(due)], math.inf if following is None else following
+    firsts = (
+        select(job.c.not_before, *columns).where(job.c.kind.in_(kinds)).order_by(job.c.not_before, job.c.id).limit(1)
+    )
+    due, following, queue = list[Any](), math.inf, ""
+    while (queue := connection.scalar(select(func.min(job.c.queue)).where(job.c.queue > queue))) is not None:
+        row = None if queue in busy else connection.execute(firsts.where(job.c.queue == queue)).first()
+        if row is not None and row.not_before <= now:
+            due.append(row)
+        elif row is not None:
+            following = min(following, row.not_before)
+    return [Job(*row[1:]) for row in sorted(due, key=lambda row: (row.not_before, row.id))], following
 
 
 def _finish(connection: Connection, each: Job) -> None:

@@ -256,7 +256,7 @@ job: Final = Table(
     # How often it was deferred again by its key
     _counter("deferrals"),
     _text("problem"),
-    Index("job_due", "not_before"),
+    Index("job_due", "queue", "not_before", "id"),
 )
 
 # The jobs that an event makes, for the webhooks and commands of the node

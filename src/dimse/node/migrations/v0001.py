@@ -165,7 +165,7 @@ def _job() -> None:
 
 def _job_indexes() -> None:
     op.create_index(op.f("ix_job_event_id"), "job", ["event_id"], unique=False)
-    op.create_index("job_due", "job", ["not_before"], unique=False)
+    op.create_index("job_due", "job", ["queue", "not_before", "id"], unique=False)
 
 
 def _set_aside() -> None:
