@@ -91,6 +91,40 @@ async def _cancel(index: Index) -> None:
     assert await index.read(lambda connection: connection.execute(select(1)).scalar()) == 1
 
 
+async def test_a_statement_whose_caller_is_cancelled_ends(sqlite_index: Index) -> None:
+    """A reader is free for others at once, and its connection is as good as before."""
+    loop, begun = asyncio.get_running_loop(), asyncio.Event()
+    ends: asyncio.Queue[str] = asyncio.Queue()
+    ten_million = text(
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 10000000) SELECT max(x) FROM n"
+    )
+
+    def say_begun() -> None:
+        loop.call_soon_threadsafe(begun.set)
+
+    def work(connection: Connection) -> None:
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        raw.set_progress_handler(say_begun, 100_000)
+        how = "at its end"
+        try:
+            connection.execute(ten_million)
+        except OperationalError as error:
+            how = str(error.orig)
+        finally:
+            raw.set_progress_handler(None, 0)
+            loop.call_soon_threadsafe(ends.put_nowait, how)
+        assert connection.scalar(select(1)) == 1
+
+    task = asyncio.ensure_future(sqlite_index.read(work))
+    await begun.wait()
+    task.cancel()
+    assert await ends.get() == "interrupted"
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await sqlite_index.read(lambda connection: connection.scalar(select(1))) == 1
+
+
 async def test_another_process_that_writes_too_long(index_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dimse.node.index.BUSY", 0.1)
     index, other = Index(index_url), Index(index_url)

@@ -89,9 +89,17 @@ class Index:
         return self.engine.dialect.name == "sqlite"
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` with a connection of a reader, in a thread. A caller that is cancelled does not stop it."""
+        """Run `work` with a connection of a reader, in a thread.
+
+        If the caller is cancelled, a statement of SQLite under way ends; one of a server goes on.
+        """
         self._check_open()
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        under_way = _UnderWay()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work, under_way)
+        except asyncio.CancelledError:
+            under_way.interrupt()
+            raise
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction of the writer, and commit it. If it raises, nothing of it is kept.
@@ -168,8 +176,8 @@ class Index:
         if self._state is _State.CLOSED:
             raise RuntimeError("the index is closed")
 
-    def _read(self, work: Callable[[Connection], T]) -> T:
-        with self.reading() as connection:
+    def _read(self, work: Callable[[Connection], T], under_way: _UnderWay) -> T:
+        with self.reading() as connection, under_way.on(connection):
             return work(connection)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
@@ -184,6 +192,33 @@ class Index:
         if self._kept is not None:
             self._kept.close()
         self.engine.dispose()
+
+
+class _UnderWay:
+    """The connection that a reader uses, as long as it does: afterwards it is that of another one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        """Of the driver; None before and after, and for a server."""
+
+    @contextmanager
+    def on(self, connection: Connection) -> Iterator[None]:
+        """In the block, `interrupt` ends a statement of the connection, which raises `OperationalError`."""
+        if connection.dialect.name == "sqlite":
+            with self._lock:
+                self._connection = connection.connection.driver_connection
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connection = None
+
+    def interrupt(self) -> None:
+        """End the statement under way, from another thread; between two, nothing happens."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.interrupt()
 
 
 def insert_missing(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
