@@ -14,21 +14,21 @@ from dimse.node.events import since
 from dimse.node.index import Index
 from dimse.node.jobs import queues
 
-SCRIPT = Path(__file__).with_name("settling_archive.py")
+ROOT = Path(__file__).parents[2]
 STUDIES = 30
 
 
 def test_each_change_is_settled_once_and_told_at_least_once(tmp_path: Path) -> None:
     path, told = tmp_path / "index.sqlite", tmp_path / "told"
     chance = random.Random(1)
-    command = [sys.executable, str(SCRIPT), str(path), str(told), str(STUDIES)]
+    command = [sys.executable, "-m", "tests.faults.settling_archive", str(path), str(told), str(STUDIES)]
     for _ in range(3):
-        with Popen(command, stdout=PIPE, text=True) as archive:  # noqa: S603 - our own
+        with Popen(command, cwd=ROOT, stdout=PIPE, text=True) as archive:  # noqa: S603 - our own
             assert archive.stdout is not None
             for _ in range(chance.randrange(1, 30)):
                 assert archive.stdout.readline()
             archive.kill()
-    with Popen(command, stdout=PIPE, text=True) as archive:  # noqa: S603 - our own
+    with Popen(command, cwd=ROOT, stdout=PIPE, text=True) as archive:  # noqa: S603 - our own
         archive.communicate()
     assert archive.returncode == 0
     index = Index.at(path)
