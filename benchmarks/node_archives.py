@@ -71,7 +71,7 @@ def _orthanc(folder: Path, port: int, fsync: bool) -> Program:
 
 def _tiny_pacs(folder: Path, port: int, fsync: bool) -> Program:  # noqa: ARG001 - it forces no file to the disk
     settings = {
-        "ae": {"ae_title": ["tiny-pacs"], "port": port, "dump_ds": False, "max_pdu_length": int(PDU)},
+        "ae": {"ae_title": ["tiny-pacs", "BENCH"], "port": port, "dump_ds": False, "max_pdu_length": int(PDU)},
         "log": {"version": 1, "root": {"level": "ERROR", "handlers": []}},
         "components": {
             "Database": {"on": True, "driver": "sqlite", "db_name": str(folder / "index.sqlite"), "uri": False},
