@@ -41,9 +41,7 @@ def read(data: Path | None, config: Path | None) -> NodeOptions:
     Raises `UsageError` without the extra, or if the data folder is a file, and `ConfigurationError` with the file, the
     place and the reason.
     """
-    missing = next((name for name in _NEEDED if find_spec(name) is None), None)
-    if missing is not None:
-        raise UsageError(f'this command needs {missing}; install it with: pip install "dimse[node]"')
+    _check_installed()
     from dataclasses import replace
 
     from dimse.node.data_folder import default_data
@@ -65,3 +63,9 @@ def read(data: Path | None, config: Path | None) -> NodeOptions:
     if options.index is not None and find_spec("psycopg") is None:
         raise UsageError('an index in PostgreSQL needs psycopg; install it with: pip install "psycopg[binary]"')
     return options
+
+
+def _check_installed() -> None:
+    missing = next((name for name in _NEEDED if find_spec(name) is None), None)
+    if missing is not None:
+        raise UsageError(f'this command needs {missing}; install it with: pip install "dimse[node]"')
