@@ -38,6 +38,14 @@ class PageFailed(AssertionError):
     """The page's own code failed."""
 
 
+class PageGone(PageFailed):
+    """The page was left, or loaded again, while its code ran."""
+
+
+_GONE: Final = -32000
+"""The code of errors about what is not there, or not there any more."""
+
+
 class Page:
     """A page in a browser."""
 
@@ -73,7 +81,9 @@ class Page:
         """Wait until an expression is true. Raises `PageFailed`, with what is seen, if it never is."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                return await self.run(_UNTIL.format(condition=condition))
+                while True:
+                    with suppress(PageGone):
+                        return await self.run(_UNTIL.format(condition=condition))
         except TimeoutError:
             raise PageFailed(f"not so: {condition}\n{await self.text()}\n{self.problems}") from None
 
@@ -135,7 +145,7 @@ class Browser:
             if future.done():
                 return
             if error:
-                future.set_exception(PageFailed(error))
+                future.set_exception((PageGone if error["code"] == _GONE else PageFailed)(error))
             else:
                 future.set_result(message["result"])
         elif message["method"] == "Runtime.exceptionThrown":
