@@ -1067,7 +1067,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("line in the answer to a webhook", "node.webhooks.MAXIMUM_LINE", size),
     ("events that a node keeps", "node.events.MAXIMUM_EVENTS", str),
     ("procedure steps that a node keeps", "node.procedure_steps.MAXIMUM_STEPS", str),
-    ("studies of which a node remembers who sends them", "node.settling.MAXIMUM_WATCHED", str),
+    ("studies whose senders a node remembers", "node.settling.MAXIMUM_WATCHED", str),
     ("studies that it settles in one transaction", "node.settling.PAGE", str),
     ("files that it deletes in one transaction", "node.deleting.AT_ONCE", str),
     ("files of a job that deletes", "node.removing.FILES_OF_A_JOB", str),
