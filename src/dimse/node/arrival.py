@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from hashlib import blake2b
+from typing import Final
 
+from dimse.dataset.encoding import Buffer
 from dimse.node.keys import Description
+
+DIGEST_SIZE: Final = 16
+"""Bytes of the digest of a data set."""
+
+
+def new_digest(data: Buffer = b"") -> blake2b:
+    """What makes the digest of a data set, as the index has it; `data` is its beginning."""
+    return blake2b(data, digest_size=DIGEST_SIZE)
 
 
 class OnDuplicate(Enum):

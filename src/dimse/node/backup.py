@@ -19,13 +19,13 @@ import time
 from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from enum import Enum
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from dimse.dataset.folders import sync_path
+from dimse.node.arrival import new_digest
 from dimse.node.data_folder import served
 from dimse.node.examining import data_set_begins, write_all
 from dimse.node.forcing import force
@@ -279,7 +279,7 @@ def _is_same(path: Path, other: os.stat_result) -> bool:
 def _copy_content(source: Path, target: Path, file: _File) -> bool:
     """Copy a file. Returns whether it is the one that was stored."""
     offset = data_set_begins(source) if file.offset is None else file.offset
-    hashed, size = blake2b(digest_size=16), 0
+    hashed, size = new_digest(), 0
     with source.open("rb", buffering=0) as reading, target.open("xb", buffering=0) as writing:
         while piece := reading.read(_READ):
             hashed.update(memoryview(piece)[max(0, offset - size) :])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack, suppress
-from hashlib import blake2b
 from io import BytesIO, FileIO
 from pathlib import Path
 from stat import S_ISREG
@@ -22,7 +21,7 @@ from dimse.dataset.recognizing import NotDicom
 from dimse.dataset.scanner import check_not_cut_short
 from dimse.dataset.structure import shows_implicit
 from dimse.errors import DatasetError
-from dimse.node.arrival import Arrival
+from dimse.node.arrival import Arrival, new_digest
 from dimse.node.headers import Header
 from dimse.node.keys import description_of, header_of
 
@@ -79,7 +78,7 @@ def read(path: str | Path, copy: str | Path | None = None) -> Content:
             raise NotDicom("not a file")
         first = file.read(min(status.st_size + 1, PIECE))
         syntax, offset = _begins(first)
-        digest = blake2b(memoryview(first)[offset:], digest_size=16)
+        digest = new_digest(memoryview(first)[offset:])
         target = None
         if copy is not None:
             target = open_files.enter_context(FileIO(copy, "x"))

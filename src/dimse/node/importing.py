@@ -41,13 +41,10 @@ from dimse.node.incoming import IncomingFolder
 from dimse.node.index import Index
 from dimse.node.options import NodeOptions
 from dimse.node.placing import stored_path
-from dimse.node.readers import PROCESSES, Read, Readers, Result, Task, work
+from dimse.node.readers import CHUNK, PROCESSES, Read, Readers, Result, Task, work
 
 SOURCE: Final = "import"
 """Where the index says that imported instances come from."""
-
-CHUNK: Final = 32
-"""Files that a process reads at a time."""
 
 _FATAL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
-from hashlib import blake2b
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -25,9 +24,7 @@ from dimse.dataset import folders
 from dimse.dataset.file_writer import Disk
 from dimse.dataset.part10_file import write_all
 from dimse.dataset.threads import in_worker
-
-DIGEST_SIZE: Final = 16
-"""Bytes of the blake2b digest of a data set."""
+from dimse.node.arrival import new_digest
 
 _LOCK: Final = "lock"
 _SUFFIX: Final = ".dcm"
@@ -206,7 +203,7 @@ class IncomingFile:
         self._head = head
         self._folder = folder
         self._disk = disk
-        self._digest = blake2b(digest_size=DIGEST_SIZE)
+        self._digest = new_digest()
         self._descriptor: int | None = None
         self._next_check = _CHECKED
 

@@ -33,6 +33,9 @@ from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN
 PROCESSES: Final = max(1, min(4, os.cpu_count() or 1))
 """Processes that read."""
 
+CHUNK: Final = 32
+"""Files that a process reads at a time."""
+
 
 class Task(NamedTuple):
     """A file to read, and to copy into the new file `copy`."""

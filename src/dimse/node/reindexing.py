@@ -44,15 +44,12 @@ from dimse.node.new_index import new_index
 from dimse.node.options import NodeOptions
 from dimse.node.places import usual_path
 from dimse.node.placing import place
-from dimse.node.readers import PROCESSES, Read, Readers, Result, Task, work
+from dimse.node.readers import CHUNK, PROCESSES, Read, Readers, Result, Task, work
 from dimse.node.schema import event, job, metadata, set_aside, source, study
 from dimse.node.shared_texts import SharedTexts
 
 SOURCE: Final = "reindex"
 """Where instances come from of which no index says it, and why their studies are settled."""
-
-CHUNK: Final = 32
-"""Files that a process reads at a time."""
 
 _REBUILT: Final = frozenset(
     ("study", "series", "request", "instance", "name_word", "uid", "source", "storage", "set_aside")

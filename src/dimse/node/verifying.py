@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, select
 
+from dimse.node.arrival import new_digest
 from dimse.node.index import Index
 from dimse.node.inventory import (
     Stored,
@@ -205,7 +205,7 @@ def _length(path: Path) -> int | None:
 
 def digest(path: Path, offset: int) -> bytes:
     """The digest of the data set that begins at `offset` in a file. Raises `OSError`."""
-    hashed = blake2b(digest_size=16)
+    hashed = new_digest()
     with path.open("rb", buffering=0) as file:
         file.seek(offset)
         while piece := file.read(_READ):
