@@ -10,6 +10,7 @@ from subprocess import PIPE, Popen
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.commitment_steps import INSTANCES, UIDS, Step, does
 from tests.ports import free_port
 from tests.sample_objects import CT, MR
 
@@ -73,8 +74,6 @@ async def test_long_requests_are_looked_up_in_parts(index: Index, tmp_path: Path
 
 # Open transactions
 
-UIDS = ("1.1", "1.2", "1.3")
-INSTANCES = (InstanceReference("1.2.840.1", "1.5"), InstanceReference("1.2.840.2", "1.6"))
 _numbers = itertools.count()
 STEPS = st.lists(
     st.tuples(st.sampled_from(("add", "add again", "get", "decide", "remove", "open")), st.sampled_from(UIDS)),
@@ -82,25 +81,12 @@ STEPS = st.lists(
 )
 
 
-async def does(store: IndexTransactions, prefix: str, steps: list[tuple[str, str]]) -> None:
+async def do(store: IndexTransactions, prefix: str, steps: list[Step]) -> None:
     """Do the steps with the index and with a dictionary, and compare."""
     model: dict[str, OpenTransaction] = {}
     for what, each in steps:
-        uid = f"{prefix}.{each}"
-        known = model.get(uid)
-        if what in ("add", "add again"):
-            new = OpenTransaction(uid, "WS1" if what == "add" else "WS2", INSTANCES)
-            assert await store.add(new) == known
-            model.setdefault(uid, new)
-        elif what == "get":
-            assert await store.get(uid) == known
-        elif what == "decide" and known is not None:
-            await store.decide(uid, (None, 0x0112))
-            model[uid] = OpenTransaction(uid, known.requestor, known.instances, (None, 0x0112))
-        elif what == "remove":
-            await store.remove(uid)
-            model.pop(uid, None)
-        elif what == "open":
+        await does(store, (what, f"{prefix}.{each}"), model)
+        if what == "open":
             found = [each for each in await store.open() if each[0].startswith(f"{prefix}.")]
             assert found == [(each, model[each].requestor, 2) for each in model]
 
@@ -110,8 +96,8 @@ async def test_open_transactions_are_what_a_dictionary_has(index: Index) -> None
 
     @settings(max_examples=30, deadline=None)
     @given(steps=STEPS)
-    def check(steps: list[tuple[str, str]]) -> None:
-        asyncio.run_coroutine_threadsafe(does(store, f"2.25.{next(_numbers)}", steps), loop).result()
+    def check(steps: list[Step]) -> None:
+        asyncio.run_coroutine_threadsafe(do(store, f"2.25.{next(_numbers)}", steps), loop).result()
 
     await asyncio.to_thread(check)
 
