@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread
+from tests.terminals import all_shown
 
 import dimse
 from dimse import RetryPolicy, SendOptions, Server, ServerOptions, UserIdentityRQ
@@ -167,16 +168,15 @@ def _type_at_a_terminal(arguments: tuple[str, ...], prompt: str, answer: str) ->
             env=ENVIRONMENT,
             start_new_session=True,
         ) as process:
+            os.close(theirs)
             shown = b""
             while not shown.endswith(prompt.encode()):
                 shown += os.read(ours, 1000)
             os.write(ours, answer.encode())
             out, _ = process.communicate(timeout=TIMEOUT)
-            os.set_blocking(ours, False)
-            return (shown + os.read(ours, 1000) + out).decode()
+            return shown.decode() + all_shown(ours) + out.decode()
     finally:
         os.close(ours)
-        os.close(theirs)
 
 
 async def test_echo_says_whether_the_peer_confirmed_the_user(beside: Callable[..., Awaitable[Any]]) -> None:
