@@ -28,15 +28,12 @@ class Node:
 
 @contextmanager
 def started(name: str, folder: Path, *, fsync: bool = True) -> Iterator[Node]:
-    """An empty archive of this name, one of `ARCHIVES`, with its data in `folder`, which is removed afterwards."""
+    """An empty archive of this name, one of `ARCHIVES`, with its data in `folder`, which stays."""
     folder.mkdir()
     port = free_port()
-    try:
-        with Running(ARCHIVES[name](folder, port, fsync)) as running:
-            running.wait_for_port(port)
-            yield Node(name, port, folder, running)
-    finally:
-        shutil.rmtree(folder)
+    with Running(ARCHIVES[name](folder, port, fsync)) as running:
+        running.wait_for_port(port)
+        yield Node(name, port, folder, running)
 
 
 def ours(folder: Path, port: int, fsync: bool) -> Program:

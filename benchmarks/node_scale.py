@@ -69,7 +69,7 @@ class Line:
 
 
 def section(folder: Path, scale: str, _: int) -> Section:
-    """All figures of size."""
+    """All figures of size. Nothing is removed between them: see `node_compare`."""
     DISK.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-node-", dir=DISK) as place:
         lines = [
@@ -152,7 +152,6 @@ def _studies(place: Path, scale: str) -> Iterator[Line]:
         assert matches == count, f"{matches} matches of {count}"
         yield Line("first answer without a key", of, first * 1000, "ms", FIRST * 1000)
         yield Line("all answers", of, matches / last, "answers/s")
-    shutil.rmtree(data)
 
 
 def _instances(place: Path, folder: Path, scale: str) -> Iterator[Line]:
@@ -170,7 +169,6 @@ def _instances(place: Path, folder: Path, scale: str) -> Iterator[Line]:
             send(node, [folder / load.key])
             rates.append(load.count / (time.perf_counter() - start))
         yield Line("ingest, 1 association", of, rates[-1], "objects/s")
-        shutil.rmtree(data)
     yield Line("ingest, beside that with the least", of, rates[-1] / rates[0], "x", GROWN, is_most=False)
 
 
