@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator
-from hashlib import blake2b
+from hashlib import sha256
 from itertools import islice, product
 from pathlib import Path
 from typing import Final
@@ -91,7 +91,7 @@ def arrivals(studies: int, series: int, instances: int) -> Iterator[Arrival]:
             is_in_place=False,
             size=525_000,
             offset=400,
-            digest=blake2b(encoded, digest_size=16).digest(),
+            digest=sha256(encoded).digest(),
             source="CT1@10.0.0.7",
             received_at=1_700_000_000.0,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def _arrival(data: Path, dataset: Dataset, syntax: str) -> Arrival:
         is_in_place=False,
         size=size,
         offset=size - len(encoded),
-        digest=blake2b(encoded, digest_size=16).digest(),
+        digest=sha256(encoded).digest(),
         source="TEST",
         received_at=1.0,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def arrival(said: Said, content: str = "first", *, size: int = 1000, in_place: P
         is_in_place=in_place is not None,
         size=size,
         offset=400,
-        digest=blake2b(content.encode(), digest_size=16).digest(),
+        digest=sha256(content.encode()).digest(),
         source="CT1@10.0.0.7",
         received_at=1_700_000_000.0,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def _put(connection: Connection, data: Path, given: Dataset | Path, syntax: str)
         "number": dataset.get("InstanceNumber"),
         "bytes": size,
         "offset": size - len(encoded),
-        "digest": blake2b(encoded, digest_size=16).digest(),
+        "digest": sha256(encoded).digest(),
         "storage": _id(connection, schema.storage, url=FOLDER),
         "received_at": 0.0,
     }

@@ -89,12 +89,16 @@ class IncomingFolder:
             self._unforced = _Names.SOME
         return path, descriptor
 
+    @property
+    def is_short_of_names(self) -> bool:
+        """Whether it is time to `prepare`."""
+        return len(self._prepared) < PREPARED // 4
+
     def prepare(self) -> None:
-        """Make some empty files, if there are few: then their names are forced to the disk together."""
-        if len(self._prepared) < PREPARED // 4:
-            with suppress(OSError):  # who needs one learns of it
-                for _ in range(PREPARED):
-                    self._prepared.append(self._create())
+        """Make some empty files, in any thread: then their names are forced to the disk together."""
+        with suppress(OSError):  # `open_new` raises it again
+            while len(self._prepared) < PREPARED:
+                self._prepared.append(self._create())
 
     def check_room(self) -> None:
         """Raise `OSError` (ENOSPC) if less than `minimum_free` bytes are free, or were just now."""

@@ -1,10 +1,11 @@
 """Receives instances: from a C-STORE to a row in the index and a file in its place.
 
 1. An instance is written to `incoming/` while it arrives, with the digest of its data set.
-2. Then it waits for the writer, which takes all that wait: it forces their files to the disk, several at once, and then
-   their names; commits one transaction for all; and gives the files their names (see `naming`). Then each sender gets
-   its answer. So Success means there, and the disk is waited for once per batch.
-3. A large file is forced to the disk before it waits, so that no other instance waits for it.
+2. Then it waits for the writer, which takes all that wait. When their files are on the disk it forces their names
+   there; commits one transaction for all; and gives the files their names (see `naming`). Then each sender gets its
+   answer. So Success means there, and the index is forced to the disk once per batch.
+3. While the writer is at work, what comes next is forced to the disk, several files at once. A large file is forced
+   before it waits, so that no other instance waits for it.
 4. A sender that is gone before its instance is whole leaves nothing; afterwards, its instance is stored.
 5. What cannot be stored for want of room, or as the index or the disk fails, is answered with Out of Resources
    (0xA700), and is the `problem` until something is stored again, or `check` finds that it could be.
@@ -17,7 +18,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -45,7 +46,7 @@ _LARGE: Final = 4 * 1024 * 1024
 """Bytes of a file that is forced to the disk before it waits for its batch."""
 
 _FORCED_AT_ONCE: Final = 4
-"""Files of a batch that are forced to the disk at the same time."""
+"""Files that are forced to the disk at the same time."""
 
 _DUPLICATE: Final = "stored before with different content"
 
@@ -57,6 +58,8 @@ class _Waiting:
     arrival: Arrival
     file: IncomingFile
     done: asyncio.Future[Placed]
+    forced: Future[OSError | None] | None
+    """Its file is forced to the disk already; None if that is left to the writer."""
 
 
 class Ingest:
@@ -179,9 +182,11 @@ class Ingest:
 
     async def _add(self, arrival: Arrival, file: IncomingFile) -> Placed:
         """Wait for the writer. It stores the instance even if the caller is cancelled."""
-        waiting = _Waiting(arrival, file, asyncio.get_running_loop().create_future())
+        is_idle = self._idle.is_set()
+        forced = None if is_idle or not self._options.fsync else self._forcing.submit(self._finish, file)
+        waiting = _Waiting(arrival, file, asyncio.get_running_loop().create_future(), forced)
         self._waiting.append(waiting)
-        if self._idle.is_set():
+        if is_idle:
             self._write()
         return await waiting.done
 
@@ -222,22 +227,27 @@ class Ingest:
 
     def _store(self, batch: Sequence[_Waiting]) -> list[Placed | Exception]:
         """Store a batch, in the thread of the writer."""
-        results = self._force(batch)
+        results: list[Placed | Exception | None] = [
+            each.forced.result() if each.forced else self._finish(each.file) for each in batch
+        ]
         whole = [number for number, result in enumerate(results) if result is None]
         placed = self._batches.place([batch[number].arrival for number in whole])
         for number, each in zip(whole, placed, strict=True):
             results[number] = each
-        if self._options.fsync:
-            self._folder.prepare()
+        if self._options.fsync and self._folder.is_short_of_names:
+            self._forcing.submit(self._folder.prepare)
         return [result for result in results if result is not None]
 
-    def _force(self, batch: Sequence[_Waiting]) -> list[Placed | Exception | None]:
-        """Force the files of a batch to the disk, and close them; the errors of those for which that failed."""
-        files = [waiting.file for waiting in batch]
-        force = partial(_finish, fsync=self._options.fsync)
-        if len(files) == 1 or not self._options.fsync:
-            return [force(file) for file in files]
-        return list(self._forcing.map(force, files))
+    def _finish(self, file: IncomingFile) -> OSError | None:
+        """Force a file to the disk if wanted, and close it. If that fails, it is removed."""
+        try:
+            if self._options.fsync:
+                file.force()
+            file.close()
+        except OSError as error:
+            file.remove()
+            return error
+        return None
 
     # Its state
 
@@ -262,18 +272,6 @@ class Ingest:
         self._folder.try_to_write()
         with self._index.writing() as connection:
             connection.execute(select(1))
-
-
-def _finish(file: IncomingFile, *, fsync: bool) -> OSError | None:
-    """Force a file to the disk if wanted, and close it. If that fails, it is removed."""
-    try:
-        if fsync:
-            file.force()
-        file.close()
-    except OSError as error:
-        file.remove()
-        return error
-    return None
 
 
 def _source(request: StoreRequest) -> str:

@@ -163,7 +163,7 @@ instance: Final = Table(
     # Of the file, and where its data set begins in it
     _required("bytes", BigInteger()),
     _required("offset", Integer()),
-    # blake2b, 16 bytes, of the data set as it arrived
+    # SHA-256 of the data set as it arrived
     _required("digest", LargeBinary()),
     Column("storage", Integer, ForeignKey("storage.id"), nullable=False),
     # Only where it is not the usual one
