@@ -58,7 +58,7 @@ from dimse.messages.message import C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, N
 from dimse.network.client import DEFAULT_CONTEXTS
 from dimse.network.incoming_data import MAXIMUM_IDENTIFIER_LENGTH
 from dimse.network.server import services_of
-from dimse.node import node_file
+from dimse.node import EventKind, node_file
 from dimse.services.query_models import DEFAULT_MODELS, MODELS
 from tests.certificate import CERTIFICATE, KEY
 from tests.ports import free_port
@@ -618,6 +618,17 @@ def test_the_map_names_every_module() -> None:
     named = {f"{room}/{module}" for room, content in rooms for module in re.findall(r"`([a-z0-9_/]+\.py)`", content)}
     files = {file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py") if file.parent != PACKAGE}
     assert named == {file for file in files if not file.endswith("__init__.py")}
+
+
+def test_the_archive_how_to_has_each_key_and_each_event() -> None:
+    text = (ROOT / "docs" / "how-to" / "archive.md").read_text(encoding="utf-8")
+    kinds = {f"[{name}]": kind for name, kind in node_file._TABLES.items()}
+    kinds |= {f"[[{name}]]": kind for name, kind in node_file._ARRAYS.items()}
+    keys = dict(re.findall(r"^\| `(\[+[a-z]+\]+)` \| (.+) \|$", text, re.MULTILINE))
+    assert keys.keys() == kinds.keys()
+    for name, kind in kinds.items():
+        assert [each.name for each in fields(kind) if f"`{each.name}`" not in keys[name]] == [], name
+    assert [each.value for each in EventKind if f"\n| `{each.value}` |" not in text] == []
 
 
 # The conformance statement's facts

@@ -226,7 +226,10 @@ async def test_a_port_or_a_folder_that_is_in_use(beside: Start, tmp_path: Path) 
         said = f"the page cannot listen on 127.0.0.1:{node.port}: Address already in use; choose another port for it"
         assert (done.code, done.err) == (1, f"dimse: {said}, or no page\n")
         done = await beside("node", "--data", tmp_path / "one", "--port", 0, "--web", "off")
-        assert (done.code, done.err) == (1, f"dimse: {tmp_path / 'one'}: another node serves from this folder\n")
+        assert (done.code, done.err) == (
+            1,
+            f"dimse: {tmp_path / 'one'}: another node serves from this folder; stop it first\n",
+        )
 
 
 def write(path: Path, text: str) -> None:

@@ -56,5 +56,5 @@ def test_who_changes_it_waits_for_who_is_alone(tmp_path: Path) -> None:
     with alone(tmp_path):
         with opened(tmp_path, None):
             pass
-        with pytest.raises(OSError, match="built anew"), opened(tmp_path, None, Use.CHANGE):
+        with pytest.raises(OSError, match="being rebuilt"), opened(tmp_path, None, Use.CHANGE):
             pass

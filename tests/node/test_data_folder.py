@@ -41,7 +41,7 @@ def test_commands_work_beside_one_another_and_the_node(tmp_path: Path) -> None:
 def test_who_must_be_alone_is_told_what_to_end(tmp_path: Path) -> None:
     with served(tmp_path), pytest.raises(OSError, match="stop it first"), alone(tmp_path):
         pass
-    with worked_on(tmp_path), pytest.raises(OSError, match="another command works"), alone(tmp_path):
+    with worked_on(tmp_path), pytest.raises(OSError, match="another command is at work"), alone(tmp_path):
         pass
 
 
@@ -49,5 +49,5 @@ def test_nothing_begins_beside_who_is_alone(tmp_path: Path) -> None:
     with alone(tmp_path):
         with pytest.raises(OSError, match="another node serves"), served(tmp_path):
             pass
-        with pytest.raises(OSError, match="built anew"), worked_on(tmp_path):
+        with pytest.raises(OSError, match="being rebuilt"), worked_on(tmp_path):
             pass

@@ -300,5 +300,5 @@ def test_urls_that_are_refused(url: str) -> None:
 def test_hooks_that_cannot_be_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="different URLs"):
         NodeOptions(data=tmp_path, webhooks=[WebhookOptions(url=f"http://a/?{each}") for each in "12"])
-    with pytest.raises(ValueError, match="commands must be different"):
+    with pytest.raises(ValueError, match="commands must have different programs"):
         NodeOptions(data=tmp_path, commands=[CommandOptions(run=["sh"])] * 2)

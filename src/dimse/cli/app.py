@@ -62,13 +62,13 @@ COMMANDS: Final = {
     ),
     "node import": Command("dimse.cli.node_import", "Put files, or all of another archive, into an archive."),
     "node verify": Command("dimse.cli.node_verify", "Compare the index of an archive with its files."),
-    "node reindex": Command("dimse.cli.node_reindex", "Build the index of an archive anew, from its files."),
-    "node backup": Command("dimse.cli.node_backup", "Copy an archive into a folder, while a node serves from it."),
+    "node reindex": Command("dimse.cli.node_reindex", "Rebuild the index of an archive from its files."),
+    "node backup": Command("dimse.cli.node_backup", "Copy an archive into a folder, also while a node serves it."),
     "node delete": Command("dimse.cli.node_delete", "Delete studies from an archive, with their files."),
-    "node stats": Command(
-        "dimse.cli.node_stats", "Print how much an archive has, and how much of it waits for something."
+    "node stats": Command("dimse.cli.node_stats", "Print how much an archive has, and how much work waits."),
+    "node events": Command(
+        "dimse.cli.node_events", "Print the events of an archive: what has happened, or with --follow, what happens."
     ),
-    "node events": Command("dimse.cli.node_events", "Print what has happened in an archive, and what happens."),
     "peers": Command("dimse.cli.peers", "List the peers of the configuration, with their last state."),
     "completion": Command("dimse.cli.completion", "Print a script that completes dimse in a shell."),
     "certificates": Command(

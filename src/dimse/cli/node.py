@@ -71,10 +71,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--web",
         metavar="PORT|off",
         type=_port_or_off,
-        help="Port of the page, at the address that the configuration has for it, else 127.0.0.1; off has no page. "
-        "[default: that of the configuration, else 8080]",
+        help="Port of the web page, or off for no page. It is at the address that the configuration has for it, else "
+        "at 127.0.0.1. [default: that of the configuration, else 8080]",
     )
-    parser.add_argument("--check", action="store_true", help="Check the configuration and what it needs, and exit.")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="Check the configuration, the data folder, the index and the ports, and exit.",
+    )
     arguments.add_json(parser, "Print one JSON object per line.")
     parser.add_argument("--quiet", action="store_true", help="Print no lines about associations.")
 
@@ -102,9 +106,9 @@ def node(
 ) -> int:
     """Serve an archive: store, find, get and move instances, and answer Storage Commitment.
 
-    Everything that it keeps is in the data folder. Without peers, every application entity that reaches it may do
-    everything, so it listens on the loopback address. SIGHUP reads the configuration again: its peers, destinations and
-    limits are those of new associations.
+    Everything that it keeps is in the data folder. Without a list of peers, every application entity that reaches it
+    may do everything, so by default it listens on localhost only. SIGHUP makes it read the configuration again: new
+    associations get the new peers, destinations and limits.
     """
 
     def read() -> NodeOptions:

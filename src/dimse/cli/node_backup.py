@@ -29,10 +29,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def node_backup(*, folder: Path, data: Path | None, config: Path | None, json: bool) -> int:
-    """Copy an archive into a folder, while a node serves from it.
+    """Copy an archive into a folder, also while a node serves it.
 
-    The folder has all that was stored before, and can be served: dimse node --data DIR. Files that are there already
-    are not copied again. Files that the archive has no longer are moved to DIR/removed.
+    The backup has everything that was stored before it began, and can itself be served: dimse node --data DIR. Files
+    that it has already are not copied again. Files that the archive no longer has are moved to DIR/removed.
     """
     report = _BackupReport(folder, json=json)
     with node_archive.opened(data, config) as (index, options), ExitStack() as stack:

@@ -43,8 +43,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def node_delete(*, studies: Sequence[str], yes: bool, data: Path | None, config: Path | None, json: bool) -> int:
     """Delete studies from an archive, with their files.
 
-    Files that were adopted where they are stay there. An event remains, without data of the patient. There is no way
-    back but a backup.
+    Files that were imported in place stay where they are. An event remains, without patient data. Only a backup can
+    bring a deleted study back.
     """
     if not yes and not sys.stdin.isatty():
         raise UsageError("delete asks before it deletes, and there is no terminal to ask at; add --yes")

@@ -36,16 +36,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         help=f"Print the events after number N. [default: the latest {LATEST}]",
     )
     parser.add_argument(
-        "--follow", action="store_true", help="Go on and print each event when it happens, until Ctrl-C."
+        "--follow", action="store_true", help="Also print each new event when it happens, until Ctrl-C."
     )
     arguments.add_json(parser, "Print one JSON object per line.")
 
 
 def node_events(*, data: Path | None, config: Path | None, since: int | None, follow: bool, json: bool) -> int:
-    """Print what has happened in an archive, and what happens.
+    """Print the events of an archive: what has happened, or with --follow, what happens.
 
-    These are new studies, settled ones, duplicates, conflicts and deletions. The node may run meanwhile. The number of
-    each event is at the beginning of its line.
+    These are new, settled and deleted studies, duplicates, conflicts, and missing files. A node may serve meanwhile.
+    Each line begins with the number of the event.
     """
     with node_archive.opened(data, config) as (index, _):
         from dimse.node import events

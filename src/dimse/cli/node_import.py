@@ -46,9 +46,9 @@ def node_import(
 ) -> int:
     """Put files, or all of another archive, into an archive.
 
-    A node may serve from the archive meanwhile. Files are copied, unless --in-place leaves them where they are. With
-    --from, all studies of another archive are retrieved, by C-GET or C-MOVE; those that are here with as many
-    instances are skipped. Ctrl-C ends it; the same command goes on where it ended.
+    A node may serve the archive meanwhile. Files are copied, unless --in-place leaves them where they are. With --from,
+    all studies of another archive are retrieved, by C-GET or C-MOVE; a study that is here with as many instances is
+    skipped. After an interruption, run the same command again: nothing is imported twice.
     """
     if migration["archive"] is not None:
         if paths or in_place:

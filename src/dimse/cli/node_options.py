@@ -24,8 +24,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--data",
         metavar="DIR",
         type=Path,
-        help="Data folder of the node. [default: the one of the configuration, else $XDG_DATA_HOME/dimse/node, where "
-        "XDG_DATA_HOME is ~/.local/share if it is not set]",
+        help="Data folder of the node. [default: that of the configuration, else dimse/node in $XDG_DATA_HOME or "
+        "~/.local/share]",
     )
     parser.add_argument(
         "--config",

@@ -1,4 +1,4 @@
-"""`dimse node reindex`: builds the index of an archive anew."""
+"""`dimse node reindex`: rebuilds the index of an archive."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def node_reindex(*, data: Path | None, config: Path | None, json: bool) -> int:
-    """Build the index of an archive anew, from its files.
+    """Rebuild the index of an archive from its files.
 
-    The node must be stopped. What the files do not tell, such as events and what was settled, comes from the index
-    before, if that can be read. The new index takes its place when it is complete; no file is moved or deleted.
+    Stop the node first. What the files do not say, such as events and which studies are settled, is taken from the old
+    index, if that can be read. The new index replaces it when it is complete; no file is moved or deleted.
     """
     options = node_options.read(data, config)
     if not any((options.data / name).exists() for name in ("studies", "index.sqlite")) and options.index is None:
@@ -75,8 +75,8 @@ class _ReindexReport(Report):
         """Write the summary."""
         seconds, done = self.seconds, self.counts.total()
         if reindexing.problem is not None:
-            why = f"the index before cannot be read ({reindexing.problem})"
-            print_error(f"dimse: {why}: events, jobs and files that were adopted elsewhere are lost")
+            why = f"the old index cannot be read ({reindexing.problem})"
+            print_error(f"dimse: {why}: events, jobs, and instances that were imported in place, are lost")
         fields = {
             "indexed": self.counts["new"],
             "same": self.counts["same"],

@@ -25,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def node_stats(*, data: Path | None, config: Path | None, json: bool) -> int:
-    """Print how much an archive has, and how much of it waits for something."""
+    """Print how much an archive has, and how much work waits."""
     with node_archive.opened(data, config) as (index, _):
         from dimse.node.statistics import statistics
 

@@ -33,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="Put files that are not in the index into it, remove instances without a file from it, and correct its "
+        help="Add files that the index does not have, remove instances without a file from it, and correct its "
         "counters. No file is deleted, and damaged files stay.",
     )
     arguments.add_json(parser)

@@ -40,7 +40,7 @@ def served(data: Path) -> Iterator[None]:
     The system gives the lock back when the process ends, however that is. Raises `OSError` if the folder cannot be
     written, or if another node serves from it. Commands such as `dimse node import` need `worked_on` only.
     """
-    with _locked(data, _LOCK, folders.lock, "another node serves from this folder"):
+    with _locked(data, _LOCK, folders.lock, "another node serves from this folder; stop it first"):
         yield
 
 
@@ -50,7 +50,9 @@ def worked_on(data: Path) -> Iterator[None]:
 
     Raises `OSError` if the folder cannot be written, or if its index is built anew.
     """
-    with _locked(data, _COMMANDS_LOCK, folders.share_lock, "the index of this folder is built anew; wait for its end"):
+    with _locked(
+        data, _COMMANDS_LOCK, folders.share_lock, "the index of this folder is being rebuilt; wait until that has ended"
+    ):
         yield
 
 
@@ -62,7 +64,9 @@ def alone(data: Path) -> Iterator[None]:
     """
     with (
         _locked(data, _LOCK, folders.lock, "a node serves from this folder; stop it first"),
-        _locked(data, _COMMANDS_LOCK, folders.lock, "another command works on this folder; wait for its end"),
+        _locked(
+            data, _COMMANDS_LOCK, folders.lock, "another command is at work on this folder; wait until it has ended"
+        ),
     ):
         yield
 
@@ -70,7 +74,7 @@ def alone(data: Path) -> Iterator[None]:
 @contextmanager
 def migrating(data: Path) -> Iterator[None]:
     """In the block, this process alone retrieves studies of another archive into the folder. Raises `OSError`."""
-    with _locked(data, _MIGRATION_LOCK, folders.lock, "another import --from is under way; wait for its end"):
+    with _locked(data, _MIGRATION_LOCK, folders.lock, "another import --from is running; wait until it has ended"):
         yield
 
 

@@ -113,7 +113,7 @@ def since(connection: Connection, last: int, most: int = 500) -> Sequence[Event]
 
 
 def by_id(connection: Connection, number: int) -> Event | None:
-    """The event with a number; None if it is kept no more."""
+    """The event with a number; None if it is no longer kept."""
     row = connection.execute(select(event).where(event.c.id == number)).first()
     return None if row is None else _event(row)
 

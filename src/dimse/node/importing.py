@@ -237,7 +237,7 @@ class Importer:
                 chunk: _Chunk = [(Found(source.path, named=True), copy)]
                 yield from self._results(chunk, partial(work, self._tasks(chunk)))
             elif self._in_place:
-                why = "is in a zip archive, so it cannot be adopted in place"
+                why = "is in a zip archive, so it cannot be imported in place"
                 yield Imported(source.name, error=DatasetError(why))
             else:
                 yield self._unpack(source)

@@ -84,7 +84,7 @@ class _Index:
 
     def __post_init__(self) -> None:
         if self.url is not None and not self.url.startswith("postgresql://"):
-            raise ValueError("url must be one of PostgreSQL, such as postgresql://dimse@db/archive")
+            raise ValueError("url must be that of a PostgreSQL database, such as postgresql://dimse@db/archive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

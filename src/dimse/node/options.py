@@ -124,10 +124,11 @@ class WebOptions:
                 object.__setattr__(self, name, Path(given))
         for name in ("key", "client_authorities"):
             if getattr(self, name) is not None and self.certificate is None:
-                raise ValueError(f"{name} must not be given without a certificate of the server")
+                raise ValueError(f"{name} needs a certificate of the server")
         if not self.has_login and not is_loopback(self.host):
             raise ValueError(
-                f"host must be a loopback address without a password, a token or client_authorities, not {self.host!r}"
+                f"host must be a loopback address, not {self.host!r}, unless there is a password, a token or "
+                "client_authorities"
             )
 
     @property
@@ -168,7 +169,7 @@ class WebhookOptions:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not _URL.fullmatch(self.url):
-            raise ValueError(f"url must be one of http or https, in ASCII and without spaces, not {self.url!r}")
+            raise ValueError(f"url must be an http or https URL, in ASCII and without spaces, not {self.url!r}")
         try:
             parts.port  # noqa: B018 - it is checked when it is read
         except ValueError as error:
@@ -251,4 +252,4 @@ class NodeOptions:
         if len({each.place for each in self.webhooks}) < len(self.webhooks):
             raise ValueError("webhooks must have different URLs, apart from their queries")
         if len({tuple(each.run) for each in self.commands}) < len(self.commands):
-            raise ValueError("commands must be different")
+            raise ValueError("commands must have different programs or arguments")

@@ -96,7 +96,7 @@ class Hooks:
     async def _event(self, each: Job) -> Event:
         event = await self._index.read(partial(by_id, number=each.event_id or 0))
         if event is None:
-            raise GiveUp("its event is kept no more")
+            raise GiveUp("its event is no longer kept")
         return event
 
     async def _call(self, each: Job) -> None:

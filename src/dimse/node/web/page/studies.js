@@ -135,7 +135,7 @@ export async function studyView({ rest: [uid, seriesUid], signal }) {
 
 const SETTLED = {
   mpps: "its procedure steps have ended", count: "all instances that were announced are here", "association-end": "its senders have ended",
-  quiet: "nothing more has come", reindex: "the index was built anew",
+  quiet: "nothing more has come", reindex: "the index was rebuilt",
 };
 
 function stateText({ settled_at: at, settled_because: because }) {
