@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import Dataset
 from sqlalchemy import event
 from tests.node.archived import finder, found, keys, put, search
 from tests.node.many_studies import fill
@@ -293,6 +294,34 @@ async def test_fuzzy_matching_of_names(archived: Finder) -> None:
         asked = keys("PATIENT", PatientName=wanted, PatientID="")
         level, fuzzy = dimse.QueryRetrieveLevel.PATIENT, QueryFeatures(fuzzy_names=True)
         assert len(await search(archived, asked, level, features=fuzzy, limit=10)) == count, wanted
+
+
+async def test_the_timezone_that_is_asked_for_is_returned(index: Index, tmp_path: Path) -> None:
+    """PS3.4 C.4.1.1.3.2: an answer has each attribute of the request; this one is never matched."""
+    zones = ("+0100", "")
+    put(index, tmp_path, [member(f"1.{n}", "1", 1, TimezoneOffsetFromUTC=zone) for n, zone in enumerate(zones)])
+    matches = await found(finder(index, tmp_path), "STUDY", StudyInstanceUID="", TimezoneOffsetFromUTC="-0500")
+    assert {match.StudyInstanceUID: match.TimezoneOffsetFromUTC for match in matches} == {"1.0": "+0100", "1.1": ""}
+
+
+@pytest.mark.parametrize(("zone", "count"), [("+0100", 1), ("-0500", 0), ("", 0)])
+async def test_a_moment_is_in_the_timezone_of_the_identifier(
+    index: Index, tmp_path: Path, zone: str, count: int
+) -> None:
+    codes = [Dataset(), Dataset()]
+    codes[0].ContextGroupVersion, codes[1].ContextGroupVersion = "20240229060000", "20240101"
+    stored = member("1.1", "1", 1, TimezoneOffsetFromUTC="-0500", AcquisitionDateTime="20240229060000")
+    stored.ProcedureCodeSequence = codes
+    put(index, tmp_path, [stored])
+    asked = {"SOPInstanceUID": "", "TimezoneOffsetFromUTC": zone}
+    matches = await found(finder(index, tmp_path), "IMAGE", AcquisitionDateTime="202402291200", **asked)
+    assert len(matches) == count
+    item = Dataset()
+    item.ContextGroupVersion = "202402291200"
+    matches = await found(finder(index, tmp_path), "IMAGE", ProcedureCodeSequence=[item], **asked)
+    assert [each.ContextGroupVersion for match in matches for each in match.ProcedureCodeSequence] == (
+        ["20240229060000"] * count
+    )
 
 
 @pytest.mark.parametrize(

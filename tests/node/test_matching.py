@@ -51,6 +51,7 @@ STUDY = {
     "StudyDescription": TEXTS,
     "AdmittingDiagnosesDescription": TEXTS,
     "PatientAge": ("030Y", "", None),
+    "TimezoneOffsetFromUTC": ("+0100", "-0500", "", None),
 }
 SERIES = {
     "Modality": CODES,
@@ -117,7 +118,8 @@ IDS = st.sampled_from(("A1", "A12", "b", "", None))
 REQUESTS = st.none() | st.lists(
     st.builds(item, ScheduledProcedureStepID=IDS, RequestedProcedureID=IDS, AccessionNumber=IDS), max_size=2
 )
-CODED = st.none() | st.lists(st.builds(item, CodeValue=IDS, CodeMeaning=IDS), max_size=2)
+MADE = st.sampled_from(("20240229103000", "20240229093000", None))
+CODED = st.none() | st.lists(st.builds(item, CodeValue=IDS, CodeMeaning=IDS, ContextGroupVersion=MADE), max_size=2)
 
 
 @st.composite
@@ -179,6 +181,8 @@ def values_of(keyword: str, pool: tuple[Any, ...]) -> st.SearchStrategy[Any]:
         return moments(pool, ("09", "1029"))
     if vr == "DT":
         return st.sampled_from(MOMENTS)
+    if keyword == "TimezoneOffsetFromUTC":
+        return st.sampled_from(("+0100", "-0930"))
     if vr in ("IS", "US", "AS", "UI"):
         return st.sampled_from([each for each in pool if each])
     return texts(pool) | st.lists(texts(pool), min_size=2, max_size=3)
@@ -191,7 +195,9 @@ UNIQUE = {
     LEVELS[3]: ("1.2.0.0.0.0", "1.2.0.0.0.0\\1.2.1.0.0.0"),
 }
 ITEMS = st.builds(item, ScheduledProcedureStepID=st.just("") | texts(("A1", "b")), RequestedProcedureID=IDS)
-CODES_WANTED = st.sampled_from(([], [Dataset()], [item(CodeValue="A1*", CodeMeaning="")]))
+CODES_WANTED = st.sampled_from(
+    ([], [Dataset()], [item(CodeValue="A1*", CodeMeaning="")], [item(CodeValue="", ContextGroupVersion="202402291030")])
+)
 SUMMARIES: Mapping[QueryRetrieveLevel, Pools] = {
     LEVELS[0]: {},
     LEVELS[1]: {"ModalitiesInStudy": CODES, "SOPClassesInStudy": UIDS, "NumberOfStudyRelatedInstances": ("2", "3")},

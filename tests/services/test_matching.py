@@ -246,6 +246,8 @@ def test_a_timezone_that_is_requested_is_that_of_the_data_set() -> None:
     ):
         response = Matcher(keys, QueryFeatures(timezone=True)).response(dataset(**IN_ZONE))
         assert (response.StudyDate, response.get("TimezoneOffsetFromUTC")) == ("20240229", expected)
+    keys = dataset(TimezoneOffsetFromUTC="+0100")
+    assert Matcher(keys).response(dataset(StudyDate="20240229")).TimezoneOffsetFromUTC is None, "also without a value"
 
 
 def test_a_date_and_its_time_are_one_range_if_that_was_agreed_on() -> None:

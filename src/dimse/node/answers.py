@@ -22,7 +22,7 @@ from dimse.dataset.encoding import (
     SPECIFIC_CHARACTER_SET,
     item_header,
 )
-from dimse.node.candidates import Elements, items, match
+from dimse.node.candidates import Elements, items, match, offset_in
 from dimse.services.matching import Keys
 
 RETRIEVE_AE_TITLE: Final = 0x00080054
@@ -68,7 +68,7 @@ class Answers:
         plain = self._encoded_plain(elements) if self._is_native else None
         if plain is not None:
             return plain
-        chosen = self._in_character_set(_chosen(self._keys, self._vrs, elements))
+        chosen = self._in_character_set(_chosen(self._keys, self._vrs, elements, offset_in(elements)))
         if self._is_native:
             return _joined(chosen, implicit=self._is_implicit)
         explicit = _joined(chosen, implicit=False)
@@ -108,15 +108,16 @@ class Answers:
         return dict(sorted({**found, SPECIFIC_CHARACTER_SET: ("CS", _padded(name))}.items()))
 
 
-def _chosen(keys: Keys, vrs: dict[int, str], elements: Elements) -> Chosen:
-    """The attributes that the keys ask for, of sequences the items that match."""
+def _chosen(keys: Keys, vrs: dict[int, str], elements: Elements, offset: int) -> Chosen:
+    """The attributes that the keys ask for, of sequences the items that match; `offset` is that of the elements."""
     chosen: Chosen = {}
     for tag, vr in vrs.items():
         element = elements.get(tag, (vr, b""))
         inner = keys.items.get(tag)
         if inner is not None:
-            found = (item for item in items(elements, tag) if match(inner, item))
-            chosen[tag] = "SQ", [_chosen(inner, dict(sorted(inner.vrs.items())), item) for item in found]
+            found = (item for item in items(elements, tag) if match(inner, item, offset))
+            wanted = dict(sorted(inner.vrs.items()))
+            chosen[tag] = "SQ", [_chosen(inner, wanted, item, offset_in(item, offset)) for item in found]
         elif element[0] == "SQ":
             chosen[tag] = "SQ", [_whole(item) for item in items(elements, tag)]
         else:

@@ -91,10 +91,15 @@ def items(elements: Elements, tag: int) -> Iterator[dict[int, Element]]:
         position = end
 
 
-def match(keys: Keys, elements: Elements, offset: int | None = None) -> bool:
-    """Whether all keys match. `offset` is the offset from UTC of the data set around an item."""
+def offset_in(elements: Elements, outer: int = 0) -> int:
+    """The offset from UTC of a data set, or of an item in one with the offset `outer`."""
     own = text(elements, _TIMEZONE_OFFSET_FROM_UTC)
-    offset = offset_of(own) if own and re.fullmatch(OFFSET, own, re.ASCII) else offset or 0
+    return offset_of(own) if own and re.fullmatch(OFFSET, own, re.ASCII) else outer
+
+
+def match(keys: Keys, elements: Elements, outer: int = 0) -> bool:
+    """Whether all keys match. `outer` is the offset from UTC of the data set around an item."""
+    offset = offset_in(elements, outer)
     for tag, tests in keys.tests.items():
         found = values(elements.get(tag))
         if not found:

@@ -109,7 +109,7 @@ class Plan:
         self, identifier: Dataset, level: QueryRetrieveLevel, features: QueryFeatures, *, unknown_matches: bool
     ) -> None:
         self.level: Final = level
-        self.keys: Final = Keys(identifier, (), 0, features, unknown_matches=unknown_matches).add(identifier)
+        self.keys: Final = Keys.of(identifier, features, unknown_matches=unknown_matches)
         self.unsupported = {*self.keys.unsupported, *self._not_matched()}
         self.leave_out(self.unsupported)
         self._terms: dict[int, Term] = {tag: found for tag in self._matched if (found := self._term(tag)) is not None}

@@ -43,7 +43,7 @@ from dimse.upper_layer.extended import QueryFeatures
 
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _TIMEZONE_OFFSET_FROM_UTC: Final = 0x00080201
-_NEVER_MATCHED: Final = frozenset((_SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL, _TIMEZONE_OFFSET_FROM_UTC))
+_NO_KEYS: Final = frozenset((_SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL))
 EMPTY_VALUE: Final = '""'
 """The value of a key that only attributes without a value match."""
 _NOWHERE: Final = 0
@@ -116,11 +116,7 @@ class Matcher:
         chosen = None
         if supported is not None:
             chosen = frozenset(each if isinstance(each, int) else tag_of(each) for each in supported)
-        self._copied = (_SPECIFIC_CHARACTER_SET, *({_TIMEZONE_OFFSET_FROM_UTC} & identifier.keys()))
-        offset, features = _own_offset(identifier), features or QueryFeatures()
-        if offset is None:
-            offset, features = 0, features - QueryFeatures(timezone=True)
-        self._keys = Keys(identifier, (), offset, features, unknown_matches=unknown_matches).add(identifier, chosen)
+        self._keys = Keys.of(identifier, features or QueryFeatures(), unknown_matches=unknown_matches, supported=chosen)
 
     @property
     def unsupported(self) -> frozenset[int]:
@@ -137,15 +133,14 @@ class Matcher:
     def response(self, dataset: Dataset) -> Dataset:
         """The identifier of the response for a matching `dataset`: the requested attributes, empty if it lacks them.
 
-        A sequence has the items that match, with the requested attributes. Specific Character Set is that of `dataset`,
-        and so is Timezone Offset From UTC if it is requested.
+        A sequence has the items that match, with the requested attributes. Specific Character Set is that of `dataset`.
         """
         response = self._keys.trimmed(dataset)
         if self._level is not None:
             response.QueryRetrieveLevel = str(self._level)
-        for tag in self._copied:
-            if tag in dataset:
-                response[tag] = _copied(dataset, tag, "CS", tag)
+        tag = _SPECIFIC_CHARACTER_SET
+        if tag in dataset:
+            response[tag] = _copied(dataset, tag, "CS", tag)
         return response
 
     def find(self, datasets: Iterable[Dataset]) -> Iterator[Dataset]:
@@ -218,12 +213,30 @@ class Keys:
         self._moved: list[tuple[int, int]] = []
         """The dates and times that have a key and are matched in its timezone."""
 
+    @classmethod
+    def of(
+        cls,
+        identifier: Dataset,
+        features: QueryFeatures,
+        *,
+        unknown_matches: bool = True,
+        supported: frozenset[int] | None = None,
+    ) -> Keys:
+        """The keys of an identifier, whose moments without an offset from UTC are in its own timezone."""
+        offset = _own_offset(identifier)
+        if offset is None:
+            offset, features = 0, features - QueryFeatures(timezone=True)
+        return cls(identifier, (), offset, features, unknown_matches=unknown_matches).add(identifier, supported)
+
     def add(self, keys: Dataset, supported: frozenset[int] | None = None) -> Keys:
         """Add the keys of a data set, those that are not supported without their values."""
         for tag in sorted(map(int, keys.keys())):  # those of pydicom are slow to compare
-            if tag in _NEVER_MATCHED or tag & 0xFFFF == 0 or (tag & 0x10000 and self._is_creator(keys, tag)):
+            if tag in _NO_KEYS or tag & 0xFFFF == 0 or (tag & 0x10000 and self._is_creator(keys, tag)):
                 continue
-            self._add_key(keys, tag, is_supported=supported is None or tag in supported)
+            if tag == _TIMEZONE_OFFSET_FROM_UTC:
+                self.vrs[tag] = "SH"  # it says how to read the others, and is returned
+            else:
+                self._add_key(keys, tag, is_supported=supported is None or tag in supported)
         if self.features.timezone:
             self._moved = [pair for pair in _DATES_AND_TIMES if not self.tests.keys().isdisjoint(pair)]
         if self.features.combined_date_time:
