@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,25 @@ async def test_keys_that_are_not_matched(archived: Finder) -> None:
     assert await statuses("STUDY", ("LO", "x"), StudyInstanceUID="1.1") == {1}
     assert await statuses("IMAGE", ("LO", "x"), SOPInstanceUID="1.1.1.1") == {0}
     assert await statuses("IMAGE", ("UN", b"x "), SOPInstanceUID="1.1.1.1") == {1}
+    item = Dataset()
+    item.CodeValue = "1"
+    for expected, asked in ((0, [item]), (1, [item, item]), (1, [private(item)])):
+        assert await statuses("STUDY", StudyInstanceUID="1.1", ProcedureCodeSequence=asked) == {expected}
+
+
+def private(dataset: Dataset) -> Dataset:
+    """The data set with a private key without its Private Creator."""
+    changed = deepcopy(dataset)
+    changed.add_new(0x00191001, "LO", "x")
+    return changed
+
+
+@pytest.mark.parametrize(
+    "value", ["20240101-20240101", "2024.01.01", "20240101\\2024.01.01", "20240101\\20240101-20240101"]
+)
+async def test_a_day_that_a_key_names_twice_is_answered_once(archived: Finder, value: str) -> None:
+    matches = await found(archived, "STUDY", StudyInstanceUID="", StudyDate=value)
+    assert [match.StudyInstanceUID for match in matches] == ["1.1"]
 
 
 async def test_keys_without_a_column_are_matched_up_to_a_limit(index: Index, tmp_path: Path) -> None:
@@ -313,7 +333,7 @@ async def test_a_moment_is_in_the_timezone_of_the_identifier(
     stored = member("1.1", "1", 1, TimezoneOffsetFromUTC="-0500", AcquisitionDateTime="20240229060000")
     stored.ProcedureCodeSequence = codes
     put(index, tmp_path, [stored])
-    asked = {"SOPInstanceUID": "", "TimezoneOffsetFromUTC": zone}
+    asked: dict[str, Any] = {"SOPInstanceUID": "", "TimezoneOffsetFromUTC": zone}
     matches = await found(finder(index, tmp_path), "IMAGE", AcquisitionDateTime="202402291200", **asked)
     assert len(matches) == count
     item = Dataset()

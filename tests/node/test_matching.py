@@ -176,7 +176,8 @@ def moments(draw: st.DrawFn, pool: Iterable[Any], shorter: tuple[str, ...]) -> s
 def values_of(keyword: str, pool: tuple[Any, ...]) -> st.SearchStrategy[Any]:
     vr = dictionary_VR(keyword)
     if vr == "DA":
-        return moments(pool, ("2024", "202402"))
+        one = moments(pool, ("2024", "202402"))
+        return one | st.lists(one, min_size=2, max_size=2) | st.just(["20240229", "20240229-20240229"])
     if vr == "TM":
         return moments(pool, ("09", "1029"))
     if vr == "DT":
@@ -196,7 +197,10 @@ UNIQUE = {
 }
 ITEMS = st.builds(item, ScheduledProcedureStepID=st.just("") | texts(("A1", "b")), RequestedProcedureID=IDS)
 CODES_WANTED = st.sampled_from(
-    ([], [Dataset()], [item(CodeValue="A1*", CodeMeaning="")], [item(CodeValue="", ContextGroupVersion="202402291030")])
+    (
+        *([], [Dataset()], [item(CodeValue="A1*", CodeMeaning="")], [item(CodeValue="A1*"), item(CodeValue="b")]),
+        [item(CodeValue="", ContextGroupVersion="202402291030")],
+    )
 )
 SUMMARIES: Mapping[QueryRetrieveLevel, Pools] = {
     LEVELS[0]: {},

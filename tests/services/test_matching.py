@@ -262,6 +262,15 @@ def test_a_date_and_its_time_are_one_range_if_that_was_agreed_on() -> None:
     assert not matcher_of().matches(dataset(StudyDate="20240102", StudyTime="1200"))
 
 
+def test_several_ranges_are_matched_each_alone() -> None:
+    keys = dataset(StudyDate=["20240101-20240103", "20250101-20250103"], StudyTime="1000-1200")
+    matcher = Matcher(keys, QueryFeatures(combined_date_time=True))
+    assert [matcher.matches(dataset(StudyDate=date, StudyTime="1100")) for date in ("20240102", "20250102")] == [
+        True
+    ] * 2
+    assert not matcher.matches(dataset(StudyDate="20250102", StudyTime="0900"))
+
+
 def test_names_are_fuzzy_if_that_was_agreed_on() -> None:
     keys, stored = dataset(PatientName="ada smi"), dataset(PatientName="Smith^Ada^Maria")
     assert Matcher(keys, QueryFeatures(fuzzy_names=True)).matches(stored)
@@ -311,6 +320,9 @@ def test_a_private_key_without_its_creator_is_not_matched() -> None:
     matcher = Matcher(private(0x10, None, "a"))
     assert matcher.matches(private(0x10, "ACME", "b"))
     assert matcher.unsupported == {0x00091001}
+    sequence = Dataset()
+    sequence.ProcedureCodeSequence = [private(0x10, None, "a")]
+    assert Matcher(sequence).unsupported == {0x00081032}, "also in an item"
 
 
 def test_a_private_sequence_is_matched_by_its_items() -> None:

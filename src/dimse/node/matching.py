@@ -110,8 +110,9 @@ class Plan:
     ) -> None:
         self.level: Final = level
         self.keys: Final = Keys.of(identifier, features, unknown_matches=unknown_matches)
-        self.unsupported = {*self.keys.unsupported, *self._not_matched()}
-        self.leave_out(self.unsupported)
+        left_out = self._not_matched()
+        self.unsupported = {*self.keys.unsupported, *left_out}
+        self.leave_out(left_out)
         self._terms: dict[int, Term] = {tag: found for tag in self._matched if (found := self._term(tag)) is not None}
         self._drivers = set[int]()
         """The key that drives, if its ranges have an order."""
@@ -247,11 +248,13 @@ class Plan:
         return []
 
     def _of_column(self, tag: int) -> list[Range]:
-        values, column = list(dict.fromkeys(self.keys.values[tag])), FIELDS[tag].column
-        narrow = _narrow_date if FIELDS[tag].vr == "DA" else _narrow
-        found = [narrow(column, value) for value in values]
+        values, column = self.keys.values[tag], FIELDS[tag].column
+        if FIELDS[tag].vr == "DA":  # two values may mean the same day
+            found = [_narrow_days(column, each) for each in dict.fromkeys(map(days, values))]
+        else:
+            found = [_narrow(column, value) for value in dict.fromkeys(values)]
         ranges = [each for each in found if each is not None]
-        if len(ranges) < len(values) or (len(ranges) > 1 and any(len(each.order) > 1 for each in ranges)):
+        if len(ranges) < len(found) or (len(ranges) > 1 and any(len(each.order) > 1 for each in ranges)):
             return []
         return [*ranges, *self._unknown(tag, column.is_(None))]
 
@@ -323,8 +326,8 @@ def _narrow(column: Column, value: str) -> Range | None:
     return Range(_STUDY, end, (column, study.c.id), low=low)
 
 
-def _narrow_date(column: Column, value: str) -> Range | None:
-    found = days(value)
+def _narrow_days(column: Column, found: tuple[int, int] | None) -> Range | None:
+    """The days of a key as a range of their index; None if its value is not valid."""
     if found is None:
         return None
     if found[0] == found[1]:

@@ -122,7 +122,8 @@ class Matcher:
     def unsupported(self) -> frozenset[int]:
         """The tags of keys that have a value and are not matched; a handler answers matches with 0xFF01 then.
 
-        They are those not in `supported`, private ones without their Private Creator, and sequences with several items.
+        They are those not in `supported`, private ones without their Private Creator, sequences with such a one in
+        their item, and those with several items, of which the first is matched.
         """
         return frozenset(self._keys.unsupported)
 
@@ -262,7 +263,7 @@ class Keys:
             known = self.unknown_matches
             keys = Keys(items[0], self._character_sets, self._offset, self.features, unknown_matches=known)
             self.items[tag] = keys.add(items[0])
-        if len(items) > 1:
+        if len(items) > 1 or (tag in self.items and self.items[tag].unsupported):
             self.unsupported.add(tag)
 
     def _is_creator(self, keys: Dataset, tag: int) -> bool:
@@ -278,7 +279,7 @@ class Keys:
         for date_tag, time_tag in _DATES_AND_TIMES:
             if date_tag in self.tests and time_tag in self.tests:
                 test = ranges_test(_text(keys, date_tag), _text(keys, time_tag))
-                if test is not None:
+                if test is not None and len(self.values[date_tag]) == len(self.values[time_tag]) == 1:
                     self.combined.append((date_tag, time_tag, test))
                     del self.tests[date_tag], self.tests[time_tag]
 
