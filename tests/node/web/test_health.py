@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.node.web.archive import ask, problem, serving
@@ -28,15 +29,39 @@ async def test_what_keeps_it_from_storing_is_said(sqlite_index: Index, tmp_path:
         assert answer.json["problems"]["ingest"] == "the disk is full"
         assert f"minimum_free is {2**62}" in answer.json["problems"]["disk"]
         assert (await ask(web, "/healthz")).status == 200
-        assert (await ask(web, "/api/node")).json["problems"].keys() == {"disk", "ingest"}
+        node = (await ask(web, "/api/node")).json
+        assert node["problems"].keys() == {"disk", "ingest"}
+        assert node["free"] > 0  # which is what matters then
+        assert b"\ndimse_disk_free_bytes " in (await ask(web, "/metrics")).body
+
+
+async def test_a_disk_that_does_not_answer_is_said_and_the_loop_goes_on(
+    sqlite_index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, asked = threading.Event(), list[Path]()
+
+    def usage(path: Path) -> object:
+        asked.append(path)
+        answers.wait()
+        return SimpleNamespace(free=0)
+
+    monkeypatch.setattr(health, "WITHIN", 0.01)
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    async with serving(sqlite_index, tmp_path) as web:
+        for _ in range(3):
+            assert "did not answer" in (await ask(web, "/readyz")).json["problems"]["disk"]
+        assert (await ask(web, "/api/node")).json["free"] is None
+        assert "dimse_disk_free_bytes" not in (await ask(web, "/metrics")).body.decode()
+        assert asked == [tmp_path]  # one look, not one for each request
+        answers.set()
 
 
 async def test_an_index_that_is_gone_is_said(tmp_path: Path) -> None:
     opened = Index.at(tmp_path / "index.sqlite")
     opened.close()
     looked = Health(opened, tmp_path, 0, problem(None))
-    assert "cannot be written" in (await looked.problems())["index"]
-    assert (await Health(opened, tmp_path / "gone", 0, problem(None)).problems())["disk"]
+    assert "cannot be written" in (await looked.state()).problems["index"]
+    assert (await Health(opened, tmp_path / "gone", 0, problem(None)).state()).problems["disk"]
 
 
 async def test_an_index_that_is_busy_is_said_and_asked_once(
@@ -47,9 +72,9 @@ async def test_an_index_that_is_busy_is_said_and_asked_once(
     busy = asyncio.create_task(sqlite_index.write(lambda _: free.wait()))
     await asyncio.sleep(0)
     for _ in range(3):
-        assert "within" in (await looked.problems())["index"]
+        assert "within" in (await looked.state()).problems["index"]
     free.set()
     await busy
     monkeypatch.undo()
-    assert await looked.problems() == {}
+    assert (await looked.state()).problems == {}
     await looked.close()

@@ -123,7 +123,7 @@ class WebServer:
         return JSONResponse({"status": "alive"})
 
     async def _readyz(self, _: Request) -> Response:
-        problems = await self._health.problems()
+        problems = (await self._health.state()).problems
         return JSONResponse(
             {"status": "ready" if not problems else "not ready", "problems": problems}, 503 if problems else 200
         )

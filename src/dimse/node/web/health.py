@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from dimse.dataset.threads import in_thread
 from dimse.node.index import Index
 
+T = TypeVar("T")
+
 WITHIN: Final = 3.0
-"""Seconds in which a transaction of the index must be possible."""
+"""Seconds in which a transaction of the index must be possible, and the file system must answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a look has found."""
+
+    problems: Mapping[str, str]
+    """What is wrong, by where: "index", "disk" or "ingest". Empty if the node can store."""
+    free: int | None
+    """Bytes that are free on the file system of the data folder; None if it does not say."""
 
 
 class Health:
-    """Looks whether the index can be written, and whether there is room; `ingest` says what keeps it from storing."""
+    """Looks whether the index can be written, and whether there is room; `ingest` says what keeps it from storing.
+
+    The file system is asked in a thread: one of a network may not answer for minutes.
+    """
 
     def __init__(
         self, index: Index, data: Path, minimum_free: int, ingest: Callable[[], Awaitable[str | None]]
@@ -26,42 +43,61 @@ class Health:
         self._data = data
         self._minimum_free = minimum_free
         self._ingest = ingest
-        self._probe: asyncio.Task[dict[str, str | None]] | None = None
+        self._disk = _Look(self._look_at_disk)
+        self._storing = _Look(self._look_at_storing)
 
-    async def problems(self) -> dict[str, str]:
-        """What is wrong, by where: "index", "disk" or "ingest". Empty if the node can store."""
-        found = {"disk": self._disk_problem(), **await self._probed()}
-        return {where: problem for where, problem in found.items() if problem}
+    async def state(self) -> State:
+        """What there is to say now."""
+        disk, storing = await asyncio.gather(self._disk.outcome(), self._storing.outcome())
+        if disk is None:
+            disk = None, {"disk": f"the data folder did not answer within {WITHIN:g} s"}
+        if storing is None:
+            storing = {"index": f"the index could not be written within {WITHIN:g} s"}
+        free, problems = disk
+        return State({**problems, **storing}, free)
 
-    def free(self) -> int:
-        """Bytes that are free on the file system of the data folder. Raises `OSError`."""
-        return shutil.disk_usage(self._data).free
-
-    def _disk_problem(self) -> str | None:
+    async def _look_at_disk(self) -> tuple[int | None, dict[str, str]]:
         try:
-            free = self.free()
+            free = await in_thread(lambda: shutil.disk_usage(self._data).free)
         except OSError as error:
-            return f"the data folder cannot be read: {error.strerror}"
+            return None, {"disk": f"the data folder cannot be read: {error.strerror}"}
         if free >= self._minimum_free:
-            return None
-        return f"{free} bytes are free on the disk; minimum_free is {self._minimum_free}: make room"
+            return free, {}
+        least = self._minimum_free
+        return free, {"disk": f"{free} bytes are free on the disk; minimum_free is {least}: make room"}
 
-    async def _probed(self) -> dict[str, str | None]:
-        """What a look at the index and at ingest says; there is one look at a time, as each may wait for the writer."""
-        if self._probe is None or self._probe.done():
-            self._probe = asyncio.create_task(self._look())
-        done, _ = await asyncio.wait([self._probe], timeout=WITHIN)
-        return self._probe.result() if done else {"index": f"the index could not be written within {WITHIN:g} s"}
-
-    async def _look(self) -> dict[str, str | None]:
+    async def _look_at_storing(self) -> dict[str, str]:
         try:
             await self._index.write(lambda _: None)
         except (SQLAlchemyError, OSError, RuntimeError) as error:
             return {"index": f"the index cannot be written: {type(error).__name__}"}
-        return {"ingest": await self._ingest()}
+        problem = await self._ingest()
+        return {"ingest": problem} if problem else {}
 
     async def close(self) -> None:
+        """End the looks that are under way."""
+        await asyncio.gather(self._disk.end(), self._storing.end())
+
+
+class _Look(Generic[T]):
+    """One look at a time, as each may wait for long: all that ask meanwhile wait for the same one."""
+
+    def __init__(self, look: Callable[[], Awaitable[T]]) -> None:
+        self._look = look
+        self._task: asyncio.Task[T] | None = None
+
+    async def outcome(self) -> T | None:
+        """What it has found; None if it takes longer than `WITHIN`."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        done, _ = await asyncio.wait([self._task], timeout=WITHIN)
+        return self._task.result() if done else None
+
+    async def _run(self) -> T:
+        return await self._look()
+
+    async def end(self) -> None:
         """End the look that is under way."""
-        if self._probe is not None and not self._probe.done():
-            self._probe.cancel()
-            await asyncio.wait([self._probe])
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])

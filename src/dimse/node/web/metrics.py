@@ -21,7 +21,7 @@ from dimse.node.arrival import Outcome, Placed
 from dimse.node.index import Index
 from dimse.node.jobs import queues
 from dimse.node.schema import event, study
-from dimse.node.web.health import Health
+from dimse.node.web.health import Health, State
 
 TOTALS_SHARE: Final = 0.02
 """The share of the time in which the studies are counted, at most."""
@@ -123,33 +123,32 @@ class Exposition:
 
     async def text(self) -> bytes:
         """All metrics, in the text format of Prometheus."""
-        problems = await self._health.problems()
+        state = await self._health.state()
         gauges = CollectorRegistry()
-        gauges.register(_Once([*_of_server(self._stats()), *self._of_node(problems, await self._counted(problems))]))
+        gauges.register(_Once([*_of_server(self._stats()), *self._of_node(state, await self._counted(state))]))
         return generate_latest(self._metrics.registry) + generate_latest(gauges)
 
     async def summary(self) -> dict[str, Any]:
         """What the page says of the node: what it holds, and what is wrong with it."""
-        problems = await self._health.problems()
-        held = await self._counted(problems)
-        return {"problems": problems, "free": None if "disk" in problems else self._health.free(), **_held(held)}
+        state = await self._health.state()
+        return {"problems": state.problems, "free": state.free, **_held(await self._counted(state))}
 
-    async def _counted(self, problems: dict[str, str]) -> Totals | None:
+    async def _counted(self, state: State) -> Totals | None:
         """The totals; old ones while the index has a problem."""
         time = asyncio.get_running_loop().time
         began = time()
-        if "index" not in problems and (self._totals is None or began > self._count_at):
+        if "index" not in state.problems and (self._totals is None or began > self._count_at):
             self._totals = await self._index.read(totals)
             self._count_at = began + (time() - began) / TOTALS_SHARE
         return self._totals
 
-    def _of_node(self, problems: dict[str, str], held: Totals | None) -> Iterator[Metric]:
+    def _of_node(self, state: State, held: Totals | None) -> Iterator[Metric]:
         yield _gauge("ingest_queue", "Instances that wait for their transaction", self._queue())
-        if "disk" not in problems:
-            yield _gauge("disk_free_bytes", "Bytes free on the file system of the data folder", self._health.free())
+        if state.free is not None:
+            yield _gauge("disk_free_bytes", "Bytes free on the file system of the data folder", state.free)
         problem = GaugeMetricFamily("dimse_problem", "1 while something keeps the node from storing", labels=["where"])
         for where in ("disk", "index", "ingest"):
-            problem.add_metric([where], int(where in problems))
+            problem.add_metric([where], int(where in state.problems))
         yield problem
         if held is not None:
             yield _gauge("studies", "Studies in the index", held.studies)
