@@ -26,7 +26,7 @@ from dimse.network.server import AssociationServer
 from dimse.node.index import Index
 from dimse.node.options import WebOptions, is_loopback
 from dimse.node.web.api import Api, Parts
-from dimse.node.web.connections import BrowserConnection
+from dimse.node.web.connections import BrowserConnection, Door
 from dimse.node.web.health import Health
 from dimse.node.web.login import Gate, refused
 from dimse.node.web.metrics import Exposition, Metrics
@@ -39,7 +39,7 @@ logger = logging.getLogger("dimse.node")
 STOP_TIME: Final = 3
 """Seconds that requests have to end when the server stops."""
 MAX_CONNECTIONS: Final = 200
-"""Connections and requests of browsers at once; more are answered with 503."""
+"""Connections of browsers at once, and requests: more requests are answered with 503."""
 
 _LIMIT: Final = LogLimit()
 """Of the lines that uvicorn writes for each request that is not valid, and each connection that is refused."""
@@ -143,7 +143,7 @@ class WebServer:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=STOP_TIME,
-            limit_concurrency=MAX_CONNECTIONS,
+            limit_concurrency=MAX_CONNECTIONS + 1,  # it refuses at as many
             **_tls(self.options),
         )
         config.load()
@@ -180,15 +180,28 @@ class WebServer:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers, as the node has its own. It sets `begun` when it serves."""
+    """uvicorn with a door of ours, and without its signal handlers, as the node has its own.
+
+    It sets `begun` when it serves.
+    """
 
     def __init__(self, config: uvicorn.Config, begun: asyncio.Event) -> None:
         super().__init__(config)
         self._begun = begun
+        self._door: Door | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
+        self._door = Door(sockets or (), self.config.ssl, MAX_CONNECTIONS, self._connection)
         self._begun.set()
+
+    def _connection(self) -> BrowserConnection:
+        return BrowserConnection(self.config, self.server_state, self.lifespan.state)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._door is not None:
+            await self._door.close()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
