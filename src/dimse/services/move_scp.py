@@ -17,6 +17,7 @@ from dimse.network.application_entity import ApplicationEntity
 from dimse.network.incoming_request import Answer, CancelRequested, IncomingRequest
 from dimse.options import AssociationOptions, ClientOptions, SendOptions
 from dimse.services.collecting import SendResult
+from dimse.services.outgoing import Outgoing
 from dimse.services.query_request import ModelHandlers, failure, read_query
 from dimse.services.retrieve_scp import PENDING_PACE, Account, RetrieveHandler
 from dimse.services.sending_association import Destination
@@ -92,11 +93,13 @@ class MoveService:
         ae_title: str,
         destinations: Destinations,
         options: SendOptions,
+        outgoing: Outgoing,
     ) -> None:
         self._handlers = handlers
         self._ae_title = ae_title
         self._destinations = checked(destinations)
         self._options = options
+        self._outgoing = outgoing
 
     def supports(self, abstract_syntax: str) -> bool:
         return self._handlers.supports(abstract_syntax)
@@ -139,7 +142,8 @@ class MoveService:
 
         entity = destination.entity(self._ae_title, request.exchange.options)
         to = Destination(entity, self._options.allow_decompression, _originator(request))
-        job = SendingJob(to, self._options.retry, settled, destination.transfer_syntaxes)
+        syntaxes = destination.transfer_syntaxes
+        job = SendingJob(to, self._options.retry, settled, syntaxes, on_opened=self._outgoing.add)
         job.sources = account.sources
         sending = asyncio.create_task(job.run(self._options.associations, None))
         sending.add_done_callback(lambda _: changed.set())

@@ -53,6 +53,7 @@ class SendingJob:
         transfer_syntaxes: Sequence[str] | None = None,
         edits: Edits | None = None,
         journal: Journal | None = None,
+        on_opened: Callable[[Association], object] | None = None,
     ) -> None:
         self.destination = destination
         self.retry = retry
@@ -65,6 +66,7 @@ class SendingJob:
         self._transfer_syntaxes = transfer_syntaxes
         self._edits = edits
         self._journal = journal
+        self._on_opened = on_opened
 
     async def look_at(self, sources: Iterable[Source] | Source) -> None:
         """Find the objects to send."""
@@ -102,6 +104,8 @@ class SendingJob:
         """Note that `association` is established, the newest of `count` open ones."""
         self.associations = max(self.associations, count)
         self.operations_window = association.operations_window
+        if self._on_opened is not None:
+            self._on_opened(association)
 
     async def wait_or_give_up(self, error: DimseError, in_vain: int, queue: SendQueue) -> None:
         """Wait before the next association, or let the remaining objects fail because of `error`."""

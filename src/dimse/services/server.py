@@ -33,6 +33,7 @@ from dimse.services.find_scp import FindHandler, FindService
 from dimse.services.get_scp import GetService
 from dimse.services.move_scp import Destinations, MoveService
 from dimse.services.normalized_scp import NormalizedHandler, NormalizedService
+from dimse.services.outgoing import Outgoing
 from dimse.services.query_models import DEFAULT_MODELS, QueryRetrieveModel
 from dimse.services.query_request import ModelHandlers
 from dimse.services.retrieve_scp import RetrieveHandler
@@ -95,6 +96,7 @@ class Server(AssociationServer):
         """Where C-MOVE may send instances; read when its handler is registered."""
         self._services[C_ECHO_RQ] = EchoService()
         self._studies = Studies()
+        self._outgoing = Outgoing()
         self._find_handlers: ModelHandlers[FindHandler] = ModelHandlers("find")
         self._get_handlers: ModelHandlers[RetrieveHandler] = ModelHandlers("get")
         self._move_handlers: ModelHandlers[RetrieveHandler] = ModelHandlers("move")
@@ -307,8 +309,9 @@ class Server(AssociationServer):
                 raise ValueError("C-MOVE needs destinations: pass destinations={'TITLE': 'TITLE@host:port'} to Server")
             self._move_handlers.register(handler, models)
             self._offer((model.move for model in models), features)
-            service = MoveService(self._move_handlers, self.ae_title, self.destinations, self.options.send)
-            self._services[C_MOVE_RQ] = service
+            self._services[C_MOVE_RQ] = MoveService(
+                self._move_handlers, self.ae_title, self.destinations, self.options.send, self._outgoing
+            )
             return handler
 
         return _for_models(register, given)
@@ -386,6 +389,11 @@ class Server(AssociationServer):
             return handler
 
         return register
+
+
+def outgoing_of(server: Server) -> Outgoing:
+    """What a server sends for C-MOVE, for the page of a node; programs have the events of `ServerOptions.on_event`."""
+    return server._outgoing
 
 
 def _for_models(register: Callable[[Any, Iterable[QueryRetrieveModel]], Any], given: Sequence[Any]) -> Any:

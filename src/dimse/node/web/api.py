@@ -21,7 +21,6 @@ from starlette.routing import Route
 
 from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError
-from dimse.network.server import AssociationServer
 from dimse.node.index import Index
 from dimse.node.keys import UID
 from dimse.node.places import place
@@ -33,6 +32,7 @@ from dimse.node.web.rendering import MAX_SIZE, Busy, Picture, Renderer
 from dimse.node.web.thumbnails import THUMBNAIL, Thumbnails
 from dimse.node.web.transfers import echo_peer, peers, transfers
 from dimse.services.move_scp import MoveDestination
+from dimse.services.server import Server
 
 MAX_KEY: Final = 200
 """Characters of a key of a search."""
@@ -53,7 +53,7 @@ class Parts:
     """The parts of a node that the page shows."""
 
     index: Index
-    server: AssociationServer
+    server: Server
     data: Path
     destinations: Callable[[], Mapping[str, MoveDestination]]
     exposition: Exposition

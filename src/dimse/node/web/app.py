@@ -22,7 +22,6 @@ from starlette.types import ASGIApp
 from dimse.address import host_and_port
 from dimse.log_limit import LogLimit
 from dimse.network.listening import listening_sockets
-from dimse.network.server import AssociationServer
 from dimse.node.index import Index
 from dimse.node.options import WebOptions, is_loopback
 from dimse.node.web.api import Api, Parts
@@ -33,6 +32,7 @@ from dimse.node.web.metrics import Exposition, Metrics
 from dimse.node.web.rendering import Renderer
 from dimse.node.web.thumbnails import Thumbnails
 from dimse.services.move_scp import MoveDestination
+from dimse.services.server import Server
 
 logger = logging.getLogger("dimse.node")
 
@@ -75,7 +75,7 @@ class WebServer:
         options: WebOptions,
         *,
         index: Index,
-        server: AssociationServer,
+        server: Server,
         data: Path,
         minimum_free: int = 0,
         problem: Callable[[], Awaitable[str | None]] = _no_problem,

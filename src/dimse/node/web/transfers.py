@@ -7,32 +7,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from dimse.errors import DimseError
-from dimse.network.association import exchange_of
-from dimse.network.server import AssociationServer
+from dimse.network.association import Association, exchange_of
 from dimse.services.move_scp import MoveDestination
+from dimse.services.server import Server, outgoing_of
 from dimse.services.verification import echo
 
 Json = dict[str, Any]
 
 
-def transfers(server: AssociationServer) -> Json:
+def transfers(server: Server) -> Json:
     """What passes through the server: counters that only grow, from which the page derives rates."""
-    stats = server.stats()
+    stats, outgoing = server.stats(), outgoing_of(server)
+    received, sent = outgoing.bytes_moved
     return {
         "at": time.monotonic(),
-        "bytes_received": stats.bytes_received,
-        "bytes_sent": stats.bytes_sent,
+        "bytes_received": stats.bytes_received + received,
+        "bytes_sent": stats.bytes_sent + sent,
         "operations": sum(stats.operations.values()),
-        "associations": [
-            {
-                "id": exchange_of(each).telling.fields["association"],
-                "peer": each.peer_name,
-                "ae_title": each.peer_ae_title,
-                "bytes_received": exchange_of(each).connection.bytes_received,
-                "bytes_sent": exchange_of(each).connection.bytes_sent,
-            }
-            for each in server.associations
-        ],
+        "associations": [_shown(each) for each in (*server.associations, *outgoing.associations)],
+    }
+
+
+def _shown(association: Association) -> Json:
+    exchange = exchange_of(association)
+    return {
+        "id": exchange.telling.fields["association"],
+        "peer": association.peer_name,
+        "ae_title": association.peer_ae_title,
+        "is_outgoing": exchange.is_requestor,
+        "bytes_received": exchange.connection.bytes_received,
+        "bytes_sent": exchange.connection.bytes_sent,
     }
 
 
@@ -41,7 +45,7 @@ def peers(destinations: Mapping[str, MoveDestination]) -> list[Json]:
     return [{"ae_title": title, "address": str(found.address)} for title, found in sorted(destinations.items())]
 
 
-async def echo_peer(server: AssociationServer, destination: MoveDestination) -> Json:
+async def echo_peer(server: Server, destination: MoveDestination) -> Json:
     """The outcome of a C-ECHO to a destination."""
     started = time.perf_counter()
     try:

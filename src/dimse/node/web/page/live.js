@@ -8,7 +8,7 @@ import { get, post, repeat } from "./requests.js";
 export async function transfersView({ signal }) {
   const totals = el("div", { className: "rates" });
   const body = el("tbody");
-  const heads = ["AE title", "Peer"].map((each) => el("th", {}, each));
+  const heads = ["AE title", "Peer", "Requested by"].map((each) => el("th", {}, each));
   const numbers = ["Received", "Sent", "In", "Out"].map((each) => el("th", { className: "number" }, each));
   const table = el("table", { className: "cards" }, el("thead", {}, el("tr", {}, heads, numbers)), body);
   const none = empty("No association is open.");
@@ -33,6 +33,7 @@ export async function transfersView({ signal }) {
     body.replaceChildren(...now.associations.map((each) => {
       const cell = (text, name) => el("td", { className: "number", "data-name": name }, text);
       return el("tr", {}, el("td", { className: "whole" }, each.ae_title), el("td", { className: "whole" }, each.peer),
+        el("td", { "data-name": "Requested by" }, each.is_outgoing ? "the node (C-MOVE)" : "the peer"),
         cell(sizeText(each.bytes_received), "Received"), cell(sizeText(each.bytes_sent), "Sent"),
         cell(rate("bytes_received", each, earlier.get(each.id)), "In"), cell(rate("bytes_sent", each, earlier.get(each.id)), "Out"));
     }));
