@@ -8,7 +8,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
-from dimse.dataset.displaying import MAX_TEXT, displayed, header_of, tags_of
+from dimse.dataset.displaying import MAX_ELEMENTS, MAX_TEXT, displayed, header_of, tags_of
 from dimse.errors import DatasetError
 
 
@@ -81,7 +81,9 @@ def test_elements_are_a_tree_with_names_and_decoded_texts(tmp_path: Path) -> Non
     dataset.add_new(0x00090010, "LO", "ACME")
     dataset.add_new(0x00091001, "OB", b"\1\2")
     dataset.save_as(tmp_path / "it.dcm")
-    tags = {each["tag"]: each for each in tags_of(tmp_path / "it.dcm")}
+    tree, is_cut = tags_of(tmp_path / "it.dcm")
+    assert not is_cut
+    tags = {each["tag"]: each for each in tree}
     assert "(7FE0,0010)" not in tags
     assert tags["(0010,0010)"]["value"] == "Müller^Anna=山田^太郎"
     assert tags["(0002,0010)"]["name"] == "Transfer Syntax UID"
@@ -90,3 +92,32 @@ def test_elements_are_a_tree_with_names_and_decoded_texts(tmp_path: Path) -> Non
     region = tags["(0008,2218)"]
     assert (region["value"], region["items"][0][0]["value"]) == ("1 item", "größer")
     assert tags["(0028,0010)"]["value"] == "128"
+
+
+@pytest.mark.parametrize("elements", [0, 1], ids=["empty items", "items"])
+def test_a_tree_of_elements_has_an_end(tmp_path: Path, elements: int) -> None:
+    dataset = dcmread(CT)
+    item = Dataset()
+    if elements:
+        item.CodeValue = "1"
+    dataset.AnatomicRegionSequence = [item] * 2 * MAX_ELEMENTS
+    dataset.save_as(tmp_path / "it.dcm")
+    tree, is_cut = tags_of(tmp_path / "it.dcm")
+    assert is_cut
+    (region,) = [each for each in tree if each["tag"] == "(0008,2218)"]
+    assert region["value"] == f"{2 * MAX_ELEMENTS} items"
+    assert MAX_ELEMENTS / 2.1 < len(region["items"]) < MAX_ELEMENTS
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_window_without_an_end_is_none(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "ct.dcm"
+    header = dcmread(CT)
+    header.WindowCenter, header.WindowWidth = "100", "300"
+    header.save_as(path)
+    raw = path.read_bytes().replace(b"DS\x04\x00300 ", b"DS\x04\x00" + number.ljust(4).encode())
+    path.write_bytes(raw)
+    assert str(dcmread(path).WindowWidth) == number
+    shown = displayed(path, header_of(path), 0)
+    assert shown.window == (135.5, 2063.0, "LINEAR_EXACT")
+    assert shown.pixels.max() == 255

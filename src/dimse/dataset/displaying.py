@@ -29,6 +29,8 @@ MAX_DISPLAYED_PIXELS: Final = 64 * 1024 * 1024
 
 MAX_TEXT: Final = 1024
 """Characters of a value in a tree of tags."""
+MAX_ELEMENTS: Final = 10_000
+"""Elements and items of a tree of tags."""
 
 Json = dict[str, Any]
 
@@ -85,40 +87,59 @@ def _given(center_width: tuple[float, float], function: str) -> Window:
     return center, width, "LINEAR_EXACT" if function == "LINEAR" and width < 1 else function
 
 
-def tags_of(path: Path) -> list[Json]:
-    """The elements of a file but for its pixel data, for a tree: `tag`, `name`, `vr`, `value` and `items`.
+def tags_of(path: Path) -> tuple[list[Json], bool]:
+    """The elements of a file but for its pixel data, for a tree, and whether there are more than `MAX_ELEMENTS`.
 
-    A value is at most `MAX_TEXT` characters. Blocks. Raises `DatasetError`.
+    Each is `tag`, `name`, `vr`, `value` and `items`. A value is at most `MAX_TEXT` characters. Blocks. Raises
+    `DatasetError`.
     """
     with _said():
         dataset = dcmread(path, stop_before_pixels=True)
-        return [*_elements(dataset.file_meta, ()), *_elements(dataset, ())]
+        tree = _Tree()
+        return [*tree.of(dataset.file_meta, ()), *tree.of(dataset, ())], tree.is_cut
 
 
-def _elements(dataset: Dataset, outer: Sequence[str]) -> list[Json]:
-    character_sets = character_sets_of(dataset, outer)
-    texts = Texts()
-    return [_element(dataset, tag, texts, character_sets) for tag in sorted(dataset.keys())]
+class _Tree:
+    """Makes a tree of tags."""
+
+    def __init__(self) -> None:
+        self._left = MAX_ELEMENTS
+        self.is_cut = False
+
+    def of(self, dataset: Dataset, outer: Sequence[str]) -> list[Json]:
+        """The elements of a data set, of which `outer` are the character sets of the one that contains it."""
+        character_sets = character_sets_of(dataset, outer)
+        texts = Texts()
+        return [self._element(dataset, tag, texts, character_sets) for tag in sorted(dataset.keys()) if self._takes()]
+
+    def _takes(self) -> bool:
+        """Whether there is room for one more element or item."""
+        self._left -= 1
+        self.is_cut = self._left < 0
+        return not self.is_cut
+
+    def _element(self, dataset: Dataset, tag: int, texts: Texts, character_sets: Sequence[str]) -> Json:
+        made: Json = {"tag": f"({tag >> 16:04X},{tag & 0xFFFF:04X})", "name": _name(tag), "vr": "", "value": ""}
+        try:
+            made["vr"] = vr = vr_of(dataset, tag)
+            if vr == "SQ":
+                items = dataset[tag].value or ()
+                made["value"] = f"{len(items)} item{'' if len(items) == 1 else 's'}"
+                made["items"] = [self.of(item, character_sets) for item in items if self._takes()]
+            else:
+                made["value"] = _value(dataset, tag, vr, texts, character_sets)
+        except PYDICOM_ERRORS as error:
+            made["value"] = f"not valid: {type(error).__name__}"
+        return made
 
 
-def _element(dataset: Dataset, tag: int, texts: Texts, character_sets: Sequence[str]) -> Json:
-    made: Json = {"tag": f"({tag >> 16:04X},{tag & 0xFFFF:04X})", "name": _name(tag), "vr": "", "value": ""}
-    try:
-        made["vr"] = vr = vr_of(dataset, tag)
-        raw = dataset.get_item(tag).value
-        if vr == "SQ":
-            items = dataset[tag].value or ()
-            made["value"] = f"{len(items)} item{'' if len(items) == 1 else 's'}"
-            made["items"] = [_elements(item, character_sets) for item in items]
-        elif vr in TEXT_VRS:
-            made["value"] = "\\".join(texts.of(dataset, tag, character_sets))[:MAX_TEXT]
-        elif isinstance(raw, bytes) and len(raw) > MAX_TEXT:
-            made["value"] = f"{len(raw)} bytes"
-        else:
-            made["value"] = _plain(dataset[tag].value)[:MAX_TEXT]
-    except PYDICOM_ERRORS as error:
-        made["value"] = f"not valid: {type(error).__name__}"
-    return made
+def _value(dataset: Dataset, tag: int, vr: str, texts: Texts, character_sets: Sequence[str]) -> str:
+    raw = dataset.get_item(tag).value
+    if vr in TEXT_VRS:
+        return "\\".join(texts.of(dataset, tag, character_sets))[:MAX_TEXT]
+    if isinstance(raw, bytes) and len(raw) > MAX_TEXT:
+        return f"{len(raw)} bytes"
+    return _plain(dataset[tag].value)[:MAX_TEXT]
 
 
 def _name(tag: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -123,8 +124,12 @@ def _full_range(values: Pixels, stored: Pixels, attributes: Dataset) -> Pixels:
 
 
 def _range(values: Pixels, stored: Pixels, attributes: Dataset) -> tuple[float, float]:
+    import numpy as np
+
     padding = attributes.get("PixelPaddingValue")
     counted = values if padding is None else values[stored != int(padding)]
+    if counted.dtype.kind == "f":
+        counted = counted[np.isfinite(counted)]
     return (float(counted.min()), float(counted.max())) if counted.size else (0.0, 0.0)
 
 
@@ -152,6 +157,8 @@ def aspect_of(attributes: Dataset) -> tuple[int, int]:
 
 
 def _first(value: Any) -> float | None:
+    """The first of the numbers; None without one, and for what is no number or without an end."""
     if value is None or value == "":
         return None
-    return float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)
+    first = float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)
+    return first if math.isfinite(first) else None

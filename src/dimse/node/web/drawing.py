@@ -31,6 +31,8 @@ MAX_MEMORY: Final = 3 * 1024 * 1024 * 1024
 """Bytes of addresses of a process that draws."""
 
 _QUALITY: Final = 90
+_MAX_REASON: Final = 1000
+"""Characters of why there is no picture."""
 _HEADERS: Final = 4
 """Headers that are kept, as the frames of an image are asked for one after another."""
 
@@ -60,7 +62,7 @@ def _answer(request: dict[str, Any], answers: IO[bytes], headers: _Headers) -> N
     try:
         answer, body = _draw(request, headers) if "frame" in request else _tags(request)
     except DatasetError as error:
-        answer = {"error": str(error)}
+        answer = {"error": str(error)[:_MAX_REASON]}
     except MemoryError:
         answer = {"error": "it needs too much memory"}
     except Exception as error:  # noqa: BLE001 - decoders may raise anything, and its text may have data of patients
@@ -84,7 +86,8 @@ def _draw(request: dict[str, Any], headers: _Headers) -> tuple[dict[str, Any], b
 
 
 def _tags(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    return {}, json.dumps({"tags": tags_of(Path(request["path"]))}).encode()
+    tags, is_cut = tags_of(Path(request["path"]))
+    return {}, json.dumps({"tags": tags, "is_cut": is_cut}).encode()
 
 
 def _header(path: Path, headers: _Headers) -> Dataset:

@@ -29,7 +29,8 @@ MAX_WAITING: Final = 200
 """Pictures that wait to be drawn."""
 MAX_SIZE: Final = 4096
 """Width and height of a picture."""
-
+MAX_ANSWER: Final = 64 * 1024 * 1024
+"""Bytes of a picture, and of the elements of a file."""
 
 Json = dict[str, Any]
 
@@ -124,6 +125,8 @@ class _Process:
         process.stdin.write(json.dumps(request).encode() + b"\n")
         await process.stdin.drain()
         answer = json.loads(await process.stdout.readuntil(b"\n"))
+        if answer["length"] > MAX_ANSWER:
+            raise ValueError("the answer is too large")
         return answer, await process.stdout.readexactly(answer["length"])
 
     async def end(self) -> None:

@@ -4,21 +4,23 @@ import { dateText, el, failure, heading, main, nameText, where } from "./element
 import { Problem, ask, get } from "./requests.js";
 
 const PRESETS = [["Soft tissue", 40, 400], ["Lung", -600, 1500], ["Bone", 300, 1500], ["Brain", 40, 80], ["Liver", 60, 160]];
-const KEPT_PICTURES = 100;
+/** Pixels of the pictures that are kept: four bytes each. */
+const KEPT_PIXELS = 48e6;
 const MAX_STACK = 20000;
 
 export async function showSeries(study, seriesUid, signal) {
   const base = `/api/studies/${study.uid}/series/${encodeURIComponent(seriesUid)}`;
   const { instances } = await get(base, signal);
   const series = study.series.find((each) => each.uid === seriesUid) || {};
-  new Viewer(study, series, base, stackOf(instances), signal);
+  const stack = stackOf(instances), isCut = stack.length >= MAX_STACK || instances.length < series.instance_count;
+  new Viewer(study, series, base, stack, isCut, signal);
 }
 
 /** The frames of the instances, one after another. A number of frames is what the file says: it may be absurd. */
 function stackOf(instances) {
   const stack = [];
   for (const each of instances) {
-    const frames = each.is_image ? each.frames : 1;
+    const frames = each.is_image ? Math.max(1, each.frames) : 1;
     for (let frame = 1; frame <= frames && stack.length < MAX_STACK; frame++)
       stack.push({ uid: each.uid, frame, isImage: each.is_image, kind: each.kind });
   }
@@ -27,8 +29,8 @@ function stackOf(instances) {
 
 /** Shows the images of a stack. There is one request at a time; what was asked for meanwhile comes next. */
 class Viewer {
-  constructor(study, series, base, stack, signal) {
-    Object.assign(this, { base, stack, signal, at: 0, window: null, own: null, kept: new Map(), isAsking: false, isStale: false });
+  constructor(study, series, base, stack, isCut, signal) {
+    Object.assign(this, { base, stack, isCut, signal, at: 0, window: null, own: null, kept: new Map(), isAsking: false, isStale: false });
     this.build(study, series);
     this.listen();
     this.go(Math.floor(stack.length / 2));
@@ -128,7 +130,8 @@ class Viewer {
     this.at = Math.max(0, Math.min(this.stack.length - 1, to));
     this.slider.value = this.at;
     const item = this.stack[this.at];
-    this.place.textContent = this.stack.length > 1 ? `Image ${this.at + 1} of ${this.stack.length}` : item.kind;
+    this.place.textContent = this.stack.length > 1 ? `Image ${this.at + 1} of ${this.isCut ? "the first " : ""}${this.stack.length}` : item.kind;
+    this.slider.setAttribute("aria-valuetext", this.place.textContent);
     if (!this.tags.hidden) this.loadTags();
     this.ask();
   }
@@ -168,8 +171,19 @@ class Viewer {
     }
     this.kept.delete(url);
     this.kept.set(url, found); // the last one used
-    if (this.kept.size > KEPT_PICTURES) this.kept.delete(this.kept.keys().next().value);
+    this.forget(KEPT_PIXELS);
     return found;
+  }
+
+  /** Keep no more pixels than `most`: the pictures that were used longest ago go, but for the one that is shown. */
+  forget(most) {
+    let pixels = 0;
+    for (const [url, { bitmap }] of [...this.kept].reverse()) {
+      pixels += bitmap.width * bitmap.height;
+      if (pixels <= most || bitmap === this.shown?.bitmap) continue;
+      this.kept.delete(url);
+      bitmap.close();
+    }
   }
 
   /** The images around this one, as long as no other is asked for. */
@@ -223,21 +237,21 @@ class Viewer {
     if (this.tagsOf === uid) return;
     this.tagsOf = uid;
     try {
-      const { tags } = await get(`${this.base}/instances/${uid}/tags`, this.signal);
-      if (this.tagsOf === uid) this.putTags(tags);
+      const { tags, is_cut: isCut } = await get(`${this.base}/instances/${uid}/tags`, this.signal);
+      if (this.tagsOf === uid) this.putTags(tags, isCut);
     } catch (error) {
       if (!this.signal.aborted) this.tags.replaceChildren(failure(error));
     }
   }
 
-  putTags(tags) {
+  putTags(tags, isCut) {
     const tree = el("div", { className: "tree" });
     const wanted = this.tags.querySelector("input")?.value || "";
     const find = el("input", { type: "search", placeholder: "Find a tag, name or value", "aria-label": "Find in the tags", value: wanted });
     const put = () => tree.replaceChildren(...tagNodes(tags, find.value.trim().toLowerCase()));
     find.oninput = put;
     put();
-    this.tags.replaceChildren(el("div", { className: "find" }, find), tree);
+    this.tags.replaceChildren(el("div", { className: "find" }, find), isCut ? el("p", { className: "soft" }, "There are too many: these are the first ones.") : "", tree);
   }
 }
 
