@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from pydicom import dcmread
+from pydicom import DataElement, dcmread
+from pydicom.config import IGNORE
 from pydicom.data import get_testdata_file
 from pydicom.uid import UID
 from sqlalchemy import insert, update
@@ -178,6 +179,70 @@ async def test_a_phone_shows_keys_that_are_seldom_used_when_asked(sqlite_index: 
         await page.until("document.querySelectorAll('tr.link').length === 1")
         assert await page.run(is_shown)
         assert await fits(page)
+
+
+MARKUP: Final = "<img src=x onerror=hacked()>"
+INERT: Final = "!document.querySelector('[src=x], [onerror], script:not([src])') && !('hacked' in window)"
+
+
+async def test_values_are_texts_wherever_they_are_shown(sqlite_index: Index, tmp_path: Path) -> None:
+    dataset = dcmread(CT)
+    for keyword in ("PatientName", "PatientID", "StudyDescription", "SeriesDescription"):
+        setattr(dataset, keyword, MARKUP)
+    for keyword in ("AccessionNumber", "Modality", "PatientSex"):
+        vr = dataset.data_element(keyword).VR  # type: ignore[union-attr]
+        dataset.add(DataElement(keyword, vr, "<img src=x>", validation_mode=IGNORE))
+    dataset.add_new(0x00091001, "LO", MARKUP)
+    dataset.save_as(tmp_path / "it.dcm")
+    add(sqlite_index, tmp_path, tmp_path / "it.dcm")
+    with sqlite_index.writing() as connection:
+        record(connection, EventKind.CONFLICT, study_uid=MARKUP, detail={MARKUP: [MARKUP]})
+        defer(connection, "k", {}, queue=MARKUP)
+        connection.execute(update(job).values(attempts=3, problem=MARKUP))
+    peers = {"<img src=x>": MoveDestination("<img src=x>@127.0.0.1:1")}
+    async with opened(sqlite_index, tmp_path, destinations=lambda: peers) as (web, page):
+
+        async def shows(text: str, times: int) -> None:
+            await page.until(f"document.body.innerText.split({text!r}).length > {times}")
+            assert await page.run(INERT)
+
+        await shows(MARKUP, 2)
+        await page.run("document.querySelector('tr.link a').click()")
+        await page.until("document.querySelector('.thumb img')?.naturalWidth")
+        await shows(MARKUP, 3)
+        await page.run("document.querySelector('.grid a').click()")
+        await page.until("document.querySelector('.over.br')?.textContent")
+        await page.run("[...document.querySelectorAll('button')].find((each) => each.textContent === 'Tags').click()")
+        await shows(MARKUP, 6)
+        await page.run("location.hash = '#/events'")
+        await shows(MARKUP, 5)
+        await page.run("location.hash = '#/peers'")
+        await shows("<img src=x>", 1)
+        await page.run("location.hash = '#/transfers'")
+        options = dimse.ClientOptions(calling_ae_title="<img src=x>")
+        async with dimse.connect(f"NODE@127.0.0.1:{web.server.port}", options=options):
+            await shows("<img src=x>", 1)
+
+
+async def test_an_address_that_is_none_of_the_page_is_said(sqlite_index: Index, tmp_path: Path) -> None:
+    async with opened(sqlite_index, tmp_path) as (_, page):
+        for name in ("%", "constructor", "__proto__"):
+            await page.run("location.hash = '#/peers'")
+            await page.until("document.querySelector('h1')?.textContent === 'Peers'")
+            await page.run(f"location.hash = '#/{name}'")
+            await page.until("/no such page|nothing here/i.test(document.querySelector('main').innerText)")
+
+
+async def test_the_focus_is_in_the_view_that_came(sqlite_index: Index, tmp_path: Path) -> None:
+    add(sqlite_index, tmp_path, CT)
+    async with opened(sqlite_index, tmp_path) as (_, page):
+        assert await page.run("document.activeElement === document.body")
+        await page.run("document.querySelector('tr.link a').click()")
+        await page.until("document.activeElement.matches('h1') && document.querySelector('h2')")
+        await page.run("document.querySelector('.grid a').click()")
+        await page.until("document.activeElement.matches('.stage')")
+        await page.run("history.go(-2)")
+        await page.until("document.activeElement.textContent === 'Studies'")
 
 
 async def test_browsers_are_given_no_patient_to_keep(sqlite_index: Index, tmp_path: Path) -> None:

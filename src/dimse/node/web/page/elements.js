@@ -37,7 +37,7 @@ export function momentText(seconds) {
 export function sizeText(bytes) {
   const units = ["B", "kB", "MB", "GB", "TB"];
   let unit = 0;
-  while (bytes >= 1000 && unit < units.length - 1) { bytes /= 1000; unit++; }
+  while (bytes >= 999.5 && unit < units.length - 1) { bytes /= 1000; unit++; }
   return `${bytes < 10 && unit ? bytes.toFixed(1) : Math.round(bytes)} ${units[unit]}`;
 }
 

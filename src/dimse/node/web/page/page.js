@@ -10,13 +10,22 @@ import { search, studiesView, studyView } from "./studies.js";
 
 const VIEWS = { "": studiesView, study: studyView, transfers: transfersView, peers: peersView, events: eventsView };
 let leave = new AbortController();
+let isLeft = false; // the view that the page began with
+
+function parts(hash) {
+  try {
+    return hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  } catch {
+    return [hash]; // it is no address of ours
+  }
+}
 
 async function show() {
   leave.abort();
   leave = new AbortController();
   const signal = leave.signal;
-  const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-  const view = VIEWS[name] || nothingView;
+  const [name, ...rest] = parts(location.hash);
+  const view = Object.hasOwn(VIEWS, name) ? VIEWS[name] : nothingView;
   for (const link of document.querySelectorAll("nav a")) {
     const is = link.getAttribute("href") === (name === "study" ? "#/" : `#/${name}`);
     if (is) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
@@ -25,6 +34,9 @@ async function show() {
   window.scrollTo(0, 0);
   try {
     await view({ rest, signal });
+    // For those who do not see that the view has changed; a view may have chosen what has the focus
+    if (isLeft && !signal.aborted && !main.contains(document.activeElement)) main.querySelector("h1")?.focus({ preventScroll: true });
+    isLeft = true;
   } catch (error) {
     if (signal.aborted) return;
     main.append(failure(error));

@@ -25,7 +25,7 @@ const keysSought = () => new URLSearchParams(history.state?.keys || "");
 
 function searchForm(query) {
   const fields = FIELDS.map(([key, label, type]) => el("label", { className: key === "name" ? "wide" : SELDOM.has(key) && "seldom" }, label,
-    el("input", { name: key, type, value: query.get(key) || "", autocomplete: "off", spellcheck: "false" })));
+    el("input", { name: key, type, value: query.get(key) || "", autocomplete: "off", spellcheck: "false", max: type === "date" && "9999-12-31" })));
   const hasSeldom = [...query.keys()].some((key) => SELDOM.has(key));
   const showAll = () => form.classList.add("all");
   const form = el("form", { className: `search ${hasSeldom ? "all" : ""}`, role: "search" }, fields, el("div", { className: "actions" },
