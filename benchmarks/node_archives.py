@@ -74,6 +74,7 @@ def _tiny_pacs(folder: Path, port: int, fsync: bool) -> Program:  # noqa: ARG001
             "Database": {"on": True, "driver": "sqlite", "db_name": str(folder / "index.sqlite"), "uri": False},
             "Devices": {"on": True},
             "PACS": {"on": True},
+            "InMemoryStorage": {"on": False},  # on by default, and then it is there beside the folder
             "FileStorage": {"on": True, "storage_dir": str(folder / "files")},
         },
     }

@@ -47,7 +47,9 @@ ABOUT = """\
 - Each archive is new and on a real disk. The senders are DCMTK's dcmsend; "sent by dimse" is `dimse.send` with its
   operations window. C-FIND is asked by dimse, C-GET by getscu, whose files are compared. *no fsync* is dimse with
   `fsync = false` and Orthanc with `SyncStorageArea = false`. Orthanc never forces its index to the disk; dimse forces
-  it before each Success. What an archive fails in has no line.
+  it before each Success. What an archive fails in has no line: tiny-pacs 0.4.1 agrees to any operations window, as
+  pynetdicom2 sends User Information back as it came, and then its own threads lock each other out of SQLite ("database
+  is locked", 0xC000).
 """
 
 
