@@ -780,7 +780,7 @@ _PROCEDURE_STEP_SCP_STATUSES: Final = {
     "NO_SUCH_SOP_INSTANCE": "There is no step with this UID.",
     "MISSING_ATTRIBUTE": "Attributes are absent; they are named.",
     "MISSING_ATTRIBUTE_VALUE": "Attributes are empty; they are named.",
-    "RESOURCE_LIMITATION": "Too many steps are in progress.",
+    "RESOURCE_LIMITATION": "Too many steps are in progress, or (Archive AE) it has too many studies and instances.",
 }
 
 
@@ -1078,6 +1078,7 @@ _NAMED_LIMITS: Final[list[tuple[str, str, Callable[[Any], str]]]] = [
     ("line in the answer to a webhook", "node.webhooks.MAXIMUM_LINE", size),
     ("events that a node keeps", "node.events.MAXIMUM_EVENTS", str),
     ("procedure steps that a node keeps", "node.procedure_steps.MAXIMUM_STEPS", str),
+    ("bytes of them, and of what they list", "node.procedure_steps.MAXIMUM_STEP_BYTES", size),
     ("studies whose senders a node remembers", "node.settling.MAXIMUM_WATCHED", str),
     ("studies that it settles in one transaction", "node.settling.PAGE", str),
     ("files that it deletes in one transaction", "node.deleting.AT_ONCE", str),

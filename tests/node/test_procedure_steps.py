@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from functools import partial
 
 import pytest
-from sqlalchemy import select, update
+from pydicom import Dataset
+from sqlalchemy import select
 from tests.node.studies import arrive, settled
-from tests.sample_objects import instance
+from tests.sample_objects import EXPLICIT, instance
 from tests.services.test_procedure_step import dataset, worklist_match
 
 from dimse import (
@@ -25,10 +27,11 @@ from dimse import (
     started_step,
     uids,
 )
+from dimse.dataset.codec import encode
 from dimse.node import procedure_steps
 from dimse.node.index import Index
 from dimse.node.options import SettlingOptions
-from dimse.node.procedure_steps import KEPT, forget_old, instances_of, serve_procedure_steps, studies_of
+from dimse.node.procedure_steps import KEPT, IndexStepStore, forget_old, instances_of, serve_procedure_steps, studies_of
 from dimse.node.schema import expected, procedure_step
 from dimse.node.settling import Settling
 
@@ -96,25 +99,68 @@ async def test_a_step_that_lists_nothing_says_nothing(index: Index) -> None:
     assert await expectations(index) == {STUDY: ["1.1"]}, "also a discontinued one lists what it has"
 
 
-async def test_there_are_no_more_than_a_number_and_none_is_kept_forever(
+async def kept(index: Index) -> list[str]:
+    """The UIDs of the steps that are kept, the one that changed longest ago first."""
+    steps = select(procedure_step.c.uid).order_by(procedure_step.c.changed_at)
+    return await index.read(lambda c: list(c.scalars(steps)))
+
+
+def store_of(index: Index) -> IndexStepStore:
+    """A store in which each change is a second after the one before."""
+    return IndexStepStore(index, lambda: None, clock=itertools.count(1).__next__)
+
+
+def step(uid: str, *listed: str) -> Dataset:
+    """A step of the study `uid` that has ended."""
+    made = started_step(worklist_match())
+    made.ScheduledStepAttributesSequence[0].StudyInstanceUID = uid
+    made.PerformedProcedureStepStatus = str(StepStatus.COMPLETED if listed else StepStatus.IN_PROGRESS)
+    references = [{"ReferencedSOPInstanceUID": each} for each in listed]
+    made.PerformedSeriesSequence = [dataset(ReferencedImageSequence=references)]
+    return made
+
+
+async def test_beyond_a_number_those_are_forgotten_that_changed_longest_ago(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(procedure_steps, "MAXIMUM_STEPS", 1)
-    async with serving(index) as address:
-        async with performed_step(address, STEP) as step:
-            with pytest.raises(StatusError) as refused:
-                async with performed_step(address, STEP):
-                    pass
-            assert refused.value.status == Status.RESOURCE_LIMITATION
-            step.add(instance("1.1", pixels=0))
-        old = update(procedure_step).values(changed_at=1000.0)
-        await index.write(lambda c: c.execute(old))
-        await index.write(lambda c: forget_old(c, 999 + KEPT))
-        assert list(await expectations(index)) == [STUDY]
-        await index.write(lambda c: forget_old(c, 1001 + KEPT))
-        assert await expectations(index) == {}
-        async with performed_step(address, STEP) as step:
-            assert step.status is StepStatus.IN_PROGRESS
+    monkeypatch.setattr(procedure_steps, "MAXIMUM_STEPS", 2)
+    store = store_of(index)
+    for uid in ("8.1", "8.2"):
+        await store.put(uid, step(uid))
+    await store.put("8.1", step("8.1", "1.1"))
+    assert await kept(index) == ["8.2", "8.1"]
+    await store.put("8.3", step("8.3"))
+    assert await kept(index) == ["8.1", "8.3"]
+    assert await expectations(index) == {"8.1": ["1.1"], "8.3": None}
+
+
+async def test_beyond_a_number_of_bytes_too(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a step lists is kept with each of its studies, and counts."""
+    store, uids = store_of(index), [f"1.2.840.{number:050}" for number in range(20)]
+    await store.put("8.0", step("9"))
+    await store.put("8.1", step("9", *uids))
+    small, long = await index.read(lambda c: c.scalars(select(procedure_step.c.bytes).order_by("changed_at")).all())
+    assert long - small > len(encode(step("9", *uids), EXPLICIT)) - len(encode(step("9"), EXPLICIT))
+    monkeypatch.setattr(procedure_steps, "MAXIMUM_STEP_BYTES", long + 2 * small)
+    for number in (2, 3):
+        await store.put(f"8.{number}", step("9"))
+    assert await kept(index) == ["8.1", "8.2", "8.3"]
+    await store.put("8.1", step("9", *uids))
+    assert await kept(index) == ["8.2", "8.3", "8.1"]
+    await store.put("8.4", step("9", *uids))
+    assert await kept(index) == ["8.4"]
+    with pytest.raises(StatusError) as refused:
+        await store.put("8.5", step("9", *(f"{uid}.{number}" for uid in uids for number in range(5))))
+    assert refused.value.status == Status.RESOURCE_LIMITATION
+    assert await kept(index) == ["8.4"]
+
+
+async def test_no_step_is_kept_forever(index: Index) -> None:
+    await store_of(index).put("8.1", step("8.1", "1.1"))
+    await index.write(lambda c: forget_old(c, 1 + KEPT))
+    assert await expectations(index) == {"8.1": ["1.1"]}
+    await index.write(lambda c: forget_old(c, 2 + KEPT))
+    assert await expectations(index) == {}
 
 
 def test_what_a_step_names() -> None:

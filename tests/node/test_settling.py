@@ -61,7 +61,7 @@ def come(index: Index, clock: Clock, study_uid: str, instance_uid: str, announce
 def perform(index: Index, step: str, studies: list[str], listed: list[str] | None) -> None:
     """A procedure step begins (`listed` is None), or ends and lists instances."""
     with index.writing() as connection:
-        row: dict[str, object] = {"status": "", "dataset": b"", "changed_at": 0.0}
+        row = {"status": "", "dataset": b"", "bytes": 0, "changed_at": 0.0}
         procedure_steps._keep(connection, step, row)
         procedure_steps._expect(connection, step, studies, listed)
 

@@ -4,19 +4,19 @@
    survive a restart.
 2. A step in progress says that more of its studies is to come. One that has ended says which instances there are,
    also one that was discontinued; one that lists nothing says nothing.
-3. Steps are forgotten `KEPT` seconds after their last change. There are at most `MAXIMUM_STEPS`: beyond it a new one is
-   refused with Resource Limitation (0x0213).
-4. So is one of more than `MAXIMUM_STUDIES` studies, or with more than `MAXIMUM_LISTED` instances, as what it lists is
-   kept with each of its studies.
+3. Steps are forgotten `KEPT` seconds after their last change, and beyond `MAXIMUM_STEPS` or `MAXIMUM_STEP_BYTES` those
+   that changed longest ago, so that devices that never end their steps keep no others out.
+4. What a step lists is kept with each of its studies. So one of more than `MAXIMUM_STUDIES` studies, or with more than
+   `MAXIMUM_LISTED` instances, is refused with Resource Limitation (0x0213).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select
 
 from dimse import uids
 from dimse.dataset.codec import decode, encode
@@ -32,6 +32,9 @@ from dimse.status import Status
 MAXIMUM_STEPS: Final = 10_000
 """Procedure steps that a node keeps."""
 
+MAXIMUM_STEP_BYTES: Final = 256 * 1024 * 1024
+"""Bytes of their data sets, and of what they list."""
+
 MAXIMUM_STUDIES: Final = 100
 """Studies that a procedure step belongs to."""
 
@@ -40,6 +43,9 @@ MAXIMUM_LISTED: Final = 200_000
 
 KEPT: Final = 30 * 24 * 3600.0
 """Seconds after its last change until a procedure step is forgotten."""
+
+_BESIDE: Final = 4
+"""Bytes of JSON beside each UID that is listed."""
 
 _SYNTAX: Final = uids.EXPLICIT_VR_LITTLE_ENDIAN
 _REFERENCES: Final = ("ReferencedImageSequence", "ReferencedNonImageCompositeSOPInstanceSequence")
@@ -55,11 +61,12 @@ def serve_procedure_steps(server: Server, index: Index, ended: Callable[[], None
 
 
 class IndexStepStore:
-    """Keeps procedure steps in the index. `ended` is called when a step has ended."""
+    """Keeps procedure steps in the index. `ended` is called when a step has ended; `clock` is `time.time`."""
 
-    def __init__(self, index: Index, ended: Callable[[], None]) -> None:
+    def __init__(self, index: Index, ended: Callable[[], None], *, clock: Callable[[], float] = time.time) -> None:
         self._index = index
         self._ended = ended
+        self._clock = clock
 
     async def get(self, sop_instance_uid: str) -> Dataset | None:
         """The data set of a step."""
@@ -72,11 +79,13 @@ class IndexStepStore:
         status = StepStatus(dataset.PerformedProcedureStepStatus)
         encoded = encode(dataset, _SYNTAX)
         studies, listed = studies_of(dataset), instances_of(dataset) if status.is_final else None
-        if len(studies) > MAXIMUM_STUDIES or len(studies) * len(listed or ()) > MAXIMUM_LISTED:
+        size = len(encoded) + len(studies) * sum(len(each) + _BESIDE for each in listed or ())
+        is_long = len(studies) > MAXIMUM_STUDIES or len(studies) * len(listed or ()) > MAXIMUM_LISTED
+        if is_long or size > MAXIMUM_STEP_BYTES:
             raise StatusError(Status.RESOURCE_LIMITATION, "the procedure step has too many studies and instances")
 
         def work(connection: Connection) -> None:
-            row: dict[str, object] = {"status": status.value, "dataset": encoded, "changed_at": time.time()}
+            row = {"status": status.value, "dataset": encoded, "bytes": size, "changed_at": self._clock()}
             _keep(connection, sop_instance_uid, row)
             _expect(connection, sop_instance_uid, studies, listed)
 
@@ -109,18 +118,25 @@ def _listed(step: Dataset) -> Iterator[str]:
                     yield uid
 
 
-def _keep(connection: Connection, uid: str, row: dict[str, object]) -> None:
-    """Write the row of a step. Raises `StatusError` if there are too many."""
-    if connection.execute(update(procedure_step).where(procedure_step.c.uid == uid).values(row)).rowcount:
-        return
-    if (connection.scalar(select(func.count()).select_from(procedure_step)) or 0) >= MAXIMUM_STEPS:
-        raise StatusError(Status.RESOURCE_LIMITATION, "too many procedure steps are kept")
+def _keep(connection: Connection, uid: str, row: dict[str, Any]) -> None:
+    """Write the row of a step, and forget others if there is no room for it."""
+    connection.execute(delete(procedure_step).where(procedure_step.c.uid == uid))
+    _make_room(connection, row["bytes"])
     connection.execute(insert(procedure_step).values(row | {"uid": uid}))
+
+
+def _make_room(connection: Connection, size: int) -> None:
+    steps = connection.execute(select(func.count(), func.coalesce(func.sum(procedure_step.c.bytes), 0))).one()
+    count, total = int(steps[0]), int(steps[1])
+    oldest = select(procedure_step.c.uid, procedure_step.c.bytes).order_by(procedure_step.c.changed_at).limit(1)
+    while count >= MAXIMUM_STEPS or total + size > MAXIMUM_STEP_BYTES:
+        step = connection.execute(oldest).one()
+        connection.execute(delete(procedure_step).where(procedure_step.c.uid == step.uid))
+        count, total = count - 1, total - step.bytes
 
 
 def _expect(connection: Connection, uid: str, studies: list[str], listed: list[str] | None) -> None:
     """Note what a step says about its studies; `listed` is None while it is in progress."""
-    connection.execute(delete(expected).where(expected.c.step_uid == uid))
     if studies and listed != []:
         row = {"step_uid": uid, "instances": listed, "listed": None if listed is None else len(listed)}
         connection.execute(insert(expected), [row | {"study_uid": study_uid} for study_uid in studies])

@@ -275,10 +275,13 @@ procedure_step: Final = Table(
     metadata,
     Column("uid", Text, primary_key=True),
     _required("status", Text()),
+    # Of its data set, and of what it lists with each of its studies
+    _required("bytes", BigInteger()),
     # Explicit VR Little Endian
     _required("dataset", LargeBinary()),
     _required("changed_at", Double()),
-    Index("procedure_step_changed", "changed_at"),
+    # It has all that the sum of their bytes needs
+    Index("procedure_step_changed", "changed_at", "bytes"),
 )
 
 # A study that a step belongs to, until it was settled by it

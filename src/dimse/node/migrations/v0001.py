@@ -78,6 +78,7 @@ def _procedure_step() -> None:
         "procedure_step",
         sa.Column("uid", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("dataset", sa.LargeBinary(), nullable=False),
         sa.Column("changed_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("uid"),
@@ -85,7 +86,7 @@ def _procedure_step() -> None:
 
 
 def _procedure_step_indexes() -> None:
-    op.create_index("procedure_step_changed", "procedure_step", ["changed_at"], unique=False)
+    op.create_index("procedure_step_changed", "procedure_step", ["changed_at", "bytes"], unique=False)
 
 
 def _source() -> None:
