@@ -68,7 +68,7 @@ async def opened(index: Index, data: Path, size: str = "desk", **parts: Any) -> 
 
 async def fits(page: Page) -> bool:
     """Whether nothing is wider than the window."""
-    fitting: bool = await page.run("document.documentElement.scrollWidth <= innerWidth")
+    fitting: bool = await page.run("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     return fitting
 
 
@@ -222,6 +222,26 @@ async def test_values_are_texts_wherever_they_are_shown(sqlite_index: Index, tmp
         options = dimse.ClientOptions(calling_ae_title="<img src=x>")
         async with dimse.connect(f"NODE@127.0.0.1:{web.server.port}", options=options):
             await shows("<img src=x>", 1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_long_texts_without_a_space_stay_in_the_window(sqlite_index: Index, tmp_path: Path, size: str) -> None:
+    dataset = dcmread(CT)
+    for keyword in ("PatientName", "PatientID", "StudyDescription", "SeriesDescription"):
+        setattr(dataset, keyword, "W" * 64)
+    dataset.AccessionNumber = "W" * 16
+    dataset.save_as(tmp_path / "it.dcm")
+    add(sqlite_index, tmp_path, tmp_path / "it.dcm")
+    async with opened(sqlite_index, tmp_path, size) as (_, page):
+        assert await fits(page)
+        await page.run("document.querySelector('tr.link a').click()")
+        await page.until("document.querySelector('.thumb img')?.naturalWidth")
+        assert await fits(page)
+        await page.run("document.querySelector('.grid a').click()")
+        await page.until("document.querySelector('.over.br')?.textContent")
+        await page.run("[...document.querySelectorAll('button')].find((each) => each.textContent === 'Tags').click()")
+        await page.until("document.querySelectorAll('.tree .tag').length > 20")
+        assert await fits(page)
 
 
 async def test_an_address_that_is_none_of_the_page_is_said(sqlite_index: Index, tmp_path: Path) -> None:
