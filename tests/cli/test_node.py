@@ -153,6 +153,19 @@ async def test_sighup_reads_the_peers_again_and_a_wrong_file_changes_nothing(sta
             await library.echo(node.address, calling_ae_title="CT1")
 
 
+async def test_sighup_does_not_admit_every_peer_when_the_file_is_gone(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "node.toml"
+    await asyncio.to_thread(write, config, '[[peer]]\nae_title = "CT1"\n')
+    async with with_json(start, "--data", tmp_path) as node:
+        await asyncio.to_thread(config.unlink)
+        node.process.send_signal(signal.SIGHUP)
+        refused = await node.event("not-reloaded")
+        assert refused["error"] == f"{config}: No such file or directory"
+        with pytest.raises(AssociationRejected):
+            await library.echo(node.address, calling_ae_title="CT2")
+        assert (await node.event("association-failed"))["calling_ae_title"] == "CT2"
+
+
 async def test_a_store_that_is_under_way_ends_and_is_kept(start: Start, tmp_path: Path, ct: Path) -> None:
     content = await asyncio.to_thread(ct.read_bytes)
     is_open, is_told = asyncio.Event(), asyncio.Event()
@@ -221,10 +234,11 @@ def test_check_changes_nothing(dimse: Dimse, tmp_path: Path) -> None:
 async def test_a_port_or_a_folder_that_is_in_use(beside: Start, tmp_path: Path) -> None:
     async with Node(NodeOptions(data=tmp_path / "one", port=0)) as node:
         done: Any = await beside("node", "--data", tmp_path / "two", "--port", node.port, "--web", "off")
-        assert (done.code, done.err) == (1, f"dimse: cannot listen on localhost:{node.port}: Address already in use\n")
+        said = f"cannot listen on localhost:{node.port}: Address already in use; choose another port"
+        assert (done.code, done.err) == (1, f"dimse: {said}\n")
         done = await beside("node", "--data", tmp_path / "two", "--port", 0, "--web", node.port)
-        said = f"the page cannot listen on 127.0.0.1:{node.port}: Address already in use; choose another port for it"
-        assert (done.code, done.err) == (1, f"dimse: {said}, or no page\n")
+        said = f"the page cannot listen on 127.0.0.1:{node.port}: Address already in use; choose another port"
+        assert (done.code, done.err) == (1, f"dimse: {said}; --web off leaves the page out\n")
         done = await beside("node", "--data", tmp_path / "one", "--port", 0, "--web", "off")
         assert (done.code, done.err) == (
             1,

@@ -156,7 +156,7 @@ async def test_a_second_ctrl_c_cuts_it_off(receive: Receive, ct: Path) -> None:
 def test_a_port_that_is_taken(dimse: Dimse, receiver: Any, tmp_path: Path) -> None:
     done = dimse("receive", "--port", receiver.port, "--into", tmp_path)
     assert (done.code, done.out) == (1, "")
-    why = f"cannot listen on localhost:{receiver.port}: Address already in use"
+    why = f"cannot listen on localhost:{receiver.port}: Address already in use; choose another port"
     assert done.err == f"dimse: {why}\n"
     done = dimse("receive", "--port", receiver.port, "--into", tmp_path, "--json")
     assert [(line["event"], line["error"], line["exit_code"]) for line in done.lines] == [("error", why, 1)]

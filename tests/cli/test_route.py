@@ -196,4 +196,4 @@ async def test_the_port_is_taken(beside: Callable[..., Awaitable[Any]], tmp_path
     async with archive("A") as (server, _):
         done = await beside("route", "--config", config, "--port", server.port)
     assert done.code == 1
-    assert done.err == f"dimse: cannot listen on localhost:{server.port}: Address already in use\n"
+    assert done.err == f"dimse: cannot listen on localhost:{server.port}: Address already in use; choose another port\n"

@@ -12,7 +12,7 @@ import pytest
 
 from dimse import CEchoSCU, ConnectionLost, Server, connect
 from dimse.network.association import exchange_of
-from dimse.network.listening import listening_sockets
+from dimse.network.listening import cannot_listen, listening_sockets
 
 
 def listens_at(host: str, port: int) -> bool:
@@ -21,6 +21,25 @@ def listens_at(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("port", "number", "said"),
+    [
+        (104, errno.EACCES, "a:104: Permission denied; on Linux, a port below 1024 needs root or CAP_NET_BIND_SERVICE"),
+        (11112, errno.EACCES, "a:11112: Permission denied"),
+        (104, errno.EADDRINUSE, "a:104: Address already in use; choose another port"),
+        (104, errno.EADDRNOTAVAIL, "requested address; the host must be an address of this machine"),
+        (104, socket.EAI_NONAME, "a:104: no such name"),
+    ],
+)
+def test_why_an_address_cannot_be_listened_on(port: int, number: int, said: str) -> None:
+    assert cannot_listen("a", port, OSError(number, "no such name")).endswith(said)
+
+
+async def test_what_is_no_host_name() -> None:
+    with pytest.raises(OSError, match="not a host name"):
+        await listening_sockets("a..b", 0)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ async def test_a_node_that_serves_has_its_port(tmp_path: Path) -> None:
     async with Node(NodeOptions(data=tmp_path, port=0)) as node:
         assert await problems(NodeOptions(data=tmp_path, port=node.port)) == []
         found = await problems(NodeOptions(data=tmp_path / "other", port=node.port))
-    assert found == [f"cannot listen on localhost:{node.port}: Address already in use"]
+    assert found == [f"cannot listen on localhost:{node.port}: Address already in use; choose another port"]
 
 
 async def test_a_folder_that_is_a_file_and_an_index_that_is_not_there(tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def node(
             return replace(options, **changes)
 
     options = read()
+    config = node_options.configuration(data, config)  # SIGHUP must not admit every peer if it is gone by then
     report = NodeReport(json=json, quiet=quiet)
     if check:
         return _check(options, config, report)

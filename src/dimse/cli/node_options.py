@@ -49,8 +49,8 @@ def read(data: Path | None, config: Path | None) -> NodeOptions:
     from dimse.node.options import NodeOptions, WebOptions
 
     folder = data or default_data()
-    file = config or folder / FILE
-    if config is None and not file.exists():
+    file = configuration(data, config)
+    if file is None:
         options = NodeOptions(data=folder, web=WebOptions())
     else:
         try:
@@ -63,6 +63,14 @@ def read(data: Path | None, config: Path | None) -> NodeOptions:
     if options.index is not None and find_spec("psycopg") is None:
         raise UsageError('an index in PostgreSQL needs psycopg; install it with: pip install "psycopg[binary]"')
     return options
+
+
+def configuration(data: Path | None, config: Path | None) -> Path | None:
+    """The configuration file: the one that is named, or else the one in the data folder, if it is there."""
+    from dimse.node.data_folder import default_data
+
+    usual = (data or default_data()) / FILE
+    return config or (usual if usual.exists() else None)
 
 
 def _check_installed() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dimse.cli.output import counted, duration, reason, size
 from dimse.cli.report import Report
 from dimse.cli.serving import address_of
-from dimse.events import AssociationEnded, AssociationEvent
+from dimse.events import AssociationEnded, AssociationEvent, AssociationFailed
 from dimse.network.tally import ServerStats
 from dimse.status import StatusCategory
 
@@ -38,9 +38,31 @@ class NodeReport(Report):
         self.write("listening", fields, text)
 
     def event(self, event: AssociationEvent) -> None:
-        """Write the line of an association that has ended. With `is_quiet` it need not be told: events cost time."""
-        if not isinstance(event, AssociationEnded) or event.association.is_requestor:
+        """Write the line of an association that a peer requested, when it has ended or was rejected.
+
+        With `is_quiet` it need not be told: events cost time.
+        """
+        if event.association.is_requestor:
             return
+        with suppress(OSError):
+            if isinstance(event, AssociationEnded):
+                self._ended(event)
+            elif isinstance(event, AssociationFailed):
+                self._failed(event)
+
+    def _failed(self, event: AssociationFailed) -> None:
+        association = event.association
+        fields = {
+            "calling_ae_title": association.calling_ae_title,
+            "called_ae_title": association.called_ae_title,
+            "peer": association.peer,
+            "error": event.reason,
+        }
+        who = f"{strftime('%H:%M:%S')}  {association.calling_ae_title} at {association.peer}"
+        text = f"{who}: no association with {association.called_ae_title}: {event.reason}"
+        self.write("association-failed", fields, text)
+
+    def _ended(self, event: AssociationEnded) -> None:
         association = event.association
         error = None if event.error is None else reason(event.error, with_peer=False)
         fields = {
@@ -58,8 +80,7 @@ class NodeReport(Report):
             f"{counted(event.served, 'request')} in {duration(event.seconds)}, {size(event.bytes_received)} received"
         )
         text += f", {size(event.bytes_sent)} sent" + ("" if error is None else f"; ended by an error: {error}")
-        with suppress(OSError):
-            self.write("association", fields, text)
+        self.write("association", fields, text)
 
     def reloaded(self, options: NodeOptions, others: Sequence[str]) -> None:
         """Write that the configuration was read again, and which other options have changed in it."""
@@ -78,18 +99,20 @@ class NodeReport(Report):
 
     def finish(self, stats: ServerStats) -> None:
         """Write the summary."""
-        operations, failed = Counter[str](), 0
+        operations, failed, rejected = Counter[str](), 0, sum(stats.rejected.values())
         for (name, category), number in stats.operations.items():
             operations[name] += number
             failed += number if category is StatusCategory.FAILURE else 0
         fields = {
             "associations": stats.accepted,
+            "rejected": rejected,
             "operations": dict(operations),
             "failed": failed,
             "bytes_received": stats.bytes_received,
             "bytes_sent": stats.bytes_sent,
             "seconds": round(self.seconds, 3),
         }
-        words = [counted(stats.accepted, "association"), *(f"{number} {name}" for name, number in operations.items())]
+        words = [counted(stats.accepted, "association"), *([f"{rejected} rejected"] if rejected else [])]
+        words += [f"{number} {name}" for name, number in operations.items()]
         text = f"{', '.join(words)}; {size(stats.bytes_received)} received, {size(stats.bytes_sent)} sent"
         self.write("summary", fields, f"{text}; {counted(failed, 'operation')} failed" if failed else text)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Final
 
-from dimse.address import Address, host_and_port
+from dimse.address import Address
 from dimse.cli import exit_codes
-from dimse.cli.output import counted, print_error, print_failure, reason
+from dimse.cli.output import counted, print_error, print_failure
 from dimse.errors import AssociationError, RemoteProtocolError, StatusError
+from dimse.network.listening import cannot_listen
 from dimse.network.signals import on_signals
 from dimse.services.forwarding import Forwarder
 from dimse.services.server import Server
@@ -57,9 +57,8 @@ async def listens(server: Server, *, json: bool = False) -> bool:
     """Start a server. If it cannot listen, says why, and returns False."""
     try:
         await server.start()
-    except (OSError, OverflowError) as error:
-        why = f"cannot listen on {host_and_port(server.host, server.port)}: {_reason(error)}"
-        print_failure(why, exit_codes.FAILED, json=json)
+    except OSError as error:
+        print_failure(cannot_listen(server.host, server.port, error), exit_codes.FAILED, json=json)
         return False
     return True
 
@@ -97,10 +96,3 @@ async def unless(aborting: asyncio.Event, future: asyncio.Future[None]) -> bool:
         return False
     await future
     return True
-
-
-def _reason(error: Exception) -> str:
-    """The reason without asyncio's text, which repeats the address."""
-    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)
-    return reason(error)

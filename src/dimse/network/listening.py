@@ -61,8 +61,11 @@ async def _addresses(host: str) -> list[tuple[int, str]]:
     loop = asyncio.get_running_loop()
     found: dict[tuple[int, str], None] = {}
     for name in _DUAL_STACK.get(host, (host,)):
-        for family, _, _, _, address in await loop.getaddrinfo(name, 0, type=socket.SOCK_STREAM):
-            found[family, str(address[0])] = None
+        try:
+            infos = await loop.getaddrinfo(name, 0, type=socket.SOCK_STREAM)
+        except UnicodeError:
+            raise OSError(socket.EAI_NONAME, "it is not a host name") from None
+        found |= {(family, str(address[0])): None for family, _, _, _, address in infos}
     return list(found)
 
 
@@ -105,6 +108,21 @@ def _listener(family: int, address: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> str:
+    """Why an address cannot be listened on, and what to do, without the text of asyncio, which repeats the address."""
+    why = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
+    advice = _ADVICE.get(error.errno or 0, "")
+    if error.errno == errno.EACCES and 0 < port < 1024:
+        advice = "; on Linux, a port below 1024 needs root or CAP_NET_BIND_SERVICE"
+    return f"cannot listen on {host_and_port(host, port)}: {why}{advice}"
+
+
+_ADVICE: Final = {
+    errno.EADDRINUSE: "; choose another port",
+    errno.EADDRNOTAVAIL: "; the host must be an address of this machine",
+}
 
 
 class Listener:

@@ -11,8 +11,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from dimse.address import host_and_port
-from dimse.network.listening import listening_sockets
+from dimse.network.listening import cannot_listen, listening_sockets
 from dimse.node.data_folder import index_url, served
 from dimse.node.index import make_engine
 from dimse.node.migrating import UnknownVersion, check_version
@@ -115,12 +114,6 @@ async def _port_problem(host: str, port: int, say: Callable[[str, int, OSError],
     return None
 
 
-def cannot_listen(host: str, port: int, error: OSError) -> str:
-    """Why a port cannot be used, without the text of asyncio, which repeats the address."""
-    why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-    return f"cannot listen on {host_and_port(host, port)}: {why}"
-
-
 def cannot_show(host: str, port: int, error: OSError) -> str:
-    """The same for the page, whose port others use too."""
-    return f"the page {cannot_listen(host, port, error)}; choose another port for it, or no page"
+    """Why the page cannot listen, and what to do."""
+    return f"the page {cannot_listen(host, port, error)}; --web off leaves the page out"

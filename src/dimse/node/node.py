@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Self
 from dimse.address import Address
 from dimse.audit import AuditLog
 from dimse.events import AssociationEvent
+from dimse.network.listening import cannot_listen
 from dimse.network.signals import run_until_signal
 from dimse.node import deleting, forgetting
 from dimse.node.arrival import Placed
-from dimse.node.checking import cannot_listen, cannot_show
+from dimse.node.checking import cannot_show
 from dimse.node.commitment import committing
 from dimse.node.data_folder import index_url, served
 from dimse.node.destinations import Destinations
