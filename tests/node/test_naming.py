@@ -76,6 +76,15 @@ def test_a_file_that_has_its_name_already_keeps_it(file: Path, tmp_path: Path) -
     assert files_under(tmp_path) == [PLACE]
 
 
+def test_a_name_that_a_file_had_before_stays_without_a_commit(file: Path, tmp_path: Path) -> None:
+    (tmp_path / PLACE).parent.mkdir(parents=True)
+    (tmp_path / PLACE).hardlink_to(file)
+    names = Names(str(tmp_path))
+    names.give(str(file), PLACE)
+    names.undo()
+    assert files_under(tmp_path) == ["incoming/1.dcm", PLACE]
+
+
 def test_a_file_that_is_gone_is_not_named(names: Names, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         names.give(str(tmp_path / "gone.dcm"), PLACE)

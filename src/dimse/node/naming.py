@@ -4,7 +4,8 @@
    afterwards. So whoever finds an instance in the index, in whatever process, finds its file; and a crash between the
    two leaves a name in `incoming/`, by which it is mended.
 2. If the transaction is not committed, the final names are removed again: before it is rolled back, if it fails before
-   its commit, as another process may then store the instance in the same place. What that one has put there stays.
+   its commit, as another process may then store the instance in the same place. What that one has put there stays, and
+   so does a name that the file had before, as that may be all that there is of it.
 3. A file that has the final name already, and that the index does not know, is not ours to overwrite: it is moved to
    `set-aside/`, and back if the transaction is not committed. The caller writes into the index that it is there.
 4. On a file system without hard links a file is renamed before the commit. A crash between the two leaves a file
@@ -31,7 +32,10 @@ class Names:
 
     def __init__(self, data: str) -> None:
         self._data: Final = data
+        self._files: list[str] = []
+        """The files that have their final names."""
         self._given: list[tuple[str, str]] = []
+        """Those of them that got these here, and the names."""
         self.set_aside: dict[str, str] = {}
         """Where the files are that had the final names before, by these. All are below the data folder."""
 
@@ -56,9 +60,11 @@ class Names:
                     raise
                 os.makedirs(os.path.dirname(place), exist_ok=True)
             except FileExistsError:
-                if os.path.samefile(file, place):
-                    break
+                if os.path.samefile(file, place):  # it had the name before, and keeps it whatever happens
+                    self._files.append(file)
+                    return
                 self._set_aside(relative)
+        self._files.append(file)
         self._given.append((file, place))
 
     def _set_aside(self, place: str) -> None:
@@ -69,7 +75,7 @@ class Names:
 
     def keep(self) -> None:
         """The transaction is committed: remove the names in `incoming/`."""
-        for file, _ in self._given:
+        for file in self._files:
             folders.remove(file)
 
     def undo(self) -> None:
@@ -84,6 +90,7 @@ class Names:
             with suppress(OSError):
                 _link(f"{self._data}{os.sep}{aside}", f"{self._data}{os.sep}{relative}")
                 folders.remove(f"{self._data}{os.sep}{aside}")
+        self._files.clear()
         self._given.clear()
         self.set_aside.clear()
 
