@@ -57,6 +57,18 @@ def test_what_a_crash_left_of_it_is_deleted_too(dimse: Run, data: Path) -> None:
     assert first not in studies_of(data)
 
 
+def test_files_that_cannot_be_deleted_are_told_and_tried_again(dimse: Run, data: Path) -> None:
+    first, second = studies_of(data)
+    (file,) = (data / "studies" / first).rglob("*.dcm")
+    file.unlink()
+    (file / "in the way").mkdir(parents=True)
+    done = dimse("node", "delete", first, "--yes", "--data", data)
+    assert (done.code, done.out) == (1, f"{first}: deleted, 1 instance\n")
+    assert "dimse: files are left, which a node or the next delete tries again: " in done.err
+    assert str(file) in done.err
+    assert studies_of(data) == [first, second]
+
+
 def test_a_node_that_serves_deletes_the_files(dimse: Run, data: Path) -> None:
     first, second = studies_of(data)
     with served(data):

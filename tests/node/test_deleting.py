@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy.event import listen
 from dimse.node import deleting
 from dimse.node.deleting import KIND, FileDeletion
 from dimse.node.index import Index
-from dimse.node.jobs import Jobs, defer
+from dimse.node.jobs import MAXIMUM_PAUSE, Jobs, defer
 from dimse.node.places import place
 from dimse.node.schema import event, instance, job, series, storage, study, uid
 
@@ -79,6 +80,31 @@ async def test_nothing_is_deleted_for_a_path_out_of_the_data_folder(index: Index
     assert outside.exists()
     assert inside.exists()
     assert await failures(index) == [f"{path} is not in the data folder"]
+
+
+async def test_a_file_that_cannot_be_deleted_keeps_no_other_one_and_is_tried_until_it_can(
+    index: Index, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deleting, "AT_ONCE", 1)
+    stuck = data / "studies" / "1" / "2" / "1.dcm"
+    (stuck / "inside").mkdir(parents=True)
+    other, now = file(data, "studies/1/2/2.dcm"), time.time()
+    paths = ["studies/1/2/1.dcm", "studies/1/2/2.dcm"]
+    await index.write(lambda c: defer(c, KIND, {"paths": paths}, not_before=1))
+    runner = Jobs(index, {KIND: FileDeletion(index, data)}, clock=lambda: now)
+    for _ in range(50):
+        while await runner.start_due() == 0:
+            await runner.until_idle()
+        assert not other.exists()
+        now += MAXIMUM_PAUSE
+    (stuck / "inside").rmdir()
+    stuck.rmdir()
+    file(data, paths[0])
+    while await runner.start_due() == 0:
+        await runner.until_idle()
+    assert files(data) == []
+    assert await failures(index) == []
+    assert await index.read(lambda c: c.execute(job.select()).all()) == []
 
 
 async def test_what_was_stored_again_stays(index: Index, data: Path) -> None:

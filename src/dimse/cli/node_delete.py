@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from dimse.node.index import Index
 
 EXIT_CODES: Final = (
-    "0 all were deleted; 1 a study is not in the archive, or nothing was confirmed; 2 wrong usage or a wrong "
-    "configuration; 130 interrupted."
+    "0 all were deleted; 1 a study is not in the archive, a file could not be deleted yet, or nothing was confirmed; 2 "
+    "wrong usage or a wrong configuration; 130 interrupted."
 )
 
 
@@ -69,15 +69,21 @@ def node_delete(*, studies: Sequence[str], yes: bool, data: Path | None, config:
                 remove_study(connection, each.uid)
             text = f"{each.uid}: deleted, {counted(each.instances, 'instance')}"
             _report("deleted", json, text, study_instance_uid=each.uid, instances=each.instances)
-        runtime.run(_delete_files(index, options.data))
-    return exit_codes.FAILED if missing else exit_codes.OK
+        problem = runtime.run(_delete_files(index, options.data))
+        if problem is not None:
+            text = f"files are left, which a node or the next delete tries again: {problem}"
+            _report("left", json, text, problem=problem)
+    return exit_codes.FAILED if missing or problem is not None else exit_codes.OK
 
 
-async def _delete_files(index: Index, data: Path) -> None:
-    """Run the jobs that delete files, unless a node serves from the folder, which runs them."""
+async def _delete_files(index: Index, data: Path) -> str | None:
+    """Run the jobs that delete files, unless a node serves from the folder, which runs them.
+
+    Returns why some are left, if they are.
+    """
     from dimse.node.data_folder import served
     from dimse.node.deleting import KIND, FileDeletion
-    from dimse.node.jobs import Jobs
+    from dimse.node.jobs import Jobs, queues
 
     with ExitStack() as stack:
         try:
@@ -85,10 +91,11 @@ async def _delete_files(index: Index, data: Path) -> None:
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-            return
+            return None
         jobs = Jobs(index, {KIND: FileDeletion(index, data)})
         while not await jobs.start_due():  # it has started some, and others may be behind them
             await jobs.until_idle()
+        return next((each.problem for each in await index.read(queues) if each.queue == KIND), None)
 
 
 def _found(index: Index, uids: Sequence[str]) -> list[_Study]:
@@ -111,7 +118,7 @@ def _is_confirmed(found: Sequence[_Study]) -> bool:
 def _report(event: str, json: bool, text: str, **fields: Any) -> None:
     if json:
         print_json(event=event, **fields)
-    elif event == "missing":
+    elif event in ("missing", "left"):
         print_error(f"dimse: {text}")
     else:
         print_line(text)

@@ -7,6 +7,7 @@
    stays, and what comes waits. Files in other places have names that are not used again.
 3. The thumbnails of a study go when its folder does.
 4. Files that are not there are fine, since a job may run twice. Folders that have become empty are removed.
+5. A file that cannot be deleted keeps no other one. Its job is run again until it can be.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 
-from dimse.node.index import Index
+from dimse.node.index import Index, exclude_writers
 from dimse.node.jobs import GiveUp, Job
 from dimse.node.schema import instance, series, study
 from dimse.node.web.thumbnails import remove_thumbnails
@@ -39,6 +40,15 @@ _USUAL: Final = 4
 """Parts of a usual path: studies/{study}/{series}/{instance}.dcm."""
 
 
+class Deleted(NamedTuple):
+    """What was done about files that are to be deleted."""
+
+    dealt_with: int
+    """How many of them: at least one, and not all if that took longer than `LONGEST`."""
+    problem: OSError | None
+    """Why the first one is left that cannot be deleted."""
+
+
 class FileDeletion:
     """The handler of "delete-files" for the data folder `data`."""
 
@@ -47,11 +57,18 @@ class FileDeletion:
         self._data = data
 
     async def __call__(self, job: Job) -> None:
-        """Delete the files of a job. Raises `GiveUp` for a path out of the data folder, and `OSError`."""
+        """Delete the files of a job. Raises `GiveUp` for a path out of the data folder.
+
+        Raises the first `OSError` by which a file could not be deleted, when all others are.
+        """
         paths = checked(job.payload["paths"])
+        problem: OSError | None = None
         while paths:
             done = await self._index.write(partial(delete, data=self._data, paths=paths[:AT_ONCE]))
-            paths = paths[done:]
+            paths = paths[done.dealt_with :]
+            problem = problem or done.problem
+        if problem is not None:
+            raise problem
 
 
 def checked(paths: Iterable[str]) -> list[PurePosixPath]:
@@ -63,18 +80,18 @@ def checked(paths: Iterable[str]) -> list[PurePosixPath]:
     return found
 
 
-def delete(connection: Connection, data: Path, paths: Sequence[PurePosixPath]) -> int:
-    """Delete files that the index does not have, in a transaction that writes.
-
-    Returns how many of `paths` it has dealt with: at least one, and not all if that took longer than `LONGEST`.
-    """
-    if connection.dialect.name == "postgresql":  # where transactions that write do not exclude each other
-        connection.execute(text("LOCK TABLE instance IN SHARE MODE"))
+def delete(connection: Connection, data: Path, paths: Sequence[PurePosixPath]) -> Deleted:
+    """Delete files that the index does not have, in a transaction that writes."""
+    exclude_writers(connection, instance)
     kept = set(_in_index(connection, paths))
     end = time.monotonic() + LONGEST
+    problem: OSError | None = None
     for done, path in enumerate(paths, 1):
-        if path not in kept:
-            data.joinpath(path).unlink(missing_ok=True)
+        try:
+            if path not in kept:
+                data.joinpath(path).unlink(missing_ok=True)
+        except OSError as error:
+            problem = problem or error
         if time.monotonic() >= end:
             paths = paths[:done]
             break
@@ -84,7 +101,7 @@ def delete(connection: Connection, data: Path, paths: Sequence[PurePosixPath]) -
     for study_uid in {path.parts[1] for path in paths if _is_usual(path)}:
         if not data.joinpath("studies", study_uid).exists():
             remove_thumbnails(data, study_uid)
-    return len(paths)
+    return Deleted(len(paths), problem)
 
 
 def _in_index(connection: Connection, paths: Sequence[PurePosixPath]) -> Iterator[PurePosixPath]:

@@ -18,7 +18,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dimse.node.migrating import is_current, migrate
@@ -226,6 +226,12 @@ def insert_missing(connection: Connection, table: Table) -> sqlite.Insert | post
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table).on_conflict_do_nothing()
     return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def exclude_writers(connection: Connection, table: Table) -> None:
+    """Let nobody else change a table until this transaction ends, which writes; what others changed is committed."""
+    if connection.dialect.name == "postgresql":  # in SQLite, transactions that write exclude each other
+        connection.execute(text(f"LOCK TABLE {table.name} IN SHARE MODE"))
 
 
 def make_engine(url: str, *, fsync: bool = True) -> Engine:

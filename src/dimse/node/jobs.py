@@ -4,7 +4,8 @@
    between runs it again: a handler runs at least once, and may find that its work was done.
 2. Jobs of a queue run one at a time. A handler that fails is called again after a pause that grows; the queue rests
    too, so that one that leads to a dead destination takes nobody's place, and delays no other queue.
-3. The row keeps how often it was tried, and why that failed. After the last attempt the row becomes an event.
+3. The row keeps how often it was tried, and why that failed. A job that tells of an event becomes an event itself after
+   its last attempt. Others are the archive's own work, such as to delete the files of a study: that is never given up.
 4. A look reads the first job of each queue that does not rest, so what waits for a dead destination costs nothing.
 5. One process runs jobs, and others may add them: the table is looked at every `PACE` seconds, and on `wake`.
 """
@@ -39,7 +40,7 @@ PACE: Final = 1.0
 """Seconds after which jobs that another process has added are seen."""
 
 RETRY: Final = RetryPolicy(retries=20, delay=2, factor=2)
-"""When a job that failed is tried again: 20 times, in the course of about 10 hours."""
+"""When a job that failed is tried again; one that tells of an event 20 times, in the course of about 10 hours."""
 
 MAXIMUM_PAUSE: Final = 3600.0
 """The longest pause between two attempts, in seconds."""
@@ -225,7 +226,7 @@ class Jobs:
     def _fail(self, connection: Connection, each: Job, problem: str, *, gives_up: bool) -> None:
         attempts = each.attempts + 1
         mine = and_(job.c.id == each.id, job.c.deferrals == each.deferrals)
-        if attempts <= self._retry.retries and not gives_up:
+        if not gives_up and (each.event_id is None or attempts <= self._retry.retries):
             level = logging.WARNING if attempts == 1 else logging.INFO
             logger.log(level, "job %d of %s failed, and is tried again: %s", each.id, each.queue, problem)
             changes = {"attempts": attempts, "problem": problem, "not_before": self._clock() + self._pause(attempts)}
