@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, select, text, update
+from sqlalchemy.exc import OperationalError
 from tests.node.archives import left_in_incoming, put_in, save_all, stored
 from tests.node.arrivals import Said, arrival
 from tests.node.rows import member
 
-from dimse.node import verifying
+from dimse.node import readers
 from dimse.node.arrival import OnDuplicate
 from dimse.node.index import Index
 from dimse.node.options import NodeOptions
 from dimse.node.placing import place
-from dimse.node.recount import recount
+from dimse.node.readers import Result, Task
+from dimse.node.recount import correct, recount
 from dimse.node.repairing import Repairer, note
 from dimse.node.schema import event, instance, job, set_aside, study
 from dimse.node.shared_texts import SharedTexts
 from dimse.node.verifying import Fault, Finding, Verifier
-
-
-@pytest.fixture(autouse=True)
-def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifying, "_PAUSE", 0)
 
 
 @pytest.fixture
@@ -79,6 +77,57 @@ def test_a_file_that_is_stored_already_is_not_twice(index: Index, options: NodeO
     file_of(options, 1).with_name("x.dcm").write_bytes(file_of(options, 1).read_bytes())
     assert list(repair(index, options).values()) == [True]
     assert stored(index, options.data) == before
+    assert is_right(index, options)
+
+
+def test_files_below_a_link_are_put_into_the_index(index: Index, options: NodeOptions, tmp_path: Path) -> None:
+    """As of an archive whose files are elsewhere."""
+    (options.data / "studies").rename(tmp_path / "elsewhere")
+    (options.data / "studies").symlink_to(tmp_path / "elsewhere")
+    test_files_without_a_row_are_put_into_the_index(index, options)
+
+
+def test_a_repair_that_fails_loses_no_file(index: Index, options: NodeOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [file_of(options, number).read_bytes() for number in range(1, 5)]
+    with index.writing() as connection:
+        connection.execute(delete(study))
+    (found,) = (found for found in Verifier(index, options.data).findings() if found)
+
+    def fail(*_: object) -> None:
+        raise OperationalError("COMMIT", None, Exception("the disk is full"))
+
+    with monkeypatch.context() as patch, Repairer(index, options) as repairer:
+        patch.setattr(index.engine.dialect, "do_commit", fail)
+        with pytest.raises(OperationalError):
+            repairer.repair(found)
+    assert [file_of(options, number).read_bytes() for number in range(1, 5)] == before
+    assert left_in_incoming(options.data) == []
+
+
+def test_what_is_stored_in_its_place_meanwhile_stays(
+    index: Index, options: NodeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node gets the instance with other content, while its file is adopted."""
+    with index.writing() as connection:
+        connection.execute(delete(instance).where(instance.c.uid == "1.2.1.2"))
+        correct(connection, recount(connection))
+    former = file_of(options, 2).read_bytes()
+    (found,) = (found for found in Verifier(index, options.data).findings() if found)
+    (other,) = save_all(tmp_path / "c", [member("1.2", "1", 2, Rows=9)])
+
+    meanwhile = [other]
+
+    def work(tasks: Sequence[Task]) -> list[Result]:
+        result = readers.work(tasks)
+        while meanwhile:
+            put_in(index, options, meanwhile.pop())
+        return result
+
+    monkeypatch.setattr("dimse.node.importing.work", work)
+    with Repairer(index, options) as repairer:
+        repairer.repair(found)
+    assert stored(index, options.data)["1.2.1.2"] == other.read_bytes()
+    assert former in [each.read_bytes() for each in (options.data / "set-aside").iterdir()]
     assert is_right(index, options)
 
 
@@ -144,6 +193,17 @@ def test_what_was_set_aside_and_is_missing_is_forgotten(index: Index, options: N
         assert connection.execute(select(set_aside)).all() == []
 
 
+def test_each_study_has_its_own_event_of_what_was_set_aside(index: Index, options: NodeOptions, tmp_path: Path) -> None:
+    put_in(index, options, *save_all(tmp_path / "c", [member("1.3", "1", 1)]))
+    put_in(index, options, *save_all(tmp_path / "d", [member("1.3", "1", 1, Rows=7)]))
+    for each in (options.data / "set-aside").iterdir():
+        each.unlink()
+    assert list(repair(index, options).values()) == [True, True]
+    with index.reading() as connection:
+        told = connection.execute(select(event.c.study_uid, event.c.detail).where(event.c.kind == "missing")).all()
+    assert [(row.study_uid, row.detail["instances"]) for row in told] == [("1.2", ["1.2.1.1"]), ("1.3", ["1.3.1.1"])]
+
+
 def test_a_file_that_has_come_again_is_kept_with_its_row(index: Index, options: NodeOptions) -> None:
     before = stored(index, options.data)
     content = file_of(options, 2).read_bytes()
@@ -169,6 +229,38 @@ def test_the_row_of_a_file_on_a_disk_that_is_not_mounted_stays(
     assert stored(index, options.data) == before
     (elsewhere / "1.3.1.1.dcm").unlink()
     assert list(repair(index, options).values()) == [True]
+
+
+def test_the_row_of_one_that_was_set_aside_there_stays_too(index: Index, options: NodeOptions, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "mounted" / "c"
+    put_in(index, options, *save_all(elsewhere, [member("1.2", "1", 2, Rows=9)]), in_place=True)
+    elsewhere.rename(tmp_path / "away")
+    assert list(repair(index, options).values()) == [False]
+    (tmp_path / "away").rename(elsewhere)
+    assert is_right(index, options)
+    (elsewhere / "1.2.1.2.dcm").unlink()
+    assert list(repair(index, options).values()) == [True]
+
+
+def test_the_folder_of_those_that_were_set_aside_may_be_on_another_disk(
+    index: Index, options: NodeOptions, tmp_path: Path
+) -> None:
+    (options.data / "set-aside").rename(tmp_path / "away")
+    assert list(repair(index, options).values()) == [False]
+    (tmp_path / "away").rename(options.data / "set-aside")
+    assert is_right(index, options)
+
+
+def test_a_disk_that_is_gone_meanwhile_loses_no_row(index: Index, options: NodeOptions, tmp_path: Path) -> None:
+    before = stored(index, options.data)
+    file_of(options, 2).rename(tmp_path / "2.dcm")
+    (found,) = (found for found in Verifier(index, options.data).findings() if found)
+    (options.data / "studies").rename(tmp_path / "away")
+    with Repairer(index, options) as repairer, pytest.raises(FileNotFoundError, match="is its disk mounted"):
+        repairer.repair(found)
+    (tmp_path / "away").rename(options.data / "studies")
+    (tmp_path / "2.dcm").rename(file_of(options, 2))
+    assert stored(index, options.data) == before
 
 
 def test_what_another_process_adds_meanwhile_is_counted(index: Index, index_url: str, options: NodeOptions) -> None:

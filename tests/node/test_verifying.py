@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Table, delete, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 from tests.node.archives import put_in, save_all
 from tests.node.rows import member
 
-from dimse.node import verifying
 from dimse.node.index import Index
 from dimse.node.options import NodeOptions
+from dimse.node.recount import correct, recount
 from dimse.node.removing import remove_study
 from dimse.node.schema import instance, series, study
 from dimse.node.verifying import Fault, Finding, Verifier
-
-
-@pytest.fixture(autouse=True)
-def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifying, "_PAUSE", 0)
 
 
 @pytest.fixture
@@ -118,21 +113,23 @@ def test_files_of_deleted_studies_wait_for_their_job(index: Index, data: Path) -
 
 
 def test_what_is_being_stored_is_not_found(index: Index, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file gets its name before its row is committed: when it is looked at again, the row is there."""
-    held = index.engine.connect()
-    row = held.execute(instance.select().where(instance.c.uid == "1.3.1.1")).mappings().one()
-    held.close()
+    """A file gets its name before its row is committed, which may take until others are waited for."""
     with index.writing() as connection:
+        row = connection.execute(select(instance).where(instance.c.uid == "1.3.1.1")).mappings().one()
         connection.execute(delete(instance).where(instance.c.uid == "1.3.1.1"))
+        correct(connection, recount(connection))
+    writing, committed = index.writing, list[str]()
 
-    def commit(_: float) -> None:
-        with index.writing() as connection:
-            connection.execute(instance.insert().values(**row))
+    def after_the_other_one() -> AbstractContextManager[Connection]:
+        with writing() as connection:
+            connection.execute(insert(instance).values(**row))
+            correct(connection, recount(connection))
+        committed.append(row["uid"])
+        return writing()
 
-    pauses = iter([commit])
-    monkeypatch.setattr(time, "sleep", lambda seconds: next(pauses, float)(seconds))
+    monkeypatch.setattr(index, "writing", after_the_other_one)
     assert found(index, data) == []
-    assert next(pauses, None) is None
+    assert committed == ["1.3.1.1"]
 
 
 def test_a_disk_that_is_not_mounted(index: Index, data: Path, tmp_path: Path) -> None:

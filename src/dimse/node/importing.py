@@ -14,14 +14,13 @@ import errno
 import os
 import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass, field
+from functools import lru_cache
 from io import FileIO
 from itertools import chain, islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -35,13 +34,14 @@ from dimse.dataset.sources import DatasetSource, FileSource
 from dimse.errors import DatasetError
 from dimse.node.arrival import Outcome
 from dimse.node.batches import MAXIMUM_BATCH, Batches, InDoubt
+from dimse.node.deleting import delete
 from dimse.node.examining import PIECE, has_content, write_all
 from dimse.node.forcing import force
 from dimse.node.incoming import IncomingFolder
 from dimse.node.index import Index
 from dimse.node.options import NodeOptions
 from dimse.node.placing import stored_path
-from dimse.node.readers import CHUNK, PROCESSES, Read, Readers, Result, Task, work
+from dimse.node.readers import CHUNK, Read, Readers, Result, Task, work
 
 SOURCE: Final = "import"
 """Where the index says that imported instances come from."""
@@ -72,8 +72,17 @@ class _Read(NamedTuple):
     content: Read
 
 
-_Chunk = list[tuple[Found, str | None]]
-"""Files to read, and where to copy them to."""
+@dataclass(slots=True)
+class _Chunk:
+    """Files that are read together."""
+
+    files: list[tuple[Found, str | None]] = field(default_factory=list)
+    """The files, and where to copy them to."""
+    told: list[Imported] = field(default_factory=list)
+    """What became of others, which are not read."""
+
+    def tasks(self) -> list[Task]:
+        return [Task(found.path, copy) for found, copy in self.files]
 
 
 class Importer:
@@ -145,45 +154,49 @@ class Importer:
                 yield _failed(str(path), result)
         yield from self._store(batch)
 
-    def adopt(self, path: Path) -> Imported:
-        """Put a file that is in the data folder already into the index, and into its place."""
-        copy = self._new_copy()
+    def adopt(self, path: str) -> Imported:
+        """Put a file that is in the data folder already into the index, and into its place; `path` is relative to it.
+
+        It loses the name that it had, unless the index has an instance there by now.
+        """
+        file, copy = self._data / path, self._new_copy()
         try:
-            os.link(path, copy)
+            os.link(file, copy)
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
-            shutil.copy2(path, copy)
+            shutil.copy2(file, copy)
         (result,) = work([Task(copy, None)])
         if not isinstance(result, Read):
-            return _failed(str(path), result)
-        (imported,) = self._store([_Read(str(path), copy, result)])
+            return _failed(path, result)
+        (imported,) = self._store([_Read(path, copy, result)])
         if imported.outcome in (None, Outcome.REJECTED):
             return imported
         arrival = result.arrival(copy, self._source, is_in_place=False, received_at=0)
         with self._index.reading() as connection:
             place = stored_path(connection, arrival)
-        if place is None or not has_content(self._data / place, path, result.digest):
-            return _failed(str(path), DatasetError("is in the index with a file that is damaged; both stay"))
-        if self._data / place != path.resolve():
-            path.unlink()
-        return imported
+        if place is None or not has_content(self._data / place, file, result.digest):
+            return _failed(path, DatasetError("is in the index with a file that is damaged; both stay"))
+        if place == path:
+            return imported
+        with self._index.writing() as connection:
+            problem = delete(connection, self._data, [PurePosixPath(path)]).problem
+        return imported if problem is None else _failed(path, problem)
 
     # Reading
 
-    def _chunks(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[_Chunk | Imported]:
-        chunk: _Chunk = []
+    def _chunks(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[_Chunk]:
+        chunk = _Chunk()
         for found in files(paths):
             if isinstance(found, NotSent):
-                yield _not_read(found)
-                continue
-            if _is_below(_folder_of(found.path), self._data):
-                yield _failed(found.path, DatasetError("is in the data folder of the archive"))
-                continue
-            chunk.append((found, None if self._in_place else self._new_copy()))
-            if len(chunk) == CHUNK:
+                chunk.told.append(_not_read(found))
+            elif _is_below(_folder_of(found.path), self._data):
+                chunk.told.append(_failed(found.path, DatasetError("is in the data folder of the archive")))
+            else:
+                chunk.files.append((found, None if self._in_place else self._new_copy()))
+            if len(chunk.files) + len(chunk.told) == CHUNK:
                 yield chunk
-                chunk = []
+                chunk = _Chunk()
         yield chunk
 
     def _new_copy(self) -> str:
@@ -192,28 +205,20 @@ class Importer:
         self._copies.add(copy)
         return copy
 
-    def _read(self, chunks: Iterator[_Chunk | Imported]) -> Iterator[_Read | Imported]:
+    def _read(self, chunks: Iterator[_Chunk]) -> Iterator[_Read | Imported]:
         """Read the files; a few of them here, as other processes take longer to begin than to read them."""
         first = list(islice(chunks, MAXIMUM_BATCH // CHUNK))
-        is_few = len(first) < MAXIMUM_BATCH // CHUNK
-        under_way: deque[tuple[_Chunk, Callable[[], list[Result]]]] = deque()
-        for chunk in chain(first, chunks):
-            if isinstance(chunk, Imported):
-                yield chunk
-                continue
-            tasks = self._tasks(chunk)
-            under_way.append((chunk, partial(work, tasks) if is_few else self._readers.submit(tasks).result))
-            if len(under_way) > 2 * PROCESSES:
-                yield from self._results(*under_way.popleft())
-        for each in under_way:
-            yield from self._results(*each)
+        asked = ((chunk, chunk.tasks()) for chunk in chain(first, chunks))
+        if len(first) < MAXIMUM_BATCH // CHUNK:
+            done: Iterator[tuple[_Chunk, list[Result]]] = ((chunk, work(tasks)) for chunk, tasks in asked)
+        else:
+            done = self._readers.results(asked)
+        for chunk, results in done:
+            yield from chunk.told
+            yield from self._results(chunk, results)
 
-    @staticmethod
-    def _tasks(chunk: _Chunk) -> list[Task]:
-        return [Task(found.path, copy) for found, copy in chunk]
-
-    def _results(self, chunk: _Chunk, results: Callable[[], list[Result]]) -> Iterator[_Read | Imported]:
-        for (found, copy), result in zip(chunk, results(), strict=True):
+    def _results(self, chunk: _Chunk, results: list[Result]) -> Iterator[_Read | Imported]:
+        for (found, copy), result in zip(chunk.files, results, strict=True):
             if isinstance(result, Read):
                 path = copy or str(_resolved(_folder_of(found.path)) / Path(found.path).name)
                 yield _Read(found.path, path, result)
@@ -234,8 +239,8 @@ class Importer:
                 yield Imported(source.path, error=error)
             elif isinstance(source, FileSource):
                 copy = None if self._in_place else self._new_copy()
-                chunk: _Chunk = [(Found(source.path, named=True), copy)]
-                yield from self._results(chunk, partial(work, self._tasks(chunk)))
+                chunk = _Chunk([(Found(source.path, named=True), copy)])
+                yield from self._results(chunk, work(chunk.tasks()))
             elif self._in_place:
                 why = "is in a zip archive, so it cannot be imported in place"
                 yield Imported(source.name, error=DatasetError(why))

@@ -14,13 +14,14 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from dimse.dataset.encoding import Encoding
 from dimse.dataset.recognizing import NotDicom
@@ -29,6 +30,8 @@ from dimse.node.arrival import Arrival
 from dimse.node.examining import Content, read
 from dimse.node.keys import Claims, Columns, Description, describe, description_of
 from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN
+
+T = TypeVar("T")
 
 PROCESSES: Final = max(1, min(4, os.cpu_count() or 1))
 """Processes that read."""
@@ -182,6 +185,17 @@ class Readers:
         """Have tasks done. Those that are submitted at the same time are done side by side."""
         return self._threads.submit(self._ask, tasks)
 
+    def results(self, asked: Iterable[tuple[T, Sequence[Task]]]) -> Iterator[tuple[T, list[Result]]]:
+        """What became of tasks, in their order, each time with what they are about. Those behind are done meanwhile."""
+        under_way: deque[tuple[T, Future[list[Result]]]] = deque()
+        for about, tasks in asked:
+            under_way.append((about, self.submit(tasks)))
+            if len(under_way) > 2 * PROCESSES:
+                first, done = under_way.popleft()
+                yield first, done.result()
+        for first, done in under_way:
+            yield first, done.result()
+
     def _ask(self, tasks: Sequence[Task]) -> list[Result]:
         process: subprocess.Popen[bytes] | None = getattr(self._own, "process", None)
         if process is None:
@@ -194,7 +208,8 @@ class Readers:
             process.stdin.flush()
             found: list[Result] = pickle.load(process.stdout)  # noqa: S301 - of our own process
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
-            raise ChildProcessError("a process that reads files has died") from error
+            why = "a process that reads files was killed, as where memory is short; run the command again"
+            raise ChildProcessError(why) from error
         return found
 
 

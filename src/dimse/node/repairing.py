@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -21,9 +20,8 @@ from dimse.node.arrival import OnDuplicate
 from dimse.node.events import EventKind, record
 from dimse.node.importing import Importer
 from dimse.node.index import Index
-from dimse.node.inventory import instances
+from dimse.node.inventory import check_mounted, instances
 from dimse.node.options import NodeOptions
-from dimse.node.places import is_ours
 from dimse.node.recount import correct, recount
 from dimse.node.removing import lock_study, remove_lost
 from dimse.node.schema import set_aside
@@ -70,7 +68,10 @@ class Repairer:
         self._open.close()
 
     def repair(self, found: Sequence[Finding]) -> set[Finding]:
-        """Mend what was found of a study. Returns what was mended."""
+        """Mend what was found of a study. Returns what was mended.
+
+        Raises `FileNotFoundError` if the files of the archive are gone, as where a disk is not mounted any more.
+        """
         mended = {each for each in found if each.fault is Fault.NO_ROW and self._adopt(each)}
         with self._index.writing() as connection:
             for study_uid in sorted({each.study_uid for each in found if each.fault is not Fault.NO_ROW}):
@@ -83,7 +84,7 @@ class Repairer:
         remove_lost(connection, study_uid, {(each.series_uid, each.uid) for each in lost})
         mended = set(lost)
         for each in found:
-            if each.fault is Fault.NOT_SET_ASIDE and not (self._data / each.path).exists():
+            if each.fault is Fault.NOT_SET_ASIDE and self._is_gone(each.path):
                 connection.execute(delete(set_aside).where(set_aside.c.path == each.path))
             elif each.fault is Fault.COUNTERS:
                 correct(connection, recount(connection, study_uid))
@@ -93,22 +94,24 @@ class Repairer:
         return mended
 
     def _lost(self, connection: Connection, study_uid: str, found: Sequence[Finding]) -> list[Finding]:
-        """Those without a file that have none now either: it may have come again, and to another place.
-
-        The files of a folder elsewhere that is not there are not lost: its disk may not be mounted.
-        """
+        """Those without a file that have none now either: it may have come again, and to another place."""
         without = [each for each in found if each.fault is Fault.NO_FILE]
-        paths = {(row.series_uid, row.uid): row.path for row in instances(connection, study_uid)} if without else {}
-        lost = []
-        for each in without:
-            path = paths.get((each.series_uid, each.uid))
-            if path is None or (self._data / path).exists():
-                continue
-            if is_ours(path) or Path(path).parent.exists():
-                lost.append(each)
-        return lost
+        if not without:
+            return []
+        check_mounted(connection, self._data)
+        paths = {(row.series_uid, row.uid): row.path for row in instances(connection, study_uid)}
+        places = ((each, paths.get((each.series_uid, each.uid))) for each in without)
+        return [each for each, path in places if path is not None and self._is_gone(path)]
+
+    def _is_gone(self, path: str) -> bool:
+        """Whether a file is lost.
+
+        Where its folder is not there either, its disk may not be mounted. Only folders in `studies/` come and go.
+        """
+        file = self._data / path
+        return not file.exists() and (file.parent.exists() or path.startswith("studies/"))
 
     def _adopt(self, finding: Finding) -> bool:
         with suppress(FileNotFoundError):
-            return self._importer.adopt(self._data / finding.path).error is None
+            return self._importer.adopt(finding.path).error is None
         return True

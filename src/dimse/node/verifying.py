@@ -1,27 +1,29 @@
 """Compares the index of an archive with its files.
 
 1. A study is compared at a time, so memory does not grow with the archive.
-2. What is found is looked at again, since a node may be at work: a file gets its name just before its row is committed,
-   so there is a pause if the file has just got it; and rows are removed before the files of them. A file that a job is
+2. What is found is looked at again, since a node may be at work: rows are removed before the files of them. A file gets
+   its name before its row is committed, so one without a row is looked at while nobody else writes. One that a job is
    to delete is no finding.
 3. Nothing is changed here; see `repairing`.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, select
 
 from dimse.node.arrival import new_digest
-from dimse.node.index import Index
+from dimse.node.index import Index, exclude_writers
 from dimse.node.inventory import (
     Stored,
     check_mounted,
@@ -34,16 +36,10 @@ from dimse.node.inventory import (
     unknown,
 )
 from dimse.node.recount import recount
-from dimse.node.schema import set_aside
+from dimse.node.schema import instance, set_aside
 
 _LOOKS: Final = 3
 """How often something is found before it is believed."""
-
-_PAUSE: Final = 0.25
-"""Seconds between two looks at a file that has just got its name."""
-
-_RECENT: Final = 10
-"""Seconds after which the row of a file that has got its name must be committed."""
 
 _READ: Final = 1024 * 1024
 _THREADS: Final = 4
@@ -114,7 +110,8 @@ class Verifier:
                 self.bytes += row.bytes
             for page in study_folders(self._data):
                 yield self._confirmed(partial(self._without_rows, page))
-            yield self._confirmed(self._set_aside)
+            for _, found in groupby(self._confirmed(self._set_aside), key=attrgetter("study_uid")):
+                yield list(found)
 
     def _begin(self) -> None:
         with self._index.reading() as connection:
@@ -126,18 +123,30 @@ class Verifier:
         for _ in range(_LOOKS - 1):
             if not found:
                 break
-            if any(each.fault is Fault.NO_ROW and _is_new(self._data / each.path) for each in found):
-                time.sleep(_PAUSE)
             again = set(look())
             found = [each for each in found if each in again]
-        return found
+        return self._without_new(found)
+
+    def _without_new(self, found: list[Finding]) -> list[Finding]:
+        """What was found, but for files whose rows are committed by now."""
+        paths = defaultdict[str, set[str]](set)
+        for each in found:
+            if each.fault is Fault.NO_ROW:
+                paths[each.study_uid].add(each.path)
+        if not paths:
+            return found
+        with self._index.writing() as connection:
+            exclude_writers(connection, instance)
+            for study_uid, its_paths in paths.items():
+                its_paths.difference_update(each.path for each in instances(connection, study_uid))
+        return [each for each in found if each.fault is not Fault.NO_ROW or each.path in paths[each.study_uid]]
 
     def _study(self, study_uid: str) -> list[Finding]:
         there = files(self._data, study_uid)
         with self._index.reading() as connection:
             rows = instances(connection, study_uid)
             differences = recount(connection, study_uid)
-            found = self._strays(connection, study_uid, there.keys() - {each.path for each in rows})
+            found = self._strays(connection, {study_uid: there.keys() - {each.path for each in rows}})
         found += self._damaged(study_uid, rows, there)
         if differences:
             found.append(Finding(Fault.COUNTERS, study_uid))
@@ -162,32 +171,27 @@ class Verifier:
 
     def _without_rows(self, study_uids: Sequence[str]) -> list[Finding]:
         with self._index.reading() as connection:
-            return [
-                finding
-                for uid in unknown(connection, study_uids)
-                for finding in self._strays(connection, uid, files(self._data, uid))
-            ]
+            paths = {uid: files(self._data, uid) for uid in unknown(connection, study_uids)}
+            return self._strays(connection, paths)
 
     @staticmethod
-    def _strays(connection: Connection, study_uid: str, paths: Collection[str]) -> list[Finding]:
-        leaving = paths_to_delete(connection) if paths else frozenset()
-        return [Finding(Fault.NO_ROW, study_uid, path=path) for path in sorted(paths) if path not in leaving]
+    def _strays(connection: Connection, paths: Mapping[str, Collection[str]]) -> list[Finding]:
+        """The files of studies that have no rows, but for those that are to be deleted."""
+        leaving = paths_to_delete(connection) if any(paths.values()) else frozenset()
+        return [
+            Finding(Fault.NO_ROW, study_uid, path=path)
+            for study_uid, its_paths in paths.items()
+            for path in sorted(its_paths)
+            if path not in leaving
+        ]
 
     def _set_aside(self) -> list[Finding]:
         with self._index.reading() as connection:
-            rows = connection.execute(select(set_aside)).all()
-        return [
-            Finding(Fault.NOT_SET_ASIDE, row.study_uid, row.series_uid, row.uid, row.path)
-            for row in rows
-            if _length(self._data / row.path) != row.bytes
-        ]
-
-
-def _is_new(path: Path) -> bool:
-    try:
-        return path.stat().st_ctime > time.time() - _RECENT
-    except OSError:
-        return False
+            return [
+                Finding(Fault.NOT_SET_ASIDE, row.study_uid, row.series_uid, row.uid, row.path)
+                for row in connection.execute(select(set_aside).order_by(set_aside.c.study_uid))
+                if _length(self._data / row.path) != row.bytes
+            ]
 
 
 def _wrong(expected: int, length: int | None) -> Fault | None:
