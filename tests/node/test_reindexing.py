@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Table, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
 from tests.node.archives import put_in, save_all
 from tests.node.rows import member
 
@@ -158,6 +160,67 @@ def test_a_disk_that_is_not_mounted_changes_nothing(options: NodeOptions) -> Non
     assert everything(options) == before
 
 
+def test_a_disk_that_is_gone_meanwhile_changes_nothing(options: NodeOptions) -> None:
+    before = everything(options)
+    results = Reindexing(options).results()
+    next(results)
+    (options.data / "studies").rename(options.data / "away")
+    with pytest.raises(FileNotFoundError, match="is its disk mounted"):
+        list(results)
+    (options.data / "away").rename(options.data / "studies")
+    assert everything(options) == before
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("table", ["job", "event"])
+def test_a_server_that_fails_is_no_reason_to_do_without_what_it_has(options: NodeOptions, table: str) -> None:
+    before = everything(options)
+    engine = make_engine(str(options.index))
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE {table} RENAME TO away"))
+    with pytest.raises(SQLAlchemyError):
+        reindex(options)
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE away RENAME TO {table}"))
+    engine.dispose()
+    assert everything(options) == before
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_an_index_of_which_a_part_is_damaged(options: NodeOptions) -> None:
+    with sqlite3.connect(options.data / "index.sqlite") as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'job'").fetchone()
+    connection.close()
+    with (options.data / "index.sqlite").open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"x" * 4096)
+    again = Reindexing(options)
+    assert {each.outcome for each in again.results()} == {Outcome.NEW, Outcome.SET_ASIDE}
+    assert "malformed" in str(again.problem)
+
+
+def test_what_was_set_aside_of_a_study_that_is_to_be_deleted(options: NodeOptions) -> None:
+    index = opened(options)
+    with index.writing() as connection:
+        remove_study(connection, "1.2")
+    index.close()
+    before = everything(options)
+    assert before["set_aside"] == []
+    reindex(options)
+    assert everything(options) == before
+
+
+def test_one_that_was_set_aside_where_it_is_on_a_disk_that_is_not_mounted(options: NodeOptions, tmp_path: Path) -> None:
+    index = opened(options)
+    put_in(index, options, *save_all(tmp_path / "f", [member("1.3", "1", 1, Rows=9)]), in_place=True)
+    index.close()
+    before = everything(options)
+    (tmp_path / "f").rename(tmp_path / "away")
+    reindex(options)
+    (tmp_path / "away").rename(tmp_path / "f")
+    assert everything(options) == before
+
+
 def test_an_index_of_a_newer_dimse_is_not_replaced(options: NodeOptions) -> None:
     index = opened(options)
     with index.writing() as connection:
@@ -199,6 +262,7 @@ def lose_it(data: Path) -> None:
 def test_without_the_index_before(harm: Callable[[Path], None], options: NodeOptions) -> None:
     harm(options.data)
     (options.data / "index.sqlite-wal").write_bytes(b"of the one before")
+    before = [path.read_bytes() for path in options.data.glob("index.sqlite")]
     again = Reindexing(options)
     results = list(again.results())
     assert again.problem is not None
@@ -209,6 +273,7 @@ def test_without_the_index_before(harm: Callable[[Path], None], options: NodeOpt
         assert set(connection.scalars(select(study.c.settled_because))) == {"reindex"}
         assert len(connection.scalars(select(set_aside.c.path)).all()) == 2
     index.close()
+    assert [path.read_bytes() for path in options.data.glob("index.damaged.sqlite")] == before
 
 
 def test_nobody_else_may_use_it(options: NodeOptions) -> None:

@@ -75,8 +75,11 @@ class _ReindexReport(Report):
         """Write the summary."""
         seconds, done = self.seconds, self.counts.total()
         if reindexing.problem is not None:
+            from dimse.node.new_index import DAMAGED
+
             why = f"the old index cannot be read ({reindexing.problem})"
-            print_error(f"dimse: {why}: events, jobs, and instances that were imported in place, are lost")
+            what = "events, jobs, and instances that were imported in place, are missing"
+            print_error(f"dimse: {why}: {what}; what there is of it is kept as {DAMAGED}")
         fields = {
             "indexed": self.counts["new"],
             "same": self.counts["same"],

@@ -1,7 +1,7 @@
 """A place for an index that is built anew, and how it takes the place of the one before.
 
 1. A SQLite file is built beside the other one, and renamed when it is complete. It is forced to the disk only then:
-   what a crash leaves is thrown away.
+   what a crash leaves is thrown away. One before that could not be read to its end is kept with another name.
 2. In PostgreSQL it is built in a schema of its own. In one transaction, its tables are moved to where the other ones
    were.
 """
@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -17,10 +19,14 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection, event, inspect, make_url, text
 
 from dimse.dataset.folders import sync_path
+from dimse.dataset.part10_file import NO_LINKS
 from dimse.node.forcing import force
 from dimse.node.index import BUSY, Index, make_engine
 
 _FILE: Final = "index.new.sqlite"
+DAMAGED: Final = "index.damaged.sqlite"
+"""The name of an index before that could not be read to its end."""
+
 _SCHEMA: Final = "dimse_reindex"
 
 
@@ -30,8 +36,8 @@ class NewIndex(Protocol):
     def open(self) -> Index:
         """An empty one."""
 
-    def take_place(self) -> None:
-        """Replace the index before by it. Both are closed."""
+    def take_place(self, *, keeps: bool = False) -> None:
+        """Replace the index before by it. Both are closed. With `keeps`, the one before stays, as a file `DAMAGED`."""
 
 
 def new_index(data: Path, url: str | None) -> NewIndex:
@@ -52,13 +58,28 @@ class _File:
         index.engine.dispose()
         return index
 
-    def take_place(self) -> None:
+    def take_place(self, *, keeps: bool = False) -> None:
         write_log_back(self._new)
         force([self._new])
+        if keeps and self._old.exists():
+            self._keep()
         for name in ("-wal", "-shm"):  # of an index that could not be closed, as it is damaged
             self._old.with_name(self._old.name + name).unlink(missing_ok=True)
         self._new.replace(self._old)
         sync_path(str(self._old.parent))
+
+    def _keep(self) -> None:
+        """Give the index before a second name, and its log that name only."""
+        damaged, log = self._old.with_name(DAMAGED), self._old.with_name(f"{self._old.name}-wal")
+        _remove(damaged)
+        try:
+            os.link(self._old, damaged)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            shutil.copy2(self._old, damaged)
+        if log.exists():
+            log.rename(damaged.with_name(f"{DAMAGED}-wal"))
 
 
 def write_log_back(file: Path) -> None:
@@ -98,7 +119,8 @@ class _Schema:
         options = f"{url.query.get('options', '')} -csearch_path={_SCHEMA}".strip()
         return Index(url.update_query_dict({"options": options}).render_as_string(hide_password=False))
 
-    def take_place(self) -> None:
+    def take_place(self, *, keeps: bool = False) -> None:
+        assert not keeps  # noqa: S101 - a server is not given up
         engine = make_engine(self._url)
         with engine.begin() as connection:
             self._move(connection)

@@ -4,7 +4,7 @@
    archive meanwhile.
 2. What the files do not tell comes from the index before, if that can be read: when and from where an instance came,
    what was settled, which files elsewhere were adopted; and events, jobs, commitments, steps and what was set aside.
-   That of a newer dimse is refused, as it is whole.
+   That of a newer dimse is refused, as it is whole. One in a file that is damaged is kept under another name.
 3. Without it, a study counts as settled: nobody wants to be told of all of them again.
 4. No file is moved or deleted: the index has the places where they are.
 """
@@ -12,9 +12,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -42,9 +40,9 @@ from dimse.node.inventory import (
 from dimse.node.migrating import NewerVersion
 from dimse.node.new_index import new_index
 from dimse.node.options import NodeOptions
-from dimse.node.places import usual_path
+from dimse.node.places import is_ours, usual_path
 from dimse.node.placing import place
-from dimse.node.readers import CHUNK, PROCESSES, Read, Readers, Result, Task, work
+from dimse.node.readers import CHUNK, Read, Readers, Result, Task, work
 from dimse.node.schema import event, job, metadata, set_aside, source, study
 from dimse.node.shared_texts import SharedTexts
 
@@ -123,7 +121,7 @@ class Reindexing:
             finally:
                 index.close()
                 self._close_before()
-            self._new.take_place()
+            self._new.take_place(keeps=self.problem is not None)
 
     # The index before
 
@@ -145,12 +143,12 @@ class Reindexing:
             away = f"move {self._data / 'index.sqlite'} away, to do without what it has"
             raise NewerVersion(f"{error}; or {away}") from None
         except (DimseError, SQLAlchemyError) as error:
-            if self._options.index is not None:
-                raise
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
-        """Do without the index before."""
+        """Do without the index before, as its file is damaged. Raises the error if it is in PostgreSQL."""
+        if self._options.index is not None:  # the server was lost, or is busy: all is there the next time
+            raise error
         self.problem = " ".join(str(getattr(error, "orig", error)).split())
         self._close_before()
 
@@ -190,10 +188,13 @@ class Reindexing:
 
     def _leaving(self) -> frozenset[str]:
         """The files that are to be deleted."""
-        if self._before is None:
-            return frozenset()
-        with self._before.reading() as connection:
-            return paths_to_delete(connection)
+        try:
+            if self._before is not None:
+                with self._before.reading() as connection:
+                    return paths_to_delete(connection)
+        except SQLAlchemyError as error:
+            self._give_up(error)
+        return frozenset()
 
     def _studies_before(self) -> Iterator[str]:
         try:
@@ -216,16 +217,11 @@ class Reindexing:
         yield from self._place(index, batch)
 
     def _read(self, readers: Readers) -> Iterator[tuple[_File, Result]]:
-        under_way: deque[tuple[list[_File], Future[list[Result]]]] = deque()
         found = self._files()
-        while chunk := list(islice(found, CHUNK)):
-            tasks = [Task(str(self._data / file.path), None) for file in chunk]
-            under_way.append((chunk, readers.submit(tasks)))
-            if len(under_way) > 2 * PROCESSES:
-                files_read, results = under_way.popleft()
-                yield from zip(files_read, results.result(), strict=True)
-        for files_read, results in under_way:
-            yield from zip(files_read, results.result(), strict=True)
+        chunks = iter(lambda: list(islice(found, CHUNK)), [])
+        asked = ((chunk, [Task(str(self._data / file.path), None) for file in chunk]) for chunk in chunks)
+        for chunk, results in readers.results(asked):
+            yield from zip(chunk, results, strict=True)
 
     def _place(self, index: Index, batch: Sequence[tuple[_File, Read]]) -> Iterator[Indexed]:
         arrivals = [_arrival(file, read) for file, read in batch]
@@ -243,6 +239,8 @@ class Reindexing:
     def _carry_over(self, index: Index) -> None:
         if self._before is not None:
             try:
+                with self._before.reading() as connection:
+                    check_mounted(connection, self._data)  # to the end
                 self._copy(self._before, index)
             except SQLAlchemyError as error:
                 self._give_up(error)
@@ -262,7 +260,7 @@ class Reindexing:
             names = {row.id: row.name for row in old.execute(select(source))}
             numbers = self._texts.numbers(new, source, names.values())
             for row in old.execute(select(set_aside)).mappings():
-                if (self._data / row["path"]).exists():
+                if not is_ours(row["path"]) or (self._data / row["path"]).exists():
                     new.execute(insert_missing(new, set_aside), _renumbered(dict(row), names, numbers))
             last = 0
             while page := old.execute(_STUDIES.where(study.c.id > last)).mappings().all():
@@ -270,8 +268,8 @@ class Reindexing:
                 last = page[-1]["id"]
 
     def _set_aside(self, connection: Connection) -> None:
-        """Note files that were set aside, if the index before has not told of them."""
-        known = set(connection.scalars(select(set_aside.c.path)))
+        """Note files that were set aside, if the index before has not told of them, and that no job is to delete."""
+        known = paths_to_delete(connection).union(connection.scalars(select(set_aside.c.path)))
         missing = [path for path in files_set_aside(self._data) if path not in known]
         for path, result in zip(missing, work([Task(str(self._data / path), None) for path in missing]), strict=True):
             if isinstance(result, Read):
