@@ -143,6 +143,96 @@ def test_what_is_lost_or_damaged_is_told_and_replaces_nothing(
     assert counts(back_up(index, options, tmp_path / "other"))[Outcome.DAMAGED] == 1
     copy = tmp_path / "other" / "studies" / "1.3" / "1.3.1" / "1.3.1.2.dcm"
     assert copy.read_bytes() == damaged.read_bytes()  # better than nothing
+    assert counts(back_up(index, options, tmp_path / "other"))[Outcome.DAMAGED] == 1, "it is told each time"
+
+
+def test_a_file_that_cannot_be_read_keeps_no_other_one(index: Index, options: NodeOptions, tmp_path: Path) -> None:
+    unreadable = options.data / "studies" / "1.2" / "1.2.1" / "1.2.1.1.dcm"
+    unreadable.unlink()
+    unreadable.mkdir()
+    for outcome in (Outcome.COPIED, Outcome.SAME):
+        assert counts(back_up(index, options, tmp_path / "target")) == {outcome: 4, Outcome.DAMAGED: 1}
+
+
+def test_a_file_that_is_gone_when_it_is_opened(
+    index: Index, options: NodeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its study is deleted just then."""
+    look = module._when_there
+
+    def delete(path: Path, received_at: float) -> os.stat_result:
+        found = look(path, received_at)
+        if path.name == "1.3.1.2.dcm":
+            with index.writing() as connection:
+                remove_study(connection, "1.3")
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(module, "_when_there", delete)
+    assert counts(back_up(index, options, tmp_path / "target")) == {Outcome.COPIED: 4}
+
+
+def test_what_was_set_aside_and_is_deleted_meanwhile_is_not_in_it(
+    index: Index, options: NodeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BATCH", 1)
+    monkeypatch.setattr(module, "_RECENT", 0)
+    steps = Backup(index, options.data, tmp_path / "target").steps()
+    first = [next(steps) for _ in range(4)]
+    with index.writing() as connection:
+        for path in remove_study(connection, "1.2"):
+            (options.data / path).unlink()
+    assert counts([*first, *steps]) == {Outcome.COPIED: 4}
+    assert len(content(tmp_path / "target")) == 4
+
+
+def test_other_content_in_the_same_place_moves_the_former_away(
+    index: Index, options: NodeOptions, tmp_path: Path
+) -> None:
+    """A study is deleted, and sent again with other content, twice: nothing of the backup is overwritten."""
+    target = tmp_path / "target"
+    contents = set[bytes]()
+    for rows in (None, 8, 9):
+        if rows is not None:
+            with index.writing() as connection:
+                for path in remove_study(connection, "1.3"):
+                    (options.data / path).unlink()
+            put_in(index, options, *save_all(tmp_path / "c", [member("1.3", "1", 1, Rows=rows)]))
+        back_up(index, options, target)
+        contents.add((options.data / "studies" / "1.3" / "1.3.1" / "1.3.1.1.dcm").read_bytes())
+    assert content(target) == stored(index, options.data)
+    assert contents <= {path.read_bytes() for path in target.rglob("1.3.1.1*.dcm")}
+    assert len(contents) == 3
+
+
+def test_what_was_moved_away_before_is_not_overwritten(index: Index, options: NodeOptions, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    contents = []
+    for rows in (8, 9):
+        put_in(index, options, *save_all(tmp_path / "c", [member("1.9", "1", 1, Rows=rows)]))
+        contents.append((options.data / "studies" / "1.9" / "1.9.1" / "1.9.1.1.dcm").read_bytes())
+        back_up(index, options, target)
+        with index.writing() as connection:
+            for path in remove_study(connection, "1.9"):
+                (options.data / path).unlink()
+        back_up(index, options, target)
+    assert sorted(path.read_bytes() for path in (target / "removed").rglob("*.dcm")) == sorted(contents)
+
+
+def test_a_damaged_index_is_told(tmp_path: Path, sqlite_index: Index) -> None:
+    options = NodeOptions(data=tmp_path / "data")
+    put_in(sqlite_index, options, *save_all(tmp_path / "a", [member("1.2", "1", number) for number in range(50)]))
+    sqlite_index.close()
+    with sqlite3.connect(tmp_path / "index.sqlite") as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'instance'").fetchone()
+    connection.close()
+    with (tmp_path / "index.sqlite").open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"x" * 4096)
+    damaged = Index.at(tmp_path / "index.sqlite")
+    with pytest.raises(OSError, match="the index cannot be copied: database disk image is malformed"):
+        back_up(damaged, options, tmp_path / "target")
+    damaged.close()
 
 
 def test_an_interrupted_backup_leaves_the_one_before(index: Index, options: NodeOptions, tmp_path: Path) -> None:

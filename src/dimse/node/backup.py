@@ -5,24 +5,29 @@
 2. The index of a backup is a SQLite file, also that of an archive whose index is in PostgreSQL.
 3. A file that is there, with the same length and time, is not copied again. Files are copied, never linked: a fault of
    a disk, or a program that changes a file, must not reach both.
-4. A copy is compared with the digest in the index. A damaged file replaces nothing.
+4. A copy is compared with the digest in the index. A damaged file, or one that cannot be read, replaces nothing; it is
+   told each time.
 5. An instance whose file was adopted where it is has its file in the backup, at the usual place.
 6. An instance that is deleted while the backup is made is not in it.
-7. Files that the archive has no longer are moved to `removed/`: they may be what the backup is wanted for.
+7. Files that the archive has no longer are moved to `removed/`: they may be what the backup is wanted for. So is one
+   that gets other content. There, too, none is overwritten.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import shutil
+import sqlite3
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from enum import Enum
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from dimse.dataset.folders import sync_path
 from dimse.node.arrival import new_digest
@@ -35,6 +40,7 @@ from dimse.node.new_index import write_log_back
 from dimse.node.places import usual_path
 from dimse.node.removing import remove_lost
 from dimse.node.schema import instance, metadata, set_aside
+from dimse.node.verifying import digest
 
 _INDEX: Final = "index.sqlite"
 _NEW: Final = "index.new.sqlite"
@@ -64,7 +70,7 @@ class Outcome(Enum):
     SAME = "same"
     """The backup has it already."""
     DAMAGED = "damaged"
-    """Its content is not the one that was stored; if the backup has a file, that stays."""
+    """Its content is not the one that was stored, or cannot be read; if the backup has a file, that stays."""
     MISSING = "missing"
     """The archive has lost it."""
     REMOVED = "removed"
@@ -138,8 +144,7 @@ class Backup:
         for name in (_NEW, f"{_NEW}-wal", f"{_NEW}-shm"):
             (self._target / name).unlink(missing_ok=True)
         if self._index.is_sqlite:
-            with closing(self._index.engine.raw_connection()) as connection:
-                connection.cursor().execute("VACUUM INTO ?", (str(new),))
+            _vacuum(self._index, new)
             return
         copy = Index.at(new)
         try:
@@ -174,7 +179,12 @@ class Backup:
                 target = f"set-aside/{row.uid}-{row.digest.hex()}.dcm"
                 with copy.writing() as connection:
                     connection.execute(update(set_aside).where(set_aside.c.id == row.id).values(path=target))
-            yield from self._copy(_File(row.path, target, row.bytes, None, row.digest, row.received_at))
+            for step in self._copy(_File(row.path, target, row.bytes, None, row.digest, row.received_at)):
+                if step.outcome is Outcome.MISSING and not self._has_aside(row):
+                    with copy.writing() as connection:
+                        connection.execute(delete(set_aside).where(set_aside.c.id == row.id))
+                else:
+                    yield step
         yield from self._finish()
 
     def _copy_study(self, copy: Index, study_uid: str, rows: list[Stored]) -> Iterator[Step]:
@@ -200,26 +210,35 @@ class Backup:
         with self._index.reading() as connection:
             return is_stored(connection, study_uid, row.series_uid, row.uid)
 
+    def _has_aside(self, row: Row[Any]) -> bool:
+        """The same of one that was set aside."""
+        its = (set_aside.c.study_uid, set_aside.c.series_uid, set_aside.c.uid, set_aside.c.digest)
+        which = [column == getattr(row, column.name) for column in its]
+        with self._index.reading() as connection:
+            return connection.scalar(select(set_aside.c.id).where(*which)) is not None
+
     def _copy(self, file: _File) -> Iterator[Step]:
         """Copy a file, unless it is there; it gets its name with the other ones of its batch."""
         source, target = self._data / file.path, self._target / file.target
-        try:
-            found = _when_there(source, file.received_at)
-        except FileNotFoundError:
-            yield Step(Outcome.MISSING, file.path, file.size)
-            return
-        if _is_same(target, found):
-            yield Step(Outcome.SAME, file.path, file.size)
-            return
         self._numbers += 1
         temporary = self._target / _COPYING / str(self._numbers)
-        is_whole = _copy_content(source, temporary, file)
-        os.utime(temporary, ns=(found.st_atime_ns, found.st_mtime_ns))
-        if not is_whole:
-            yield Step(Outcome.DAMAGED, file.path, file.size)
-        if not is_whole and target.exists():
-            temporary.unlink()
+        try:
+            found = _when_there(source, file.received_at)
+            if _is_same(target, found):
+                yield Step(Outcome.SAME, file.path, file.size)
+                return
+            is_whole = _copy_content(source, temporary, file)
+        except FileNotFoundError:
+            temporary.unlink(missing_ok=True)
+            yield Step(Outcome.MISSING, file.path, file.size)
             return
+        if is_whole:
+            os.utime(temporary, ns=(found.st_atime_ns, found.st_mtime_ns))
+        else:  # without the time of the file, it is not taken for the same by the next backup
+            yield Step(Outcome.DAMAGED, file.path, file.size)
+            if target.exists() or not temporary.stat().st_size:
+                temporary.unlink()
+                return
         self._waiting.append(_Copied(temporary, file, is_whole))
         if len(self._waiting) == _BATCH:
             yield from self._finish()
@@ -230,6 +249,8 @@ class Backup:
         for each in self._waiting:
             target = self._target / each.file.target
             target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists() and not _has_content(target, each.file):
+                yield self._put_away(each.file.target)
             each.temporary.replace(target)
             if each.is_whole:
                 yield Step(Outcome.COPIED, each.file.path, each.file.size)
@@ -250,13 +271,20 @@ class Backup:
         finally:
             index.close()
 
-    def _move_away(self, found: Mapping[str, int], named: Collection[str]) -> Iterator[Step]:
-        for path, size in found.items():
+    def _move_away(self, found: Iterable[str], named: Collection[str]) -> Iterator[Step]:
+        for path in found:
             if path not in named:
-                target = self._target / _REMOVED / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                (self._target / path).replace(target)
-                yield Step(Outcome.REMOVED, path, size)
+                yield self._put_away(path)
+
+    def _put_away(self, path: str) -> Step:
+        """Move a file of the backup to `removed/`."""
+        file, target = self._target / path, self._target / _REMOVED / path
+        if target.exists():
+            target = target.with_name(f"{target.stem}-{secrets.token_hex(8)}{target.suffix}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        size = file.stat().st_size
+        file.replace(target)
+        return Step(Outcome.REMOVED, path, size)
 
 
 def _when_there(path: Path, received_at: float) -> os.stat_result:
@@ -276,16 +304,52 @@ def _is_same(path: Path, other: os.stat_result) -> bool:
     return (found.st_size, found.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
 
 
+class _Unreadable(Exception):
+    """A file of the archive cannot be read."""
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """The content of a file. Raises `FileNotFoundError`, and `_Unreadable` for any other `OSError`."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            while piece := file.read(_READ):
+                yield piece
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _Unreadable from error
+
+
 def _copy_content(source: Path, target: Path, file: _File) -> bool:
-    """Copy a file. Returns whether it is the one that was stored."""
-    offset = data_set_begins(source) if file.offset is None else file.offset
-    hashed, size = new_digest(), 0
-    with source.open("rb", buffering=0) as reading, target.open("xb", buffering=0) as writing:
-        while piece := reading.read(_READ):
+    """Copy a file, as far as it can be read. Returns whether it is the one that was stored.
+
+    Raises `FileNotFoundError` if it is not there, and `OSError` if the copy cannot be written.
+    """
+    hashed, size, offset = new_digest(), 0, file.offset
+    with target.open("xb", buffering=0) as writing, suppress(_Unreadable):
+        for piece in _pieces(source):
+            if offset is None:
+                offset = data_set_begins(piece)
             hashed.update(memoryview(piece)[max(0, offset - size) :])
             write_all(writing, piece)
             size += len(piece)
     return size == file.size and hashed.digest() == file.digest
+
+
+def _has_content(path: Path, file: _File) -> bool:
+    """Whether a file of the backup is the one that was stored, but for its time."""
+    with suppress(OSError):
+        return file.offset is not None and digest(path, file.offset) == file.digest
+    return False
+
+
+def _vacuum(index: Index, new: Path) -> None:
+    """Copy an index in SQLite, as it is at this moment, into a new file. Raises `OSError`."""
+    try:
+        with closing(index.engine.raw_connection()) as connection:
+            connection.cursor().execute("VACUUM INTO ?", (str(new),))
+    except sqlite3.Error as error:
+        raise OSError(errno.EIO, f"the index cannot be copied: {error}", str(new)) from None
 
 
 def _copy_tables(source: Connection, target: Connection) -> None:

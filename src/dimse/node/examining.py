@@ -148,8 +148,8 @@ def has_content(path: Path, file: Path, digest: bytes) -> bool:
     return False
 
 
-def data_set_begins(path: Path) -> int:
-    """Where the data set begins in a file; 0 if it is not DICOM. Raises `OSError`."""
-    with suppress(DatasetError), FileIO(path) as file:
-        return read_file_meta(file).length
+def data_set_begins(beginning: Buffer) -> int:
+    """Where the data set begins in a file with this beginning; 0 if it is not DICOM."""
+    with suppress(DatasetError):
+        return read_file_meta(BytesIO(beginning)).length
     return 0
