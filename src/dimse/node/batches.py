@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from dimse.dataset import folders
+from dimse.errors import DimseError
 from dimse.node.arrival import Arrival, OnDuplicate, Outcome, Placed
 from dimse.node.displacing import note_displaced
 from dimse.node.incoming import IncomingFolder
@@ -24,8 +26,17 @@ MAXIMUM_BATCH: Final = 512
 UNAVAILABLE: Final = (InterfaceError, OperationalError)
 """The index is locked, full or gone: another arrival would meet the same."""
 
+ATTEMPTS: Final = 3
+"""How often a batch is tried that PostgreSQL ends for the sake of another transaction."""
 
-class InDoubt(Exception):
+_PAUSE: Final = 0.05
+"""Seconds before it is tried again, so that the other one comes first."""
+
+_ENDED_FOR_ANOTHER: Final = frozenset({"40001", "40P01"})
+"""The SQLSTATE of serialization_failure and deadlock_detected."""
+
+
+class InDoubt(DimseError):
     """Whether an instance is in the index is not known. Its file is left in `incoming/`, for the next start."""
 
 
@@ -60,7 +71,7 @@ class Batches:
                 folders.remove(arrival.path)
         return placed
 
-    def _try(self, arrivals: Sequence[Arrival]) -> list[Placed | Exception]:
+    def _try(self, arrivals: Sequence[Arrival], attempt: int = 1) -> list[Placed | Exception]:
         try:
             if self._fsync:
                 self._folder.sync()
@@ -69,6 +80,9 @@ class Batches:
         try:
             return [*self._place(arrivals)]
         except Exception as error:  # noqa: BLE001 - whatever it is, the senders are told
+            if attempt < ATTEMPTS and _is_ended_for_another(error):
+                time.sleep(_PAUSE)
+                return self._try(arrivals, attempt + 1)
             return self._apart(arrivals, error)
 
     def _apart(self, arrivals: Sequence[Arrival], error: Exception) -> list[Placed | Exception]:
@@ -105,13 +119,18 @@ class Batches:
     def _is_committed(self, placed: Sequence[Placed], error: BaseException) -> bool:
         """Whether a transaction was committed whose commit failed, as a server may do just before it is gone.
 
-        What the last arrival has added tells: it was not there before, and no other one has replaced it.
+        What the last arrival has added tells: it was not in its place before, and no other one has replaced it.
         """
-        added = [each.arrival for each in placed if each.path is not None and each.outcome is not Outcome.SAME]
+        added = [each for each in placed if each.path is not None and each.outcome is not Outcome.SAME]
         if not added:
             return False
         try:
             with self._index.reading() as connection:
-                return stored_path(connection, added[-1]) is not None
+                return stored_path(connection, added[-1].arrival) == added[-1].path
         except SQLAlchemyError:
-            raise InDoubt from error
+            why = "the index was lost at a commit, so it is not known whether it has the last instances"
+            raise InDoubt(f"{why}; send or import them again") from error
+
+
+def _is_ended_for_another(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _ENDED_FOR_ANOTHER
