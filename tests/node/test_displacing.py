@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from tests.node.ingesting import Archive, aside, events_of, storing
-from tests.sample_objects import instance, save
+from tests.node.ingesting import Archive, aside, events_of, stored, storing
+from tests.node.instances import dataset
+from tests.sample_objects import CT, instance, save
 
 from dimse import Status
 from dimse.node.deleting import KIND, FileDeletion
@@ -81,3 +82,21 @@ async def test_it_is_back_in_its_place_if_nothing_is_committed(
         assert archive.files == [PLACE]
         assert stray.read_bytes() == content
         assert await index.read(lambda c: c.execute(select(study)).all()) == []
+
+
+async def test_of_another_instance_where_case_is_nothing(index: Index, tmp_path: Path) -> None:
+    """The file system takes two names for one; here a link does."""
+    first, second = (dataset(SOPClassUID=CT, SOPInstanceUID=uid, **_ABOVE) for uid in ("1.2.3.a", "1.2.3.A"))
+    async with storing(index, tmp_path) as archive:
+        assert await archive.send(first) == [Status.SUCCESS]
+        (place,) = archive.files
+        other = PLACE.replace("3.4.dcm", "3.A.dcm")
+        (tmp_path / other).hardlink_to(tmp_path / place)
+        (status,) = await archive.send(second)
+        assert status == Status.OUT_OF_RESOURCES
+        assert status.comment == "its UIDs differ from those of another instance in case alone"
+        assert list(stored(index)) == [place]
+        assert archive.files == [other, place]
+
+
+_ABOVE = {"StudyInstanceUID": "1.2.3.1", "SeriesInstanceUID": "1.2.3.2"}

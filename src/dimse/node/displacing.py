@@ -3,10 +3,13 @@
 1. One that a job is to delete, of a study that was deleted and is sent again, is deleted where it is now.
 2. So is one that is cut short, and one with content that is stored or set aside already.
 3. Any other one is listed as set aside, with an event.
+4. If the index does know it, in a place that differs in upper and lower case alone, the file system takes the two for
+   one: then the new instance is refused.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -26,21 +29,28 @@ SOURCE: Final = "unknown file"
 
 
 def note_displaced(connection: Connection, data: Path, displaced: Mapping[str, str]) -> None:
-    """Write into the index what becomes of files: where they are, by where they were, both below the folder `data`."""
+    """Write into the index what becomes of files: where they are, by where they were, both below the folder `data`.
+
+    Raises `OSError` (EEXIST) for one that is another instance's.
+    """
     if displaced:
         leaving = paths_to_delete(connection)
-        is_kept = {aside: place not in leaving and _list(connection, data, aside) for place, aside in displaced.items()}
+        is_kept = {
+            aside: place not in leaving and _list(connection, data, place, aside) for place, aside in displaced.items()
+        }
         defer_deletion(connection, [aside for aside, kept in is_kept.items() if not kept])
 
 
-def _list(connection: Connection, data: Path, path: str) -> bool:
-    """Note that a file is set aside. Returns whether it is to be kept."""
+def _list(connection: Connection, data: Path, place: str, path: str) -> bool:
+    """Note that the file of a place is set aside. Returns whether it is to be kept."""
     file = data / path
     try:
         found = examine(file, SOURCE, received_at=file.stat().st_mtime)
     except DatasetError:
         return False
     known = stored_path(connection, found)
+    if known is not None and known != place and known.casefold() == place.casefold():
+        raise OSError(errno.EEXIST, "its UIDs differ from those of another instance in case alone", str(data / place))
     if known is not None:
         return not has_content(data / known, file, found.digest)
     about = found.description
