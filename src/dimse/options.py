@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def _with_fields_of(base: type) -> Callable[[type[T]], type[T]]:
+def with_fields_of(base: type) -> Callable[[type[T]], type[T]]:
     """Add the fields that a class inherits to its docstring, which help and editors show."""
 
     def decorated(cls: type[T]) -> type[T]:
@@ -42,7 +42,7 @@ def _with_fields_of(base: type) -> Callable[[type[T]], type[T]]:
     return decorated
 
 
-def _check_type(options: object, name: str, kind: type, *, or_none: bool = False) -> None:
+def check_type(options: object, name: str, kind: type, *, or_none: bool = False) -> None:
     """Raise `TypeError` for an option of another type, which would be ignored: a str never is a member of an Enum."""
     value = getattr(options, name)
     if not isinstance(value, kind) and not (or_none and value is None):
@@ -230,14 +230,14 @@ class AssociationOptions:
         if self.audit is not None:
             from dimse.audit import AuditLog  # few have one
 
-            _check_type(self, "audit", AuditLog, or_none=True)
+            check_type(self, "audit", AuditLog, or_none=True)
         check_callback("on_event", self.on_event)
         check_callback("on_pdu", self.on_pdu)
-        _check_type(self, "rate_limit", RateLimit, or_none=True)
+        check_type(self, "rate_limit", RateLimit, or_none=True)
         for name in ("operations_window", "maximum_length", "maximum_length_to_send"):
             _make_int(self, name)
-        _check_type(self, "timeouts", Timeouts)
-        _check_type(self, "strictness", Strictness)
+        check_type(self, "timeouts", Timeouts)
+        check_type(self, "strictness", Strictness)
         if not 1 <= self.operations_window <= 0xFFFF:
             raise ValueError(f"operations_window must be 1 to 65535, not {self.operations_window}")
         if self.maximum_length != 0 and not MINIMUM_MAXIMUM_LENGTH <= self.maximum_length < 2**32:
@@ -250,7 +250,7 @@ class AssociationOptions:
             )
 
 
-@_with_fields_of(AssociationOptions)
+@with_fields_of(AssociationOptions)
 @record(kw_only=True)
 class ClientOptions(AssociationOptions):
     """Options of a requestor.
@@ -270,8 +270,8 @@ class ClientOptions(AssociationOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "calling_ae_title", check_ae_title(self.calling_ae_title))
-        _check_type(self, "user_identity", UserIdentityRQ, or_none=True)
-        _check_type(self, "priority", Priority)
+        check_type(self, "user_identity", UserIdentityRQ, or_none=True)
+        check_type(self, "priority", Priority)
         _check_tls(self.tls, server_side=False)
 
 
@@ -306,8 +306,8 @@ class StoreOptions:
     maximum_buffered_in_process: int = 2 * 1024 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        _check_type(self, "mode", StoreMode)
-        _check_type(self, "duplicates", Duplicates)
+        check_type(self, "mode", StoreMode)
+        check_type(self, "duplicates", Duplicates)
         object.__setattr__(self, "fsync", bool(self.fsync))
         for name in ("maximum_buffered", "maximum_buffered_in_process"):
             _make_int(self, name)
@@ -330,12 +330,12 @@ class SendOptions:
 
     def __post_init__(self) -> None:
         _make_int(self, "associations")
-        _check_type(self, "retry", RetryPolicy)
+        check_type(self, "retry", RetryPolicy)
         if self.associations < 1:
             raise ValueError(f"associations must be at least 1, not {self.associations}")
 
 
-@_with_fields_of(AssociationOptions)
+@with_fields_of(AssociationOptions)
 @record(kw_only=True)
 class ServerOptions(AssociationOptions):
     """Options of an acceptor. The limits bound what one peer, and all peers together, may use.
@@ -389,10 +389,10 @@ class ServerOptions(AssociationOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_type(self, "store", StoreOptions)
-        _check_type(self, "send", SendOptions)
-        _check_type(self, "storage_features", StorageFeatures, or_none=True)
-        _check_type(self, "access", Access)
+        check_type(self, "store", StoreOptions)
+        check_type(self, "send", SendOptions)
+        check_type(self, "storage_features", StorageFeatures, or_none=True)
+        check_type(self, "access", Access)
         _check_tls(self.tls, server_side=True)
         if not self.stop_timeout >= 0:
             raise ValueError(f"stop_timeout must be at least 0 seconds, not {self.stop_timeout!r}")

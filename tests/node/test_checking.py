@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from dimse import AuditLog, ServerOptions
-from dimse.node import Node, NodeOptions, WebhookOptions, WebOptions
+from dimse import AuditLog
+from dimse.node import Node, NodeOptions, NodeServerOptions, WebhookOptions, WebOptions
 from dimse.node.checking import problems
 from dimse.node.index import Index
 
@@ -71,7 +71,7 @@ async def test_files_that_the_configuration_names(tmp_path: Path) -> None:
     options = NodeOptions(
         data=tmp_path,
         port=0,
-        server=ServerOptions(audit=AuditLog(nothing)),
+        server=NodeServerOptions(audit=AuditLog(nothing)),
         webhooks=[WebhookOptions(url="https://ris", ca=nothing)],
         web=WebOptions(port=0, certificate=nothing),
     )

@@ -17,8 +17,8 @@ from tests.node.ingesting import files_of, status_of, stored
 from tests.sample_objects import EXPLICIT, instance
 
 import dimse
-from dimse import Access, AssociationRejected, CEchoSCU, ServerOptions, Status, uids
-from dimse.node import CommandOptions, Node, NodeOptions, SettlingOptions, WebOptions
+from dimse import Access, AssociationRejected, CEchoSCU, Status, uids
+from dimse.node import CommandOptions, Node, NodeOptions, NodeServerOptions, SettlingOptions, WebOptions
 from dimse.node.events import Event, EventKind, since
 from dimse.node.node_file import read
 from dimse.node.schema import job
@@ -58,25 +58,25 @@ async def test_a_node_that_cannot_listen_leaves_its_folder(tmp_path: Path) -> No
 
 
 async def test_other_peers_destinations_and_limits_are_those_of_new_associations(tmp_path: Path) -> None:
-    first = options(tmp_path, server=ServerOptions(access=Access(peers=["CT1"])))
+    first = options(tmp_path, server=NodeServerOptions(access=Access(peers=["CT1"])))
     async with Node(first) as node:
         address = str(node.address)
         async with dimse.connect(address, calling_ae_title="CT1") as before:
-            node.reconfigure(options(tmp_path, server=ServerOptions(access=Access(peers=["CT2"]))))
+            node.reconfigure(options(tmp_path, server=NodeServerOptions(access=Access(peers=["CT2"]))))
             assert (await CEchoSCU(before).echo()).status == Status.SUCCESS
             with pytest.raises(AssociationRejected, match="calling AE title"):
                 await dimse.echo(address, calling_ae_title="CT1")
             await dimse.echo(address, calling_ae_title="CT2")
-            node.reconfigure(options(tmp_path, server=ServerOptions(maximum_associations=1)))
+            node.reconfigure(options(tmp_path, server=NodeServerOptions(maximum_associations=1)))
             with pytest.raises(AssociationRejected, match="limit"):
                 await dimse.echo(address, calling_ae_title="CT2")
 
 
 async def test_what_a_new_configuration_cannot_change_is_named(tmp_path: Path) -> None:
     first, second = (dimse.AuditLog(tmp_path / name) for name in ("first.xml", "second.xml"))
-    async with Node(options(tmp_path, server=ServerOptions(audit=first))) as node:
-        assert node.reconfigure(options(tmp_path, server=ServerOptions(audit=first, maximum_associations=5))) == []
-        changed = options(tmp_path, ae_title="OTHER", server=ServerOptions(audit=second))
+    async with Node(options(tmp_path, server=NodeServerOptions(audit=first))) as node:
+        assert node.reconfigure(options(tmp_path, server=NodeServerOptions(audit=first, maximum_associations=5))) == []
+        changed = options(tmp_path, ae_title="OTHER", server=NodeServerOptions(audit=second))
         assert node.reconfigure(changed) == ["ae_title", "audit"]
         await dimse.echo(node.address)
     first.close()
@@ -90,7 +90,9 @@ async def test_what_a_new_configuration_cannot_change_is_named(tmp_path: Path) -
 async def test_a_port_that_is_open_to_all_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, peers: list[str] | None, host: str, is_told: bool
 ) -> None:
-    async with Node(NodeOptions(data=tmp_path, host=host, port=0, server=ServerOptions(access=Access(peers=peers)))):
+    async with Node(
+        NodeOptions(data=tmp_path, host=host, port=0, server=NodeServerOptions(access=Access(peers=peers)))
+    ):
         pass
     assert ("name the peers" in caplog.text) == is_told
 

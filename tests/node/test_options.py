@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from dimse.node import NodeOptions, QueryOptions, SettlingOptions, StorageOptions, WebOptions
+from dimse import Access, ServerOptions
+from dimse.node import (
+    CommandOptions,
+    NodeOptions,
+    NodeServerOptions,
+    QueryOptions,
+    SettlingOptions,
+    StorageOptions,
+    WebhookOptions,
+    WebOptions,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +35,36 @@ from dimse.node import NodeOptions, QueryOptions, SettlingOptions, StorageOption
 def test_what_is_refused(make: Callable[[], object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: NodeOptions(data=Path("x"), server=ServerOptions()), "server must be a NodeServerOptions"),  # type: ignore[arg-type]
+        (lambda: NodeOptions(data=Path("x"), storage={}), "storage must be a StorageOptions, not dict"),  # type: ignore[arg-type]
+        (lambda: NodeOptions(data=Path("x"), web=True), "web must be a WebOptions or None, not bool"),  # type: ignore[arg-type]
+        (lambda: StorageOptions(on_duplicate="reject"), "on_duplicate must be an OnDuplicate, not str"),  # type: ignore[arg-type]
+        (lambda: WebhookOptions(url="http://a", on=["study-settled"]), "on must have EventKinds"),  # type: ignore[list-item]
+        (lambda: CommandOptions(run=["sh"], on="study-settled"), "on must have EventKinds"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_would_be_ignored_is_refused(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        make()
+
+
+def test_what_is_never_told_is_refused() -> None:
+    with pytest.raises(ValueError, match="on must have at least one kind of event"):
+        WebhookOptions(url="http://a", on=())
+
+
+def test_the_limits_of_a_node_are_higher_whatever_else_is_set() -> None:
+    for server in (NodeOptions(data=Path("x")).server, NodeServerOptions(access=Access(peers=["CT1"]))):
+        assert (server.maximum_associations, server.maximum_associations_per_host) == (250, 100)
+        assert (server.maximum_associations_per_title, server.maximum_connections_per_second) == (100, 200)
+    assert NodeServerOptions(maximum_associations=3).maximum_associations == 3
+    with pytest.raises(ValueError, match="maximum_associations must be at least 1"):
+        NodeServerOptions(maximum_associations=0)
 
 
 def test_a_folder_may_be_text_and_secrets_are_not_shown() -> None:

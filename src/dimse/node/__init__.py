@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dimse.node.options import (
         CommandOptions,
         NodeOptions,
+        NodeServerOptions,
         QueryOptions,
         SettlingOptions,
         StorageOptions,
@@ -27,6 +28,7 @@ __all__ = [
     "EventKind",
     "Node",
     "NodeOptions",
+    "NodeServerOptions",
     "OnDuplicate",
     "QueryOptions",
     "SettlingOptions",

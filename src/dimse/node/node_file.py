@@ -26,13 +26,13 @@ from dimse.configuration import nearest
 from dimse.node.options import (
     CommandOptions,
     NodeOptions,
+    NodeServerOptions,
     QueryOptions,
     SettlingOptions,
     StorageOptions,
     WebhookOptions,
     WebOptions,
     check_port,
-    server_options,
 )
 from dimse.options import ClientOptions, ServerOptions, Timeouts
 from dimse.services.move_scp import MoveDestination
@@ -258,19 +258,19 @@ class _Reader:
                 commands=file.command,
             )
 
-    def _server(self, file: _File, tls: TLSOptions | None) -> ServerOptions:
+    def _server(self, file: _File, tls: TLSOptions | None) -> NodeServerOptions:
         node = file.node
         rules = [self._rule(number, peer) for number, peer in enumerate(file.peer, 1)]
         with self._refusing("[node]"):
-            own = {
+            own: dict[str, Any] = {
                 "access": Access(peers=rules or None, called_ae_titles=node.called_ae_titles),
                 "proxy_networks": checked_networks("proxy_networks", node.proxy_networks) or frozenset(),
                 "audit": None if node.audit is None else AuditLog(node.audit),
             }
         with self._refusing("[tls]"):
-            server_options(tls=tls)
+            NodeServerOptions(tls=tls)
         with self._refusing("[limits]"):
-            return server_options(**own, tls=tls, **_limits(file.limits))
+            return NodeServerOptions(**own, tls=tls, **_limits(file.limits))
 
     def _rule(self, number: int, peer: _Peer) -> Peer:
         with self._refusing(f"[[peer]] {number}"):

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from dimse.address import DEFAULT_PORT, Address, check_ae_title
 from dimse.node.arrival import OnDuplicate
 from dimse.node.events import EventKind
-from dimse.options import ServerOptions
+from dimse.options import ServerOptions, check_type, with_fields_of
 from dimse.programs import CommandLine
+from dimse.records import record
 from dimse.services.move_scp import MoveDestination
 
 
@@ -42,6 +43,7 @@ class StorageOptions:
     minimum_free: int = 256 * 1024 * 1024
 
     def __post_init__(self) -> None:
+        check_type(self, "on_duplicate", OnDuplicate)
         if self.minimum_free < 0:
             raise ValueError(f"minimum_free must be at least 0 bytes, not {self.minimum_free}")
 
@@ -137,15 +139,22 @@ class WebOptions:
         return bool(self.password or self.token or self.client_authorities)
 
 
-def server_options(**given: Any) -> ServerOptions:
-    """The options of associations of a node, which many senders use at once: its limits are higher than a server's."""
-    limits = {
-        "maximum_associations": 250,
-        "maximum_associations_per_host": 100,
-        "maximum_associations_per_title": 100,
-        "maximum_connections_per_second": 200,
-    }
-    return ServerOptions(**(limits | given))
+@with_fields_of(ServerOptions)
+@record(kw_only=True)
+class NodeServerOptions(ServerOptions):
+    """Options of the associations of a node, which many senders use at once: its limits are higher than a server's."""
+
+    maximum_associations: int = 250
+    maximum_associations_per_host: int | None = 100
+    maximum_associations_per_title: int | None = 100
+    maximum_connections_per_second: int | None = 200
+
+
+def _check_kinds(on: Sequence[EventKind]) -> None:
+    if not all(isinstance(each, EventKind) for each in on):
+        raise TypeError(f"on must have EventKinds, such as EventKind.{EventKind.STUDY_SETTLED.name}")
+    if not on:
+        raise ValueError("on must have at least one kind of event")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +176,7 @@ class WebhookOptions:
     timeout: float = 10
 
     def __post_init__(self) -> None:
+        _check_kinds(self.on)
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not _URL.fullmatch(self.url):
             raise ValueError(f"url must be an http or https URL, in ASCII and without spaces, not {self.url!r}")
@@ -206,6 +216,7 @@ class CommandOptions:
     timeout: float = 600
 
     def __post_init__(self) -> None:
+        _check_kinds(self.on)
         CommandLine(self.run, COMMAND_PLACEHOLDERS)
         if not self.timeout > 0:
             raise ValueError(f"timeout must be a positive number of seconds, not {self.timeout!r}")
@@ -236,7 +247,7 @@ class NodeOptions:
     host: str = "localhost"
     port: int = DEFAULT_PORT
     index: str | None = None
-    server: ServerOptions = field(default_factory=server_options)
+    server: NodeServerOptions = field(default_factory=NodeServerOptions)
     destinations: Mapping[str, str | Address | MoveDestination] = field(default_factory=dict)
     storage: StorageOptions = field(default_factory=StorageOptions)
     query: QueryOptions = field(default_factory=QueryOptions)
@@ -249,6 +260,10 @@ class NodeOptions:
         object.__setattr__(self, "data", Path(self.data))
         object.__setattr__(self, "ae_title", check_ae_title(self.ae_title))
         check_port("port", self.port)
+        for name, kind in (("server", NodeServerOptions), ("storage", StorageOptions), ("query", QueryOptions)):
+            check_type(self, name, kind)
+        check_type(self, "settling", SettlingOptions)
+        check_type(self, "web", WebOptions, or_none=True)
         if len({each.place for each in self.webhooks}) < len(self.webhooks):
             raise ValueError("webhooks must have different URLs, apart from their queries")
         if len({tuple(each.run) for each in self.commands}) < len(self.commands):
