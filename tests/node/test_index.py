@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import psycopg
 import pytest
@@ -91,38 +92,71 @@ async def _cancel(index: Index) -> None:
     assert await index.read(lambda connection: connection.execute(select(1)).scalar()) == 1
 
 
-async def test_a_statement_whose_caller_is_cancelled_ends(sqlite_index: Index) -> None:
+TEN_MILLION = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 10000000) SELECT max(x) FROM n"
+A_MINUTE = "DO $$ BEGIN RAISE NOTICE 'begun'; PERFORM pg_sleep(60); END $$"
+"""What takes long, and tells when it has begun."""
+
+
+async def test_a_statement_whose_caller_is_cancelled_ends(index: Index) -> None:
     """A reader is free for others at once, and its connection is as good as before."""
     loop, begun = asyncio.get_running_loop(), asyncio.Event()
     ends: asyncio.Queue[str] = asyncio.Queue()
-    ten_million = text(
-        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 10000000) SELECT max(x) FROM n"
-    )
 
-    def say_begun() -> None:
+    def say_begun(*_: object) -> None:
         loop.call_soon_threadsafe(begun.set)
 
     def work(connection: Connection) -> None:
-        raw = connection.connection.driver_connection
-        assert raw is not None
-        raw.set_progress_handler(say_begun, 100_000)
+        raw: Any = connection.connection.driver_connection
+        if index.is_sqlite:
+            raw.set_progress_handler(say_begun, 100_000)
+        else:
+            raw.add_notice_handler(say_begun)
         how = "at its end"
         try:
-            connection.execute(ten_million)
+            connection.execute(text(TEN_MILLION if index.is_sqlite else A_MINUTE))
         except OperationalError as error:
             how = str(error.orig)
         finally:
-            raw.set_progress_handler(None, 0)
+            if index.is_sqlite:
+                raw.set_progress_handler(None, 0)
+            else:
+                raw.remove_notice_handler(say_begun)
+            connection.rollback()
             loop.call_soon_threadsafe(ends.put_nowait, how)
         assert connection.scalar(select(1)) == 1
 
-    task = asyncio.ensure_future(sqlite_index.read(work))
+    task = asyncio.ensure_future(index.read(work))
     await begun.wait()
     task.cancel()
-    assert await ends.get() == "interrupted"
+    assert "interrupted" in (how := await ends.get()) or "user request" in how
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await sqlite_index.read(lambda connection: connection.scalar(select(1))) == 1
+    assert await index.read(lambda connection: connection.scalar(select(1))) == 1
+
+
+async def test_a_statement_that_cannot_be_ended_is_left(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server takes no other connection, for example."""
+    index, begun, may_end = Index(postgresql_url), asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def fail(_: object, *, timeout: float) -> None:
+        may_end.set()
+        raise psycopg.OperationalError("connection failed")
+
+    def work(connection: Connection) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        may_end.wait()
+        connection.scalar(select(1))
+
+    monkeypatch.setattr(psycopg.Connection, "cancel_safe", fail)
+    task = asyncio.ensure_future(index.read(work))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    await asyncio.to_thread(index.close)
+    assert "goes on" in caplog.text
 
 
 async def test_another_process_that_writes_too_long(index_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

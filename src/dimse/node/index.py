@@ -13,8 +13,9 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -67,6 +68,7 @@ class Index:
         self._kept: Connection | None = None
         self._writer = ThreadPoolExecutor(1, "dimse-index-writer", self._keep_connection)
         self._readers = ThreadPoolExecutor(READERS, "dimse-index-reader")
+        self._interrupter = ThreadPoolExecutor(1, "dimse-index-interrupter")
         try:
             with self.reading() as connection:
                 current = is_current(connection)
@@ -91,14 +93,15 @@ class Index:
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` with a connection of a reader, in a thread.
 
-        If the caller is cancelled, a statement of SQLite under way ends; one of a server goes on.
+        If the caller is cancelled, a statement under way ends.
         """
         self._check_open()
         under_way = _UnderWay()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work, under_way)
         except asyncio.CancelledError:
-            under_way.interrupt()
+            with suppress(RuntimeError):  # it has been closed meanwhile
+                self._interrupter.submit(under_way.interrupt)
             raise
 
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -187,8 +190,8 @@ class Index:
     def close(self) -> None:
         """Wait for what is under way, and close the connections. What comes later raises `RuntimeError`."""
         self._state = _State.CLOSED
-        self._writer.shutdown()
-        self._readers.shutdown()
+        for threads in (self._writer, self._readers, self._interrupter):
+            threads.shutdown()
         if self._kept is not None:
             self._kept.close()
         self.engine.dispose()
@@ -199,26 +202,34 @@ class _UnderWay:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._connection: Any = None
-        """Of the driver; None before and after, and for a server."""
+        self._interrupt: Callable[[], object] | None = None
+        """Ends the statement of the connection; None before and after."""
 
     @contextmanager
     def on(self, connection: Connection) -> Iterator[None]:
         """In the block, `interrupt` ends a statement of the connection, which raises `OperationalError`."""
-        if connection.dialect.name == "sqlite":
-            with self._lock:
-                self._connection = connection.connection.driver_connection
+        raw: Any = connection.connection.driver_connection
+        is_sqlite = connection.dialect.name == "sqlite"
+        with self._lock:
+            self._interrupt = raw.interrupt if is_sqlite else partial(raw.cancel_safe, timeout=BUSY)
         try:
             yield
         finally:
             with self._lock:
-                self._connection = None
+                self._interrupt = None
 
     def interrupt(self) -> None:
-        """End the statement under way, from another thread; between two, nothing happens."""
+        """End the statement under way, from another thread; between two, nothing happens.
+
+        A server is asked to on a connection of its own. Until it has been, the reader keeps its connection, so that
+        the statement of no other one is ended.
+        """
         with self._lock:
-            if self._connection is not None:
-                self._connection.interrupt()
+            try:
+                if self._interrupt is not None:
+                    self._interrupt()
+            except Exception as error:  # noqa: BLE001 - of the driver, which is imported only if it is used
+                logger.warning("a statement that nobody waits for goes on: %s", error)
 
 
 def insert_missing(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
