@@ -30,6 +30,7 @@ CT = shipped("CT_small.dcm")
         ("SC_ybr_full_422_uncompressed.dcm", (100, 100, 3), True),
         ("rtdose.dcm", (10, 10), False),
         ("liver_1frame.dcm", (512, 512), False),
+        ("image_dfl.dcm", (512, 512), False),
     ],
 )
 def test_a_frame_has_eight_bits_and_its_window(name: str, shape: tuple[int, ...], is_color: bool) -> None:

@@ -21,9 +21,9 @@ def attributes(**elements: Any) -> Dataset:
     return made
 
 
-def table() -> Dataset:
+def table(entries: int = 4) -> Dataset:
     item = Dataset()
-    item.add_new("LUTDescriptor", "US", [4, 10, 8])
+    item.add_new("LUTDescriptor", "US", [entries, 10, 8])
     item.add_new("LUTData", "US", [0, 51, 102, 255])
     return item
 
@@ -43,6 +43,7 @@ def test_a_given_window_takes_the_place_of_the_images_own() -> None:
     [
         (attributes(WindowCenter=[50, 5], WindowWidth=[10, 1], VOILUTFunction="SIGMOID"), (50, 10, "SIGMOID")),
         (attributes(VOILUTSequence=[table()], WindowCenter=50, WindowWidth=10), (12, 4, "LINEAR")),
+        (attributes(VOILUTSequence=[table(0)]), (10 + 2**15, 2**16, "LINEAR")),  # 0 are 65536 entries (C.11.1.1)
         (attributes(RescaleSlope=2, RescaleIntercept=-100), (-1, 198, "LINEAR_EXACT")),
         (attributes(PixelPaddingValue=99), (49, 98, "LINEAR_EXACT")),
     ],

@@ -18,7 +18,7 @@ from dimse.dataset.texts import TEXT_VRS, Texts, character_sets_of, vr_of
 from dimse.dataset.windowing import Window, aspect_of, attributes_of_frame, first_window, in_color, windowed
 from dimse.errors import DatasetError
 from dimse.records import record
-from dimse.uids import name_of
+from dimse.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, name_of
 
 if TYPE_CHECKING:
     from dimse.dataset.windowing import Pixels
@@ -69,7 +69,7 @@ def displayed(path: Path, header: Dataset, frame: int, center_width: tuple[float
         frames = int(header.get("NumberOfFrames") or 1)
         if not 0 <= frame < frames:
             raise DatasetError(f"there is no frame {frame + 1}: the image has {frames}")
-        pixels: Pixels = pixel_array(path, index=frame)
+        pixels = _frame(path, header, frame)
         attributes = attributes_of_frame(header, frame)
         window = None
         if pixels.ndim == 3 or attributes.get("PhotometricInterpretation") == "PALETTE COLOR":
@@ -79,6 +79,13 @@ def displayed(path: Path, header: Dataset, frame: int, center_width: tuple[float
             window = own if center_width is None else _given(center_width, own[2])
             shown = windowed(pixels, attributes, None if center_width is None else window)
         return Displayed(np.rint(shown * 255).astype(np.uint8), window, aspect_of(attributes))
+
+
+def _frame(path: Path, header: Dataset, frame: int) -> Pixels:
+    """The values of a frame. pydicom reads it alone from a file, unless that is deflated, which it has to be told."""
+    is_deflated = header.file_meta.get("TransferSyntaxUID") == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
+    pixels: Pixels = pixel_array(dcmread(path) if is_deflated else path, index=frame)
+    return pixels
 
 
 def _given(center_width: tuple[float, float], function: str) -> Window:

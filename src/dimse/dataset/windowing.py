@@ -64,7 +64,7 @@ def windowed(pixels: Pixels, attributes: Dataset, window: Window | None = None) 
 def first_window(pixels: Pixels, attributes: Dataset) -> Window:
     """The window that `windowed` uses without another one, or the one that comes nearest to it."""
     if attributes.get("VOILUTSequence"):
-        entries, first, _ = (int(each) for each in attributes.VOILUTSequence[0].LUTDescriptor)
+        entries, first, _ = _descriptor(attributes.VOILUTSequence[0])
         return first + entries / 2, float(entries), "LINEAR"
     if (window := _window(attributes)) is not None:
         return window
@@ -75,15 +75,21 @@ def first_window(pixels: Pixels, attributes: Dataset) -> Window:
 def _voi_lut(values: Pixels, item: Dataset) -> Pixels:
     import numpy as np
 
-    entries, first, bits = (int(each) for each in item.LUTDescriptor)
+    entries, first, bits = _descriptor(item)
     data = item.LUTData
     if isinstance(data, bytes):
-        table = np.frombuffer(data, np.uint8 if len(data) < 2 * (entries or 65536) else "<u2")
+        table = np.frombuffer(data, np.uint8 if len(data) < 2 * entries else "<u2")
     else:
         table = np.asarray(data)
     index = np.clip(values.astype(np.int64) - first, 0, len(table) - 1)
     shown: Pixels = np.clip(table[index].astype(np.float32) / (2**bits - 1), 0, 1)
     return shown
+
+
+def _descriptor(item: Dataset) -> tuple[int, int, int]:
+    """Entries, first value and bits of a LUT (PS3.3 C.11.1.1), of which 65536 entries are encoded as 0."""
+    entries, first, bits = (int(each) for each in item.LUTDescriptor)
+    return entries or 65536, first, bits
 
 
 def _window(attributes: Dataset) -> Window | None:

@@ -42,6 +42,11 @@ def drawing() -> list[psutil.Process]:
     return [each for each in mine if "dimse.node.web.drawing" in " ".join(each.cmdline())]
 
 
+def goes_first(process: psutil.Process) -> bool:
+    """Whether Linux ends it before others when it has too little memory."""
+    return Path(f"/proc/{process.pid}/oom_score_adj").read_text() == "1000\n"
+
+
 async def test_processes_begin_when_they_are_needed_and_are_used_again(renderer: Renderer) -> None:
     assert drawing() == []
     for _ in range(3):
@@ -50,6 +55,7 @@ async def test_processes_begin_when_they_are_needed_and_are_used_again(renderer:
         assert picture.window == (135.5, 2063.0)
     (process,) = drawing()
     assert process.rlimit(psutil.RLIMIT_AS) == (MAX_MEMORY, MAX_MEMORY)
+    assert goes_first(process)
 
 
 async def test_many_at_once_have_a_bounded_number_of_processes(renderer: Renderer) -> None:

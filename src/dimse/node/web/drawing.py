@@ -4,7 +4,8 @@
    null) and `size`; a request with `path` alone is for the elements of the file.
 2. Standard output has a line of JSON for each, and then as many bytes as its `length` says: a JPEG, or JSON. A line
    with `error` says why there is none, without data of patients.
-3. The process may take `MAX_MEMORY` bytes of addresses. Its parent ends it when it takes too long.
+3. The process may take `MAX_MEMORY` bytes of addresses. Its parent ends it when it takes too long. Where Linux has too
+   little memory, this process goes first, not the node.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def main() -> None:
 
 
 def _limit_memory() -> None:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     with contextlib.suppress(ImportError):
         import resource
 
