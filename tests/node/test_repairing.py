@@ -193,6 +193,19 @@ def test_what_was_set_aside_and_is_missing_is_forgotten(index: Index, options: N
         assert connection.execute(select(set_aside)).all() == []
 
 
+def test_what_was_set_aside_and_is_not_in_the_index(index: Index, options: NodeOptions) -> None:
+    before = stored(index, options.data)
+    content = [each.read_bytes() for each in (options.data / "set-aside").iterdir()]
+    with index.writing() as connection:
+        connection.execute(delete(set_aside))
+    assert list(repair(index, options).values()) == [True]
+    assert stored(index, options.data) == before
+    with index.reading() as connection:
+        paths = connection.scalars(select(set_aside.c.path)).all()
+    assert [(options.data / path).read_bytes() for path in paths] == content
+    assert is_right(index, options)
+
+
 def test_each_study_has_its_own_event_of_what_was_set_aside(index: Index, options: NodeOptions, tmp_path: Path) -> None:
     put_in(index, options, *save_all(tmp_path / "c", [member("1.3", "1", 1)]))
     put_in(index, options, *save_all(tmp_path / "d", [member("1.3", "1", 1, Rows=7)]))

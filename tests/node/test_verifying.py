@@ -16,7 +16,7 @@ from dimse.node.index import Index
 from dimse.node.options import NodeOptions
 from dimse.node.recount import correct, recount
 from dimse.node.removing import remove_study
-from dimse.node.schema import instance, series, study
+from dimse.node.schema import instance, series, set_aside, study
 from dimse.node.verifying import Fault, Finding, Verifier
 
 
@@ -80,6 +80,13 @@ def test_files_that_are_not_in_the_index(index: Index, data: Path) -> None:
         Finding(Fault.NO_ROW, "1.2", path="studies/1.2/1.2.1/x.dcm"),
         Finding(Fault.NO_ROW, "1.9", path="studies/1.9/1.9.1/x.dcm"),
     ]
+
+
+def test_what_was_set_aside_and_is_not_in_the_index(index: Index, data: Path) -> None:
+    with index.writing() as connection:
+        connection.execute(delete(set_aside))
+    (aside,) = (data / "set-aside").iterdir()
+    assert found(index, data) == [Finding(Fault.NO_ROW, "", path=f"set-aside/{aside.name}")]
 
 
 def test_rows_that_are_gone(index: Index, data: Path) -> None:

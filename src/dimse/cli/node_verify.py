@@ -83,7 +83,7 @@ class _VerifyReport(Report):
             self.wrong += each.is_loss or not is_mended
             fields = {
                 "fault": each.fault.value,
-                "study_instance_uid": each.study_uid,
+                "study_instance_uid": each.study_uid or None,
                 "series_instance_uid": each.series_uid or None,
                 "sop_instance_uid": each.uid or None,
                 "path": each.path or None,

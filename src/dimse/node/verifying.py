@@ -28,6 +28,7 @@ from dimse.node.inventory import (
     Stored,
     check_mounted,
     files,
+    files_set_aside,
     instances,
     paths_to_delete,
     studies,
@@ -57,7 +58,7 @@ class Fault(Enum):
     UNREADABLE = "unreadable"
     """The file of an instance cannot be read."""
     NO_ROW = "not in the index"
-    """A file among those of the instances is not in the index."""
+    """A file among those of the instances, or of those that were set aside, is not in the index."""
     COUNTERS = "wrong counters"
     """The counters of a study or of its series are not those of a recount."""
     NOT_SET_ASIDE = "no file set aside"
@@ -70,6 +71,7 @@ class Finding:
 
     fault: Fault
     study_uid: str
+    """Empty for a file that was set aside, and is not in the index."""
     series_uid: str = ""
     uid: str = ""
     path: str = ""
@@ -110,6 +112,7 @@ class Verifier:
                 self.bytes += row.bytes
             for page in study_folders(self._data):
                 yield self._confirmed(partial(self._without_rows, page))
+            yield self._confirmed(self._set_aside_without_rows)
             for _, found in groupby(self._confirmed(self._set_aside), key=attrgetter("study_uid")):
                 yield list(found)
 
@@ -137,8 +140,9 @@ class Verifier:
             return found
         with self._index.writing() as connection:
             exclude_writers(connection, instance)
+            exclude_writers(connection, set_aside)
             for study_uid, its_paths in paths.items():
-                its_paths.difference_update(each.path for each in instances(connection, study_uid))
+                its_paths.difference_update(_paths(connection, study_uid))
         return [each for each in found if each.fault is not Fault.NO_ROW or each.path in paths[each.study_uid]]
 
     def _study(self, study_uid: str) -> list[Finding]:
@@ -174,6 +178,11 @@ class Verifier:
             paths = {uid: files(self._data, uid) for uid in unknown(connection, study_uids)}
             return self._strays(connection, paths)
 
+    def _set_aside_without_rows(self) -> list[Finding]:
+        there = files_set_aside(self._data)
+        with self._index.reading() as connection:
+            return self._strays(connection, {"": there.keys() - _paths(connection, "")})
+
     @staticmethod
     def _strays(connection: Connection, paths: Mapping[str, Collection[str]]) -> list[Finding]:
         """The files of studies that have no rows, but for those that are to be deleted."""
@@ -192,6 +201,13 @@ class Verifier:
                 for row in connection.execute(select(set_aside).order_by(set_aside.c.study_uid))
                 if _length(self._data / row.path) != row.bytes
             ]
+
+
+def _paths(connection: Connection, study_uid: str) -> set[str]:
+    """The files of a study that are in the index; for no study, those that were set aside."""
+    if study_uid:
+        return {each.path for each in instances(connection, study_uid)}
+    return set(connection.scalars(select(set_aside.c.path)))
 
 
 def _wrong(expected: int, length: int | None) -> Fault | None:
