@@ -47,6 +47,25 @@ async def test_folders_of_the_archive_that_cannot_be_used(tmp_path: Path) -> Non
     assert [*(tmp_path / "disk").iterdir()] == []
 
 
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Path:
+    """A folder on another file system, in which nothing is written."""
+    folder = Path("/dev/shm")  # noqa: S108 - as it says
+    if not folder.exists() or folder.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system only")
+    return folder
+
+
+async def test_folders_of_the_archive_on_several_file_systems(tmp_path: Path, other_disk: Path) -> None:
+    options = NodeOptions(data=tmp_path, port=0)
+    (tmp_path / "studies").symlink_to(other_disk)
+    (problem,) = await problems(options)
+    assert problem.startswith(f"{tmp_path}: studies, incoming, set-aside must be on one file system: ")
+    for name in ("incoming", "set-aside"):
+        (tmp_path / name).symlink_to(other_disk)
+    assert await problems(options) == []
+
+
 async def test_an_index_that_is_there(index_url: str, tmp_path: Path) -> None:
     options = NodeOptions(data=tmp_path, port=0, index=index_url if index_url.startswith("postgresql") else None)
     assert await problems(options) == []

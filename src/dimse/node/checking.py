@@ -45,7 +45,15 @@ async def problems(options: NodeOptions) -> list[str]:
 
 def _folder_problems(data: Path) -> list[str | None]:
     parts = [path for name in _FOLDERS if os.path.lexists(path := data / name)]
-    return [*map(_folder_problem, [data, *parts])]
+    return [*map(_folder_problem, [data, *parts]), _disk_problem(data)]
+
+
+def _disk_problem(data: Path) -> str | None:
+    """A file gets a second name when it is stored, which it can have on one file system only."""
+    places = [path if (path := data / name).exists() else data for name in _FOLDERS]
+    if len({place.stat().st_dev for place in places if place.is_dir()}) > 1:
+        return f"{data}: {', '.join(_FOLDERS)} must be on one file system: link all of them to it, or none"
+    return None
 
 
 def _folder_problem(folder: Path) -> str | None:
