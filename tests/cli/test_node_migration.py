@@ -31,6 +31,19 @@ async def test_failures_are_listed_at_the_end(beside: Beside, tmp_path: Path) ->
     assert done.err.endswith("failed: 1.3\n")
 
 
+async def test_a_full_disk_ends_it_with_a_summary(beside: Beside, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "node.toml").write_text(f"[storage]\nminimum_free = {2**60}\n")
+    async with other(tmp_path / "other") as (address, _):
+        done = await beside("node", "import", "--data", data, "--from", address, "--json")
+    assert done.code == 1
+    summary, error = done.lines[-2:]
+    assert summary["event"] == "summary"
+    assert "the disk is nearly full" in summary["error"]
+    assert "the disk is nearly full" in error["error"]
+
+
 def test_no_association(dimse: Beside, closed_port: int, tmp_path: Path) -> None:
     done = dimse("node", "import", "--data", tmp_path / "data", "--from", f"A@127.0.0.1:{closed_port}")
     assert done.code == 3

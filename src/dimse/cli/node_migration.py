@@ -14,7 +14,6 @@ from dimse.cli.output import counted, duration, print_error, reason, size
 from dimse.cli.progress import CounterBar
 from dimse.cli.report import Report
 from dimse.configuration import KnownPeer
-from dimse.errors import DimseError
 
 if TYPE_CHECKING:
     from dimse.node.importing_archive import ArchiveImport, Migrated
@@ -82,7 +81,7 @@ class _MigrationReport(Report):
                 if not self.is_json:
                     shown.enter_context(self._bar.shown())
                 interrupted = await runtime.run_interruptibly(self._work(migration))
-        except DimseError as error:
+        except Exception as error:
             self._finish(reason(error))
             raise
         self._finish("interrupted" if interrupted else None)

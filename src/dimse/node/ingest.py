@@ -292,4 +292,6 @@ def _problem(error: Exception) -> str:
         return _comment(error)
     if isinstance(error, UNAVAILABLE):
         return f"{_comment(error)}: {' '.join(str(error.orig).split())}"
+    if isinstance(error, InDoubt):
+        return str(error)
     return f"{_comment(error)}: {type(error).__name__}"
