@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from tests.ports import free_port
 
 from dimse import AuditLog
-from dimse.node import Node, NodeOptions, NodeServerOptions, WebhookOptions, WebOptions
+from dimse.node import Node, NodeOptions, NodeServerOptions, WebOptions
 from dimse.node.checking import problems
 from dimse.node.index import Index
 
@@ -85,17 +86,14 @@ async def test_an_index_that_is_none(harm: Callable[[Path], object], tmp_path: P
     assert problem.startswith("the index cannot be used: ")
 
 
-async def test_files_that_the_configuration_names(tmp_path: Path) -> None:
+async def test_a_file_that_the_configuration_names(tmp_path: Path) -> None:
     nothing = tmp_path / "none" / "file"
-    options = NodeOptions(
-        data=tmp_path,
-        port=0,
-        server=NodeServerOptions(audit=AuditLog(nothing)),
-        webhooks=[WebhookOptions(url="https://ris", ca=nothing)],
-        web=WebOptions(port=0, certificate=nothing),
-    )
-    assert await problems(options) == [
-        f"[[webhook]] ca: {nothing}: No such file or directory",
-        f"[node] audit: {nothing}: cannot be written",
-        f"[web] certificate: cannot read {nothing}: No such file or directory",
-    ]
+    options = NodeOptions(data=tmp_path, port=0, server=NodeServerOptions(audit=AuditLog(nothing)))
+    assert await problems(options) == [f"[node] audit: {nothing}: cannot be written"]
+
+
+async def test_the_page_cannot_have_the_port_of_the_node(tmp_path: Path) -> None:
+    port = free_port()
+    found = await problems(NodeOptions(data=tmp_path, port=port, web=WebOptions(port=port)))
+    taken = f"the page cannot listen on 127.0.0.1:{port}: Address already in use; choose another port"
+    assert found == [f"{taken}; --web off leaves the page out"]

@@ -72,12 +72,19 @@ run = ["cat", "{folder}"]
 
 [web]
 port = 8081
+
+[tls]
+certificate = "cert.pem"
+key = "key.pem"
+ca = "ca.pem"
 """
 
 
 def options(tmp_path: Path, text: str) -> NodeOptions:
     path = tmp_path / "node.toml"
     path.write_text(text, encoding="utf-8")
+    for name, content in (("cert.pem", CERTIFICATE), ("ca.pem", CERTIFICATE), ("key.pem", KEY)):
+        (tmp_path / name).write_text(content, encoding="ascii")
     return read(path, tmp_path / "usual")
 
 
@@ -139,8 +146,6 @@ def test_peers_with_a_host_are_destinations(tmp_path: Path) -> None:
 
 
 def test_tls_of_the_node_and_to_a_destination(tmp_path: Path) -> None:
-    (tmp_path / "cert.pem").write_text(CERTIFICATE)
-    (tmp_path / "key.pem").write_text(KEY)
     tls = '[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
     found = options(tmp_path, f'{tls}[[peer]]\nae_title = "WS1"\nhost = "ws1"\ntls = true\n')
     assert isinstance(found.server.tls, TLSOptions)
@@ -168,8 +173,21 @@ def test_tls_of_the_node_and_to_a_destination(tmp_path: Path) -> None:
         ('[node]\nae_title = ""', "[node]: '' is not an AE title"),
         ("[node]\ndata = 3", "[node]: data: must be the path of a file or folder"),
         ('[node]\nproxy_networks = ["x"]', "[node]: 'x' is not a network"),
+        ("[node]\ncalled_ae_titles = []", "[node]: called_ae_titles: must not be empty"),
         ("[[peer]]\nhost = 'x'", "[[peer]] 1: ae_title: is missing"),
         ("[[peer]]\nae_title = 'A'\n[[peer]]\nae_title = 'B'\nport = 0", "[[peer]] 2: port: must be 1 to 65535, not 0"),
+        ("[[peer]]\nae_title = 'A'\nnetworks = []", "[[peer]] 1: networks: must not be empty"),
+        ("[[peer]]\nae_title = 'A'\nport = 104", "[[peer]] 1: port: needs a host"),
+        ("[[peer]]\nae_title = 'A'\ntls = true", "[[peer]] 1: tls: needs a host"),
+        (
+            "[[peer]]\nae_title = 'A'\nhost = 'ws1:104'",
+            "[[peer]] 1: host: must be a host name or an address, not 'ws1:104'; its port is a key of its own",
+        ),
+        ("[[peer]]\nae_title = 'A'\nhost = ''", "[[peer]] 1: host: must be a host name or an address, not ''"),
+        (
+            "[[peer]]\nae_title = 'A'\n[[peer]]\nae_title = 'B'\ncertificate_names = ['b']",
+            "[[peer]] 2: certificate_names: needs [tls] with a ca, which verifies certificates",
+        ),
         ("[[peer]]\nae_title = 'A\\B'", "[[peer]] 1: 'A\\\\B' is not an AE title"),
         ("[[peer]]\nae_title = 'A'\nnetworks = ['10.0.0.1/8']", "[[peer]] 1: '10.0.0.1/8' is not a network"),
         (
@@ -185,6 +203,7 @@ def test_tls_of_the_node_and_to_a_destination(tmp_path: Path) -> None:
             "[web]\nhost = '::'",
             "[web]: host: must be a loopback address, not '::', unless there is a password, a token or ",
         ),
+        ("[web]\ncertificate = 'none.pem'", "[web]: cannot read "),
         ("[web]\nport = -1", "[web]: port: must be 0 to 65535, not -1"),
         ("[settling]\nquiet = 0", "[settling]: quiet: must be a positive number of seconds, not 0"),
         ("[limits]\nmaximum_associations = 0", "[limits]: maximum_associations: must be at least 1, not 0"),
@@ -196,6 +215,14 @@ def test_tls_of_the_node_and_to_a_destination(tmp_path: Path) -> None:
         ("[tls]\ncertificate = 'none.pem'", "[tls]: cannot read"),
         ("[tls]", "[tls]: certificate: is missing"),
         ("[storage]\non_duplicate = 'x'", "[storage]: on_duplicate: must be one of keep, replace, reject, not 'x'"),
+        ("[[webhook]]\nurl = 'https://x'\nca = 'none.pem'", "[[webhook]] 1: ca: cannot read "),
+        ("[[webhook]]\nurl = 'https://x'\non = []", "[[webhook]] 1: on: must have at least one kind of event"),
+        ("[[webhook]]\nurl = 'https://x'\nsecret = ''", "[[webhook]] 1: secret: must not be empty"),
+        (
+            "[[webhook]]\nurl = 'http://x'\n[[webhook]]\nurl = 'http://x?a'",
+            "node.toml: webhooks: must have different",
+        ),
+        ("[[command]]\nrun = ['cat']\n[[command]]\nrun = ['cat']", "node.toml: commands: must have different"),
         ("[[webhook]]\nurl = 'ftp://x'", "[[webhook]] 1: url: must be an http or https URL"),
         (
             "[[command]]\nrun = ['cat']\ntimeout = 0",
@@ -212,6 +239,12 @@ def test_what_is_refused_with_file_place_and_reason(tmp_path: Path, text: str, s
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"node\.toml: No such file"):
+        read(tmp_path / "node.toml", tmp_path)
+
+
+def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_bytes(b"# caf\xe9\n")
+    with pytest.raises(ValueError, match=r"node\.toml: must be UTF-8 text$"):
         read(tmp_path / "node.toml", tmp_path)
 
 

@@ -30,6 +30,9 @@ from dimse.node import (
         (lambda: SettlingOptions(quiet_after_association=0), "quiet_after_association must be a positive number"),
         (lambda: WebOptions(host="0.0.0.0"), "loopback address, not '0.0.0.0', unless there is a password"),  # noqa: S104
         (lambda: WebOptions(key=Path("key.pem")), "key needs a certificate"),
+        (lambda: WebOptions(certificate=Path("none.pem")), "cannot read none.pem: No such file"),
+        (lambda: WebhookOptions(url="https://a", ca=Path("none.pem")), "ca: cannot read none.pem: No such file"),
+        (lambda: WebhookOptions(url="https://a", secret=""), "secret must not be empty"),
     ],
 )
 def test_what_is_refused(make: Callable[[], object], said: str) -> None:

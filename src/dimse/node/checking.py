@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
@@ -15,9 +14,7 @@ from dimse.network.listening import cannot_listen, listening_sockets
 from dimse.node.data_folder import index_url, served
 from dimse.node.index import make_engine
 from dimse.node.migrating import UnknownVersion, check_version
-from dimse.node.options import NodeOptions, WebhookOptions
-from dimse.node.webhooks import Webhook
-from dimse.tls import TLSOptions
+from dimse.node.options import NodeOptions
 
 _FOLDERS: Final = ("studies", "incoming", "set-aside")
 """Of the data folder, if they are there. They may be links."""
@@ -31,15 +28,10 @@ async def problems(options: NodeOptions) -> list[str]:
     found = _folder_problems(options.data)
     if options.index is not None or (options.data / "index.sqlite").exists():
         found.append(_index_problem(options.index or index_url(options.data)))
-    found += [*map(_webhook_problem, options.webhooks)]
     if options.server.audit is not None:
         found.append(_audit_problem(options.server.audit.path))
-    if options.web is not None and options.web.certificate is not None:
-        found.append(_certificate_problem(options.web.certificate, options.web.key))
     if not _is_served(options.data):
-        found.append(await _port_problem(options.host, options.port, cannot_listen))
-        if options.web is not None:
-            found.append(await _port_problem(options.web.host, options.web.port, cannot_show))
+        found += await _port_problems(options)
     return [each for each in found if each is not None]
 
 
@@ -83,25 +75,9 @@ def _index_problem(url: str) -> str | None:
     return None
 
 
-def _webhook_problem(options: WebhookOptions) -> str | None:
-    try:
-        Webhook(options)
-    except OSError as error:
-        return f"[[webhook]] ca: {options.ca}: {error.strerror or 'has no certificate in PEM, or a damaged one'}"
-    return None
-
-
 def _audit_problem(path: Path) -> str | None:
     is_writable = not path.is_dir() and os.access(path if path.exists() else path.parent, os.W_OK)
     return None if is_writable else f"[node] audit: {path}: cannot be written"
-
-
-def _certificate_problem(certificate: Path, key: Path | None) -> str | None:
-    try:
-        TLSOptions(certificate=certificate, key=key).context(server_side=True)
-    except ValueError as error:
-        return f"[web] certificate: {error}"
-    return None
 
 
 def _is_served(data: Path) -> bool:
@@ -112,14 +88,20 @@ def _is_served(data: Path) -> bool:
     return True
 
 
-async def _port_problem(host: str, port: int, say: Callable[[str, int, OSError], str]) -> str | None:
+async def _port_problems(options: NodeOptions) -> list[str | None]:
+    """Listens on both addresses at once, as a node does."""
+    wanted = [(options.host, options.port, cannot_listen)]
+    if options.web is not None:
+        wanted.append((options.web.host, options.web.port, cannot_show))
+    found: list[str | None] = []
     with ExitStack() as stack:
-        try:
-            for sock in await listening_sockets(host.strip("[]"), port):
-                stack.callback(sock.close)
-        except OSError as error:
-            return say(host, port, error)
-    return None
+        for host, port, say in wanted:
+            try:
+                for sock in await listening_sockets(host.strip("[]"), port):
+                    stack.callback(sock.close)
+            except OSError as error:
+                found.append(say(host, port, error))
+    return found
 
 
 def cannot_show(host: str, port: int, error: OSError) -> str:

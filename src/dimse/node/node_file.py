@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar, get_args, get_type_hints
 
 import msgspec
 
 from dimse.access import Access, Operation, Peer, checked_networks
-from dimse.address import DEFAULT_PORT, Address
+from dimse.address import DEFAULT_PORT, Address, check_ae_title
 from dimse.audit import AuditLog
 from dimse.configuration import nearest
 from dimse.node.options import (
@@ -32,6 +33,7 @@ from dimse.node.options import (
     StorageOptions,
     WebhookOptions,
     WebOptions,
+    check_not_empty,
     check_port,
 )
 from dimse.options import ClientOptions, ServerOptions, Timeouts
@@ -75,6 +77,11 @@ class _Node:
     audit: Path | None = None
     proxy_networks: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        check_ae_title(self.ae_title)
+        check_port("port", self.port)
+        check_not_empty(self, "called_ae_titles")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Index:
@@ -93,7 +100,7 @@ class _Peer:
 
     ae_title: str
     host: str | None = None
-    port: int = DEFAULT_PORT
+    port: int | None = None
     may: Sequence[May] = tuple(May)
     networks: Sequence[str] | None = None
     certificate_names: Sequence[str] | None = None
@@ -101,7 +108,23 @@ class _Peer:
     tls: bool = False
 
     def __post_init__(self) -> None:
-        check_port("port", self.port, 1)
+        if self.port is not None:
+            check_port("port", self.port, 1)
+        check_not_empty(self, "networks", "certificate_names")
+        if self.host is None and (self.port is not None or self.tls):
+            raise ValueError(f"{'tls' if self.port is None else 'port'}: needs a host, to which the node connects")
+        if self.host is not None and not _is_host(self.host):
+            raise ValueError(f"host must be a host name or an address, not {self.host!r}; its port is a key of its own")
+
+
+def _is_host(text: str) -> bool:
+    """Whether a text may be a host name, or is an IP address, in brackets or not; not one with a port."""
+    if ":" not in text:
+        return re.fullmatch(r"[\w.-]+", text) is not None
+    try:
+        return ip_address(text.strip("[]")).version == 6
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +199,8 @@ def read(path: Path, data: Path) -> NodeOptions:
         content = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: must be UTF-8 text") from None
     except ValueError as error:
         raise ValueError(f"{path}: is not TOML: {error}") from None
     reader = _Reader(path)
@@ -241,7 +266,7 @@ class _Reader:
         tls = self._tls(file.tls)
         destinations = self._destinations(file.peer, tls)
         server = self._server(file, tls)
-        with self._refusing("[node]"):
+        with self._refusing(""):
             return NodeOptions(
                 data=file.node.data or data,
                 ae_title=file.node.ae_title,
@@ -260,7 +285,7 @@ class _Reader:
 
     def _server(self, file: _File, tls: TLSOptions | None) -> NodeServerOptions:
         node = file.node
-        rules = [self._rule(number, peer) for number, peer in enumerate(file.peer, 1)]
+        rules = [self._rule(number, peer, tls) for number, peer in enumerate(file.peer, 1)]
         with self._refusing("[node]"):
             own: dict[str, Any] = {
                 "access": Access(peers=rules or None, called_ae_titles=node.called_ae_titles),
@@ -272,8 +297,10 @@ class _Reader:
         with self._refusing("[limits]"):
             return NodeServerOptions(**own, tls=tls, **_limits(file.limits))
 
-    def _rule(self, number: int, peer: _Peer) -> Peer:
+    def _rule(self, number: int, peer: _Peer, tls: TLSOptions | None) -> Peer:
         with self._refusing(f"[[peer]] {number}"):
+            if peer.certificate_names is not None and (tls is None or tls.ca is None):
+                raise ValueError("certificate_names: needs [tls] with a ca, which verifies certificates")
             return Peer(
                 calling_ae_titles=[peer.ae_title],
                 networks=peer.networks,
@@ -288,7 +315,7 @@ class _Reader:
             if peer.host is None:
                 continue
             with self._refusing(f"[[peer]] {number}"):
-                address = Address(peer.ae_title, peer.host.strip("[]"), peer.port)
+                address = Address(peer.ae_title, peer.host.strip("[]"), peer.port or DEFAULT_PORT)
                 if address.ae_title in found:
                     raise ValueError(f"ae_title: another peer has {address.ae_title} and a host too")
                 options = ClientOptions(tls=(tls or TLSOptions()) if peer.tls else None)

@@ -17,12 +17,20 @@ from dimse.options import ServerOptions, check_type, with_fields_of
 from dimse.programs import CommandLine
 from dimse.records import record
 from dimse.services.move_scp import MoveDestination
+from dimse.tls import TLSOptions
 
 
 def check_port(name: str, port: int, least: int = 0) -> None:
     """Raise `ValueError` for a number that is not that of a port."""
     if not least <= port <= 65535:
         raise ValueError(f"{name} must be {least} to 65535, not {port}")
+
+
+def check_not_empty(options: object, *names: str) -> None:
+    """Raise `ValueError` for a text or a list that is empty; None is none."""
+    for name in names:
+        if getattr(options, name) is not None and not getattr(options, name):
+            raise ValueError(f"{name} must not be empty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +104,10 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebOptions:
-    """The page. Raises `ValueError` for a host that others can reach, without anything that keeps them out.
+    """The page.
+
+    Raises `ValueError` for a host that others can reach, without anything that keeps them out, and for files that
+    cannot be used.
 
     :param host: The address to listen on. Any other than a loopback address needs a password, a token or
         `client_authorities`.
@@ -118,9 +129,7 @@ class WebOptions:
 
     def __post_init__(self) -> None:
         check_port("port", self.port)
-        for name in ("password", "token"):
-            if getattr(self, name) == "":
-                raise ValueError(f"{name} must not be empty")
+        check_not_empty(self, "password", "token")
         for name in ("certificate", "key", "client_authorities"):
             if (given := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(given))
@@ -132,6 +141,9 @@ class WebOptions:
                 f"host must be a loopback address, not {self.host!r}, unless there is a password, a token or "
                 "client_authorities"
             )
+        if self.certificate is not None:
+            files = TLSOptions(certificate=self.certificate, key=self.key, ca=self.client_authorities)
+            files.context(server_side=True)
 
     @property
     def has_login(self) -> bool:
@@ -186,6 +198,12 @@ class WebhookOptions:
             raise ValueError(f"url is not valid: {error}") from None
         if parts.username is not None or parts.password is not None:
             raise ValueError("url must not have a user or a password; use secret, which signs the body")
+        check_not_empty(self, "secret")
+        if self.ca is not None:
+            try:
+                TLSOptions(ca=self.ca).context(server_side=False)
+            except ValueError as error:
+                raise ValueError(f"ca: {error}") from None
         if not self.timeout > 0:
             raise ValueError(f"timeout must be a positive number of seconds, not {self.timeout!r}")
 

@@ -61,7 +61,7 @@ class NotTold(Exception):
 
 
 class Hooks:
-    """The webhooks and commands of a node. Raises `OSError` for authorities of a webhook that cannot be read."""
+    """The webhooks and commands of a node."""
 
     def __init__(
         self, index: Index, data: Path, webhooks: Sequence[WebhookOptions], commands: Sequence[CommandOptions]
@@ -91,7 +91,7 @@ class Hooks:
         others = job.c.queue.not_in([*self._webhooks, *self._commands])
         forgotten = connection.execute(delete(job).where(job.c.kind.in_([WEBHOOK, COMMAND]), others)).rowcount
         if forgotten:
-            logger.warning("%d jobs of webhooks and commands that are configured no more are forgotten", forgotten)
+            logger.warning("%d jobs of webhooks and commands that are no longer configured are forgotten", forgotten)
 
     async def _event(self, each: Job) -> Event:
         event = await self._index.read(partial(by_id, number=each.event_id or 0))
