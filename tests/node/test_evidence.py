@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom import Dataset
+from sqlalchemy import Connection
+from tests.node.commits import all_told, settled, until
 from tests.node.ingesting import status_of
 from tests.node.test_webhooks import WebServer
 from tests.sample_objects import CT, EXPLICIT, instance
@@ -18,7 +20,6 @@ from tests.services.test_procedure_step import worklist_match
 import dimse
 from dimse import Status, performed_step, started_step
 from dimse.node import CommandOptions, Node, NodeOptions, SettlingOptions, WebhookOptions
-from dimse.node.events import EventKind, since
 
 NEVER = 1e6
 OPTIONS = {
@@ -54,22 +55,15 @@ async def change(node: Node, evidence: str, number: int) -> None:
             await until_settled(node, number)
 
 
-async def until_settled(node: Node, times: int) -> list[dict[str, Any]]:
+async def until_settled(node: Node, times: int) -> list[Mapping[str, Any]]:
     """What the events say, when the study was settled so often."""
-    async with asyncio.timeout(30):
-        while True:
-            events = await node.index.read(partial(since, last=0))
-            found = [each.detail for each in events if each.kind is EventKind.STUDY_SETTLED]
-            if len(found) == times:
-                return [dict(each) for each in found]
-            assert len(found) < times
-            await asyncio.sleep(0.02)  # the index tells nobody
 
+    def look(connection: Connection) -> list[Mapping[str, Any]]:
+        found = [each.detail for each in settled(connection)]
+        return found if len(found) >= times else []
 
-async def until_told(web: WebServer, file: Path, times: int) -> None:
     async with asyncio.timeout(30):
-        while min(len(await asyncio.to_thread(lines, file)), len(web.requests)) < times:
-            pass
+        return await until(node.index, look)
 
 
 def lines(file: Path) -> list[str]:
@@ -94,7 +88,8 @@ async def test_each_change_is_settled_and_told_once(tmp_path: Path, evidence: st
             async with Node(options) as node:
                 await change(node, evidence, times)
                 details = await until_settled(node, times)
-                await until_told(web, told, times)
+                await asyncio.wait_for(until(node.index, all_told), 30)
+                assert len(details) == len(web.requests) == len(lines(told)) == times
     assert [each["because"] for each in details] == [evidence] * changes
     assert [each["instances"] for each in details] == [1, 2][:changes]
     assert [each["detail"]["because"] for each in web.told] == [evidence] * changes

@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from sqlalchemy import select
+from tests.node.commits import all_told, settled, until
 from tests.node.ingesting import files_of, status_of, stored
 from tests.sample_objects import EXPLICIT, instance
 
 import dimse
 from dimse import Access, AssociationRejected, CEchoSCU, Status, uids
 from dimse.node import CommandOptions, Node, NodeOptions, NodeServerOptions, SettlingOptions, WebOptions
-from dimse.node.events import Event, EventKind, since
+from dimse.node.events import EventKind
 from dimse.node.node_file import read
-from dimse.node.schema import job
-from dimse.node.webhooks import COMMAND
 
 CT = Path(str(get_testdata_file("CT_small.dcm", download=False)))
 STUDY = dcmread(CT).StudyInstanceUID
@@ -150,17 +147,8 @@ async def test_a_study_is_settled_when_its_association_has_ended(tmp_path: Path)
     settling = SettlingOptions(quiet=600, quiet_after_association=0.01)
     async with Node(options(tmp_path, settling=settling)) as node:
         await dimse.send(node.address, [CT])
-        event = await asyncio.wait_for(settled(node), 20)
+        (event,) = await asyncio.wait_for(until(node.index, settled), 20)
     assert (event.study_uid, event.detail["because"]) == (STUDY, "association-end")
-
-
-async def settled(node: Node) -> Event:
-    """The event of the first study that is settled."""
-    while True:
-        for event in await node.index.read(partial(since, last=0)):
-            if event.kind is EventKind.STUDY_SETTLED:
-                return event
-        await asyncio.sleep(0.02)  # the index tells nobody
 
 
 async def test_the_page_says_what_is_stored(tmp_path: Path) -> None:
@@ -187,15 +175,8 @@ async def test_a_command_is_run_for_a_study(tmp_path: Path) -> None:
     commands = [CommandOptions(run=run, on=[EventKind.STUDY_CREATED])]
     async with Node(options(tmp_path / "data", commands=commands)) as node:
         await dimse.send(node.address, [CT])
-        await asyncio.wait_for(until_idle(node), 20)
+        await asyncio.wait_for(until(node.index, all_told), 20)
     assert (tmp_path / "told" / STUDY).exists()
-
-
-async def until_idle(node: Node) -> None:
-    """Wait until no job of a command waits."""
-    waiting = select(job.c.id).where(job.c.kind == COMMAND)
-    while await node.index.read(lambda connection: connection.execute(waiting).all()):  # noqa: ASYNC110
-        await asyncio.sleep(0.02)  # the index tells nobody
 
 
 async def test_an_index_in_postgresql(tmp_path: Path, index_url: str) -> None:

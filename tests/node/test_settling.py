@@ -13,6 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from sqlalchemy import delete
+from tests.node import commits
+from tests.node.commits import until
 from tests.node.studies import arrive, settled
 
 from dimse.node import procedure_steps, settling
@@ -300,8 +302,7 @@ def test_no_more_studies_are_remembered_than_a_number(monkeypatch: pytest.Monkey
 async def test_inside_its_block_it_looks_by_itself(index: Index) -> None:
     come(index, Clock(), "1", "1.1")  # long ago
     async with Settling(index, OPTIONS):
-        while not await asyncio.to_thread(settled, index):  # noqa: ASYNC110 - the index tells it
-            await asyncio.sleep(0.001)
+        assert await until(index, commits.settled)
 
 
 @dataclass
