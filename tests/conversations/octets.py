@@ -37,13 +37,14 @@ class Octets(NamedTuple):
 
 def join(*parts: Octets | bytes) -> Octets:
     """Parts in a row."""
-    data, lengths, reserved = b"", list[Length](), list[int]()
+    data, lengths, reserved, at = list[bytes](), list[Length](), list[int](), 0
     for part in parts:
         octets = part if isinstance(part, Octets) else Octets(part)
-        lengths += [field._replace(position=field.position + len(data)) for field in octets.lengths]
-        reserved += [position + len(data) for position in octets.reserved]
-        data += octets.data
-    return Octets(data, tuple(lengths), tuple(reserved))
+        lengths += [field._replace(position=field.position + at) for field in octets.lengths]
+        reserved += [position + at for position in octets.reserved]
+        data.append(octets.data)
+        at += len(octets.data)
+    return Octets(b"".join(data), tuple(lengths), tuple(reserved))
 
 
 def spare(count: int) -> Octets:

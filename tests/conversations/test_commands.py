@@ -10,7 +10,6 @@ from tests.conversations.cases import Case, State, Then
 from tests.conversations.command_driver import COMMANDS, cases_for, check
 from tests.conversations.groups import GROUPS
 
-CASES = [case for group in GROUPS.values() for case in group.cases()]
 FILE = Path(str(get_testdata_file("CT_small.dcm", download=False)))
 EVERY = {"echo": 41}
 """Each so many-th case is had with a command; 131st if it is not here."""
@@ -29,9 +28,15 @@ SILENCE = [
 ]
 
 
+@pytest.fixture(scope="module")
+def all_cases() -> list[Case]:
+    """Not made when the tests are collected, which each process does: they take seconds, and 150 MB."""
+    return [case for group in GROUPS.values() for case in group.cases()]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands(command: str, tmp_path: Path) -> None:
-    cases = cases_for(command, CASES)[:: EVERY.get(command, 131)]
+def test_commands(command: str, all_cases: list[Case], tmp_path: Path) -> None:
+    cases = cases_for(command, all_cases)[:: EVERY.get(command, 131)]
     cases += SILENCE if command == "echo" else SILENCE[-1:]
     failures = [failure for case in cases for failure in check(case, command, tmp_path / "out", FILE)]
     assert failures[:20] == []
