@@ -14,6 +14,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from tests.node.commits import all_told, settled, until
 from tests.node.conftest import postgresql_schemas, postgresql_server, postgresql_url
 from tests.node.ingesting import files_of, status_of, stored
 from tests.node.postgresql import start, stop
@@ -147,7 +148,8 @@ async def test_a_server_that_is_gone_and_comes_back(tmp_path: Path, postgresql_u
         check_whole(node, 2)
         await association.release()
         async with asyncio.timeout(30):
-            while not await asyncio.to_thread(lambda: list(tmp_path.glob("told-*"))):
-                pass
+            await until(node.index, settled)
+            await until(node.index, all_told)
+        assert await asyncio.to_thread(lambda: list(tmp_path.glob("told-*")))
         events = await node.index.read(lambda connection: list(since(connection, 0)))
         assert [each.kind for each in events] == [EventKind.STUDY_CREATED, EventKind.STUDY_SETTLED]
