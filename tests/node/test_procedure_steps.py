@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import pytest
 from pydicom import Dataset
@@ -37,6 +39,8 @@ from dimse.node.settling import Settling
 
 STEP = started_step(worklist_match())
 STUDY = STEP.ScheduledStepAttributesSequence[0].StudyInstanceUID
+LONG = ["encode", "instances_of", "decode"]
+"""What takes as long as a step is."""
 MPPS, RETRIEVE = uids.PERFORMED_PROCEDURE_STEP, uids.PERFORMED_PROCEDURE_STEP_RETRIEVE
 
 
@@ -153,6 +157,24 @@ async def test_beyond_a_number_of_bytes_too(index: Index, monkeypatch: pytest.Mo
         await store.put("8.5", step("9", *(f"{uid}.{number}" for uid in uids for number in range(5))))
     assert refused.value.status == Status.RESOURCE_LIMITATION
     assert await kept(index) == ["8.4"]
+
+
+async def test_the_event_loop_does_not_wait_for_long_lists(
+    sqlite_index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, functions = dict[str, int](), {name: getattr(procedure_steps, name) for name in LONG}
+
+    def noted(name: str, *given: Any) -> Any:
+        threads[name] = threading.get_ident()
+        return functions[name](*given)
+
+    for name in LONG:
+        monkeypatch.setattr(procedure_steps, name, partial(noted, name))
+    store = store_of(sqlite_index)
+    await store.put("8.1", step("9", "1.1"))
+    assert (await store.get("8.1")) is not None
+    assert list(threads) == LONG
+    assert threading.get_ident() not in threads.values()
 
 
 async def test_no_step_is_kept_forever(index: Index) -> None:

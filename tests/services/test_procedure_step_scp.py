@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import threading
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -258,6 +259,31 @@ async def test_texts_of_two_character_sets_become_one_step() -> None:
     for each in (step, changes[-1]):
         assert each is not None
         assert (str(each.PatientName), each.PerformedProcedureStepDescription) == ("Müller^Ada", "Череп")
+
+
+async def test_the_event_loop_does_not_wait_for_long_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read and write a step that lists 2000 images takes more than a second."""
+    threads = dict[str, int]()
+
+    def noting(name: str) -> Callable[..., Any]:
+        function = getattr(procedure_step_scp, name)
+
+        def noted(*given: Any) -> Any:
+            threads[name] = threading.get_ident()
+            return function(*given)
+
+        return noted
+
+    for name in ("decoded", "decode", "encode", "raw_identifier"):
+        monkeypatch.setattr(procedure_step_scp, name, noting(name))
+    server = Server("RIS", port=0)
+    ProcedureSteps(server, _ignore)
+    async with server, connect(f"RIS@127.0.0.1:{server.port}", contexts=CONTEXTS) as association:
+        scu = NormalizedSCU(association)
+        await scu.create(MPPS, started_step(worklist_match()), sop_instance_uid="8.1")
+        await scu.set(MPPS, "8.1", dataset(PerformedProcedureStepDescription="CT"))
+    assert len(threads) == 4
+    assert threading.get_ident() not in threads.values()
 
 
 async def test_memory_keeps_a_limited_number(monkeypatch: pytest.MonkeyPatch) -> None:

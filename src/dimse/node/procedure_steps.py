@@ -21,6 +21,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from dimse import uids
 from dimse.dataset.codec import decode, encode
 from dimse.dataset.pydicom_names import Dataset
+from dimse.dataset.threads import beside_the_loop
 from dimse.errors import StatusError
 from dimse.node.index import Index
 from dimse.node.schema import expected, procedure_step
@@ -72,13 +73,14 @@ class IndexStepStore:
         """The data set of a step."""
         wanted = select(procedure_step.c.dataset).where(procedure_step.c.uid == sop_instance_uid)
         encoded: bytes | None = await self._index.read(lambda connection: connection.scalar(wanted))
-        return None if encoded is None else decode(encoded, _SYNTAX)
+        return None if encoded is None else await beside_the_loop(lambda: decode(encoded, _SYNTAX))
 
     async def put(self, sop_instance_uid: str, dataset: Dataset) -> None:
         """Keep the data set of a step, and what it says about its studies."""
         status = StepStatus(dataset.PerformedProcedureStepStatus)
-        encoded = encode(dataset, _SYNTAX)
-        studies, listed = studies_of(dataset), instances_of(dataset) if status.is_final else None
+        encoded = await beside_the_loop(lambda: encode(dataset, _SYNTAX))
+        listed = await beside_the_loop(lambda: instances_of(dataset)) if status.is_final else None
+        studies = studies_of(dataset)
         size = len(encoded) + len(studies) * sum(len(each) + _BESIDE for each in listed or ())
         is_long = len(studies) > MAXIMUM_STUDIES or len(studies) * len(listed or ()) > MAXIMUM_LISTED
         if is_long or size > MAXIMUM_STEP_BYTES:

@@ -13,6 +13,7 @@ from dimse import uids
 from dimse.dataset.codec import PYDICOM_ERRORS, decode, encode, text_of
 from dimse.dataset.encoding import SPECIFIC_CHARACTER_SET
 from dimse.dataset.pydicom_names import Dataset
+from dimse.dataset.threads import beside_the_loop
 from dimse.errors import StatusError
 from dimse.network.association import Association
 from dimse.options import Strictness
@@ -71,11 +72,11 @@ class MemoryStepStore:
     async def get(self, sop_instance_uid: str) -> Dataset | None:
         """The data set of a step."""
         encoded = self._steps.get(sop_instance_uid)
-        return None if encoded is None else decode(encoded, _SYNTAX)
+        return None if encoded is None else await beside_the_loop(lambda: decode(encoded, _SYNTAX))
 
     async def put(self, sop_instance_uid: str, dataset: Dataset) -> None:
         """Keep the data set of a step."""
-        encoded = encode(dataset, _SYNTAX)
+        encoded = await beside_the_loop(lambda: encode(dataset, _SYNTAX))
         self._make_room(sop_instance_uid, len(encoded))
         self._size += len(encoded) - len(self._steps.get(sop_instance_uid, b""))
         self._steps[sop_instance_uid] = encoded
@@ -149,9 +150,7 @@ class ProcedureSteps:
         async with self._lock(uid):
             if await self.store.get(uid) is not None:
                 return Status.DUPLICATE_SOP_INSTANCE
-            step = _received(request.dataset)
-            self._check_created(step)
-            await self._keep(request, step, None)
+            await self._keep(request, await beside_the_loop(lambda: self._created(request.dataset)), None)
         return Status.SUCCESS
 
     async def _set(self, request: NormalizedRequest) -> NormalizedReply | int:
@@ -160,14 +159,12 @@ class ProcedureSteps:
             kept = await self.store.get(uid)
             if kept is None:
                 return Status.NO_SUCH_SOP_INSTANCE
-            step = _received(kept)
-            former = _status_of(step)
+            former = _status_of(kept)
             if former.is_final:
                 comment = "Performed Procedure Step Object may no longer be updated"
                 status = Status.PROCESSING_FAILURE.with_comment(comment)
                 return NormalizedReply(status=status, error_id=MAY_NO_LONGER_BE_UPDATED)
-            self._merge(step, _received(request.dataset))
-            self._check_changed(step)
+            step = await beside_the_loop(lambda: self._changed(kept, request.dataset))
             await self._keep(request, step, former)
         return Status.SUCCESS
 
@@ -184,17 +181,29 @@ class ProcedureSteps:
         return self._locks.setdefault(sop_instance_uid, asyncio.Lock())
 
     async def _keep(self, request: NormalizedRequest, step: Dataset, former: StepStatus | None) -> None:
-        uid, status, step = request.sop_instance_uid, _status_of(step), raw_identifier(None, step)
+        uid, status = request.sop_instance_uid, _status_of(step)
         await self._handler(StepChange(uid, status, step, former, request.association))
         await self.store.put(uid, step)
         logger.info("%s: procedure step %s is %s", request.association.peer_name, uid, status)
 
-    def _check_created(self, step: Dataset) -> None:
+    # In a thread, as a step may list thousands of instances
+
+    def _created(self, dataset: Dataset) -> Dataset:
+        """The step that a request creates."""
+        step = _received(dataset)
         self._check(step, STEP)
         for item in step.ScheduledStepAttributesSequence:
             self._check(item, SCHEDULED)
         if _status_of(step) is not StepStatus.IN_PROGRESS:
             raise _refusal(Status.INVALID_ATTRIBUTE_VALUE, "must be IN PROGRESS at first", [_STATUS])
+        return raw_identifier(None, step)
+
+    def _changed(self, kept: Dataset, changes: Dataset) -> Dataset:
+        """The step that a request makes of the one that is kept."""
+        step = _received(kept)
+        self._merge(step, _received(changes))
+        self._check_changed(step)
+        return raw_identifier(None, step)
 
     def _check_changed(self, step: Dataset) -> None:
         status = _status_of(step)
