@@ -153,7 +153,8 @@ def _new_folder(incoming: Path) -> tuple[Path, int]:
 def abandoned(data: Path) -> Iterator[list[Path]]:
     """The files that ended processes left in `incoming/`. In the block no other process takes them over.
 
-    Empty files, which have no instance, are removed; and at the end their folders, as far as they are empty.
+    Their names are forced to the disk. Empty files, which have no instance, are removed; and at the end their folders,
+    as far as they are empty.
     """
     locks: list[tuple[Path, int]] = []
     try:
@@ -165,6 +166,8 @@ def abandoned(data: Path) -> Iterator[list[Path]]:
         for file in files:
             if not file.stat().st_size:
                 file.unlink()
+        for folder in {file.parent for file in files}:  # before the index has what is in it
+            folders.sync_path(str(folder))
         yield [file for file in files if file.exists()]
     finally:
         for folder, lock in locks:
