@@ -23,6 +23,7 @@ import dimse
 from dimse.node.events import EventKind, record
 from dimse.node.index import Index
 from dimse.node.jobs import defer
+from dimse.node.options import WebOptions
 from dimse.node.schema import job, study
 from dimse.node.web.app import WebServer
 from dimse.services.move_scp import MoveDestination
@@ -263,6 +264,20 @@ async def test_the_focus_is_in_the_view_that_came(sqlite_index: Index, tmp_path:
         await page.until("document.activeElement.matches('.stage')")
         await page.run("history.go(-2)")
         await page.until("document.activeElement.textContent === 'Studies'")
+
+
+async def test_the_page_behind_a_password(sqlite_index: Index, tmp_path: Path) -> None:
+    add(sqlite_index, tmp_path, CT)
+    options = WebOptions(port=0, password="p@ss")  # noqa: S106 - of a test
+    async with serving(sqlite_index, tmp_path, options) as web, browsing() as page:
+        await page.size(1440, 900)
+        await page.go(web.url.replace("//", "//dimse:p%40ss@"))
+        await page.until("document.querySelector('tr.link a')")
+        await page.run("document.querySelector('tr.link a').click()")
+        await page.until("document.querySelector('.thumb img')?.naturalWidth")
+        await page.run("document.querySelector('.grid a').click()")
+        await page.until("document.querySelector('.over.br')?.textContent")
+        assert page.problems == []
 
 
 async def test_browsers_are_given_no_patient_to_keep(sqlite_index: Index, tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ import { sentence } from "./elements.js";
 
 export class Problem extends Error {}
 
+/** A path of the node. Browsers send no requests to an address with a password, which that of the page may have. */
+export const url = (path) => location.origin + path;
+
 export async function ask(path, body, signal) {
   const options = body === undefined ? { signal } :
     { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" }, signal };
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(url(path), options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem("The node does not answer. Is it running?");

@@ -1,7 +1,7 @@
 // The list of studies, and a study.
 
 import { counted, dateText, el, empty, failure, heading, main, momentText, nameText, sizeText, timeText, where } from "./elements.js";
-import { ask, get } from "./requests.js";
+import { ask, get, url } from "./requests.js";
 import { showSeries } from "./viewer.js";
 
 const FIELDS = [
@@ -144,7 +144,7 @@ function stateText({ settled_at: at, settled_because: because }) {
 }
 
 function thumbnail(uid, series) {
-  const image = el("img", { alt: "", loading: "lazy", src: `/api/studies/${uid}/series/${series.uid}/thumbnail` });
+  const image = el("img", { alt: "", loading: "lazy", src: url(`/api/studies/${uid}/series/${series.uid}/thumbnail`) });
   image.onerror = () => image.replaceWith(`${series.modality || ""} no picture`.trim());
   return image;
 }
