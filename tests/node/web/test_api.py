@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +18,7 @@ from tests.node.web.archive import add, ask, serving
 from dimse.node.events import EventKind, record
 from dimse.node.index import Index
 from dimse.node.schema import job
+from dimse.node.web.rendering import PROCESSES
 from dimse.services.move_scp import MoveDestination
 from dimse.services.server import Server
 
@@ -127,6 +130,27 @@ async def test_why_there_is_no_picture_is_said(sqlite_index: Index, tmp_path: Pa
         study, series, uid = uids(CT)
         (tmp_path / "studies" / study / series / f"{uid}.dcm").unlink()
         assert (await ask(web, path_of(CT, "frames/1"))).json["problem"] == "cannot be shown: its file is missing"
+
+
+async def test_a_picture_whose_client_has_gone_is_not_drawn(sqlite_index: Index, tmp_path: Path) -> None:
+    add(sqlite_index, tmp_path, CT, MR)
+    study, series, uid = uids(CT)
+    endless = tmp_path / "studies" / study / series / f"{uid}.dcm"
+    endless.unlink()
+    os.mkfifo(endless)
+    request = f"GET {path_of(CT, 'frames/1')} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    async with serving(sqlite_index, tmp_path) as web:
+        for number in range(3 * PROCESSES):
+            _, client = await asyncio.open_connection("127.0.0.1", web.port)
+            client.write(request)
+            await client.drain()
+            if not number:
+                writer = await asyncio.to_thread(os.open, endless, os.O_WRONLY)  # when it is being drawn
+            client.close()
+        picture = asyncio.create_task(ask(web, path_of(MR, "frames/1")))
+        await ask(web, "/api/node")
+        os.close(writer)  # what is being drawn ends; another one would not
+        assert (await picture).status == 200
 
 
 async def test_the_thumbnail_of_a_series_is_kept(sqlite_index: Index, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from dimse.node.web import browsing
 from dimse.node.web.browsing import Wanted
 from dimse.node.web.login import refused
 from dimse.node.web.metrics import Exposition
-from dimse.node.web.rendering import MAX_SIZE, Busy, Picture, Renderer
+from dimse.node.web.rendering import MAX_SIZE, Busy, IsWanted, Picture, Renderer
 from dimse.node.web.thumbnails import THUMBNAIL, Thumbnails
 from dimse.node.web.transfers import echo_peer, peers, transfers
 from dimse.services.move_scp import MoveDestination
@@ -113,7 +113,8 @@ class Api:
         jpeg = await beside_the_loop(lambda: kept.get(study, name))
         if jpeg is None:
             path = self._path(study, series, middle)
-            jpeg = (await self._parts.renderer.render(path, middle.frames // 2, size=THUMBNAIL)).jpeg
+            render, is_wanted = self._parts.renderer.render, _is_connected(request)
+            jpeg = (await render(path, middle.frames // 2, size=THUMBNAIL, is_wanted=is_wanted)).jpeg
             drawn = jpeg
             await beside_the_loop(lambda: kept.put(study, name, drawn))
         return Response(jpeg, media_type="image/jpeg")
@@ -122,12 +123,14 @@ class Api:
         path = await self._requested(request)
         window, size = _window(request.query_params.get("window")), _size(request.query_params.get("size"))
         frame = _number("frame", request.path_params["frame"])
-        picture = await self._parts.renderer.render(path, frame - 1, window=window, size=size)
+        render, is_wanted = self._parts.renderer.render, _is_connected(request)
+        picture = await render(path, frame - 1, window=window, size=size, is_wanted=is_wanted)
         return Response(picture.jpeg, media_type="image/jpeg", headers=_window_header(picture))
 
     async def tags(self, request: Request) -> Response:
         path = await self._requested(request)
-        return Response(await self._parts.renderer.tags(path), media_type="application/json")
+        tags = await self._parts.renderer.tags(path, is_wanted=_is_connected(request))
+        return Response(tags, media_type="application/json")
 
     async def transfers(self, _: Request) -> Response:
         return JSONResponse(transfers(self._parts.server))
@@ -173,6 +176,15 @@ def _safe(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Reque
             return refused(503, f"the index cannot be read: {type(error).__name__}", {"Retry-After": "5"})
 
     return answer
+
+
+def _is_connected(request: Request) -> IsWanted:
+    """Whether the client is still there."""
+
+    async def is_connected() -> bool:
+        return not await request.is_disconnected()
+
+    return is_connected
 
 
 def _existing(found: Any, what: str) -> Any:

@@ -2,7 +2,8 @@
 
 1. There are at most `PROCESSES`, begun when first needed, which draw one picture after another (see `drawing`).
 2. One that takes longer than `MAX_SECONDS`, or dies, is replaced; its picture is an error.
-3. `MAX_WAITING` pictures may wait; beyond, `Busy` is raised.
+3. `MAX_WAITING` pictures may wait; beyond, `Busy` is raised. One that is not wanted any more when its turn comes is
+   not drawn: a browser that has left a study waits for none of its thumbnails.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +38,15 @@ Json = dict[str, Any]
 
 
 class Busy(Exception):
-    """Too many pictures wait to be drawn."""
+    """Too many pictures wait to be drawn, or this one is not wanted any more."""
+
+
+IsWanted = Callable[[], Awaitable[bool]]
+"""Whether a picture is still wanted."""
+
+
+async def _yes() -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +69,28 @@ class Renderer:
         self._waiting = 0
 
     async def render(
-        self, path: Path, frame: int = 0, *, window: tuple[float, float] | None = None, size: int = MAX_SIZE
+        self,
+        path: Path,
+        frame: int = 0,
+        *,
+        window: tuple[float, float] | None = None,
+        size: int = MAX_SIZE,
+        is_wanted: IsWanted = _yes,
     ) -> Picture:
         """The picture of frame `frame`, from 0, in `window` (center and width) or in the image's own.
 
         Neither width nor height exceeds `size`. Raises `DatasetError` if there is no picture, and `Busy`.
         """
-        answer, jpeg = await self._ask({"path": str(path), "frame": frame, "window": window, "size": size})
+        request = {"path": str(path), "frame": frame, "window": window, "size": size}
+        answer, jpeg = await self._ask(request, is_wanted)
         window = answer["window"]
         return Picture(jpeg, None if window is None else (window[0], window[1]))
 
-    async def tags(self, path: Path) -> bytes:
+    async def tags(self, path: Path, *, is_wanted: IsWanted = _yes) -> bytes:
         """The elements of a file (see `displaying.tags_of`) as JSON. Raises `DatasetError`, and `Busy`."""
-        return (await self._ask({"path": str(path)}))[1]
+        return (await self._ask({"path": str(path)}, is_wanted))[1]
 
-    async def _ask(self, request: Json) -> tuple[Json, bytes]:
+    async def _ask(self, request: Json, is_wanted: IsWanted) -> tuple[Json, bytes]:
         if self._waiting >= MAX_WAITING:
             raise Busy(f"{MAX_WAITING} pictures wait to be drawn already; try again later")
         self._waiting += 1
@@ -82,6 +99,8 @@ class Renderer:
         finally:
             self._waiting -= 1
         try:
+            if not await is_wanted():
+                raise Busy("it is not wanted any more")
             return await process.ask(request)
         finally:
             self._idle.put_nowait(process)
