@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -146,10 +147,13 @@ def test_what_is_lost_or_damaged_is_told_and_replaces_nothing(
     assert counts(back_up(index, options, tmp_path / "other"))[Outcome.DAMAGED] == 1, "it is told each time"
 
 
-def test_a_file_that_cannot_be_read_keeps_no_other_one(index: Index, options: NodeOptions, tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_file_that_cannot_be_read_keeps_no_other_one(
+    make: Callable[[Path], None], index: Index, options: NodeOptions, tmp_path: Path
+) -> None:
     unreadable = options.data / "studies" / "1.2" / "1.2.1" / "1.2.1.1.dcm"
     unreadable.unlink()
-    unreadable.mkdir()
+    make(unreadable)
     for outcome in (Outcome.COPIED, Outcome.SAME):
         assert counts(back_up(index, options, tmp_path / "target")) == {outcome: 4, Outcome.DAMAGED: 1}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,13 @@ def _large() -> Dataset:
     return dataset
 
 
-async def test_a_file_that_is_not_there_has_none(index: Index, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_pipe", [False, True])
+async def test_a_file_that_is_not_there_has_none(is_pipe: bool, index: Index, tmp_path: Path) -> None:
     put(index, tmp_path, [image()])
     for path in (tmp_path / "studies").rglob("*.dcm"):
         path.unlink()
+        if is_pipe:
+            os.mkfifo(path)
     (match,) = await found(finder(index, tmp_path), "IMAGE", SOPInstanceUID="", ContentDate="")
     assert (match.SOPInstanceUID, match.ContentDate) == ("1.1.1.1", "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -46,7 +47,7 @@ async def test_bulk_data_is_left_out(sqlite_index: Index, tmp_path: Path) -> Non
     assert len(came.data[path.stem]) < 1000 < path.stat().st_size
 
 
-@pytest.mark.parametrize("fault", ["missing", "short", "a folder"])
+@pytest.mark.parametrize("fault", ["missing", "short", "a folder", "a pipe"])
 async def test_a_file_that_is_not_there_fails_and_is_an_event(index: Index, tmp_path: Path, fault: str) -> None:
     whole, *broken = put(index, tmp_path, *(member("1.1", "1", number) for number in (1, 2, 3)))
     for path in broken:
@@ -56,6 +57,8 @@ async def test_a_file_that_is_not_there_fails_and_is_an_event(index: Index, tmp_
             path.write_bytes(content[:-1])
         elif fault == "a folder":
             path.mkdir()
+        elif fault == "a pipe":
+            os.mkfifo(path)
     async with serving(index, tmp_path) as server, getting(server.port) as association:
         came = await got(association, STUDY)
         assert (came.status, came.uids) == (Status.SUBOPERATIONS_COMPLETE_WITH_FAILURES, [whole.stem])

@@ -37,6 +37,7 @@ from dimse.node.forcing import force
 from dimse.node.index import Index
 from dimse.node.inventory import Stored, files, files_set_aside, instances, is_stored, studies, study_folders, total
 from dimse.node.new_index import write_log_back
+from dimse.node.opening import open_file
 from dimse.node.places import usual_path
 from dimse.node.removing import remove_lost
 from dimse.node.schema import instance, metadata, set_aside
@@ -311,7 +312,7 @@ class _Unreadable(Exception):
 def _pieces(path: Path) -> Iterator[bytes]:
     """The content of a file. Raises `FileNotFoundError`, and `_Unreadable` for any other `OSError`."""
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_file(path) as file:
             while piece := file.read(_READ):
                 yield piece
     except FileNotFoundError:

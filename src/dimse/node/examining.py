@@ -11,7 +11,6 @@ import time
 from contextlib import ExitStack, suppress
 from io import BytesIO, FileIO
 from pathlib import Path
-from stat import S_ISREG
 from typing import Final, NamedTuple
 
 from dimse.dataset.completeness import StreamedDataset
@@ -24,6 +23,7 @@ from dimse.errors import DatasetError
 from dimse.node.arrival import Arrival, new_digest
 from dimse.node.headers import Header
 from dimse.node.keys import description_of, header_of
+from dimse.node.opening import NotAFile, open_file
 
 PIECE: Final = MAX_FILE_META
 """Bytes of a file that are in memory at a time."""
@@ -72,10 +72,11 @@ def examine(path: Path, source: str, *, copy: str | Path | None = None, received
 def read(path: str | Path, copy: str | Path | None = None) -> Content:
     """Read a whole file, and copy it into the new file `copy`. Raises as `examine` does."""
     with ExitStack() as undo, ExitStack() as open_files:
-        file = open_files.enter_context(FileIO(path, opener=_open))
+        try:
+            file = open_files.enter_context(open_file(path))
+        except NotAFile:
+            raise NotDicom("not a file") from None
         status = os.fstat(file.fileno())
-        if not S_ISREG(status.st_mode):
-            raise NotDicom("not a file")
         first = file.read(min(status.st_size + 1, PIECE))
         syntax, offset = _begins(first)
         digest = new_digest(memoryview(first)[offset:])
@@ -98,11 +99,6 @@ def read(path: str | Path, copy: str | Path | None = None) -> Content:
             header = header_of(_metadata(followed), syntax)
         undo.pop_all()
     return Content(header, syntax, size, offset, digest.digest(), status.st_mtime)
-
-
-def _open(path: str, flags: int) -> int:
-    """Open a file; a pipe too, whose writer would be waited for."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _begins(beginning: bytes) -> tuple[str, int]:

@@ -20,6 +20,7 @@ from dimse.dataset.encoding import LITTLE, SOP_CLASS_UID, SOP_INSTANCE_UID, Enco
 from dimse.node import attributes
 from dimse.node.candidates import Element, pick
 from dimse.node.headers import Header
+from dimse.node.opening import open_file
 from dimse.node.places import place
 from dimse.node.schema import instance, series, study, uid
 from dimse.services.query_models import LEVELS, QueryRetrieveLevel
@@ -249,7 +250,7 @@ def read_elements(
     last = max(tag | 0xFFFF if tag in private else tag for tag in tags)
     for length in (HEADER, MAX_HEADER):
         try:
-            with path.open("rb", buffering=0) as file:
+            with open_file(path) as file:
                 file.seek(offset)
                 read = file.read(length)
         except OSError:

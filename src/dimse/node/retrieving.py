@@ -28,6 +28,7 @@ from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError, StatusError
 from dimse.node.events import EventKind, record
 from dimse.node.index import Index
+from dimse.node.opening import open_file
 from dimse.node.places import place
 from dimse.node.retrieve_keys import RetrieveKeys, read_keys
 from dimse.node.schema import instance, series, study, uid
@@ -197,7 +198,7 @@ class _File:
     def __call__(self) -> FileIO:
         """Open the file at its data set. Raises `DatasetError` without its path, which may name a patient."""
         try:
-            file = FileIO(self.retrieval.place(self))
+            file = open_file(self.retrieval.place(self))
         except FileNotFoundError:
             raise self._failed("missing") from None
         except OSError as error:

@@ -36,6 +36,7 @@ from dimse.node.inventory import (
     total,
     unknown,
 )
+from dimse.node.opening import open_file
 from dimse.node.recount import recount
 from dimse.node.schema import instance, set_aside
 
@@ -226,7 +227,7 @@ def _length(path: Path) -> int | None:
 def digest(path: Path, offset: int) -> bytes:
     """The digest of the data set that begins at `offset` in a file. Raises `OSError`."""
     hashed = new_digest()
-    with path.open("rb", buffering=0) as file:
+    with open_file(path) as file:
         file.seek(offset)
         while piece := file.read(_READ):
             hashed.update(piece)
