@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -27,7 +29,7 @@ from dimse import (
     StatusError,
     uids,
 )
-from dimse.services import commitment_scp
+from dimse.services import commitment_scp, normalized_scu
 from dimse.services.commitment_dataset import ReadReport, read_report, request_dataset
 from dimse.services.commitment_store import Transactions
 
@@ -98,6 +100,29 @@ async def test_the_report_comes_on_the_association_that_stays() -> None:
     assert set(report.committed) == {"1.2.3.1", "1.2.3.2"}
     assert (report.transaction_uid, report.failed, event) == ("1.2", {}, 1)
     assert (on.calling_ae_title, on.called_ae_title) == ("WS1", "ARCHIVE")
+
+
+async def test_the_event_loop_does_not_wait_for_long_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make and encode a report of 10 000 instances takes seconds."""
+    threads = dict[str, int]()
+
+    def note(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+
+        def noted(*given: Any) -> Any:
+            threads[name] = threading.get_ident()
+            return function(*given)
+
+        monkeypatch.setattr(module, name, noted)
+
+    requestor = Requestor()
+    async with provider(same_association=0) as address, asking(address, requestor) as association:
+        note(normalized_scu, "encode")
+        note(commitment_scp, "report_dataset")
+        await ask(association, "1.2")
+        await requestor.reports.get()
+    assert threads.keys() == {"encode", "report_dataset"}
+    assert threading.get_ident() not in threads.values()
 
 
 async def test_the_moment_of_each_request_begins_when_it_comes() -> None:

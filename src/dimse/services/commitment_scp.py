@@ -257,7 +257,8 @@ class CommitmentSCP:
 
     async def _deliver(self, transaction: OpenTransaction) -> None:
         outcomes = dict(zip(transaction.instances, transaction.outcomes or (), strict=True))
-        event, dataset = report_dataset(transaction.transaction_uid, outcomes, self._retrieve_ae_title)
+        uid, title = transaction.transaction_uid, self._retrieve_ae_title
+        event, dataset = await beside_the_loop(lambda: report_dataset(uid, outcomes, title))
         association = await self._stays(self._origins.pop(transaction.transaction_uid, None))
         if association is not None:
             try:

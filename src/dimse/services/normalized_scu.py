@@ -10,6 +10,7 @@ from typing import TypeVar
 from dimse import uids
 from dimse.dataset.codec import decode_attributes, encode
 from dimse.dataset.pydicom_names import Dataset
+from dimse.dataset.threads import beside_the_loop
 from dimse.errors import DatasetError, PresentationContextError, StatusError
 from dimse.messages.message import (
     N_ACTION_RQ,
@@ -170,7 +171,9 @@ class NormalizedSCU:
         sop_instance_uid: str | None,
     ) -> NormalizedResult:
         doing = response_type.name.removesuffix("-RSP")
-        encoded = None if dataset is None else encode(dataset, context.transfer_syntax)
+        encoded = None
+        if dataset is not None:  # it may have thousands of items
+            encoded = await beside_the_loop(lambda: encode(dataset, context.transfer_syntax))
         exchange = exchange_of(self._association)
         message, reply = await invoke_for_reply(exchange, context, request, response_type, doing=doing, dataset=encoded)
         return await self._result(message, reply, context, doing, sop_instance_uid)
