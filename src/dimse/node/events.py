@@ -2,8 +2,8 @@
 
 1. Their numbers grow, and none is used twice.
 2. The last `MAXIMUM_EVENTS` are kept, for `KEPT` seconds at most.
-3. In PostgreSQL an event of another process may be committed after one with a higher number. Who follows events waits
-   `_GAP` seconds for a number that is missing, so it misses none but those of a transaction that took longer.
+3. In PostgreSQL an event of another process may be committed after one with a higher number. A reader that follows
+   events waits `_GAP` seconds for a number that is missing, so it misses none but those of a longer transaction.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KEPT: Final = 90 * 24 * 3600.0
 """Seconds that events are kept."""
 
 PACE: Final = 1.0
-"""Seconds between two looks of those who follow events, which other processes may write."""
+"""Seconds between two looks of a reader that follows events, which other processes may write."""
 
 _GAP: Final = 2.0
 """Seconds that a missing number is waited for."""
@@ -53,7 +53,7 @@ class EventKind(Enum):
     DUPLICATE = "duplicate"
     """An instance was stored before, with other content; `detail` says what was done."""
     MISSING = "missing"
-    """`dimse node verify` found no file, or a damaged one."""
+    """The file of an instance is missing or damaged; `detail` says what found that."""
     JOB_FAILED = "job-failed"
     """Work for later was given up; `detail` says which, and why."""
 

@@ -4,8 +4,8 @@ How an attribute becomes a column:
 
 1. NULL is an attribute that is missing or empty, or that its column cannot hold exactly: one with several values, of
    more than `MAX_TEXT` characters, or with a NUL; a date that is not a whole day, a number that is not an integer.
-   Nothing is refused for that. All of them are in `attributes` as received, so a row with NULL that has
-   the attribute there is matched on it.
+   Nothing is refused for that. Those of a study or series are in `attributes` as received, so that a row with NULL is
+   matched on them, if unknown values match.
 2. Texts are in Unicode, without padding, and otherwise as received: case matters.
 3. A person name is a column for each component group (alphabetic, ideographic, phonetic), folded as `Matcher` folds
    names. A name with more than three groups is in no column. `referring_key` and `performing_key` are the whole
@@ -142,7 +142,7 @@ def describe(header: bytes, transfer_syntax_uid: str) -> Description:
 
 
 def header_of(header: bytes, transfer_syntax_uid: str) -> Header:
-    """The elements that `description_of` needs, for a caller who needs them too."""
+    """The elements that `description_of` needs, for a caller that needs them too."""
     return Header(header, transfer_syntax_uid, attributes.LAST)
 
 

@@ -172,7 +172,7 @@ class Node:
         run_until_signal(serve)
 
     def reconfigure(self, options: NodeOptions) -> Sequence[str]:
-        """Use the peers, the destinations and the limits of `options` for associations that are requested from now on.
+        """Use the peers, destinations, limits and TLS of `options` for associations that are requested from now on.
 
         Those that are open keep theirs. Returns the names of other options that differ: they stay as they were.
         """

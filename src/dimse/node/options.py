@@ -60,7 +60,8 @@ class StorageOptions:
 class QueryOptions:
     """How queries are answered.
 
-    :param unknown_matches: Whether a study without a value for a key matches it, as PS3.4 C.2.2.1.2 has it.
+    :param unknown_matches: Whether an entity without a value for a key matches it, as PS3.4 C.2.2.1.2 has it. If not, a
+        value that the index cannot hold, such as an invalid date, counts as none.
     :param scan_limit: Candidates that are compared one by one, for keys that the index does not have; beyond it, these
         keys are not matched, and the answers say so (0xFF01).
     """

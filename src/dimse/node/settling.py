@@ -11,8 +11,8 @@
        quiet time        it was quiet for longer
    The last two wait while an instance of it is under way, as a large one may take longer than that. Evidence is used
    once: steps that have settled a study are forgotten for what comes later.
-3. Who sends what is known in memory alone: associations do not outlive the process. After a restart, for `import` and
-   beyond `MAXIMUM_WATCHED` studies the quiet time settles.
+3. The senders of a study are known in memory alone: associations do not outlive the process. After a restart, for
+   `import` and beyond `MAXIMUM_WATCHED` studies the quiet time settles.
 4. Looks are `PACE` seconds apart, as other processes change studies too. One of which nothing has changed is one query.
 5. A change that is later than now was noted by a clock that has been set back. It counts as one of now.
 """
@@ -44,7 +44,7 @@ PAGE: Final = 200
 """Studies that are settled in one transaction, which other writers wait for."""
 
 MAXIMUM_WATCHED: Final = 100_000
-"""Studies of which it is remembered who sends them."""
+"""Studies whose senders are remembered."""
 
 _AHEAD: Final = 5.0
 """Seconds by which the clock of another process may be ahead."""
@@ -64,7 +64,7 @@ class Because(StrEnum):
 
 @dataclass(slots=True)
 class _Sent:
-    """A study, as those who send it see it."""
+    """What is known of the senders of a study."""
 
     associations: int = 0
     """How many of those that sent something of it are open."""
