@@ -195,24 +195,23 @@ def many(index: Index, tmp_path: Path) -> Finder:
     return finder(index, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ({}, range(COUNT)),
-        ({"StudyDate": "20240101-20240215"}, [n for n in range(COUNT) if n % 3 < 2]),
-        ({"StudyDate": "20240101"}, range(0, COUNT, 3)),
-        ({"PatientName": "n*"}, range(COUNT)),
-        ({"PatientID": "P3"}, range(3, COUNT, 7)),
-        ({"PatientID": ["P3", "P4"]}, [n for n in range(COUNT) if n % 7 in (3, 4)]),
-        ({"StudyInstanceUID": [f"1.2.{n}" for n in range(0, COUNT, 2)]}, range(0, COUNT, 2)),
-    ],
-)
+PAGED: Sequence[tuple[dict[str, Any], Sequence[int]]] = [
+    ({}, range(COUNT)),
+    ({"StudyDate": "20240101-20240215"}, [n for n in range(COUNT) if n % 3 < 2]),
+    ({"StudyDate": "20240101"}, range(0, COUNT, 3)),
+    ({"PatientName": "n*"}, range(COUNT)),
+    ({"PatientID": "P3"}, range(3, COUNT, 7)),
+    ({"PatientID": ["P3", "P4"]}, [n for n in range(COUNT) if n % 7 in (3, 4)]),
+    ({"StudyInstanceUID": [f"1.2.{n}" for n in range(0, COUNT, 2)]}, range(0, COUNT, 2)),
+]
+"""Keys, and the studies that match; one test of each would fill the index for each."""
+
+
 @pytest.mark.parametrize("level", ["STUDY", "SERIES"])
-async def test_pages_leave_nothing_out(
-    many: Finder, level: str, values: dict[str, Any], expected: Sequence[int]
-) -> None:
-    matches = await found(many, level, **{"StudyInstanceUID": "", **values})
-    assert sorted(str(each.StudyInstanceUID) for each in matches) == sorted(f"1.2.{n}" for n in expected)
+async def test_pages_leave_nothing_out(many: Finder, level: str) -> None:
+    for values, expected in PAGED:
+        matches = await found(many, level, **{"StudyInstanceUID": "", **values})
+        assert sorted(str(each.StudyInstanceUID) for each in matches) == sorted(f"1.2.{n}" for n in expected), values
 
 
 async def test_keys_that_are_not_matched(archived: Finder) -> None:
