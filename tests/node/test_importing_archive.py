@@ -14,7 +14,7 @@ from tests.node.archives import left_in_incoming, put_in, save_all, stored
 from tests.node.rows import member
 from tests.ports import free_port
 
-from dimse import AssociationError, QueryRequest, Server
+from dimse import AssociationError, QueryRequest, RetryPolicy, Server
 from dimse.address import Address
 from dimse.node.importing_archive import ArchiveImport, Migrated
 from dimse.node.index import Index
@@ -116,7 +116,7 @@ async def test_what_does_not_come_is_told_and_the_rest_comes(
     index: Index, options: NodeOptions, tmp_path: Path
 ) -> None:
     async with other(tmp_path / "other", without=("1.2.1.2",)) as (address, _):
-        first, second = await brought(ArchiveImport(index, options, address))
+        first, second = await brought(ArchiveImport(index, options, address, retry=RetryPolicy(retries=1, delay=0)))
     assert (first.listed, first.stored, len(first.errors)) == (4, 3, 1)
     assert "1.2.1.2" in str(first.errors[0])
     assert (second.stored, second.errors) == (4, [])

@@ -29,7 +29,7 @@ from dimse.node.importing import Importer
 from dimse.node.index import Index
 from dimse.node.options import NodeOptions
 from dimse.node.schema import study
-from dimse.options import ClientOptions, StoreOptions
+from dimse.options import ClientOptions, RetryPolicy, StoreOptions
 from dimse.services.finding import find
 from dimse.services.listing import text_at
 from dimse.services.query import Query
@@ -66,7 +66,8 @@ class Migrated:
 class ArchiveImport:
     """Brings all studies of the archive at `address`.
 
-    `receiver` is our address for C-MOVE, by default as `dimse.retrieve` has it.
+    `receiver` is our address for C-MOVE, and `retry` when what is missing is requested again, by default as
+    `dimse.retrieve` has them.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class ArchiveImport:
         *,
         client: ClientOptions | None = None,
         receiver: Address | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
         self.total: int | None = None
         """Studies of the other archive, once they are listed."""
@@ -85,6 +87,7 @@ class ArchiveImport:
         self._address = address
         self._client = client
         self._receiver = receiver
+        self._retry = retry
 
     async def run(self) -> AsyncGenerator[Migrated, None]:
         """What became of each study.
@@ -137,6 +140,7 @@ class ArchiveImport:
                 Query.studies(StudyInstanceUID=uid),
                 into=folder,
                 receiver=self._receiver,
+                retry=self._retry,
                 options=self._client,
                 store=StoreOptions(fsync=False),
                 raise_failures=False,
