@@ -24,7 +24,7 @@ from dimse.services.query_models import LEVELS, QueryRetrieveLevel
 # Data sets
 
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "": ("Smith^Ada", "Smith^John", "SMITH", "Smithers^A%b_c", "O'Brien^P.-J. [x]", "", "a=b=c", "Doe^Jane^^Dr"),
+    "": ("Smith^Ada", "Smith^John", "SMITH^^", "Smithers^A%b_c", "O'Brien^P.-J. [x]", "", "a=b=c", "Doe^Jane^^Dr"),
     "ISO_IR 100": ("Müller^Jürgen", "Muller^Juergen", "Ångström^Å"),
     "\\ISO 2022 IR 87": ("Yamada^Tarou=山田^太郎=やまだ^たろう", "=山田^花子", "山田^太郎"),
     "\\ISO 2022 IR 149": ("Hong^Gildong=洪^吉洞=홍^길동", "홍^길동"),
@@ -159,7 +159,7 @@ def texts(draw: st.DrawFn, pool: Iterable[Any]) -> str:
     value = draw(st.sampled_from([each for each in pool if each])).split("\\")[0]
     at = draw(st.integers(0, len(value)))
     start, end = value[:at], value[at:]
-    forms = (value, f"{start}*", f"*{end}", f"{start}?{end[1:]}", f"{start}*{end[1:]}", start, '""')
+    forms = (value, f"{start}*", f"*{end}", f"{start}?{end[1:]}", f"{start}*{end[1:]}", start, f"{start}^*", '""')
     other = st.lists(st.sampled_from(("*", "?", "A", "1", "^", "=", "山", "s", "M")), min_size=1, max_size=4)
     found: str = draw(st.sampled_from(forms) | other.map("".join))
     return found
@@ -169,7 +169,7 @@ def texts(draw: st.DrawFn, pool: Iterable[Any]) -> str:
 def moments(draw: st.DrawFn, pool: Iterable[Any], shorter: tuple[str, ...]) -> str:
     whole = [each.split("\\")[0] for each in pool if each and each != "garbage"]
     low, high = sorted(draw(st.lists(st.sampled_from((*whole, *shorter)), min_size=2, max_size=2)))
-    found: str = draw(st.sampled_from((low, f"{low}-", f"-{high}", f"{low}-{high}", '""')))
+    found: str = draw(st.sampled_from((low, f"{low}-", f"-{high}", f"{low}-{high}", "-", '""')))
     return found
 
 

@@ -82,8 +82,8 @@ def test_days(value: str, span: tuple[int, int] | None) -> None:
     assert days(value) == span
 
 
-GROUPS = ("", "*", "s*", "?*", "山*", "や?ま")
-NAMES = ("Smith^Ada", "Smith=山田=やまま", "=山田", "==やまま", "山田=s", "")
+GROUPS = ("", "*", "s*", "?*", "山*", "や?ま", "smith^*", "山田^*^*")
+NAMES = ("Smith^Ada", "Smith^^", "Smith=山田=やまま", "=山田", "==やまま", "山田=s", "")
 
 
 async def test_component_groups(index: Index, tmp_path: Path) -> None:

@@ -61,9 +61,15 @@ def name(vr: str, wanted: str, value: str) -> bool:
         return True
     groups, parts = wanted.split("="), value.split("=")
     if len(groups) == 1:
-        return any(glob(wanted, part) for part in parts)
+        return any(glob_name(wanted, part) for part in parts)
     parts += [""] * len(groups)
-    return all(group == "" or glob(group, part) for group, part in zip(groups, parts, strict=False))
+    return all(group == "" or glob_name(group, part) for group, part in zip(groups, parts, strict=False))
+
+
+def glob_name(wanted: str, value: str) -> bool:
+    """Of a group, "Smith" is "Smith^^^^" too."""
+    rest = wanted[len(wanted.rstrip("^*")) :]
+    return glob(wanted, value) or (rest.endswith("*") and glob(wanted, value + "^" * rest.count("^")))
 
 
 def folded(value: str) -> str:
@@ -83,7 +89,7 @@ def number(vr: str, wanted: Any, value: Any) -> bool:
 Span = tuple[datetime, datetime]
 """The first and the last microsecond."""
 FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
-ZONE = r"[+-]\d{4}"
+ZONE = r"[+-](?:0\d|1[0-4])[0-5]\d"
 MOMENT = {"DA": r"\d{8}", "TM": r"\d{2,6}(?:\.\d+)?", "DT": rf"\d{{4,14}}(?:\.\d+)?(?:{ZONE})?"}
 
 

@@ -81,6 +81,20 @@ def matches(keyword: str, key: Any, value: Any) -> bool:
         ("C.2.2.2.1.1", "PatientName", "=\u5c71\u7530*", "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce", True),
         ("C.2.2.2.1.1", "PatientName", "*=\u7530*", "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce", False),
         ("C.2.2.2.4", "PatientName", "*=*=*", "Yamada^Tarou", True),
+        ("C.2.2.2.4", "PatientName", "Smith^*", "Smith^^^^", True),  # trailing empty components count for nothing
+        ("C.2.2.2.4", "PatientName", "Smith^*", "Smith", True),
+        ("C.2.2.2.4", "PatientName", "Smith*^*", "SMITHERS", True),
+        ("C.2.2.2.4", "PatientName", "Smith^*^*", "Smith^Ada", True),
+        ("C.2.2.2.4", "PatientName", "Smith^*^*=*", "Smith^Ada", True),
+        ("C.2.2.2.4", "PatientName", "Smith^*", "Smithers^Ada", False),
+        ("C.2.2.2.4", "PatientName", "Smith^^*", "Smith^^^^", True),
+        ("C.2.2.2.4", "PatientName", "Smith^^*", "Smith^Ada", False),
+        ("C.2.2.2.4", "PatientName", "Smith^A?^*", "Smith^A", False),
+        ("C.2.2.2.4", "PatientName", "Smith?^*", "Smith", False),
+        ("C.2.2.2.4", "PatientName", "Smith^?*", "Smith^", False),
+        ("C.2.2.2.4", "PatientName", "Yamada^*", "Yamada=\u5c71\u7530^\u592a\u90ce", True),
+        ("C.2.2.2.4", "PatientName", "\u5c71\u7530^*", "Yamada^Tarou=\u5c71\u7530", True),
+        ("C.2.2.2.4", "PatientName", "*=\u5c71\u7530^*", "Yamada^Tarou=\u5c71\u7530", True),
         # Dates and times by their meaning: the examples of the standard, and precision
         ("C.2.2.2.1.3", "AcquisitionDateTime", "19980128103000.0000", "19980128103000", True),
         ("C.2.2.2.1.3", "AcquisitionDateTime", "19980128103000", "19980128073000-0300", True),
@@ -108,6 +122,10 @@ def matches(keyword: str, key: Any, value: Any) -> bool:
         ("C.2.2.2.3", "ProcedureCodeSequence", [{}], [{"CodeValue": "1"}], True),
         ("C.2.2.2.3", "StudyDate", "*", "20240229", True),
         ("C.2.2.2.3", "SeriesNumber", "*", "1", True),
+        ("C.2.2.2.3", "StudyDate", "-", "20240229", True),  # a range that somebody left open at both ends
+        ("C.2.2.2.3", "StudyTime", " - ", "10", True),
+        ("C.2.2.2.3", "AcquisitionDateTime", "-", "20240229", True),
+        ("C.2.2.2.3", "PatientID", "-", "1", False),
         # Wild cards
         ("C.2.2.2.4", "PatientName", "Smi*", "Smith^Ada", True),
         ("C.2.2.2.4", "PatientName", "*", "", True),

@@ -46,7 +46,7 @@ from dimse.node.terms import (
     with_word,
 )
 from dimse.services.matching import Keys
-from dimse.services.matching_rules import name_words, normal_name
+from dimse.services.matching_rules import broad_name, name_words
 from dimse.services.query_models import LEVELS, QueryRetrieveLevel
 from dimse.upper_layer.extended import QueryFeatures
 
@@ -266,7 +266,7 @@ class Plan:
         if self.keys.features.fuzzy_names and (words := name_words(values[0])):
             found = study.c.id.in_(with_word(max(words, key=len)))
             return [Range(_STUDY, found, _ID), *self._unknown(PATIENT_NAME, and_(study.c.name_key.is_(None), ~found))]
-        groups = normal_name(values[0]).split("=")
+        groups = broad_name(values[0]).split("=")
         columns: Sequence[Column] = NAME_GROUPS
         if len(groups) > 1:
             first = next(number for number, group in enumerate(groups) if group)

@@ -24,7 +24,7 @@ from sqlalchemy import ColumnElement, and_, false, func, or_, select, true
 from dimse.node.keys import MAX_WORD, uid_hash
 from dimse.node.schema import instance, name_word, request, series, study, uid
 from dimse.services.matching import Keys
-from dimse.services.matching_rules import DAY, HOUR, name_words, normal_name, range_of
+from dimse.services.matching_rules import DAY, HOUR, broad_name, name_words, range_of
 from dimse.services.query_models import QueryRetrieveLevel
 
 MAX_VALUES: Final = 500
@@ -186,7 +186,7 @@ def _listed(column: Column, values: Sequence[str]) -> Condition:
 
 def _of_name(wanted: str) -> Condition:
     """A name without "=" may be any of the groups; wild cards may stand for an "=", too."""
-    name = normal_name(wanted)
+    name = broad_name(wanted)
     groups = name.split("=")
     if "\0" in name:
         return false()
@@ -224,7 +224,7 @@ def with_word(word: str) -> Any:
 
 def _whole_names(column: Column, values: Sequence[str]) -> Condition:
     """A name whose groups are in one column."""
-    return or_(*(_whole_name(column, normal_name(value)) for value in values))
+    return or_(*(_whole_name(column, broad_name(value)) for value in values))
 
 
 def _whole_name(column: Column, name: str) -> Condition:

@@ -19,6 +19,8 @@ _WILD: Final = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", 
 _LEADING_SPACES_COUNT: Final = frozenset(("LT", "ST", "UC", "UT"))
 _ACCENTS: Final = frozenset(map(chr, range(0x0300, 0x0370)))
 _WORD: Final = re.compile(r"[^\s^=,.*?-]+")
+_REST: Final = re.compile(r"(?:\^+\*+)+(?==|$)")
+"""The end of a group of a name, for components that may all be empty."""
 
 MAX_KEY_VALUES: Final = 1000
 """Values of a key other than a list of UIDs."""
@@ -43,8 +45,8 @@ def value_tests(vr: str, tag: int, values: list[Any], offset: int, features: Que
     """
     if vr == "UI":
         return _uid_tests(frozenset(values))
-    if "*" in values:
-        return []  # even if the VR has no wild cards: it can mean nothing else
+    if "*" in values or (vr in _SPANS and "-" in values):
+        return []  # even if the VR has no wild cards, or the range no end: it can mean nothing else
     return [_test(vr, value, offset, features) for value in _few(tag, values)]
 
 
@@ -133,20 +135,39 @@ def _words_test(words: tuple[str, ...]) -> Test:
 
 def _name_test(wanted: str) -> Test:
     """A name without "=" is compared with each component group (PS3.4 C.2.2.2.1.1)."""
-    whole = _pattern(normal_name(wanted))
-    groups = [_pattern(group) for group in normal_name(wanted).split("=")]
+    name = normal_name(wanted)
+    groups = name.split("=")
+    whole, tests = _group_test(name), [_group_test(group) for group in groups]
 
     def test(value: Any, _: int) -> bool:
-        name = normal_name(str(value))
-        if whole.fullmatch(name):
+        there = normal_name(str(value))
+        if whole(there):
             return True
-        parts = name.split("=")
+        parts = there.split("=")
         if len(groups) == 1:
-            return len(parts) > 1 and any(map(groups[0].fullmatch, parts))
+            return len(parts) > 1 and any(map(tests[0], parts))
         parts += [""] * (len(groups) - len(parts))
-        return all(not group.pattern or group.fullmatch(part) for group, part in zip(groups, parts, strict=False))
+        return all(not group or fits(part) for group, fits, part in zip(groups, tests, parts, strict=False))
 
     return test
+
+
+def _group_test(wanted: str) -> Callable[[str], bool]:
+    """The test of a group of a name: it may lack the "^" of empty components at its end."""
+    pattern, rest = _pattern(wanted), _REST.search(wanted)
+    if rest is None or "=" in wanted:
+        return lambda group: pattern.fullmatch(group) is not None
+    padding = "^" * rest[0].count("^")
+    return lambda group: pattern.fullmatch(group) is not None or pattern.fullmatch(group + padding) is not None
+
+
+def broad_name(wanted: str) -> str:
+    """The normal name of a key, whose wild cards match what the key matches and more.
+
+    >>> broad_name("SMITH^*")
+    'smith*'
+    """
+    return _REST.sub("*", normal_name(wanted))
 
 
 def normal_name(name: str) -> str:
