@@ -50,6 +50,7 @@ def content(target: Path) -> dict[str, bytes]:
         assert {each.name for each in target.iterdir()} <= {
             *("index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "node.lock", "studies", "set-aside", "removed"),
             "incoming",  # of a node that served from it
+            "backup",
         }
         return stored(found, target)
     finally:
@@ -273,5 +274,8 @@ def test_a_folder_that_cannot_be_used(index: Index, options: NodeOptions, tmp_pa
     for target in (options.data, options.data / "x", options.data.parent):
         with pytest.raises(ValueError, match="must be outside of the data folder"):
             Backup(index, options.data, target)
+    Index.at(tmp_path / "other" / "index.sqlite").close()
+    with pytest.raises(ValueError, match="must not be an archive that is no backup"):
+        Backup(index, options.data, tmp_path / "other")
     with served(tmp_path / "target"), pytest.raises(OSError, match="another node serves"):
         back_up(index, options, tmp_path / "target")

@@ -11,6 +11,7 @@
 6. An instance that is deleted while the backup is made is not in it.
 7. Files that the archive has no longer are moved to `removed/`: they may be what the backup is wanted for. So is one
    that gets other content. There, too, none is overwritten.
+8. The folder has a mark. Without it, an archive there is no backup, and its index is not replaced.
 """
 
 from __future__ import annotations
@@ -35,13 +36,26 @@ from dimse.node.data_folder import served
 from dimse.node.examining import data_set_begins, write_all
 from dimse.node.forcing import force
 from dimse.node.index import Index
-from dimse.node.inventory import Stored, files, files_set_aside, instances, is_stored, studies, study_folders, total
+from dimse.node.inventory import (
+    Stored,
+    files,
+    files_set_aside,
+    instances,
+    is_stored,
+    rows_of,
+    studies,
+    study_folders,
+    total,
+)
 from dimse.node.new_index import write_log_back
 from dimse.node.opening import open_file
 from dimse.node.places import usual_path
 from dimse.node.removing import remove_lost
 from dimse.node.schema import instance, metadata, set_aside
 from dimse.node.verifying import digest
+
+_MARK: Final = "backup"
+"""The file by which the folder of a backup is known; it names the data folder."""
 
 _INDEX: Final = "index.sqlite"
 _NEW: Final = "index.new.sqlite"
@@ -110,13 +124,16 @@ class _Copied(NamedTuple):
 class Backup:
     """A backup of the archive with this index and data folder into the folder `target`.
 
-    All of it blocks. Raises `ValueError` if one of the folders is in the other one, and `OSError`.
+    All of it blocks. Raises `ValueError` if one of the folders is in the other one, or `target` is an archive, and
+    `OSError`.
     """
 
     def __init__(self, index: Index, data: Path, target: Path) -> None:
         self._data, self._target = data.resolve(), target.resolve()
         if self._data.is_relative_to(self._target) or self._target.is_relative_to(self._data):
             raise ValueError(f"{target} must be outside of the data folder, and not above it")
+        if (self._target / _INDEX).exists() and not (self._target / _MARK).exists():
+            raise ValueError(f"{target} must not be an archive that is no backup, as its index would be replaced")
         self._index = index
         self._waiting: list[_Copied] = []
         self._numbers = 0
@@ -126,6 +143,7 @@ class Backup:
     def steps(self) -> Generator[Step, None, None]:
         """Make it, file by file. It is complete when the iteration has ended."""
         with served(self._target):
+            (self._target / _MARK).write_text(f"{self._data}\n", encoding="utf-8")
             shutil.rmtree(self._target / _COPYING, ignore_errors=True)
             (self._target / _COPYING).mkdir()
             self._copy_index()
@@ -172,9 +190,7 @@ class Backup:
             with copy.reading() as connection:
                 rows = instances(connection, row.uid)
             yield from self._copy_study(copy, row.uid, rows)
-        with copy.reading() as connection:
-            aside = connection.execute(select(set_aside)).all()
-        for row in aside:
+        for row in rows_of(copy, set_aside):
             target = row.path
             if Path(row.path).is_absolute():
                 target = f"set-aside/{row.uid}-{row.digest.hex()}.dcm"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Table, func, select
 
 from dimse.node import deleting
 from dimse.node.index import Index
@@ -19,7 +19,7 @@ from dimse.node.places import usual_path
 from dimse.node.schema import instance, job, series, source, study
 
 PAGE: Final = 200
-"""Studies that are read from the index at a time."""
+"""Rows, or names of folders, that are read at a time."""
 
 
 class Stored(NamedTuple):
@@ -40,11 +40,16 @@ class Stored(NamedTuple):
 
 
 def studies(index: Index) -> Iterator[Row[Any]]:
-    """The rows of all studies, in short reads; those that are added meanwhile too."""
-    last = 0
+    """The rows of all studies, as `rows_of` has them."""
+    return rows_of(index, study)
+
+
+def rows_of(index: Index, table: Table) -> Iterator[Row[Any]]:
+    """All rows of a table, in short reads; those that are added meanwhile too."""
+    last, number = 0, table.c.id
     while True:
         with index.reading() as connection:
-            page = connection.execute(select(study).where(study.c.id > last).order_by(study.c.id).limit(PAGE)).all()
+            page = connection.execute(select(table).where(number > last).order_by(number).limit(PAGE)).all()
         yield from page
         if len(page) < PAGE:
             return
