@@ -280,7 +280,7 @@ def test_nobody_else_may_use_it(options: NodeOptions) -> None:
     before = everything(options)
     with served(options.data), pytest.raises(OSError, match="stop it first"):
         reindex(options)
-    with worked_on(options.data), pytest.raises(OSError, match="another command works"):
+    with worked_on(options.data), pytest.raises(OSError, match="another command is at work"):
         reindex(options)
     assert everything(options) == before
 

@@ -271,7 +271,8 @@ class Reindexing:
         """Note files that were set aside, if the index before has not told of them, and that no job is to delete."""
         known = paths_to_delete(connection).union(connection.scalars(select(set_aside.c.path)))
         missing = [path for path in files_set_aside(self._data) if path not in known]
-        for path, result in zip(missing, work([Task(str(self._data / path), None) for path in missing]), strict=True):
+        for path in missing:
+            (result,) = work([Task(str(self._data / path), None)])
             if isinstance(result, Read):
                 study_uid, series_uid, uid, _ = result.uids
                 row: dict[str, Any] = {"study_uid": study_uid, "series_uid": series_uid, "uid": uid}
