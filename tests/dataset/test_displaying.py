@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
+from pydicom.pixels.utils import pixel_array
 
 from dimse.dataset.displaying import MAX_ELEMENTS, MAX_TEXT, displayed, header_of, tags_of
+from dimse.dataset.windowing import first_window, windowed
 from dimse.errors import DatasetError
 
 
@@ -122,3 +125,27 @@ def test_a_window_without_an_end_is_none(tmp_path: Path, number: str) -> None:
     shown = displayed(path, header_of(path), 0)
     assert shown.window == (135.5, 2063.0, "LINEAR_EXACT")
     assert shown.pixels.max() == 255
+
+
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "MR_small_bigendian.dcm", "693_J2KI.dcm", "examples_overlay.dcm", "liver_1frame.dcm"]
+)
+@pytest.mark.parametrize("window", [None, (100.0, 300.0)])
+def test_values_are_displayed_as_they_are_windowed(name: str, window: tuple[float, float] | None) -> None:
+    path = shipped(name)
+    header = header_of(path)
+    pixels = pixel_array(path, index=0)
+    wanted = None if window is None else (*window, first_window(pixels, header)[2])
+    expected = np.rint(windowed(pixels, header, wanted) * 255)
+    assert (displayed(path, header, 0, window).pixels == expected).all()
+
+
+def test_the_whole_range_of_sixteen_bits_is_displayed(tmp_path: Path) -> None:
+    dataset = dcmread(CT)
+    dataset.Rows = dataset.Columns = 256
+    dataset.PixelData = np.arange(-(2**15), 2**15, dtype="<i2").tobytes()
+    dataset.save_as(tmp_path / "it.dcm")
+    shown = displayed(tmp_path / "it.dcm", header_of(tmp_path / "it.dcm"), 0)
+    ramp = shown.pixels.ravel().astype(int)
+    assert (ramp[0], ramp[-1]) == (0, 255)
+    assert (np.diff(ramp) >= 0).all()

@@ -63,8 +63,6 @@ def displayed(path: Path, header: Dataset, frame: int, center_width: tuple[float
 
     Needs numpy, and for compressed images what pydicom decompresses them with. Blocks. Raises `DatasetError`.
     """
-    import numpy as np
-
     with _said():
         frames = int(header.get("NumberOfFrames") or 1)
         if not 0 <= frame < frames:
@@ -73,12 +71,43 @@ def displayed(path: Path, header: Dataset, frame: int, center_width: tuple[float
         attributes = attributes_of_frame(header, frame)
         window = None
         if pixels.ndim == 3 or attributes.get("PhotometricInterpretation") == "PALETTE COLOR":
-            shown = in_color(pixels, attributes)
+            shown = _eight_bits(in_color(pixels, attributes))
+        elif pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
+            shown, window = _in_gray_by_value(pixels, attributes, center_width)
         else:
-            own = first_window(pixels, attributes)
-            window = own if center_width is None else _given(center_width, own[2])
-            shown = windowed(pixels, attributes, None if center_width is None else window)
-        return Displayed(np.rint(shown * 255).astype(np.uint8), window, aspect_of(attributes))
+            shown, window = _in_gray(pixels, attributes, center_width)
+        return Displayed(shown, window, aspect_of(attributes))
+
+
+def _in_gray(pixels: Pixels, attributes: Dataset, center_width: tuple[float, float] | None) -> tuple[Pixels, Window]:
+    own = first_window(pixels, attributes)
+    window = own if center_width is None else _given(center_width, own[2])
+    return _eight_bits(windowed(pixels, attributes, None if center_width is None else window)), window
+
+
+def _in_gray_by_value(
+    pixels: Pixels, attributes: Dataset, center_width: tuple[float, float] | None
+) -> tuple[Pixels, Window]:
+    """The same for pixels of at most 16 bits: each value is looked at once, which takes a third of the time."""
+    import numpy as np
+
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)  # its values are of one byte order
+    low = pixels.min()
+    unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
+    places: Pixels = pixels.view(unsigned) - low.view(unsigned)  # without a sign the difference fits
+    is_there = np.zeros(int(places.max()) + 1, bool)
+    is_there[places] = True
+    values = (np.flatnonzero(is_there) + int(low)).astype(pixels.dtype)
+    table = np.zeros(len(is_there), np.uint8)
+    table[is_there], window = _in_gray(values, attributes, center_width)
+    return table[places], window
+
+
+def _eight_bits(shown: Pixels) -> Pixels:
+    import numpy as np
+
+    rounded: Pixels = np.rint(shown * 255).astype(np.uint8)
+    return rounded
 
 
 def _frame(path: Path, header: Dataset, frame: int) -> Pixels:
