@@ -10,12 +10,24 @@ from subprocess import PIPE, Popen
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 from tests.commitment_steps import INSTANCES, UIDS, Step, does
 from tests.ports import free_port
 from tests.sample_objects import CT, MR
 
 import dimse
-from dimse import CommitmentFailure, Commitments, CommitmentSCU, InstanceReference, OpenTransaction, Server, uids
+from dimse import (
+    CommitmentFailure,
+    Commitments,
+    CommitmentSCP,
+    CommitmentSCU,
+    InstanceReference,
+    OpenTransaction,
+    RetryPolicy,
+    Server,
+    uids,
+)
 from dimse.node import commitment
 from dimse.node.commitment import IndexTransactions, committing
 from dimse.node.destinations import Destinations
@@ -49,6 +61,23 @@ async def decided(index: Index, data: Path, *asked: tuple[str, str]) -> dict[str
     decide = commitment.Decision(index, data)
     instances = tuple(InstanceReference(*each) for each in asked)
     return dict(await decide(dimse.CommitmentRequest("1.2", "WS1", instances)))
+
+
+async def test_an_index_that_cannot_be_read_is_read_again(index: Index, tmp_path: Path) -> None:
+    """What is there must not be reported as not committed, as a database was restarted."""
+    put(index, tmp_path, member("1.1", "1", 1))
+    failures = [OperationalError("", None, Exception("gone")) for _ in range(2)]
+
+    def fail(_: object, __: object, statement: str, *___: object) -> None:
+        if "FROM instance" in statement and failures:
+            raise failures.pop()
+
+    event.listen(index.engine, "before_cursor_execute", fail)
+    server, retry = Server("DIMSE", host="127.0.0.1", port=0), RetryPolicy(retries=9, delay=0.01, factor=1)
+    decide, transactions = commitment.Decision(index, tmp_path), IndexTransactions(index, Destinations({}))
+    async with CommitmentSCP(server, decide, transactions, retry=retry, same_association=0), server:
+        await dimse.commit(f"DIMSE@127.0.0.1:{server.port}", [(CT, "1.1.1.1")])
+    assert not failures
 
 
 async def test_an_instance_in_two_series_is_committed_if_one_is_whole(index: Index, tmp_path: Path) -> None:

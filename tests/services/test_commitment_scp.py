@@ -18,6 +18,7 @@ from dimse import (
     CommitmentFailure,
     CommitmentRequest,
     CommitmentSCP,
+    DimseError,
     InstanceReference,
     MemoryTransactions,
     NormalizedReply,
@@ -163,6 +164,21 @@ async def test_a_handler_that_fails_commits_to_nothing() -> None:
         await ask(association, "1.2")
         report, _, _ = await requestor.reports.get()
     assert report.failed == {"1.2.3.1": 0x0110, "1.2.3.2": 0x0110}
+
+
+async def test_a_handler_that_cannot_decide_is_called_again() -> None:
+    failures = [DimseError("the database is gone")] * 2
+
+    async def decide(request: CommitmentRequest) -> Outcomes:
+        if failures:
+            raise failures.pop()
+        return await everything(request)
+
+    requestor = Requestor()
+    async with provider(decide, same_association=0) as address, asking(address, requestor) as association:
+        await ask(association, "1.2")
+        report, _, _ = await requestor.reports.get()
+    assert (set(report.committed), report.failed) == ({"1.2.3.1", "1.2.3.2"}, {})
 
 
 async def test_the_report_names_the_title_to_retrieve_from() -> None:

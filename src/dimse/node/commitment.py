@@ -5,7 +5,8 @@
 2. One that is not there, or whose file is not, is reported as No Such Object Instance: it should be sent again. One of
    another SOP class only is a Class/Instance Conflict.
 3. A SOP Instance UID may be in several series: one of them is enough.
-4. Requests are rows before they are answered, so that a report is sent after a restart, too.
+4. Requests are rows before they are answered, so that a report is sent after a restart, too. While the index cannot
+   be read, they wait.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
+from dimse.errors import DimseError
 from dimse.node.destinations import Destinations
 from dimse.node.index import Index
 from dimse.node.keys import uid_hash
@@ -51,11 +54,14 @@ class Decision:
     data: Path
 
     async def __call__(self, request: CommitmentRequest) -> Mapping[str, CommitmentFailure | None]:
-        """The outcome of each instance by its SOP Instance UID, by the rules above."""
+        """The outcome of each instance by its SOP Instance UID. Raises `DimseError` if the index cannot be read."""
         outcomes = dict[str, CommitmentFailure | None]()
         for start in range(0, len(request.instances), _INSTANCES_AT_ONCE):
             asked = request.instances[start : start + _INSTANCES_AT_ONCE]
-            outcomes |= await self.index.read(partial(self._decided, asked))
+            try:
+                outcomes |= await self.index.read(partial(self._decided, asked))
+            except SQLAlchemyError as error:
+                raise DimseError("the index cannot be read") from error
         return outcomes
 
     def _decided(

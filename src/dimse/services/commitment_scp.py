@@ -91,8 +91,8 @@ class CommitmentSCP:
 
     `decide` is called with each `CommitmentRequest`. It returns the outcome of each instance by SOP Instance UID: None
     if it is safe, else a `CommitmentFailure`. An instance that it does not name is reported as one that this side does
-    not have, and if it raises an exception, which is logged, all are reported with Processing Failure: the requestor
-    then keeps its own.
+    not have. If it cannot decide now, it raises `DimseError`, and is called again later. With another exception, which
+    is logged, all are reported with Processing Failure: the requestor then keeps its own.
 
     `transactions` is the path of a SQLite file with the open transactions, or another `Transactions`. The object is
     entered before the server listens, and left after it: `server.run(within=...)`. Entering it delivers what an earlier
@@ -246,11 +246,13 @@ class CommitmentSCP:
         self._origins.pop(transaction_uid, None)
 
     async def _outcomes(self, transaction: OpenTransaction) -> tuple[int | None, ...]:
-        """What the handler says about each instance, in their order."""
+        """What the handler says about each instance, in their order. Raises `DimseError` if it cannot decide now."""
         request = CommitmentRequest(transaction.transaction_uid, transaction.requestor, transaction.instances)
         try:
             said = await self._decide(request)
             return tuple(_outcome(said, each.sop_instance_uid) for each in transaction.instances)
+        except DimseError:
+            raise
         except Exception:
             logger.exception("the handler of storage commitment failed for %a", transaction.requestor)
             return (int(CommitmentFailure.PROCESSING_FAILURE),) * len(transaction.instances)
