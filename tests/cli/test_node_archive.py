@@ -39,8 +39,20 @@ def test_an_index_that_is_no_database(dimse: Run, tmp_path: Path) -> None:
     (tmp_path / "index.sqlite").write_bytes(b"SECRET" * 1000)
     done = dimse("node", "stats", "--data", tmp_path, "--json")
     assert done.code == 1
-    assert done.err == "dimse: the index cannot be used: file is not a database\n"
+    why = f"the index {tmp_path / 'index.sqlite'} cannot be used: file is not a database"
+    assert done.err == f"dimse: {why}; dimse node reindex rebuilds it\n"
     assert done.lines[-1]["event"] == "error"
+
+
+@pytest.mark.parametrize("command", ["--web off --port 0", "stats", "verify", "backup x", "import x"])
+def test_an_index_that_is_lost_is_not_made_empty(dimse: Run, tmp_path: Path, ct: Path, command: str) -> None:
+    assert dimse("node", "import", "--data", tmp_path, ct).code == 0
+    for each in tmp_path.glob("index.sqlite*"):
+        each.unlink()
+    done = dimse("node", *command.split(), "--data", tmp_path)
+    said = f"{tmp_path}: has instances, but no index.sqlite; dimse node reindex rebuilds it"
+    assert (done.code, done.err) == (1, f"dimse: {said}\n")
+    assert not (tmp_path / "index.sqlite").exists()
 
 
 def test_a_wrong_configuration(dimse: Run, tmp_path: Path) -> None:

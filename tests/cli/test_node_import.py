@@ -18,7 +18,7 @@ Run = Callable[..., Any]
 def test_files_are_imported(dimse: Run, ct: Path, mr: Path, tmp_path: Path) -> None:
     done = dimse("node", "import", "--data", tmp_path, ct, mr)
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("2 instances in the archive, 2 of them new: ")
+    assert done.out.startswith("2 new instances: ")
     done = dimse("node", "import", "--data", tmp_path, ct, "--json")
     result, summary = done.lines
     assert (result["name"], result["outcome"], result["error"]) == (str(ct), "same", None)
@@ -35,7 +35,7 @@ def test_failures_are_told(dimse: Run, ct: Path, tmp_path: Path) -> None:
     assert done.code == 1
     assert f"failed: {folder / 'cut.dcm'}: truncated" in done.err
     assert f"skipped: {folder / 'text.txt'}: not a DICOM file" in done.err
-    assert "1 instance in the archive, 1 of them new, 1 failed, 1 skipped" in done.out
+    assert "1 new instance, 1 failed, 1 skipped" in done.out
 
 
 def test_nothing_to_import(dimse: Run, tmp_path: Path) -> None:

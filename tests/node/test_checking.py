@@ -83,7 +83,13 @@ async def test_an_index_that_is_there(index_url: str, tmp_path: Path) -> None:
 async def test_an_index_that_is_none(harm: Callable[[Path], object], tmp_path: Path) -> None:
     harm(tmp_path / "index.sqlite")
     (problem,) = await problems(NodeOptions(data=tmp_path, port=0))
-    assert problem.startswith("the index cannot be used: ")
+    assert problem.startswith(f"the index {tmp_path / 'index.sqlite'} cannot be used: ")
+
+
+async def test_an_index_that_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "studies" / "1.2").mkdir(parents=True)
+    (problem,) = await problems(NodeOptions(data=tmp_path, port=0))
+    assert problem == f"{tmp_path}: has instances, but no index.sqlite; dimse node reindex rebuilds it"
 
 
 async def test_a_file_that_the_configuration_names(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ async def _serve(options: NodeOptions, report: NodeReport, read: Callable[[], No
             try:
                 await stack.enter_async_context(node)
             except SQLAlchemyError as error:
-                raise node_archive.unusable(error) from error
+                raise node_archive.unusable(options, error) from error
             report.listening(node)
             await stopping.wait()
             await stop(node.server, aborting)

@@ -35,12 +35,14 @@ def opened(data: Path | None, config: Path | None, use: Use = Use.READ) -> Itera
     Raises `UsageError` if there is none, and `DimseError` if the index cannot be used, also in the block.
     """
     options = node_options.read(data, config)
-    from dimse.node.data_folder import index_url, worked_on
+    from dimse.node.data_folder import check_has_index, index_url, worked_on
     from dimse.node.index import Index
 
+    if options.index is None:
+        check_has_index(options.data)
     if use is not Use.MAKE and options.index is None and not (options.data / "index.sqlite").exists():
         raise UsageError(f"there is no archive in {options.data}; name its folder with --data")
-    with usable(), ExitStack() as stack:
+    with usable(options), ExitStack() as stack:
         if use is not Use.READ:
             stack.enter_context(worked_on(options.data))
         index = Index(options.index or index_url(options.data))
@@ -49,19 +51,18 @@ def opened(data: Path | None, config: Path | None, use: Use = Use.READ) -> Itera
 
 
 @contextmanager
-def usable() -> Iterator[None]:
+def usable(options: NodeOptions) -> Iterator[None]:
     """In the block, an error of the database becomes a `DimseError`."""
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except SQLAlchemyError as error:
-        raise unusable(error) from error
+        raise unusable(options, error) from error
 
 
-def unusable(error: SQLAlchemyError) -> DimseError:
-    """That the index cannot be used, without the statement, which has values of data elements."""
-    from sqlalchemy.exc import DBAPIError
+def unusable(options: NodeOptions, error: SQLAlchemyError) -> DimseError:
+    """That the index cannot be used, and why."""
+    from dimse.node.checking import index_unusable
 
-    text = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-    return DimseError(f"the index cannot be used: {' '.join(text.split())}")
+    return DimseError(index_unusable(options, error))

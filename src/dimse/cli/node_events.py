@@ -101,4 +101,6 @@ def _text(detail: Any) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{count} {name}" for name, count in value.items())
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -134,7 +134,8 @@ class _ImportReport(Report):
         seconds = self.seconds
         counts = {name.replace(" ", "_"): self.counts[name] for name in _COUNTED}
         fields = {**counts, "bytes": self.bytes, "seconds": round(seconds, 3)}
-        parts = [f"{counted(self._stored, 'instance')} in the archive", f"{self.counts['new']} of them new"]
+        parts = [counted(self.counts["new"], "new instance")]
+        parts += [f"{self.counts['same']} there before"] if self.counts["same"] else []
         parts += [f"{self.counts[name]} {name}" for name in _COUNTED[2:] if self.counts[name]]
         rate = f", {self.counts.total() / seconds:.0f} files/s" if seconds else ""
         text = f"{', '.join(parts)}: {size(self.bytes)} in {duration(seconds)}{rate}"

@@ -40,7 +40,7 @@ def node_reindex(*, data: Path | None, config: Path | None, json: bool) -> int:
     from dimse.node.reindexing import Reindexing
 
     report = _ReindexReport(json=json)
-    with node_archive.usable(), ExitStack() as stack:
+    with node_archive.usable(options), ExitStack() as stack:
         reindexing = Reindexing(options)
         if not json:
             stack.enter_context(report.bar.shown())
@@ -76,10 +76,13 @@ class _ReindexReport(Report):
         seconds, done = self.seconds, self.counts.total()
         if reindexing.problem is not None:
             from dimse.node.new_index import DAMAGED
+            from dimse.node.reindexing import NO_INDEX
 
-            why = f"the old index cannot be read ({reindexing.problem})"
-            what = "events, jobs, and instances that were imported in place, are missing"
-            print_error(f"dimse: {why}: {what}; what there is of it is kept as {DAMAGED}")
+            lost = "events, jobs, and instances that were imported in place, are missing"
+            why, kept = "there is no old index", ""
+            if reindexing.problem != NO_INDEX:
+                why, kept = f"the old index cannot be read ({reindexing.problem})", f"; it is kept as {DAMAGED}"
+            print_error(f"dimse: {why}: {lost}{kept}")
         fields = {
             "indexed": self.counts["new"],
             "same": self.counts["same"],

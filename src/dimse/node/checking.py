@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from dimse.network.listening import cannot_listen, listening_sockets
-from dimse.node.data_folder import index_url, served
+from dimse.node.data_folder import check_has_index, index_url, served
 from dimse.node.index import make_engine
 from dimse.node.migrating import UnknownVersion, check_version
 from dimse.node.options import NodeOptions
@@ -26,8 +27,7 @@ async def problems(options: NodeOptions) -> list[str]:
     If a node serves from the folder now, it has the ports, which are not checked.
     """
     found = _folder_problems(options.data)
-    if options.index is not None or (options.data / "index.sqlite").exists():
-        found.append(_index_problem(options.index or index_url(options.data)))
+    found.append(_index_problem(options))
     if options.server.audit is not None:
         found.append(_audit_problem(options.server.audit.path))
     if not _is_served(options.data):
@@ -61,9 +61,13 @@ def _folder_problem(folder: Path) -> str | None:
         return f"{existing}: cannot be written: {error.strerror}"
 
 
-def _index_problem(url: str) -> str | None:
+def _index_problem(options: NodeOptions) -> str | None:
     try:
-        engine = make_engine(url)
+        if options.index is None:
+            check_has_index(options.data)
+            if not (options.data / "index.sqlite").exists():
+                return None
+        engine = make_engine(options.index or index_url(options.data))
         with ExitStack() as stack:
             stack.callback(engine.dispose)
             connection = stack.enter_context(engine.connect())
@@ -71,8 +75,18 @@ def _index_problem(url: str) -> str | None:
     except UnknownVersion as error:
         return str(error)
     except SQLAlchemyError as error:
-        return f"the index cannot be used: {' '.join(str(getattr(error, 'orig', None) or error).split())}"
+        return index_unusable(options, error)
+    except FileNotFoundError as error:
+        return f"{error.filename}: {error.strerror}"
     return None
+
+
+def index_unusable(options: NodeOptions, error: SQLAlchemyError) -> str:
+    """Why the index cannot be used, without the statement, whose values are data of patients."""
+    cause = getattr(error, "orig", None) or error
+    index = "the index" if options.index is not None else f"the index {options.data / 'index.sqlite'}"
+    advice = "; dimse node reindex rebuilds it" if type(cause) is sqlite3.DatabaseError else ""
+    return f"{index} cannot be used: {' '.join(str(cause).split())}{advice}"
 
 
 def _audit_problem(path: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from dimse.dataset import folders
 _LOCK: Final = "node.lock"
 _COMMANDS_LOCK: Final = "commands.lock"
 _MIGRATION_LOCK: Final = "migration.lock"
+
+_UID: Final = re.compile(r"[0-9.]+")
 
 
 def default_data() -> Path:
@@ -31,6 +34,16 @@ def default_data() -> Path:
 def index_url(data: Path) -> str:
     """The URL of the index in a data folder."""
     return f"sqlite:///{data / 'index.sqlite'}"
+
+
+def check_has_index(data: Path) -> None:
+    """Raise `FileNotFoundError` if there are instances and no index, as an empty one would hide them."""
+    studies = data / "studies"
+    if (data / "index.sqlite").exists() or not studies.is_dir():
+        return
+    if any(_UID.fullmatch(each.name) for each in studies.iterdir()):  # a new file system has a folder of its own
+        why = "has instances, but no index.sqlite; dimse node reindex rebuilds it"
+        raise FileNotFoundError(errno.ENOENT, why, str(data))
 
 
 @contextmanager

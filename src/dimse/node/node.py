@@ -27,7 +27,7 @@ from dimse.node import deleting, forgetting
 from dimse.node.arrival import Placed
 from dimse.node.checking import cannot_show
 from dimse.node.commitment import committing
-from dimse.node.data_folder import index_url, served
+from dimse.node.data_folder import check_has_index, index_url, served
 from dimse.node.destinations import Destinations
 from dimse.node.finding import Finder
 from dimse.node.forgetting import defer_forgetting
@@ -104,6 +104,8 @@ class Node:
     async def _begin(self, parts: AsyncExitStack) -> None:
         options, server, data = self.options, self.server, self.options.data
         parts.enter_context(served(data))
+        if options.index is None:
+            check_has_index(data)
         self.index = index = await asyncio.to_thread(
             Index, options.index or index_url(data), fsync=options.storage.fsync
         )

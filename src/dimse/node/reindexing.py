@@ -57,6 +57,9 @@ _REBUILT: Final = frozenset(
 _PAGE: Final = 500
 """Rows that are copied at a time."""
 
+NO_INDEX: Final = "there is none"
+"""Why an index that is missing cannot be read."""
+
 _TIMES: Final = ("created_at", "changed_at", "settled_at", "settled_because", "source")
 """What the files do not tell of a study."""
 
@@ -127,7 +130,7 @@ class Reindexing:
 
     def _open_before(self) -> None:
         if self._options.index is None and not (self._data / "index.sqlite").exists():
-            self.problem = "there is none"
+            self.problem = NO_INDEX
             return
         try:
             self._before = Index(self._options.index or index_url(self._data))
