@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import OperationalError
 
 from dimse.node.events import EventKind, record, since
-from dimse.node.index import Index
+from dimse.node.index import UNAVAILABLE, Index, try_to_write
 from dimse.node.schema import event
 
 
@@ -220,4 +221,38 @@ def test_a_commit_waits_for_the_disk_if_it_is_to(index_url: str, fsync: bool) ->
         with block as connection:
             how = connection.exec_driver_sql("PRAGMA synchronous" if index.is_sqlite else "SHOW synchronous_commit")
             assert how.scalar_one() in ((2, "on") if fsync else (1, "off"))
+    index.close()
+
+
+async def test_nothing_is_committed_to_a_file_that_was_removed_or_replaced(tmp_path: Path) -> None:
+    """The system keeps a file that is open, so that it could be written as before, for nobody."""
+    path = tmp_path / "index.sqlite"
+    index = Index.at(path)
+    for has_another in (False, True):
+        kept = path.rename(tmp_path / "kept.sqlite")
+        if has_another:
+            path.write_bytes(b"")
+        with pytest.raises(OperationalError, match="removed or replaced"):
+            await index.write(_record)
+        with pytest.raises(OperationalError, match="removed or replaced"), index.writing() as connection:
+            _record(connection)
+        kept.replace(path)
+    assert await index.read(lambda connection: since(connection, 0)) == []
+    await index.write(_record)
+    index.close()
+
+
+async def test_a_database_that_only_reads_cannot_be_written(postgresql_url: str) -> None:
+    index = Index(postgresql_url)
+    await index.write(try_to_write)
+    with psycopg.connect(postgresql_url, autocommit=True) as connection:
+        connection.execute("ALTER ROLE postgres SET default_transaction_read_only = on")
+        try:
+            index.engine.dispose()
+            with pytest.raises(UNAVAILABLE, match="read-only"):
+                await index.write(try_to_write)
+        finally:
+            connection.execute("ALTER ROLE postgres RESET default_transaction_read_only")
+    index.engine.dispose()
+    await index.write(try_to_write)
     index.close()

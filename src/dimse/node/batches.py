@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dimse.dataset import folders
 from dimse.errors import DimseError
 from dimse.node.arrival import Arrival, OnDuplicate, Outcome, Placed
 from dimse.node.displacing import note_displaced
 from dimse.node.incoming import IncomingFolder
-from dimse.node.index import Index
+from dimse.node.index import UNAVAILABLE, Index
 from dimse.node.mending import mend
 from dimse.node.naming import Names
 from dimse.node.placing import place, stored_path
@@ -22,9 +22,6 @@ from dimse.node.shared_texts import SharedTexts
 
 MAXIMUM_BATCH: Final = 512
 """Instances of a batch."""
-
-UNAVAILABLE: Final = (InterfaceError, OperationalError)
-"""The index is locked, full or gone: another arrival would meet the same."""
 
 ATTEMPTS: Final = 3
 """How often a batch is tried that PostgreSQL ends for the sake of another transaction."""

@@ -19,10 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, false, make_url, text, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
 from dimse.node.migrating import is_current, migrate
+from dimse.node.schema import study
 from dimse.node.statements import run_text
 
 logger = logging.getLogger("dimse.storage")
@@ -40,6 +42,9 @@ SILENT: Final = 30
 
 WAL_LEFT: Final = 64 * 1024 * 1024
 """Bytes that the write-ahead log of SQLite keeps on the disk after it was longer."""
+
+UNAVAILABLE: Final = (InterfaceError, InternalError, OperationalError)
+"""The database is locked, full, read-only or gone. Their texts have no values of attributes."""
 
 _WRITES: Final = "dimse_writes"
 """The execution option of connections that write."""
@@ -66,12 +71,16 @@ class Index:
         self._state = _State.OPEN
         self._own = threading.local()
         self._kept: Connection | None = None
+        self._file = Path(self.engine.url.database or "") if self.is_sqlite else None
+        self._identity: tuple[int, int] | None = None
+        """Of the SQLite file: device and inode."""
         self._writer = ThreadPoolExecutor(1, "dimse-index-writer", self._keep_connection)
         self._readers = ThreadPoolExecutor(READERS, "dimse-index-reader")
         self._interrupter = ThreadPoolExecutor(1, "dimse-index-interrupter")
         try:
             with self.reading() as connection:
                 current = is_current(connection)
+                self._identity = self._find_file()
             if not current:
                 with self.writing() as connection:
                     migrate(connection)
@@ -160,12 +169,14 @@ class Index:
         if not getattr(self._own, "is_kept", False):
             with self._writing.begin() as connection:
                 yield connection
+                self._check_file()
             return
         if self._kept is None:
             self._kept = self._writing.connect()
         try:
             with self._kept.begin():
                 yield self._kept
+                self._check_file()
         except BaseException:  # also of a commit, and then it may still be in its transaction
             self._kept.close()
             self._kept = None
@@ -174,6 +185,20 @@ class Index:
     def _keep_connection(self) -> None:
         """The thread of the writer keeps its connection to a SQLite file: another one takes longer than an instance."""
         self._own.is_kept = self.is_sqlite
+
+    def _find_file(self) -> tuple[int, int] | None:
+        """What tells a SQLite file from others; None if there is none, and for a server."""
+        with suppress(OSError):
+            if self._file is not None:
+                found = self._file.stat()
+                return found.st_dev, found.st_ino
+        return None
+
+    def _check_file(self) -> None:
+        """Commit nothing to a SQLite file that has no name any more: nobody would find it after this process."""
+        if self._find_file() != self._identity:
+            lost = _Lost("the file of the index was removed or replaced: put it back, or restart the node")
+            raise OperationalError(None, None, lost)
 
     def _check_open(self) -> None:
         if self._state is _State.CLOSED:
@@ -195,6 +220,10 @@ class Index:
         if self._kept is not None:
             self._kept.close()
         self.engine.dispose()
+
+
+class _Lost(Exception):
+    """The file of an index is not where it was."""
 
 
 class _UnderWay:
@@ -237,6 +266,11 @@ def insert_missing(connection: Connection, table: Table) -> sqlite.Insert | post
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table).on_conflict_do_nothing()
     return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def try_to_write(connection: Connection) -> None:
+    """Change nothing, in a transaction that writes; fails in a database that can only be read."""
+    connection.execute(update(study).where(false()).values(uid=study.c.uid))
 
 
 def exclude_writers(connection: Connection, table: Table) -> None:

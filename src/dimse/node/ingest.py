@@ -24,16 +24,15 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dimse.dataset.file_writer import Disk
 from dimse.dataset.threads import in_worker
 from dimse.errors import DatasetError
 from dimse.node.arrival import Arrival, Outcome, Placed
-from dimse.node.batches import MAXIMUM_BATCH, UNAVAILABLE, Batches, InDoubt
+from dimse.node.batches import MAXIMUM_BATCH, Batches, InDoubt
 from dimse.node.incoming import IncomingFile, IncomingFolder
-from dimse.node.index import Index
+from dimse.node.index import UNAVAILABLE, Index, try_to_write
 from dimse.node.keys import Description, describe
 from dimse.node.options import NodeOptions
 from dimse.node.recovering import recover
@@ -142,7 +141,7 @@ class Ingest:
             if self._stored is not None:
                 self._stored(request, placed)
         except (InDoubt, OSError, SQLAlchemyError) as error:
-            logger.warning("an instance of %s is not stored: %s", _source(request), _problem(error))
+            logger.warning("an instance of %s is not stored: %s", _source(request), problem_of(error))
             return Status.OUT_OF_RESOURCES.with_comment(_comment(error))
         finally:
             self.arriving[study_uid] -= 1
@@ -159,7 +158,7 @@ class Ingest:
                 await in_worker(file.force)
         except BaseException as error:
             if isinstance(error, OSError):
-                self.problem = _problem(error)
+                self.problem = problem_of(error)
             await file.discard()
             raise
         arrival = Arrival(
@@ -217,7 +216,7 @@ class Ingest:
             self._committed(placed, seconds)
 
     def _tell(self, done: asyncio.Future[Placed], result: Placed | Exception) -> None:
-        self.problem = None if isinstance(result, Placed) else _problem(result)
+        self.problem = None if isinstance(result, Placed) else problem_of(result)
         if done.done():  # its sender is gone
             return
         if isinstance(result, Placed):
@@ -263,7 +262,7 @@ class Ingest:
                 try:
                     await self._index.in_writer(self._try)
                 except (OSError, SQLAlchemyError) as error:
-                    self.problem = _problem(error)
+                    self.problem = problem_of(error)
                 else:
                     self.problem = None
         return self.problem
@@ -271,7 +270,7 @@ class Ingest:
     def _try(self) -> None:
         self._folder.try_to_write()
         with self._index.writing() as connection:
-            connection.execute(select(1))
+            try_to_write(connection)
 
 
 def _source(request: StoreRequest) -> str:
@@ -286,7 +285,7 @@ def _comment(error: Exception) -> str:
     return "the index cannot be written"
 
 
-def _problem(error: Exception) -> str:
+def problem_of(error: Exception) -> str:
     """What log and health say. Only errors of the database itself have a text that has no values of attributes."""
     if isinstance(error, OSError):
         return _comment(error)

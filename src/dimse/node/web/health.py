@@ -12,7 +12,8 @@ from typing import Final, Generic, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from dimse.dataset.threads import in_thread
-from dimse.node.index import Index
+from dimse.node.index import Index, try_to_write
+from dimse.node.ingest import problem_of
 
 T = TypeVar("T")
 
@@ -68,9 +69,9 @@ class Health:
 
     async def _look_at_storing(self) -> dict[str, str]:
         try:
-            await self._index.write(lambda _: None)
+            await self._index.write(try_to_write)
         except (SQLAlchemyError, OSError, RuntimeError) as error:
-            return {"index": f"the index cannot be written: {type(error).__name__}"}
+            return {"index": problem_of(error)}
         problem = await self._ingest()
         return {"ingest": problem} if problem else {}
 
