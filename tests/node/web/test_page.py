@@ -169,6 +169,16 @@ async def test_back_undoes_a_search(sqlite_index: Index, tmp_path: Path) -> None
             assert await page.run("document.querySelector('[name=name]').value") == ""
 
 
+async def test_what_finds_parts_of_an_id_is_said(sqlite_index: Index, tmp_path: Path) -> None:
+    add(sqlite_index, tmp_path, CT)
+    async with opened(sqlite_index, tmp_path) as (_, page):
+        await search(page, "patient_id", "1CT")
+        await page.until("document.querySelector('.empty').textContent.includes('1CT*')")
+        await page.run("document.querySelector('[name=patient_id]').value = ''")
+        await search(page, "patient_id", "1CT*")
+        await page.until("document.querySelectorAll('tr.link').length === 1")
+
+
 async def test_a_phone_shows_keys_that_are_seldom_used_when_asked(sqlite_index: Index, tmp_path: Path) -> None:
     add(sqlite_index, tmp_path, CT, PLAN)
     async with opened(sqlite_index, tmp_path, "phone") as (_, page):

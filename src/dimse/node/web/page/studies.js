@@ -45,6 +45,13 @@ function keysOf(query) {
   return keys;
 }
 
+/** Why the list is empty. IDs are compared whole, which surprises those who type the beginning of one. */
+function noneText(query) {
+  if (!query.size) return "The archive is empty: send instances to it, or import them.";
+  const whole = ["patient_id", "accession"].map((key) => query.get(key)).find((text) => text && !/[*?]/.test(text));
+  return `No study matches.${whole ? ` To find what begins so, write ${whole}*.` : ""}`;
+}
+
 export async function studiesView({ signal }) {
   const query = keysSought();
   const body = el("tbody");
@@ -74,7 +81,7 @@ export async function studiesView({ signal }) {
       state.studies.push(...found.studies);
       state.after = found.after;
       put(found.studies);
-      said.replaceChildren(...(state.studies.length ? [] : [empty(query.size ? "No study matches." : "The archive is empty: send instances to it, or import them.")]));
+      said.replaceChildren(...(state.studies.length ? [] : [empty(noneText(query))]));
     } catch (error) {
       if (signal.aborted) return;
       state.key = null;
