@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from tests.node.ingesting import files_of, stored, storing
 from tests.sample_objects import instance, save
 
+from dimse.node import index as index_module
 from dimse.node import recovering, schema
 from dimse.node.arrival import Arrival, OnDuplicate
 from dimse.node.batches import Batches
@@ -125,6 +128,23 @@ async def test_more_than_a_batch_that_are_left_are_all_stored(
     async with storing(index, tmp_path / "to") as archive:
         assert archive.files == sorted(stored(index))
         assert len(archive.files) == 12
+    index.close()
+
+
+async def test_what_is_left_stays_if_the_index_is_not_available(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_after("the file", f"sqlite:///{tmp_path / 'index.sqlite'}", tmp_path)
+    monkeypatch.setattr(index_module, "BUSY", 0.01)
+    index = Index.at(tmp_path / "index.sqlite")
+    other = sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OperationalError, match="locked"):
+        async with storing(index, tmp_path):
+            pass
+    other.close()
+    async with storing(index, tmp_path) as archive:
+        assert archive.files == list(stored(index)) == [PLACE]
     index.close()
 
 

@@ -54,16 +54,17 @@ class Batches:
         self._fsync = fsync
         self._texts = SharedTexts()
 
-    def place(self, arrivals: Sequence[Arrival]) -> list[Placed | Exception]:
+    def place(self, arrivals: Sequence[Arrival], *, keeps: bool = False) -> list[Placed | Exception]:
         """What became of each arrival; an exception if it is not stored, and then its file is gone.
 
-        Files in place are left alone.
+        Files in place are left alone; with `keeps`, all files if the index is not available.
         """
         if not arrivals:
             return []
         placed = self._try(arrivals)
         for arrival, result in zip(arrivals, placed, strict=True):
-            is_superfluous = result.path is None if isinstance(result, Placed) else not isinstance(result, InDoubt)
+            kept = (InDoubt, *UNAVAILABLE) if keeps else InDoubt
+            is_superfluous = result.path is None if isinstance(result, Placed) else not isinstance(result, kept)
             if is_superfluous and not arrival.is_in_place:
                 folders.remove(arrival.path)
         return placed

@@ -31,7 +31,8 @@ def recover(index: Index, data: Path, batches: Batches) -> int:
     """Finish what ended processes had begun. Returns the number of files that they left.
 
     An instance that the index has gets its place; one that it does not have, but is whole, is stored now; what is not
-    whole was never acknowledged, and is deleted. Blocks. Raises `OSError` or `sqlalchemy.exc.SQLAlchemyError`.
+    whole was never acknowledged, and is deleted. Blocks. Raises `OSError` or `sqlalchemy.exc.SQLAlchemyError`; if the
+    index is not available, the files are left for another start.
     """
     with abandoned(data) as files:
         rest: list[Arrival] = []
@@ -85,6 +86,6 @@ def _is_mended(index: Index, data: Path, arrival: Arrival) -> bool:
 
 def _store(batches: Batches, arrivals: list[Arrival]) -> None:
     force([arrival.path for arrival in arrivals])
-    for result in batches.place(arrivals):
+    for result in batches.place(arrivals, keeps=True):
         if isinstance(result, Exception):
             raise result
