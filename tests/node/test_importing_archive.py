@@ -123,6 +123,16 @@ async def test_what_does_not_come_is_told_and_the_rest_comes(
     assert len(stored(index, options.data)) == 7
 
 
+async def test_instances_that_the_archive_counts_and_does_not_list_are_told(
+    index: Index, options: NodeOptions, tmp_path: Path
+) -> None:
+    """Some archives repeat their last answer in place of others."""
+    async with other(tmp_path / "other", counts={"1.2": 6}) as (address, _):
+        first, second = await brought(ArchiveImport(index, options, address))
+    assert (first.stored, [str(each) for each in first.errors]) == (4, [f"{address} counts 6 instances and lists 4"])
+    assert (second.stored, second.errors) == (4, [])
+
+
 async def test_one_that_is_interrupted_leaves_no_images_behind(
     index: Index, options: NodeOptions, tmp_path: Path
 ) -> None:

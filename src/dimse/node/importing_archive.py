@@ -3,7 +3,7 @@
 1. One study at a time is retrieved into a folder of its own, and put into the index from there: it is said to be here
    only then.
 2. A study that is here with as many instances as the other archive says is skipped: so a migration that was
-   interrupted goes on where it ended.
+   interrupted goes on where it ended. One of which the other archive lists fewer than it counts has failed.
 3. A study that fails is told, and the next one is tried. Only if there is no association several times in a row, the
    migration ends.
 """
@@ -150,6 +150,8 @@ class ArchiveImport:
             return result
         result.listed = report.listed
         result.errors += [each.error for each in report.failures if each.error is not None]
+        if count and report.listed < count:
+            result.errors.append(DimseError(f"{self._address} counts {count} instances and lists {report.listed}"))
         paths = [each.path for each in report.retrieved if each.path is not None]
         for begin in range(0, len(paths), MAXIMUM_BATCH):
             await asyncio.to_thread(_take, importer, paths[begin : begin + MAXIMUM_BATCH], result)
