@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from statistics import median
 from typing import Any
 
 from tests.sample_objects import CT, EXPLICIT, IMPLICIT, VERIFICATION, encoded, instance
@@ -26,8 +27,8 @@ from dimse.upper_layer.machine import Fragment, Machine, MachineEvent
 from dimse.upper_layer.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ, P_DATA_TF, PDV
 
 TIMES = 50
-DELAYED = TIMES * 0.04
-"""Seconds that it takes where each waits once for Linux's delayed ACK."""
+DELAYED = 0.04
+"""Seconds of Linux's delayed ACK, once for each message where it is waited for."""
 
 
 async def send_apart(peer: ScriptedPeer, pdvs: list[PDV]) -> None:
@@ -47,10 +48,12 @@ async def test_a_response_in_two_writes_is_not_waited_for() -> None:
         await peer.answer_release()
 
     async with listening(script) as address, connect(address, contexts=[(VERIFICATION, [IMPLICIT])]) as association:
-        begun = time.monotonic()
+        taken = list[float]()
         for _ in range(TIMES):
+            begun = time.monotonic()
             await CEchoSCU(association).echo()
-        assert time.monotonic() - begun < DELAYED / 2
+            taken.append(time.monotonic() - begun)
+        assert median(taken) < DELAYED / 2
 
 
 async def test_a_request_in_several_writes_is_not_waited_for() -> None:
@@ -62,11 +65,13 @@ async def test_a_request_in_several_writes_is_not_waited_for() -> None:
 
     async with server, await ScriptedPeer.connect(server.port) as peer:
         await peer.associate(associate_request((VERIFICATION, [IMPLICIT]), (CT, [EXPLICIT])))
-        begun = time.monotonic()
+        taken = list[float]()
         for number in range(1, TIMES + 1):
+            begun = time.monotonic()
             await send_apart(peer, message_pdvs(store_request(message_id=number), data, context=3))
             await peer.receive_message()
-        assert time.monotonic() - begun < DELAYED / 2
+            taken.append(time.monotonic() - begun)
+        assert median(taken) < DELAYED / 2
         await peer.release()
 
 
