@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -108,15 +109,16 @@ class Page:
     @property
     def problems(self) -> list[str]:
         """Errors and warnings of its console, and exceptions of its code."""
-        return self._browser.problems
+        return self._browser.problems[self._session]
 
 
 class Browser:
-    """The browser."""
+    """The browser. It takes seconds to start."""
 
     def __init__(self, process: asyncio.subprocess.Process, commands: int, answers: asyncio.StreamReader) -> None:
         self.process = process
-        self.problems: list[str] = []
+        self.problems: defaultdict[str, list[str]] = defaultdict(list)
+        """Of each page, by its session."""
         self._commands = commands
         self._answers = answers
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -149,18 +151,23 @@ class Browser:
             else:
                 future.set_result(message["result"])
         elif message["method"] == "Runtime.exceptionThrown":
-            self.problems.append(json.dumps(message["params"]["exceptionDetails"]))
+            self.problems[message["sessionId"]].append(json.dumps(message["params"]["exceptionDetails"]))
         elif message["method"] == "Log.entryAdded" and message["params"]["entry"]["level"] in ("error", "warning"):
-            self.problems.append(message["params"]["entry"]["text"])
+            self.problems[message["sessionId"]].append(message["params"]["entry"]["text"])
 
-    async def page(self) -> Page:
-        """A new page."""
-        target = await self.call("Target.createTarget", url="about:blank")
-        attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
-        page = Page(self, attached["sessionId"])
-        for domain in ("Page", "Runtime", "Log"):
-            await page.call(f"{domain}.enable")
-        return page
+    @asynccontextmanager
+    async def page(self) -> AsyncIterator[Page]:
+        """A new page, with a cache, passwords and storage of its own."""
+        context = (await self.call("Target.createBrowserContext"))["browserContextId"]
+        try:
+            target = await self.call("Target.createTarget", url="about:blank", browserContextId=context)
+            attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+            page = Page(self, attached["sessionId"])
+            for domain in ("Page", "Runtime", "Log"):
+                await page.call(f"{domain}.enable")
+            yield page
+        finally:
+            await self.call("Target.disposeBrowserContext", browserContextId=context)
 
     async def close(self) -> None:
         """End the browser."""
@@ -171,8 +178,8 @@ class Browser:
 
 
 @asynccontextmanager
-async def browsing() -> AsyncIterator[Page]:
-    """A page in a new browser."""
+async def browsing() -> AsyncIterator[Browser]:
+    """A new browser."""
     assert CHROMIUM is not None, "chromium is not installed: apt-get install chromium"
     with tempfile.TemporaryDirectory(prefix="chromium", ignore_cleanup_errors=True) as profile:
         for_browser, commands = os.pipe()
@@ -192,7 +199,7 @@ async def browsing() -> AsyncIterator[Page]:
         )
         browser = Browser(process, commands, reader)
         try:
-            yield await browser.page()
+            yield browser
         finally:
             await browser.close()
             transport.close()

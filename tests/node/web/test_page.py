@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import pytest_asyncio
 from pydicom import DataElement, dcmread
 from pydicom.config import IGNORE
 from pydicom.data import get_testdata_file
 from pydicom.uid import UID
 from sqlalchemy import insert, update
 from tests.node.web.archive import add, problem, serving
-from tests.node.web.browser import CHROMIUM, Page, browsing
+from tests.node.web.browser import CHROMIUM, Browser, Page, browsing
 from tests.node.web.test_browsing import rows
 
 import dimse
@@ -31,13 +32,23 @@ from dimse.services.move_scp import MoveDestination
 IN_CI: Final = os.environ.get("CI") == "true" and sys.platform == "linux"
 """Where each of our runners has it."""
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None and not IN_CI, reason="chromium is not installed")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None and not IN_CI, reason="chromium is not installed"),
+    pytest.mark.asyncio(loop_scope="module"),  # that of the browser
+]
 
 CT = Path(str(get_testdata_file("CT_small.dcm", download=False)))
 PLAN = Path(str(get_testdata_file("rtplan.dcm", download=False)))
 MIDDLE: Final = """(({ width, height }, context) => context.getImageData(width / 2, height / 2, 1, 1).data[0])(
     document.querySelector('canvas'), document.querySelector('canvas').getContext('2d'))"""
 SIZES: Final = {"desk": (1440, 900), "phone": (390, 844)}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """The browser, in which each test has a page."""
+    async with browsing() as browser:
+        yield browser
 
 
 def stack(folder: Path, number: int) -> list[Path]:
@@ -54,9 +65,11 @@ def stack(folder: Path, number: int) -> list[Path]:
 
 
 @asynccontextmanager
-async def opened(index: Index, data: Path, size: str = "desk", **parts: Any) -> AsyncIterator[tuple[WebServer, Page]]:
+async def opened(
+    browser: Browser, index: Index, data: Path, size: str = "desk", **parts: Any
+) -> AsyncIterator[tuple[WebServer, Page]]:
     """The page of an archive in a browser. What its console says in the end is a failure."""
-    async with serving(index, data, **parts) as web, browsing() as page:
+    async with serving(index, data, **parts) as web, browser.page() as page:
         width, height = SIZES[size]
         await page.size(width, height, is_phone=size == "phone")
         await page.go(web.url)
@@ -74,9 +87,11 @@ async def fits(page: Page) -> bool:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_from_the_list_to_an_image_and_back(sqlite_index: Index, tmp_path: Path, size: str) -> None:
+async def test_from_the_list_to_an_image_and_back(
+    browser: Browser, sqlite_index: Index, tmp_path: Path, size: str
+) -> None:
     add(sqlite_index, tmp_path, *stack(tmp_path, 5), PLAN)
-    async with opened(sqlite_index, tmp_path, size) as (_, page):
+    async with opened(browser, sqlite_index, tmp_path, size) as (_, page):
         assert "<b>Doe</b>, Jane" in await page.text()  # as text, not as an element
         assert await fits(page)
         await page.run(
@@ -107,10 +122,12 @@ async def test_from_the_list_to_an_image_and_back(sqlite_index: Index, tmp_path:
         await page.until("document.querySelectorAll('tr.link').length === 2")
 
 
-async def test_the_window_is_changed_by_dragging_typing_and_presets(sqlite_index: Index, tmp_path: Path) -> None:
+async def test_the_window_is_changed_by_dragging_typing_and_presets(
+    browser: Browser, sqlite_index: Index, tmp_path: Path
+) -> None:
     add(sqlite_index, tmp_path, CT)
     header = dcmread(CT, stop_before_pixels=True)
-    async with opened(sqlite_index, tmp_path) as (_, page):
+    async with opened(browser, sqlite_index, tmp_path) as (_, page):
         await page.run(f"location.hash = '#/study/{header.StudyInstanceUID}/{header.SeriesInstanceUID}'")
         level = "document.querySelector('.over.br').textContent"
         await page.until(f"{level} === 'C 136  W 2063'")
@@ -131,10 +148,10 @@ async def test_the_window_is_changed_by_dragging_typing_and_presets(sqlite_index
         await page.until(f"{MIDDLE} > 200")  # all of the body is above this window
 
 
-async def test_the_tags_of_an_instance_can_be_searched(sqlite_index: Index, tmp_path: Path) -> None:
+async def test_the_tags_of_an_instance_can_be_searched(browser: Browser, sqlite_index: Index, tmp_path: Path) -> None:
     add(sqlite_index, tmp_path, PLAN)
     header = dcmread(PLAN, stop_before_pixels=True)
-    async with opened(sqlite_index, tmp_path, "phone") as (_, page):
+    async with opened(browser, sqlite_index, tmp_path, "phone") as (_, page):
         await page.run(f"location.hash = '#/study/{header.StudyInstanceUID}/{header.SeriesInstanceUID}'")
         await page.until("document.querySelector('.stage .says').textContent.includes('RT Plan Storage has no image')")
         await page.run("[...document.querySelectorAll('button')].find((each) => each.textContent === 'Tags').click()")
@@ -148,9 +165,9 @@ async def test_the_tags_of_an_instance_can_be_searched(sqlite_index: Index, tmp_
         assert "Patient's Name" not in tree
 
 
-async def test_back_undoes_a_search(sqlite_index: Index, tmp_path: Path) -> None:
+async def test_back_undoes_a_search(browser: Browser, sqlite_index: Index, tmp_path: Path) -> None:
     add(sqlite_index, tmp_path, CT, PLAN)
-    async with opened(sqlite_index, tmp_path) as (_, page):
+    async with opened(browser, sqlite_index, tmp_path) as (_, page):
         await search(page, "modality", "ct")
         await page.until("document.querySelectorAll('tr.link').length === 1")
         await page.run("document.querySelector('[name=modality]').value = ''")
@@ -169,9 +186,9 @@ async def test_back_undoes_a_search(sqlite_index: Index, tmp_path: Path) -> None
             assert await page.run("document.querySelector('[name=name]').value") == ""
 
 
-async def test_what_finds_parts_of_an_id_is_said(sqlite_index: Index, tmp_path: Path) -> None:
+async def test_what_finds_parts_of_an_id_is_said(browser: Browser, sqlite_index: Index, tmp_path: Path) -> None:
     add(sqlite_index, tmp_path, CT)
-    async with opened(sqlite_index, tmp_path) as (_, page):
+    async with opened(browser, sqlite_index, tmp_path) as (_, page):
         await search(page, "patient_id", "1CT")
         await page.until("document.querySelector('.empty').textContent.includes('1CT*')")
         await page.run("document.querySelector('[name=patient_id]').value = ''")
@@ -179,9 +196,11 @@ async def test_what_finds_parts_of_an_id_is_said(sqlite_index: Index, tmp_path: 
         await page.until("document.querySelectorAll('tr.link').length === 1")
 
 
-async def test_a_phone_shows_keys_that_are_seldom_used_when_asked(sqlite_index: Index, tmp_path: Path) -> None:
+async def test_a_phone_shows_keys_that_are_seldom_used_when_asked(
+    browser: Browser, sqlite_index: Index, tmp_path: Path
+) -> None:
     add(sqlite_index, tmp_path, CT, PLAN)
-    async with opened(sqlite_index, tmp_path, "phone") as (_, page):
+    async with opened(browser, sqlite_index, tmp_path, "phone") as (_, page):
         is_shown = "document.querySelector('[name=modality]').checkVisibility()"
         assert not await page.run(is_shown)
         await page.run("document.querySelector('.search .keys').click()")
@@ -196,7 +215,7 @@ MARKUP: Final = "<img src=x onerror=hacked()>"
 INERT: Final = "!document.querySelector('[src=x], [onerror], script:not([src])') && !('hacked' in window)"
 
 
-async def test_values_are_texts_wherever_they_are_shown(sqlite_index: Index, tmp_path: Path) -> None:
+async def test_values_are_texts_wherever_they_are_shown(browser: Browser, sqlite_index: Index, tmp_path: Path) -> None:
     dataset = dcmread(CT)
     for keyword in ("PatientName", "PatientID", "StudyDescription", "SeriesDescription"):
         setattr(dataset, keyword, MARKUP)
@@ -211,7 +230,7 @@ async def test_values_are_texts_wherever_they_are_shown(sqlite_index: Index, tmp
         defer(connection, "k", {}, queue=MARKUP)
         connection.execute(update(job).values(attempts=3, problem=MARKUP))
     peers = {"<img src=x>": MoveDestination("<img src=x>@127.0.0.1:1")}
-    async with opened(sqlite_index, tmp_path, destinations=lambda: peers) as (web, page):
+    async with opened(browser, sqlite_index, tmp_path, destinations=lambda: peers) as (web, page):
 
         async def shows(text: str, times: int) -> None:
             await page.until(f"document.body.innerText.split({text!r}).length > {times}")
@@ -236,14 +255,16 @@ async def test_values_are_texts_wherever_they_are_shown(sqlite_index: Index, tmp
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_long_texts_without_a_space_stay_in_the_window(sqlite_index: Index, tmp_path: Path, size: str) -> None:
+async def test_long_texts_without_a_space_stay_in_the_window(
+    browser: Browser, sqlite_index: Index, tmp_path: Path, size: str
+) -> None:
     dataset = dcmread(CT)
     for keyword in ("PatientName", "PatientID", "StudyDescription", "SeriesDescription"):
         setattr(dataset, keyword, "W" * 64)
     dataset.AccessionNumber = "W" * 16
     dataset.save_as(tmp_path / "it.dcm")
     add(sqlite_index, tmp_path, tmp_path / "it.dcm")
-    async with opened(sqlite_index, tmp_path, size) as (_, page):
+    async with opened(browser, sqlite_index, tmp_path, size) as (_, page):
         assert await fits(page)
         await page.run("document.querySelector('tr.link a').click()")
         await page.until("document.querySelector('.thumb img')?.naturalWidth")
@@ -255,8 +276,10 @@ async def test_long_texts_without_a_space_stay_in_the_window(sqlite_index: Index
         assert await fits(page)
 
 
-async def test_an_address_that_is_none_of_the_page_is_said(sqlite_index: Index, tmp_path: Path) -> None:
-    async with opened(sqlite_index, tmp_path) as (_, page):
+async def test_an_address_that_is_none_of_the_page_is_said(
+    browser: Browser, sqlite_index: Index, tmp_path: Path
+) -> None:
+    async with opened(browser, sqlite_index, tmp_path) as (_, page):
         for name in ("%", "constructor", "__proto__"):
             await page.run("location.hash = '#/peers'")
             await page.until("document.querySelector('h1')?.textContent === 'Peers'")
@@ -264,9 +287,9 @@ async def test_an_address_that_is_none_of_the_page_is_said(sqlite_index: Index, 
             await page.until("/no such page|nothing here/i.test(document.querySelector('main').innerText)")
 
 
-async def test_the_focus_is_in_the_view_that_came(sqlite_index: Index, tmp_path: Path) -> None:
+async def test_the_focus_is_in_the_view_that_came(browser: Browser, sqlite_index: Index, tmp_path: Path) -> None:
     add(sqlite_index, tmp_path, CT)
-    async with opened(sqlite_index, tmp_path) as (_, page):
+    async with opened(browser, sqlite_index, tmp_path) as (_, page):
         assert await page.run("document.activeElement === document.body")
         await page.run("document.querySelector('tr.link a').click()")
         await page.until("document.activeElement.matches('h1') && document.querySelector('h2')")
@@ -276,10 +299,10 @@ async def test_the_focus_is_in_the_view_that_came(sqlite_index: Index, tmp_path:
         await page.until("document.activeElement.textContent === 'Studies'")
 
 
-async def test_the_page_behind_a_password(sqlite_index: Index, tmp_path: Path) -> None:
+async def test_the_page_behind_a_password(browser: Browser, sqlite_index: Index, tmp_path: Path) -> None:
     add(sqlite_index, tmp_path, CT)
     options = WebOptions(port=0, password="p@ss")  # noqa: S106 - of a test
-    async with serving(sqlite_index, tmp_path, options) as web, browsing() as page:
+    async with serving(sqlite_index, tmp_path, options) as web, browser.page() as page:
         await page.size(1440, 900)
         await page.go(web.url.replace("//", "//dimse:p%40ss@"))
         await page.until("document.querySelector('tr.link a')")
@@ -290,9 +313,9 @@ async def test_the_page_behind_a_password(sqlite_index: Index, tmp_path: Path) -
         assert page.problems == []
 
 
-async def test_browsers_are_given_no_patient_to_keep(sqlite_index: Index, tmp_path: Path) -> None:
+async def test_browsers_are_given_no_patient_to_keep(browser: Browser, sqlite_index: Index, tmp_path: Path) -> None:
     add(sqlite_index, tmp_path, CT)
-    async with opened(sqlite_index, tmp_path) as (_, page):
+    async with opened(browser, sqlite_index, tmp_path) as (_, page):
         await search(page, "name", "compressed")
         await page.until("document.querySelector('.search .clear') && document.querySelector('tr.link a')")
         kept = [await page.run("location.href + document.title")]
@@ -312,8 +335,8 @@ async def search(page: Page, key: str, text: str) -> None:
     await page.key("Enter")
 
 
-async def test_an_empty_archive_says_what_to_do(sqlite_index: Index, tmp_path: Path) -> None:
-    async with opened(sqlite_index, tmp_path, "phone") as (_, page):
+async def test_an_empty_archive_says_what_to_do(browser: Browser, sqlite_index: Index, tmp_path: Path) -> None:
+    async with opened(browser, sqlite_index, tmp_path, "phone") as (_, page):
         await page.until("document.body.innerText.includes('The archive is empty: send instances to it')")
         for name, says in (
             ("transfers", "No association is open."),
@@ -326,10 +349,12 @@ async def test_an_empty_archive_says_what_to_do(sqlite_index: Index, tmp_path: P
             assert await fits(page)
 
 
-async def test_more_studies_come_while_scrolling_and_back_is_where_one_was(sqlite_index: Index, tmp_path: Path) -> None:
+async def test_more_studies_come_while_scrolling_and_back_is_where_one_was(
+    browser: Browser, sqlite_index: Index, tmp_path: Path
+) -> None:
     with sqlite_index.writing() as connection:
         connection.execute(insert(study), list(rows(230)))
-    async with opened(sqlite_index, tmp_path) as (_, page):
+    async with opened(browser, sqlite_index, tmp_path) as (_, page):
         await page.until(
             "(scrollTo(0, document.body.scrollHeight), document.querySelectorAll('tr.link').length === 230)"
         )
@@ -341,9 +366,9 @@ async def test_more_studies_come_while_scrolling_and_back_is_where_one_was(sqlit
         await page.until("document.querySelectorAll('tr.link').length === 230 && scrollY === 4000")
 
 
-async def test_transfers_peers_and_events_live(sqlite_index: Index, tmp_path: Path) -> None:
+async def test_transfers_peers_and_events_live(browser: Browser, sqlite_index: Index, tmp_path: Path) -> None:
     known = {"PACS2": MoveDestination("PACS2@127.0.0.1:1")}
-    async with opened(sqlite_index, tmp_path, destinations=lambda: known) as (web, page):
+    async with opened(browser, sqlite_index, tmp_path, destinations=lambda: known) as (web, page):
         await page.run("location.hash = '#/peers'")
         await page.until("document.querySelector('.list button')")
         await page.run("document.querySelector('.list button').click()")
@@ -371,10 +396,10 @@ async def test_transfers_peers_and_events_live(sqlite_index: Index, tmp_path: Pa
             await page.until("document.querySelector('.rates').innerText.includes('/s')")
 
 
-async def test_a_node_that_is_gone_or_full_is_said(sqlite_index: Index, tmp_path: Path) -> None:
+async def test_a_node_that_is_gone_or_full_is_said(browser: Browser, sqlite_index: Index, tmp_path: Path) -> None:
     async with (
         serving(sqlite_index, tmp_path, problem=problem("the disk is full: make room")) as web,
-        browsing() as page,
+        browser.page() as page,
     ):
         await page.size(390, 844, is_phone=True)
         await page.go(web.url)
