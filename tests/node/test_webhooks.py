@@ -216,6 +216,21 @@ async def test_one_that_stays_down_is_given_up(archive: Archive) -> None:
     assert (failure["attempts"], failure["event"]) == (3, 1)
 
 
+async def test_one_that_stays_down_is_not_told_of_that_for_ever(archive: Archive) -> None:
+    """The end of a job that told of the end of a job is no event."""
+    server = WebServer()
+    async with server.listening() as url:
+        pass
+    await archive.begin(WebhookOptions(url=url, on=[EventKind.STUDY_SETTLED, EventKind.JOB_FAILED]))
+    await archive.happen()
+    for _ in range(5):
+        assert len(await archive.run()) == 1
+        archive.now += 10
+    assert await archive.run() == []
+    (failure,) = await archive.failures()
+    assert failure["event"] == 1
+
+
 async def test_the_certificate_is_verified(archive: Archive, pki: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki / "server.pem", pki / "server.key")

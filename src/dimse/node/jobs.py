@@ -5,7 +5,8 @@
 2. Jobs of a queue run one at a time. A handler that fails is called again after a pause that grows; the queue rests
    too, so that one that leads to a dead destination takes nobody's place, and delays no other queue.
 3. The row keeps how often it was tried, and why that failed. A job that tells of an event becomes an event itself after
-   its last attempt. Others are the archive's own work, such as to delete the files of a study: that is never given up.
+   its last attempt, unless it told of such an end. Others are the archive's own work, such as to delete the files of a
+   study: that is never given up.
 4. A look reads the first job of each queue that does not rest, so what waits for a dead destination costs nothing.
 5. One process runs jobs, and others may add them: the table is looked at every `PACE` seconds, and on `wake`.
 """
@@ -28,7 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dimse.node.events import EventKind, record
 from dimse.node.index import Index
 from dimse.node.recurring import Recurring, reason
-from dimse.node.schema import job
+from dimse.node.schema import event, job
 from dimse.options import RetryPolicy
 
 logger = logging.getLogger("dimse.node")
@@ -233,8 +234,9 @@ class Jobs:
             connection.execute(update(job).where(mine).values(changes))
         elif connection.execute(delete(job).where(mine)).rowcount:
             logger.error("job %d of %s is given up after attempt %d: %s", each.id, each.queue, attempts, problem)
-            detail = {"kind": each.kind, "queue": each.queue, "event": each.event_id, "problem": problem}
-            record(connection, EventKind.JOB_FAILED, detail=detail | {"attempts": attempts})
+            if not _tells_of_failure(connection, each):  # which would go on and on
+                detail = {"kind": each.kind, "queue": each.queue, "event": each.event_id, "problem": problem}
+                record(connection, EventKind.JOB_FAILED, detail=detail | {"attempts": attempts})
 
     def _pause(self, failures: int) -> float:
         return min(self._retry.delay * self._retry.factor ** min(failures - 1, 64), MAXIMUM_PAUSE)
@@ -254,6 +256,12 @@ def _due(connection: Connection, kinds: list[str], busy: Set[str], now: float) -
         elif row is not None:
             following = min(following, row.not_before)
     return [Job(*row[1:]) for row in sorted(due, key=lambda row: (row.not_before, row.id))], following
+
+
+def _tells_of_failure(connection: Connection, each: Job) -> bool:
+    """Whether a job tells that another one was given up."""
+    kind = connection.scalar(select(event.c.kind).where(event.c.id == each.event_id))
+    return kind == EventKind.JOB_FAILED.value
 
 
 def _finish(connection: Connection, each: Job) -> None:
