@@ -23,6 +23,7 @@ _PEERS: dict[str, Callable[[Path], Peer]] = {
     "storescp -pdu 131072": lambda folder: processes.storescp(folder, "+B", "+xa", "-pdu", LIMITS["large"]),
     "storescp --fork": lambda folder: processes.storescp(folder, "+B", "+xa", "--fork"),
     "storescp uncompressed": lambda folder: processes.storescp(folder, "+B"),
+    "storescp refusing": lambda folder: processes.storescp(folder, "--refuse"),
     "storescp implicit": lambda folder: processes.storescp(folder, "+B", "+xi"),
     "dcmrecv": processes.dcmrecv,
     "dcmrecv +B": lambda folder: processes.dcmrecv(folder, "+B"),

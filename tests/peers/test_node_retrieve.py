@@ -171,6 +171,47 @@ async def test_pynetdicom_moves(filled: Filled, peer: PeerFactory) -> None:
     assert len([scp.received(f"2.25.51100.{number}") for number in (1, 2)]) == 2
 
 
+@pytest.mark.parametrize("program", ["movescu", "pynetdicom"])
+@pytest.mark.parametrize("third", ["dead", "refusing"])
+async def test_a_destination_that_takes_nothing(filled: Filled, peer: PeerFactory, program: str, third: str) -> None:
+    """Nobody listens there, or each association is rejected: all sub-operations fail, and are named."""
+    address = f"127.0.0.1:{free_port()}" if third == "dead" else f"127.0.0.1:{peer('storescp refusing').port}"
+    async with filled.serving(THIRD=address) as port:
+        if program == "movescu":
+            keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={TREE}"]
+            where = ["-aem", "THIRD", "-aec", "DIMSE", "127.0.0.1", port]
+            _, output = await run(need("movescu"), "-d", "-S", *keys, *where)
+            assert "DIMSE Status                  : 0xa702" in output
+            assert "Failed Suboperations          : 3" in output
+        else:
+            where = [port, "THIRD", STUDY_ROOT.sop_class("move"), TREE]
+            code, output = await run(need_pynetdicom(), str(PYNETDICOM_PEER), "move", *where)
+            status, completed, *failed = output.split()
+            assert (code, int(status), completed) == (0, 0xA702, "0")
+            assert set(failed) == {"2.25.51100.1", "2.25.51100.2", "2.25.51200.1"}
+
+
+async def test_pynetdicom_cancels_its_get(filled: Filled, tmp_path: Path) -> None:
+    """After two instances; the one on its way may still come."""
+    async with filled.serving() as port:
+        where = [port, str(tmp_path), STUDY_ROOT.sop_class("get"), SOME, "--cancel", "2"]
+        code, output = await run(need_pynetdicom(), str(PYNETDICOM_PEER), "get", *where)
+    assert (code, int(output)) == (0, Status.CANCEL)
+    assert 2 <= len(names_in(tmp_path)) < 150
+
+
+async def test_movescu_cancels(filled: Filled, tmp_path: Path) -> None:
+    """It has the study moved to itself, in one thread: it takes no instance while it cancels."""
+    own = str(free_port())
+    async with filled.serving(WS1=f"WS1@127.0.0.1:{own}") as port:
+        keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={SOME}"]
+        where = ["-aet", "WS1", "-aem", "WS1", "-aec", "DIMSE", "127.0.0.1", port]
+        options = ["+P", own, "-od", str(tmp_path), "--cancel", "2"]
+        _, output = await run(need("movescu"), "-d", "-S", *keys, *options, *where)
+    assert "DIMSE Status                  : 0xfe00" in output
+    assert 2 <= len(names_in(tmp_path)) < 150
+
+
 async def test_orthanc_has_it_moved_to_itself(filled: Filled, tmp_path: Path) -> None:
     own = free_port()
     with Orthanc(tmp_path / "orthanc", DicomModalities={"dimse": ["DIMSE", "127.0.0.1", own]}) as orthanc:
