@@ -156,6 +156,17 @@ def test_tls_of_the_node_and_to_a_destination(tmp_path: Path) -> None:
     assert destination.options.tls == found.server.tls
 
 
+def test_what_a_destination_needs(tmp_path: Path) -> None:
+    """Some fail with several operations at once, or read an instance in another syntax than that of its context."""
+    needs = 'window = 1\nsyntaxes = ["explicit", "1.2.840.10008.1.2"]'
+    found = options(tmp_path, f'[[peer]]\nae_title = "WS1"\nhost = "ws1"\n{needs}\n').destinations["WS1"]
+    assert isinstance(found, MoveDestination)
+    assert found.options.operations_window == 1
+    assert found.transfer_syntaxes == ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
+    usual = options(tmp_path, '[[peer]]\nae_title = "WS1"\nhost = "ws1"\n').destinations["WS1"]
+    assert usual == MoveDestination(Address("WS1", "ws1", 11112))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -179,6 +190,14 @@ def test_tls_of_the_node_and_to_a_destination(tmp_path: Path) -> None:
         ("[[peer]]\nae_title = 'A'\nnetworks = []", "[[peer]] 1: networks: must not be empty"),
         ("[[peer]]\nae_title = 'A'\nport = 104", "[[peer]] 1: port: needs a host"),
         ("[[peer]]\nae_title = 'A'\ntls = true", "[[peer]] 1: tls: needs a host"),
+        ("[[peer]]\nae_title = 'A'\nwindow = 1", "[[peer]] 1: window: needs a host"),
+        ("[[peer]]\nae_title = 'A'\nsyntaxes = ['explicit']", "[[peer]] 1: syntaxes: needs a host"),
+        ("[[peer]]\nae_title = 'A'\nhost = 'x'\nwindow = 0", "[[peer]] 1: window: must be 1 to 65535, not 0"),
+        ("[[peer]]\nae_title = 'A'\nhost = 'x'\nsyntaxes = []", "[[peer]] 1: syntaxes: must not be empty"),
+        (
+            "[[peer]]\nae_title = 'A'\nhost = 'x'\nsyntaxes = ['x']",
+            "[[peer]] 1: syntaxes: 'x' is not a transfer syntax",
+        ),
         (
             "[[peer]]\nae_title = 'A'\nhost = 'ws1:104'",
             "[[peer]] 1: host: must be a host name or an address, not 'ws1:104'; its port is a key of its own",

@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import Enum
 from ipaddress import ip_address
 from pathlib import Path
@@ -39,6 +39,7 @@ from dimse.node.options import (
 from dimse.options import ClientOptions, ServerOptions, Timeouts
 from dimse.services.move_scp import MoveDestination
 from dimse.tls import TLSOptions, TLSProfile
+from dimse.uids import transfer_syntaxes
 
 T = TypeVar("T")
 
@@ -106,13 +107,18 @@ class _Peer:
     certificate_names: Sequence[str] | None = None
     maximum_associations: int | None = None
     tls: bool = False
+    window: int | None = None
+    syntaxes: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.port is not None:
             check_port("port", self.port, 1)
-        check_not_empty(self, "networks", "certificate_names")
-        if self.host is None and (self.port is not None or self.tls):
-            raise ValueError(f"{'tls' if self.port is None else 'port'}: needs a host, to which the node connects")
+        if self.window is not None and not 1 <= self.window <= 0xFFFF:
+            raise ValueError(f"window must be 1 to 65535, not {self.window}")
+        check_not_empty(self, "networks", "certificate_names", "syntaxes")
+        for name in ("port", "tls", "window", "syntaxes"):
+            if self.host is None and getattr(self, name):
+                raise ValueError(f"{name}: needs a host, to which the node connects")
         if self.host is not None and not _is_host(self.host):
             raise ValueError(f"host must be a host name or an address, not {self.host!r}; its port is a key of its own")
 
@@ -318,8 +324,7 @@ class _Reader:
                 address = Address(peer.ae_title, peer.host.strip("[]"), peer.port or DEFAULT_PORT)
                 if address.ae_title in found:
                     raise ValueError(f"ae_title: another peer has {address.ae_title} and a host too")
-                options = ClientOptions(tls=(tls or TLSOptions()) if peer.tls else None)
-                found[address.ae_title] = MoveDestination(address, options)
+                found[address.ae_title] = MoveDestination(address, _client(peer, tls), _syntaxes(peer))
         return found
 
     def _tls(self, table: _TLS | None) -> TLSOptions | None:
@@ -348,6 +353,22 @@ class _Reader:
             yield
         except (TypeError, ValueError) as error:
             self._refuse(place, _with_colon(str(error)))
+
+
+def _client(peer: _Peer, tls: TLSOptions | None) -> ClientOptions:
+    """How the node connects to a peer."""
+    options = ClientOptions(tls=(tls or TLSOptions()) if peer.tls else None)
+    return options if peer.window is None else replace(options, operations_window=peer.window)
+
+
+def _syntaxes(peer: _Peer) -> list[str] | None:
+    """The only transfer syntaxes that a peer is sent."""
+    if peer.syntaxes is None:
+        return None
+    try:
+        return [uid for name in peer.syntaxes for uid in transfer_syntaxes(name)]
+    except ValueError as error:
+        raise ValueError(f"syntaxes: {error}") from error
 
 
 def _limits(table: _Limits) -> dict[str, Any]:
