@@ -207,6 +207,22 @@ PAGED: Sequence[tuple[dict[str, Any], Sequence[int]]] = [
 """Keys, and the studies that match; one test of each would fill the index for each."""
 
 
+async def test_pages_of_long_answers_are_short_and_leave_nothing_out(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """19 000 keys of one identifier would make 114 MB of a page of 500 rows."""
+    with index.writing() as connection:
+        fill(connection, range(20), lambda number: {"PatientID": f"P{number % 3}"})
+    monkeypatch.setattr(finding, "PAGE_ELEMENTS", 20)
+    identifier = keys("STUDY", StudyInstanceUID="", PatientID="")
+    begun = await finder(index, tmp_path)._search(identifier, LEVELS[1], OFFERED, EXPLICIT)
+    pages = list[int]()
+    while not begun.is_done:
+        pages.append(len(await index.read(begun.page)))
+    assert sum(pages) == 20
+    assert max(pages) < 10
+
+
 @pytest.mark.parametrize("level", ["STUDY", "SERIES"])
 async def test_pages_leave_nothing_out(many: Finder, level: str) -> None:
     for values, expected in PAGED:

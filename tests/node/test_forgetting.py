@@ -19,7 +19,7 @@ def _keep(connection: Connection, uid: str, at: float) -> None:
     """An event and a procedure step."""
     record(connection, EventKind.STUDY_CREATED, study_uid=uid)
     connection.execute(update(event).where(event.c.study_uid == uid).values(at=at))
-    connection.execute(insert(procedure_step).values(uid=uid, status="COMPLETED", dataset=b"", changed_at=at))
+    connection.execute(insert(procedure_step).values(uid=uid, status="COMPLETED", dataset=b"", bytes=0, changed_at=at))
 
 
 async def test_what_is_old_is_forgotten_now_and_each_hour(index: Index) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -280,6 +281,18 @@ async def test_what_a_killed_node_left_is_run_again(index: Index, handler: Handl
     await former.until_idle()
     await run(Jobs(index, {"work": handler}, clock=clock))
     assert handler.done == ["work"]
+
+
+async def test_a_clock_that_was_set_back_before_the_start_delays_nothing(
+    index: Index, handler: Handler, clock: Clock
+) -> None:
+    clock.now = time.time()
+    await add(index, "soon", not_before=clock.now + 60)
+    await add(index, "in a year", not_before=clock.now + 365 * 24 * 3600)
+    await index.write(jobs.correct_moments)
+    clock.now += 1
+    await run(Jobs(index, {"work": handler}, clock=clock))
+    assert handler.done == ["in a year"]
 
 
 async def test_a_clock_that_is_set_back_delays_nothing(

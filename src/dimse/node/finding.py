@@ -42,6 +42,9 @@ FIRST_PAGE: Final = 50
 PAGE: Final = 500
 """Rows that are read at once."""
 
+PAGE_ELEMENTS: Final = 100_000
+"""Elements of the answers to as many rows: fewer are read at once for an identifier of thousands of keys."""
+
 _RANGES: Final = 100
 """Ranges that are read at once, if they have few rows."""
 
@@ -130,7 +133,10 @@ class _Search:
         self._seen: set[tuple[Any, ...]] = set()
         """The entities that were answered; in the order of patients, those of `_patient_id` only."""
         self._patient_id: str | None = None
-        self._most = FIRST_PAGE
+        self._full = max(1, min(PAGE, PAGE_ELEMENTS // (len(answers.tags) + 1)))
+        """Rows that are read at once."""
+        self._most = min(FIRST_PAGE, self._full)
+        self._is_first = True
 
     @property
     def has_unsupported(self) -> bool:
@@ -145,13 +151,12 @@ class _Search:
     def page(self, connection: Connection) -> list[bytes]:
         """Read on, and encode the answers of what was read."""
         found, read, ranges = list[bytes](), 0, 0
-        is_first = self._most == FIRST_PAGE
-        while self._place is not None and read < self._most and ranges < _RANGES and not (is_first and found):
+        while self._place is not None and read < self._most and ranges < _RANGES and not (self._is_first and found):
             is_by_patient = any(study.c.patient_id is each for each in self._place.order)
             rows = self._read(connection, self._place)
             found += self._answered(rows, is_by_patient=is_by_patient)
             read, ranges = read + len(rows), ranges + 1
-        self._most = PAGE
+        self._most, self._is_first = self._full, False
         return found
 
     def _read(self, connection: Connection, place: Range) -> list[Sequence[Any]]:

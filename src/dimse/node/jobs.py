@@ -44,7 +44,7 @@ RETRY: Final = RetryPolicy(retries=20, delay=2, factor=2)
 """When a job that failed is tried again; one that tells of an event 20 times, in the course of about 10 hours."""
 
 MAXIMUM_PAUSE: Final = 3600.0
-"""The longest pause between two attempts, in seconds."""
+"""The longest pause between two attempts, in seconds. No job waits longer for its moment."""
 
 MAXIMUM_PROBLEM: Final = 500
 """Characters that are kept of the reason why a job failed."""
@@ -178,7 +178,7 @@ class Jobs:
         """Start the jobs that are due, and return the seconds until the next one is."""
         now = self._clock()
         if now < self._latest:  # it was set back: what waits would wait too long
-            await self._index.write(lambda connection: _pull_forward(connection, now))
+            await self._index.write(lambda connection: _pull_forward(connection, now, longest=0))
             self._resting.clear()
         self._latest = now
         free = AT_ONCE - len(self._running)
@@ -268,5 +268,11 @@ def _finish(connection: Connection, each: Job) -> None:
     connection.execute(delete(job).where(job.c.id == each.id, job.c.deferrals == each.deferrals))
 
 
-def _pull_forward(connection: Connection, now: float) -> None:
-    connection.execute(update(job).where(job.c.not_before > now).values(not_before=now))
+def correct_moments(connection: Connection) -> None:
+    """Run at once what waits for a moment of a clock that was set back while no node ran."""
+    _pull_forward(connection, time.time(), MAXIMUM_PAUSE)
+
+
+def _pull_forward(connection: Connection, now: float, longest: float) -> None:
+    """Run at once what would wait longer than `longest` seconds."""
+    connection.execute(update(job).where(job.c.not_before > now + longest).values(not_before=now))

@@ -33,7 +33,7 @@ from dimse.node.finding import Finder
 from dimse.node.forgetting import defer_forgetting
 from dimse.node.index import Index
 from dimse.node.ingest import Ingest
-from dimse.node.jobs import Handler, Jobs
+from dimse.node.jobs import Handler, Jobs, correct_moments
 from dimse.node.options import NodeOptions, WebOptions, is_loopback
 from dimse.node.procedure_steps import serve_procedure_steps
 from dimse.node.retrieving import Retriever
@@ -132,6 +132,7 @@ class Node:
         index, options = self.index, self.options
         hooks = Hooks(index, options.data, options.webhooks, options.commands)
         await index.write(hooks.subscribe)
+        await index.write(correct_moments)
         await index.write(defer_forgetting)
         own: dict[str, Handler] = {
             deleting.KIND: deleting.FileDeletion(index, options.data),
