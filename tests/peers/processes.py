@@ -109,6 +109,11 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+def is_listened_on(port: int) -> bool:
+    """Whether a program listens, seen without a connection, which it would take for an association."""
+    return f":{port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text(encoding="ascii")
+
+
 @asynccontextmanager
 async def running(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A program that runs during the test, killed if it is still running at the end."""

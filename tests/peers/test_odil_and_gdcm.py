@@ -34,7 +34,7 @@ from dimse.uids import EXPLICIT_VR_LITTLE_ENDIAN, LITTLE_ENDIAN
 from tests.services.member_archive import ADA, Archive, files_in, member
 
 from . import processes
-from .processes import DEADLINE, Peer, need, run, until
+from .processes import DEADLINE, Peer, is_listened_on, need, run, until
 from .samples import Samples, differences, sop_instance_uid, transfer_syntax
 
 JPEG = "1.2.840.10008.1.2.4.50"
@@ -132,11 +132,6 @@ async def test_odil_finds_and_gets(archive: Noting, tmp_path: Path) -> None:
 async def test_gdcm_finds(archive: Noting) -> None:
     await gdcm(archive, "--find", "--studyroot", "--study", "--key", "10,10=Ada*", "--key", "20,d=")
     await assert_asked(archive, "C-FIND Ada*")
-
-
-def is_listened_on(port: int) -> bool:
-    """Without a connection, which it would take for an association."""
-    return f":{port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text(encoding="ascii")
 
 
 async def test_gdcm_moves_to_itself(archive: Noting, tmp_path: Path) -> None:
