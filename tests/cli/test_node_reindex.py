@@ -18,8 +18,9 @@ Run = Callable[..., Any]
 @pytest.fixture
 def data(dimse: Run, ct: Path, mr: Path, tmp_path: Path) -> Path:
     """The folder of an archive with two instances."""
-    assert dimse("node", "import", "--data", tmp_path / "data", ct, mr).code == 0
-    return tmp_path / "data"
+    data = tmp_path / "which data? #1, 100%41"
+    assert dimse("node", "import", "--data", data, ct, mr).code == 0
+    return data
 
 
 def test_the_index_is_built_anew(dimse: Run, data: Path) -> None:

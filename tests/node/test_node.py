@@ -30,10 +30,11 @@ def options(data: Path, **more: object) -> NodeOptions:
 
 
 async def test_it_answers_an_echo_at_its_address(tmp_path: Path) -> None:
-    async with Node(options(tmp_path / "archive", ae_title="ARCHIVE")) as node:
+    data = tmp_path / "which archive? #1, 100%41"
+    async with Node(options(data, ae_title="ARCHIVE")) as node:
         assert (node.address.ae_title, node.address.port) == ("ARCHIVE", node.port)
         await dimse.echo(str(node.address))
-    assert (tmp_path / "archive" / "index.sqlite").exists()
+    assert (data / "index.sqlite").exists()
 
 
 async def test_one_node_serves_from_a_folder_and_the_next_one_after_it(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import URL
+
 from dimse.dataset import folders
 
 _LOCK: Final = "node.lock"
@@ -31,9 +33,9 @@ def default_data() -> Path:
     return Path(os.environ.get(variable) or Path.home() / folder, "dimse", "node")
 
 
-def index_url(data: Path) -> str:
+def index_url(data: Path) -> URL:
     """The URL of the index in a data folder."""
-    return f"sqlite:///{data / 'index.sqlite'}"
+    return URL.create("sqlite", database=str(data / "index.sqlite"))
 
 
 def check_has_index(data: Path) -> None:

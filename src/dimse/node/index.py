@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, false, make_url, text, update
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, false, make_url, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
@@ -63,7 +63,7 @@ class Index:
     Without `fsync` a power failure may take what was committed last.
     """
 
-    def __init__(self, url: str, *, fsync: bool = True) -> None:
+    def __init__(self, url: str | URL, *, fsync: bool = True) -> None:
         self.engine: Final = make_engine(url, fsync=fsync)
         self._writing: Final = self.engine.execution_options(**{_WRITES: True})
         snapshot = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
@@ -92,7 +92,7 @@ class Index:
     def at(cls, path: Path, *, fsync: bool = True) -> Index:
         """The index in a SQLite file, which is made if it is missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        return cls(f"sqlite:///{path}", fsync=fsync)
+        return cls(URL.create("sqlite", database=str(path)), fsync=fsync)
 
     @property
     def is_sqlite(self) -> bool:
@@ -279,7 +279,7 @@ def exclude_writers(connection: Connection, table: Table) -> None:
         connection.execute(text(f"LOCK TABLE {table.name} IN SHARE MODE"))
 
 
-def make_engine(url: str, *, fsync: bool = True) -> Engine:
+def make_engine(url: str | URL, *, fsync: bool = True) -> Engine:
     """Connections to a database, configured as an index needs them."""
     made = make_url(url)
     options: dict[str, Any] = {"pool_size": READERS + 2, "hide_parameters": True}  # which are data of patients

@@ -52,8 +52,7 @@ class _File:
 
     def open(self) -> Index:
         _remove(self._new)
-        self._new.parent.mkdir(parents=True, exist_ok=True)
-        index = Index(f"sqlite:///{self._new}")
+        index = Index.at(self._new)
         event.listen(index.engine, "connect", _do_not_wait_for_the_disk)
         index.engine.dispose()
         return index
