@@ -471,7 +471,7 @@ def test_code_that_fails_is_noticed(
 def test_configurations_are_accepted(block: Block, here: Path) -> None:
     file = here / "tried.toml"
     file.write_text(block.source)
-    if "[node]" in block.source:
+    if "[node]" in block.source or "[[peer]]" in block.source:
         assert node_file.read(file, here).server.access.peers
     elif "[web]" in block.source:
         page = node_file.read(file, here).web
