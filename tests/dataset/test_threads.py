@@ -12,7 +12,7 @@ import pytest
 from tests.decoding_threads import decoding_threads
 
 from dimse.dataset import codec, threads
-from dimse.dataset.threads import AT_ONCE, beside_the_loop, in_worker
+from dimse.dataset.threads import AT_ONCE, begun, beside_the_loop, in_thread, in_worker
 from dimse.uids import IMPLICIT_VR_LITTLE_ENDIAN
 
 
@@ -29,6 +29,24 @@ async def test_without_memory_for_a_thread_nothing_runs_later(
     await run(lambda: ran.append(2))
     await run(lambda: ran.append(3))
     assert ran == [2, 3]
+
+
+async def test_threads_that_have_begun_need_no_memory_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor, all_run = begun(3, "test"), threading.Barrier(3)
+    started = [threading.Thread.start]
+
+    def start(thread: threading.Thread) -> None:
+        if not started:
+            raise RuntimeError("can't start new thread")
+        started.pop()(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(MemoryError):
+        begun(2, "test")
+    with pytest.raises(MemoryError):
+        await in_thread(lambda: None)
+    assert {future.result() for future in [executor.submit(all_run.wait) for _ in range(3)]} == {0, 1, 2}
+    executor.shutdown()
 
 
 async def test_what_was_cancelled_before_its_turn_never_begins() -> None:

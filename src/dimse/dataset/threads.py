@@ -38,6 +38,22 @@ def _submitted(executor: ThreadPoolExecutor | None, function: Callable[[], T]) -
         raise MemoryError("no thread can be started") from None
 
 
+def begun(number: int, name: str, initializer: Callable[[], object] = lambda: None) -> ThreadPoolExecutor:
+    """An executor whose threads have all begun: when they are needed, there may be no memory for them.
+
+    Raises `MemoryError` if there is none now.
+    """
+    executor, all_run = ThreadPoolExecutor(number, name, initializer), threading.Barrier(number)
+    try:
+        for _ in range(number):
+            executor.submit(all_run.wait)
+    except RuntimeError:
+        all_run.abort()
+        executor.shutdown()
+        raise MemoryError("no thread can be started") from None
+    return executor
+
+
 @cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(AT_ONCE, "dimse-decoding")
@@ -47,7 +63,7 @@ async def in_thread(function: Callable[[], T]) -> T:
     """Run a function of unbounded duration in a thread of its own.
 
     The thread is a daemon, unlike those of an executor: a read from a silent pipe must not keep the process from
-    ending. If the caller is cancelled, the thread continues.
+    ending. If the caller is cancelled, the thread continues. Raises `MemoryError` if there is no memory for it.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -69,7 +85,10 @@ async def in_thread(function: Callable[[], T]) -> T:
         with suppress(RuntimeError):  # the loop is closed: no task is waiting
             loop.call_soon_threadsafe(resolve, result, error)
 
-    threading.Thread(target=run, name="dimse", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="dimse", daemon=True).start()
+    except RuntimeError:
+        raise MemoryError("no thread can be started") from None
     return await future
 
 

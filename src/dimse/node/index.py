@@ -12,7 +12,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from functools import partial
@@ -23,6 +22,7 @@ from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, fal
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
+from dimse.dataset.threads import begun
 from dimse.node.migrating import is_current, migrate
 from dimse.node.schema import study
 from dimse.node.statements import run_text
@@ -74,9 +74,9 @@ class Index:
         self._file = Path(self.engine.url.database or "") if self.is_sqlite else None
         self._identity: tuple[int, int] | None = None
         """Of the SQLite file: device and inode."""
-        self._writer = ThreadPoolExecutor(1, "dimse-index-writer", self._keep_connection)
-        self._readers = ThreadPoolExecutor(READERS, "dimse-index-reader")
-        self._interrupter = ThreadPoolExecutor(1, "dimse-index-interrupter")
+        self._writer = begun(1, "dimse-index-writer", self._keep_connection)
+        self._readers = begun(READERS, "dimse-index-reader")
+        self._interrupter = begun(1, "dimse-index-interrupter")
         try:
             with self.reading() as connection:
                 current = is_current(connection)

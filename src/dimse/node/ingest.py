@@ -18,7 +18,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -27,7 +27,7 @@ from typing import Final, Self
 from sqlalchemy.exc import SQLAlchemyError
 
 from dimse.dataset.file_writer import Disk
-from dimse.dataset.threads import in_worker
+from dimse.dataset.threads import begun, in_worker
 from dimse.errors import DatasetError
 from dimse.node.arrival import Arrival, Outcome, Placed
 from dimse.node.batches import MAXIMUM_BATCH, Batches, InDoubt
@@ -103,7 +103,7 @@ class Ingest:
         self._batches = Batches(
             self._index, self._data, self._folder, on_duplicate=options.on_duplicate, fsync=options.fsync
         )
-        self._forcing = ThreadPoolExecutor(_FORCED_AT_ONCE, "dimse-fsync")
+        self._forcing = begun(_FORCED_AT_ONCE, "dimse-fsync")
         try:
             recover(self._index, self._data, self._batches)
             if options.fsync:

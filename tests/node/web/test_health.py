@@ -56,6 +56,20 @@ async def test_a_disk_that_does_not_answer_is_said_and_the_loop_goes_on(
         answers.set()
 
 
+async def test_without_memory_for_a_thread_it_is_not_ready(
+    sqlite_index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    looked = Health(sqlite_index, tmp_path, 0, problem(None))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        assert (await looked.state()).problems.keys() == {"disk"}
+    assert (await looked.state()).problems == {}
+    await looked.close()
+
+
 async def test_an_index_that_is_gone_is_said(tmp_path: Path) -> None:
     opened = Index.at(tmp_path / "index.sqlite")
     opened.close()

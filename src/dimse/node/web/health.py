@@ -62,6 +62,8 @@ class Health:
             free = await in_thread(lambda: shutil.disk_usage(self._data).free)
         except OSError as error:
             return None, {"disk": f"the data folder cannot be read: {error.strerror}"}
+        except MemoryError as error:
+            return None, {"disk": f"the data folder cannot be looked at: {error}"}
         if free >= self._minimum_free:
             return free, {}
         least = self._minimum_free
