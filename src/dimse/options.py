@@ -36,7 +36,8 @@ def with_fields_of(base: type) -> Callable[[type[T]], type[T]]:
     def decorated(cls: type[T]) -> type[T]:
         if cls.__doc__ and base.__doc__:  # python -OO removes them
             _, parameter, rest = base.__doc__.partition("    :param")
-            cls.__doc__ = f"{cls.__doc__.rstrip()}\n{parameter}{rest}"
+            paragraph = "" if parameter in cls.__doc__ else "\n"
+            cls.__doc__ = f"{cls.__doc__.rstrip()}\n{paragraph}{parameter}{rest}"
         return cls
 
     return decorated
