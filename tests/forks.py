@@ -48,6 +48,7 @@ class Forks:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(_TIMEOUT)
+            self._process = None
             self._address.unlink()
             self._program.unlink(missing_ok=True)
 
