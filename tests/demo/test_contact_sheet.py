@@ -17,8 +17,8 @@ def sample(name: str) -> Path:
 
 
 def test_images_are_tiles_and_other_objects_are_left_out(tmp_path: Path) -> None:
-    files = [sample(name) for name in ("CT_small.dcm", "examples_palette.dcm", "test-SR.dcm")]
-    assert write_contact_sheet(files, tmp_path / "sheet.png", "two") == 2
+    files = [sample(name) for name in ("CT_small.dcm", "examples_palette.dcm", "image_dfl.dcm", "test-SR.dcm")]
+    assert write_contact_sheet(files, tmp_path / "sheet.png", "three") == 3
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > COLUMNS * TILE
         assert TILE < sheet.height < 2 * TILE

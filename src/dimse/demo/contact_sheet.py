@@ -66,7 +66,7 @@ def _tile(path: Path) -> tuple[Image.Image, tuple[str, str]] | None:
     if "PixelData" not in dataset:
         return None
     try:
-        image = Image.fromarray(_picture(path, dataset))
+        image = Image.fromarray(_picture(dataset))
     except (RuntimeError, ValueError, NotImplementedError, AttributeError):
         return None  # not an image, or without a decoder in pydicom
     scale = TILE / max(image.size)
@@ -78,10 +78,10 @@ def _tile(path: Path) -> tuple[Image.Image, tuple[str, str]] | None:
     return small, (f"{dataset.get('Modality') or '-'}  {size}", syntax)
 
 
-def _picture(path: Path, dataset: Dataset) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _picture(dataset: Dataset) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The middle frame in 8 bits, gray or RGB."""
     frames = int(dataset.get("NumberOfFrames") or 1)
-    values = pixel_array(path, index=frames // 2)
+    values = pixel_array(dataset, index=frames // 2)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         values = apply_color_lut(values, dataset)
     if values.ndim == 3:
