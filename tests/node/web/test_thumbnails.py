@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,4 +43,17 @@ def test_a_folder_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
 
 def test_no_partial_picture_is_left(tmp_path: Path) -> None:
     Thumbnails(tmp_path).put("1.2", "a.jpg", b"picture")
+    assert [path.name for path in (tmp_path / "thumbnails" / "1.2").iterdir()] == ["a.jpg"]
+
+
+def test_a_picture_that_is_put_twice_at_once_is_whole(tmp_path: Path) -> None:
+    kept = Thumbnails(tmp_path)
+    pictures = [bytes([number]) * 500_000 for number in range(8)]
+
+    def put(picture: bytes) -> bytes | None:
+        kept.put("1.2", "a.jpg", picture)
+        return kept.get("1.2", "a.jpg")
+
+    with ThreadPoolExecutor(len(pictures)) as threads:
+        assert set(threads.map(put, pictures * 4)) <= {*pictures}
     assert [path.name for path in (tmp_path / "thumbnails" / "1.2").iterdir()] == ["a.jpg"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,7 @@ class Thumbnails:
     def put(self, study_uid: str, name: str, jpeg: bytes) -> None:
         """Keep a picture, whole or not at all. What cannot be written is drawn again the next time."""
         folder = self._folder / study_uid
-        partial = folder / f"{name}.{os.getpid()}.partial"
+        partial = folder / f"{name}.{secrets.token_hex(8)}.partial"
         with contextlib.suppress(OSError):
             if not folder.is_dir():
                 self._make_room()
