@@ -148,7 +148,7 @@ def test_what_is_lost_or_damaged_is_told_and_replaces_nothing(
     assert counts(back_up(index, options, tmp_path / "other"))[Outcome.DAMAGED] == 1, "it is told each time"
 
 
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to(path)])
 def test_a_file_that_cannot_be_read_keeps_no_other_one(
     make: Callable[[Path], None], index: Index, options: NodeOptions, tmp_path: Path
 ) -> None:

@@ -249,6 +249,9 @@ class Backup:
             temporary.unlink(missing_ok=True)
             yield Step(Outcome.MISSING, file.path, file.size)
             return
+        except _Unreadable:
+            yield Step(Outcome.DAMAGED, file.path, file.size)
+            return
         if is_whole:
             os.utime(temporary, ns=(found.st_atime_ns, found.st_mtime_ns))
         else:  # without the time of the file, it is not taken for the same by the next backup
@@ -305,12 +308,19 @@ class Backup:
 
 
 def _when_there(path: Path, received_at: float) -> os.stat_result:
-    """The file; one that was received just now may be on its way to its place. Raises `FileNotFoundError`."""
-    while time.time() < received_at + _RECENT:
-        with suppress(FileNotFoundError):
+    """The file; one that was received just now may be on its way to its place.
+
+    Raises `FileNotFoundError`, and `_Unreadable` for any other `OSError`.
+    """
+    while True:
+        try:
             return path.stat()
+        except FileNotFoundError:
+            if time.time() >= received_at + _RECENT:
+                raise
+        except OSError as error:
+            raise _Unreadable from error
         time.sleep(_PAUSE)
-    return path.stat()
 
 
 def _is_same(path: Path, other: os.stat_result) -> bool:
