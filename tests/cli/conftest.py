@@ -27,7 +27,12 @@ from dimse.cli.app import COMMANDS
 TIMEOUT = 50
 STARTED = [sys.executable, "-m", "dimse"]
 """Starts Python."""
-_FORKS = Forks(*(each.module for each in COMMANDS.values()))
+_LATER = (
+    *("dimse.cli.node_archive", "dimse.node.node", "dimse.node.web.app"),
+    *("alembic.runtime.environment", "alembic.script", "rich.progress", "rich.table", "uvloop"),
+)
+"""What commands import when they need it: a database for half a second."""
+_FORKS = Forks(*(each.module for each in COMMANDS.values()), *_LATER)
 COMMAND = [*_FORKS.command, "-m", "dimse"]
 """Forks, on Linux."""
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
