@@ -27,14 +27,12 @@ from dimse.cli.app import COMMANDS
 TIMEOUT = 50
 STARTED = [sys.executable, "-m", "dimse"]
 """Starts Python."""
-_LATER = (
-    *("dimse.cli.node_archive", "dimse.node.node", "dimse.node.web.app"),
-    *("alembic.runtime.environment", "alembic.script", "rich.progress", "rich.table", "uvloop"),
-)
-"""What commands import when they need it: a database for half a second."""
-_FORKS = Forks(*(each.module for each in COMMANDS.values()), *_LATER)
+_FORKS = Forks(*(each.module for each in COMMANDS.values()))
 COMMAND = [*_FORKS.command, "-m", "dimse"]
 """Forks, on Linux."""
+_NODE = ("dimse.cli.node", "dimse.cli.node_archive", "dimse.node.node", "alembic.runtime.environment", "alembic.script")
+_NODE_FORKS = Forks(*_NODE)
+"""For commands of an archive, which import a database for half a second; a process with it takes longer to fork."""
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
 """Without the terminal's width, which the readline library and parallel test runners set."""
 
@@ -45,6 +43,7 @@ def _forking() -> Iterator[None]:
     _FORKS.start()
     yield
     _FORKS.stop()
+    _NODE_FORKS.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -73,8 +72,12 @@ class Ended:
 
 def run_dimse(*arguments: object, stdin: bytes = b"", **environment: str) -> Ended:
     """Run a command to its end."""
+    command = COMMAND
+    if arguments[:1] == ("node",):
+        _NODE_FORKS.start()
+        command = [*_NODE_FORKS.command, "-m", "dimse"]
     done = subprocess.run(  # noqa: S603 - our own
-        [*COMMAND, *map(str, arguments)],
+        [*command, *map(str, arguments)],
         input=stdin,
         capture_output=True,
         timeout=TIMEOUT,
