@@ -12,7 +12,7 @@ from tests.node.web.archive import ask, problem, serving
 
 from dimse.node.index import Index
 from dimse.node.web import health
-from dimse.node.web.health import Health
+from dimse.node.web.health import Health, State
 
 
 async def test_a_node_that_can_store_is_ready(index: Index, tmp_path: Path) -> None:
@@ -91,4 +91,26 @@ async def test_an_index_that_is_busy_is_said_and_asked_once(
     await busy
     monkeypatch.undo()
     assert (await looked.state()).problems == {}
+    await looked.close()
+
+
+async def test_a_look_that_ends_just_before_another_begins_says_what_it_found(
+    sqlite_index: Index, tmp_path: Path
+) -> None:
+    asked = list[asyncio.Task[State]]()
+
+    async def ask_at_each_turn() -> None:
+        for _ in range(10):
+            asked.append(asyncio.create_task(looked.state()))
+            await asyncio.sleep(0)
+
+    async def ingest() -> None:
+        if not asked:
+            asking.append(asyncio.create_task(ask_at_each_turn()))
+
+    asking = list[asyncio.Task[None]]()
+    looked = Health(sqlite_index, tmp_path, 0, ingest)
+    assert not (await looked.state()).problems
+    await asyncio.gather(*asking)
+    assert not any(each.problems for each in await asyncio.gather(*asked))
     await looked.close()

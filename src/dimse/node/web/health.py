@@ -93,8 +93,9 @@ class _Look(Generic[T]):
         """What it has found; None if it takes longer than `WITHIN`."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
-        done, _ = await asyncio.wait([self._task], timeout=WITHIN)
-        return self._task.result() if done else None
+        task = self._task  # when it has ended, another caller may begin the next one before this one goes on
+        done, _ = await asyncio.wait([task], timeout=WITHIN)
+        return task.result() if done else None
 
     async def _run(self) -> T:
         return await self._look()
