@@ -37,7 +37,30 @@ def test_what_is_wrong_is_told(dimse: Run, data: Path) -> None:
     assert done.code == 1
     assert f"no file: {first.relative_to(data)}\n" in done.err
     assert f"other content: {second.relative_to(data)}\n" in done.err
-    assert "1 no file, 1 other content" in done.out
+    assert "1 with no file, 1 with other content" in done.out
+    assert "dimse: copy files that are missing or damaged back from a backup" in done.err
+    assert "dimse: dimse node verify --repair adds files" in done.err
+
+
+def test_a_file_that_is_damaged_needs_a_backup(dimse: Run, data: Path) -> None:
+    file = min((data / "studies").rglob("*.dcm"))
+    content = file.read_bytes()
+    file.write_bytes(content[:-1])
+    done = dimse("node", "verify", "--data", data)
+    assert "1 with wrong length: " in done.out
+    assert "copy files that are missing or damaged back" in done.err
+    assert "--repair" not in done.err
+    file.write_bytes(content)
+    assert dimse("node", "verify", "--data", data).code == 0
+
+
+def test_a_file_that_is_not_in_the_index_needs_a_repair(dimse: Run, data: Path) -> None:
+    file = min((data / "studies").rglob("*.dcm"))
+    file.with_name("9.dcm").write_bytes(file.read_bytes())
+    done = dimse("node", "verify", "--data", data)
+    assert "1 not in the index: " in done.out
+    assert "backup" not in done.err
+    assert "--repair" in done.err
 
 
 def test_it_is_mended(dimse: Run, data: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dimse.cli import arguments, exit_codes, node_archive, node_options
 from dimse.cli.node_archive import Use
-from dimse.cli.output import counted, duration, size
+from dimse.cli.output import counted, duration, print_error, size
 from dimse.cli.progress import CounterBar
 from dimse.cli.report import Report
 
@@ -45,7 +45,7 @@ def node_verify(*, data: Path | None, config: Path | None, digests: bool, repair
     Each instance must have its file, with the length that it was stored with; each file must be in the index; and the
     counters must be right. A node may serve meanwhile. What is missing or damaged is also an event.
     """
-    report = _VerifyReport(json=json)
+    report = _VerifyReport(repairs=repair, json=json)
     with node_archive.opened(data, config, Use.CHANGE) as (index, options), ExitStack() as stack:
         from dimse.node.repairing import Repairer, note
         from dimse.node.verifying import Verifier
@@ -68,9 +68,11 @@ def node_verify(*, data: Path | None, config: Path | None, digests: bool, repair
 class _VerifyReport(Report):
     """Counts faults, and what was mended."""
 
-    def __init__(self, *, json: bool) -> None:
+    def __init__(self, *, repairs: bool, json: bool) -> None:
         super().__init__(json=json)
         self.bar = CounterBar("Verifying")
+        self._repairs = repairs
+        self._lost = self._mendable = 0
         self.wrong = 0
         """What is not as it should be, and instances that are lost."""
 
@@ -81,6 +83,8 @@ class _VerifyReport(Report):
             self.counts[each.fault.value] += 1
             self.counts["mended"] += is_mended
             self.wrong += each.is_loss or not is_mended
+            self._lost += each.is_loss
+            self._mendable += each.is_mendable
             fields = {
                 "fault": each.fault.value,
                 "study_instance_uid": each.study_uid or None,
@@ -107,6 +111,22 @@ class _VerifyReport(Report):
             "seconds": round(self.seconds, 3),
         }
         parts = [f"{counted(verifier.instances, 'instance')} verified, {size(verifier.bytes)}"]
-        parts += [f"{count} {name}" for name, count in faults.items()] or ["nothing is wrong"]
+        parts += [f"{count} {_with(name)}" for name, count in faults.items()] or ["nothing is wrong"]
         parts += [f"{self.counts['mended']} mended"] if self.counts["mended"] else []
         self.write("summary", fields, f"{', '.join(parts)}: {duration(self.seconds)}")
+        if not self.is_json:
+            for each in self._advice():
+                print_error(f"dimse: {each}")
+
+    def _advice(self) -> Iterator[str]:
+        """What to do about what was found, unless it was to be mended."""
+        if not self._repairs and self._lost:
+            yield "copy files that are missing or damaged back from a backup, if there is one"
+        if not self._repairs and self._mendable:
+            mending = "adds files to the index, removes instances without a file from it, and corrects its counters"
+            yield f"dimse node verify --repair {mending}"
+
+
+def _with(fault: str) -> str:
+    """A fault after a number of instances."""
+    return fault if fault in ("unreadable", "not in the index") else f"with {fault}"

@@ -83,6 +83,11 @@ class Finding:
         """Whether an instance is missing or damaged, which no repair brings back."""
         return self.fault not in (Fault.NO_ROW, Fault.COUNTERS)
 
+    @property
+    def is_mendable(self) -> bool:
+        """Whether a repair can make the index agree with the files: a damaged file, and its row, stay as they are."""
+        return self.fault not in (Fault.WRONG_LENGTH, Fault.OTHER_CONTENT, Fault.UNREADABLE)
+
 
 class Verifier:
     """Compares the index with the files in the data folder; with `digests`, also their content.
