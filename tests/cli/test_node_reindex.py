@@ -59,6 +59,14 @@ def test_the_node_must_be_stopped(dimse: Run, data: Path) -> None:
     assert (done.code, done.err) == (1, f"dimse: {data}: a node serves from this folder; stop it first\n")
 
 
+def test_a_folder_in_the_place_of_the_index_is_told(dimse: Run, data: Path) -> None:
+    (data / "index.sqlite").unlink()
+    (data / "index.sqlite").mkdir()
+    done = dimse("node", "reindex", "--data", data)
+    why = "is a folder, where the index belongs; move it away"
+    assert (done.code, done.err) == (1, f"dimse: {data / 'index.sqlite'}: {why}\n")
+
+
 def test_progress_at_a_terminal(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setenv("TERM", "xterm")

@@ -51,6 +51,8 @@ class _File:
         self._old = data / "index.sqlite"
 
     def open(self) -> Index:
+        if self._old.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder, where the index belongs; move it away", str(self._old))
         _remove(self._new)
         index = Index.at(self._new)
         event.listen(index.engine, "connect", _do_not_wait_for_the_disk)
