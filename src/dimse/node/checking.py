@@ -26,7 +26,7 @@ async def problems(options: NodeOptions) -> list[str]:
 
     If a node serves from the folder now, it has the ports, which are not checked.
     """
-    found = _folder_problems(options.data)
+    found: list[str | None] = [*folder_problems(options.data)]
     found.append(_index_problem(options))
     if options.server.audit is not None:
         found.append(_audit_problem(options.server.audit.path))
@@ -35,9 +35,11 @@ async def problems(options: NodeOptions) -> list[str]:
     return [each for each in found if each is not None]
 
 
-def _folder_problems(data: Path) -> list[str | None]:
+def folder_problems(data: Path) -> list[str]:
+    """What of the data folder cannot be used, in words. It changes nothing."""
     parts = [path for name in _FOLDERS if os.path.lexists(path := data / name)]
-    return [*map(_folder_problem, [data, *parts]), _disk_problem(data)]
+    found = [*map(_folder_problem, [data, *parts]), _disk_problem(data)]
+    return [each for each in found if each is not None]
 
 
 def _disk_problem(data: Path) -> str | None:
