@@ -159,7 +159,7 @@ def test_identities_in_files(load: Any, tmp_path: Path, key: str, content: bytes
         ("[defaults]\nCALING = 1", ": [defaults] CALING: this key is not known; did you mean calling?"),
         ("[defaults]\nxyz = 1", ": [defaults] xyz: this key is not known; known are calling, strictness, window, "),
         ('[defaults]\naddress = "A@b"', ": [defaults] address: this key is not known"),
-        ('[defaults]\ncalling = "A\\\\B"', ": [defaults] calling: 'A\\\\B' is not an AE title"),
+        ('[defaults]\ncalling = "A\\\\B"', ": [defaults] calling: 'A\\B' is not an AE title"),
         ("[defaults]\ntimeout = true", ": [defaults] timeout: must be a number of seconds, not a boolean"),
         ("[defaults]\ntimeout = 0", ": [defaults] timeout: must be a positive number of seconds, not 0"),
         ("[defaults.timeout]\nidle = 1", ": [defaults.timeout] idle: this key is not known"),

@@ -22,7 +22,8 @@ def check_ae_title(title: str) -> str:
         raise TypeError(f"an AE title must be a str, not {type(title).__name__}")
     stripped = title.strip(" ")
     if not stripped or len(stripped) > 16 or not stripped.isascii() or not stripped.isprintable() or "\\" in stripped:
-        raise ValueError(f"{title!r} is not an AE title: 1 to 16 printable ASCII characters, no backslash")
+        shown = repr(title).replace("\\\\", "\\")
+        raise ValueError(f"{shown} is not an AE title: 1 to 16 printable ASCII characters, no backslash")
     return stripped
 
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,9 +80,14 @@ class _Node:
     proxy_networks: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        check_ae_title(self.ae_title)
+        with _named("ae_title"):
+            check_ae_title(self.ae_title)
         check_port("port", self.port)
         check_not_empty(self, "called_ae_titles")
+        with _named("called_ae_titles"):
+            Access(called_ae_titles=self.called_ae_titles)
+        with _named("proxy_networks"):
+            checked_networks("proxy_networks", self.proxy_networks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,10 @@ class _Peer:
     syntaxes: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        with _named("ae_title"):
+            check_ae_title(self.ae_title)
+        with _named("networks"):
+            checked_networks("networks", self.networks)
         if self.port is not None:
             check_port("port", self.port, 1)
         if self.window is not None and not 1 <= self.window <= 0xFFFF:
@@ -121,6 +131,15 @@ class _Peer:
                 raise ValueError(f"{name}: needs a host, to which the node connects")
         if self.host is not None and not _is_host(self.host):
             raise ValueError(f"host must be a host name or an address, not {self.host!r}; its port is a key of its own")
+
+
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """In the block, an error is about the value of this key, which it does not name."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
 
 
 def _is_host(text: str) -> bool:
@@ -147,8 +166,10 @@ class _Limits:
     stop_timeout: float | None = None
 
     def __post_init__(self) -> None:
-        if self.idle is not None and not self.idle >= 0:
-            raise ValueError(f"idle must be at least 0 seconds, not {self.idle:g}")
+        for name in ("idle", "stop_timeout"):
+            seconds = getattr(self, name)
+            if seconds is not None and not 0 <= seconds < math.inf:
+                raise ValueError(f"{name} must be at least 0 seconds, not {seconds:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,10 +386,8 @@ def _syntaxes(peer: _Peer) -> list[str] | None:
     """The only transfer syntaxes that a peer is sent."""
     if peer.syntaxes is None:
         return None
-    try:
+    with _named("syntaxes"):
         return [uid for name in peer.syntaxes for uid in transfer_syntaxes(name)]
-    except ValueError as error:
-        raise ValueError(f"syntaxes: {error}") from error
 
 
 def _limits(table: _Limits) -> dict[str, Any]:

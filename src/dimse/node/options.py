@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,12 @@ def check_port(name: str, port: int, least: int = 0) -> None:
     """Raise `ValueError` for a number that is not that of a port."""
     if not least <= port <= 65535:
         raise ValueError(f"{name} must be {least} to 65535, not {port}")
+
+
+def check_seconds(name: str, seconds: float) -> None:
+    """Raise `ValueError` for a time that is none: one that is not positive, not a number, or infinite."""
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{name} must be a positive number of seconds, not {seconds!r}")
 
 
 def check_not_empty(options: object, *names: str) -> None:
@@ -87,8 +94,7 @@ class SettlingOptions:
 
     def __post_init__(self) -> None:
         for name in ("quiet", "quiet_after_association"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be a positive number of seconds, not {getattr(self, name)!r}")
+            check_seconds(name, getattr(self, name))
 
 
 def is_loopback(host: str) -> bool:
@@ -205,8 +211,7 @@ class WebhookOptions:
                 TLSOptions(ca=self.ca).context(server_side=False)
             except ValueError as error:
                 raise ValueError(f"ca: {error}") from None
-        if not self.timeout > 0:
-            raise ValueError(f"timeout must be a positive number of seconds, not {self.timeout!r}")
+        check_seconds("timeout", self.timeout)
 
     @property
     def place(self) -> str:
@@ -237,8 +242,7 @@ class CommandOptions:
     def __post_init__(self) -> None:
         _check_kinds(self.on)
         CommandLine(self.run, COMMAND_PLACEHOLDERS)
-        if not self.timeout > 0:
-            raise ValueError(f"timeout must be a positive number of seconds, not {self.timeout!r}")
+        check_seconds("timeout", self.timeout)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
