@@ -87,13 +87,7 @@ class Batches:
         """Try each arrival of a batch that failed alone, unless all would fail."""
         if len(arrivals) == 1 or isinstance(error, (InDoubt, *UNAVAILABLE)):
             return [error] * len(arrivals)
-        results: list[Placed | Exception] = []
-        for arrival in arrivals:
-            try:
-                results += self._place([arrival])
-            except Exception as failure:  # noqa: BLE001 - as in `_try`
-                results.append(failure)
-        return results
+        return [result for arrival in arrivals for result in self._try([arrival])]
 
     def _place(self, arrivals: Sequence[Arrival]) -> list[Placed]:
         names = Names(str(self._data))
