@@ -61,7 +61,7 @@ def read(data: Path | None, config: Path | None) -> NodeOptions:
     if options.data.exists() and not options.data.is_dir():
         raise UsageError(f"the data folder {options.data} is not a folder")
     if options.index is not None and find_spec("psycopg") is None:
-        raise UsageError('an index in PostgreSQL needs psycopg; install it with: pip install "psycopg[binary]"')
+        raise UsageError('an index in PostgreSQL needs psycopg; install it with: pip install "psycopg[binary]>=3.2"')
     return options
 
 
