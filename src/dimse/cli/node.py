@@ -75,9 +75,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "at 127.0.0.1. [default: that of the configuration, else 8080]",
     )
     parser.add_argument(
-        "--check",
-        action="store_true",
-        help="Check the configuration, the data folder, the index and the ports, and exit.",
+        "--check", action="store_true", help="Check configuration, data folder, index and ports, and exit."
     )
     arguments.add_json(parser, "Print one JSON object per line.")
     parser.add_argument("--quiet", action="store_true", help="Print no lines about associations.")

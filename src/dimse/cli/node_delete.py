@@ -72,7 +72,7 @@ def node_delete(*, studies: Sequence[str], yes: bool, data: Path | None, config:
         problem = runtime.run(_delete_files(index, options.data))
         if problem is not None:
             text = f"files are left, which a node or the next delete tries again: {problem}"
-            _report("left", json, text, problem=problem)
+            _report("left", json, text, error=problem)
     return exit_codes.FAILED if missing or problem is not None else exit_codes.OK
 
 
