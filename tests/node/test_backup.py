@@ -275,7 +275,9 @@ def test_a_folder_that_cannot_be_used(index: Index, options: NodeOptions, tmp_pa
         with pytest.raises(ValueError, match="must be outside of the data folder"):
             Backup(index, options.data, target)
     Index.at(tmp_path / "other" / "index.sqlite").close()
-    with pytest.raises(ValueError, match="must not be an archive that is no backup"):
-        Backup(index, options.data, tmp_path / "other")
+    (tmp_path / "with an index elsewhere" / "studies").mkdir(parents=True)
+    for name in ("other", "with an index elsewhere"):
+        with pytest.raises(ValueError, match="must not be an archive that is no backup"):
+            Backup(index, options.data, tmp_path / name)
     with served(tmp_path / "target"), pytest.raises(OSError, match="another node serves"):
         back_up(index, options, tmp_path / "target")
