@@ -145,8 +145,7 @@ class Verifier:
         if not paths:
             return found
         with self._index.writing() as connection:
-            exclude_writers(connection, instance)
-            exclude_writers(connection, set_aside)
+            exclude_writers(connection, set_aside if "" in paths else instance)  # both at once could deadlock
             for study_uid, its_paths in paths.items():
                 its_paths.difference_update(_paths(connection, study_uid))
         return [each for each in found if each.fault is not Fault.NO_ROW or each.path in paths[each.study_uid]]
