@@ -44,8 +44,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def node_events(*, data: Path | None, config: Path | None, since: int | None, follow: bool, json: bool) -> int:
     """Print the events of an archive: what has happened, or with --follow, what happens.
 
-    These are new, settled and deleted studies, duplicates, conflicts, and missing files. A node may serve meanwhile.
-    Each line begins with the number of the event.
+    These are new, settled and deleted studies, duplicates, conflicts, missing files, and jobs that were given up. A
+    node may serve meanwhile. Each line begins with the number of the event.
     """
     with node_archive.opened(data, config) as (index, _):
         from dimse.node import events
