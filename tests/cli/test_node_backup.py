@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 from tests.cli.test_progress import Terminal
 
 from dimse.cli import app
@@ -40,13 +41,17 @@ def test_what_is_damaged_is_told(dimse: Run, data: Path, tmp_path: Path) -> None
     assert "1 damaged" in done.out
 
 
-def test_progress_at_a_terminal(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_at_a_terminal(dimse: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = dcmread(min((data / "studies").rglob("*.dcm")))
+    other.PatientComments = "other content"
+    other.save_as(tmp_path / "other.dcm")
+    assert "1 set aside" in dimse("node", "import", "--data", data, tmp_path / "other.dcm").out
     terminal = Terminal()
     monkeypatch.setenv("TERM", "xterm")
     with monkeypatch.context() as patched:
         patched.setattr("sys.stderr", terminal)
         assert app.run(["node", "backup", str(tmp_path / "target"), "--data", str(data)]) == 0
-    assert "2/2 files" in terminal.getvalue()
+    assert "3/3 files" in terminal.getvalue()
 
 
 def test_wrong_usage(dimse: Run, data: Path, tmp_path: Path) -> None:

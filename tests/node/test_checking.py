@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,15 @@ async def test_an_index_that_is_none(harm: Callable[[Path], object], tmp_path: P
     harm(tmp_path / "index.sqlite")
     (problem,) = await problems(NodeOptions(data=tmp_path, port=0))
     assert problem.startswith(f"the index {tmp_path / 'index.sqlite'} cannot be used: ")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+async def test_an_index_that_cannot_be_written(tmp_path: Path) -> None:
+    Index.at(tmp_path / "index.sqlite").close()
+    (tmp_path / "index.sqlite").chmod(0o444)
+    assert await problems(NodeOptions(data=tmp_path, port=0)) == [
+        f"{tmp_path / 'index.sqlite'}: cannot be written: Permission denied"
+    ]
 
 
 async def test_an_index_that_is_lost(tmp_path: Path) -> None:

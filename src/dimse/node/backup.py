@@ -29,7 +29,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from dimse.dataset.folders import sync_path
 from dimse.node.arrival import new_digest
@@ -187,7 +187,7 @@ class Backup:
 
     def _copy_files(self, copy: Index) -> Iterator[Step]:
         with copy.reading() as connection:
-            self.total = total(connection)
+            self.total = total(connection) + (connection.scalar(select(func.count()).select_from(set_aside)) or 0)
         for row in studies(copy):
             with copy.reading() as connection:
                 rows = instances(connection, row.uid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import tempfile
@@ -67,8 +68,11 @@ def _index_problem(options: NodeOptions) -> str | None:
     try:
         if options.index is None:
             check_has_index(options.data)
-            if not (options.data / "index.sqlite").exists():
+            file = options.data / "index.sqlite"
+            if not file.exists():
                 return None
+            if not os.access(file, os.W_OK):
+                return f"{file}: cannot be written: {os.strerror(errno.EACCES)}"
         engine = make_engine(options.index or index_url(options.data))
         with ExitStack() as stack:
             stack.callback(engine.dispose)
