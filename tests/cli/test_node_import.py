@@ -45,6 +45,13 @@ def test_nothing_to_import(dimse: Run, tmp_path: Path) -> None:
     assert "nothing to import" in done.err
 
 
+def test_a_folder_that_cannot_be_used(dimse: Run, ct: Path, tmp_path: Path) -> None:
+    (tmp_path / "studies").touch()
+    done = dimse("node", "import", "--data", tmp_path, ct)
+    assert (done.code, done.err) == (1, f"dimse: {tmp_path / 'studies'}: is not a folder\n")
+    assert not (tmp_path / "index.sqlite").exists()
+
+
 def test_in_place(dimse: Run, ct: Path, tmp_path: Path) -> None:
     assert dimse("node", "import", "--data", tmp_path / "data", "--in-place", ct).code == 0
     assert not [*(tmp_path / "data").rglob("*.dcm")]

@@ -32,15 +32,19 @@ class Use(Enum):
 def opened(data: Path | None, config: Path | None, use: Use = Use.READ) -> Iterator[tuple[Index, NodeOptions]]:
     """The index and the options of an archive, in the block.
 
-    Raises `UsageError` if there is none, and `DimseError` if the index cannot be used, also in the block.
+    Raises `UsageError` if there is none, `OSError` if its folders cannot be used, and `DimseError` if the index cannot
+    be used, also in the block.
     """
     options = node_options.read(data, config)
+    from dimse.node.checking import check_folders
     from dimse.node.data_folder import check_has_index, index_url, worked_on
     from dimse.node.index import Index
 
     if options.index is None:
         check_has_index(options.data)
-    if use is not Use.MAKE and options.index is None and not (options.data / "index.sqlite").exists():
+    if use is Use.MAKE:
+        check_folders(options.data)
+    elif options.index is None and not (options.data / "index.sqlite").exists():
         raise UsageError(f"there is no archive in {options.data}; name its folder with --data")
     with usable(options), ExitStack() as stack:
         if use is not Use.READ:

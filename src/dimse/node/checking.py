@@ -27,7 +27,7 @@ async def problems(options: NodeOptions) -> list[str]:
 
     If a node serves from the folder now, it has the ports, which are not checked.
     """
-    found: list[str | None] = [*folder_problems(options.data)]
+    found: list[str | None] = [f"{each.filename}: {each.strerror}" for each in _folder_problems(options.data)]
     found.append(_index_problem(options))
     if options.server.audit is not None:
         found.append(_audit_problem(options.server.audit.path))
@@ -36,32 +36,39 @@ async def problems(options: NodeOptions) -> list[str]:
     return [each for each in found if each is not None]
 
 
-def folder_problems(data: Path) -> list[str]:
-    """What of the data folder cannot be used, in words. It changes nothing."""
+def check_folders(data: Path) -> None:
+    """Raise `OSError` if something cannot be stored in the data folder. It changes nothing."""
+    for problem in _folder_problems(data):
+        raise problem
+
+
+def _folder_problems(data: Path) -> list[OSError]:
     parts = [path for name in _FOLDERS if os.path.lexists(path := data / name)]
     found = [*map(_folder_problem, [data, *parts]), _disk_problem(data)]
     return [each for each in found if each is not None]
 
 
-def _disk_problem(data: Path) -> str | None:
+def _disk_problem(data: Path) -> OSError | None:
     """A file gets a second name when it is stored, which it can have on one file system only."""
     places = [path if (path := data / name).exists() else data for name in _FOLDERS]
     if len({place.stat().st_dev for place in places if place.is_dir()}) > 1:
-        return f"{data}: {', '.join(_FOLDERS)} must be on one file system: link all of them to it, or none"
+        why = f"{', '.join(_FOLDERS)} must be on one file system: link all of them to it, or none"
+        return OSError(errno.EXDEV, why, str(data))
     return None
 
 
-def _folder_problem(folder: Path) -> str | None:
+def _folder_problem(folder: Path) -> OSError | None:
     if folder.is_symlink() and not folder.exists():
-        return f"{folder}: is a link to {folder.readlink()}, which is not there; is its disk mounted?"
+        why = f"is a link to {folder.readlink()}, which is not there; is its disk mounted?"
+        return FileNotFoundError(errno.ENOENT, why, str(folder))
     existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not existing.is_dir():
-        return f"{existing}: is not a folder"
+        return NotADirectoryError(errno.ENOTDIR, "is not a folder", str(existing))
     try:
         with tempfile.TemporaryFile(dir=existing):
             return None
     except OSError as error:
-        return f"{existing}: cannot be written: {error.strerror}"
+        return OSError(error.errno, f"cannot be written: {error.strerror}", str(existing))
 
 
 def _index_problem(options: NodeOptions) -> str | None:

@@ -25,7 +25,7 @@ from dimse.network.listening import cannot_listen
 from dimse.network.signals import run_until_signal
 from dimse.node import deleting, forgetting
 from dimse.node.arrival import Placed
-from dimse.node.checking import cannot_show, folder_problems
+from dimse.node.checking import cannot_show, check_folders
 from dimse.node.commitment import committing
 from dimse.node.data_folder import check_has_index, index_url, served
 from dimse.node.destinations import Destinations
@@ -103,8 +103,7 @@ class Node:
 
     async def _begin(self, parts: AsyncExitStack) -> None:
         options, server, data = self.options, self.server, self.options.data
-        for problem in folder_problems(data):
-            raise OSError(problem)
+        check_folders(data)
         parts.enter_context(served(data))
         if options.index is None:
             check_has_index(data)
