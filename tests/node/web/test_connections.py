@@ -19,15 +19,58 @@ from dimse.node.web import app, connections
 
 BODY = b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
 
+LONG = 32_000_000
+"""Bytes that do not fit into the buffers of a connection."""
 
+
+@pytest.fixture
+def long_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of `LONG` bytes."""
+    monkeypatch.setattr(app, "_PAGE", tmp_path)
+    (tmp_path / "index.html").write_bytes(b"x" * LONG)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHo", BODY], ids=["nothing", "a half", "no body"])
+async def test_a_connection_without_a_whole_request_ends(
+    sqlite_index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(connections, "PATIENCE", 0.05)
+    async with serving(sqlite_index, tmp_path) as web:
+        reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+        writer.write(sent)
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.usefixtures("long_page")
+async def test_a_connection_whose_response_is_not_read_ends(
+    sqlite_index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "PATIENCE", 0.05)
+    async with serving(sqlite_index, tmp_path) as web:
+        reader, writer = await asyncio.open_connection("127.0.0.1", web.port, limit=1)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        received = len(await reader.read(1))
+        for _ in range(10):  # each ends after `PATIENCE`
+            idle, closing = await asyncio.open_connection("127.0.0.1", web.port)
+            with suppress(ConnectionResetError):
+                await idle.read()
+            closing.close()
+        with suppress(ConnectionResetError):
+            while data := await reader.read(65536):
+                received += len(data)
+        writer.close()
+    assert received < LONG
+
+
+@pytest.mark.usefixtures("long_page")
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"], ids=["nothing", "reads nothing"])
 @pytest.mark.parametrize("is_secure", [False, True], ids=["http", "https"])
 async def test_a_host_with_too_many_connections_shuts_out_itself_alone(
     sqlite_index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes, is_secure: bool
 ) -> None:
     monkeypatch.setattr(app, "MAX_CONNECTIONS", 4)
-    monkeypatch.setattr(app, "_PAGE", tmp_path)
-    (tmp_path / "index.html").write_bytes(b"x" * 32_000_000)
     certificate = tmp_path / "certificate.pem"
     certificate.write_text(CERTIFICATE + KEY)
     options = WebOptions(host="localhost", port=0, certificate=certificate if is_secure else None)
