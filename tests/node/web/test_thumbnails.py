@@ -46,6 +46,12 @@ def test_no_partial_picture_is_left(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "thumbnails" / "1.2").iterdir()] == ["a.jpg"]
 
 
+def test_no_partial_picture_is_left_where_it_cannot_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "thumbnails" / "1.2" / "a.jpg").mkdir(parents=True)
+    Thumbnails(tmp_path).put("1.2", "a.jpg", b"picture")
+    assert [path.name for path in (tmp_path / "thumbnails" / "1.2").iterdir()] == ["a.jpg"]
+
+
 def test_a_picture_that_is_put_twice_at_once_is_whole(tmp_path: Path) -> None:
     kept = Thumbnails(tmp_path)
     pictures = [bytes([number]) * 500_000 for number in range(8)]

@@ -37,8 +37,11 @@ class Thumbnails:
             if not folder.is_dir():
                 self._make_room()
                 folder.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(jpeg)
-            partial.replace(folder / name)
+            try:
+                partial.write_bytes(jpeg)
+                partial.replace(folder / name)
+            finally:
+                partial.unlink(missing_ok=True)
 
     def _make_room(self) -> None:
         if not self._folder.is_dir():
