@@ -177,7 +177,7 @@ async def test_without_a_free_default_port_reports_come_on_the_same_association(
         monkeypatch.setattr(commitment, "DEFAULT_PORT", other.port)
         report = await commit(archive, PAIRS, receiver=None)
     assert len(report.committed) == 5
-    assert f"cannot listen at port {other.port}" in caplog.text
+    assert f"cannot listen on localhost:{other.port}: Address already in use" in caplog.text
 
 
 async def test_without_an_association_nothing_is_known() -> None:

@@ -23,6 +23,7 @@ from dimse.callbacks import Callback
 from dimse.errors import AssociationError, DimseError, RemoteProtocolError, StatusError
 from dimse.network.application_entity import ApplicationEntity, entity_of
 from dimse.network.association import Association, exchange_of
+from dimse.network.listening import cannot_listen
 from dimse.options import ClientOptions, ServerOptions
 from dimse.records import record
 from dimse.services.collecting import SendResult, look_at
@@ -180,7 +181,7 @@ class _Receiver:
     """Where the reports of one job come to: a server of the caller, or one of our own."""
 
     def __init__(self, options: ClientOptions, given: str | Address | Commitments | None) -> None:
-        self._failure: Exception | None = None
+        self._failure: str | None = None
         """Why it cannot listen."""
         self._given: Address | None = None
         self._server: Server | None = None
@@ -206,7 +207,7 @@ class _Receiver:
         except ValueError as error:  # without a certificate, say
             if given is not None:
                 raise
-            self._failure = error
+            self._failure = f"this side cannot listen on port {address.port}: {error}"
         self._server = Server(address.ae_title, host=address.host, port=address.port, options=own)
         self.commitments = Commitments(self._server)
 
@@ -228,10 +229,10 @@ class _Receiver:
         except OSError as error:
             if self._given is not None:
                 raise
-            self._failure = error
+            self._failure = cannot_listen(server.host, server.port, error)
         if self._failure is not None:
-            text = "reports of %s can come on the same association only, as this side cannot listen at port %d: %s"
-            logger.warning(text, association.peer_ae_title, server.port, self._failure)
+            text = "reports of %s can come on the same association only: %s"
+            logger.warning(text, association.peer_ae_title, self._failure)
 
 
 class _Job:
