@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,16 @@ def test_a_file_that_is_damaged_needs_a_backup(dimse: Run, data: Path) -> None:
     assert "--repair" not in done.err
     file.write_bytes(content)
     assert dimse("node", "verify", "--data", data).code == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_is_unreadable_needs_permissions(dimse: Run, data: Path) -> None:
+    file = min((data / "studies").rglob("*.dcm"))
+    file.chmod(0)
+    done = dimse("node", "verify", "--data", data, "--digests")
+    assert "1 unreadable" in done.out
+    assert "look at the permissions" in done.err
+    assert "backup" not in done.err
 
 
 def test_a_file_that_is_not_in_the_index_needs_a_repair(dimse: Run, data: Path) -> None:

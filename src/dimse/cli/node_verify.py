@@ -120,7 +120,9 @@ class _VerifyReport(Report):
 
     def _advice(self) -> Iterator[str]:
         """What to do about what was found, unless it was to be mended."""
-        if not self._repairs and self._lost:
+        if self.counts["unreadable"]:
+            yield "look at the permissions, and at the disk, of files that are unreadable"
+        if not self._repairs and self._lost > self.counts["unreadable"]:
             yield "copy files that are missing or damaged back from a backup, if there is one"
         if not self._repairs and self._mendable:
             mending = "adds files to the index, removes instances without a file from it, and corrects its counters"
