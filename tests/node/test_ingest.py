@@ -246,7 +246,7 @@ async def test_a_commit_of_which_nothing_is_known_is_out_of_resources(
 
 
 async def test_one_instance_that_fails_fails_alone(
-    sqlite_index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_index: Index, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its folder cannot be made; others of its batch are stored."""
     (tmp_path / "studies" / "1.2.3.99").parent.mkdir()
@@ -262,5 +262,8 @@ async def test_one_instance_that_fails_fails_alone(
         await blocked
         statuses = await sending
         assert statuses == [Status.SUCCESS, Status.OUT_OF_RESOURCES, Status.SUCCESS]
+        assert statuses[1].comment is not None
+        assert "studies" not in statuses[1].comment
+        assert f"is not stored: {tmp_path / 'studies' / '1.2.3.99'}" in caplog.text
         assert archive.files == sorted(stored(sqlite_index))
         assert len(archive.files) == 2

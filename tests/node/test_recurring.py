@@ -57,3 +57,9 @@ def test_reasons() -> None:
     assert reason(OSError()) == "OSError"
     assert reason(ValueError("first\nsecond")) == "first"
     assert reason(SQL) == "(builtins.OSError) database is locked"
+
+
+def test_the_reason_of_an_error_of_a_file_has_its_place_and_no_number() -> None:
+    assert reason(PermissionError(13, "Permission denied", "a.dcm")) == "a.dcm: Permission denied"
+    assert reason(FileExistsError(17, "File exists", "a.dcm", None, "b.dcm")) == "b.dcm: File exists"
+    assert reason(TimeoutError("no answer")) == "no answer"

@@ -36,6 +36,7 @@ from dimse.node.index import UNAVAILABLE, Index, try_to_write
 from dimse.node.keys import Description, describe
 from dimse.node.options import NodeOptions
 from dimse.node.recovering import recover
+from dimse.node.recurring import reason
 from dimse.services.store_request import StoreRequest
 from dimse.status import Status
 
@@ -141,7 +142,8 @@ class Ingest:
             if self._stored is not None:
                 self._stored(request, placed)
         except (InDoubt, OSError, SQLAlchemyError) as error:
-            logger.warning("an instance of %s is not stored: %s", _source(request), problem_of(error))
+            why = reason(error) if isinstance(error, OSError) else problem_of(error)  # with the file
+            logger.warning("an instance of %s is not stored: %s", _source(request), why)
             return Status.OUT_OF_RESOURCES.with_comment(_comment(error))
         finally:
             self.arriving[study_uid] -= 1

@@ -60,5 +60,8 @@ class Recurring:
 
 def reason(error: Exception) -> str:
     """Why something failed, in a line; of an error of the database without the statement, which has values."""
+    if isinstance(error, OSError) and error.strerror:
+        file = error.filename2 or error.filename
+        return error.strerror if file is None else f"{file}: {error.strerror}"
     lines = str(error).splitlines()
     return lines[0] if lines and lines[0] else type(error).__name__
