@@ -67,7 +67,7 @@ class IncomingFolder:
             folders.sync_path(str(folder))
 
     def new_path(self) -> str:
-        """The path of a file that is not there yet, for a caller who makes it."""
+        """The path of a file that is not there yet, for a caller that makes it."""
         self._unforced = _Names.UNKNOWN
         return self._new_path()
 

@@ -288,7 +288,7 @@ def _comment(error: Exception) -> str:
 
 
 def problem_of(error: Exception) -> str:
-    """What log and health say. Only errors of the database itself have a text that has no values of attributes."""
+    """What health says, without files. Only errors of the database itself have a text without values of attributes."""
     if isinstance(error, OSError):
         return _comment(error)
     if isinstance(error, UNAVAILABLE):
