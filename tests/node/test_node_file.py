@@ -236,7 +236,7 @@ def test_what_a_destination_needs(tmp_path: Path) -> None:
         ("[limits]\nidle = -1", "[limits]: idle: must be at least 0 seconds, not -1"),
         (
             "[index]\nurl = 'mysql://db/archive'",
-            "[index]: url: must be that of a PostgreSQL database, such as postgresql://dimse@db",
+            "[index]: url: must be the URL of a PostgreSQL database, such as postgresql://dimse@db",
         ),
         ("[tls]\ncertificate = 'none.pem'", "[tls]: cannot read"),
         ("[tls]", "[tls]: certificate: is missing"),

@@ -25,6 +25,7 @@ from dimse.node import (
     [
         (lambda: NodeOptions(data=Path("x"), port=65536), "port must be 0 to 65535, not 65536"),
         (lambda: NodeOptions(data=Path("x"), ae_title="A" * 17), "is not an AE title"),
+        (lambda: NodeOptions(data=Path("x"), index="sqlite:///x"), "index must be the URL of a PostgreSQL database"),
         (lambda: StorageOptions(minimum_free=-1), "minimum_free must be at least 0 bytes, not -1"),
         (lambda: QueryOptions(scan_limit=-1), "scan_limit must be at least 0, not -1"),
         (lambda: SettlingOptions(quiet_after_association=0), "quiet_after_association must be a positive number"),
@@ -46,6 +47,8 @@ def test_what_is_refused(make: Callable[[], object], said: str) -> None:
         (lambda: NodeOptions(data=Path("x"), server=ServerOptions()), "server must be a NodeServerOptions"),  # type: ignore[arg-type]
         (lambda: NodeOptions(data=Path("x"), storage={}), "storage must be a StorageOptions, not dict"),  # type: ignore[arg-type]
         (lambda: NodeOptions(data=Path("x"), web=True), "web must be a WebOptions or None, not bool"),  # type: ignore[arg-type]
+        (lambda: NodeOptions(data=Path("x"), webhooks=["http://a"]), "webhooks must have WebhookOptions only"),  # type: ignore[list-item]
+        (lambda: NodeOptions(data=Path("x"), commands=[["sh"]]), "commands must have CommandOptions only"),  # type: ignore[list-item]
         (lambda: StorageOptions(on_duplicate="reject"), "on_duplicate must be an OnDuplicate, not str"),  # type: ignore[arg-type]
         (lambda: WebhookOptions(url="http://a", on=["study-settled"]), "on must have EventKinds"),  # type: ignore[list-item]
         (lambda: CommandOptions(run=["sh"], on="study-settled"), "on must have EventKinds"),  # type: ignore[arg-type]

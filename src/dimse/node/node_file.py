@@ -34,6 +34,7 @@ from dimse.node.options import (
     StorageOptions,
     WebhookOptions,
     WebOptions,
+    check_index_url,
     check_not_empty,
     check_port,
 )
@@ -97,8 +98,7 @@ class _Index:
     url: str | None = None
 
     def __post_init__(self) -> None:
-        if self.url is not None and not self.url.startswith("postgresql://"):
-            raise ValueError("url must be that of a PostgreSQL database, such as postgresql://dimse@db/archive")
+        check_index_url("url", self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

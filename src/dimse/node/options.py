@@ -27,6 +27,12 @@ def check_port(name: str, port: int, least: int = 0) -> None:
         raise ValueError(f"{name} must be {least} to 65535, not {port}")
 
 
+def check_index_url(name: str, url: str | None) -> None:
+    """Raise `ValueError` for the URL of another database than PostgreSQL; None is none."""
+    if url is not None and not url.startswith("postgresql://"):
+        raise ValueError(f"{name} must be the URL of a PostgreSQL database, such as postgresql://dimse@db/archive")
+
+
 def check_seconds(name: str, seconds: float) -> None:
     """Raise `ValueError` for a time that is none: one that is not positive, not a number, or infinite."""
     if not 0 < seconds < math.inf:
@@ -245,6 +251,12 @@ class CommandOptions:
         check_seconds("timeout", self.timeout)
 
 
+def _check_members(name: str, values: Sequence[object], kind: type) -> None:
+    """Raise `TypeError` for members of another type. What they are may be secret."""
+    if not all(isinstance(each, kind) for each in values):
+        raise TypeError(f"{name} must have {kind.__name__} only")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOptions:
     """The options of a node.
@@ -287,6 +299,9 @@ class NodeOptions:
             check_type(self, name, kind)
         check_type(self, "settling", SettlingOptions)
         check_type(self, "web", WebOptions, or_none=True)
+        check_index_url("index", self.index)
+        _check_members("webhooks", self.webhooks, WebhookOptions)
+        _check_members("commands", self.commands, CommandOptions)
         if len({each.place for each in self.webhooks}) < len(self.webhooks):
             raise ValueError("webhooks must have different URLs, apart from their queries")
         if len({tuple(each.run) for each in self.commands}) < len(self.commands):
