@@ -36,6 +36,17 @@ def test_the_index_is_built_anew(dimse: Run, data: Path) -> None:
     assert (done.err, summary["indexed"], summary["problem"]) == ("", 2, None)
 
 
+def test_an_index_that_has_become_an_empty_file(dimse: Run, data: Path) -> None:
+    (data / "index.sqlite").write_bytes(b"")
+    done = dimse("node", "stats", "--data", data)
+    assert (done.code, "has instances, but an empty index.sqlite; dimse node reindex" in done.err) == (1, True)
+    done = dimse("node", "reindex", "--data", data)
+    assert done.code == 0
+    assert done.out.startswith("2 instances indexed: ")
+    assert "there is no old index" in done.err
+    assert dimse("node", "verify", "--digests", "--data", data).code == 0
+
+
 def test_what_cannot_be_indexed_is_told(dimse: Run, data: Path) -> None:
     stray = min((data / "studies").rglob("*.dcm")).with_name("x.dcm")
     stray.write_bytes(b"no instance")

@@ -108,6 +108,9 @@ async def test_an_index_that_is_lost(tmp_path: Path) -> None:
     (tmp_path / "studies" / "1.2").mkdir(parents=True)
     (problem,) = await problems(NodeOptions(data=tmp_path, port=0))
     assert problem == f"{tmp_path}: has instances, but no index.sqlite; dimse node reindex rebuilds it"
+    (tmp_path / "index.sqlite").touch()
+    (problem,) = await problems(NodeOptions(data=tmp_path, port=0))
+    assert problem == f"{tmp_path}: has instances, but an empty index.sqlite; dimse node reindex rebuilds it"
 
 
 async def test_a_file_that_the_configuration_names(tmp_path: Path) -> None:

@@ -38,13 +38,20 @@ def index_url(data: Path) -> URL:
     return URL.create("sqlite", database=str(data / "index.sqlite"))
 
 
+def has_index(data: Path) -> bool:
+    """Whether there is an index in SQLite; an empty file is none."""
+    index, log = data / "index.sqlite", data / "index.sqlite-wal"
+    return index.exists() and any(each.exists() and each.stat().st_size for each in (index, log))
+
+
 def check_has_index(data: Path) -> None:
-    """Raise `FileNotFoundError` if there are instances and no index, as an empty one would hide them."""
+    """Raise `FileNotFoundError` if there are instances and no index, or an empty file: a new one would hide them."""
     studies = data / "studies"
-    if (data / "index.sqlite").exists() or not studies.is_dir():
+    if has_index(data) or not studies.is_dir():
         return
     if any(_UID.fullmatch(each.name) for each in studies.iterdir()):  # a new file system has a folder of its own
-        why = "has instances, but no index.sqlite; dimse node reindex rebuilds it"
+        found = "an empty" if (data / "index.sqlite").exists() else "no"
+        why = f"has instances, but {found} index.sqlite; dimse node reindex rebuilds it"
         raise FileNotFoundError(errno.ENOENT, why, str(data))
 
 

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dimse.errors import DatasetError, DimseError
 from dimse.node.arrival import Arrival, OnDuplicate, Outcome
 from dimse.node.batches import MAXIMUM_BATCH
-from dimse.node.data_folder import alone, index_url
+from dimse.node.data_folder import alone, has_index, index_url
 from dimse.node.index import Index, insert_missing
 from dimse.node.inventory import (
     Stored,
@@ -124,12 +124,12 @@ class Reindexing:
             finally:
                 index.close()
                 self._close_before()
-            self._new.take_place(keeps=self.problem is not None)
+            self._new.take_place(keeps=self.problem not in (None, NO_INDEX))
 
     # The index before
 
     def _open_before(self) -> None:
-        if self._options.index is None and not (self._data / "index.sqlite").exists():
+        if self._options.index is None and not has_index(self._data):
             self.problem = NO_INDEX
             return
         try:
