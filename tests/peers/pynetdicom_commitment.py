@@ -16,6 +16,7 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 from pynetdicom import AE, build_role, evt
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
 INSTANCE = "1.2.840.10008.1.20.1.1"
@@ -54,13 +55,19 @@ def provide(port: int, where: str, report_port: int, safe: set[str]) -> None:
 def ask(port: int, where: str, listen_port: int, sop_class: str, instances: list[str]) -> None:
     """Ask, and wait for the report on that association, or release at once and wait for a new one."""
     reports: queue.Queue[tuple[int, Dataset]] = queue.Queue()
+    reported, answered = threading.Event(), threading.Event()
 
     def report(event: Any) -> tuple[int, None]:
         if where == "new" or event.assoc is association:
             reports.put((event.event_type, event.event_information))
+            reported.set()
         return 0x0000, None
 
-    handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, report)]
+    def sent(event: Any) -> None:
+        if reported.is_set() and isinstance(event.pdu, P_DATA_TF):
+            answered.set()
+
+    handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, report), (evt.EVT_PDU_SENT, sent)]
     ae = AE("WS1")
     ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
     ae.add_requested_context(StorageCommitmentPushModel)
@@ -79,6 +86,8 @@ def ask(port: int, where: str, listen_port: int, sop_class: str, instances: list
     if where == "new":
         association.release()
     event, information = reports.get(timeout=30)
+    if not answered.wait(timeout=30):  # pynetdicom cannot answer after it has asked for the release
+        raise SystemExit("the report was not answered")
     if where == "same":
         association.release()
     failed = {item.ReferencedSOPInstanceUID: item.FailureReason for item in information.get("FailedSOPSequence", [])}
