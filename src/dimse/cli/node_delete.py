@@ -62,18 +62,23 @@ def node_delete(*, studies: Sequence[str], yes: bool, data: Path | None, config:
         if not yes and not _is_confirmed(found):
             print_error("dimse: nothing was deleted")
             return exit_codes.FAILED
-        from dimse.node.removing import remove_study
-
-        for each in found:
-            with index.writing() as connection:
-                remove_study(connection, each.uid)
-            text = f"{each.uid}: deleted, {counted(each.instances, 'instance')}"
-            _report("deleted", json, text, study_instance_uid=each.uid, instances=each.instances)
+        _delete(index, found, json)
         problem = runtime.run(_delete_files(index, options.data))
         if problem is not None:
             text = f"files are left, which a node or the next delete tries again: {problem}"
             _report("left", json, text, error=problem)
     return exit_codes.FAILED if missing or problem is not None else exit_codes.OK
+
+
+def _delete(index: Index, studies: Sequence[_Study], json: bool) -> None:
+    """Delete studies from the index, with jobs that delete their files."""
+    from dimse.node.removing import remove_study
+
+    for each in studies:
+        with index.writing() as connection:
+            remove_study(connection, each.uid)
+        text = f"{each.uid}: deleted, {counted(each.instances, 'instance')}"
+        _report("deleted", json, text, study_instance_uid=each.uid, instances=each.instances)
 
 
 async def _delete_files(index: Index, data: Path) -> str | None:
