@@ -17,6 +17,7 @@ from dimse.node.data_folder import check_has_index, index_url, served
 from dimse.node.index import make_engine
 from dimse.node.migrating import UnknownVersion, check_version
 from dimse.node.options import NodeOptions
+from dimse.node.recurring import reason
 
 _FOLDERS: Final = ("studies", "incoming", "set-aside")
 """Of the data folder, if they are there. They may be links."""
@@ -27,7 +28,7 @@ async def problems(options: NodeOptions) -> list[str]:
 
     If a node serves from the folder now, it has the ports, which are not checked.
     """
-    found: list[str | None] = [f"{each.filename}: {each.strerror}" for each in _folder_problems(options.data)]
+    found: list[str | None] = [*map(reason, _folder_problems(options.data))]
     found.append(_index_problem(options))
     if options.server.audit is not None:
         found.append(_audit_problem(options.server.audit.path))
@@ -90,7 +91,7 @@ def _index_problem(options: NodeOptions) -> str | None:
     except SQLAlchemyError as error:
         return index_unusable(options, error)
     except FileNotFoundError as error:
-        return f"{error.filename}: {error.strerror}"
+        return reason(error)
     return None
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -29,7 +28,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from dimse.dataset import folders
 from dimse.dataset.discover import Found, NotSent, files, sources
 from dimse.dataset.part10 import encode_file_meta
-from dimse.dataset.part10_file import NO_LINKS
 from dimse.dataset.sources import DatasetSource, FileSource
 from dimse.errors import DatasetError
 from dimse.node.arrival import Outcome
@@ -39,6 +37,7 @@ from dimse.node.examining import PIECE, has_content, write_all
 from dimse.node.forcing import force
 from dimse.node.incoming import IncomingFolder
 from dimse.node.index import Index
+from dimse.node.naming import link_or_copy
 from dimse.node.options import NodeOptions
 from dimse.node.placing import stored_path
 from dimse.node.readers import CHUNK, Read, Readers, Result, Task, work
@@ -160,12 +159,7 @@ class Importer:
         It loses the name that it had, unless the index has an instance there by now.
         """
         file, copy = self._data / path, self._new_copy()
-        try:
-            os.link(file, copy)
-        except OSError as error:
-            if error.errno not in NO_LINKS:
-                raise
-            shutil.copy2(file, copy)
+        link_or_copy(file, copy)
         (result,) = work([Task(copy, None)])
         if not isinstance(result, Read):
             return _failed(path, result)

@@ -15,7 +15,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -93,6 +95,16 @@ class Names:
         self._files.clear()
         self._given.clear()
         self.set_aside.clear()
+
+
+def link_or_copy(file: Path, place: Path | str) -> None:
+    """Give a file a second name, or make a copy where the file system has no hard links. Raises `OSError`."""
+    try:
+        os.link(file, place)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        shutil.copy2(file, place)
 
 
 def _link(file: str, place: str) -> None:

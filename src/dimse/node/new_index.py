@@ -9,8 +9,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -19,9 +17,9 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection, event, inspect, make_url, text
 
 from dimse.dataset.folders import sync_path
-from dimse.dataset.part10_file import NO_LINKS
 from dimse.node.forcing import force
 from dimse.node.index import BUSY, Index, make_engine
+from dimse.node.naming import link_or_copy
 
 _FILE: Final = "index.new.sqlite"
 DAMAGED: Final = "index.damaged.sqlite"
@@ -73,12 +71,7 @@ class _File:
         """Give the index before a second name, and its log that name only."""
         damaged, log = self._old.with_name(DAMAGED), self._old.with_name(f"{self._old.name}-wal")
         _remove(damaged)
-        try:
-            os.link(self._old, damaged)
-        except OSError as error:
-            if error.errno not in NO_LINKS:
-                raise
-            shutil.copy2(self._old, damaged)
+        link_or_copy(self._old, damaged)
         if log.exists():
             log.rename(damaged.with_name(f"{DAMAGED}-wal"))
 

@@ -78,8 +78,9 @@ class IndexStepStore:
     async def put(self, sop_instance_uid: str, dataset: Dataset) -> None:
         """Keep the data set of a step, and what it says about its studies."""
         status = StepStatus(dataset.PerformedProcedureStepStatus)
-        encoded = await beside_the_loop(lambda: encode(dataset, _SYNTAX))
-        listed = await beside_the_loop(lambda: instances_of(dataset)) if status.is_final else None
+        encoded, listed = await beside_the_loop(
+            lambda: (encode(dataset, _SYNTAX), instances_of(dataset) if status.is_final else None)
+        )
         studies = studies_of(dataset)
         size = len(encoded) + len(studies) * sum(len(each) + _BESIDE for each in listed or ())
         is_long = len(studies) > MAXIMUM_STUDIES or len(studies) * len(listed or ()) > MAXIMUM_LISTED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -85,20 +85,17 @@ class Health:
 class _Look(Generic[T]):
     """One look at a time, as each may wait for long: all that ask meanwhile wait for the same one."""
 
-    def __init__(self, look: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, look: Callable[[], Coroutine[None, None, T]]) -> None:
         self._look = look
         self._task: asyncio.Task[T] | None = None
 
     async def outcome(self) -> T | None:
         """What it has found; None if it takes longer than `WITHIN`."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
+            self._task = asyncio.create_task(self._look())
         task = self._task  # when it has ended, another caller may begin the next one before this one goes on
         done, _ = await asyncio.wait([task], timeout=WITHIN)
         return task.result() if done else None
-
-    async def _run(self) -> T:
-        return await self._look()
 
     async def end(self) -> None:
         """End the look that is under way."""
