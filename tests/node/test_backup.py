@@ -277,7 +277,7 @@ def test_a_folder_that_cannot_be_used(index: Index, options: NodeOptions, tmp_pa
     Index.at(tmp_path / "other" / "index.sqlite").close()
     (tmp_path / "with an index elsewhere" / "studies").mkdir(parents=True)
     for name in ("other", "with an index elsewhere"):
-        with pytest.raises(ValueError, match="must not be an archive that is no backup"):
+        with pytest.raises(ValueError, match="must not be an archive that is not a backup"):
             Backup(index, options.data, tmp_path / name)
     with served(tmp_path / "target"), pytest.raises(OSError, match="another node serves"):
         back_up(index, options, tmp_path / "target")

@@ -41,7 +41,7 @@ def _submitted(executor: ThreadPoolExecutor | None, function: Callable[[], T]) -
 def begun(number: int, name: str, initializer: Callable[[], object] = lambda: None) -> ThreadPoolExecutor:
     """An executor whose threads have all begun: when they are needed, there may be no memory for them.
 
-    Raises `MemoryError` if there is none now.
+    Raises `MemoryError` if there is not enough now.
     """
     executor, all_run = ThreadPoolExecutor(number, name, initializer), threading.Barrier(number)
     try:

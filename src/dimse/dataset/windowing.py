@@ -163,7 +163,7 @@ def aspect_of(attributes: Dataset) -> tuple[int, int]:
 
 
 def _first(value: Any) -> float | None:
-    """The first of the numbers; None without one, and for what is no number or without an end."""
+    """The first of the numbers; None without one, and for one that is not finite."""
     if value is None or value == "":
         return None
     first = float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)

@@ -11,8 +11,8 @@
 6. An instance that is deleted while the backup is made is not in it.
 7. Files that the archive has no longer are moved to `removed/`: they may be what the backup is wanted for. So is one
    that gets other content. There, too, none is overwritten.
-8. The folder has a mark. Without it, an archive there is no backup, and is not replaced: neither its index, which may
-   be in PostgreSQL, nor its files.
+8. The folder has a mark. Without it, an archive there is not a backup, and is not replaced: neither its index, which
+   may be in PostgreSQL, nor its files.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Backup:
             raise ValueError(f"{target} must be outside of the data folder, and not above it")
         is_archive = any((self._target / name).exists() for name in (_INDEX, "studies"))
         if is_archive and not (self._target / _MARK).exists():
-            raise ValueError(f"{target} must not be an archive that is no backup, as that would be replaced")
+            raise ValueError(f"{target} must not be an archive that is not a backup, as that would be replaced")
         self._index = index
         self._waiting: list[_Copied] = []
         self._numbers = 0

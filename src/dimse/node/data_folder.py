@@ -39,7 +39,7 @@ def index_url(data: Path) -> URL:
 
 
 def has_index(data: Path) -> bool:
-    """Whether there is an index in SQLite; an empty file is none."""
+    """Whether there is an index in SQLite; an empty file does not count."""
     index, log = data / "index.sqlite", data / "index.sqlite-wal"
     return index.exists() and any(each.exists() and each.stat().st_size for each in (index, log))
 

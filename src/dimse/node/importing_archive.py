@@ -66,8 +66,8 @@ class Migrated:
 class ArchiveImport:
     """Brings all studies of the archive at `address`.
 
-    `receiver` is our address for C-MOVE, and `retry` when what is missing is requested again, by default as
-    `dimse.retrieve` has them.
+    `receiver` is our address for C-MOVE, and `retry` says when what is missing is requested again. Both default to
+    those of `dimse.retrieve`.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ class NotAFile(OSError):
 
 
 def open_file(path: str | os.PathLike[str]) -> FileIO:
-    """Open a file to read it. Raises `OSError`: `NotAFile` for what is none, `IsADirectoryError` for a folder."""
+    """Open a file to read it. Raises `OSError`: `NotAFile` for what is not a file, `IsADirectoryError` for a folder."""
     file = FileIO(path, opener=_without_waiting)
     if not S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()

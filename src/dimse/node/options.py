@@ -28,19 +28,19 @@ def check_port(name: str, port: int, least: int = 0) -> None:
 
 
 def check_index_url(name: str, url: str | None) -> None:
-    """Raise `ValueError` for the URL of another database than PostgreSQL; None is none."""
+    """Raise `ValueError` for the URL of another database than PostgreSQL; None may be given."""
     if url is not None and not url.startswith("postgresql://"):
         raise ValueError(f"{name} must be the URL of a PostgreSQL database, such as postgresql://dimse@db/archive")
 
 
 def check_seconds(name: str, seconds: float) -> None:
-    """Raise `ValueError` for a time that is none: one that is not positive, not a number, or infinite."""
+    """Raise `ValueError` unless a time is positive and finite."""
     if not 0 < seconds < math.inf:
         raise ValueError(f"{name} must be a positive number of seconds, not {seconds!r}")
 
 
 def check_not_empty(options: object, *names: str) -> None:
-    """Raise `ValueError` for a text or a list that is empty; None is none."""
+    """Raise `ValueError` for a text or a list that is empty; None may be given."""
     for name in names:
         if getattr(options, name) is not None and not getattr(options, name):
             raise ValueError(f"{name} must not be empty")

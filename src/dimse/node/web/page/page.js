@@ -16,7 +16,7 @@ function parts(hash) {
   try {
     return hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
   } catch {
-    return [hash]; // it is no address of ours
+    return [hash]; // it is not an address of ours
   }
 }
 
